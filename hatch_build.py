@@ -1,0 +1,25 @@
+"""Puts the reference project into the wheel, where ``tidemill init`` finds it."""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+TEMPLATE = ("pipelines", "feature_repo", "serving", "monitoring", "dvc.yaml", "params.yaml")
+
+
+class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """In an editable install the files are read from the checkout itself; a wheel carries a copy."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Add the files of the reference project to a standard wheel."""
+        if version != "standard":
+            return
+        for name in TEMPLATE:
+            source = Path(self.root) / name
+            files = [source] if source.is_file() else sorted(source.rglob("*"))
+            for file in files:
+                if file.is_file() and "__pycache__" not in file.parts:
+                    build_data["force_include"][str(file)] = (
+                        f"tidemill/project/template/{file.relative_to(self.root)}"
+                    )

@@ -1,0 +1,124 @@
+"""Every error that Tidemill raises on purpose.
+
+The tree::
+
+    TidemillError
+    ├── UsageError               the caller asked for something that cannot be meant      (exit code 2)
+    │   ├── ProjectNotFound      no params.yaml with a project section here or above
+    │   └── ConfigError          a declaration of the project is wrong
+    ├── DataError                data is missing, broken or not what was declared
+    │   └── VersionNotFound      no such data version
+    ├── FeatureError             the feature store refused or lacks something
+    ├── TrainingError            no usable model came out of training
+    ├── RegistryError            the model registry refused or lacks something
+    │   ├── ModelNotFound        no such model, version or alias
+    │   └── GateRefused          a gate said no                                           (exit code 3)
+    ├── ServingError             the serving stack is not in the state that was needed
+    │   ├── PortTaken            an address that was asked for is in use
+    │   └── StackNotRunning      nothing is running here
+    ├── MonitoringError          a monitor could not be evaluated
+    └── RetrainingError          a turn of the loop could not be made
+        └── TurnInProgress       another turn holds the lock
+
+Every message says what is wrong and where; ``hint`` says what to do next. Exit codes and HTTP
+statuses are decided by the faces (``cli``, the HTTP API), not here.
+"""
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "FeatureError",
+    "GateRefused",
+    "ModelNotFound",
+    "MonitoringError",
+    "PortTaken",
+    "ProjectNotFound",
+    "RegistryError",
+    "RetrainingError",
+    "ServingError",
+    "StackNotRunning",
+    "TidemillError",
+    "TrainingError",
+    "TurnInProgress",
+    "UsageError",
+    "VersionNotFound",
+]
+
+
+class TidemillError(Exception):
+    """Base of all errors raised on purpose.
+
+    >>> error = TidemillError("no such file: flights.csv", hint="run `dvc repro` first")
+    >>> str(error)
+    'no such file: flights.csv'
+    >>> error.hint
+    'run `dvc repro` first'
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(TidemillError):
+    """The caller asked for something that cannot be meant."""
+
+
+class ProjectNotFound(UsageError):
+    """No project in this folder or above it."""
+
+
+class ConfigError(UsageError):
+    """A declaration of the project is missing or wrong."""
+
+
+class DataError(TidemillError):
+    """Data is missing, broken or not what was declared."""
+
+
+class VersionNotFound(DataError):
+    """There is no such data version."""
+
+
+class FeatureError(TidemillError):
+    """The feature store refused, or lacks something."""
+
+
+class TrainingError(TidemillError):
+    """Training brought out no usable model."""
+
+
+class RegistryError(TidemillError):
+    """The model registry refused, or lacks something."""
+
+
+class ModelNotFound(RegistryError):
+    """There is no such model, version or alias."""
+
+
+class GateRefused(RegistryError):
+    """A gate compared the candidate and said no."""
+
+
+class ServingError(TidemillError):
+    """The serving stack is not in the state that was needed."""
+
+
+class PortTaken(ServingError):
+    """An address that was asked for is in use by another program."""
+
+
+class StackNotRunning(ServingError):
+    """No stack is running for this project."""
+
+
+class MonitoringError(TidemillError):
+    """A monitor could not be evaluated."""
+
+
+class RetrainingError(TidemillError):
+    """A turn of the loop could not be made."""
+
+
+class TurnInProgress(RetrainingError):
+    """Another process is making a turn for this project right now."""

@@ -1,0 +1,18 @@
+"""Identifiers that sort by the time they were made."""
+
+import os
+import time
+
+__all__ = ["new_id"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+
+
+def new_id(prefix: str) -> str:
+    """Return ``prefix`` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout).
+
+    >>> new_id("pred").startswith("pred_"), len(new_id("pred"))
+    (True, 31)
+    """
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return f"{prefix}_" + "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,57 @@
+"""Where things are: addresses and ports, read once from the environment and passed down.
+
+What a project *does* is declared in its ``params.yaml``; what changes between a laptop and a cluster is here.
+"""
+
+from functools import cached_property
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Addresses of the engines. Every field is read from ``TIDEMILL_<NAME>``; empty means embedded.
+
+    >>> Settings(serve_port=8000).serve_port
+    8000
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMILL_", frozen=True, extra="forbid")
+
+    state_url: str | None = Field(default=None, repr=False)
+    """SQLAlchemy address of the platform's own records; default: SQLite in the project's ``.tidemill``."""
+
+    tracking_uri: str | None = Field(default=None, repr=False)
+    """MLflow tracking and registry address; default: SQLite in the project's ``.tidemill``."""
+
+    ray_address: str | None = None
+    """Address of a running Ray cluster; default: the local stack's if one is up, else a Ray of our own."""
+
+    host: str = "127.0.0.1"
+    """The interface that servers listen on. Anything but loopback needs authentication in front of it."""
+
+    serve_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the prediction API; 0 takes a free one."""
+
+    mlflow_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the MLflow server that ``tidemill up`` starts; 0 takes a free one."""
+
+    num_cpus: int = Field(default=0, ge=0)
+    """CPUs that a Ray of our own may use; 0 takes all."""
+
+    actor: str | None = None
+    """Who acts, for the records; default: the name of the logged-in user."""
+
+    @cached_property
+    def who(self) -> str:
+        """The name that goes on record for what is done by hand."""
+        if self.actor:
+            return self.actor
+        import getpass
+
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):  # a container's user need not have a name
+            return "unknown"

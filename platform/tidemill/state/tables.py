@@ -1,0 +1,198 @@
+"""The records, as SQLAlchemy tables. Times are aware, in UTC; ``*_at`` is event time unless said otherwise."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, TypeDecorator, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = ["Alert", "GateDecision", "MonitorRun", "Promotion", "ReplicaState", "Table", "Turn", "UtcDateTime"]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC on every database (SQLite forgets time zones)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments, store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive datetime cannot be recorded: {value.isoformat()}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back what was stored, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    """Base of all records."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class GateDecision(Table):
+    """What a gate compared, and what it decided."""
+
+    __tablename__ = "gate_decisions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    candidate: Mapped[str]
+    """Version number of the candidate."""
+    champion: Mapped[str | None]
+    """Version number of the champion it was compared with; none for the first."""
+    mode: Mapped[str]
+    """``enforce``, ``dry_run`` or ``off``."""
+    passed: Mapped[bool]
+    reasons: Mapped[list[str]]
+    """One sentence a check, each with its numbers."""
+    numbers: Mapped[dict[str, Any]]
+    decided_at: Mapped[datetime]
+
+
+class Promotion(Table):
+    """One move of an alias. Written ``pending`` before the registry is touched, ``done`` after."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index("ix_promotions_model_requested_at", "model", "requested_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    alias: Mapped[str]
+    from_version: Mapped[str | None]
+    to_version: Mapped[str]
+    kind: Mapped[str]
+    """``promotion`` or ``rollback``."""
+    status: Mapped[str]
+    """``pending``, ``done`` or ``superseded`` (somebody else moved the alias before this one took effect)."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
+    turn_id: Mapped[str | None] = mapped_column(ForeignKey("turns.id"), unique=True)
+    """The turn that promoted: unique, so that no turn can ever promote twice."""
+    at: Mapped[datetime]
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+
+
+class Turn(Table):
+    """One turn of the loop (a training or a retraining) and how far it has come."""
+
+    __tablename__ = "turns"
+    __table_args__ = (
+        Index(
+            "uq_turns_one_running_a_model",
+            "model",
+            unique=True,
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    trigger: Mapped[str]
+    """``manual``, or the kind of alert that set it off."""
+    policy: Mapped[str | None]
+    reason: Mapped[str]
+    alert_id: Mapped[str | None] = mapped_column(ForeignKey("alerts.id"))
+    actor: Mapped[str]
+    promote: Mapped[bool]
+    """Whether the candidate is to go through the gate and be promoted, or only registered."""
+    overrides: Mapped[dict[str, Any]]
+    """Values of params.yaml that this turn sets, by dotted name."""
+    as_of: Mapped[datetime]
+    """Nothing known later than this moment may enter the turn."""
+    status: Mapped[str]
+    """``running``, then ``registered``, ``promoted``, ``refused`` or ``failed``."""
+    step: Mapped[str]
+    """The step under way: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
+    data_revision: Mapped[str | None]
+    run_id: Mapped[str | None]
+    version: Mapped[str | None]
+    decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
+    error: Mapped[str | None]
+    seconds: Mapped[dict[str, Any]]
+    """Wall-clock seconds by step."""
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    finished_at: Mapped[datetime | None]
+    """Wall-clock time of the end."""
+
+
+class MonitorRun(Table):
+    """One evaluation of a monitor over one window."""
+
+    __tablename__ = "monitor_runs"
+    __table_args__ = (Index("ix_monitor_runs_monitor_at", "monitor", "at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    monitor: Mapped[str]
+    model: Mapped[str]
+    version: Mapped[str]
+    window_start: Mapped[datetime]
+    window_end: Mapped[datetime]
+    rows: Mapped[int]
+    labelled: Mapped[int]
+    verdict: Mapped[str]
+    """``ok``, ``alert`` or ``too_few``."""
+    results: Mapped[dict[str, Any]]
+    report_path: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class Alert(Table):
+    """Something a person, or a policy, should look at."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (Index("ix_alerts_model_raised_at", "model", "raised_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    monitor: Mapped[str]
+    model: Mapped[str]
+    version: Mapped[str]
+    kind: Mapped[str]
+    """``data_drift``, ``prediction_drift`` or ``quality``."""
+    severity: Mapped[str]
+    message: Mapped[str]
+    details: Mapped[dict[str, Any]]
+    monitor_run_id: Mapped[str] = mapped_column(ForeignKey("monitor_runs.id"))
+    status: Mapped[str]
+    """``open``, ``acknowledged`` or ``resolved``."""
+    raised_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    """The last monitor run that still found it: an open alert is seen again, not raised again."""
+    acknowledged_by: Mapped[str | None]
+    acknowledged_at: Mapped[datetime | None]
+    resolved_at: Mapped[datetime | None]
+
+
+class ReplicaState(Table):
+    """Which version a serving replica answers with, as the replica itself says."""
+
+    __tablename__ = "replicas"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    version: Mapped[str | None]
+    wanted: Mapped[str | None]
+    """The version that the alias names; differs from ``version`` while it loads, or if it cannot be loaded."""
+    error: Mapped[str | None]
+    loaded_at: Mapped[datetime | None]
+    """Wall-clock time at which ``version`` began to answer."""
+    seen_at: Mapped[datetime]
+    """Wall-clock time of the replica's last sign of life."""
