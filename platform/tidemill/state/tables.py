@@ -1,4 +1,4 @@
-"""The records, as SQLAlchemy tables. Times are aware, in UTC; ``*_at`` is event time unless said otherwise."""
+"""The records, as SQLAlchemy tables. Times are aware, in UTC; ``*_at`` is event time unless noted."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -190,7 +190,7 @@ class ReplicaState(Table):
     model: Mapped[str]
     version: Mapped[str | None]
     wanted: Mapped[str | None]
-    """The version that the alias names; differs from ``version`` while it loads, or if it cannot be loaded."""
+    """The version that the alias names; differs from ``version`` while it loads, or if it cannot load."""
     error: Mapped[str | None]
     loaded_at: Mapped[datetime | None]
     """Wall-clock time at which ``version`` began to answer."""
