@@ -1,0 +1,188 @@
+"""What a project wants watched: ``monitoring/monitors.yaml``. Imports no engine."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tidemill.errors import ConfigError
+from tidemill.project import Project
+
+__all__ = [
+    "DataDriftConfig",
+    "Duration",
+    "Monitor",
+    "PredictionDriftConfig",
+    "QualityConfig",
+    "find_monitor",
+    "load_monitors",
+    "parse_duration",
+]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=3660)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a duration such as ``14d``: a whole number and one of s, m, h, d, w.
+
+    Raises:
+        ValueError: it is not one, is zero, or longer than ten years. A bare number is refused: its unit would be a guess.
+
+    >>> parse_duration("14d"), parse_duration("6h")
+    (datetime.timedelta(days=14), datetime.timedelta(seconds=21600))
+    """
+    if isinstance(value, timedelta):
+        duration = value
+    else:
+        match = re.fullmatch(r"([0-9]{1,6})([smhdw])", value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError(
+                f"{value!r} is not a duration: write a whole number and s, m, h, d or w, as in 14d"
+            )
+        duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if not timedelta(0) < duration <= _LONGEST:
+        raise ValueError(f"{value!r} is out of range: a duration lies between 1s and {_LONGEST.days}d")
+    return duration
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+"""A length of time, longer than nothing, written as in ``14d``."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataDriftConfig(_Section):
+    """When the inputs count as drifted.
+
+    Columns are compared by a distance, not by a test's p-value: with thousands of rows a test calls any
+    difference significant, and its verdict depends on how many rows the window happened to have. A distance
+    says how far the column has moved, whatever the size of the window.
+    """
+
+    share: float = Field(default=0.3, gt=0, le=1)
+    """Alert when at least this share of the columns has drifted."""
+    numerical: float = Field(default=0.1, gt=0)
+    """Threshold for numbers: Wasserstein distance, in standard deviations of the reference."""
+    categorical: float = Field(default=0.1, gt=0, le=1)
+    """Threshold for categories, and numbers of few values: Jensen–Shannon distance (0 to 0.83)."""
+    missing: float = Field(default=0.1, gt=0, le=1)
+    """A column has drifted, too, when its share of missing values moved by this much."""
+    thresholds: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Thresholds of single columns, by name, in place of ``numerical`` or ``categorical``."""
+    exclude: tuple[str, ...] = ()
+    """Features that are not watched, such as the month of the year."""
+
+
+class PredictionDriftConfig(_Section):
+    """When the model's answers count as drifted."""
+
+    threshold: float = Field(default=0.1, gt=0)
+    """Wasserstein distance of the scores, in standard deviations of the reference's scores."""
+
+
+class QualityConfig(_Section):
+    """When the model counts as decayed, once labels have arrived. Higher is better for every metric."""
+
+    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
+    max_drop: float | None = Field(default=0.03, gt=0)
+    """Alert when the metric lies this much below the serving version's hold-out metric; none: never."""
+    floor: float | None = None
+    """Alert when the metric lies below this; none: no floor."""
+
+    @model_validator(mode="after")
+    def _something_to_compare_with(self) -> "QualityConfig":
+        if self.max_drop is None and self.floor is None:
+            raise ValueError("neither max_drop nor floor is set: quality would never be judged")
+        return self
+
+
+class Monitor(_Section):
+    """One monitor: what is compared, over which window, how often, and when it is alarming.
+
+    >>> monitor = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "quality": {}})
+    >>> monitor.window.days, monitor.quality.max_drop, monitor.data_drift
+    (14, 0.03, None)
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    window: Duration
+    """How far back a run looks."""
+    every: Duration
+    """How often it runs, on a grid of the UTC calendar (see ``windows``)."""
+    min_rows: int = Field(default=500, ge=10)
+    """With fewer predictions in the window nothing is judged: the verdict is ``too_few``."""
+    min_labelled: int = Field(default=500, ge=10)
+    """With fewer labels quality is not judged."""
+    data_drift: DataDriftConfig | None = None
+    """None: not watched."""
+    prediction_drift: PredictionDriftConfig | None = None
+    """None: not watched."""
+    quality: QualityConfig | None = None
+    """None: not watched."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    """What its alerts are marked with."""
+
+    @model_validator(mode="after")
+    def _something_to_watch(self) -> "Monitor":
+        if self.data_drift is None and self.prediction_drift is None and self.quality is None:
+            raise ValueError(
+                "nothing to watch: set data_drift, prediction_drift or quality ({} for the defaults)"
+            )
+        return self
+
+
+class _MonitorsFile(_Section):
+    monitors: tuple[Monitor, ...]
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "_MonitorsFile":
+        names = [monitor.name for monitor in self.monitors]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{doubled[0]!r} is declared twice: rename one")
+        return self
+
+
+def load_monitors(project: Project) -> tuple[Monitor, ...]:
+    """Read ``monitoring/monitors.yaml``; a project without that file has no monitors.
+
+    Raises:
+        ConfigError: it is wrong; the message names file and field.
+    """
+    path = project.root / "monitoring" / "monitors.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    try:
+        return _MonitorsFile.model_validate(content if content is not None else {}).monitors
+    except ValidationError as error:
+        wrong = "; ".join(_wrong(item["loc"], item["msg"]) for item in error.errors())
+        raise ConfigError(
+            f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
+        ) from error
+
+
+def _wrong(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location) or 'file'}: {message}"
+
+
+def find_monitor(project: Project, name: str) -> Monitor:
+    """Return the monitor called ``name``.
+
+    Raises:
+        ConfigError: ``monitors.yaml`` declares none of that name, or is wrong.
+    """
+    monitors = load_monitors(project)
+    for monitor in monitors:
+        if monitor.name == name:
+            return monitor
+    path = project.root / "monitoring" / "monitors.yaml"
+    declared = ", ".join(monitor.name for monitor in monitors) or "none"
+    raise ConfigError(f"{path} declares no monitor {name!r}", hint=f"it declares: {declared}")
