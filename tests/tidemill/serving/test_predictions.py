@@ -1,0 +1,201 @@
+"""The prediction log: what is appended is read back, whatever happened to the writer."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tidemill.errors import ServingError
+from tidemill.serving.predictions import (
+    LabelRecord,
+    PredictionLog,
+    PredictionRecord,
+    count_log,
+    read_labelled,
+    read_labels,
+    read_predictions,
+)
+
+NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
+ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def record(name: str, at: datetime = NOON, **changes) -> PredictionRecord:
+    values = {
+        "prediction_id": name,
+        "model": "m",
+        "version": "3",
+        "at": at,
+        "served_at": NOON,
+        "replica": "r1",
+        "instance": {"carrier": "UA", "tailnum": None},
+        "features": {"wind": 8.0, "visibility": None},
+        "score": 0.25,
+        "decision": {"risk": "low"},
+    }
+    return PredictionRecord(**(values | changes))
+
+
+def label(name: str, value: int, at: datetime = NOON, received_at: datetime = NOON) -> LabelRecord:
+    return LabelRecord(name, value, at, received_at)
+
+
+moments = st.integers(0, 400 * 86400 * 10**6).map(lambda us: NOON + timedelta(microseconds=us))
+records = st.builds(
+    record,
+    name=st.uuids().map(str),
+    at=moments,
+    score=st.floats(0, 1),
+    features=st.fixed_dictionaries({"wind": st.none() | st.floats(allow_infinity=False, allow_nan=False)}),
+    instance=st.dictionaries(st.text(), st.none() | st.text() | st.integers(-(2**53), 2**53), max_size=3),
+    flags=st.lists(st.text(), max_size=3).map(tuple),
+    test=st.booleans(),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(records, max_size=5), max_size=5))
+def test_whatever_is_appended_is_read_back(batches, tmp_path_factory):
+    root = tmp_path_factory.mktemp("log")
+    log = PredictionLog(root, "m", fsync=False)
+    for batch in batches:
+        log.append(batch)
+    log.close()
+    wanted = {item.prediction_id: item for batch in batches for item in batch}
+
+    frame = read_predictions(root, "m", *ALWAYS, include_test=True)
+
+    assert frame.height == len(wanted)
+    assert frame["at"].is_sorted()
+    for row in frame.iter_rows(named=True):
+        item = wanted[row["prediction_id"]]
+        assert (row["at"], row["score"], row["test"]) == (item.at, item.score, item.test)
+        assert row["flags"] == list(item.flags)
+        assert row["feature.wind"] == item.features["wind"]
+    untested = read_predictions(root, "m", *ALWAYS)
+    assert untested.height == sum(not item.test for item in wanted.values())
+
+
+def test_an_empty_log_has_the_columns(tmp_path):
+    frame = read_labelled(tmp_path, "m", *ALWAYS, known_by=NOON)
+    assert frame.height == 0
+    assert {"prediction_id", "at", "score", "label", "label_at", "test"} <= set(frame.columns)
+
+
+def test_the_window_has_its_start_and_not_its_end(tmp_path):
+    log = PredictionLog(tmp_path, "m", fsync=False)
+    log.append(
+        [
+            record("before", NOON - timedelta(microseconds=1)),
+            record("first"),
+            record("end", NOON + timedelta(days=1)),
+        ]
+    )
+    assert read_predictions(tmp_path, "m", NOON, NOON + timedelta(days=1))["prediction_id"].to_list() == [
+        "first"
+    ]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 150])
+def test_a_torn_last_line_is_skipped_counted_and_hurts_no_other(tmp_path, cut, caplog):
+    PredictionLog(tmp_path, "m").append([record("a"), record("b")])
+    (segment,) = tmp_path.rglob("*.ndjson")
+    os.truncate(segment, segment.stat().st_size - cut)
+
+    PredictionLog(tmp_path, "m").append([record("c")])
+
+    assert read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"].to_list() == ["a", "c"]
+    assert "incomplete" in caplog.text
+    assert count_log(tmp_path, "m").torn == 1
+
+
+def test_holes_after_a_power_failure_are_skipped_and_counted(tmp_path):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("a")])
+    (segment,) = tmp_path.rglob("*.ndjson")
+    with segment.open("ab") as file:
+        file.write(b"\0" * 64 + b"\n" + b'{"prediction_id": "x\n')
+    log.append([record("b")])
+    assert read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"].to_list() == ["a", "b"]
+    assert count_log(tmp_path, "m").torn == 2
+
+
+def test_two_writers_of_one_day_have_a_segment_each(tmp_path):
+    for name in "ab":
+        PredictionLog(tmp_path, "m").append([record(name)])
+    assert len(list((tmp_path / "m/predictions/date=2013-04-01").glob("*.ndjson"))) == 2
+    assert read_predictions(tmp_path, "m", *ALWAYS).height == 2
+
+
+def test_models_with_different_features_are_read_together(tmp_path):
+    log = PredictionLog(tmp_path, "m", fsync=False)
+    log.append([record("a", features={"wind": 1.0}), record("b", features={"rain": 2.0, "carrier": "UA"})])
+    PredictionLog(tmp_path, "m", fsync=False).append([record("c", features={"wind": None, "snow": 3.0})])
+    frame = read_predictions(tmp_path, "m", *ALWAYS)
+    assert frame["feature.wind"].to_list() == [1.0, None, None]
+    assert frame["feature.snow"].to_list() == [None, None, 3.0]
+
+
+def test_the_latest_label_counts_and_none_from_the_future(tmp_path):
+    log = PredictionLog(tmp_path, "m", fsync=False)
+    log.append([record("twice"), record("changed"), record("late"), record("same moment")])
+    day = timedelta(days=1)
+    log.append_labels([
+        label("twice", 1, NOON + day), label("twice", 1, NOON + day),
+        label("changed", 1, NOON + 2 * day), label("changed", 0, NOON + day),
+        label("late", 1, NOON + 5 * day),
+        label("same moment", 0, NOON, received_at=NOON + day), label("same moment", 1, NOON),
+        label("stranger", 1, NOON),
+    ])  # fmt: skip
+    known = read_labelled(tmp_path, "m", *ALWAYS, known_by=NOON + 2 * day)
+    assert dict(known.select("prediction_id", "label").rows()) == {"twice": 1, "changed": 1, "same moment": 0}
+    assert read_labels(tmp_path, "m", NOON + day).filter(prediction_id="changed")["label"].item() == 0
+    counts = count_log(tmp_path, "m")
+    assert (counts.predictions, counts.labels, counts.unmatched, counts.contradicted) == (4, 8, 1, 2)
+
+
+def test_a_full_disk_is_an_error_and_what_was_logged_before_stays(tmp_path):
+    # A limit on file sizes makes write() fall short just as a full disk does.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("kept")])
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.ndjson"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        with pytest.raises(ServingError, match="cannot be written"):
+            log.append([record("torn")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    log.append([record("after")])
+    assert read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"].to_list() == ["after", "kept"]
+    assert count_log(tmp_path, "m").torn == 0
+
+
+def test_what_append_returned_for_survives_a_kill(tmp_path):
+    writer = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_predictions import record, PredictionLog
+log = PredictionLog(Path({str(tmp_path)!r}), "m", fsync=False)
+for number in range(10**9):
+    log.append([record(str(number))])
+    print(number, flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", writer], stdout=subprocess.PIPE, text=True)
+    acknowledged = [process.stdout.readline() for _ in range(200)]
+    process.kill()
+    acknowledged += process.stdout.read().splitlines()
+    process.wait()
+    process.stdout.close()
+    written = set(read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"])
+    assert {line.strip() for line in acknowledged if line.strip()} <= written
