@@ -29,7 +29,7 @@ def parse_duration(value: object) -> timedelta:
     """Read a duration such as ``14d``: a whole number and one of s, m, h, d, w.
 
     Raises:
-        ValueError: it is not one, is zero, or longer than ten years. A bare number is refused: its unit would be a guess.
+        ValueError: it is not one, is zero or longer than ten years, or has no unit.
 
     >>> parse_duration("14d"), parse_duration("6h")
     (datetime.timedelta(days=14), datetime.timedelta(seconds=21600))
