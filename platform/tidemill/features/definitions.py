@@ -1,0 +1,196 @@
+"""The definitions in a feature repository: importing them, and telling whether they changed."""
+
+import ast
+import builtins
+import dis
+import hashlib
+import importlib
+import json
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
+from feast.data_source import DataSource
+from feast.repo_operations import get_repo_files
+
+from tidemill.errors import FeatureError
+
+__all__ = ["fingerprint", "load_definitions"]
+
+_IMPORTING = threading.Lock()
+_KINDS = (Entity, DataSource, FeatureView, OnDemandFeatureView, FeatureService)
+_GIVEN = {"pd", "pandas", "np", "numpy", *dir(builtins)}  # what Feast puts around a transformation
+
+
+def load_definitions(repo: Path) -> list[Any]:
+    """Import the modules of a feature repository afresh and return the Feast objects they define.
+
+    ``sys.path`` and ``sys.modules`` are afterwards as they were, so that two repositories with modules of the
+    same name do not get in each other's way.
+
+    Raises:
+        FeatureError: a module fails to import, is hidden by an installed one, or holds a transformation that
+            could not run elsewhere.
+    """
+    found: dict[int, Any] = {}
+    with _IMPORTING, _importable(repo):
+        for file in get_repo_files(repo):
+            name = ".".join(file.relative_to(repo.resolve()).with_suffix("").parts)
+            module = _imported(name, file)
+            for value in vars(module).values():
+                if isinstance(value, _KINDS):
+                    found[id(value)] = value
+    for view in found.values():
+        if isinstance(view, OnDemandFeatureView):
+            _require_self_contained(view)
+    return list(found.values())
+
+
+def fingerprint(
+    service: FeatureService, views: Sequence[FeatureView | OnDemandFeatureView], root: Path
+) -> str:
+    """Return a hash of what the service's features mean: it changes if, and only if, that changes.
+
+    Descriptions, owners, tags, comments and formatting do not count; neither does where the project lies.
+
+    Args:
+        service: The service.
+        views: Its views, and those that its on-demand views read.
+        root: Folder that absolute paths of sources are made relative to.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    meaning = {
+        "service": [
+            [
+                projection.name,
+                projection.name_alias,
+                [f.name for f in projection.features],
+                projection.join_key_map,
+            ]
+            for projection in service.feature_view_projections
+        ],
+        "views": [_on_demand(v) if isinstance(v, OnDemandFeatureView) else _view(v, root) for v in views],
+    }
+    meaning["views"].sort(key=lambda view: view["name"])
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _view(view: FeatureView, root: Path) -> dict[str, Any]:
+    source = view.batch_source
+    path = getattr(source, "path", source.name)
+    if Path(path).is_absolute() and Path(path).is_relative_to(root):
+        path = str(Path(path).relative_to(root))
+    return {
+        "name": view.name,
+        "keys": _fields(view.entity_columns),
+        "features": _fields(view.features),
+        "ttl": view.ttl.total_seconds() if view.ttl else None,
+        "source": [
+            type(source).__name__,
+            path,
+            source.timestamp_field,
+            source.created_timestamp_column,
+            source.field_mapping,
+        ],
+    }
+
+
+def _on_demand(view: OnDemandFeatureView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "mode": view.mode,
+        "singleton": view.singleton,
+        "features": _fields(view.features),
+        "reads": {
+            name: _fields(projection.features)
+            for name, projection in view.source_feature_view_projections.items()
+        },
+        "request": {name: _fields(source.schema) for name, source in view.source_request_sources.items()},
+        "transformation": _meaning_of(getattr(view.feature_transformation, "udf_string", "")),
+    }
+
+
+def _fields(fields: Sequence[Any]) -> list[list[str]]:
+    return sorted([field.name, str(field.dtype)] for field in fields)
+
+
+def _meaning_of(source: str) -> str:
+    """Return the syntax tree of a transformation's body: comments, formatting and decorators are not in it."""
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:  # for example a lambda, cut out of its line
+        return source
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = []
+            if ast.get_docstring(node) is not None and len(node.body) > 1:
+                del node.body[0]
+    return ast.dump(tree)
+
+
+@contextmanager
+def _importable(repo: Path) -> Iterator[None]:
+    folder = str(repo.resolve())
+    _forget(folder)
+    sys.path.insert(0, folder)
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a checkout stays clean
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        sys.path.remove(folder)
+        _forget(folder)
+
+
+def _forget(folder: str) -> None:
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(folder):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _imported(name: str, file: Path) -> Any:
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # noqa: BLE001 - it is the project's code: anything can come out of it
+        raise FeatureError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    origin = getattr(module, "__file__", None)
+    if origin is None or Path(origin).resolve() != file.resolve():
+        raise FeatureError(
+            f"{file} is hidden by another module called {name!r}",
+            hint="give the file a name of its own, for example flight_views.py",
+        )
+    return module
+
+
+def _require_self_contained(view: OnDemandFeatureView) -> None:
+    """Refuse what works here and fails in serving: Feast rebuilds a transformation from its source text alone."""
+    udf = getattr(view.feature_transformation, "udf", None)
+    code = getattr(udf, "__code__", None)
+    if code is None:
+        return
+    outside = sorted((_globals(code) - _GIVEN) | set(code.co_freevars))
+    if outside:
+        raise FeatureError(
+            f"on-demand view {view.name!r}: its transformation uses {', '.join(outside)} from outside itself",
+            hint="Feast keeps only the function's own text: import and define what it needs inside it",
+        )
+
+
+def _globals(code: CodeType) -> set[str]:
+    names = {
+        step.argval for step in dis.get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _globals(constant)
+    return names

@@ -1,0 +1,261 @@
+"""The feature store of a project: definitions, training frames, and filling the online store."""
+
+import sqlite3
+import warnings
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+from feast.errors import FeastObjectNotFoundException
+from tqdm import tqdm
+
+from tidemill.clock import utc
+from tidemill.errors import FeatureError
+from tidemill.features.definitions import fingerprint, load_definitions
+from tidemill.features.engine import feast_errors
+from tidemill.project import Project
+
+__all__ = [
+    "apply",
+    "definition_hash",
+    "get_service",
+    "materialise",
+    "open_store",
+    "push",
+    "service_features",
+    "training_frame",
+]
+
+_ROW = "__tidemill_row"
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def open_store(project: Project) -> FeatureStore:
+    """Open the project's feature store; reads ``feature_store.yaml`` and nothing else yet.
+
+    A store belongs to the process that opened it: a child process opens its own.
+
+    Raises:
+        FeatureError: there is no ``feature_store.yaml``, or it is wrong.
+    """
+    repo = _repo(project)
+    path = repo / "feature_store.yaml"
+    if not path.is_file():
+        raise FeatureError(
+            f"there is no {path}",
+            hint="params.yaml names the folder of the feature repository in features.repo",
+        )
+    with feast_errors(f"opening {path}"):
+        return FeatureStore(repo_path=str(repo), fs_yaml_file=path)
+
+
+def apply(project: Project) -> None:
+    """Bring the registry and the online store to what the feature repository defines.
+
+    What is no longer defined is removed, its online values too. Sources must exist: Feast reads their columns.
+
+    Raises:
+        FeatureError: a definition is wrong, or a source is missing.
+    """
+    store = open_store(project)
+    definitions = load_definitions(_repo(project))
+    _make_folders(store)
+    with feast_errors(f"applying {_repo(project)}"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
+        store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)
+    _let_readers_and_writers_work_at_once(store)
+
+
+def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame:
+    """Return ``entity_frame`` with the service's features as they were known at each row's moment.
+
+    Args:
+        project: Its service says which features.
+        entity_frame: The join keys, ``event_timestamp`` (the moment; naive means UTC), and what on-demand views
+            read from a request. Other columns are allowed.
+
+    Returns:
+        The same rows in the same order and with the same columns, then the features in the service's order; null
+        where nothing was known.
+
+    Raises:
+        FeatureError: a key is missing, a feature has the name of a column, a source cannot be read.
+    """
+    store = open_store(project)
+    service = get_service(store, project.config.features.service)
+    names = _feature_names(service)
+    _check_entity_frame(entity_frame, names)
+    asked = entity_frame.with_row_index(_ROW).to_pandas()
+    with feast_errors(f"joining the features of {service.name!r}"):
+        joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
+    if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:
+        raise FeatureError(
+            f"the offline store did not give every row back exactly once ({entity_frame.height} were asked for)",
+            hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
+        )
+    return entity_frame.hstack(joined.sort(_ROW).select(names))
+
+
+def materialise(project: Project, until: datetime) -> None:
+    """Write the latest values known at ``until`` (naive means UTC) to the online store, for every key and view.
+
+    It reads each source from its beginning, so late rows are never missed, and overwrites whatever the online
+    store holds for a key, pushed values too. Keys that have no value yet at ``until`` are left as they are.
+
+    Raises:
+        FeatureError: definitions were not applied, or a source cannot be read.
+    """
+    store = open_store(project)
+    with feast_errors("materialising", hint="were the definitions applied?"):
+        for view in store.list_batch_feature_views():
+            if view.online:
+                store.provider.materialize_single_feature_view(
+                    config=store.config,
+                    feature_view=view,
+                    start_date=_BEGINNING,
+                    end_date=utc(until),
+                    registry=store.registry,
+                    project=store.project,
+                    tqdm_builder=_silent,
+                )
+
+
+def push(store: FeatureStore, view: str, rows: pd.DataFrame) -> None:
+    """Write ``rows`` (keys, features, timestamp) of one view to the online store; the last of a key wins.
+
+    Raises:
+        FeatureError: no such view, or a column is missing.
+    """
+    if rows.empty:
+        return
+    with feast_errors(f"writing {len(rows)} rows of {view!r} to the online store"):
+        store.write_to_online_store(view, df=rows)
+
+
+def service_features(project: Project) -> tuple[str, ...]:
+    """Return the plain names of the service's features, in the service's order.
+
+    Raises:
+        FeatureError: the service was not applied.
+    """
+    return _feature_names(get_service(open_store(project), project.config.features.service))
+
+
+def definition_hash(project: Project) -> str:
+    """Return a hash of the applied service: of its views, their sources and transformations.
+
+    Raises:
+        FeatureError: the service was not applied.
+    """
+    store = open_store(project)
+    service = get_service(store, project.config.features.service)
+    with feast_errors(f"reading the definition of {service.name!r}"):
+        return fingerprint(service, _views(store, service), project.root.resolve())
+
+
+def get_service(store: FeatureStore, name: str) -> FeatureService:
+    """Return a service from the registry.
+
+    Raises:
+        FeatureError: there is none of that name.
+    """
+    with feast_errors("reading the registry"):
+        try:
+            return store.get_feature_service(name)
+        except FeastObjectNotFoundException as error:
+            there = ", ".join(service.name for service in store.list_feature_services()) or "none"
+            raise FeatureError(
+                f"the registry of {store.repo_path} has no feature service {name!r} (there are: {there})",
+                hint="apply the definitions first; params.yaml names the service in features.service",
+            ) from error
+
+
+def _repo(project: Project) -> Path:
+    return (project.root / project.config.features.repo).resolve()
+
+
+def _feature_names(service: FeatureService) -> tuple[str, ...]:
+    names = [field.name for projection in service.feature_view_projections for field in projection.features]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FeatureError(
+            f"service {service.name!r} has two features called {', '.join(twice)}",
+            hint="rename one of them with the field mapping of its source",
+        )
+    return tuple(names)
+
+
+def _check_entity_frame(frame: pl.DataFrame, names: tuple[str, ...]) -> None:
+    if "event_timestamp" not in frame.columns:
+        raise FeatureError(
+            "the entity frame has no column 'event_timestamp'", hint="it holds the moment of each prediction"
+        )
+    clash = sorted(set(frame.columns) & set(names))
+    if clash:
+        raise FeatureError(f"the entity frame has columns named like features: {', '.join(clash)}")
+
+
+def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView | OnDemandFeatureView]:
+    """Return the service's views and those that its on-demand views read."""
+    on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
+    names = dict.fromkeys(projection.name for projection in service.feature_view_projections)
+    for name in list(names):
+        if name in on_demand:
+            projections = on_demand[name].source_feature_view_projections.values()
+            names |= dict.fromkeys(projection.name for projection in projections)
+    return [on_demand[name] if name in on_demand else store.get_feature_view(name) for name in names]
+
+
+def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:
+    """Return what the registry has and the repository no longer defines."""
+    defined = {(_family(thing), thing.name) for thing in definitions}
+    for thing in definitions:
+        sources = [getattr(thing, name, None) for name in ("batch_source", "stream_source")]
+        sources += getattr(thing, "source_request_sources", {}).values()
+        defined |= {("source", source.name) for source in sources if source is not None}
+    registered = [
+        *store.list_feature_services(),
+        *store.list_on_demand_feature_views(),
+        *store.list_batch_feature_views(),
+        *store.list_data_sources(),
+        *(entity for entity in store.list_entities() if not entity.name.startswith("__")),
+    ]
+    return [thing for thing in registered if (_family(thing), thing.name) not in defined]
+
+
+def _family(thing: Any) -> str:
+    for family, kind in (("service", FeatureService), ("view", (FeatureView, OnDemandFeatureView))):
+        if isinstance(thing, kind):
+            return family
+    return "entity" if type(thing).__name__ == "Entity" else "source"
+
+
+def _make_folders(store: FeatureStore) -> None:
+    for path in (_local(store, store.config.registry.path), _sqlite(store)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _local(store: FeatureStore, path: str) -> Path | None:
+    return None if "://" in path else Path(store.repo_path, path)
+
+
+def _sqlite(store: FeatureStore) -> Path | None:
+    online = store.config.online_store
+    return Path(store.repo_path, online.path) if online and online.type == "sqlite" else None
+
+
+def _let_readers_and_writers_work_at_once(store: FeatureStore) -> None:
+    """Put the SQLite file into WAL mode, which it keeps: a replica then reads while a materialisation writes."""
+    path = _sqlite(store)
+    if path is not None:
+        with feast_errors(f"preparing {path}"), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _silent(length: int) -> Any:
+    return tqdm(total=length, disable=True)
