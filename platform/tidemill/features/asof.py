@@ -43,8 +43,8 @@ class History:
 def point_in_time_join(rows: pl.DataFrame, at: str, histories: Sequence[History]) -> pl.DataFrame:
     """Return the features of every row as they were known at its moment.
 
-    A row gets, from each history, the values of the latest timestamp that is not after the row's moment. It gets
-    nulls if there is none, if that one is older than the TTL, or if the row's key or moment is null.
+    A row gets, from each history, the values of the latest timestamp that is not after the row's moment. It
+    gets nulls if there is none, if that one is older than the TTL, or if the row's key or moment is null.
 
     Args:
         rows: Keys and moments; duplicates are fine, no order is needed.
@@ -59,7 +59,8 @@ def point_in_time_join(rows: pl.DataFrame, at: str, histories: Sequence[History]
 
     >>> rows = pl.DataFrame({"origin": ["JFK", "JFK"], "at": [datetime(2013, 1, 2), datetime(2013, 1, 9)]})
     >>> weather = pl.LazyFrame({"origin": ["JFK"], "time": [datetime(2013, 1, 1)], "wind": [12.5]})
-    >>> history = History("weather", weather, {"origin": "origin"}, {"wind": "wind"}, "time", ttl=timedelta(days=2))
+    >>> keys, features = {"origin": "origin"}, {"wind": "wind"}
+    >>> history = History("weather", weather, keys, features, "time", ttl=timedelta(days=2))
     >>> point_in_time_join(rows, "at", [history])["wind"].to_list()
     [12.5, None]
     """
@@ -164,7 +165,7 @@ def _require(history: History, schema: pl.Schema, rows: pl.Schema, at: str) -> N
 
 
 def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
-    """Return the rows' key as the source's type; what that type cannot hold becomes null and matches nothing."""
+    """Return the rows' key as the source's type; what that cannot hold becomes null and matches nothing."""
     kinds = _kind(have), _kind(want)
     key = pl.col(column)
     if have == pl.Null or have == want:
@@ -176,7 +177,7 @@ def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataT
     if kinds[0] == kinds[1] != "other" or kinds == ("integer", "float"):
         return key.cast(want, strict=False)
     raise FeatureError(
-        f"feature view {history.name!r}: key {column!r} is {have} in the entity frame but {want} in the source",
+        f"feature view {history.name!r}: key {column!r} is {have} in the entity frame, {want} in the source",
         hint="write both with the same type",
     )
 

@@ -67,6 +67,7 @@ def fingerprint(
     Returns:
         64 hexadecimal digits.
     """
+    meanings = [_on_demand(v) if isinstance(v, OnDemandFeatureView) else _view(v, root) for v in views]
     meaning = {
         "service": [
             [
@@ -77,9 +78,8 @@ def fingerprint(
             ]
             for projection in service.feature_view_projections
         ],
-        "views": [_on_demand(v) if isinstance(v, OnDemandFeatureView) else _view(v, root) for v in views],
+        "views": sorted(meanings, key=lambda view: str(view["name"])),
     }
-    meaning["views"].sort(key=lambda view: view["name"])
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
@@ -123,7 +123,7 @@ def _fields(fields: Sequence[Any]) -> list[list[str]]:
 
 
 def _meaning_of(source: str) -> str:
-    """Return the syntax tree of a transformation's body: comments, formatting and decorators are not in it."""
+    """Return the syntax tree of a transformation, without its comments, formatting and decorators."""
     try:
         tree = ast.parse(textwrap.dedent(source))
     except SyntaxError:  # for example a lambda, cut out of its line
@@ -161,7 +161,7 @@ def _forget(folder: str) -> None:
 def _imported(name: str, file: Path) -> Any:
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - it is the project's code: anything can come out of it
+    except Exception as error:  # the project's code: anything can come out of it
         raise FeatureError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file.resolve():
@@ -173,7 +173,7 @@ def _imported(name: str, file: Path) -> Any:
 
 
 def _require_self_contained(view: OnDemandFeatureView) -> None:
-    """Refuse what works here and fails in serving: Feast rebuilds a transformation from its source text alone."""
+    """Refuse what works here and fails in serving: Feast rebuilds a transformation from its text alone."""
     udf = getattr(view.feature_transformation, "udf", None)
     code = getattr(udf, "__code__", None)
     if code is None:

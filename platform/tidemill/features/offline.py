@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-from feast import FeatureView, FileSource, OnDemandFeatureView
+from feast import FeatureView, OnDemandFeatureView
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
@@ -79,7 +79,8 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
             raise FeatureError(f"the offline store cannot answer: {error}") from error
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return frame
 
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
@@ -114,7 +115,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         project: str,
         full_feature_names: bool = False,
     ) -> PolarsRetrievalJob:
-        """Join the views' values to the entity rows: every row once, in order, nulls where nothing was known."""
+        """Join the views' values to the entity rows: each once, in order, nulls where nothing was known."""
         if not isinstance(entity_df, pd.DataFrame):
             raise FeatureError(
                 f"the entity frame must be a pandas DataFrame, not {type(entity_df).__name__}",
@@ -159,7 +160,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """Give the latest row per key within the span, both ends included; rows with a null key are no one's."""
+        """Give the latest row per key within the span, both ends included; rows without a key do not count."""
 
         def evaluate() -> pa.Table:
             span = _span(config, data_source, timestamp_field, start_date, end_date)

@@ -1,4 +1,4 @@
-"""The latest feature values, for serving: read through Feast's online store, judged by the moment of the request."""
+"""The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from tidemill.features.store import get_service
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
+_Stored = tuple[datetime | None, Mapping[str, Any] | None]
 _SERVED = (Bool, Float32, Float64, Int32, Int64)
 
 
@@ -56,13 +57,13 @@ class _Found:
 class OnlineFeatures:
     """Reads a service's features for requests.
 
-    A value that is older than its view's TTL at the moment of the request is not served: it is none, and so it is
-    for the on-demand views that build on it, exactly as in a training frame. A value from *after* that moment is
-    served but flagged: the online store holds only the latest value of a key, so for a moment in the past there is
-    no better one. Event times are whole seconds in the SQLite store.
+    A value that is older than its view's TTL at the moment of the request is not served: it is none, and so
+    it is for the on-demand views that build on it, exactly as in a training frame. A value from *after* that
+    moment is served but flagged: the online store holds only the latest value of a key, so for a moment in
+    the past there is no better one. Event times are whole seconds in the SQLite store.
 
-    Definitions are those of the registry at construction. Several threads may read at once; another process, a
-    forked child included, opens its own store.
+    Definitions are those of the registry at construction. Several threads may read at once; another process,
+    a forked child included, opens its own store.
     """
 
     def __init__(self, store: FeatureStore, service: FeatureService | str) -> None:
@@ -121,7 +122,7 @@ class OnlineFeatures:
         """Read one view for all rows, each distinct key once."""
         keys = [_key(lookup, row) for row in rows]
         distinct = list(dict.fromkeys(key for key in keys if key is not None))
-        answers: dict[tuple[object, ...], Any] = {}
+        answers: dict[tuple[object, ...], _Stored] = {}
         if distinct:
             with feast_errors(f"reading {lookup.name!r} from the online store"):
                 answers = dict(
@@ -137,7 +138,7 @@ class OnlineFeatures:
                     )
                 )
         return [
-            _judge(lookup, *answers.get(key, (None, None)), moment) if key is not None else _missing(lookup)
+            _judge(lookup, answers[key], moment) if key is not None else _missing(lookup)
             for key, moment in zip(keys, at, strict=True)
         ]
 
@@ -179,7 +180,7 @@ def _numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
         for field in projection.features:
             if field.dtype not in _SERVED:
                 raise FeatureError(
-                    f"feature {field.name!r} of view {projection.name_to_use()!r} is {field.dtype}, not a number",
+                    f"feature {field.name!r} of {projection.name_to_use()!r} is {field.dtype}, not a number",
                     hint="encode it as a number, for example in an on-demand view",
                 )
             features.append((projection.name_to_use(), field.name))
@@ -216,10 +217,11 @@ def _missing(lookup: _Lookup) -> _Found:
     return _Found({}, f"missing:{lookup.name}")
 
 
-def _judge(lookup: _Lookup, known: datetime | None, answer: Mapping[str, Any] | None, at: datetime) -> _Found:
-    if answer is None or known is None:
+def _judge(lookup: _Lookup, stored: _Stored, at: datetime) -> _Found:
+    moment, answer = stored
+    if answer is None or moment is None:
         return _missing(lookup)
-    known = utc(known)
+    known = utc(moment)
     if lookup.ttl and at - known > lookup.ttl:
         return _Found({}, f"expired:{lookup.name}")
     values = {name: feast_value_type_to_python_type(value) for name, value in answer.items()}
@@ -229,7 +231,7 @@ def _judge(lookup: _Lookup, known: datetime | None, answer: Mapping[str, Any] | 
 def _transform(
     view: OnDemandFeatureView, rows: Sequence[Mapping[str, object]], columns: Mapping[str, list[Any]]
 ) -> dict[str, list[Any]]:
-    """Run one on-demand view over all rows with Feast's own code; a null input stays a null, as in training."""
+    """Run one on-demand view over all rows with Feast's own code; unknown inputs are none, as in training."""
     inputs: dict[str, list[Any]] = {}
     for name in view.get_request_data_schema():
         try:
@@ -245,7 +247,7 @@ def _transform(
         else:
             outputs = view.transform_arrow(pa.table(inputs)).to_pydict()
         return {f"{view.projection.name_to_use()}__{f.name}": list(outputs[f.name]) for f in view.features}
-    except Exception as error:  # noqa: BLE001 - it is the project's code: anything can come out of it
+    except Exception as error:  # the project's code: anything can come out of it
         raise FeatureError(
             f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}",
             hint="it must cope with None, which stands for unknown",

@@ -56,7 +56,7 @@ def open_store(project: Project) -> FeatureStore:
 def apply(project: Project) -> None:
     """Bring the registry and the online store to what the feature repository defines.
 
-    What is no longer defined is removed, its online values too. Sources must exist: Feast reads their columns.
+    What is no longer defined is removed, its online values too. Sources must exist: Feast reads their schema.
 
     Raises:
         FeatureError: a definition is wrong, or a source is missing.
@@ -75,12 +75,12 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
 
     Args:
         project: Its service says which features.
-        entity_frame: The join keys, ``event_timestamp`` (the moment; naive means UTC), and what on-demand views
-            read from a request. Other columns are allowed.
+        entity_frame: The join keys, ``event_timestamp`` (the moment; naive means UTC), and what on-demand
+            views read from a request. Other columns are allowed.
 
     Returns:
-        The same rows in the same order and with the same columns, then the features in the service's order; null
-        where nothing was known.
+        The same rows in the same order and with the same columns, then the features in the service's order;
+        null where nothing was known.
 
     Raises:
         FeatureError: a key is missing, a feature has the name of a column, a source cannot be read.
@@ -94,14 +94,14 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
         joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
     if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:
         raise FeatureError(
-            f"the offline store did not give every row back exactly once ({entity_frame.height} were asked for)",
+            f"the offline store did not give each of {entity_frame.height} rows back exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
     return entity_frame.hstack(joined.sort(_ROW).select(names))
 
 
 def materialise(project: Project, until: datetime) -> None:
-    """Write the latest values known at ``until`` (naive means UTC) to the online store, for every key and view.
+    """Write the latest values known at ``until`` (naive means UTC) to the online store, of every key.
 
     It reads each source from its beginning, so late rows are never missed, and overwrites whatever the online
     store holds for a key, pushed values too. Keys that have no value yet at ``until`` are left as they are.
@@ -250,7 +250,7 @@ def _sqlite(store: FeatureStore) -> Path | None:
 
 
 def _let_readers_and_writers_work_at_once(store: FeatureStore) -> None:
-    """Put the SQLite file into WAL mode, which it keeps: a replica then reads while a materialisation writes."""
+    """Put the SQLite file into WAL mode, which it keeps: replicas can read while others write."""
     path = _sqlite(store)
     if path is not None:
         with feast_errors(f"preparing {path}"), closing(sqlite3.connect(path)) as connection:

@@ -1,4 +1,4 @@
-"""A small but real project with a Feast repository: weather by origin, lateness by carrier, an on-demand view."""
+"""A small but real project: weather by origin, lateness by carrier, an on-demand view."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
