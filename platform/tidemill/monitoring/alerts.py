@@ -1,0 +1,165 @@
+"""Alerts: raised once, seen again while the cause lasts, resolved when a later run no longer finds it.
+
+There is at most one unresolved alert of a (monitor, model, version, kind). A run resolves only what it
+judged: too few labels are no proof that the quality is back. When another version serves, the alerts about the
+one before are resolved: nobody can act on them any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tidemill.errors import MonitoringError
+from tidemill.ids import new_id
+from tidemill.monitoring.findings import Finding, Findings
+from tidemill.state import State
+from tidemill.state.tables import Alert, MonitorRun
+
+__all__ = ["Changes", "Unresolved", "acknowledge", "decide", "list_alerts", "record"]
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """What the decision needs to know of an alert."""
+
+    id: str
+    version: str
+    kind: str
+    last_seen_at: datetime
+
+
+class Changes(NamedTuple):
+    """What a run does to the alerts of its monitor and model."""
+
+    raised: tuple[Finding, ...]
+    seen: tuple[tuple[str, Finding], ...]
+    """Ids of alerts whose cause was found again."""
+    resolved: tuple[str, ...]
+    """Ids."""
+
+
+def decide(unresolved: Sequence[Unresolved], findings: Findings, version: str, at: datetime) -> Changes:
+    """Decide what a run changes.
+
+    Args:
+        unresolved: the open and acknowledged alerts of the run's monitor and model.
+        findings: what the run found.
+        version: the version it looked at.
+        at: event time of the run. An alert that was seen later than this is left as it is: a look at the past
+            tells nothing about now.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2013, 4, 15, tzinfo=UTC)
+    >>> old = Unresolved("alert_1", "3", "quality", datetime(2013, 4, 8, tzinfo=UTC))
+    >>> fallen = Findings((Finding("quality", "AUC fell"),), frozenset({"quality"}), {})
+    >>> decide([], fallen, "3", day).raised[0].message
+    'AUC fell'
+    >>> decide([old], fallen, "3", day).seen[0][0]
+    'alert_1'
+    >>> decide([old], Findings((), frozenset({"quality"}), {}), "3", day).resolved
+    ('alert_1',)
+    """
+    found = {finding.kind: finding for finding in findings.found}
+    known = {alert.kind for alert in unresolved if alert.version == version}
+    seen: list[tuple[str, Finding]] = []
+    resolved: list[str] = []
+    for alert in unresolved:
+        if alert.last_seen_at > at:
+            continue
+        if alert.version != version:
+            resolved.append(alert.id)
+        elif alert.kind in found:
+            seen.append((alert.id, found[alert.kind]))
+        elif alert.kind in findings.judged:
+            resolved.append(alert.id)
+    raised = tuple(finding for finding in found.values() if finding.kind not in known)
+    return Changes(raised, tuple(seen), tuple(resolved))
+
+
+def record(session: Session, run: MonitorRun, findings: Findings, severity: str) -> Changes:
+    """Raise, see again and resolve alerts in the transaction that records ``run``."""
+    alerts = {
+        alert.id: alert
+        for alert in session.scalars(
+            select(Alert).where(
+                Alert.monitor == run.monitor, Alert.model == run.model, Alert.status != "resolved"
+            )
+        )
+    }
+    unresolved = [Unresolved(each.id, each.version, each.kind, each.last_seen_at) for each in alerts.values()]
+    changes = decide(unresolved, findings, run.version, run.at)
+    for finding in changes.raised:
+        session.add(_new(run, finding, severity))
+    for alert_id, finding in changes.seen:
+        alert = alerts[alert_id]
+        alert.message, alert.details = finding.message, dict(finding.details)
+        alert.severity, alert.last_seen_at = severity, run.at
+    for alert_id in changes.resolved:
+        alerts[alert_id].status, alerts[alert_id].resolved_at = "resolved", run.at
+    return changes
+
+
+def _new(run: MonitorRun, finding: Finding, severity: str) -> Alert:
+    return Alert(
+        id=new_id("alert"),
+        monitor=run.monitor,
+        model=run.model,
+        version=run.version,
+        kind=finding.kind,
+        severity=severity,
+        message=finding.message,
+        details=dict(finding.details),
+        monitor_run_id=run.id,
+        status="open",
+        raised_at=run.at,
+        last_seen_at=run.at,
+    )
+
+
+def acknowledge(state: State, alert_id: str, by: str, now: datetime) -> Alert:
+    """Put on record that somebody looks after an alert. The first one to say so stays on record.
+
+    Args:
+        state: the records.
+        alert_id: id of the alert.
+        by: who.
+        now: when.
+
+    Raises:
+        MonitoringError: there is no such alert, or it is resolved already.
+    """
+    with state.transaction() as session:
+        alert = session.get(Alert, alert_id)
+        if alert is None:
+            raise MonitoringError(
+                f"there is no alert {alert_id!r}", hint="`tidemill alerts list --all` shows their ids"
+            )
+        if alert.status == "resolved":
+            raise MonitoringError(
+                f"alert {alert_id} was resolved at {alert.resolved_at:%Y-%m-%d %H:%M} UTC",
+                hint="`tidemill alerts list` shows the ones that are not",
+            )
+        if alert.status == "open":
+            alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", by, now
+        return alert
+
+
+def list_alerts(state: State, model: str | None = None, *, include_resolved: bool = False) -> list[Alert]:
+    """Return alerts, the latest first.
+
+    Args:
+        state: the records.
+        model: name of a registered model; none for all.
+        include_resolved: whether those that are over are wanted too.
+    """
+    query = select(Alert).order_by(Alert.raised_at.desc(), Alert.id.desc())
+    if model is not None:
+        query = query.where(Alert.model == model)
+    if not include_resolved:
+        query = query.where(Alert.status != "resolved")
+    with state.transaction() as session:
+        return list(session.scalars(query))

@@ -1,0 +1,118 @@
+"""What in a comparison is alarming, in words and numbers. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tidemill.monitoring.columns import ColumnDrift, Comparison
+from tidemill.monitoring.config import Monitor
+from tidemill.monitoring.quality import Quality
+
+__all__ = ["KINDS", "Finding", "Findings", "Kind", "find"]
+
+Kind = Literal["data_drift", "prediction_drift", "quality"]
+KINDS: tuple[Kind, ...] = ("data_drift", "prediction_drift", "quality")
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something alarming."""
+
+    kind: Kind
+    message: str
+    """One sentence with its numbers."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The numbers, for machines."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run of a monitor found."""
+
+    found: tuple[Finding, ...]
+    judged: frozenset[Kind]
+    """What could be judged. Only of these does finding nothing mean that all is well."""
+    unjudged: Mapping[Kind, str]
+    """What was to be watched and could not be judged, and why."""
+
+
+def find(
+    monitor: Monitor, comparison: Comparison, quality: Quality | None, unjudged: Mapping[Kind, str]
+) -> Findings:
+    """Judge a comparison by a monitor's thresholds.
+
+    Args:
+        monitor: the thresholds.
+        comparison: what Evidently found.
+        quality: how good the answers were; none if that is not watched.
+        unjudged: what is known not to be judged already, and why.
+    """
+    reasons, found = dict(unjudged), list[Finding]()
+    if monitor.data_drift is not None:
+        if not comparison.columns:
+            reasons.setdefault("data_drift", "no features to compare")
+        elif comparison.share >= monitor.data_drift.share:
+            found.append(_data_drift(comparison, monitor.data_drift.share))
+    if comparison.prediction is not None and comparison.prediction.drifted:
+        found.append(_prediction_drift(comparison.prediction))
+    if monitor.quality is not None and quality is not None:
+        if quality.decayed is None:
+            reasons.setdefault("quality", quality.note or "it could not be measured")
+        elif quality.decayed:
+            found.append(_decay(quality, monitor))
+    watched: dict[Kind, object] = {
+        "data_drift": monitor.data_drift,
+        "prediction_drift": monitor.prediction_drift,
+        "quality": monitor.quality,
+    }
+    judged = frozenset(kind for kind in KINDS if watched[kind] is not None and kind not in reasons)
+    return Findings(tuple(each for each in found if each.kind in judged), judged, reasons)
+
+
+def _data_drift(comparison: Comparison, threshold: float) -> Finding:
+    names = comparison.drifted
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return Finding(
+        "data_drift",
+        f"{len(names)} of {len(comparison.columns)} features have drifted "
+        f"({comparison.share:.0%}, alert at {threshold:.0%}): {listed}",
+        {"share": comparison.share, "threshold": threshold, "drifted": list(names)},
+    )
+
+
+def _prediction_drift(score: ColumnDrift) -> Finding:
+    before, now = score.reference_mean, score.current_mean
+    means = f", mean {before:.3f} before, {now:.3f} now" if before is not None and now is not None else ""
+    distance = f"{score.value:.3f}" if score.value is not None else "unknown"
+    return Finding(
+        "prediction_drift",
+        f"the predictions have drifted: distance {distance} (alert at {score.threshold:g}){means}",
+        {"value": score.value, "threshold": score.threshold, "reference_mean": before, "current_mean": now},
+    )
+
+
+def _decay(quality: Quality, monitor: Monitor) -> Finding:
+    assert monitor.quality is not None
+    assert quality.value is not None
+    compared = [f"over {quality.overall.rows:,} labelled predictions"]
+    if quality.expected is not None and quality.drop is not None:
+        side = "below" if quality.drop > 0 else "above"
+        allowed = f" (allowed: {monitor.quality.max_drop:g})" if monitor.quality.max_drop is not None else ""
+        compared.append(f"{abs(quality.drop):.4f} {side} the hold-out's {quality.expected:.4f}{allowed}")
+    if monitor.quality.floor is not None and quality.value < monitor.quality.floor:
+        compared.append(f"below the floor of {monitor.quality.floor:g}")
+    return Finding(
+        "quality",
+        f"{quality.metric} is {quality.value:.4f} {', '.join(compared)}",
+        {
+            "metric": quality.metric,
+            "value": quality.value,
+            "expected": quality.expected,
+            "drop": quality.drop,
+            "max_drop": monitor.quality.max_drop,
+            "floor": monitor.quality.floor,
+            "rows": quality.overall.rows,
+        },
+    )
