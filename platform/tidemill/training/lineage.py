@@ -1,0 +1,122 @@
+"""What a model was made from: enough to make it again, and to know which rows it has never seen."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+from tidemill.errors import RegistryError
+from tidemill.training.splits import Period, Split
+
+__all__ = ["PACKAGES", "Lineage", "installed"]
+
+PACKAGES = (
+    "dvc", "feast", "mlflow", "numpy", "pandas", "polars", "ray", "scikit-learn", "skops", "tidemill",
+)  # fmt: skip
+"""The packages that can change what a training brings out."""
+
+_PREFIX = "tidemill.lineage."
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a model comes from.
+
+    >>> from datetime import UTC
+    >>> day = [datetime(2013, 3, n, tzinfo=UTC) for n in range(1, 5)]
+    >>> split = Split(Period(day[0], day[1]), Period(day[1], day[2]), Period(day[2], day[3]))
+    >>> lineage = Lineage("4f1d", {"data/set.parquet": "9a0e"}, "flight_delay", "77c2", split, day[3])
+    >>> Lineage.from_tags(lineage.tags()) == lineage
+    True
+    """
+
+    git_commit: str
+    """Commit of the project: its code, parameters and data versions."""
+    data: Mapping[str, str]
+    """MD5 of each data file that DVC keeps, by path."""
+    feature_service: str
+    feature_definition: str
+    """Hash of the feature service's definition."""
+    split: Split
+    as_of: datetime
+    """The moment of the training, in event time: nothing known later went in."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions by package."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, as JSON knows them."""
+        split = {
+            name: {"start": period.start.isoformat(), "end": period.end.isoformat()}
+            for name, period in vars(self.split).items()
+        }
+        plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
+        return {**vars(self), **plain, "split": split}
+
+    def tags(self) -> dict[str, str]:
+        """Return it as tags, one a field, as MLflow keeps them on runs and versions."""
+        split = {
+            f"{name}_{edge}": getattr(getattr(self.split, name), edge).isoformat()
+            for name in ("train", "validation", "holdout")
+            for edge in ("start", "end")
+        }
+        return {
+            f"{_PREFIX}{name}": value
+            for name, value in {
+                "git_commit": self.git_commit,
+                "data": json.dumps(dict(self.data), sort_keys=True),
+                "feature_service": self.feature_service,
+                "feature_definition": self.feature_definition,
+                **split,
+                "as_of": self.as_of.isoformat(),
+                "packages": json.dumps(dict(self.packages), sort_keys=True),
+            }.items()
+        }
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "Lineage":
+        """Read it back from the tags of a run or a version; tags of others are ignored.
+
+        Raises:
+            RegistryError: a tag of the lineage is missing or cannot be read.
+        """
+        found = {key.removeprefix(_PREFIX): value for key, value in tags.items() if key.startswith(_PREFIX)}
+        try:
+            periods = {
+                name: Period(
+                    datetime.fromisoformat(found[f"{name}_start"]),
+                    datetime.fromisoformat(found[f"{name}_end"]),
+                )
+                for name in ("train", "validation", "holdout")
+            }
+            return cls(
+                git_commit=found["git_commit"],
+                data=json.loads(found["data"]),
+                feature_service=found["feature_service"],
+                feature_definition=found["feature_definition"],
+                split=Split(**periods),
+                as_of=datetime.fromisoformat(found["as_of"]),
+                packages=json.loads(found["packages"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise RegistryError(
+                f"the lineage cannot be read from the tags: {error!r}",
+                hint="only models trained by Tidemill carry one",
+            ) from error
+
+
+def installed(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of those ``packages`` that are installed.
+
+    >>> sorted(installed(["numpy", "no-such-package"]))
+    ['numpy', 'python']
+    """
+    found = {"python": python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,103 @@
+"""Splits by time: what is learnt from always lies before what it is judged on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tidemill.errors import TrainingError
+
+if TYPE_CHECKING:
+    from tidemill.project.config import DatasetConfig, SplitConfig
+
+__all__ = ["Period", "Split", "known_before", "split_by_time"]
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Period:
+    """From ``start`` (included) to ``end`` (not included), both aware.
+
+    >>> from datetime import UTC
+    >>> week = Period(datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 3, 8, tzinfo=UTC))
+    >>> week.days, str(week)
+    (7.0, '2013-03-01T00:00Z/2013-03-08T00:00Z')
+    """
+
+    start: datetime
+    end: datetime
+
+    @property
+    def days(self) -> float:
+        """Length in days."""
+        return (self.end - self.start) / _DAY
+
+    def __str__(self) -> str:
+        return "/".join(
+            moment.isoformat(timespec="minutes").replace("+00:00", "Z") for moment in (self.start, self.end)
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three periods, each beginning where the one before it ends."""
+
+    train: Period
+    validation: Period
+    holdout: Period
+
+    @property
+    def fit(self) -> Period:
+        """Train and validation together: what the final model is fitted on."""
+        return Period(self.train.start, self.validation.end)
+
+
+def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "SplitConfig") -> Split:
+    """Split labelled time: the latest part is held out, the part before it validates, the rest trains.
+
+    Args:
+        as_of: the moment of training; nothing later may be known.
+        first: time of the first event whose label is known at ``as_of``.
+        last: time of the last such event.
+        config: how long validation and hold-out are.
+
+    Raises:
+        TrainingError: there is less than one day left to train on.
+
+    >>> from datetime import UTC
+    >>> from tidemill.project.config import SplitConfig
+    >>> split = split_by_time(
+    ...     datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=UTC),
+    ...     datetime(2013, 3, 29, tzinfo=UTC), SplitConfig(validation_days=14, holdout_days=14))
+    >>> print(split.train, split.validation, split.holdout, sep="\\n")
+    2013-01-01T00:00Z/2013-03-01T00:00Z
+    2013-03-01T00:00Z/2013-03-15T00:00Z
+    2013-03-15T00:00Z/2013-03-29T00:00Z
+    """
+    end = last.replace(microsecond=0) + timedelta(seconds=1)  # the last event itself is inside
+    have = (end - first) / _DAY
+    need = config.validation_days + config.holdout_days + 1
+    if last > as_of or have < need:
+        raise TrainingError(
+            f"too little labelled data as of {as_of:%Y-%m-%d %H:%M}: {max(have, 0):.1f} days "
+            f"({first:%Y-%m-%d} to {last:%Y-%m-%d}), needed are at least {need} "
+            f"({config.validation_days} to validate, {config.holdout_days} held out, 1 to train)",
+            hint="train on more months, or make split.validation_days and split.holdout_days shorter",
+        )
+    holdout = Period(end - config.holdout, end)
+    validation = Period(holdout.start - config.validation, holdout.start)
+    return Split(Period(first, validation.start), validation, holdout)
+
+
+def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -> pl.DataFrame:
+    """Return the rows of ``period`` whose label was known when it ended.
+
+    What follows the period is predicted on from its end, so a label that came later would be a leak: a model
+    made at that moment could not have learnt from it.
+    """
+    return rows.filter(
+        pl.col(dataset.time).is_between(period.start, period.end, closed="left"),
+        pl.col(dataset.label_known) <= period.end,
+    )

@@ -1,0 +1,171 @@
+"""MLflow: where runs, metrics and models are kept. Everything goes to the project's address, by name."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.telemetry import set_telemetry_client
+from sqlalchemy import make_url
+
+from tidemill.errors import TrainingError
+from tidemill.project import Project
+
+__all__ = [
+    "connect",
+    "experiment_id",
+    "find_runs",
+    "kill_orphans",
+    "log_table",
+    "log_values",
+    "metrics_of",
+    "parent_run",
+]
+
+TURN = "tidemill.turn"
+ROLE = "tidemill.role"
+END = "tidemill.end"
+PARENT = "mlflow.parentRunId"
+
+
+def connect(project: Project) -> MlflowClient:
+    """Return a client for the project's tracking store and registry; the same one for the same address.
+
+    MLflow's usage statistics are switched off in this process: what a team trains is its own business.
+
+    Raises:
+        TrainingError: the store cannot be opened.
+    """
+    uri = project.tracking_uri
+    try:
+        return _client(uri)
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise TrainingError(
+            f"MLflow's store cannot be opened: {error}",
+            hint="check TIDEMILL_TRACKING_URI, or that the project's .tidemill folder is writable",
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _client(uri: str) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    set_telemetry_client()
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+    if uri.startswith("sqlite:///"):
+        database = Path(make_url(uri).database or "")
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(database.with_name(database.name + ".create.lock")):
+            client = MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)  # creates the tables
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # replicas read while a training writes
+        return client
+    return MlflowClient(uri, uri)
+
+
+def experiment_id(client: MlflowClient, project: Project) -> str:
+    """Return the id of the project's experiment, made at first use and named like the project."""
+    name = project.config.project.name
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    # A server decides itself where artifacts go; beside a database of our own they stay with the project.
+    own = not project.tracking_uri.startswith("http")
+    location = (project.home / "artifacts").resolve().as_uri() if own else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:  # somebody else was faster
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def find_runs(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Run]:
+    """Return the runs that carry all ``tags``, latest first."""
+    condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    return list(client.search_runs([experiment], condition, max_results=1000))
+
+
+def kill_orphans(client: MlflowClient, experiment: str, turn_id: str) -> int:
+    """Mark what a killed training of this turn left RUNNING as KILLED; return how many runs that were."""
+    orphans = [run for run in find_runs(client, experiment, {TURN: turn_id}) if run.info.status == "RUNNING"]
+    for run in orphans:
+        client.set_tag(run.info.run_id, END, "orphaned: its process was killed")
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(orphans)
+
+
+@contextmanager
+def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """Open a run, give its id, and end it: FINISHED, FAILED with the error, or KILLED by an interruption.
+
+    Children that still run at the end are ended with it.
+    """
+    run_id = str(client.create_run(experiment, tags={**tags, ROLE: "search"}, run_name=name).info.run_id)
+    status, end = "FINISHED", ""
+    try:
+        yield run_id
+    except Exception as error:
+        status, end = "FAILED", f"{type(error).__name__}: {error}"
+        raise
+    except BaseException as error:
+        status, end = "KILLED", f"interrupted: {type(error).__name__}"
+        raise
+    finally:
+        if status != "FINISHED":
+            for child in find_runs(client, experiment, {PARENT: run_id}):
+                if child.info.status == "RUNNING":
+                    client.set_tag(child.info.run_id, END, "the search ended before it")
+                    client.set_terminated(child.info.run_id, "KILLED")
+            client.set_tag(run_id, END, end[:5000])
+        client.set_terminated(run_id, status)
+
+
+def log_values(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Put values on a run, in one transaction. NaN stays out: MLflow could not compare by it."""
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, now, 0) for key, value in (metrics or {}).items() if value == value],
+        params=[Param(key, str(value)) for key, value in (params or {}).items()],
+        tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+    )
+
+
+def metrics_of(run: Run, prefix: str = "") -> dict[str, float]:
+    """Return the last values of the run's metrics whose name begins with ``prefix``, without it."""
+    return {
+        key.removeprefix(prefix): float(value)
+        for key, value in run.data.metrics.items()
+        if key.startswith(prefix)
+    }
+
+
+def log_table(client: MlflowClient, run_id: str, frame: pl.DataFrame, path: str) -> None:
+    """Keep ``frame`` as the run's artifact ``path``, such as ``reference/reference.parquet``."""
+    folder, _, name = path.rpartition("/")
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary) / name
+        frame.write_parquet(file)
+        client.log_artifact(run_id, str(file), folder or None)

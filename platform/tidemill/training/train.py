@@ -1,0 +1,106 @@
+"""One training: split, search, fit the chosen model again on all it may see, judge it, put all on record."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tidemill.clock import utc
+from tidemill.errors import ConfigError, TrainingError
+from tidemill.project import Project
+from tidemill.training import tracking
+from tidemill.training.final import finish, read_split, trial_data
+from tidemill.training.lineage import Lineage, installed
+from tidemill.training.spec import TrainingSpec
+from tidemill.training.trained import SUMMARY, TrainedModel
+from tidemill.training.trials import Progress, TrialLog
+from tidemill.training.tuning import search
+
+if TYPE_CHECKING:
+    from tidemill.data.versions import DataVersion
+
+__all__ = ["TrainedModel", "load_spec", "train"]
+
+
+def train(
+    project: Project,
+    data: "DataVersion",
+    as_of: datetime,
+    turn_id: str,
+    *,
+    features: tuple[str, ...],
+    service: str,
+    definition: str,
+    on_progress: Progress | None = None,
+) -> TrainedModel:
+    """Train on what is known at ``as_of``. A training that this turn has finished already is only looked up.
+
+    Args:
+        project: what to train, and how.
+        data: the data version; it must be the one in the project's folder.
+        as_of: no label that became known later enters.
+        turn_id: what it belongs to. Runs that a killed training of the same turn left are marked KILLED.
+        features: columns of the training set, in the order in which the model takes them.
+        service: name of the feature service that they come from.
+        definition: hash of that service's definition.
+        on_progress: called after each trial.
+
+    Raises:
+        TrainingError: too little data, no trial succeeded, or MLflow failed. What is half made can never be
+            registered.
+        ConfigError: the project's training spec is not one.
+    """
+    spec, as_of = load_spec(project), utc(as_of)
+    client = tracking.connect(project)
+    try:
+        experiment = tracking.experiment_id(client, project)
+        tracking.kill_orphans(client, experiment, turn_id)
+        done = _finished(client, experiment, turn_id, data.revision, as_of)
+        if done is not None:
+            return done
+        rows = read_split(project, features, as_of)
+        lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
+        with tracking.parent_run(
+            client,
+            experiment,
+            f"{project.model} {as_of:%Y-%m-%d}",
+            {tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision, **lineage.tags()},
+        ) as run_id:
+            client.log_dict(run_id, lineage.as_dict(), "lineage.json")
+            log = TrialLog(client, experiment, run_id, turn_id, project.config.train, on_progress)
+            found = search(project, spec, trial_data(rows, project.config.dataset.label), log, run_id)
+            return finish(project, client, spec, rows, run_id, found)
+    except MlflowException as error:
+        raise TrainingError(
+            f"MLflow could not record the training of {project.model}: {error}",
+            hint="check TIDEMILL_TRACKING_URI and the disk; the next training starts afresh",
+        ) from error
+
+
+def load_spec(project: Project) -> TrainingSpec:
+    """Import the project's training spec.
+
+    Raises:
+        ConfigError: there is none, or it is something else.
+    """
+    reference = project.config.project.training
+    spec = project.load(reference)
+    if not isinstance(spec, TrainingSpec):
+        raise ConfigError(
+            f"{reference!r} is a {type(spec).__name__}, not a TrainingSpec",
+            hint="project.training in params.yaml must name a tidemill.training.spec.TrainingSpec",
+        )
+    return spec
+
+
+def _finished(
+    client: MlflowClient, experiment: str, turn_id: str, revision: str, as_of: datetime
+) -> TrainedModel | None:
+    for run in tracking.find_runs(client, experiment, {tracking.TURN: turn_id, tracking.ROLE: "search"}):
+        tags = run.data.tags
+        if run.info.status == "FINISHED" and SUMMARY in tags:
+            lineage = Lineage.from_tags(tags)
+            if (lineage.git_commit, lineage.as_of) == (revision, as_of):
+                return TrainedModel.from_tags(run.info.run_id, tags)
+    return None

@@ -1,0 +1,69 @@
+"""What came out of a training, and how it is kept on its run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.errors import RegistryError
+
+__all__ = ["HOLDOUT", "REFERENCE", "SCORE", "SUMMARY", "TrainedModel"]
+
+REFERENCE = "reference/reference.parquet"
+"""Artifact of the run: a sample of the rows that the model was fitted on, with its scores."""
+HOLDOUT = "holdout/holdout.parquet"
+"""Artifact of the run: the rows held out, for the gate."""
+SUMMARY = "tidemill.summary"
+"""Tag of the run, written last: a run that has it is whole."""
+SCORE = "score"
+"""Column with the model's score."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What came out of a training.
+
+    >>> model = TrainedModel("4f1d", "models:/m-1", {"holdout_roc_auc": 0.7}, 12, 1, "trees", {"depth": 3})
+    >>> TrainedModel.from_tags("4f1d", model.tags()) == model
+    True
+    """
+
+    run_id: str
+    """The MLflow run that all is recorded on; each trial is a child of it."""
+    model_uri: str
+    metrics: Mapping[str, float]
+    """``holdout_…`` and ``validation_…``, and ``roc_auc_2013-03`` and so on by month of the hold-out."""
+    trials: int
+    failed_trials: int
+    family: str
+    params: Mapping[str, Any]
+    rounds: int = 1
+    """How many rounds the model was fitted for."""
+    features: tuple[str, ...] = ()
+    """What the model takes, in order."""
+    trusted_types: tuple[str, ...] = ()
+    """Types in the saved model beyond those that skops trusts by itself."""
+
+    def tags(self) -> dict[str, str]:
+        """Return it as a tag of the run."""
+        return {
+            SUMMARY: json.dumps({**vars(self), "metrics": dict(self.metrics), "params": dict(self.params)})
+        }
+
+    @classmethod
+    def from_tags(cls, run_id: str, tags: Mapping[str, str]) -> "TrainedModel":
+        """Read it back.
+
+        Raises:
+            RegistryError: the run does not say, because it is not whole or not Tidemill's.
+        """
+        try:
+            found = json.loads(tags[SUMMARY])
+            for name in ("features", "trusted_types"):
+                found[name] = tuple(found[name])
+            return cls(**found)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryError(
+                f"run {run_id} is no finished training of Tidemill's: tag {SUMMARY!r} is missing or broken",
+                hint="train again: `tidemill run`",
+            ) from error

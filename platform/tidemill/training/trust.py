@@ -1,0 +1,34 @@
+"""Which types a saved model may hold. Loading a model creates objects: nothing but these is ever created."""
+
+import importlib
+import inspect
+from collections.abc import Collection
+
+__all__ = ["untrusted"]
+
+
+def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
+    """Return those of ``types`` that may not be in a model.
+
+    Skops itself trusts the plain types of Python, NumPy and most of scikit-learn. Beyond that, a model may
+    hold classes (never functions) of scikit-learn and what the project declares.
+
+    Args:
+        types: full names of what skops does not trust by itself (`skops.io.get_untrusted_types`).
+        declared: the ``trusted_types`` of the project's training spec.
+
+    >>> untrusted(["sklearn._loss.link.Interval", "os.system", "mine.Model"], declared=["mine.Model"])
+    ['os.system']
+    """
+    return sorted(name for name in types if name not in declared and not _is_sklearn_class(name))
+
+
+def _is_sklearn_class(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] != "sklearn":
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return inspect.isclass(found) and found.__module__.partition(".")[0] == "sklearn"

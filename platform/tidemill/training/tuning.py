@@ -1,0 +1,216 @@
+"""Ray Tune: searches over model families and their parameters, and stops bad trials early."""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.sample import Domain
+
+from tidemill.errors import TrainingError
+from tidemill.project import Project
+from tidemill.training.metrics import METRICS, evaluate
+from tidemill.training.spec import TrainingSpec
+from tidemill.training.trials import TrialLog, TrialRecord
+
+__all__ = ["SearchResult", "TrialData", "candidates", "ray_session", "search"]
+
+_QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_AIR_NEW_OUTPUT": "1",
+}
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """What every trial sees: features as (rows × features) float64, labels as (rows,) 0 or 1."""
+
+    features: tuple[str, ...]
+    train_features: npt.NDArray[np.float64]
+    train_labels: npt.NDArray[np.int8]
+    validation_features: npt.NDArray[np.float64]
+    validation_labels: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best trial, and how the others fared."""
+
+    best: TrialRecord
+    value: float
+    """Its best validation metric."""
+    rounds: int
+    """The round that brought it."""
+    trials: int
+    failed: int
+
+
+def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:
+    """Draw the trials' configurations: families in turn, parameters at random from the family's own space.
+
+    The same seed brings the same configurations, whatever runs them.
+
+    >>> spec = TrainingSpec((Family("a", {"c": 1}, iter, rounds=2), Family("b", {}, iter, rounds=1)))
+    >>> [(one["family"], one["params"]) for one in candidates(spec, trials=3, seed=0)]
+    [('a', {'c': 1}), ('b', {}), ('a', {'c': 1})]
+    """
+    drawn = np.random.default_rng(seed)
+    configurations = []
+    for number in range(trials):
+        family = spec.families[number % len(spec.families)]
+        params = {
+            name: _plain(domain.sample(random_state=drawn)) if isinstance(domain, Domain) else domain
+            for name, domain in family.space.items()
+        }
+        configurations.append(
+            {"number": number, "family": family.name, "params": params, "rounds": family.rounds}
+        )
+    return configurations
+
+
+def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog, name: str) -> SearchResult:
+    """Run the trials and return the best by the project's metric on the validation rows.
+
+    A trial that fails is on record with its error and does not end the search.
+
+    Args:
+        project: its ``train`` section says how many trials, by which metric, and how many at once.
+        spec: the families.
+        data: put into Ray's object store once, read by every trial from there.
+        log: hears of everything that happens to trials.
+        name: of the folder for Ray's own files, deleted afterwards.
+
+    Raises:
+        TrainingError: no trial came to an end; it says what was wrong with the first.
+    """
+    config = project.config.train
+    configurations = candidates(spec, config.trials, config.seed)
+    storage = project.home / "ray_results"
+    trainable = tune.with_parameters(
+        _run_trial,
+        root=str(project.root),
+        reference=project.config.project.training,
+        metric=config.metric,
+        data=data,
+    )
+    rounds = max(family.rounds for family in spec.families)
+    with ray_session(project), _quiet():
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space={"trial": tune.grid_search(configurations)},
+            tune_config=tune.TuneConfig(
+                metric=config.metric,
+                mode="max",
+                scheduler=ASHAScheduler(max_t=rounds, grace_period=1) if rounds > 1 else None,
+                max_concurrent_trials=config.max_concurrent or None,
+                reuse_actors=True,
+                trial_dirname_creator=_folder,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(storage.resolve()),
+                verbose=0,
+                callbacks=[log],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(storage / name, ignore_errors=True)
+    return _result(log, config.metric)
+
+
+def _result(log: TrialLog, metric: str) -> SearchResult:
+    records = sorted(log.records.values(), key=lambda record: record.number)
+    failed = [record for record in records if record.error is not None]
+    ranked = [(*best, record) for record in records if record.error is None and (best := record.best(metric))]
+    if not ranked:
+        first = failed[0].error if failed else "none was started"
+        raise TrainingError(
+            f"all {len(records)} trials failed; the first ({failed[0].family if failed else '-'}): {first}",
+            hint="each trial's error is on its MLflow run; try the family's `fit` by itself",
+        )
+    value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
+    return SearchResult(winner, value, rounds, len(records), len(failed))
+
+
+def _run_trial(config: Mapping[str, Any], *, root: str, reference: str, metric: str, data: TrialData) -> None:
+    if root not in sys.path:  # a worker of a Ray that somebody else started does not know the project
+        sys.path.insert(0, root)
+    module, _, attribute = reference.partition(":")
+    spec: TrainingSpec = getattr(__import__(module, fromlist=[attribute]), attribute)
+    trial = config["trial"]
+    family = spec.family(trial["family"])
+    columns = list(data.features)
+    train = pd.DataFrame(data.train_features, columns=columns, copy=False)
+    validation = pd.DataFrame(data.validation_features, columns=columns, copy=False)
+    labels = pd.Series(data.train_labels)
+    for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
+        found = evaluate(data.validation_labels, estimator.predict_proba(validation)[:, 1])
+        if not np.isfinite(found[metric]):
+            raise TrainingError(f"{metric} is not a number on {len(validation):,} validation rows")
+        tune.report({name: found[name] for name in METRICS})
+
+
+@contextmanager
+def ray_session(project: Project) -> Iterator[None]:
+    """Give a Ray: the one this process is connected to, the one at ``ray_address``, or one of its own.
+
+    One of its own ends with the block, and leaves no process behind.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    settings = project.settings
+    own = settings.ray_address is None
+    ray.init(
+        address=settings.ray_address or "local",
+        num_cpus=(settings.num_cpus or None) if own else None,
+        include_dashboard=False if own else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Tune's tables and warnings off the console: trials are on record, failures are told by us."""
+    before = {key: os.environ.get(key) for key in _QUIET}
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    os.environ.update(_QUIET)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _folder(trial: Any) -> str:
+    return f"{trial.config['trial']['number']:04d}"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
