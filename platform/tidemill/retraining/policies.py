@@ -1,0 +1,167 @@
+"""When an alert becomes a retraining: cool-down, de-duplication, never two at once. Imports no engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tidemill.errors import ConfigError
+from tidemill.monitoring.config import Duration
+from tidemill.project import Project
+
+__all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
+
+AlertKind = Literal["data_drift", "prediction_drift", "quality"]
+
+
+class Policy(BaseModel):
+    """One rule of ``monitoring/policies.yaml``.
+
+    >>> Policy.model_validate({"name": "decay", "on": ["quality"], "cooldown": "28d"}).cooldown.days
+    28
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    on: tuple[AlertKind, ...] = Field(min_length=1)
+    """Kinds of alert that set it off."""
+    monitors: tuple[str, ...] | None = None
+    """Names of the monitors it listens to; none for all."""
+    cooldown: Duration = timedelta(days=7)
+    """No turn begins sooner than this after the last one that came to an end, whoever began that."""
+    retry_after: Duration = timedelta(days=1)
+    """The same, after a turn that failed."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Values of params.yaml that its turns set, by dotted name."""
+
+
+@dataclass(frozen=True)
+class AlertFact:
+    """What a policy needs to know of an alert that is not resolved."""
+
+    id: str
+    monitor: str
+    kind: str
+    message: str
+    raised_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True)
+class TurnFact:
+    """What a policy needs to know of an earlier turn."""
+
+    status: str
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """A turn is due."""
+
+    policy: Policy
+    alert: AlertFact
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the record."""
+        return f"{self.policy.name}: {self.alert.message}"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Something is wrong, and yet no turn is due: the reason why not."""
+
+    policy: Policy
+    alert: AlertFact
+    reason: str
+
+
+def decide(
+    policies: Sequence[Policy], alerts: Sequence[AlertFact], turns: Sequence[TurnFact], now: datetime
+) -> Retrain | Hold | None:
+    """Decide whether a turn is due at ``now``.
+
+    Args:
+        policies: in the order of their precedence.
+        alerts: the unresolved alerts about the version that serves.
+        turns: all earlier turns for the model.
+        now: event time.
+
+    Returns:
+        the first policy that asks for a turn; else why the first one that was set off holds back; else
+        nothing, when nothing is wrong.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2013, 5, 1, tzinfo=UTC)
+    >>> policy = Policy(name="decay", on=("quality",), cooldown=timedelta(days=28))
+    >>> alert = AlertFact("a1", "delay", "quality", "AUC fell", day, day)
+    >>> decide([policy], [alert], [TurnFact("promoted", datetime(2013, 4, 1, tzinfo=UTC))], day).reason
+    'decay: AUC fell'
+    >>> decide([policy], [alert], [TurnFact("refused", datetime(2013, 4, 20, tzinfo=UTC))], day).reason
+    'cooling down until 2013-05-18 00:00 UTC'
+    """
+    held: Hold | None = None
+    for policy in policies:
+        alert = _first_match(policy, alerts)
+        if alert is None:
+            continue
+        wait = _obstacle(policy, turns, now)
+        if wait is None:
+            return Retrain(policy, alert)
+        held = held or Hold(policy, alert, wait)
+    return held
+
+
+def _first_match(policy: Policy, alerts: Sequence[AlertFact]) -> AlertFact | None:
+    """The most telling alert: in the order of the policy's kinds, then the oldest."""
+    matching = [
+        alert
+        for alert in alerts
+        if alert.kind in policy.on and (policy.monitors is None or alert.monitor in policy.monitors)
+    ]
+    return min(matching, key=lambda a: (policy.on.index(a.kind), a.raised_at, a.id), default=None)  # type: ignore[arg-type]
+
+
+def _obstacle(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:
+    if any(turn.status == "running" for turn in turns):
+        return "a turn is under way already"
+    free_at = max(
+        (turn.as_of + (policy.retry_after if turn.status == "failed" else policy.cooldown) for turn in turns),
+        default=now,
+    )
+    return f"cooling down until {free_at:%Y-%m-%d %H:%M} UTC" if now < free_at else None
+
+
+class _PoliciesFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    policies: tuple[Policy, ...]
+
+
+def load_policies(project: Project) -> tuple[Policy, ...]:
+    """Read ``monitoring/policies.yaml``; a project without that file has no policies.
+
+    Raises:
+        ConfigError: it is wrong; the message names file and field.
+    """
+    path = project.root / "monitoring" / "policies.yaml"
+    if not path.exists():
+        return ()
+    try:
+        policies = _PoliciesFile.model_validate(yaml.safe_load(path.read_text())).policies
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
+        ) from error
+    names = [policy.name for policy in policies]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"{path}: policy {sorted(doubled)[0]!r} is declared twice", hint="rename one")
+    return policies

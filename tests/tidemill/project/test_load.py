@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.project import load_project
+from tidemill.settings import Settings
+
+PARAMS = {
+    "project": {"name": "toys", "model": "toy", "training": "mine:spec", "application": "mine:application"},
+    "dataset": {"path": "data/set.parquet", "label": "y"},
+    "features": {"service": "toy"},
+}
+
+
+def write(folder: Path, params: object) -> Path:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    write(tmp_path, PARAMS)
+    assert load_project(tmp_path / "a" / "b").root == tmp_path
+
+
+def test_a_folder_that_is_no_project(tmp_path: Path):
+    write(tmp_path, {"train": 1})
+    with pytest.raises(ProjectNotFound, match=str(tmp_path)) as caught:
+        load_project(tmp_path)
+    assert "tidemill init" in caught.value.hint
+
+
+def test_every_wrong_field_is_named(tmp_path: Path):
+    wrong = PARAMS | {"split": {"holdout_days": 0}, "gate": {"mode": "maybe"}, "features": {}}
+    with pytest.raises(ConfigError) as caught:
+        load_project(write(tmp_path, wrong))
+    for field in ("split.holdout_days", "gate.mode", "features.service", "params.yaml"):
+        assert field in str(caught.value)
+
+
+def test_a_search_and_a_gate_for_different_things(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot be gated by another"):
+        load_project(write(tmp_path, PARAMS | {"gate": {"metric": "neg_brier"}}))
+
+
+def test_broken_yaml(tmp_path: Path):
+    (tmp_path / "params.yaml").write_text("project: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_project(tmp_path)
+
+
+def test_addresses_are_embedded_unless_set(tmp_path: Path):
+    project = load_project(write(tmp_path, PARAMS), Settings(tracking_uri="http://127.0.0.1:5000"))
+    assert project.tracking_uri == "http://127.0.0.1:5000"
+    assert project.state_url == f"sqlite:///{tmp_path}/.tidemill/state.db"
+
+
+def test_what_a_project_names_is_imported_from_the_project(tmp_path: Path):
+    (tmp_path / "mine_here.py").write_text("spec = 42\n")
+    project = load_project(write(tmp_path, PARAMS))
+    assert project.load("mine_here:spec") == 42
+    with pytest.raises(ConfigError, match="has no 'other'"):
+        project.load("mine_here:other")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        project.load("nowhere_at_all:spec")
+
+
+def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TIDEMILL_STATE_URL", "postgresql://me:secret@db/tidemill")
+    assert "secret" not in repr(Settings())
+    assert Settings().state_url == "postgresql://me:secret@db/tidemill"

@@ -1,0 +1,111 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.errors import ConfigError
+from tidemill.project import load_project
+from tidemill.retraining.policies import AlertFact, Hold, Policy, Retrain, TurnFact, decide, load_policies
+
+DAY = timedelta(days=1)
+START = datetime(2013, 4, 1, tzinfo=UTC)
+POLICY = Policy(name="decay", on=("quality", "data_drift"), cooldown=28 * DAY, retry_after=DAY)
+
+
+def alert(kind: str = "quality", day: int = 0, monitor: str = "delay") -> AlertFact:
+    return AlertFact(f"{kind}-{day}", monitor, kind, f"{kind} is bad", START + day * DAY, START + day * DAY)
+
+
+def test_nothing_wrong_nothing_due():
+    assert decide([POLICY], [], [TurnFact("promoted", START)], START + 100 * DAY) is None
+
+
+def test_an_alert_becomes_a_turn_with_its_reason():
+    decision = decide([POLICY], [alert()], [], START)
+    assert isinstance(decision, Retrain)
+    assert decision.reason == "decay: quality is bad"
+
+
+def test_the_kinds_are_in_the_order_of_their_precedence():
+    decision = decide([POLICY], [alert("data_drift", 0), alert("quality", 5)], [], START + 6 * DAY)
+    assert isinstance(decision, Retrain)
+    assert decision.alert.kind == "quality"
+
+
+def test_a_policy_listens_to_its_monitors_only():
+    policy = POLICY.model_copy(update={"monitors": ("other",)})
+    assert decide([policy], [alert()], [], START) is None
+
+
+def test_never_two_at_once():
+    decision = decide([POLICY], [alert()], [TurnFact("running", START - 100 * DAY)], START)
+    assert isinstance(decision, Hold)
+    assert "under way" in decision.reason
+
+
+@pytest.mark.parametrize("status", ["promoted", "refused", "registered"])
+def test_the_cool_down_counts_every_end(status: str):
+    turns = [TurnFact(status, START)]
+    assert isinstance(decide([POLICY], [alert()], turns, START + 28 * DAY - timedelta(seconds=1)), Hold)
+    assert isinstance(decide([POLICY], [alert()], turns, START + 28 * DAY), Retrain)
+
+
+def test_a_failure_is_tried_again_sooner():
+    turns = [TurnFact("promoted", START - 60 * DAY), TurnFact("failed", START)]
+    assert isinstance(decide([POLICY], [alert()], turns, START + DAY / 2), Hold)
+    assert isinstance(decide([POLICY], [alert()], turns, START + DAY), Retrain)
+
+
+@given(
+    noise=st.lists(st.integers(min_value=0, max_value=300), max_size=60),
+    cooldown=st.integers(min_value=1, max_value=60),
+)
+def test_turns_are_never_closer_than_the_cool_down(noise: list[int], cooldown: int):
+    policy = POLICY.model_copy(update={"cooldown": cooldown * DAY})
+    turns: list[TurnFact] = []
+    for day in sorted(noise):
+        decision = decide([policy], [alert(day=day)], turns, START + day * DAY)
+        if isinstance(decision, Retrain):
+            turns.append(TurnFact("refused", START + day * DAY))
+    moments = [turn.as_of for turn in turns]
+    assert all(
+        later - earlier >= cooldown * DAY for earlier, later in zip(moments, moments[1:], strict=False)
+    )
+    assert bool(turns) == bool(noise)
+
+
+PROJECT = {
+    "project": {"name": "toys", "model": "toy", "training": "mine:spec", "application": "mine:application"},
+    "dataset": {"path": "data/set.parquet", "label": "y"},
+    "features": {"service": "toy"},
+}
+
+
+def project_with(folder: Path, policies: object):
+    (folder / "params.yaml").write_text(yaml.safe_dump(PROJECT))
+    if policies is not None:
+        (folder / "monitoring").mkdir()
+        (folder / "monitoring" / "policies.yaml").write_text(yaml.safe_dump({"policies": policies}))
+    return load_project(folder)
+
+
+def test_a_project_without_policies(tmp_path: Path):
+    assert load_policies(project_with(tmp_path, None)) == ()
+
+
+@pytest.mark.parametrize(
+    ("policies", "said"),
+    [
+        ([{"name": "a", "on": ["weather"]}], "policies.0.on.0"),
+        ([{"name": "a", "on": ["quality"], "cooldown": "soon"}], "policies.0.cooldown"),
+        ([{"name": "a", "on": []}], "policies.0.on"),
+        ([{"name": "a", "on": ["quality"]}] * 2, "declared twice"),
+        ([{"name": "a", "on": ["quality"], "colour": 1}], "policies.0.colour"),
+    ],
+)
+def test_a_wrong_policy_is_named(tmp_path: Path, policies: object, said: str):
+    with pytest.raises(ConfigError, match=said):
+        load_policies(project_with(tmp_path, policies))

@@ -1,0 +1,79 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tidemill import errors
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "platform" / "tidemill"
+ENGINES = {
+    "dvc",
+    "feast",
+    "ray",
+    "mlflow",
+    "evidently",
+    "pandera",
+    "sklearn",
+    "skops",
+    "fastapi",
+    "kubernetes",
+}
+LIGHT = ["errors.py", "settings.py", "clock.py", "ids.py", "state", "project", "cli"]
+
+
+def test_the_standard_librarys_platform_is_not_shadowed():
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    assert not (ROOT / "tests" / "platform").exists()
+    import platform
+
+    assert callable(platform.python_version)
+
+
+def test_every_error_of_ours_stands_in_the_tree_of_the_docstring():
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.TidemillError)
+        assert name in errors.__doc__
+    defined = {
+        node.name
+        for node in ast.parse(Path(errors.__file__).read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert defined == set(errors.__all__)
+
+
+@pytest.mark.parametrize("place", LIGHT)
+def test_what_must_start_fast_imports_no_engine_at_its_top(place: str):
+    path = LIBRARY / place
+    for file in [path] if path.is_file() else path.rglob("*.py"):
+        for node in ast.parse(file.read_text()).body:
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert not {name.split(".")[0] for name in names} & ENGINES, file
+
+
+def test_the_help_loads_no_engine():
+    code = (
+        "import sys; from tidemill.cli import main; "
+        f"print(sorted(set(sys.modules) & {sorted(ENGINES | {'pandas', 'polars', 'numpy', 'sqlalchemy'})!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_identifiers_sort_by_time():
+    from tidemill.ids import new_id
+
+    first = new_id("x")
+    time.sleep(0.002)
+    assert first < new_id("x")
