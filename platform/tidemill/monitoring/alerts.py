@@ -1,8 +1,8 @@
 """Alerts: raised once, seen again while the cause lasts, resolved when a later run no longer finds it.
 
 There is at most one unresolved alert of a (monitor, model, version, kind). A run resolves only what it
-judged: too few labels are no proof that the quality is back. When another version serves, the alerts about the
-one before are resolved: nobody can act on them any more.
+judged: too few labels are no proof that the quality is back. When another version serves, the alerts about
+the one before are resolved: nobody can act on them any more.
 """
 
 from collections.abc import Sequence

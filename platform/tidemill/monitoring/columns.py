@@ -246,6 +246,9 @@ def judge(column: Column, value: float | None) -> ColumnDrift:
     >>> judge(column, 0.1).drifted, judge(column, 0.09).drifted
     (True, False)
     """
+    note = column.note
+    if column.method is not None and value is None:
+        note = note or "the distance is undefined"
     return ColumnDrift(
         name=column.name,
         method=column.method,
@@ -256,5 +259,5 @@ def judge(column: Column, value: float | None) -> ColumnDrift:
         current_mean=column.current_mean,
         reference_missing=column.reference_missing,
         current_missing=column.current_missing,
-        note=column.note,
+        note=note,
     )

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,7 +130,8 @@ def _measure(
     run = _run(metrics, _dataset(current, names), _dataset(reference, names))
     for metric in run.dict()["metrics"]:
         widgets = run.metric_results[metric["id"]].get_widgets()
-        measured[metric["config"]["column"]] = _Measured(float(metric["value"]), widgets)
+        distance = float(metric["value"])
+        measured[metric["config"]["column"]] = _Measured(distance if isfinite(distance) else None, widgets)
     return measured
 
 
