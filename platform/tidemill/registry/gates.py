@@ -21,8 +21,8 @@ class Evaluation:
     metrics: Mapping[str, float]
     """What `tidemill.training.metrics.evaluate` says; empty if the version could not score the rows."""
     rows: int
-    missing: tuple[str, ...] = ()
-    """Features that the version needs and the hold-out rows lack."""
+    problems: tuple[str, ...] = ()
+    """Why the version could not be judged on these rows, one sentence each."""
     service: str | None = None
     """The feature service that the version was trained on."""
 
@@ -76,7 +76,7 @@ def decide(
         return Verdict(True, ("the gate is off: nothing was checked",), numbers)
     checks = [
         _check_rows(config, candidate),
-        *_check_features(candidate, champion, service),
+        *_check_fairness(candidate, champion, service),
         *_check_metric(config, candidate, champion),
     ]
     failed = tuple(reason for passed, reason in checks if not passed)
@@ -89,14 +89,11 @@ def _check_rows(config: "GateConfig", candidate: Evaluation) -> tuple[bool, str]
     )
 
 
-def _check_features(
+def _check_fairness(
     candidate: Evaluation, champion: Evaluation | None, service: str | None
 ) -> list[tuple[bool, str]]:
-    checks = [
-        (False, f"version {one.version} needs features that the hold-out lacks: {', '.join(one.missing)}")
-        for one in (candidate, champion)
-        if one is not None and one.missing
-    ]
+    judged = (candidate, champion) if champion else (candidate,)
+    checks = [(False, problem) for one in judged for problem in one.problems]
     if service is not None and candidate.service not in (None, service):
         checks.append((False, (
             f"version {candidate.version} was trained on feature service {candidate.service!r}, "
@@ -109,6 +106,8 @@ def _check_metric(
     config: "GateConfig", candidate: Evaluation, champion: Evaluation | None
 ) -> list[tuple[bool, str]]:
     name, mine = config.metric, candidate.metrics.get(config.metric, math.nan)
+    if candidate.problems or (champion and champion.problems):
+        return []
     if not math.isfinite(mine):
         return [(False, f"{name} of version {candidate.version} is not a number on {candidate.rows:,} rows")]
     checks = []

@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tidemill.errors import ConfigError
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Family", "Fit", "TrainingSpec"]
+    from tidemill.project import Project
+
+__all__ = ["Family", "Fit", "TrainingSpec", "load_spec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[int]"], Iterator[Any]]
 """Takes parameters, features (rows × features, float64, NaN where unknown) and labels (0 or 1); yields the
@@ -65,3 +69,19 @@ class TrainingSpec:
             KeyError: there is none.
         """
         return {family.name: family for family in self.families}[name]
+
+
+def load_spec(project: "Project") -> TrainingSpec:
+    """Import the project's training spec.
+
+    Raises:
+        ConfigError: there is none, or it is something else.
+    """
+    reference = project.config.project.training
+    spec = project.load(reference)
+    if not isinstance(spec, TrainingSpec):
+        raise ConfigError(
+            f"{reference!r} is a {type(spec).__name__}, not a TrainingSpec",
+            hint="project.training in params.yaml must name a tidemill.training.spec.TrainingSpec",
+        )
+    return spec

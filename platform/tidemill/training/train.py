@@ -7,12 +7,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tidemill.clock import utc
-from tidemill.errors import ConfigError, TrainingError
+from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.training import tracking
 from tidemill.training.final import finish, read_split, trial_data
 from tidemill.training.lineage import Lineage, installed
-from tidemill.training.spec import TrainingSpec
+from tidemill.training.spec import load_spec
 from tidemill.training.trained import SUMMARY, TrainedModel
 from tidemill.training.trials import Progress, TrialLog
 from tidemill.training.tuning import search
@@ -20,7 +20,7 @@ from tidemill.training.tuning import search
 if TYPE_CHECKING:
     from tidemill.data.versions import DataVersion
 
-__all__ = ["TrainedModel", "load_spec", "train"]
+__all__ = ["TrainedModel", "train"]
 
 
 def train(
@@ -76,22 +76,6 @@ def train(
             f"MLflow could not record the training of {project.model}: {error}",
             hint="check TIDEMILL_TRACKING_URI and the disk; the next training starts afresh",
         ) from error
-
-
-def load_spec(project: Project) -> TrainingSpec:
-    """Import the project's training spec.
-
-    Raises:
-        ConfigError: there is none, or it is something else.
-    """
-    reference = project.config.project.training
-    spec = project.load(reference)
-    if not isinstance(spec, TrainingSpec):
-        raise ConfigError(
-            f"{reference!r} is a {type(spec).__name__}, not a TrainingSpec",
-            hint="project.training in params.yaml must name a tidemill.training.spec.TrainingSpec",
-        )
-    return spec
 
 
 def _finished(

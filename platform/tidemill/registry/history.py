@@ -1,0 +1,100 @@
+"""Who served when, moved by whom and why, told from the records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from tidemill.state import State
+from tidemill.state.tables import GateDecision, Promotion
+
+__all__ = ["Service", "decisions_for", "history", "past_champions", "previous_champion"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A time in which one version was champion."""
+
+    version: str
+    since: datetime
+    """Event time of the promotion or rollback."""
+    until: datetime | None
+    """None for the one that serves now."""
+    kind: str
+    """``promotion`` or ``rollback``."""
+    actor: str
+    reason: str
+    passed: bool | None
+    """What the gate said; None where it was not asked."""
+    gain: float | None
+    """By how much the version beat the one before it, in the gate's metric."""
+    decision_id: str | None
+    turn_id: str | None
+
+
+def history(state: State, model: str) -> list[Service]:
+    """Return who served when, in order of time."""
+    with state.transaction() as session:
+        moves = session.execute(
+            select(Promotion, GateDecision)
+            .outerjoin(GateDecision, Promotion.decision_id == GateDecision.id)
+            .where(Promotion.model == model, Promotion.status == "done")
+            .order_by(Promotion.requested_at, Promotion.id)
+        ).all()
+    ends = [move.at for move, _ in moves[1:]] + [None]
+    return [
+        Service(
+            version=move.to_version,
+            since=move.at,
+            until=until,
+            kind=move.kind,
+            actor=move.actor,
+            reason=move.reason,
+            passed=decision.passed if decision else None,
+            gain=decision.numbers.get("gain") if decision else None,
+            decision_id=move.decision_id,
+            turn_id=move.turn_id,
+        )
+        for (move, decision), until in zip(moves, ends, strict=True)
+    ]
+
+
+def decisions_for(state: State, model: str, version: str) -> list[GateDecision]:
+    """Return what the gate said of a version, the latest last."""
+    with state.transaction() as session:
+        found = select(GateDecision).where(GateDecision.model == model, GateDecision.candidate == version)
+        return list(session.scalars(found.order_by(GateDecision.decided_at, GateDecision.id)))
+
+
+def past_champions(moves: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the champions that a rollback could go back through, the present one last.
+
+    A promotion puts a version on top; a rollback takes off all that came after the version it went back to.
+
+    Args:
+        moves: kind (``promotion`` or ``rollback``) and version, in order.
+
+    >>> past_champions([("promotion", "1"), ("promotion", "2"), ("promotion", "3"), ("rollback", "2")])
+    ['1', '2']
+    """
+    stack: list[str] = []
+    for kind, version in moves:
+        if kind == "rollback" and version in stack:
+            while stack[-1] != version:
+                stack.pop()
+        else:
+            stack.append(version)
+    return stack
+
+
+def previous_champion(moves: Sequence[tuple[str, str]], current: str | None) -> str | None:
+    """Return the version to go back to from ``current``; None if there is none.
+
+    >>> previous_champion([("promotion", "1"), ("promotion", "2")], "2")
+    '1'
+    >>> previous_champion([("promotion", "1")], "1") is None
+    True
+    """
+    others = [version for version in past_champions(moves) if version != current]
+    return others[-1] if others else None
