@@ -17,7 +17,8 @@ _NANOSECONDS = (
     datetime(1678, 1, 1, tzinfo=UTC),
     datetime(2262, 1, 1, tzinfo=UTC),
 )  # what an int64 of them can hold
-_ROW, _AT, _KNOWN, _CREATED = "__row", "__at", "__known", "__created"
+_YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_AT, _ON, _KNOWN, _CREATED = "__at", "__on", "__known", "__created"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,22 @@ def point_in_time_join(rows: pl.DataFrame, at: str, histories: Sequence[History]
     >>> point_in_time_join(rows, "at", [history])["wind"].to_list()
     [12.5, None]
     """
-    indexed = rows.with_row_index(_ROW)
-    frames = pl.collect_all([_latest(indexed, at, history) for history in histories])
-    return pl.concat(frames, how="horizontal") if frames else pl.DataFrame()
+    histories = [history for history in histories if history.features]
+    if not histories:
+        return pl.DataFrame(height=rows.height)
+    schemas = [history.values.collect_schema() for history in histories]
+    for history, schema in zip(histories, schemas, strict=True):
+        _require(history, schema, rows.schema, at)
+    stamps = [rows.schema[at], *(s[h.timestamp] for h, s in zip(histories, schemas, strict=True))]
+    unit = "ns" if any(isinstance(s, pl.Datetime) and s.time_unit == "ns" for s in stamps) else "us"
+    moments = rows.select(utc_moments(at, rows.schema[at], unit).alias(_AT))[_AT]
+    order = None if moments.is_sorted() and not moments.has_nulls() else moments.arg_sort()
+    asked = rows.with_columns(moments) if order is None else rows.with_columns(moments)[order]
+    answers = pl.concat(
+        pl.collect_all([_latest(asked, *pair, unit) for pair in zip(histories, schemas, strict=True)]),
+        how="horizontal",
+    )
+    return answers if order is None else answers[order.arg_sort()]
 
 
 def utc_moments(column: str, dtype: pl.DataType, unit: str) -> pl.Expr:
@@ -88,45 +102,32 @@ def utc_moments(column: str, dtype: pl.DataType, unit: str) -> pl.Expr:
     return in_utc.dt.cast_time_unit(unit)  # type: ignore[arg-type]
 
 
-def _latest(rows: pl.DataFrame, at: str, history: History) -> pl.LazyFrame:
-    """Return the history's features for all ``rows``, in their order."""
-    schema = history.values.collect_schema()
-    _require(history, schema, rows.schema, at)
-    unit = "ns" if "ns" in (_unit(schema[history.timestamp]), _unit(rows.schema[at])) else "us"
+def _latest(asked: pl.DataFrame, history: History, schema: pl.Schema, unit: str) -> pl.LazyFrame:
+    """Return the history's features for rows that are in the order of their moments, nulls first."""
     keys = [f"__key{index}" for index in range(len(history.keys))]
     features = {f"__feature{index}": name for index, name in enumerate(history.features.values())}
-
-    known = _known(history, schema, keys, list(features), unit)
-    asked = rows.lazy().select(
-        _ROW,
-        utc_moments(at, rows.schema[at], unit).alias(_AT),
+    stamp, span = asked.schema[_AT], pl.Duration(unit)  # type: ignore[arg-type]
+    rows = asked.lazy().select(
+        pl.col(_AT),
+        pl.col(_AT).fill_null(pl.lit(_NANOSECONDS[0] if unit == "ns" else _YEAR_ONE, stamp)).alias(_ON),
         *(
-            _comparable(history, column, rows.schema[column], schema[key]).alias(alias)
+            _comparable(history, column, asked.schema[column], schema[key]).alias(alias)
             for alias, (key, column) in zip(keys, history.keys.items(), strict=True)
         ),
     )
-    joined = (
-        asked.drop_nulls([_AT, *keys])
-        .sort(_AT)
-        .join_asof(
-            known,
-            left_on=_AT,
-            right_on=_KNOWN,
-            by=keys or None,
-            strategy="backward",
-            coalesce=False,
-            check_sortedness=False,  # both sides were sorted just now
-        )
+    joined = rows.join_asof(
+        _known(history, schema, keys, list(features), unit),
+        left_on=_ON,
+        right_on=_KNOWN,
+        by=keys or None,
+        strategy="backward",
+        coalesce=False,
+        check_sortedness=False,  # both sides were sorted just now
     )
+    valid = pl.col(_AT).is_not_null()
     if history.ttl:
-        fresh = pl.col(_AT) - pl.col(_KNOWN) <= history.ttl
-        joined = joined.with_columns(pl.when(fresh).then(pl.col(*features)))
-    return (
-        rows.lazy()
-        .select(_ROW)
-        .join(joined.select(_ROW, *features), on=_ROW, how="left", maintain_order="left")
-        .select(pl.col(alias).alias(name) for alias, name in features.items())
-    )
+        valid &= pl.col(_AT) - pl.col(_KNOWN) <= pl.lit(history.ttl, span)
+    return joined.select(pl.when(valid).then(pl.col(alias)).alias(name) for alias, name in features.items())
 
 
 def _known(
@@ -158,9 +159,7 @@ def _require(history: History, schema: pl.Schema, rows: pl.Schema, at: str) -> N
         if absent:
             raise FeatureError(
                 f"feature view {history.name!r}: {where} has no column {', '.join(map(repr, absent))}",
-                hint=f"there are: {', '.join(schema if where == 'its source' else rows)}".replace(
-                    f"{_ROW}, ", ""
-                ),
+                hint=f"there are: {', '.join(schema if where == 'its source' else rows)}",
             )
 
 
@@ -190,7 +189,3 @@ def _kind(dtype: pl.DataType) -> str:
     if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
         return "text"
     return "other"
-
-
-def _unit(dtype: pl.DataType) -> str | None:
-    return dtype.time_unit if isinstance(dtype, pl.Datetime) else None

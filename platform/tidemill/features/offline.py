@@ -7,27 +7,25 @@ Any Feast project switches over in its ``feature_store.yaml``::
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Literal
 
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-from feast import FeatureView, OnDemandFeatureView
+from feast import FeatureView
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from feast.saved_dataset import SavedDatasetStorage
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features.asof import History, point_in_time_join, utc_moments
-from tidemill.features.sources import append, scan, source_path, write
+from tidemill.features.retrieval import PolarsRetrievalJob, on_demand_views
+from tidemill.features.sources import append, scan
 
 __all__ = ["PolarsOfflineStore", "PolarsOfflineStoreConfig", "PolarsRetrievalJob"]
 
@@ -38,68 +36,6 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     type: Literal["tidemill.features.offline.PolarsOfflineStore"] = (
         "tidemill.features.offline.PolarsOfflineStore"
     )
-
-
-class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
-    """A query that runs when its result is asked for; Feast applies on-demand views to what it gives."""
-
-    def __init__(
-        self,
-        evaluate: Callable[[], pa.Table],
-        repo_path: Path | None,
-        full_feature_names: bool = False,
-        on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
-        metadata: RetrievalMetadata | None = None,
-    ) -> None:
-        self._evaluate = evaluate
-        self._repo_path = repo_path
-        self._full_feature_names = full_feature_names
-        self._on_demand_feature_views = list(on_demand_feature_views)
-        self._metadata = metadata
-
-    @property
-    def full_feature_names(self) -> bool:
-        """Whether features are named ``view__feature``."""
-        return self._full_feature_names
-
-    @property
-    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """The views that Feast computes on top."""
-        return self._on_demand_feature_views
-
-    @property
-    def metadata(self) -> RetrievalMetadata | None:
-        """What was asked for: features, keys, span of time."""
-        return self._metadata
-
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        try:
-            return self._evaluate()
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-            raise FeatureError(f"the offline store cannot answer: {error}") from error
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
-        return frame
-
-    def persist(
-        self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
-    ) -> None:
-        """Write the result, on-demand features included, to a parquet file that appears whole or not at all.
-
-        Raises:
-            FeatureError: ``storage`` is no file, or is taken and ``allow_overwrite`` is off.
-        """
-        if not isinstance(storage, SavedDatasetFileStorage):
-            raise FeatureError(
-                f"a saved dataset of this store is a parquet file, not {type(storage).__name__}"
-            )
-        path = source_path(storage.to_data_source(), self._repo_path)
-        if path.exists() and not allow_overwrite:
-            raise FeatureError(
-                f"{path} exists already", hint="choose another path or pass allow_overwrite=True"
-            )
-        write(self.to_arrow(timeout=timeout), path)
 
 
 class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
@@ -114,6 +50,8 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
         """Join the views' values to the entity rows: each once, in order, nulls where nothing was known."""
         if not isinstance(entity_df, pd.DataFrame):
@@ -140,7 +78,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
             evaluate,
             config.repo_path,
             full_feature_names,
-            OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            on_demand_views(feature_refs, project, registry),
             RetrievalMetadata(
                 features=feature_refs,
                 keys=[column for column in entity_df.columns if column != at],
@@ -160,7 +98,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """Give the latest row per key within the span, both ends included; rows without a key do not count."""
+        """Give the latest row per key within the span, both ends included; rows without key do not count."""
 
         def evaluate() -> pa.Table:
             span = _span(config, data_source, timestamp_field, start_date, end_date)
@@ -260,6 +198,9 @@ def _needed(columns: Sequence[str], at: str, histories: Sequence[History]) -> li
 
 
 def _moments(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        moments: pd.Series[Any] = column.dt.tz_convert("UTC")
+        return moments
     try:
         return pd.to_datetime(column, utc=True)
     except (ValueError, TypeError, OverflowError) as error:
@@ -286,7 +227,7 @@ def _span(
     moment = utc_moments(timestamp, schema[timestamp], "us")
     rows = rows.filter(pl.col(timestamp).is_not_null())
     if start is not None:
-        rows = rows.filter(moment >= max(utc(start), datetime(1, 1, 2, tzinfo=UTC)))
+        rows = rows.filter(moment >= utc(start))
     if end is not None:
         rows = rows.filter(moment <= utc(end))
     return rows

@@ -97,7 +97,7 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
             f"the offline store did not give each of {entity_frame.height} rows back exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
-    return entity_frame.hstack(joined.sort(_ROW).select(names))
+    return entity_frame.hstack(joined.select(_ROW, *names).sort(_ROW).drop(_ROW))
 
 
 def materialise(project: Project, until: datetime) -> None:
