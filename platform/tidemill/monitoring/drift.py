@@ -10,6 +10,7 @@ Distances, not p-values: see `tidemill.monitoring.config.DataDriftConfig`.
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -223,7 +224,8 @@ def _write(path: Path, html: str) -> None:
         unfinished.write_text(html, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise MonitoringError(
             f"the report cannot be written: {path}: {error.strerror or error}", hint="free space there"
         ) from error
