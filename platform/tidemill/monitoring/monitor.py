@@ -53,8 +53,8 @@ def evaluate(project: Project, state: State, monitor: Monitor, now: datetime) ->
         no report. ``alert``: at least one kind is alarming. ``ok``: nothing that was judged is.
 
     Raises:
-        MonitoringError: nothing serves, the version has no reference, or Evidently failed. Nothing is
-            recorded.
+        MonitoringError: nothing serves, or the report could not be made.
+        RegistryError: the version has no reference. In either case nothing is recorded.
     """
     now, serving = utc(now), champion(project)
     if serving is None:

@@ -1,0 +1,148 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tidemill.errors import MonitoringError
+from tidemill.ids import new_id
+from tidemill.monitoring.alerts import acknowledge, list_alerts, record
+from tidemill.monitoring.findings import KINDS, Finding, Findings
+from tidemill.state import State, open_state
+from tidemill.state.tables import Alert, MonitorRun
+
+START = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def state(tmp_path: Path):
+    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    yield state
+    state.close()
+
+
+def findings(*found: str, judged: tuple[str, ...] = KINDS) -> Findings:
+    return Findings(tuple(Finding(kind, f"{kind} is bad") for kind in found), frozenset(judged), {})
+
+
+def run_monitor(state: State, what: Findings, day: int, version: str = "1", monitor: str = "weekly") -> None:
+    at = START + timedelta(days=day)
+    run = MonitorRun(
+        id=new_id("mon"),
+        monitor=monitor,
+        model="delay",
+        version=version,
+        window_start=at - timedelta(days=14),
+        window_end=at,
+        rows=1000,
+        labelled=0,
+        verdict="ok",
+        results={},
+        report_path=None,
+        at=at,
+    )
+    with state.transaction() as session:
+        session.add(run)
+        session.flush()
+        record(session, run, what, "warning")
+
+
+def test_an_alert_is_raised_once_and_seen_again(state: State):
+    run_monitor(state, findings("data_drift"), day=0)
+    run_monitor(state, findings("data_drift"), day=7)
+    (alert,) = list_alerts(state, "delay")
+    assert (alert.status, alert.kind, alert.severity) == ("open", "data_drift", "warning")
+    assert (alert.raised_at, alert.last_seen_at) == (START, START + timedelta(days=7))
+
+
+def test_it_is_resolved_when_it_is_no_longer_found_and_raised_anew_when_it_is(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    run_monitor(state, findings(), day=7)
+    assert list_alerts(state) == []
+    run_monitor(state, findings("quality"), day=14)
+    newer, older = list_alerts(state, include_resolved=True)
+    assert (older.status, older.resolved_at) == ("resolved", START + timedelta(days=7))
+    assert (newer.status, newer.raised_at) == ("open", START + timedelta(days=14))
+
+
+def test_what_was_not_judged_is_not_resolved(state: State):
+    run_monitor(state, findings("quality", "data_drift"), day=0)
+    run_monitor(state, findings(judged=("data_drift",)), day=7)
+    (alert,) = list_alerts(state)
+    assert (alert.kind, alert.last_seen_at) == ("quality", START)
+
+
+def test_alerts_about_a_version_that_no_longer_serves_are_resolved(state: State):
+    run_monitor(state, findings("quality"), day=0, version="1")
+    run_monitor(state, findings("quality", judged=("quality",)), day=7, version="2")
+    (alert,) = list_alerts(state)
+    assert alert.version == "2"
+
+
+def test_another_monitor_keeps_its_own(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    run_monitor(state, findings(), day=7, monitor="daily")
+    assert len(list_alerts(state)) == 1
+
+
+def test_a_look_at_the_past_changes_nothing_that_is_known_later(state: State):
+    run_monitor(state, findings("quality"), day=14)
+    run_monitor(state, findings(), day=7)
+    run_monitor(state, findings("quality"), day=7)
+    (alert,) = list_alerts(state, include_resolved=True)
+    assert (alert.status, alert.last_seen_at) == ("open", START + timedelta(days=14))
+
+
+def test_an_acknowledged_alert_stays_so_while_it_is_seen_and_can_be_resolved(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    (alert,) = list_alerts(state)
+    acknowledged = acknowledge(state, alert.id, "ann", START + timedelta(days=1))
+    assert (acknowledged.status, acknowledged.acknowledged_by) == ("acknowledged", "ann")
+    assert acknowledge(state, alert.id, "bob", START + timedelta(days=2)).acknowledged_by == "ann"
+    run_monitor(state, findings("quality"), day=7)
+    (alert,) = list_alerts(state)
+    assert (alert.status, alert.acknowledged_at) == ("acknowledged", START + timedelta(days=1))
+    run_monitor(state, findings(), day=14)
+    assert list_alerts(state) == []
+
+
+def test_nobody_acknowledges_what_is_not_there_or_over(state: State):
+    with pytest.raises(MonitoringError, match="no alert 'alert_x'") as caught:
+        acknowledge(state, "alert_x", "ann", START)
+    assert "tidemill alerts list" in caught.value.hint
+    run_monitor(state, findings("quality"), day=0)
+    (alert,) = list_alerts(state)
+    run_monitor(state, findings(), day=7)
+    with pytest.raises(MonitoringError, match="resolved at 2013-04-08"):
+        acknowledge(state, alert.id, "ann", START)
+
+
+def test_alerts_of_other_models_are_left_out(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    assert list_alerts(state, "other") == []
+    assert len(list_alerts(state, "delay")) == 1
+
+
+kinds = st.sets(st.sampled_from(KINDS))
+runs = st.lists(st.tuples(kinds, kinds, st.sampled_from(["1", "2"])), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(runs)
+def test_the_laws_of_alerts(history: list[tuple[set[str], set[str], str]]):
+    state = open_state("sqlite://")
+    for day, (found, judged, version) in enumerate(history):
+        before = {alert.kind for alert in list_alerts(state) if alert.version == version}
+        found &= judged
+        run_monitor(state, findings(*sorted(found), judged=tuple(judged)), day, version)
+        now = list_alerts(state)
+        assert len({(alert.version, alert.kind) for alert in now}) == len(now), "one of a kind"
+        assert {alert.version for alert in now} <= {version}, "only about what serves"
+        assert {alert.kind for alert in now} == found | (before - judged), "found, or not judged since"
+    with state.transaction() as session:
+        for alert in session.scalars(select(Alert)):
+            assert alert.raised_at <= alert.last_seen_at
+            assert (alert.resolved_at is not None) == (alert.status == "resolved")
+    state.close()

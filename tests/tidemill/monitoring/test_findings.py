@@ -1,0 +1,79 @@
+from tidemill.monitoring.columns import ColumnDrift, Comparison
+from tidemill.monitoring.config import Monitor
+from tidemill.monitoring.findings import find
+from tidemill.monitoring.quality import Measured, Quality
+
+MONITOR = Monitor.model_validate(
+    {
+        "name": "weekly",
+        "window": "14d",
+        "every": "7d",
+        "data_drift": {"share": 0.5},
+        "prediction_drift": {},
+        "quality": {"max_drop": 0.03, "floor": 0.6},
+    }
+)
+
+
+def column(name: str, drifted: bool) -> ColumnDrift:
+    return ColumnDrift(name, "wasserstein", 0.3 if drifted else 0.0, 0.1, drifted, 0.25, 0.5, 0.0, 0.0, None)
+
+
+def comparison(drifted: int, columns: int, score: bool | None = False) -> Comparison:
+    found = tuple(column(f"f{number}", number < drifted) for number in range(columns))
+    return Comparison(found, None if score is None else column("score", score), 9, 9, 9, 9, 0, 0.0)
+
+
+def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> Quality:
+    overall = Measured({"roc_auc": value}, 4000, 0.2, 0.2, None)
+    return Quality(
+        overall, {}, "roc_auc", value, expected, decayed, None if decayed is not None else "no labels"
+    )
+
+
+def test_all_is_well():
+    findings = find(MONITOR, comparison(4, 10), quality(0.70, False), {})
+    assert findings.found == ()
+    assert findings.judged == {"data_drift", "prediction_drift", "quality"}
+    assert findings.unjudged == {}
+
+
+def test_each_finding_says_what_and_how_much():
+    findings = find(MONITOR, comparison(7, 10, score=True), quality(0.55, True), {})
+    drift, scores, decay = (finding.message for finding in findings.found)
+    assert drift == "7 of 10 features have drifted (70%, alert at 50%): f0, f1, f2, f3, f4 and 2 more"
+    assert (
+        scores == "the predictions have drifted: distance 0.300 (alert at 0.1), mean 0.250 before, 0.500 now"
+    )
+    assert decay == (
+        "roc_auc is 0.5500 over 4,000 labelled predictions, 0.1600 below the hold-out's 0.7100 "
+        "(allowed: 0.03), below the floor of 0.6"
+    )
+
+
+def test_the_share_itself_is_alarming():
+    assert find(MONITOR, comparison(5, 10), quality(0.7, False), {}).found[0].kind == "data_drift"
+
+
+def test_a_fall_below_the_floor_needs_no_hold_out():
+    (finding,) = find(MONITOR, comparison(0, 10), quality(0.55, True, expected=None), {}).found
+    assert finding.message == "roc_auc is 0.5500 over 4,000 labelled predictions, below the floor of 0.6"
+
+
+def test_what_could_not_be_judged_is_named_with_the_reason():
+    findings = find(
+        MONITOR, comparison(0, 0, score=None), quality(None, None), {"prediction_drift": "9 rows"}
+    )
+    assert findings.judged == set()
+    assert findings.unjudged == {
+        "data_drift": "no features to compare",
+        "prediction_drift": "9 rows",
+        "quality": "no labels",
+    }
+
+
+def test_what_is_not_watched_is_neither_judged_nor_missed():
+    monitor = MONITOR.model_copy(update={"quality": None, "prediction_drift": None})
+    findings = find(monitor, comparison(0, 10, score=None), None, {})
+    assert findings.judged == {"data_drift"}
+    assert findings.unjudged == {}
