@@ -1,7 +1,8 @@
-"""The flights project's prediction API: what a request is, what it is looked up by, what an answer advises.
+"""The flights project's prediction API: the request, what it is looked up by, what an answer advises.
 
-The model says how likely a flight is to arrive more than 15 minutes late; an airline's desk needs to know what
-to do about it. That rule is business logic: it is kept here, beside the model, and changes without training.
+The model says how likely a flight is to arrive more than 15 minutes late; an airline's desk needs to know
+what to do about it. That rule is business logic: it stands here, beside the model, and changes without
+training.
 """
 
 from typing import Annotated, Any
@@ -42,7 +43,8 @@ class Flight(BaseModel):
 def feature_row(flight: Flight) -> dict[str, object]:
     """Return what the features of a flight are looked up by.
 
-    >>> flight = Flight(carrier="UA", origin="EWR", dest="IAH", scheduled_departure="2013-04-01T10:15:00-04:00")
+    >>> departure = "2013-04-01T10:15:00-04:00"
+    >>> flight = Flight(carrier="UA", origin="EWR", dest="IAH", scheduled_departure=departure)
     >>> feature_row(flight)["tailnum"] is None
     True
     """
@@ -58,7 +60,8 @@ def feature_row(flight: Flight) -> dict[str, object]:
 def decide(flight: Flight, probability: float) -> dict[str, Any]:
     """Return the risk band of a flight and what to do about it.
 
-    >>> flight = Flight(carrier="UA", origin="EWR", dest="IAH", scheduled_departure="2013-04-01T10:15:00-04:00")
+    >>> departure = "2013-04-01T10:15:00-04:00"
+    >>> flight = Flight(carrier="UA", origin="EWR", dest="IAH", scheduled_departure=departure)
     >>> decide(flight, 0.55)
     {'risk': 'high', 'advice': 'rebook tight connections and assign a standby crew'}
     >>> decide(flight, 0.1)["risk"]

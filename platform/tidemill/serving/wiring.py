@@ -1,0 +1,88 @@
+"""Puts the parts of one replica together. Nothing else knows them all."""
+
+from datetime import datetime
+
+from fastapi import FastAPI
+
+from tidemill.clock import Clock, SystemClock
+from tidemill.features.online import FeatureRow, OnlineFeatures
+from tidemill.features.store import open_store
+from tidemill.project import Project
+from tidemill.registry.versions import champion_version, load_scorer
+from tidemill.serving.api import create_api
+from tidemill.serving.application import Application
+from tidemill.serving.predictions import PredictionLog
+from tidemill.serving.predictor import LoadedModel, Predictor, as_frame, with_defaults
+from tidemill.serving.watcher import Status, Watcher
+from tidemill.state import State, open_state
+from tidemill.state.tables import ReplicaState
+
+__all__ = ["build_api", "load_model", "record_status"]
+
+
+def build_api(project: Project, replica: str, clock: Clock | None = None) -> FastAPI:
+    """Return the prediction API of a project: its application, features, registry, log and records.
+
+    Args:
+        project: whose ``project.application`` is served.
+        replica: identifies this replica in the log and in the records.
+        clock: wall-clock time; default: the machine's.
+
+    Raises:
+        ConfigError: the project's application cannot be imported.
+    """
+    clock = clock or SystemClock()
+    application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
+    state = open_state(project.state_url)
+    watcher = Watcher(
+        read_alias=lambda: champion_version(project),
+        load=lambda version: load_model(project, application, version, clock.now()),
+        report=lambda status: record_status(state, project.model, replica, status, clock.now()),
+        clock=clock,
+        poll_seconds=project.config.serve.poll_seconds,
+    )
+    predictor = Predictor(
+        application=application,
+        model=project.model,
+        loaded=watcher.current,
+        log=PredictionLog(project.predictions, project.model, project.config.serve.fsync),
+        replica=replica,
+        clock=clock,
+    )
+    return create_api(predictor, watcher, project.config.serve.max_instances)
+
+
+def load_model(
+    project: Project,
+    application: Application,  # type: ignore[type-arg]
+    version: str,
+    now: datetime,
+) -> LoadedModel:
+    """Load a version with the features it reads, and try it out on a row of the service's shape.
+
+    Raises:
+        TidemillError: it cannot be loaded, or needs features that the service does not have.
+    """
+    features = OnlineFeatures(open_store(project), project.config.features.service)
+    scorer = load_scorer(project, version)
+    # Never trained on such a row, but of the right shape: it also fills caches before the first request.
+    zeros = FeatureRow(dict.fromkeys((name for _, name in features.features), None), ())
+    trial = with_defaults(zeros, dict.fromkeys(zeros.values, 0.0) | dict(application.defaults))
+    scorer.predict(as_frame([trial]))
+    return LoadedModel(version, scorer, features, now)
+
+
+def record_status(state: State, model: str, replica: str, status: Status, now: datetime) -> None:
+    """Put on record which version a replica answers with, for ``tidemill status`` and for promotions."""
+    with state.transaction() as session:
+        session.merge(
+            ReplicaState(
+                id=replica,
+                model=model,
+                version=status.version,
+                wanted=status.wanted,
+                error=status.error,
+                loaded_at=status.loaded_at,
+                seen_at=now,
+            )
+        )
