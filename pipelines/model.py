@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import tune
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import SGDClassifier
@@ -24,13 +25,19 @@ _ROUNDS = 5
 
 def _boosting(
     params: Mapping[str, Any], features: "pd.DataFrame", labels: "pd.Series[int]"
-) -> Iterator[HistGradientBoostingClassifier]:
+) -> Iterator[HistGradientBoostingClassifier | Pipeline]:
     """Grow a boosted ensemble by a few trees a round; unknown values take a branch of their own."""
+    empty = [name for name in features.columns if features[name].isna().all()]
+    fill = ColumnTransformer(
+        [("empty", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True), empty)],
+        remainder="passthrough",
+    )
+    filled = fill.fit_transform(features) if empty else features  # scikit-learn 1.9 fails on such columns
     model = HistGradientBoostingClassifier(**params, early_stopping=False, warm_start=True, random_state=0)
     for round_ in range(1, _ROUNDS + 1):
         model.set_params(max_iter=round_ * _TREES)
-        model.fit(features, labels)
-        yield model
+        model.fit(filled, labels)
+        yield Pipeline([("fill", fill), ("model", model)]) if empty else model
 
 
 def _linear(
