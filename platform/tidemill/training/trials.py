@@ -66,6 +66,10 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._ended = 0
         self.records: dict[str, TrialRecord] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the listener out: Ray saves callbacks with the experiment, and it may hold what cannot be."""
+        return {**self.__dict__, "_on_progress": None}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's run."""
         self._record(trial)
