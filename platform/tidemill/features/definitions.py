@@ -6,6 +6,8 @@ import dis
 import hashlib
 import importlib
 import json
+import linecache
+import os
 import sys
 import textwrap
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
+from feast import Entity, FeatureService, FeatureView, FileSource, OnDemandFeatureView
 from feast.data_source import DataSource
 from feast.repo_operations import get_repo_files
 
@@ -53,7 +55,7 @@ def load_definitions(repo: Path) -> list[Any]:
 
 
 def fingerprint(
-    service: FeatureService, views: Sequence[FeatureView | OnDemandFeatureView], root: Path
+    service: FeatureService, views: Sequence[FeatureView | OnDemandFeatureView], repo: Path, root: Path
 ) -> str:
     """Return a hash of what the service's features mean: it changes if, and only if, that changes.
 
@@ -62,12 +64,13 @@ def fingerprint(
     Args:
         service: The service.
         views: Its views, and those that its on-demand views read.
-        root: Folder that absolute paths of sources are made relative to.
+        repo: The feature repository, from which relative paths of sources count.
+        root: The project; sources below it are named relative to it.
 
     Returns:
         64 hexadecimal digits.
     """
-    meanings = [_on_demand(v) if isinstance(v, OnDemandFeatureView) else _view(v, root) for v in views]
+    meanings = [_on_demand(v) if isinstance(v, OnDemandFeatureView) else _view(v, repo, root) for v in views]
     meaning = {
         "service": [
             [
@@ -83,11 +86,11 @@ def fingerprint(
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _view(view: FeatureView, root: Path) -> dict[str, Any]:
+def _view(view: FeatureView, repo: Path, root: Path) -> dict[str, Any]:
     source = view.batch_source
     path = getattr(source, "path", source.name)
-    if Path(path).is_absolute() and Path(path).is_relative_to(root):
-        path = str(Path(path).relative_to(root))
+    if isinstance(source, FileSource) and "://" not in path:
+        path = os.path.relpath(repo / path, root)
     return {
         "name": view.name,
         "keys": _fields(view.entity_columns),
@@ -155,6 +158,8 @@ def _forget(folder: str) -> None:
         file = getattr(module, "__file__", None)
         if file and Path(file).is_relative_to(folder):
             del sys.modules[name]
+    for file in [file for file in linecache.cache if Path(file).is_relative_to(folder)]:
+        del linecache.cache[file]  # where Feast takes a transformation's text from
     importlib.invalidate_caches()
 
 

@@ -1,18 +1,21 @@
-"""What Feast and the engines below it may raise, as our own errors."""
+"""Opening Feast's store, and what it and the engines below it may raise as our own errors."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from feast.errors import FeastError
+from feast import FeatureService, FeatureStore
+from feast.errors import FeastError, FeastObjectNotFoundException
 from pydantic import ValidationError
 from yaml import YAMLError
 
 from tidemill.errors import FeatureError
+from tidemill.project import Project
 
-__all__ = ["feast_errors"]
+__all__ = ["feast_errors", "get_service", "open_store", "repository"]
 
 _ENGINE_ERRORS = (
     FeastError,
@@ -51,3 +54,44 @@ def feast_errors(doing: str, hint: str | None = None) -> Iterator[None]:
     except _ENGINE_ERRORS as error:
         message = str(error) or type(error).__name__
         raise FeatureError(f"{doing} failed: {message}", hint=hint) from error
+
+
+def repository(project: Project) -> Path:
+    """Return the folder with the project's feature definitions."""
+    return (project.root / project.config.features.repo).resolve()
+
+
+def open_store(project: Project) -> FeatureStore:
+    """Open the project's feature store; reads ``feature_store.yaml`` and nothing else yet.
+
+    A store belongs to the process that opened it: a child process opens its own.
+
+    Raises:
+        FeatureError: there is no ``feature_store.yaml``, or it is wrong.
+    """
+    repo = repository(project)
+    path = repo / "feature_store.yaml"
+    if not path.is_file():
+        raise FeatureError(
+            f"there is no {path}",
+            hint="params.yaml names the folder of the feature repository in features.repo",
+        )
+    with feast_errors(f"opening {path}"):
+        return FeatureStore(repo_path=str(repo), fs_yaml_file=path)
+
+
+def get_service(store: FeatureStore, name: str) -> FeatureService:
+    """Return a service from the registry.
+
+    Raises:
+        FeatureError: there is none of that name.
+    """
+    with feast_errors("reading the registry"):
+        try:
+            return store.get_feature_service(name)
+        except FeastObjectNotFoundException as error:
+            there = ", ".join(service.name for service in store.list_feature_services()) or "none"
+            raise FeatureError(
+                f"the registry of {store.repo_path} has no feature service {name!r} (there are: {there})",
+                hint="apply the definitions first; params.yaml names the service in features.service",
+            ) from error

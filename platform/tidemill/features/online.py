@@ -17,8 +17,7 @@ from feast.value_type import ValueType
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
-from tidemill.features.engine import feast_errors
-from tidemill.features.store import get_service
+from tidemill.features.engine import feast_errors, get_service
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 

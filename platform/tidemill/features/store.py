@@ -1,22 +1,18 @@
 """The feature store of a project: definitions, training frames, and filling the online store."""
 
-import sqlite3
-import warnings
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import polars as pl
 from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
-from feast.errors import FeastObjectNotFoundException
 from tqdm import tqdm
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
-from tidemill.features.definitions import fingerprint, load_definitions
-from tidemill.features.engine import feast_errors
+from tidemill.features.definitions import fingerprint
+from tidemill.features.engine import feast_errors, get_service, open_store, repository
+from tidemill.features.registration import apply
 from tidemill.project import Project
 
 __all__ = [
@@ -32,42 +28,6 @@ __all__ = [
 
 _ROW = "__tidemill_row"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def open_store(project: Project) -> FeatureStore:
-    """Open the project's feature store; reads ``feature_store.yaml`` and nothing else yet.
-
-    A store belongs to the process that opened it: a child process opens its own.
-
-    Raises:
-        FeatureError: there is no ``feature_store.yaml``, or it is wrong.
-    """
-    repo = _repo(project)
-    path = repo / "feature_store.yaml"
-    if not path.is_file():
-        raise FeatureError(
-            f"there is no {path}",
-            hint="params.yaml names the folder of the feature repository in features.repo",
-        )
-    with feast_errors(f"opening {path}"):
-        return FeatureStore(repo_path=str(repo), fs_yaml_file=path)
-
-
-def apply(project: Project) -> None:
-    """Bring the registry and the online store to what the feature repository defines.
-
-    What is no longer defined is removed, its online values too. Sources must exist: Feast reads their schema.
-
-    Raises:
-        FeatureError: a definition is wrong, or a source is missing.
-    """
-    store = open_store(project)
-    definitions = load_definitions(_repo(project))
-    _make_folders(store)
-    with feast_errors(f"applying {_repo(project)}"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
-        store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)
-    _let_readers_and_writers_work_at_once(store)
 
 
 def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,28 +114,7 @@ def definition_hash(project: Project) -> str:
     store = open_store(project)
     service = get_service(store, project.config.features.service)
     with feast_errors(f"reading the definition of {service.name!r}"):
-        return fingerprint(service, _views(store, service), project.root.resolve())
-
-
-def get_service(store: FeatureStore, name: str) -> FeatureService:
-    """Return a service from the registry.
-
-    Raises:
-        FeatureError: there is none of that name.
-    """
-    with feast_errors("reading the registry"):
-        try:
-            return store.get_feature_service(name)
-        except FeastObjectNotFoundException as error:
-            there = ", ".join(service.name for service in store.list_feature_services()) or "none"
-            raise FeatureError(
-                f"the registry of {store.repo_path} has no feature service {name!r} (there are: {there})",
-                hint="apply the definitions first; params.yaml names the service in features.service",
-            ) from error
-
-
-def _repo(project: Project) -> Path:
-    return (project.root / project.config.features.repo).resolve()
+        return fingerprint(service, _views(store, service), repository(project), project.root.resolve())
 
 
 def _feature_names(service: FeatureService) -> tuple[str, ...]:
@@ -208,53 +147,6 @@ def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView | O
             projections = on_demand[name].source_feature_view_projections.values()
             names |= dict.fromkeys(projection.name for projection in projections)
     return [on_demand[name] if name in on_demand else store.get_feature_view(name) for name in names]
-
-
-def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:
-    """Return what the registry has and the repository no longer defines."""
-    defined = {(_family(thing), thing.name) for thing in definitions}
-    for thing in definitions:
-        sources = [getattr(thing, name, None) for name in ("batch_source", "stream_source")]
-        sources += getattr(thing, "source_request_sources", {}).values()
-        defined |= {("source", source.name) for source in sources if source is not None}
-    registered = [
-        *store.list_feature_services(),
-        *store.list_on_demand_feature_views(),
-        *store.list_batch_feature_views(),
-        *store.list_data_sources(),
-        *(entity for entity in store.list_entities() if not entity.name.startswith("__")),
-    ]
-    return [thing for thing in registered if (_family(thing), thing.name) not in defined]
-
-
-def _family(thing: Any) -> str:
-    for family, kind in (("service", FeatureService), ("view", (FeatureView, OnDemandFeatureView))):
-        if isinstance(thing, kind):
-            return family
-    return "entity" if type(thing).__name__ == "Entity" else "source"
-
-
-def _make_folders(store: FeatureStore) -> None:
-    for path in (_local(store, store.config.registry.path), _sqlite(store)):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _local(store: FeatureStore, path: str) -> Path | None:
-    return None if "://" in path else Path(store.repo_path, path)
-
-
-def _sqlite(store: FeatureStore) -> Path | None:
-    online = store.config.online_store
-    return Path(store.repo_path, online.path) if online and online.type == "sqlite" else None
-
-
-def _let_readers_and_writers_work_at_once(store: FeatureStore) -> None:
-    """Put the SQLite file into WAL mode, which it keeps: replicas can read while others write."""
-    path = _sqlite(store)
-    if path is not None:
-        with feast_errors(f"preparing {path}"), closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _silent(length: int) -> Any:

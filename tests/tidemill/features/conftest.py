@@ -1,5 +1,6 @@
 """A small but real project: weather by origin, lateness by carrier, an on-demand view."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,9 +79,7 @@ def hours(count: float) -> datetime:
     return START + timedelta(hours=count)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    root = tmp_path / "project"
+def make(root: Path) -> Project:
     (root / "feature_repo").mkdir(parents=True)
     (root / "data").mkdir()
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
@@ -103,3 +102,28 @@ def project(tmp_path: Path) -> Project:
         }
     ).write_parquet(root / "data" / "lateness.parquet")
     return load_project(root, Settings())
+
+
+@pytest.fixture
+def make_project() -> Callable[[Path], Project]:
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make(tmp_path / "project")
+
+
+@pytest.fixture
+def define(project: Project) -> Callable[..., None]:
+    """Replace pieces of text in the project's definitions."""
+
+    def replace(*pairs: tuple[str, str]) -> None:
+        path = project.root / "feature_repo" / "mini_views.py"
+        text = path.read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    return replace

@@ -1,0 +1,101 @@
+"""Bringing the registry and the online store to what the feature repository defines."""
+
+import shutil
+import sqlite3
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+from feast.feature_view import DUMMY_ENTITY_NAME
+
+from tidemill.features.definitions import load_definitions
+from tidemill.features.engine import feast_errors, open_store, repository
+from tidemill.project import Project
+
+__all__ = ["apply"]
+
+
+def apply(project: Project) -> None:
+    """Bring the registry and the online store to what the feature repository defines.
+
+    What is no longer defined is removed, its online values too. Whoever reads the registry meanwhile sees it
+    as it was before or as it is afterwards, and a failure leaves it as it was.
+
+    Raises:
+        FeatureError: a definition is wrong, or a source is missing whose view declares no schema.
+    """
+    repo = repository(project)
+    store = open_store(project)
+    definitions = load_definitions(repo)
+    with feast_errors(f"applying {repo}"), _draft_of_registry(store), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
+        store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)
+    _let_readers_and_writers_work_at_once(store)
+
+
+@contextmanager
+def _draft_of_registry(store: FeatureStore) -> Iterator[None]:
+    """Let the block change a copy of a registry file, and put that in its place when it is complete.
+
+    Feast writes the file in place, several times in one apply; a reader would find half of it.
+    """
+    online = _sqlite(store)
+    if online is not None:
+        online.parent.mkdir(parents=True, exist_ok=True)
+    registry = store.config.registry
+    if registry.registry_type != "file" or "://" in registry.path:
+        yield
+        return
+    path = Path(store.repo_path, registry.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        if path.exists():
+            shutil.copyfile(path, draft)
+        registry.path = str(draft)
+        yield
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:
+    """Return what the registry has and the repository no longer defines."""
+    defined = {(_family(thing), thing.name) for thing in definitions}
+    for thing in definitions:
+        sources = [getattr(thing, name, None) for name in ("batch_source", "stream_source")]
+        sources += getattr(thing, "source_request_sources", {}).values()
+        defined |= {("source", source.name) for source in sources if source is not None}
+    registered = [
+        *store.list_feature_services(),
+        *store.list_on_demand_feature_views(),
+        *store.list_batch_feature_views(),
+        *store.list_data_sources(),
+        *(entity for entity in store.list_entities() if entity.name != DUMMY_ENTITY_NAME),
+    ]
+    return [thing for thing in registered if (_family(thing), thing.name) not in defined]
+
+
+def _family(thing: Any) -> str:
+    if isinstance(thing, FeatureService):
+        return "service"
+    if isinstance(thing, FeatureView | OnDemandFeatureView):
+        return "view"
+    return "entity" if isinstance(thing, Entity) else "source"
+
+
+def _sqlite(store: FeatureStore) -> Path | None:
+    online = store.config.online_store
+    return Path(store.repo_path, online.path) if online and online.type == "sqlite" else None
+
+
+def _let_readers_and_writers_work_at_once(store: FeatureStore) -> None:
+    """Put the SQLite file into WAL mode, which it keeps: replicas can read while others write."""
+    path = _sqlite(store)
+    if path is not None:
+        with feast_errors(f"preparing {path}"), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
