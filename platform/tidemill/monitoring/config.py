@@ -62,6 +62,10 @@ class DataDriftConfig(_Section):
     Columns are compared by a distance, not by a test's p-value: with thousands of rows a test calls any
     difference significant, and its verdict depends on how many rows the window happened to have. A distance
     says how far the column has moved, whatever the size of the window.
+
+    The thresholds by default are Evidently's own. They suit rows that are independent of each other; where
+    those of a day resemble each other (weather, delays), a short window differs from a long reference by more
+    than that at any time: set ``numerical`` above what the weeks inside the training months show.
     """
 
     share: float = Field(default=0.3, gt=0, le=1)
@@ -82,7 +86,11 @@ class PredictionDriftConfig(_Section):
     """When the model's answers count as drifted."""
 
     threshold: float = Field(default=0.1, gt=0)
-    """Wasserstein distance of the scores, in standard deviations of the reference's scores."""
+    """Wasserstein distance of the scores, in standard deviations of the reference's scores.
+
+    The reference's scores are for rows the model was trained on, so they lie a little further apart than any
+    others: leave room for that.
+    """
 
 
 class QualityConfig(_Section):

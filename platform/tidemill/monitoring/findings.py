@@ -103,12 +103,14 @@ def _decay(quality: Quality, monitor: Monitor) -> Finding:
         compared.append(f"{abs(quality.drop):.4f} {side} the hold-out's {quality.expected:.4f}{allowed}")
     if monitor.quality.floor is not None and quality.value < monitor.quality.floor:
         compared.append(f"below the floor of {monitor.quality.floor:g}")
+    error = f" (± {quality.standard_error:.3f})" if quality.standard_error is not None else ""
     return Finding(
         "quality",
-        f"{quality.metric} is {quality.value:.4f} {', '.join(compared)}",
+        f"{quality.metric} is {quality.value:.4f}{error} {', '.join(compared)}",
         {
             "metric": quality.metric,
             "value": quality.value,
+            "standard_error": quality.standard_error,
             "expected": quality.expected,
             "drop": quality.drop,
             "max_drop": monitor.quality.max_drop,

@@ -44,6 +44,8 @@ class Quality:
     metric: str
     """The metric that is judged."""
     value: float | None
+    standard_error: float | None
+    """How uncertain ``value`` is for want of labels; known for ``roc_auc`` only."""
     expected: float | None
     """The same metric on the serving version's hold-out; none if it is not on record."""
     decayed: bool | None
@@ -77,7 +79,8 @@ def measure(
     overall = _measured(labelled)
     value = overall.metrics[config.metric]
     decayed, note = _judge(overall, value, config, expected, min_labelled)
-    return Quality(overall, _by_period(labelled), config.metric, value, expected, decayed, note)
+    error = _auc_error(overall) if config.metric == "roc_auc" else None
+    return Quality(overall, _by_period(labelled), config.metric, value, error, expected, decayed, note)
 
 
 def _judge(
@@ -117,6 +120,21 @@ def _measured(labelled: pl.DataFrame) -> Measured:
         mean_score=_finite(labelled["score"].mean()),
         note=_why_not(labelled),
     )
+
+
+def _auc_error(measured: Measured) -> float | None:
+    """Return the standard error of an area under the ROC curve (Hanley and McNeil, Radiology 143, 1982)."""
+    auc, rate = measured.metrics["roc_auc"], measured.base_rate
+    if auc is None or rate is None:
+        return None
+    ones = round(measured.rows * rate)
+    others = measured.rows - ones
+    variance = (
+        auc * (1 - auc)
+        + (ones - 1) * (auc / (2 - auc) - auc**2)
+        + (others - 1) * (2 * auc**2 / (1 + auc) - auc**2)
+    ) / (ones * others)
+    return math.sqrt(max(variance, 0.0))
 
 
 def _why_not(labelled: pl.DataFrame) -> str | None:

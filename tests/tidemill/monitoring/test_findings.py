@@ -27,7 +27,7 @@ def comparison(drifted: int, columns: int, score: bool | None = False) -> Compar
 def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> Quality:
     overall = Measured({"roc_auc": value}, 4000, 0.2, 0.2, None)
     return Quality(
-        overall, {}, "roc_auc", value, expected, decayed, None if decayed is not None else "no labels"
+        overall, {}, "roc_auc", value, 0.02, expected, decayed, None if decayed is not None else "no labels"
     )
 
 
@@ -46,7 +46,7 @@ def test_each_finding_says_what_and_how_much():
         scores == "the predictions have drifted: distance 0.300 (alert at 0.1), mean 0.250 before, 0.500 now"
     )
     assert decay == (
-        "roc_auc is 0.5500 over 4,000 labelled predictions, 0.1600 below the hold-out's 0.7100 "
+        "roc_auc is 0.5500 (± 0.020) over 4,000 labelled predictions, 0.1600 below the hold-out's 0.7100 "
         "(allowed: 0.03), below the floor of 0.6"
     )
 
@@ -57,7 +57,10 @@ def test_the_share_itself_is_alarming():
 
 def test_a_fall_below_the_floor_needs_no_hold_out():
     (finding,) = find(MONITOR, comparison(0, 10), quality(0.55, True, expected=None), {}).found
-    assert finding.message == "roc_auc is 0.5500 over 4,000 labelled predictions, below the floor of 0.6"
+    assert (
+        finding.message
+        == "roc_auc is 0.5500 (± 0.020) over 4,000 labelled predictions, below the floor of 0.6"
+    )
 
 
 def test_what_could_not_be_judged_is_named_with_the_reason():

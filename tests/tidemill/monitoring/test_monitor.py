@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,8 +46,23 @@ monitors:
 """
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: they take seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "params.yaml").write_text(PARAMS)
+    connect(load_project(folder))
+    return folder / ".tidemill" / "mlflow.db"
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, empty_store: Path) -> Project:
+    (tmp_path / ".tidemill").mkdir()
+    with (
+        closing(sqlite3.connect(empty_store)) as source,
+        closing(sqlite3.connect(tmp_path / ".tidemill" / "mlflow.db")) as target,
+    ):
+        source.backup(target)
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "monitoring").mkdir()
     (tmp_path / "monitoring" / "monitors.yaml").write_text(MONITORS)

@@ -59,6 +59,12 @@ def test_decay_is_a_drop_or_a_fall_below_the_floor(
         assert "no hold-out roc_auc is on record" in quality.note
 
 
+def test_the_uncertainty_is_that_of_repeated_windows():
+    seen = [measure(predictions(700, seed=seed), QualityConfig(), None, 1) for seed in range(60)]
+    spread = np.std([quality.value for quality in seen])
+    assert seen[0].standard_error == pytest.approx(spread, rel=0.35)
+
+
 def test_too_few_labels_are_measured_but_not_judged():
     quality = measure(predictions(100), QualityConfig(), expected=0.99, min_labelled=500)
     assert quality.value is not None
