@@ -15,6 +15,7 @@ from pipelines.flights import KEYS, flights_to_predict
 from pipelines.ingest import tables
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, YEAR, Span
+from tidemill.clock import utc
 from tidemill.data.validation import validate
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class FlightReplay:
             ``carrier``, ``origin``, ``dest``, ``tailnum``, ``scheduled_departure``, ``at`` (moment of the
             prediction), ``label`` (1 late, 0 not, null cancelled or diverted) and ``label_at``.
         """
-        asked = self._flights.filter(pl.col("at").is_between(start, end, closed="left"))
+        asked = self._flights.filter(pl.col("at").is_between(utc(start), utc(end), closed="left"))
         chosen = [
             np.random.default_rng([seed, day.toordinal()]).permutation(first + np.arange(count))[:per_day]
             for day, first, count in self._days.filter(
@@ -68,11 +69,13 @@ class FlightReplay:
         """
         found = []
         for view, table in self._features.items():
-            known = table.filter(pl.col("event_timestamp").is_between(start, end, closed="left"))
+            known = table.filter(pl.col("event_timestamp").is_between(utc(start), utc(end), closed="left"))
             moments = known["event_timestamp"].rle().struct.unnest()
             rows, begin = known.to_pandas(), 0
             for count, moment in moments.iter_rows():
-                found.append((moment.astimezone(UTC), view, rows.iloc[begin : begin + count]))
+                found.append(
+                    (moment.astimezone(UTC), view, rows.iloc[begin : begin + count].reset_index(drop=True))
+                )
                 begin += count
         return sorted(found, key=lambda update: update[:2])
 
