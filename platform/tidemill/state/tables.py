@@ -152,6 +152,7 @@ class MonitorRun(Table):
     """``ok``, ``alert`` or ``too_few``."""
     results: Mapped[dict[str, Any]]
     report_path: Mapped[str | None]
+    """The HTML report, relative to the project's folder; the results lie beside it as JSON."""
     at: Mapped[datetime]
 
 
