@@ -38,7 +38,7 @@ class Tick:
 
 
 class Controller:
-    """Watches and retrains one project. Everything it remembers is in the records, so it may be killed at will."""
+    """Watches and retrains one project. All it remembers is in the records: it may be killed at will."""
 
     def __init__(
         self,

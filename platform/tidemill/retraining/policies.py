@@ -118,13 +118,13 @@ def decide(
 
 
 def _first_match(policy: Policy, alerts: Sequence[AlertFact]) -> AlertFact | None:
-    """The most telling alert: in the order of the policy's kinds, then the oldest."""
+    """Return the most telling alert: in the order of the policy's kinds, then the oldest."""
     matching = [
         alert
         for alert in alerts
         if alert.kind in policy.on and (policy.monitors is None or alert.monitor in policy.monitors)
     ]
-    return min(matching, key=lambda a: (policy.on.index(a.kind), a.raised_at, a.id), default=None)  # type: ignore[arg-type]
+    return min(matching, key=lambda a: (policy.on.index(a.kind), a.raised_at, a.id), default=None)
 
 
 def _obstacle(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:

@@ -146,5 +146,5 @@ STEPS = (
 
 
 def _last_instant_before(moment: datetime) -> datetime:
-    """The last instant that lies before ``moment``, in UTC: the month it falls in is the last one needed."""
+    """Return the last instant before ``moment``, in UTC: the month it falls in is the last one needed."""
     return utc(moment) - datetime.resolution

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -100,7 +99,7 @@ def resume_turns(project: Project, state: State, listen: Listener | None = None)
 
 
 def declared_moment(project: Project) -> datetime:
-    """Return the moment that ``params.yaml`` asks for: its ``as_of``, or else the end of its last month, in UTC.
+    """Return the moment that ``params.yaml`` asks for: its ``as_of``, or the end of its last month (UTC).
 
     Raises:
         ConfigError: it declares neither, or in another form.
@@ -133,7 +132,7 @@ def turn_lock(project: Project) -> Iterator[None]:
     Raises:
         TurnInProgress: another process holds it.
     """
-    path: Path = project.home / "turn.lock"
+    path = project.home / "turn.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=0):
@@ -146,7 +145,7 @@ def turn_lock(project: Project) -> Iterator[None]:
 
 
 def _finish_left_behind(project: Project, state: State, listen: Listener | None) -> list[Turn]:
-    """Take up the turns of a process that was killed. The caller holds the lock, so nobody else makes them."""
+    """Take up the turns of a process that was killed: the caller holds the lock, so nobody makes them."""
     with state.transaction() as session:
         turns = list(
             session.scalars(select(Turn).where(Turn.model == project.model, Turn.status == "running"))

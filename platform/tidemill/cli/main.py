@@ -1,0 +1,85 @@
+"""The entry point: the tree of commands, and what each error becomes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tidemill import __version__
+from tidemill.cli import loop, models, setup, stack
+from tidemill.cli.output import as_json, errors_console
+from tidemill.errors import GateRefused, TidemillError, UsageError
+
+__all__ = ["app", "exit_code", "main"]
+
+app = typer.Typer(
+    name="tidemill",
+    help="The lifecycle of machine-learning models: version, build, tune, gate, serve, watch, retrain.",
+    epilog="Start with: tidemill demo   ·   Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tidemill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+setup.add_to(app)
+loop.add_to(app)
+models.add_to(app)
+stack.add_to(app)
+
+
+def exit_code(error: TidemillError) -> int:
+    """Return the exit code that an error becomes.
+
+    >>> exit_code(GateRefused("worse")), exit_code(UsageError("what?")), exit_code(TidemillError("broke"))
+    (3, 2, 1)
+    """
+    match error:
+        case GateRefused():
+            return 3
+        case UsageError():
+            return 2
+        case _:
+            return 1
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except TidemillError as error:
+        if "--json" in sys.argv:
+            kind = type(error).__name__
+            sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
+        else:
+            errors_console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            if error.hint:
+                errors_console.print(f"[dim]hint:[/] {escape(error.hint)}", soft_wrap=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        errors_console.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

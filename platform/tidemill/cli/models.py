@@ -1,0 +1,218 @@
+"""``tidemill models``, ``promote`` and ``rollback``: the registry."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.output import emit, when
+from tidemill.clock import SystemClock
+
+__all__ = ["add_to"]
+
+_PANEL = "Models"
+models_app = typer.Typer(no_args_is_help=True, help="See models, their versions, and who served when.")
+
+Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(models_app, name="models", rich_help_panel=_PANEL)
+    app.command(
+        epilog="Examples: tidemill promote flight-delay 2   ·   "
+        'tidemill promote flight-delay 2 --reason "summer schedule" --json',
+        rich_help_panel=_PANEL,
+    )(promote)
+    app.command(epilog="Example: tidemill rollback flight-delay", rich_help_panel=_PANEL)(rollback)
+
+
+@models_app.command("list", epilog="Example: tidemill models list flight-delay")
+def models_list(
+    model: Annotated[
+        str | None, typer.Argument(help="Default: the project's model.", show_default=False)
+    ] = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show the versions of a model."""
+    from tidemill.project import load_project
+    from tidemill.registry.versions import list_versions
+
+    loaded = load_project(project)
+    versions = list_versions(loaded, model or loaded.model)
+    facts = [
+        {
+            "model": v.model,
+            "version": v.version,
+            "aliases": v.aliases,
+            "run_id": v.run_id,
+            "metrics": v.metrics,
+            "data_revision": v.lineage.git_commit if v.lineage else None,
+            "registered_at": v.registered_at,
+        }
+        for v in versions
+    ]
+
+    def render(console: Console) -> None:
+        table = Table("version", "aliases", "hold-out", "data", "registered", "run")
+        for v in versions:
+            metric = v.metrics.get(f"holdout_{loaded.config.gate.metric}")
+            table.add_row(
+                v.version,
+                ", ".join(v.aliases) or "–",
+                "–" if metric is None else f"{loaded.config.gate.metric} {metric:.4f}",
+                v.lineage.git_commit[:10] if v.lineage else "–",
+                when(v.registered_at),
+                v.run_id,
+            )
+        console.print(table if versions else "no version yet: [bold]tidemill run[/]")
+
+    emit(facts, json, render)
+
+
+@models_app.command("show", epilog="Example: tidemill models show flight-delay champion --json")
+def models_show(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show one version: metrics, lineage, and what the gate said."""
+    from tidemill.project import load_project
+    from tidemill.registry.history import decisions_for
+    from tidemill.registry.versions import get_version
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    found = get_version(loaded, version, model)
+    lineage = found.lineage.as_dict() if found.lineage else {}
+    decisions = decisions_for(open_state(loaded.state_url), model, found.version)
+    facts = {
+        "model": found.model,
+        "version": found.version,
+        "aliases": found.aliases,
+        "run_id": found.run_id,
+        "metrics": found.metrics,
+        "lineage": lineage,
+        "gate": [
+            {
+                "passed": d.passed,
+                "mode": d.mode,
+                "champion": d.champion,
+                "reasons": d.reasons,
+                "at": d.decided_at,
+            }
+            for d in decisions
+        ],
+    }
+
+    def render(console: Console) -> None:
+        console.print(
+            f"[bold]{found.model} {found.version}[/] {', '.join(found.aliases)}  · run {found.run_id}"
+        )
+        for section, values in (("metrics", found.metrics), ("lineage", lineage)):
+            table = Table(section, "")
+            for name, value in sorted(values.items()):
+                table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
+            console.print(table)
+        for d in decisions:
+            verdict = "[green]passed[/]" if d.passed else "[red]refused[/]"
+            console.print(f"gate {when(d.decided_at)}: {verdict}")
+            for sentence in d.reasons:
+                console.print(f"  {sentence}")
+
+    emit(facts, json, render)
+
+
+@models_app.command("history", epilog="Example: tidemill models history flight-delay")
+def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show which version served when, and who or what decided it."""
+    from tidemill.project import load_project
+    from tidemill.registry.history import history
+    from tidemill.registry.versions import list_versions
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    list_versions(loaded, model)  # an unknown model is an error, not an empty history
+    services = history(open_state(loaded.state_url), model)
+
+    def render(console: Console) -> None:
+        table = Table("version", "since", "until", "how", "by", "gain", "why")
+        for s in services:
+            gain = "–" if s.gain is None else f"{s.gain:+.4f}"
+            table.add_row(s.version, when(s.since), when(s.until), s.kind, s.actor, gain, s.reason)
+        console.print(table if services else f"{model} has had no champion yet")
+
+    emit(services, json, render)
+
+
+def promote(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
+    project: ProjectDir = None,
+    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
+    as_of: AsOf = None,
+    json: AsJson = False,
+) -> None:
+    """Let the gate compare a version with the champion, and make it champion if the gate says yes."""
+    from tidemill.project import load_project
+    from tidemill.registry.promotion import evaluate_gate, recover
+    from tidemill.registry.promotion import promote as move
+    from tidemill.registry.versions import get_version
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    now = moment(as_of) if as_of else SystemClock().now()
+    recover(loaded, state)
+    found = get_version(loaded, version, model)
+    decision = evaluate_gate(loaded, state, found.version, now)
+    done = move(
+        loaded, state, found.version, actor=loaded.settings.who, reason=reason, now=now, decision=decision
+    )
+
+    def render(console: Console) -> None:
+        console.print(
+            f"[green]✓[/] {model} {done.to_version} is the champion (before: {done.from_version or 'none'})"
+        )
+        for sentence in decision.reasons:
+            console.print(f"  {sentence}")
+
+    facts = {"model": model, "from": done.from_version, "to": done.to_version, "reasons": decision.reasons}
+    emit(facts, json, render)
+
+
+def rollback(
+    model: Model,
+    project: ProjectDir = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Version to go back to (default: the champion before this one).", show_default=False
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled back by hand",
+    json: AsJson = False,
+) -> None:
+    """Make an earlier champion the champion again, at once."""
+    from tidemill.project import load_project
+    from tidemill.registry.promotion import recover
+    from tidemill.registry.promotion import rollback as back
+    from tidemill.registry.versions import list_versions
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    list_versions(loaded, model)
+    recover(loaded, state)
+    done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
+    emit(
+        {"model": model, "from": done.from_version, "to": done.to_version},
+        json,
+        lambda console: console.print(
+            f"[green]✓[/] {model} {done.to_version} is the champion again (was: {done.from_version})"
+        ),
+    )

@@ -1,0 +1,46 @@
+"""Options that many commands share."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidemill.clock import utc
+from tidemill.errors import UsageError
+
+__all__ = ["AsJson", "AsOf", "ProjectDir", "moment"]
+
+ProjectDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--project", "-p", help="Folder of the project (default: here or above).", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="WHEN",
+        help="Nothing known later than this moment enters (ISO 8601, UTC unless it says otherwise).",
+        show_default=False,
+    ),
+]
+
+
+def moment(text: str) -> datetime:
+    """Read a moment.
+
+    Raises:
+        UsageError: it is not ISO 8601.
+
+    >>> moment("2013-04-01").isoformat()
+    '2013-04-01T00:00:00+00:00'
+    """
+    try:
+        return utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not a moment", hint="write it like 2013-04-01 or 2013-04-01T06:00+00:00"
+        ) from error

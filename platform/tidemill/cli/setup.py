@@ -1,0 +1,75 @@
+"""``tidemill init`` and ``tidemill demo``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, progress
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        epilog="Example: tidemill init my-flights && cd my-flights && tidemill demo",
+        rich_help_panel="Begin",
+    )(init)
+    app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json", rich_help_panel="Begin")(demo)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    remote: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the DVC remote (default: .tidemill/remote in the project).", show_default=False
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a new project from the reference project, under git and DVC."""
+    from tidemill.data.workspace import init_workspace
+    from tidemill.project.scaffold import copy_project, reference_project
+
+    written = copy_project(reference_project(), folder)
+    init_workspace(folder, remote or folder / ".tidemill" / "remote")
+
+    def render(console: Console) -> None:
+        console.print(f"[green]✓[/] {folder}: {len(written)} files, a git repository with DVC initialised")
+        console.print(f"  next: [bold]cd {folder} && tidemill run --promote[/], then [bold]tidemill up[/]")
+
+    emit({"project": folder.resolve(), "files": written}, json, render)
+
+
+def demo(
+    project: ProjectDir = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to work in; remade each time (default: workspace/ in the project).",
+            show_default=False,
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Run the whole loop on history: train, serve, watch, retrain, promote and refuse."""
+    from tidemill.demo.run import run_demo
+    from tidemill.demo.summary import render_summary
+    from tidemill.errors import ProjectNotFound
+    from tidemill.project import load_project
+    from tidemill.project.scaffold import reference_project
+
+    try:
+        source = load_project(project).root
+    except ProjectNotFound:
+        if project is not None:
+            raise
+        source = reference_project()
+    target = workspace or (source if project or source != reference_project() else Path.cwd()) / "workspace"
+    with progress(hidden=json) as tell:
+        facts = run_demo(source, target, tell)
+    emit(facts, json, lambda console: render_summary(facts, console))

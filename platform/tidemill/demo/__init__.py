@@ -1,0 +1,1 @@
+"""The loop on history: a replay's clock, real servers, real traffic."""

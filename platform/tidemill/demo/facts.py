@@ -1,0 +1,204 @@
+"""What happened in a demo, as data: from the records and the prediction log."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import select
+
+from tidemill.demo.load import LoadReport
+from tidemill.demo.replay import DayResult
+from tidemill.demo.scenario import Scenario
+from tidemill.project import Project
+from tidemill.registry.history import history
+from tidemill.registry.versions import list_versions, load_scorer
+from tidemill.serving.predictions import FEATURE_PREFIX, read_labelled
+from tidemill.state import State
+from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
+from tidemill.training.metrics import evaluate
+from tidemill.training.tracking import connect
+from tidemill.training.trained import TrainedModel
+
+__all__ = ["collect"]
+
+
+def collect(
+    project: Project,
+    state: State,
+    scenario: Scenario,
+    days: Sequence[DayResult],
+    swaps: Mapping[str, LoadReport],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the facts of a demo, ready for JSON."""
+    with state.transaction() as session:
+        turns = list(session.scalars(select(Turn).order_by(Turn.requested_at)))
+        runs = list(session.scalars(select(MonitorRun).order_by(MonitorRun.at)))
+        alerts = {alert.id: alert for alert in session.scalars(select(Alert).order_by(Alert.raised_at))}
+        decisions = {decision.id: decision for decision in session.scalars(select(GateDecision))}
+        by_run = {run.id: run for run in runs}
+    end = scenario.later.end if scenario.later else scenario.end
+    answered = read_labelled(project.predictions, project.model, scenario.start, end, known_by=end)
+    return {
+        "project": project.config.project.name,
+        "model": project.model,
+        "workspace": str(project.root),
+        "turns": [
+            _turn_facts(project, turn, alerts, by_run, decisions, swaps.get(turn.id)) for turn in turns
+        ],
+        "months": _months(project, answered),
+        "last_month": _last_month(project, state, scenario, answered),
+        "versions": [
+            {"version": v.version, "aliases": list(v.aliases), "run_id": v.run_id}
+            for v in list_versions(project, project.model)
+        ],
+        "history": [_plain(asdict(service)) for service in history(state, project.model)],
+        "monitor_runs": [_monitor_facts(run) for run in runs],
+        "alerts": [
+            _plain(
+                {
+                    name: getattr(alert, name)
+                    for name in ("id", "kind", "version", "status", "message", "raised_at")
+                }
+            )
+            for alert in alerts.values()
+        ],
+        "traffic": {
+            "sent": sum(day.sent for day in days) + sum(swap.sent for swap in swaps.values()),
+            "failed": sum(day.failed for day in days) + sum(swap.failed for swap in swaps.values()),
+            "replayed": sum(day.sent for day in days),
+            "labels": sum(day.labels for day in days),
+            "errors": [error for day in days for error in day.errors][:5],
+        },
+        "seconds": dict(seconds),
+    }
+
+
+def _turn_facts(
+    project: Project,
+    turn: Turn,
+    alerts: Mapping[str, Alert],
+    runs: Mapping[str, MonitorRun],
+    decisions: Mapping[str, GateDecision],
+    swap: LoadReport | None,
+) -> dict[str, Any]:
+    decision = decisions.get(turn.decision_id or "")
+    alert = alerts.get(turn.alert_id or "")
+    return {
+        "id": turn.id,
+        "as_of": turn.as_of.isoformat(),
+        "trigger": turn.trigger,
+        "reason": turn.reason,
+        "by": turn.actor,
+        "status": turn.status,
+        "error": turn.error,
+        "data_revision": turn.data_revision,
+        "version": turn.version,
+        "training": None if turn.run_id is None else _training_facts(project, turn.run_id),
+        "drift": None if alert is None else runs[alert.monitor_run_id].results,
+        "gate": None
+        if decision is None
+        else {
+            "passed": decision.passed,
+            "champion": decision.champion,
+            "reasons": decision.reasons,
+            "numbers": decision.numbers,
+        },
+        "swap": None if swap is None else _plain(asdict(swap)),
+        "seconds": turn.seconds,
+    }
+
+
+def _training_facts(project: Project, run_id: str) -> dict[str, Any]:
+    trained = TrainedModel.from_tags(run_id, connect(project).get_run(run_id).data.tags)
+    return {
+        "run_id": run_id,
+        "trials": trained.trials,
+        "failed_trials": trained.failed_trials,
+        "family": trained.family,
+        "params": dict(trained.params),
+        "metrics": dict(trained.metrics),
+    }
+
+
+def _monitor_facts(run: MonitorRun) -> dict[str, Any]:
+    names = (
+        "monitor",
+        "version",
+        "window_start",
+        "window_end",
+        "rows",
+        "labelled",
+        "verdict",
+        "results",
+        "report_path",
+    )
+    return {name: _plain(getattr(run, name)) for name in names}
+
+
+def _months(project: Project, answered: pl.DataFrame) -> list[dict[str, Any]]:
+    """Quality by month of what was answered, whichever version answered."""
+    months = []
+    for (month,), rows in answered.with_columns(pl.col("at").dt.strftime("%Y-%m").alias("month")).group_by(
+        "month", maintain_order=True
+    ):
+        months.append(
+            {
+                "month": month,
+                "labelled": rows.height,
+                "versions": sorted(rows["version"].unique()),
+                "metrics": evaluate(rows["label"], rows["score"]),
+            }
+        )
+    return months
+
+
+def _last_month(
+    project: Project, state: State, scenario: Scenario, answered: pl.DataFrame
+) -> dict[str, Any] | None:
+    """Compare the first and the last champion of the replay on its last month, on rows that neither has seen.
+
+    Both score the very features that were served. Where the last champion was trained within the month, only
+    the rows after that training count.
+    """
+    served = [s for s in history(state, project.model) if s.since < scenario.end]
+    if not served:
+        return None
+    first, last = served[0], served[-1]
+    begin = max(
+        scenario.end.replace(day=1) if scenario.end.day > 1 else _month_before(scenario.end), last.since
+    )
+    rows = answered.filter(pl.col("at") >= begin, pl.col("at") < scenario.end)
+    if rows.is_empty():
+        return None
+    return {
+        "from": begin.isoformat(),
+        "to": scenario.end.isoformat(),
+        "rows": rows.height,
+        "first_champion": {"version": first.version, "metrics": _score(project, first.version, rows)},
+        "last_champion": {"version": last.version, "metrics": _score(project, last.version, rows)},
+    }
+
+
+def _score(project: Project, version: str, rows: pl.DataFrame) -> dict[str, float]:
+    scorer = load_scorer(project, version)
+    features = rows.select(
+        pl.col(f"{FEATURE_PREFIX}{name}").cast(pl.Float64).alias(name) for name in scorer.features
+    )
+    return evaluate(rows["label"], scorer.predict(features.to_pandas()))
+
+
+def _month_before(moment: datetime) -> datetime:
+    previous = moment.month - 1 or 12
+    return moment.replace(month=previous, year=moment.year - (moment.month == 1))
+
+
+def _plain(value: Any) -> Any:
+    """Turn moments into text, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,154 @@
+"""The end of a demo, for a person to read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["render_summary"]
+
+Facts = Mapping[str, Any]
+
+_OUTCOMES = {
+    "promoted": ("green", "promoted"),
+    "refused": ("red", "refused by the gate"),
+    "registered": ("yellow", "registered"),
+    "failed": ("red", "failed"),
+    "running": ("yellow", "not finished"),
+}
+
+
+def render_summary(facts: Facts, console: Console) -> None:
+    """Show what happened, turn by turn, and where to look next."""
+    console.print()
+    for number, turn in enumerate(facts["turns"], 1):
+        console.print(_turn(number, turn))
+    console.print(_months(facts["months"]))
+    if facts["last_month"]:
+        console.print(_last_month(facts["last_month"]))
+    console.print(_traffic(facts))
+    console.print(_next_steps(facts))
+
+
+def _turn(number: int, turn: Facts) -> Panel:
+    colour, outcome = _OUTCOMES[turn["status"]]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("why", turn["reason"])
+    if turn["drift"]:
+        for name, text in _drift(turn["drift"]):
+            grid.add_row(name, text)
+    grid.add_row(
+        "data", f"version {(turn['data_revision'] or 'none')[:10]}, as known at {turn['as_of'][:10]}"
+    )
+    if training := turn["training"]:
+        failed = f", {training['failed_trials']} failed" if training["failed_trials"] else ""
+        grid.add_row("search", f"{training['trials']} trials{failed}; the best is {training['family']}")
+        grid.add_row("model", f"version {turn['version']}: {_metrics(training['metrics'])}")
+    for index, reason in enumerate(turn["gate"]["reasons"] if turn["gate"] else []):
+        grid.add_row("" if index else "gate", reason)
+    if turn["swap"]:
+        grid.add_row("swap", _swap(turn["swap"]))
+    if turn["error"]:
+        grid.add_row("error", turn["error"])
+    spent = sum(turn["seconds"].values())
+    title = f"turn {number} · {turn['as_of'][:10]} · [{colour}]{outcome}[/] · {spent:.0f} s"
+    return Panel(grid, title=title, title_align="left", border_style=colour)
+
+
+def _drift(results: Facts) -> Sequence[tuple[str, str]]:
+    lines = []
+    if drift := results.get("data_drift"):
+        worst = [column for column in drift["columns"] if column["drifted"]][:4]
+        named = ", ".join(f"{c['name']} {c['value']:.2f} (>{c['threshold']:g})" for c in worst)
+        counted = f"{len(drift['drifted'])} of {len(drift['columns'])} features"
+        lines.append(("drift", f"{counted}: {named}" if named else counted))
+    if (quality := results.get("quality")) and quality["value"] is not None:
+        expected = (
+            f", on the hold-out it was {quality['expected']:.4f}" if quality["expected"] is not None else ""
+        )
+        lines.append(("quality", f"{quality['metric']} {quality['value']:.4f} in the window{expected}"))
+    return lines
+
+
+def _metrics(metrics: Facts) -> str:
+    shown = {
+        name.removeprefix("holdout_"): value for name, value in metrics.items() if name.startswith("holdout_")
+    }
+    wanted = ("roc_auc", "average_precision", "neg_brier")
+    return "hold-out " + ", ".join(f"{name} {shown[name]:.4f}" for name in wanted if name in shown)
+
+
+def _swap(swap: Facts) -> str:
+    versions = ", ".join(f"{count:,} by version {version}" for version, count in swap["versions"].items())
+    slow = "" if swap["p99_milliseconds"] is None else f"; p99 {swap['p99_milliseconds']:.0f} ms"
+    failed = "none failed" if not swap["failed"] else f"[red]{swap['failed']} failed[/]"
+    return f"{swap['sent']:,} requests while it happened, {failed} ({versions}){slow}"
+
+
+def _months(months: Sequence[Facts]) -> Table:
+    table = Table(
+        "month",
+        "labelled",
+        "served by",
+        "AUC",
+        "late",
+        title="What was answered, month by month",
+        title_justify="left",
+    )
+    for month in months:
+        metrics = month["metrics"]
+        auc = metrics.get("roc_auc")
+        table.add_row(
+            month["month"],
+            f"{month['labelled']:,}",
+            "version " + ", ".join(month["versions"]),
+            "–" if auc is None else f"{auc:.4f}",
+            f"{metrics['base_rate']:.1%}",
+        )
+    return table
+
+
+def _last_month(compared: Facts) -> Text:
+    first, last = compared["first_champion"], compared["last_champion"]
+    gain = last["metrics"]["roc_auc"] - first["metrics"]["roc_auc"]
+    return Text.from_markup(
+        f"On the same {compared['rows']:,} rows of {compared['from'][:10]} to {compared['to'][:10]}, "
+        "unseen by both: "
+        f"first champion (version {first['version']}) AUC {first['metrics']['roc_auc']:.4f}, last champion "
+        f"(version {last['version']}) [bold]{last['metrics']['roc_auc']:.4f}[/] ({gain:+.4f})\n"
+    )
+
+
+def _traffic(facts: Facts) -> Text:
+    traffic = facts["traffic"]
+    alerts = facts["alerts"]
+    failed = "[green]none failed[/]" if not traffic["failed"] else f"[red]{traffic['failed']} failed[/]"
+    seconds = facts["seconds"]
+    phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total")
+    return Text.from_markup(
+        f"Traffic: {traffic['sent']:,} requests over HTTP, {failed}; {traffic['labels']:,} labels came.\n"
+        f"Watching: {len(facts['monitor_runs'])} monitor runs, {len(alerts)} alerts.\n"
+        f"Time: {seconds['total']:.0f} s ({phases})\n"
+    )
+
+
+def _next_steps(facts: Facts) -> Group:
+    place, model = facts["workspace"], facts["model"]
+    report = next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None)
+    steps = [
+        (f"tidemill models history {model} -p {place}", "who served when, and who decided"),
+        (f"tidemill alerts list --all -p {place}", "what the monitors found"),
+        (f"tidemill up -p {place}", "start it all again, with MLflow's pages"),
+        (f"{place}/demo.json", "the same facts for machines"),
+    ]
+    if report:
+        steps.append((f"{place}/{report}", "the last drift report, for a browser"))
+    grid = Table.grid(padding=(0, 2))
+    for command, why in steps:
+        grid.add_row(f"[bold]{command}[/]", f"[dim]{why}[/]")
+    return Group(Text("Where to look next", style="bold"), grid)
