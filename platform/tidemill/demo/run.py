@@ -21,6 +21,7 @@ from tidemill.project import Project
 from tidemill.registry.versions import champion_version
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
+from tidemill.serving.client import PredictionClient
 from tidemill.serving.stack import Stack
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
@@ -180,8 +181,6 @@ def _on_event(demo: _Demo, event: TurnEvent) -> None:
 
 def _wait_until_served(demo: _Demo, timeout: float = 60.0) -> None:
     """Wait until the application answers with the champion."""
-    from tidemill.serving.client import PredictionClient
-
     wanted = champion_version(demo.project)
     deadline = time.monotonic() + timeout
     with PredictionClient(demo.url) as client:
