@@ -1,0 +1,97 @@
+"""Runs git, the same way wherever we were started from."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from tidemill.errors import DataError
+
+__all__ = ["commit_staged", "git", "git_try", "own_environment"]
+
+_LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
+_OF_A_HOOK = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
+_LOCK_PATIENCE = 10.0  # seconds
+_LOCK_LEFT_BEHIND = 2.0  # seconds; git, and what else writes to its index, holds a lock for milliseconds
+
+
+def own_environment() -> dict[str, str]:
+    """Return our environment without what would point git at another repository (inside a git hook)."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+
+
+def git(root: Path, *arguments: str, given: str | None = None) -> str:
+    """Run git in ``root`` and return what it printed.
+
+    Raises:
+        DataError: git is missing or refused; the message carries its own words.
+    """
+    result = git_try(root, *arguments, given=given)
+    if result.returncode != 0:
+        words = result.stderr.strip() or result.stdout.strip() or f"exit code {result.returncode}"
+        raise DataError(f"{root}: `git {arguments[0]}` failed: {words}", hint=f"see `git -C {root} status`")
+    return result.stdout
+
+
+def git_try(root: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run git in ``root``; a lock that a killed git left behind is removed.
+
+    Raises:
+        DataError: git is not installed, or ``root`` is no folder.
+    """
+    start = time.monotonic()
+    while True:
+        result = _run(root, arguments, given)
+        locked = _LOCKED.search(result.stderr) if result.returncode else None
+        if locked is None:
+            return result
+        waited = time.monotonic() - start
+        if waited > _LOCK_LEFT_BEHIND and not _git_runs_for(root):
+            Path(locked.group(1)).unlink(missing_ok=True)
+        elif waited > _LOCK_PATIENCE:
+            return result
+        time.sleep(0.1)
+
+
+def commit_staged(root: Path, message: str, *files: str) -> None:
+    """Commit what is staged (of ``files``, if any are named), or do nothing if that is nothing.
+
+    Raises:
+        DataError: git refused.
+    """
+    if git_try(root, "rev-parse", "--quiet", "--verify", "HEAD").returncode == 0:
+        same = git_try(root, "diff", "--cached", "--quiet", "HEAD", "--", *files)
+        if same.returncode == 0:
+            return
+    git(root, "commit", "--quiet", "--message", message, "--", *files)
+
+
+def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=root,
+            env={**own_environment(), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},  # C: messages in English
+            input=given if given is not None else "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if not root.is_dir():
+            raise DataError(f"{root} is not a folder") from error
+        raise DataError("git is not installed, or not on the PATH", hint="install git") from error
+
+
+def _git_runs_for(root: Path) -> bool:
+    for process in psutil.process_iter(["name", "cwd"]):
+        name, folder = process.info["name"], process.info["cwd"]
+        if name == "git" and (
+            folder is None or root.is_relative_to(folder) or Path(folder).is_relative_to(root)
+        ):
+            return True
+    return False
