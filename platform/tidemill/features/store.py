@@ -85,7 +85,9 @@ def materialise(project: Project, until: datetime) -> None:
 
 
 def push(store: FeatureStore, view: str, rows: pd.DataFrame) -> None:
-    """Write ``rows`` (keys, features, timestamp) of one view to the online store; the last of a key wins.
+    """Write ``rows`` (keys, features, timestamp) of one view to the online store.
+
+    The last row of a key wins, and replaces what the online store held for it, nulls included.
 
     Raises:
         FeatureError: no such view, or a column is missing.
@@ -93,7 +95,8 @@ def push(store: FeatureStore, view: str, rows: pd.DataFrame) -> None:
     if rows.empty:
         return
     with feast_errors(f"writing {len(rows)} rows of {view!r} to the online store"):
-        store.write_to_online_store(view, df=rows)
+        # not write_to_online_store: that leaves the old values in place when all new ones are null
+        store.provider.ingest_df(store.get_feature_view(view), rows)
 
 
 def service_features(project: Project) -> tuple[str, ...]:

@@ -151,6 +151,8 @@ def test_pushes_rows_to_the_online_store(project):
     features.push(store, "lateness", rows.iloc[:0])
     row = {"origin": None, "carrier": "ZZ", "departure": hours(4)}
     assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] == 0.9
+    features.push(store, "lateness", rows.assign(late_share=None, flights=None))
+    assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] is None
     with pytest.raises(FeatureError, match="writing 1 rows of 'nothing'"):
         features.push(store, "nothing", rows)
     with pytest.raises(FeatureError, match="late_share"):
