@@ -229,11 +229,12 @@ def test_patience_ends(tiny: Project) -> None:
     other.communicate()
 
 
-def test_a_dvc_started_by_hand_is_waited_for(tiny: Project) -> None:
+def test_a_dvc_started_by_hand_is_waited_for(tiny: Project, tmp_path: Path) -> None:
     params = tiny.root / "params.yaml"
     params.write_text(params.read_text().replace("wait: 0", "wait: 6"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    quiet = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    environment = {**os.environ, "PATH": path, **quiet}
     hand = subprocess.Popen(
         [sys.executable, "-P", "-m", "dvc", "repro", "-q"], cwd=tiny.root, env=environment
     )
