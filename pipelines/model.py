@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["spec"]
 
-_TREES = 30
+_TREES = 20
 _ROUNDS = 5
 
 
