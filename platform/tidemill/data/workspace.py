@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dvc.config import Config
 from dvc.config_schema import RelPath
@@ -58,9 +59,20 @@ def open_dvc(root: Path, revision: str | None = None) -> Iterator[Repo]:
 
     DVC logs to standard output, which belongs to whoever called us, and draws progress bars.
     """
-    config = {"core": {"site_cache_dir": str(site_cache(root)), "analytics": False, "check_update": False}}
-    with set_loggers_level(logging.CRITICAL), Repo.open(str(root), rev=revision, config=config) as repo:
-        yield repo
+    config: dict[str, Any] = {"core": {"site_cache_dir": str(site_cache(root))}}
+    with set_loggers_level(logging.CRITICAL), Repo(str(root), config=config) as repo:
+        if revision is None:
+            yield repo
+            return
+        # An old configuration's remote may be gone, and its relative paths mean nothing inside a commit.
+        remotes = {"remote": repo.config["remote"], "core": config["core"] | _default_remote(repo)}
+        with Repo(str(root), rev=revision, config=remotes) as earlier:
+            yield earlier
+
+
+def _default_remote(repo: Repo) -> dict[str, str]:
+    name = repo.config["core"].get("remote")
+    return {"remote": name} if name else {}
 
 
 def _configure(root: Path, remote: Path) -> None:

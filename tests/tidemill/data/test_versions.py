@@ -75,6 +75,15 @@ def test_a_version_is_made_committed_and_kept(tiny: Project) -> None:
     assert params.startswith("# what this project declares\nproject:\n  name: tiny   # its name\n")
 
 
+def test_nothing_is_left_outside_the_workspace(tiny: Project, tmp_path: Path) -> None:
+    everywhere = Path("/var/tmp/dvc/repo")  # where DVC keeps its indexes otherwise
+    before = set(everywhere.glob("*"))
+    version = reproduce(tiny, {}, "First")
+    fetch(tiny, version.revision, "data/out.txt", tmp_path)
+    assert is_clean(tiny)
+    assert set(everywhere.glob("*")) == before
+
+
 def test_the_same_again_does_nothing(tiny: Project) -> None:
     first = reproduce(tiny, APRIL, "Data to April")
     assert reproduce(tiny, APRIL, "Data to April") == first
@@ -113,8 +122,12 @@ def test_a_version_comes_back_from_the_remote(tiny: Project, tmp_path: Path) -> 
     shutil.rmtree(tiny.root / ".dvc" / "cache")
     assert "2013-04" in fetch(tiny, version.revision, "data/out.txt", tmp_path).read_text()
 
+    (tmp_path / "remote").rename(tmp_path / "moved")
+    init_workspace(tiny.root, tmp_path / "moved")
+    assert "2013-04" in fetch(tiny, version.revision, "data/out.txt", tmp_path).read_text()
+
     shutil.rmtree(tiny.root / ".dvc" / "cache", ignore_errors=True)
-    shutil.rmtree(tmp_path / "remote")
+    shutil.rmtree(tmp_path / "moved")
     with pytest.raises(DataError, match=r"data/out.txt of version \w+ cannot be brought back"):
         fetch(tiny, version.revision, "data/out.txt", tmp_path / "again")
     assert not (tmp_path / "again").exists()
