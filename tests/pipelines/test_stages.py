@@ -108,3 +108,16 @@ def test_dvc_knows_every_file_of_a_stage():
         code = {dep for dep in declared["deps"] if dep.startswith("pipelines/")}
         assert code == {f"pipelines/{name}.py" for name in imported_by(stage)}, stage
     assert {f"data/features/{view}.parquet" for view in VIEWS} == set(stages["features"]["outs"])
+
+
+def test_params_are_of_types_that_dvc_can_read():
+    def leaves(value):
+        for item in value.values() if isinstance(value, dict) else [value]:
+            yield from leaves(item) if isinstance(item, dict) else [item]
+
+    odd = [leaf for leaf in leaves(yaml.safe_load((ROOT / "params.yaml").read_text())) if not _plain(leaf)]
+    assert odd == [], "write moments in quotation marks"
+
+
+def _plain(value):
+    return value is None or isinstance(value, str | int | float | bool | list)
