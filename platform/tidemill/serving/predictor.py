@@ -23,6 +23,7 @@ __all__ = [
     "Answer",
     "FeatureReader",
     "LoadedModel",
+    "ModelFailed",
     "NoChampion",
     "Prediction",
     "Predictor",
@@ -50,6 +51,10 @@ class FeatureReader(Protocol):
 
 class NoChampion(ServingError):
     """There is no model to answer with yet."""
+
+
+class ModelFailed(ServingError):
+    """The model raised an error, or gave something that is no probability."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +110,15 @@ class Predictor(Generic[Request]):
         Raises:
             NoChampion: there is no model yet.
             FeatureError: the features cannot be read.
-            ServingError: the model gave no number, or the log cannot be written.
+            ModelFailed: the model cannot score these features.
+            ServingError: the log cannot be written.
         """
         began = time.perf_counter()
         current = self.loaded()
         if current is None:
             raise NoChampion(
-                f"no version of {self.model} is champion yet", hint="`tidemill run --promote` makes one"
+                f"no version of {self.model} answers yet: GET /model says why",
+                hint="`tidemill run --promote` makes a champion",
             )
         served_at = self.clock.now()
         moment = at or served_at
@@ -119,11 +126,11 @@ class Predictor(Generic[Request]):
             [self.application.feature_row(instance) for instance in instances], [moment] * len(instances)
         )
         filled = [with_defaults(row, self.application.defaults) for row in rows]
-        scores = current.scorer.predict(as_frame(filled)).tolist()
+        scores = self._score(current, filled)
         answer = Answer(
             current.version,
             tuple(
-                self._answer(current.version, instance, row, score)
+                Prediction(new_id("pred"), score, dict(self.application.decide(instance, score)), row.flags)
                 for instance, row, score in zip(instances, filled, scores, strict=True)
             ),
         )
@@ -160,13 +167,20 @@ class Predictor(Generic[Request]):
         self.log.append_labels([LabelRecord(name, label, at or now, now) for name, label, at in labels])
         return len(labels)
 
-    def _answer(self, version: str, instance: Request, row: FeatureRow, score: float) -> Prediction:
-        if not math.isfinite(score):
-            raise ServingError(
-                f"version {version} of {self.model} gave {score} for {row.values}",
+    def _score(self, current: LoadedModel, rows: Sequence[FeatureRow]) -> list[float]:
+        try:
+            scores: list[float] = current.scorer.predict(as_frame(rows)).tolist()
+        except Exception as error:  # a model can fail in any way
+            raise ModelFailed(
+                f"version {current.version} of {self.model} cannot score this: {error!r}",
+                hint="`tidemill rollback` goes back to the version before",
+            ) from error
+        if len(scores) != len(rows) or not all(map(math.isfinite, scores)):
+            raise ModelFailed(
+                f"version {current.version} of {self.model} gave {scores[:3]} … for {len(rows)} rows",
                 hint="`tidemill rollback` goes back to the version before",
             )
-        return Prediction(new_id("pred"), score, dict(self.application.decide(instance, score)), row.flags)
+        return scores
 
 
 def with_defaults(row: FeatureRow, defaults: Mapping[str, float | None]) -> FeatureRow:

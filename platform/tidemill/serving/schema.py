@@ -1,6 +1,6 @@
 """Requests and answers of the prediction API, as they are on the wire."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
@@ -61,7 +61,7 @@ class LabelIn(_Strict):
     """What came true of one prediction."""
 
     prediction_id: str = Field(min_length=1, max_length=200)
-    label: Literal[0, 1]
+    label: int = Field(strict=True, ge=0, le=1)
     at: AwareDatetime | None = None
     """When it became known, as event time; default: now."""
 

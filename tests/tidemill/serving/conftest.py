@@ -1,0 +1,35 @@
+"""A small project; its registry and feature store take seconds to make, so tests get copies of a template."""
+
+import shutil
+
+import pytest
+
+from tests.tidemill.serving.small_project import add_version, crown, make_project
+from tidemill.project import load_project
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("parcels") / "project").root
+
+
+@pytest.fixture(scope="session")
+def served_template(tmp_path_factory, template):
+    root = shutil.copytree(template, tmp_path_factory.mktemp("served") / "project")
+    project = load_project(root)
+    add_version(project, 0.2)
+    add_version(project, 0.8)
+    crown(project, "1")
+    return root
+
+
+@pytest.fixture
+def parcels(tmp_path, template):
+    """The project, without any model."""
+    return load_project(shutil.copytree(template, tmp_path / "project"))
+
+
+@pytest.fixture
+def served_parcels(tmp_path, served_template):
+    """The project with versions 1 (answers 0.2) and 2 (answers 0.8); 1 is champion."""
+    return load_project(shutil.copytree(served_template, tmp_path / "project"))
