@@ -20,14 +20,14 @@ AlertKind = Literal["data_drift", "prediction_drift", "quality"]
 class Policy(BaseModel):
     """One rule of ``monitoring/policies.yaml``.
 
-    >>> Policy.model_validate({"name": "decay", "on": ["quality"], "cooldown": "28d"}).cooldown.days
+    >>> Policy.model_validate({"name": "decay", "alerts": ["quality"], "cooldown": "28d"}).cooldown.days
     28
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
-    on: tuple[AlertKind, ...] = Field(min_length=1)
+    alerts: tuple[AlertKind, ...] = Field(min_length=1)
     """Kinds of alert that set it off."""
     monitors: tuple[str, ...] | None = None
     """Names of the monitors it listens to; none for all."""
@@ -98,7 +98,7 @@ def decide(
 
     >>> from datetime import UTC
     >>> day = datetime(2013, 5, 1, tzinfo=UTC)
-    >>> policy = Policy(name="decay", on=("quality",), cooldown=timedelta(days=28))
+    >>> policy = Policy(name="decay", alerts=("quality",), cooldown=timedelta(days=28))
     >>> alert = AlertFact("a1", "delay", "quality", "AUC fell", day, day)
     >>> decide([policy], [alert], [TurnFact("promoted", datetime(2013, 4, 1, tzinfo=UTC))], day).reason
     'decay: AUC fell'
@@ -122,9 +122,9 @@ def _first_match(policy: Policy, alerts: Sequence[AlertFact]) -> AlertFact | Non
     matching = [
         alert
         for alert in alerts
-        if alert.kind in policy.on and (policy.monitors is None or alert.monitor in policy.monitors)
+        if alert.kind in policy.alerts and (policy.monitors is None or alert.monitor in policy.monitors)
     ]
-    return min(matching, key=lambda a: (policy.on.index(a.kind), a.raised_at, a.id), default=None)
+    return min(matching, key=lambda a: (policy.alerts.index(a.kind), a.raised_at, a.id), default=None)
 
 
 def _obstacle(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:

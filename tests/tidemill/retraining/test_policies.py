@@ -12,7 +12,7 @@ from tidemill.retraining.policies import AlertFact, Hold, Policy, Retrain, TurnF
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)
-POLICY = Policy(name="decay", on=("quality", "data_drift"), cooldown=28 * DAY, retry_after=DAY)
+POLICY = Policy(name="decay", alerts=("quality", "data_drift"), cooldown=28 * DAY, retry_after=DAY)
 
 
 def alert(kind: str = "quality", day: int = 0, monitor: str = "delay") -> AlertFact:
@@ -99,11 +99,11 @@ def test_a_project_without_policies(tmp_path: Path):
 @pytest.mark.parametrize(
     ("policies", "said"),
     [
-        ([{"name": "a", "on": ["weather"]}], "policies.0.on.0"),
-        ([{"name": "a", "on": ["quality"], "cooldown": "soon"}], "policies.0.cooldown"),
-        ([{"name": "a", "on": []}], "policies.0.on"),
-        ([{"name": "a", "on": ["quality"]}] * 2, "declared twice"),
-        ([{"name": "a", "on": ["quality"], "colour": 1}], "policies.0.colour"),
+        ([{"name": "a", "alerts": ["weather"]}], "policies.0.alerts.0"),
+        ([{"name": "a", "alerts": ["quality"], "cooldown": "soon"}], "policies.0.cooldown"),
+        ([{"name": "a", "alerts": []}], "policies.0.alerts"),
+        ([{"name": "a", "alerts": ["quality"]}] * 2, "declared twice"),
+        ([{"name": "a", "alerts": ["quality"], "colour": 1}], "policies.0.colour"),
     ],
 )
 def test_a_wrong_policy_is_named(tmp_path: Path, policies: object, said: str):
