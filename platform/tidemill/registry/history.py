@@ -42,7 +42,7 @@ def history(state: State, model: str) -> list[Service]:
             .where(Promotion.model == model, Promotion.status == "done")
             .order_by(Promotion.requested_at, Promotion.id)
         ).all()
-    ends = [move.at for move, _ in moves[1:]] + [None]
+    ends: list[datetime | None] = [*(move.at for move, _ in moves[1:]), None]
     return [
         Service(
             version=move.to_version,
@@ -56,7 +56,7 @@ def history(state: State, model: str) -> list[Service]:
             decision_id=move.decision_id,
             turn_id=move.turn_id,
         )
-        for (move, decision), until in zip(moves, ends, strict=True)
+        for (move, decision), until in zip(moves, ends, strict=False)
     ]
 
 

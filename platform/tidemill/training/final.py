@@ -22,7 +22,8 @@ from tidemill.training.packaging import log_model, trusted_types
 from tidemill.training.spec import TrainingSpec
 from tidemill.training.splits import Split, known_before, split_by_time
 from tidemill.training.trained import HOLDOUT, REFERENCE, SCORE, TrainedModel
-from tidemill.training.tuning import SearchResult, TrialData
+from tidemill.training.trial import TrialData
+from tidemill.training.tuning import SearchResult
 
 __all__ = ["SplitRows", "finish", "read_split", "trial_data"]
 

@@ -1,5 +1,6 @@
 """Saves an estimator as an MLflow model: skops format, signature, example, pinned requirements."""
 
+import warnings
 from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from tempfile import TemporaryDirectory
@@ -74,7 +75,9 @@ def log_model(
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
     try:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            # What MLflow says of its own type hints when it imports its scoring code.
+            warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
             path = f"{folder}/model"
             mlflow.sklearn.save_model(
                 estimator,

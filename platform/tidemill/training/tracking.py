@@ -60,10 +60,12 @@ def connect(project: Project) -> MlflowClient:
 @lru_cache(maxsize=8)
 def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     set_telemetry_client()
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # an environment without pip
     if uri.startswith("sqlite:///"):
         database = Path(make_url(uri).database or "")
         database.parent.mkdir(parents=True, exist_ok=True)

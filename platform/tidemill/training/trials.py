@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -63,7 +64,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._client, self._experiment = client, experiment
         self._tags = {PARENT: parent, TURN: turn_id, ROLE: "trial"}
         self._metric, self._total, self._on_progress = config.metric, config.trials, on_progress
-        self._ended = 0
+        self.ended = 0
         self.records: dict[str, TrialRecord] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class TrialLog(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's run: FAILED, with its error."""
         record = self._record(trial)
-        record.error = _last_line(trial.get_error() or trial.get_pickled_error())
+        record.error = _why(trial.error_file)
         self._end(record, "FAILED", record.error)
 
     def _record(self, trial: Any) -> TrialRecord:
@@ -127,12 +128,18 @@ class TrialLog(Callback):  # type: ignore[misc]
     def _end(self, record: TrialRecord, status: str, end: str) -> None:
         self._flush(record, {END: end[:5000]})
         self._client.set_terminated(record.run_id, status)
-        self._ended += 1
+        self.ended += 1
         if self._on_progress is not None:
             found = [best[0] for one in self.records.values() if (best := one.best(self._metric))]
-            self._on_progress(self._ended, self._total, max(found, default=None))
+            self._on_progress(self.ended, self._total, max(found, default=None))
 
 
-def _last_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "it died without a word"
+def _why(error_file: str | None) -> str:
+    try:
+        text = Path(error_file or "").read_text()
+    except OSError:
+        return "unknown: Ray left no error"
+    if "worker process has died" in text:
+        return "its process died: killed, out of memory, or crashed in native code"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown: Ray left an empty error"

@@ -4,14 +4,16 @@ import importlib
 import inspect
 from collections.abc import Collection
 
+import numpy as np
+
 __all__ = ["untrusted"]
 
 
 def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
     """Return those of ``types`` that may not be in a model.
 
-    Skops itself trusts the plain types of Python, NumPy and most of scikit-learn. Beyond that, a model may
-    hold classes (never functions) of scikit-learn and what the project declares.
+    Skops itself trusts the plain types of Python and most of scikit-learn. Beyond that, a model may hold
+    classes (never functions) of scikit-learn, NumPy's types of numbers, and what the project declares.
 
     Args:
         types: full names of what skops does not trust by itself (`skops.io.get_untrusted_types`).
@@ -19,16 +21,21 @@ def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[st
 
     >>> untrusted(["sklearn._loss.link.Interval", "os.system", "mine.Model"], declared=["mine.Model"])
     ['os.system']
+    >>> untrusted(["numpy.dtype", "numpy.memmap", "numpy.save"])
+    ['numpy.memmap', 'numpy.save']
     """
-    return sorted(name for name in types if name not in declared and not _is_sklearn_class(name))
+    return sorted(name for name in types if name not in declared and not _is_known_class(name))
 
 
-def _is_sklearn_class(name: str) -> bool:
+def _is_known_class(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] != "sklearn":
+    package = module.partition(".")[0]
+    if package not in ("numpy", "sklearn"):
         return False
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    return inspect.isclass(found) and found.__module__.partition(".")[0] == "sklearn"
+    if not inspect.isclass(found) or found.__module__.partition(".")[0] != package:
+        return False
+    return package == "sklearn" or issubclass(found, np.dtype | np.generic)

@@ -3,16 +3,14 @@
 import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+import signal
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -20,28 +18,16 @@ from ray.tune.search.sample import Domain
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
-from tidemill.training.metrics import METRICS, evaluate
 from tidemill.training.spec import TrainingSpec
+from tidemill.training.trial import TrialData, run_trial
 from tidemill.training.trials import TrialLog, TrialRecord
 
-__all__ = ["SearchResult", "TrialData", "candidates", "ray_session", "search"]
+__all__ = ["SearchResult", "candidates", "ray_session", "search"]
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_AIR_NEW_OUTPUT": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """What every trial sees: features as (rows × features) float64, labels as (rows,) 0 or 1."""
-
-    features: tuple[str, ...]
-    train_features: npt.NDArray[np.float64]
-    train_labels: npt.NDArray[np.int8]
-    validation_features: npt.NDArray[np.float64]
-    validation_labels: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -94,12 +80,13 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
 
     Raises:
         TrainingError: no trial came to an end; it says what was wrong with the first.
+        KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
     config = project.config.train
     configurations = candidates(spec, config.trials, config.seed)
     storage = project.home / "ray_results"
     trainable = tune.with_parameters(
-        _run_trial,
+        run_trial,
         root=str(project.root),
         reference=project.config.project.training,
         metric=config.metric,
@@ -130,6 +117,8 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
             tuner.fit()
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
+    if log.ended < len(configurations):
+        raise KeyboardInterrupt  # Ray Tune caught it, to stop the trials that were running
     return _result(log, config.metric)
 
 
@@ -145,24 +134,6 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
         )
     value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
     return SearchResult(winner, value, rounds, len(records), len(failed))
-
-
-def _run_trial(config: Mapping[str, Any], *, root: str, reference: str, metric: str, data: TrialData) -> None:
-    if root not in sys.path:  # a worker of a Ray that somebody else started does not know the project
-        sys.path.insert(0, root)
-    module, _, attribute = reference.partition(":")
-    spec: TrainingSpec = getattr(__import__(module, fromlist=[attribute]), attribute)
-    trial = config["trial"]
-    family = spec.family(trial["family"])
-    columns = list(data.features)
-    train = pd.DataFrame(data.train_features, columns=columns, copy=False)
-    validation = pd.DataFrame(data.validation_features, columns=columns, copy=False)
-    labels = pd.Series(data.train_labels)
-    for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
-        found = evaluate(data.validation_labels, estimator.predict_proba(validation)[:, 1])
-        if not np.isfinite(found[metric]):
-            raise TrainingError(f"{metric} is not a number on {len(validation):,} validation rows")
-        tune.report({name: found[name] for name in METRICS})
 
 
 @contextmanager
@@ -191,16 +162,24 @@ def ray_session(project: Project) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Ray Tune's tables and warnings off the console: trials are on record, failures are told by us."""
+    """Keep Ray Tune's tables and warnings off the console, and its signal handlers out of our process.
+
+    Trials are on record, and failures are told by us.
+    """
     before = {key: os.environ.get(key) for key in _QUIET}
     logger = logging.getLogger("ray.tune")
     level = logger.level
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
     os.environ.update(_QUIET)
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         for key, value in before.items():
             if value is None:
                 os.environ.pop(key, None)

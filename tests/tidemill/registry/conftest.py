@@ -1,0 +1,78 @@
+"""Three trained versions of a small model, made once; every test works on a copy of their records."""
+
+import shutil
+from dataclasses import dataclass
+
+import pytest
+
+from tests.tidemill.training.small_project import FEATURES, Data, day, make_project
+from tidemill.project import load_project
+from tidemill.settings import Settings
+from tidemill.state import open_state
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run of the template, as the fixture made it: (family, day of the training)."""
+
+    family: str
+    as_of: int
+
+
+RUNS = (Trained("line", 70), Trained("trees", 100), Trained("constant", 130))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A project whose store has a finished run of each of `RUNS`, made without a search."""
+    from tidemill.training import tracking
+    from tidemill.training.final import finish, read_split
+    from tidemill.training.lineage import Lineage, installed
+    from tidemill.training.spec import load_spec
+    from tidemill.training.trials import TrialRecord
+    from tidemill.training.tuning import SearchResult, candidates
+
+    project = make_project(tmp_path_factory.mktemp("template"))
+    spec, client = load_spec(project), tracking.connect(project)
+    experiment = tracking.experiment_id(client, project)
+    params = {one["family"]: one["params"] for one in candidates(spec, 3, seed=0)}
+    made = []
+    for one in RUNS:
+        rows = read_split(project, FEATURES, day(one.as_of))
+        lineage = Lineage(
+            Data().revision, Data().outputs, "small_service", "77c2", rows.split, day(one.as_of), installed()
+        )
+        rounds = spec.family(one.family).rounds
+        found = SearchResult(
+            TrialRecord(0, one.family, params[one.family], rounds, "none"), 0.8, rounds, trials=1, failed=0
+        )
+        with tracking.parent_run(client, experiment, one.family, lineage.tags()) as run_id:
+            made.append(finish(project, client, spec, rows, run_id, found))
+    return project.root, made
+
+
+@pytest.fixture
+def project(template, tmp_path):
+    shutil.copytree(template[0], tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
+    return load_project(tmp_path, Settings())
+
+
+@pytest.fixture
+def runs(template):
+    return [model.run_id for model in template[1]]
+
+
+@pytest.fixture
+def state(project):
+    opened = open_state(project.state_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def registered(project, runs):
+    """The project with all three registered: 1 is good, 2 better, 3 a constant."""
+    from tidemill.registry.versions import register
+
+    assert [register(project, run) for run in runs] == ["1", "2", "3"]
+    return project

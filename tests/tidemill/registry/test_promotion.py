@@ -1,0 +1,277 @@
+"""Gate, promotion, rollback, and what a kill leaves behind."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from tidemill.errors import GateRefused, ModelNotFound, RegistryError
+from tidemill.registry.history import decisions_for, history
+from tidemill.registry.promotion import evaluate_gate, promote, recover, rollback
+from tidemill.registry.versions import champion_version, get_version
+from tidemill.state.tables import Promotion, Turn
+from tidemill.training.tracking import connect
+
+pytestmark = pytest.mark.engine
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+
+
+def with_gate(project, **gate):
+    config = project.config
+    return replace(project, config=config.model_copy(update={"gate": config.gate.model_copy(update=gate)}))
+
+
+def move(project, state, version, days=0, **others):
+    return promote(
+        project, state, version, actor="ada", reason="better", now=NOW + timedelta(days=days), **others
+    )
+
+
+def promotions(state):
+    with state.transaction() as session:
+        return list(session.scalars(select(Promotion).order_by(Promotion.requested_at)))
+
+
+def add_turn(state, turn_id="turn_1"):
+    with state.transaction() as session:
+        session.add(
+            Turn(
+                id=turn_id,
+                model="small-model",
+                trigger="hand",
+                reason="test",
+                actor="ada",
+                promote=True,
+                overrides={},
+                as_of=NOW,
+                status="running",
+                step="promote",
+                seconds={},
+                requested_at=NOW,
+            )
+        )
+
+
+def test_the_first_champion_needs_no_rival(registered, state):
+    done = move(registered, state, "1")
+
+    assert (done.from_version, done.to_version, done.status, done.kind) == (None, "1", "done", "promotion")
+    assert champion_version(registered) == "1"
+    decision = decisions_for(state, "small-model", "1")[0]
+    assert decision.passed
+    assert decision.champion is None
+    assert "no champion yet" in decision.reasons[-1]
+    assert done.decision_id == decision.id
+    assert get_version(registered, "1").decision["decision"] == decision.id
+
+
+def test_the_gate_compares_on_rows_that_neither_has_seen(registered, state):
+    move(registered, state, "1")
+    decision = evaluate_gate(with_gate(registered, min_gain=-0.05), state, "2", NOW)
+
+    numbers = decision.numbers
+    assert decision.passed
+    assert decision.champion == "1"
+    assert numbers["candidate"]["rows"] == numbers["champion"]["rows"] == numbers["rows"] == 421
+    assert numbers["gain"] == pytest.approx(numbers["candidate"]["roc_auc"] - numbers["champion"]["roc_auc"])
+    low, high = numbers["gain_interval"]
+    assert low < high
+    assert numbers["period"][0] >= str(get_version(registered, "2").lineage.split.fit.end)
+    assert numbers["milliseconds_per_row"]["candidate"] > 0
+    assert get_version(registered, "2").decision["numbers"] == numbers
+
+
+def test_a_worse_candidate_is_refused_and_the_refusal_is_on_record(registered, state):
+    move(registered, state, "1")
+    with pytest.raises(GateRefused, match=r"refused small-model 3: roc_auc 0\.5000 .* of champion 1"):
+        move(registered, state, "3")
+    assert champion_version(registered) == "1"
+    assert not decisions_for(state, "small-model", "3")[0].passed
+    assert get_version(registered, "3").decision["passed"] is False
+    assert len(promotions(state)) == 1
+
+
+@pytest.mark.parametrize("mode", ["dry_run", "off"])
+def test_a_gate_that_is_not_enforced_stops_nobody(registered, state, mode):
+    project = with_gate(registered, mode=mode)
+    move(project, state, "1")
+    assert move(project, state, "3").status == "done"
+    assert champion_version(project) == "3"
+    assert decisions_for(state, "small-model", "3")[0].passed == (mode == "off")
+
+
+def test_a_champion_that_has_seen_the_hold_out_cannot_be_compared(registered, state):
+    project = with_gate(registered, mode="off")
+    move(project, state, "3")
+    with pytest.raises(GateRefused, match=r"version 3 learnt from rows up to .* it has seen"):
+        move(registered, state, "1")
+
+
+def test_a_version_that_tidemill_did_not_train_is_refused_with_the_reason(registered, state):
+    version = connect(registered).create_model_version("small-model", source="file:///nowhere")
+    with pytest.raises(GateRefused, match=r"version 4 was not trained by Tidemill|has no holdout"):
+        move(registered, state, str(version.version))
+
+
+def test_promoting_the_champion_again_is_told(registered, state):
+    move(registered, state, "1")
+    with pytest.raises(RegistryError, match="small-model 1 is the champion already"):
+        move(registered, state, "1")
+    with pytest.raises(RegistryError, match="is the champion already"):
+        evaluate_gate(registered, state, "1", NOW)
+    with pytest.raises(ModelNotFound):
+        move(registered, state, "9")
+
+
+def test_a_turn_promotes_once(registered, state):
+    add_turn(state)
+    first = move(registered, state, "1", turn_id="turn_1")
+    assert move(registered, state, "2", turn_id="turn_1").id == first.id
+    assert champion_version(registered) == "1"
+    with pytest.raises(RegistryError, match="must be on record"):
+        move(with_gate(registered, mode="off"), state, "2", turn_id="turn_unknown")
+    assert champion_version(registered) == "1"
+
+
+def test_a_decision_is_only_good_for_the_champion_it_was_about(registered, state):
+    decision = evaluate_gate(registered, state, "2", NOW)
+    move(registered, state, "1")
+    with pytest.raises(RegistryError, match="against no champion, but version 2 is to follow 1"):
+        move(registered, state, "2", decision=decision)
+    assert champion_version(registered) == "1"
+
+
+def test_rolling_back_goes_to_the_champion_before(registered, state):
+    project = with_gate(registered, mode="off")
+    for number, version in enumerate(("1", "2", "3")):
+        move(project, state, version, days=number)
+    back = [rollback(project, state, "bob", "too slow", NOW + timedelta(days=9 + n)) for n in range(2)]
+
+    assert [(one.from_version, one.to_version, one.kind) for one in back] == [
+        ("3", "2", "rollback"),
+        ("2", "1", "rollback"),
+    ]
+    assert champion_version(project) == "1"
+    assert [one.version for one in history(state, "small-model")] == ["1", "2", "3", "2", "1"]
+    assert history(state, "small-model")[-1].actor == "bob"
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        rollback(project, state, "bob", "further", NOW)
+    assert rollback(project, state, "bob", "forward", NOW, to="3").to_version == "3"
+
+
+def test_rolling_back_needs_somewhere_to_go(registered, state):
+    with pytest.raises(RegistryError, match="it never had one"):
+        rollback(registered, state, "bob", "why not", NOW)
+    move(registered, state, "1")
+    with pytest.raises(RegistryError, match="version 1 is the first"):
+        rollback(registered, state, "bob", "why not", NOW)
+    with pytest.raises(RegistryError, match="2 has never been champion; those that were: 1"):
+        rollback(registered, state, "bob", "why not", NOW, to="2")
+    with pytest.raises(RegistryError, match="1 is the champion already"):
+        rollback(registered, state, "bob", "why not", NOW, to="1")
+
+
+KILLED = """
+    import os, signal, sys
+    from datetime import UTC, datetime
+    from tidemill.project import load_project
+    from tidemill.registry import moves, promotion
+    from tidemill.state import open_state
+
+    real = moves._set_alias
+
+    def killed(project, version):
+        if sys.argv[1] == "after":
+            real(project, version)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    moves._set_alias = killed
+    project = load_project()
+    promotion.promote(
+        project, open_state(project.state_url), "2", "ada", "better", datetime(2013, 6, 2, tzinfo=UTC),
+        turn_id="turn_1",
+    )
+"""
+
+
+@pytest.fixture
+def killed(registered, state):
+    """Make version 1 champion, then kill a process that promotes 2, before or after the alias moved."""
+
+    def kill(moment):
+        move(registered, state, "1")
+        add_turn(state)
+        params = registered.root / "params.yaml"
+        params.write_text(params.read_text().replace("min_rows: 100", "min_rows: 100\n  min_gain: -0.1"))
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(KILLED), moment], cwd=registered.root, check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert [one.status for one in promotions(state)] == ["done", "pending"]
+
+    return kill
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_promotion_that_was_killed_is_finished_once(registered, state, killed, moment):
+    killed(moment)
+    assert champion_version(registered) == ("2" if moment == "after" else "1")
+
+    settled = recover(registered, state)
+
+    assert [(one.to_version, one.status) for one in settled] == [("2", "done")]
+    assert champion_version(registered) == "2"
+    assert recover(registered, state) == []
+    assert move(registered, state, "2", turn_id="turn_1").id == settled[0].id
+    assert len(promotions(state)) == 2
+    assert [one.version for one in history(state, "small-model")] == ["1", "2"]
+
+
+def test_a_killed_promotion_gives_way_to_what_somebody_did_since(registered, state, killed):
+    killed("before")
+    connect(registered).set_registered_model_alias("small-model", "champion", "3")
+
+    assert [one.status for one in recover(registered, state)] == ["superseded"]
+
+    assert champion_version(registered) == "3"
+    with pytest.raises(RegistryError, match="somebody else was faster"):
+        move(registered, state, "2", turn_id="turn_1")
+
+
+def test_a_killed_promotion_of_a_version_that_is_gone_is_dropped(registered, state, killed):
+    killed("before")
+    connect(registered).delete_model_version("small-model", "2")
+    assert [one.status for one in recover(registered, state)] == ["superseded"]
+    assert champion_version(registered) == "1"
+
+
+def test_the_next_move_settles_what_a_kill_left(registered, state, killed):
+    killed("after")
+    assert rollback(registered, state, "bob", "no", NOW).to_version == "1"
+    assert [one.status for one in promotions(state)] == ["done", "done", "done"]
+
+
+def test_two_at_once_move_one_after_the_other(registered, state):
+    project, ended = with_gate(registered, mode="off"), []
+
+    def try_it():
+        try:
+            ended.append(move(project, state, "1").status)
+        except RegistryError as error:
+            ended.append(str(error))
+
+    threads = [threading.Thread(target=try_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ended)[0] == "done"
+    assert sum("champion already" in one for one in ended) == 3
+    assert len(promotions(state)) == 1

@@ -1,0 +1,39 @@
+"""One Ray for all tests here, and MLflow's tables made only once: both take seconds to start."""
+
+import logging
+import shutil
+
+import pytest
+
+from tests.tidemill.training.small_project import make_project
+
+
+@pytest.fixture(scope="session")
+def ray_of_the_session():
+    import ray
+
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory):
+    from tidemill.training.tracking import connect
+
+    project = make_project(tmp_path_factory.mktemp("empty"))
+    connect(project)
+    return project.home / "mlflow.db"
+
+
+@pytest.fixture
+def new_project(tmp_path, empty_mlflow):
+    def make(**choices):
+        project = make_project(tmp_path, **choices)
+        project.home.mkdir()
+        shutil.copy(empty_mlflow, project.home / "mlflow.db")
+        return project
+
+    return make
