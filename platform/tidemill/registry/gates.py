@@ -75,8 +75,8 @@ def decide(
     if config.mode == "off":
         return Verdict(True, ("the gate is off: nothing was checked",), numbers)
     checks = [
-        _check_rows(config, candidate),
         *_check_fairness(candidate, champion, service),
+        _check_rows(config, candidate),
         *_check_metric(config, candidate, champion),
     ]
     failed = tuple(reason for passed, reason in checks if not passed)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,18 @@ from tidemill.errors import RegistryError
 from tidemill.training.trust import untrusted
 
 __all__ = ["Scorer", "read_scorer"]
+
+_BROKEN = (
+    UntrustedTypesFoundException,
+    BadZipFile,
+    OSError,
+    ImportError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
+"""What skops raises for a file that is damaged, or was written by other versions of its packages."""
 
 
 @dataclass(frozen=True)
@@ -99,5 +112,5 @@ def _load(file: Path, version: str, recorded: Sequence[str], declared: Callable[
                 hint="name them in trusted_types of the project's TrainingSpec and train again, if you do",
             )
         return skops.io.load(file, trusted=types)
-    except (UntrustedTypesFoundException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except _BROKEN as error:
         raise RegistryError(f"version {version} cannot be loaded from {file}: {error}") from error

@@ -28,6 +28,14 @@ def empty_mlflow(tmp_path_factory):
     return project.home / "mlflow.db"
 
 
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory, empty_mlflow):
+    project = make_project(tmp_path_factory.mktemp("module"), spec="rough", trials=5)
+    project.home.mkdir()
+    shutil.copy(empty_mlflow, project.home / "mlflow.db")
+    return project
+
+
 @pytest.fixture
 def new_project(tmp_path, empty_mlflow):
     def make(**choices):

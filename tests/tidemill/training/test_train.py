@@ -4,18 +4,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from dataclasses import replace
 from datetime import timedelta
 
 import mlflow
-import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.training import tracking
+from tidemill.training.final import read_split
 from tidemill.training.lineage import Lineage
 from tidemill.training.train import train
 from tidemill.training.trained import HOLDOUT, REFERENCE
@@ -42,10 +41,16 @@ def runs_of(project, **tags):
     return tracking.find_runs(client, experiment, {f"tidemill.{key}": value for key, value in tags.items()})
 
 
-def test_a_training_leaves_a_whole_record(new_project, ray_of_the_session, capfd):
-    project, told = new_project(spec="rough", trials=5), []
+@pytest.fixture(scope="module")
+def searched(module_project, ray_of_the_session):
+    """One search for several tests: 5 trials, two of which fail, one of them by SIGKILL."""
+    told = []
+    trained = run(module_project, on_progress=lambda *seen: told.append(seen))
+    return module_project, trained, told
 
-    trained = run(project, on_progress=lambda *seen: told.append(seen))
+
+def test_a_training_leaves_a_whole_record(searched):
+    project, trained, told = searched
 
     assert trained.family in ("line", "trees")
     assert trained.metrics["holdout_roc_auc"] > 0.75
@@ -61,31 +66,30 @@ def test_a_training_leaves_a_whole_record(new_project, ray_of_the_session, capfd
     assert (lineage.git_commit, lineage.data) == (Data().revision, Data().outputs)
     assert lineage.packages["scikit-learn"]
     assert lineage.split.holdout.end <= day(98) + timedelta(seconds=1)
-
-    children = runs_of(project, role="trial")
-    assert len(children) == 5
-    ended = {child.info.run_name: child for child in children}
-    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {trained.run_id}
-    for name, child in ended.items():
-        family = name.partition("-")[0]
-        assert child.data.params["family"] == family
-        if family == "broken":
-            assert child.info.status == "FAILED"
-            assert "the moon is in the wrong house" in child.data.tags["tidemill.end"]
-        elif family == "dying":
-            assert child.info.status == "FAILED"
-            assert child.data.tags["tidemill.end"]
-        else:
-            assert child.info.status in ("FINISHED", "KILLED")
-            assert child.data.metrics["validation_roc_auc"] > 0.5
-
-    assert "rial" not in capfd.readouterr().out  # Ray Tune's tables
     assert not list((project.home / "ray_results").iterdir())
 
 
-def test_the_model_is_an_ordinary_mlflow_model(new_project, ray_of_the_session):
-    project = new_project(trials=3)
-    trained = run(project)
+def test_every_trial_is_on_record_however_it_ended(searched):
+    project, trained, _ = searched
+    children = {child.info.run_name: child for child in runs_of(project, role="trial")}
+
+    assert len(children) == 5
+    assert {child.data.tags["mlflow.parentRunId"] for child in children.values()} == {trained.run_id}
+    for name, child in children.items():
+        family, end = name.partition("-")[0], child.data.tags["tidemill.end"]
+        assert child.data.params["family"] == family
+        if family == "broken":
+            assert (child.info.status, end) == ("FAILED", "ValueError: the moon is in the wrong house")
+        elif family == "dying":
+            assert child.info.status == "FAILED"
+            assert "its process died" in end
+        else:
+            assert (child.info.status, end) in (("FINISHED", "all rounds"), ("KILLED", "stopped early"))
+            assert child.data.metrics["validation_roc_auc"] > 0.5
+
+
+def test_the_model_is_an_ordinary_mlflow_model(searched):
+    project, trained, _ = searched
     client = tracking.connect(project)
     before = mlflow.get_tracking_uri()
 
@@ -95,7 +99,7 @@ def test_the_model_is_an_ordinary_mlflow_model(new_project, ray_of_the_session):
         held = pl.read_parquet(client.download_artifacts(trained.run_id, HOLDOUT)).to_pandas()
         proba = model.predict(held[list(FEATURES)].astype(float))
         info = model.metadata.get_model_info()
-        assert mlflow.search_runs(experiment_names=["small"]).shape[0] == 4
+        assert mlflow.search_runs(experiment_names=["small"]).shape[0] == 6
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -108,9 +112,14 @@ def test_the_model_is_an_ordinary_mlflow_model(new_project, ray_of_the_session):
     assert reference["score"].is_between(0, 1).all()
 
 
-def test_nothing_later_than_the_moment_of_training_matters(new_project, ray_of_the_session):
-    project, as_of = new_project(trials=3), day(80)
-    first = run(project, as_of)
+def test_a_finished_training_of_the_turn_is_not_made_again(searched):
+    project, trained, _ = searched
+    assert run(project) == trained
+
+
+def test_nothing_later_than_the_moment_of_training_is_read(new_project):
+    project, as_of = new_project(), day(80)
+    before = read_split(project, FEATURES, as_of)
 
     rows = pl.read_parquet(project.dataset_path)
     later = pl.col("label_known_at") > as_of
@@ -118,18 +127,21 @@ def test_nothing_later_than_the_moment_of_training_matters(new_project, ray_of_t
         pl.when(later).then(1 - pl.col("late")).otherwise(pl.col("late")).alias("late"),
         pl.when(later).then(1e6).otherwise(pl.col("wind")).alias("wind"),
     ).write_parquet(project.dataset_path)
-    second = run(project, as_of, turn="turn_2")
+    after = read_split(project, FEATURES, as_of)
 
-    assert second.run_id != first.run_id
-    assert second.metrics == pytest.approx(first.metrics)
-    assert second.params == first.params
+    assert after.split == before.split
+    for name in ("train", "validation", "fit", "holdout"):
+        assert_frame_equal(getattr(after, name), getattr(before, name))
+    assert before.fit["label_known_at"].max() <= before.split.holdout.start
+    assert before.train["label_known_at"].max() <= before.split.validation.start
+    assert before.holdout["label_known_at"].max() <= as_of
 
 
-def test_a_finished_training_of_the_turn_is_not_made_again(new_project, ray_of_the_session):
-    project = new_project(trials=3)
-    first = run(project)
-    assert run(project) == first
-    assert run(project, data=replace(Data(), revision="other")).run_id != first.run_id
+def test_only_the_latest_rows_are_trained_on_if_that_is_asked(new_project):
+    project = new_project(max_rows=1000)
+    rows = read_split(project, FEATURES, day(100))
+    assert (rows.train.height, rows.fit.height) == (1000, 1000)
+    assert rows.fit["event_timestamp"].max() > rows.train["event_timestamp"].max()
 
 
 def test_when_all_trials_fail_the_first_error_is_told(new_project, ray_of_the_session):
@@ -142,7 +154,7 @@ def test_when_all_trials_fail_the_first_error_is_told(new_project, ray_of_the_se
 
 
 def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session):
-    project = new_project(trials=6)
+    project = new_project(trials=3)
 
     def interrupt(done, total, best):
         signal.raise_signal(signal.SIGINT)
@@ -155,11 +167,11 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert len(found) >= 2
     assert "RUNNING" not in {one.info.status for one in found}
     assert runs_of(project, role="search")[0].info.status == "KILLED"
-    assert run(project).trials == 6
+    assert run(project).trials == 3
 
 
-def test_runs_of_a_killed_training_are_marked_by_the_next(new_project, ray_of_the_session):
-    project = new_project(trials=3)
+def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
+    project = new_project()
     script = textwrap.dedent(
         """
         import os, signal, sys
@@ -175,15 +187,16 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project, ray_of_th
         """
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=project.root, check=False)
-    assert done.returncode == -9
+    assert done.returncode == -signal.SIGKILL
     assert [one.info.status for one in runs_of(project, turn="turn_1")] == ["RUNNING", "RUNNING"]
 
-    trained = run(project)
+    project.dataset_path.unlink()
+    with pytest.raises(TrainingError):
+        run(project)
 
-    ended = {one.info.run_id: one for one in runs_of(project, turn="turn_1")}
-    assert ended.pop(trained.run_id).info.status == "FINISHED"
-    orphans = [one for one in ended.values() if "orphaned" in one.data.tags.get("tidemill.end", "")]
+    orphans = runs_of(project, turn="turn_1")
     assert [one.info.status for one in orphans] == ["KILLED", "KILLED"]
+    assert all("orphaned" in one.data.tags["tidemill.end"] for one in orphans)
 
 
 @pytest.mark.parametrize(
@@ -218,16 +231,3 @@ def test_a_missing_or_broken_training_set_is_named(new_project):
 def test_a_spec_that_is_none_is_refused(new_project):
     with pytest.raises(ConfigError, match="is a int, not a TrainingSpec"):
         run(new_project(spec="not_a_spec"))
-
-
-def test_tracking_costs_little(new_project, ray_of_the_session):
-    project = new_project(trials=6)
-    client = tracking.connect(project)
-    experiment = tracking.experiment_id(client, project)
-    start = time.perf_counter()
-    for _ in range(5):
-        run_id = client.create_run(experiment).info.run_id
-        tracking.log_values(client, run_id, metrics={"a": 1.0, "b": float("nan")}, params={"c": 1})
-        client.set_terminated(run_id)
-    assert (time.perf_counter() - start) / 5 < 1.0
-    assert np.isfinite(list(tracking.metrics_of(client.get_run(run_id)).values())).all()
