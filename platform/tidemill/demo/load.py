@@ -40,7 +40,7 @@ class Load:
         instances: Sequence[Mapping[str, Any]],
         at: datetime,
         clients: int,
-        pause: float = 0.01,
+        pause: float = 0.002,
     ) -> None:
         self._client = PredictionClient(url, connections=clients)
         self._instances = instances

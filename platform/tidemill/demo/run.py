@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def _watched_months(demo: _Demo) -> None:
 def _later_scene(demo: _Demo, scene: LaterScene) -> None:
     demo.clock.advance_to(scene.start)
     with demo.phase("later scene"):
-        _turn(demo, "later turn", f"champion for {scene.start:%B}", scene.champion_params)
+        _turn(demo, "later turn", scene.champion_reason, scene.champion_params)
         _wait_until_served(demo)
         _play(demo, scene.start, scene.end, None)
         _turn(demo, "challenger", scene.challenger_reason, scene.challenger_params)
@@ -133,7 +133,7 @@ def _play(demo: _Demo, start: datetime, end: datetime, controller: Controller | 
     store = open_store(demo.project)
     player = Player(demo.history, store, demo.url, scenario.requests_per_day, scenario.seed, scenario.clients)
     total = (end - start).days
-    step = f"{start:%b}–{end:%b}"
+    step = f"{start:%b}–{end - timedelta(days=1):%b}" if (end - start).days > 31 else f"{start:%B}"
     try:
         with demo.phase("replay"):
             for number, result in enumerate(player.play(start, end), 1):

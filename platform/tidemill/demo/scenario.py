@@ -21,6 +21,8 @@ class LaterScene(BaseModel):
     """The champion is trained on everything known by then; the replay goes on from here."""
     end: datetime
     """The challenger is trained then, and compared with the champion."""
+    champion_reason: str
+    """Why there is to be a new champion."""
     champion_params: dict[str, Any] = Field(default_factory=dict)
     """Values of params.yaml for the champion's turn, by dotted name."""
     challenger_params: dict[str, Any] = Field(default_factory=dict)

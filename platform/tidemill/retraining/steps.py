@@ -20,6 +20,8 @@ from tidemill.training.train import train
 
 __all__ = ["STEPS", "Advance", "Step", "StepContext"]
 
+_ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
+
 Tell = Callable[[str, int | None, int | None], None]
 
 
@@ -65,7 +67,7 @@ def version_data(context: StepContext) -> Advance:
         project,
         overrides,
         message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
-        on_line=lambda line: context.tell(line, None, None),
+        on_line=lambda line: _relay_line(line, context.tell),
     )
     materialise(project, turn.as_of)
     return Advance({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
@@ -143,6 +145,12 @@ STEPS = (
     Step("gate", "comparing with the champion", pass_gate),
     Step("promote", "deciding on the promotion", move_alias),
 )
+
+
+def _relay_line(line: str, tell: Tell) -> None:
+    """Pass on what a stage or DVC says, without DVC's advice on commands that the turn runs itself."""
+    if line.strip() and not line.startswith(_ADVICE):
+        tell(line, None, None)
 
 
 def _last_instant_before(moment: datetime) -> datetime:
