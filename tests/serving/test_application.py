@@ -1,0 +1,88 @@
+"""The flights project's application: what a request may be, and what an answer advises."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serving.application import HIGH_RISK, MEDIUM_RISK, Flight, application, decide, feature_row
+
+FLIGHT = {
+    "carrier": "UA",
+    "origin": "EWR",
+    "dest": "IAH",
+    "tailnum": "N14228",
+    "scheduled_departure": "2013-04-01T10:15:00-04:00",
+}
+REPO = Path(__file__).parents[2] / "feature_repo"
+BANDS = ["low", "medium", "high"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("carrier", "united"),
+        ("carrier", None),
+        ("origin", "Newark"),
+        ("dest", ""),
+        ("tailnum", "N 14228"),
+        ("scheduled_departure", "2013-04-01T10:15:00"),
+        ("scheduled_departure", "soon"),
+        ("dep_delay", 12),
+    ],
+)
+def test_what_is_wrong_is_named(field, value):
+    with pytest.raises(ValidationError) as refused:
+        Flight.model_validate(FLIGHT | {field: value})
+    assert refused.value.errors()[0]["loc"] == (field,)
+
+
+@pytest.mark.parametrize("change", [{"tailnum": None}, {"carrier": "ZZ", "dest": "XXX"}])
+def test_what_is_unknown_is_still_a_flight(change):
+    Flight.model_validate(FLIGHT | change)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_probability_is_never_a_lower_risk(one, other):
+    flight = Flight.model_validate(FLIGHT)
+    low, high = sorted((one, other))
+    assert BANDS.index(decide(flight, low)["risk"]) <= BANDS.index(decide(flight, high)["risk"])
+
+
+@pytest.mark.parametrize(
+    ("probability", "risk"), [(0, "low"), (MEDIUM_RISK, "medium"), (HIGH_RISK, "high"), (1, "high")]
+)
+def test_the_bands_begin_at_their_thresholds(probability, risk):
+    assert decide(Flight.model_validate(FLIGHT), probability)["risk"] == risk
+
+
+@pytest.mark.engine
+def test_the_features_are_looked_up_by_what_the_views_need():
+    from feast import Entity, RequestSource
+
+    from tidemill.features.definitions import load_definitions
+
+    found = load_definitions(REPO)
+    keys = {item.join_key for item in found if isinstance(item, Entity)}
+    asked = {
+        field.name
+        for item in found
+        for source in getattr(item, "source_request_sources", {}).values()
+        if isinstance(source, RequestSource)
+        for field in source.schema
+    }
+    assert keys
+    assert keys | asked <= set(feature_row(Flight.model_validate(FLIGHT)))
+
+
+@pytest.mark.engine
+def test_defaults_are_for_features_that_exist():
+    from feast import FeatureService
+
+    from tidemill.features.definitions import load_definitions
+
+    (service,) = (item for item in load_definitions(REPO) if isinstance(item, FeatureService))
+    served = {field.name for view in service.feature_view_projections for field in view.features}
+    assert set(application.defaults) <= served
