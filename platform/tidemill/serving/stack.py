@@ -74,10 +74,14 @@ class Stack:
         """Start everything, and return when it answers.
 
         Raises:
+            ConfigError: the project's application cannot be imported; nothing was started.
             PortTaken: a port that was asked for is in use; nothing was started.
             ServingError: something did not come up; what had been started is gone again.
         """
         settings = self.project.settings
+        self.project.load(
+            self.project.config.project.application
+        )  # said at once, not after a minute of tries
         port = require_port(settings.serve_port, settings.host, "TIDEMILL_SERVE_PORT")
         mlflow_port = require_port(settings.mlflow_port, settings.host, "TIDEMILL_MLFLOW_PORT")
         try:
