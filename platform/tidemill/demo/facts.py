@@ -14,7 +14,7 @@ from tidemill.demo.scenario import Scenario
 from tidemill.project import Project
 from tidemill.registry.history import history
 from tidemill.registry.versions import list_versions, load_scorer
-from tidemill.serving.predictions import FEATURE_PREFIX, read_labelled
+from tidemill.serving.predictions import FEATURE_PREFIX, count_log, read_labelled
 from tidemill.state import State
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
 from tidemill.training.metrics import evaluate
@@ -70,6 +70,7 @@ def collect(
             "failed": sum(day.failed for day in days) + sum(swap.failed for swap in swaps.values()),
             "replayed": sum(day.sent for day in days),
             "labels": sum(day.labels for day in days),
+            "logged": count_log(project.predictions, project.model).predictions,
             "errors": [error for day in days for error in day.errors][:5],
         },
         "seconds": dict(seconds),

@@ -131,7 +131,8 @@ def _traffic(facts: Facts) -> Text:
     seconds = facts["seconds"]
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total")
     return Text.from_markup(
-        f"Traffic: {traffic['sent']:,} requests over HTTP, {failed}; {traffic['labels']:,} labels came.\n"
+        f"Traffic: {traffic['sent']:,} requests over HTTP, {failed}; {traffic['logged']:,} in the log; "
+        f"{traffic['labels']:,} labels came.\n"
         f"Watching: {len(facts['monitor_runs'])} monitor runs, {len(alerts)} alerts.\n"
         f"Time: {seconds['total']:.0f} s ({phases})\n"
     )
