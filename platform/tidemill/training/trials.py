@@ -14,12 +14,16 @@ from tidemill.project.config import TrainConfig
 from tidemill.training.metrics import METRICS
 from tidemill.training.tracking import END, PARENT, ROLE, TURN
 
-__all__ = ["Progress", "TrialLog", "TrialRecord"]
+__all__ = ["Interrupted", "Progress", "TrialLog", "TrialRecord"]
 
 Progress = Callable[[int, int, float | None], None]
 """Called with trials done, trials in all, and the best validation metric so far."""
 
 _FLUSH_SECONDS = 1.0
+
+
+class Interrupted(Exception):
+    """Ends a search from within, so that Ray Tune stops its workers."""
 
 
 @dataclass
@@ -64,12 +68,19 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._client, self._experiment = client, experiment
         self._tags = {PARENT: parent, TURN: turn_id, ROLE: "trial"}
         self._metric, self._total, self._on_progress = config.metric, config.trials, on_progress
-        self.ended = 0
+        self._ended = 0
+        self.interrupted = False
+        """Set it from anywhere to end the search after the present step."""
         self.records: dict[str, TrialRecord] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the listener out: Ray saves callbacks with the experiment, and it may hold what cannot be."""
         return {**self.__dict__, "_on_progress": None}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Come here several times a second."""
+        if self.interrupted:
+            raise Interrupted
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's run."""
@@ -128,10 +139,10 @@ class TrialLog(Callback):  # type: ignore[misc]
     def _end(self, record: TrialRecord, status: str, end: str) -> None:
         self._flush(record, {END: end[:5000]})
         self._client.set_terminated(record.run_id, status)
-        self.ended += 1
+        self._ended += 1
         if self._on_progress is not None:
             found = [best[0] for one in self.records.values() if (best := one.best(self._metric))]
-            self._on_progress(self.ended, self._total, max(found, default=None))
+            self._on_progress(self._ended, self._total, max(found, default=None))
 
 
 def _why(error_file: str | None) -> str:

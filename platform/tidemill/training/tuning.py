@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.sample import Domain
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
+from tidemill.training.session import ray_session
 from tidemill.training.spec import TrainingSpec
 from tidemill.training.trial import TrialData, run_trial
-from tidemill.training.trials import TrialLog, TrialRecord
+from tidemill.training.trials import Interrupted, TrialLog, TrialRecord
 
-__all__ = ["SearchResult", "candidates", "ray_session", "search"]
+__all__ = ["SearchResult", "candidates", "search"]
 
 _QUIET = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -48,6 +50,7 @@ def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any
 
     The same seed brings the same configurations, whatever runs them.
 
+    >>> from tidemill.training.spec import Family
     >>> spec = TrainingSpec((Family("a", {"c": 1}, iter, rounds=2), Family("b", {}, iter, rounds=1)))
     >>> [(one["family"], one["params"]) for one in candidates(spec, trials=3, seed=0)]
     [('a', {'c': 1}), ('b', {}), ('a', {'c': 1})]
@@ -114,11 +117,12 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
             ),
         )
         try:
-            tuner.fit()
+            with _interruptible(log):
+                tuner.fit()
+        except (RayError, tune.TuneError) as error:
+            raise TrainingError(f"Ray could not run the search: {error}") from error
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
-    if log.ended < len(configurations):
-        raise KeyboardInterrupt  # Ray Tune caught it, to stop the trials that were running
     return _result(log, config.metric)
 
 
@@ -137,49 +141,47 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
 
 
 @contextmanager
-def ray_session(project: Project) -> Iterator[None]:
-    """Give a Ray: the one this process is connected to, the one at ``ray_address``, or one of its own.
+def _interruptible(log: TrialLog) -> Iterator[None]:
+    """Let the first Ctrl-C end the search in good order, and only then be what it was.
 
-    One of its own ends with the block, and leaves no process behind.
+    Ray Tune stops its workers when a callback raises an error, but not on a KeyboardInterrupt: the workers
+    would keep their CPUs, and a later search in the same process would wait for ever.
     """
-    if ray.is_initialized():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    settings = project.settings
-    own = settings.ray_address is None
-    ray.init(
-        address=settings.ray_address or "local",
-        num_cpus=(settings.num_cpus or None) if own else None,
-        include_dashboard=False if own else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+
+    def stop(number: int, frame: object) -> None:
+        log.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    others = signal.getsignal(signal.SIGUSR1)  # Ray Tune takes it over and never gives it back
+    signal.signal(signal.SIGINT, stop)
     try:
         yield
+    except Interrupted:
+        pass
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGUSR1, others)
+    if log.interrupted:
+        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Ray Tune's tables and warnings off the console, and its signal handlers out of our process.
-
-    Trials are on record, and failures are told by us.
-    """
+    """Keep Ray Tune's tables and warnings off the console: trials are on record, failures are told by us."""
     before = {key: os.environ.get(key) for key in _QUIET}
     logger = logging.getLogger("ray.tune")
     level = logger.level
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
     os.environ.update(_QUIET)
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         for key, value in before.items():
             if value is None:
                 os.environ.pop(key, None)

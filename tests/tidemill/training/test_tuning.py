@@ -1,10 +1,13 @@
 """How configurations are drawn, and how the best trial is found: without a trial."""
 
+import socket
+
 import pytest
 from ray import tune
 
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, TrainingError
 from tidemill.project.config import TrainConfig
+from tidemill.training.session import check_address
 from tidemill.training.spec import Family, TrainingSpec, load_spec
 from tidemill.training.trials import TrialRecord
 from tidemill.training.tuning import candidates
@@ -63,3 +66,18 @@ def test_a_spec_that_cannot_be_imported_names_the_place(new_project):
     project = new_project(spec="no_such_thing")
     with pytest.raises(ConfigError, match="no_such_thing"):
         load_spec(project)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_that_cannot_be_reached_is_named_at_once(scheme):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"no Ray at {address}") as caught:
+            check_address(address)
+    assert "TIDEMILL_RAY_ADDRESS" in caught.value.hint
+
+
+def test_a_ray_that_can_be_reached_passes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_address(f"127.0.0.1:{server.getsockname()[1]}")
