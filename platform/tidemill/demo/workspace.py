@@ -36,6 +36,6 @@ def prepare_workspace(source: Path, target: Path) -> Project:
     copy_project(source, target)
     (target / _MARK).write_text("Made by `tidemill demo`, and replaced by the next one.\n")
     with (target / ".gitignore").open("a") as ignore:
-        ignore.write(f"/{_MARK}\n")
+        ignore.write(f"/{_MARK}\n/demo.json\n")
     init_workspace(target, target / ".tidemill" / "remote")
     return load_project(target)
