@@ -3,8 +3,11 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
 """
 
+import os
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -48,6 +51,11 @@ models.add_to(app)
 stack.add_to(app)
 
 
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End like Ctrl-C does: whatever was started is stopped on the way out."""
+    sys.exit(143)
+
+
 def exit_code(error: TidemillError) -> int:
     """Return the exit code that an error becomes.
 
@@ -65,6 +73,8 @@ def exit_code(error: TidemillError) -> int:
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow looks at it when it is imported
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except TidemillError as error:

@@ -25,7 +25,9 @@ def test_the_moment_declared_wins(tmp_path: Path):
     assert moment_of(tmp_path, declared) == datetime(2013, 3, 20, 5, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("month", "end"), [("2013-03", (2013, 4)), ("2013-12", (2014, 1)), ("2012-02", (2012, 3))])
+@pytest.mark.parametrize(
+    ("month", "end"), [("2013-03", (2013, 4)), ("2013-12", (2014, 1)), ("2012-02", (2012, 3))]
+)
 def test_else_it_is_the_end_of_the_last_month(tmp_path: Path, month: str, end: tuple[int, int]):
     assert moment_of(tmp_path, {"last_month": month, "as_of": None}) == datetime(*end, 1, tzinfo=UTC)
 

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,7 @@ def test_turns_are_never_closer_than_the_cool_down(noise: list[int], cooldown: i
         if isinstance(decision, Retrain):
             turns.append(TurnFact("refused", START + day * DAY))
     moments = [turn.as_of for turn in turns]
-    assert all(
-        later - earlier >= cooldown * DAY for earlier, later in zip(moments, moments[1:], strict=False)
-    )
+    assert all(later - earlier >= cooldown * DAY for earlier, later in pairwise(moments))
     assert bool(turns) == bool(noise)
 
 

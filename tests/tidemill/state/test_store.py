@@ -67,10 +67,8 @@ def test_two_turns_of_one_model_never_run_at_once(tmp_path: Path):
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path):
     state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
-    with pytest.raises(RuntimeError), state.transaction() as session:
-        session.add(turn(1))
-        session.flush()
-        raise RuntimeError
+    with pytest.raises(sa.exc.IntegrityError), state.transaction() as session:
+        session.add_all([turn(1), turn(2)])
     with state.transaction() as session:
         assert session.scalars(sa.select(Turn)).all() == []
 
