@@ -19,7 +19,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             source = Path(self.root) / name
             files = [source] if source.is_file() else sorted(source.rglob("*"))
             for file in files:
-                if file.is_file() and "__pycache__" not in file.parts:
+                if file.is_file() and not {"__pycache__", "online_store"} & set(file.parts):
                     build_data["force_include"][str(file)] = (
                         f"tidemill/project/template/{file.relative_to(self.root)}"
                     )
