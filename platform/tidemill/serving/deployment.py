@@ -2,15 +2,21 @@
 
 Its replicas claim no CPU of Ray's (``num_cpus=0``): on one machine, a search for a better model takes all of
 them, and serving must neither wait for it nor keep it from starting. The operating system shares the cores.
+
+For the same reason a replica computes with one thread of OpenMP: its threads wait for each other by spinning,
+and on cores that are shared that made single answers ten times slower. More cores are used by more replicas.
+
+``ray.serve`` is imported where it is used: it reads its settings from the environment when it is imported,
+and `tidemill.serving.cluster` has to set them before.
 """
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import ray
 from fastapi import FastAPI
-from ray import serve
-from ray.serve._private import replica as ray_replica
 
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -28,6 +34,9 @@ class Replica:
 
     def __init__(self, root: str, settings: Settings) -> None:
         """Load the project at ``root``; the model comes when the API starts."""
+        from ray import serve
+
+        os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported, which is later
         if ray.util.get_node_ip_address() == _LOOPBACK:
             _listen_on_loopback_only()
         logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
@@ -42,8 +51,10 @@ class Replica:
         return build_api(self._project, self._name)
 
 
-def application(root: Path, settings: Settings, replicas: int) -> serve.Application:
-    """Return the Serve application for the project at ``root``."""
+def application(root: Path, settings: Settings, replicas: int) -> Any:
+    """Return the Serve application (a ``serve.Application``) for the project at ``root``."""
+    from ray import serve
+
     deployment = serve.deployment(
         serve.ingress()(Replica),
         name="predictions",
@@ -59,6 +70,8 @@ def application(root: Path, settings: Settings, replicas: int) -> serve.Applicat
 def _listen_on_loopback_only() -> None:
     # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
     # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
+    from ray.serve._private import replica as ray_replica
+
     add_port = ray_replica.add_port_to_grpc_server
 
     def add_local_port(server: object, address: str) -> object:

@@ -1,8 +1,9 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fastapi import FastAPI
+from sqlalchemy import delete
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.online import FeatureRow, OnlineFeatures
@@ -18,6 +19,8 @@ from tidemill.state import State, open_state
 from tidemill.state.tables import ReplicaState
 
 __all__ = ["build_api", "load_model", "record_status"]
+
+_SILENCE = timedelta(minutes=1)
 
 
 def build_api(project: Project, replica: str, clock: Clock | None = None) -> FastAPI:
@@ -73,8 +76,11 @@ def load_model(
 
 
 def record_status(state: State, model: str, replica: str, status: Status, now: datetime) -> None:
-    """Put on record which version a replica answers with, for ``tidemill status`` and for promotions."""
+    """Put on record which version a replica answers with; replicas that are silent for a minute are gone."""
     with state.transaction() as session:
+        session.execute(
+            delete(ReplicaState).where(ReplicaState.model == model, ReplicaState.seen_at < now - _SILENCE)
+        )
         session.merge(
             ReplicaState(
                 id=replica,

@@ -176,3 +176,14 @@ def test_with_the_real_registry_and_records(served_parcels):
         replica = session.get(ReplicaState, "r1")
         assert (replica.version, replica.wanted, replica.error) == ("2", "2", None)
     state.close()
+
+
+def test_replicas_that_fell_silent_are_forgotten(tmp_path):
+    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    record_status(state, "m", "dead", Status("1", "1"), START)
+    record_status(state, "other model", "r9", Status("1", "1"), START)
+    record_status(state, "m", "r1", Status("1", "1"), START + timedelta(seconds=30))
+    record_status(state, "m", "r2", Status("1", "1"), START + timedelta(seconds=80))
+    with state.transaction() as session:
+        assert {one.id for one in session.query(ReplicaState)} == {"r1", "r2", "r9"}
+    state.close()
