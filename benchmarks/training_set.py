@@ -1,4 +1,4 @@
-"""The point-in-time join of all flights of 2013 through Feast with our offline store, beside a bare Polars join."""
+"""The point-in-time join of all flights of 2013 through Feast on our offline store, beside bare Polars."""
 
 import statistics
 import tempfile
