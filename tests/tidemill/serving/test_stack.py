@@ -44,6 +44,18 @@ with stack:
     tell("ready")
     sys.stdin.read()
 """
+NEIGHBOUR = """
+import sys
+from pathlib import Path
+from tidemill.project import load_project
+from tidemill.serving.stack import attached
+from tidemill.training.tuning import ray_session
+import ray
+
+project = attached(load_project(Path(sys.argv[1])))
+with ray_session(project):
+    print(project.settings.ray_address, ray.get(ray.remote(lambda: 6 * 7).remote()))
+"""
 COUNTER = (
     "import os, time; print(os.getpid(), os.environ['TIDEMILL_RAY_ADDRESS'], flush=True); time.sleep(600)"
 )
@@ -150,6 +162,22 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
     assert logged.height - before == sum(answers.values())
     with open_state(project.state_url).transaction() as session:
         assert {(one.version, one.error) for one in session.query(ReplicaState)} == {("2", None)}
+
+
+@pytest.mark.parametrize("how", ["attached", "companion"])
+def test_other_processes_work_on_the_stacks_ray(project, stack, how):
+    from tidemill.serving.cluster import join_variables
+
+    told = {"TIDEMILL_RAY_ADDRESS": stack.ray_address, **join_variables()} if how == "companion" else {}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NEIGHBOUR, str(project.root)],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == [stack.ray_address, "42"], done.stderr
 
 
 def test_a_companion_that_dies_is_started_again(project, stack):
