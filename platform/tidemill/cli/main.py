@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupte
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from rich.markup import escape
@@ -56,6 +57,24 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(143)
 
 
+def _hide_deprecations() -> None:
+    """Hide what libraries deprecate, which Feast's import makes visible: a user can do nothing about it."""
+    show = warnings.showwarning
+
+    def show_the_rest(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show_the_rest
+
+
 def exit_code(error: TidemillError) -> int:
     """Return the exit code that an error becomes.
 
@@ -75,6 +94,8 @@ def main() -> None:
     """Run the command line."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow looks at it when it is imported
     signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        _hide_deprecations()
     try:
         app()
     except TidemillError as error:

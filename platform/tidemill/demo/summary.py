@@ -1,6 +1,7 @@
 """The end of a demo, for a person to read."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -139,17 +140,25 @@ def _traffic(facts: Facts) -> Text:
 
 
 def _next_steps(facts: Facts) -> Group:
-    place, model = facts["workspace"], facts["model"]
+    place, model = _short(facts["workspace"]), facts["model"]
     report = next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None)
     steps = [
-        (f"tidemill models history {model} -p {place}", "who served when, and who decided"),
-        (f"tidemill alerts list --all -p {place}", "what the monitors found"),
-        (f"tidemill up -p {place}", "start it all again, with MLflow's pages"),
-        (f"{place}/demo.json", "the same facts for machines"),
+        (f"cd {place}", "then"),
+        (f"tidemill models history {model}", "who served when, and who decided"),
+        ("tidemill alerts list --all", "what the monitors found"),
+        ("tidemill up", "start it all again, with MLflow's pages"),
+        ("less demo.json", "the same facts for machines"),
     ]
-    if report:
-        steps.append((f"{place}/{report}", "the last drift report, for a browser"))
     grid = Table.grid(padding=(0, 2))
     for command, why in steps:
-        grid.add_row(f"[bold]{command}[/]", f"[dim]{why}[/]")
-    return Group(Text("Where to look next", style="bold"), grid)
+        grid.add_row(f"  [bold]{command}[/]", f"[dim]{why}[/]")
+    last = Text(
+        f"The last drift report, for a browser:\n  {place}/{report}" if report else "", overflow="fold"
+    )
+    return Group(Text("Where to look next", style="bold"), grid, last)
+
+
+def _short(folder: str) -> str:
+    """Return a folder as one would type it from here."""
+    path, here = Path(folder), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else folder

@@ -89,6 +89,8 @@ class TrainConfig(_Section):
     """In all, spread evenly over the model families."""
     max_rows: int | None = Field(default=None, ge=1000)
     """The latest this many rows are trained on; none for all."""
+    search_rows: int | None = Field(default=None, ge=1000)
+    """Trials are fitted on a random sample of this many rows, the chosen model on all; none: all, always."""
     max_concurrent: int = Field(default=0, ge=0)
     """Trials at once; 0 for as many as there are CPUs."""
     seed: int = 0

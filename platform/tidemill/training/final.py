@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
+from tidemill.project.config import TrainConfig
 from tidemill.training import tracking
 from tidemill.training.dataset import as_features, as_labels, read_labelled
 from tidemill.training.metrics import by_month, evaluate
@@ -80,12 +81,15 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     return found
 
 
-def trial_data(rows: SplitRows, label: str) -> TrialData:
-    """Return what the trials see."""
+def trial_data(rows: SplitRows, label: str, config: TrainConfig) -> TrialData:
+    """Return what the trials see: the training rows, or a sample of them, and the validation rows."""
+    train = rows.train
+    if config.search_rows is not None and train.height > config.search_rows:
+        train = train.sample(config.search_rows, seed=config.seed)
     return TrialData(
         rows.features,
-        as_features(rows.train, rows.features).to_numpy(),
-        as_labels(rows.train, label),
+        as_features(train, rows.features).to_numpy(),
+        as_labels(train, label),
         as_features(rows.validation, rows.features).to_numpy(),
         as_labels(rows.validation, label),
     )

@@ -69,7 +69,8 @@ def train(
         ) as run_id:
             client.log_dict(run_id, lineage.as_dict(), "lineage.json")
             log = TrialLog(client, experiment, run_id, turn_id, project.config.train, on_progress)
-            found = search(project, spec, trial_data(rows, project.config.dataset.label), log, run_id)
+            trial = trial_data(rows, project.config.dataset.label, project.config.train)
+            found = search(project, spec, trial, log, run_id)
             return finish(project, client, spec, rows, run_id, found)
     except MlflowException as error:
         raise TrainingError(
