@@ -169,7 +169,8 @@ def _advance_to_end(project: Project, state: State, turn: Turn, listen: Listener
         try:
             advance = step.make(StepContext(project, state, turn, _relay(listen, turn, step.name)))
         except KeyboardInterrupt:
-            _record(state, turn, Advance(status="failed", error="interrupted"), None)
+            if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
+                _record(state, turn, Advance(status="failed", error="interrupted"), None)
             raise
         except TidemillError as error:
             _record(state, turn, Advance(status="failed", error=str(error)), None)
