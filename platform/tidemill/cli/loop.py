@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit, progress, when
+from tidemill.cli.output import columns, emit, progress, when
 from tidemill.clock import SystemClock
 from tidemill.errors import GateRefused, UsageError
 
@@ -95,11 +94,11 @@ def _turn(
     }
 
     def render(console: Console) -> None:
-        console.print(f"{turn.model} version [bold]{turn.version}[/] · {turn.status} · run {turn.run_id}")
+        console.print(f"{turn.model} version {turn.version} · {turn.status} · run {turn.run_id}")
         for sentence in decision.reasons if decision else []:
             console.print(f"  {sentence}")
         if turn.status == "registered":
-            console.print(f"  next: [bold]tidemill promote {turn.model} {turn.version}[/]")
+            console.print(f"  next: tidemill promote {turn.model} {turn.version}")
 
     emit(facts, json, render)
     if turn.status == "refused":
@@ -122,7 +121,12 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {text}: not NAME=VALUE", hint="for example --set train.trials=24")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"--set {text}: the value is not YAML", hint="quote it, or see params.yaml"
+            ) from error
     return values
 
 
@@ -190,7 +194,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
     ]
 
     def render(console: Console) -> None:
-        table = Table("monitor", "version", "window", "rows", "labelled", "verdict", "report")
+        table = columns("monitor", "version", "window", "rows", "labelled", "verdict", "report")
         for r in runs:
             window = f"{when(r.window_start)} … {when(r.window_end)}"
             table.add_row(
@@ -202,7 +206,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
                 r.verdict,
                 r.report_path or "–",
             )
-        console.print(table if runs else "no monitor has run yet: [bold]tidemill monitor run[/]")
+        console.print(table if runs else "no monitor has run yet: tidemill monitor run")
 
     emit(facts, json, render)
 
@@ -236,7 +240,7 @@ def alerts_list(
     ]
 
     def render(console: Console) -> None:
-        table = Table("id", "status", "kind", "version", "raised", "by", "message")
+        table = columns("id", "status", "kind", "version", "raised", "by", "message")
         for a in alerts:
             table.add_row(
                 a.id, a.status, a.kind, a.version, when(a.raised_at), a.acknowledged_by or "–", a.message
@@ -263,5 +267,5 @@ def alerts_ack(
     emit(
         {"id": row.id, "status": row.status, "acknowledged_by": row.acknowledged_by},
         json,
-        lambda console: console.print(f"[green]✓[/] {row.id} is acknowledged by {row.acknowledged_by}"),
+        lambda console: console.print(f"✓ {row.id} is acknowledged by {row.acknowledged_by}"),
     )

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Annotated, NoReturn, TextIO
 
 import typer
-from rich.markup import escape
 
 from tidemill import __version__
 from tidemill.cli import loop, models, setup, stack
@@ -103,9 +102,9 @@ def main() -> None:
             kind = type(error).__name__
             sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
         else:
-            errors_console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            errors_console.print(f"error: {error}", style="bold red", soft_wrap=True)
             if error.hint:
-                errors_console.print(f"[dim]hint:[/] {escape(error.hint)}", soft_wrap=True)
+                errors_console.print(f"hint: {error.hint}", soft_wrap=True)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         errors_console.print("interrupted")

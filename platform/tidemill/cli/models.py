@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import columns, emit, when
 from tidemill.clock import SystemClock
 
 __all__ = ["add_to"]
@@ -57,7 +56,7 @@ def models_list(
     ]
 
     def render(console: Console) -> None:
-        table = Table("version", "aliases", "hold-out", "data", "registered", "run")
+        table = columns("version", "aliases", "hold-out", "data", "registered", "run")
         for v in versions:
             metric = v.metrics.get(f"holdout_{loaded.config.gate.metric}")
             table.add_row(
@@ -68,7 +67,7 @@ def models_list(
                 when(v.registered_at),
                 v.run_id,
             )
-        console.print(table if versions else "no version yet: [bold]tidemill run[/]")
+        console.print(table if versions else "no version yet: tidemill run")
 
     emit(facts, json, render)
 
@@ -110,16 +109,14 @@ def models_show(
     }
 
     def render(console: Console) -> None:
-        console.print(
-            f"[bold]{found.model} {found.version}[/] {', '.join(found.aliases)}  · run {found.run_id}"
-        )
+        console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
         for section, values in (("metrics", found.metrics), ("lineage", lineage)):
-            table = Table(section, "")
+            table = columns(section, "")
             for name, value in sorted(values.items()):
                 table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
             console.print(table)
         for d in decisions:
-            verdict = "[green]passed[/]" if d.passed else "[red]refused[/]"
+            verdict = "passed" if d.passed else "refused"
             console.print(f"gate {when(d.decided_at)}: {verdict}")
             for sentence in d.reasons:
                 console.print(f"  {sentence}")
@@ -140,7 +137,7 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
     services = history(open_state(loaded.state_url), model)
 
     def render(console: Console) -> None:
-        table = Table("version", "since", "until", "how", "by", "gain", "why")
+        table = columns("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
             table.add_row(s.version, when(s.since), when(s.until), s.kind, s.actor, gain, s.reason)
@@ -175,9 +172,7 @@ def promote(
     )
 
     def render(console: Console) -> None:
-        console.print(
-            f"[green]✓[/] {model} {done.to_version} is the champion (before: {done.from_version or 'none'})"
-        )
+        console.print(f"✓ {model} {done.to_version} is the champion (before: {done.from_version or 'none'})")
         for sentence in decision.reasons:
             console.print(f"  {sentence}")
 
@@ -213,6 +208,6 @@ def rollback(
         {"model": model, "from": done.from_version, "to": done.to_version},
         json,
         lambda console: console.print(
-            f"[green]✓[/] {model} {done.to_version} is the champion again (was: {done.from_version})"
+            f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})"
         ),
     )

@@ -23,7 +23,8 @@ AsOf = Annotated[
     typer.Option(
         "--as-of",
         metavar="WHEN",
-        help="Nothing known later than this moment enters (ISO 8601, UTC unless it says otherwise).",
+        help="Nothing known later than this moment enters (ISO 8601, UTC unless it says otherwise; "
+        "default: what params.yaml says).",
         show_default=False,
     ),
 ]

@@ -18,11 +18,13 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column, Table
 
-__all__ = ["as_json", "emit", "errors_console", "out_console", "progress", "when"]
+__all__ = ["as_json", "columns", "emit", "errors_console", "out_console", "progress", "when"]
 
-out_console = Console(highlight=False)
-errors_console = Console(stderr=True, highlight=False)
+out_console = Console(highlight=False, markup=False)
+"""What people write (reasons, paths, errors) goes out as it is: it may hold square brackets."""
+errors_console = Console(stderr=True, highlight=False, markup=False)
 
 
 def as_json(value: Any) -> str:
@@ -53,6 +55,11 @@ def emit(value: Any, as_machine: bool, render: Callable[[Console], None]) -> Non
         render(out_console)
 
 
+def columns(*headers: str, title: str | None = None) -> Table:
+    """Return a table whose cells are folded, never cut: ids are there to be copied."""
+    return Table(*(Column(header, overflow="fold") for header in headers), title=title)
+
+
 def when(moment: datetime | None) -> str:
     """Return a moment as people read it, to the minute.
 
@@ -70,11 +77,11 @@ def progress(hidden: bool = False) -> Iterator[Callable[[str, str, int | None, i
     """
     bars = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description:<10}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[message]}[/]"),
+        TextColumn("{task.fields[message]}", style="dim", markup=False),
         console=errors_console,
         disable=hidden,
     )

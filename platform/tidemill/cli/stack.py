@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, progress, when
+from tidemill.cli.output import columns, emit, progress, when
 from tidemill.errors import StackNotRunning, UsageError
 
 __all__ = ["add_to"]
@@ -76,7 +76,7 @@ def down(project: ProjectDir = None, json: AsJson = False) -> None:
     emit(
         {"stopped": info.pid},
         json,
-        lambda console: console.print(f"[green]✓[/] stopped (process {info.pid})"),
+        lambda console: console.print(f"✓ stopped (process {info.pid})"),
     )
 
 
@@ -187,7 +187,7 @@ def predict(
         answer = client.predict(_read(instances), at=moment(at) if at else None)
 
     def render(console: Console) -> None:
-        table = Table(
+        table = columns(
             "probability", "decision", "flags", "prediction", title=f"{answer.model} {answer.model_version}"
         )
         for p in answer.predictions:

@@ -1,10 +1,13 @@
 """What happened in a demo, as data: from the records and the prediction log."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from sqlalchemy import select
 
@@ -12,6 +15,7 @@ from tidemill.demo.load import LoadReport
 from tidemill.demo.replay import DayResult
 from tidemill.demo.scenario import Scenario
 from tidemill.project import Project
+from tidemill.registry.bootstrap import gain_interval
 from tidemill.registry.history import history
 from tidemill.registry.versions import list_versions, load_scorer
 from tidemill.serving.predictions import FEATURE_PREFIX, count_log, read_labelled
@@ -40,7 +44,9 @@ def collect(
         decisions = {decision.id: decision for decision in session.scalars(select(GateDecision))}
         by_run = {run.id: run for run in runs}
     end = scenario.later.end if scenario.later else scenario.end
-    answered = read_labelled(project.predictions, project.model, scenario.start, end, known_by=end)
+    answered = read_labelled(
+        project.predictions, project.model, scenario.start, end, known_by=end + timedelta(days=366)
+    )
     return {
         "project": project.config.project.name,
         "model": project.model,
@@ -48,7 +54,7 @@ def collect(
         "turns": [
             _turn_facts(project, turn, alerts, by_run, decisions, swaps.get(turn.id)) for turn in turns
         ],
-        "months": _months(project, answered),
+        "months": _months(answered),
         "last_month": _last_month(project, state, scenario, answered),
         "versions": [
             {"version": v.version, "aliases": list(v.aliases), "run_id": v.run_id}
@@ -71,7 +77,10 @@ def collect(
             "replayed": sum(day.sent for day in days),
             "labels": sum(day.labels for day in days),
             "logged": count_log(project.predictions, project.model).predictions,
-            "errors": [error for day in days for error in day.errors][:5],
+            "errors": [
+                *(error for day in days for error in day.errors),
+                *(error for swap in swaps.values() for error in swap.errors),
+            ][:5],
         },
         "seconds": dict(seconds),
     }
@@ -120,7 +129,7 @@ def _training_facts(project: Project, run_id: str) -> dict[str, Any]:
         "failed_trials": trained.failed_trials,
         "family": trained.family,
         "params": dict(trained.params),
-        "metrics": dict(trained.metrics),
+        "metrics": _finite(trained.metrics),
     }
 
 
@@ -139,56 +148,70 @@ def _monitor_facts(run: MonitorRun) -> dict[str, Any]:
     return {name: _plain(getattr(run, name)) for name in names}
 
 
-def _months(project: Project, answered: pl.DataFrame) -> list[dict[str, Any]]:
+def _months(answered: pl.DataFrame) -> list[dict[str, Any]]:
     """Quality by month of what was answered, whichever version answered."""
-    months = []
-    for (month,), rows in answered.with_columns(pl.col("at").dt.strftime("%Y-%m").alias("month")).group_by(
-        "month", maintain_order=True
-    ):
-        months.append(
-            {
-                "month": month,
-                "labelled": rows.height,
-                "versions": sorted(rows["version"].unique()),
-                "metrics": evaluate(rows["label"], rows["score"]),
-            }
-        )
-    return months
+    by_month = answered.with_columns(pl.col("at").dt.strftime("%Y-%m").alias("month"))
+    return [
+        {
+            "month": month,
+            "labelled": rows.height,
+            "versions": sorted(rows["version"].unique(), key=int),
+            "metrics": _finite(evaluate(rows["label"], rows["score"])),
+        }
+        for (month,), rows in by_month.group_by("month", maintain_order=True)
+    ]
 
 
 def _last_month(
     project: Project, state: State, scenario: Scenario, answered: pl.DataFrame
 ) -> dict[str, Any] | None:
-    """Compare the first and the last champion of the replay on its last month, on rows that neither has seen.
+    """Compare, on the last month of the replay, the first champion with those that took its place.
 
-    Both score the very features that were served. Where the last champion was trained within the month, only
-    the rows after that training count.
+    All score the very features that were served. What was served is out of sample by itself; the last
+    champion is judged only by what came after its training.
     """
-    served = [s for s in history(state, project.model) if s.since < scenario.end]
-    if not served:
-        return None
-    first, last = served[0], served[-1]
-    begin = max(
-        scenario.end.replace(day=1) if scenario.end.day > 1 else _month_before(scenario.end), last.since
-    )
+    champions = [service for service in history(state, project.model) if service.since < scenario.end]
+    begin = _month_before(scenario.end)
     rows = answered.filter(pl.col("at") >= begin, pl.col("at") < scenario.end)
-    if rows.is_empty():
+    if not champions or rows.is_empty():
         return None
+    first, last = champions[0], champions[-1]
+    scores = _scores(project, first.version, rows)
+    interval = gain_interval("roc_auc", rows["label"], rows["score"], scores, rows["at"].dt.date())
+    fresh = rows.filter(pl.col("at") >= last.since)
     return {
         "from": begin.isoformat(),
         "to": scenario.end.isoformat(),
         "rows": rows.height,
-        "first_champion": {"version": first.version, "metrics": _score(project, first.version, rows)},
-        "last_champion": {"version": last.version, "metrics": _score(project, last.version, rows)},
+        "first_champion": {"version": first.version, "metrics": _finite(evaluate(rows["label"], scores))},
+        "served": {
+            "versions": sorted(rows["version"].unique(), key=int),
+            "metrics": _finite(evaluate(rows["label"], rows["score"])),
+            "gain_interval": None if interval is None else [interval.low, interval.high],
+        },
+        "last_champion": {
+            "version": last.version,
+            "since": last.since.isoformat(),
+            "rows": fresh.height,
+            "metrics": _finite(evaluate(fresh["label"], _scores(project, last.version, fresh))),
+            "first_champion_metrics": _finite(
+                evaluate(fresh["label"], _scores(project, first.version, fresh))
+            ),
+        },
     }
 
 
-def _score(project: Project, version: str, rows: pl.DataFrame) -> dict[str, float]:
+def _scores(project: Project, version: str, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
     scorer = load_scorer(project, version)
     features = rows.select(
         pl.col(f"{FEATURE_PREFIX}{name}").cast(pl.Float64).alias(name) for name in scorer.features
     )
-    return evaluate(rows["label"], scorer.predict(features.to_pandas()))
+    return scorer.predict(features.to_pandas()) if rows.height else np.empty(0)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics with None for what means nothing on these rows."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _month_before(moment: datetime) -> datetime:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.errors import ServingError
 from tidemill.serving.client import PredictionClient
 
 __all__ = ["Load", "LoadReport"]
@@ -93,9 +92,9 @@ class Load:
             began = time.perf_counter()
             try:
                 answer = self._client.predict([instance], at=self._at, test=True)
-            except ServingError as error:
+            except Exception as error:  # noqa: BLE001 — whatever it is, the request was not answered
                 with self._lock:
-                    self._errors.append(str(error))
+                    self._errors.append(f"{type(error).__name__}: {error}")
                 continue
             with self._lock:
                 self._milliseconds.append((time.perf_counter() - began) * 1000)

@@ -98,6 +98,12 @@ class Player:
             yield result
             day = following
 
+    def flush(self) -> int:
+        """Send the labels that arrive after the stretch, and say how many those were."""
+        result = DayResult(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+        self._send_labels(result.ends, result)
+        return result.labels
+
     def close(self) -> None:
         """Let the connections and threads go."""
         self._pool.shutdown(wait=True, cancel_futures=True)

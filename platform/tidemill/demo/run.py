@@ -15,7 +15,7 @@ from tidemill.demo.load import Load, LoadReport
 from tidemill.demo.replay import DayResult, History, Player
 from tidemill.demo.scenario import LaterScene, Scenario, load_scenario
 from tidemill.demo.workspace import prepare_workspace
-from tidemill.errors import ServingError
+from tidemill.errors import RetrainingError, ServingError
 from tidemill.features.store import open_store
 from tidemill.project import Project
 from tidemill.registry.versions import champion_version
@@ -99,13 +99,17 @@ def run_demo(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
 
 def _first_champion(demo: _Demo) -> None:
     with demo.phase("first turn"):
-        _turn(demo, "first turn", "the first model", {})
+        turn = _turn(demo, "first turn", "the first model", {})
+        if turn.status != "promoted":
+            raise RetrainingError(
+                f"the gate refused the first model of {demo.project.model}: there is nothing to serve",
+                hint=f"see `tidemill models show {demo.project.model} {turn.version} -p {demo.project.root}`",
+            )
         _wait_until_served(demo)
 
 
 def _watched_months(demo: _Demo) -> None:
     controller = Controller(demo.project, demo.state, demo.clock, lambda event: _on_event(demo, event))
-    controller.recover()
     _play(demo, demo.scenario.start, demo.scenario.end, controller)
 
 
@@ -142,6 +146,7 @@ def _play(demo: _Demo, start: datetime, end: datetime, controller: Controller | 
                 demo.tell(step, f"{result.day:%Y-%m-%d}: {result.sent} predictions", number, total)
                 if controller is not None:
                     _tick(demo, controller)
+            demo.days[-1].labels += player.flush()
     finally:
         player.close()
 

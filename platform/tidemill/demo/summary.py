@@ -53,7 +53,7 @@ def _turn(number: int, turn: Facts) -> Panel:
     for index, reason in enumerate(turn["gate"]["reasons"] if turn["gate"] else []):
         grid.add_row("" if index else "gate", reason)
     if turn["swap"]:
-        grid.add_row("swap", _swap(turn["swap"]))
+        grid.add_row("swap" if turn["status"] == "promoted" else "traffic", _swap(turn["swap"]))
     if turn["error"]:
         grid.add_row("error", turn["error"])
     spent = sum(turn["seconds"].values())
@@ -81,14 +81,16 @@ def _metrics(metrics: Facts) -> str:
         name.removeprefix("holdout_"): value for name, value in metrics.items() if name.startswith("holdout_")
     }
     wanted = ("roc_auc", "average_precision", "neg_brier")
-    return "hold-out " + ", ".join(f"{name} {shown[name]:.4f}" for name in wanted if name in shown)
+    return "hold-out " + ", ".join(
+        f"{name} {shown[name]:.4f}" for name in wanted if shown.get(name) is not None
+    )
 
 
 def _swap(swap: Facts) -> str:
     versions = ", ".join(f"{count:,} by version {version}" for version, count in swap["versions"].items())
     slow = "" if swap["p99_milliseconds"] is None else f"; p99 {swap['p99_milliseconds']:.0f} ms"
-    failed = "none failed" if not swap["failed"] else f"[red]{swap['failed']} failed[/]"
-    return f"{swap['sent']:,} requests while it happened, {failed} ({versions}){slow}"
+    failed = "none failed" if not swap["failed"] else f"{swap['failed']} FAILED"
+    return f"{swap['sent']:,} requests meanwhile, {failed} ({versions}){slow}"
 
 
 def _months(months: Sequence[Facts]) -> Table:
@@ -103,26 +105,33 @@ def _months(months: Sequence[Facts]) -> Table:
     )
     for month in months:
         metrics = month["metrics"]
-        auc = metrics.get("roc_auc")
         table.add_row(
             month["month"],
             f"{month['labelled']:,}",
             "version " + ", ".join(month["versions"]),
-            "–" if auc is None else f"{auc:.4f}",
+            _auc(metrics),
             f"{metrics['base_rate']:.1%}",
         )
     return table
 
 
 def _last_month(compared: Facts) -> Text:
-    first, last = compared["first_champion"], compared["last_champion"]
-    gain = last["metrics"]["roc_auc"] - first["metrics"]["roc_auc"]
-    return Text.from_markup(
-        f"On the same {compared['rows']:,} rows of {compared['from'][:10]} to {compared['to'][:10]}, "
-        "unseen by both: "
-        f"first champion (version {first['version']}) AUC {first['metrics']['roc_auc']:.4f}, last champion "
-        f"(version {last['version']}) [bold]{last['metrics']['roc_auc']:.4f}[/] ({gain:+.4f})\n"
+    first, served, last = compared["first_champion"], compared["served"], compared["last_champion"]
+    interval = served["gain_interval"]
+    sure = "" if interval is None else f" (gain between {interval[0]:+.4f} and {interval[1]:+.4f}, 90 %)"
+    return Text(
+        f"From {compared['from'][:10]} to {compared['to'][:10]}, {compared['rows']:,} labelled rows: "
+        f"AUC {_auc(first['metrics'])} by the first champion (version {first['version']}) left alone, "
+        f"{_auc(served['metrics'])} by what was served{sure}.\n"
+        f"Since the last champion (version {last['version']}) took over on {last['since'][:10]}, "
+        f"{last['rows']:,} rows that it never saw: {_auc(last['first_champion_metrics'])} by the first, "
+        f"{_auc(last['metrics'])} by the last.\n"
     )
+
+
+def _auc(metrics: Facts) -> str:
+    value = metrics.get("roc_auc")
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _traffic(facts: Facts) -> Text:
@@ -151,7 +160,7 @@ def _next_steps(facts: Facts) -> Group:
     ]
     grid = Table.grid(padding=(0, 2))
     for command, why in steps:
-        grid.add_row(f"  [bold]{command}[/]", f"[dim]{why}[/]")
+        grid.add_row(Text(f"  {command}", style="bold"), Text(why, style="dim"))
     last = Text(
         f"The last drift report, for a browser:\n  {place}/{report}" if report else "", overflow="fold"
     )

@@ -13,7 +13,7 @@ from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.project.config import ProjectConfig
 from tidemill.settings import Settings
 
-__all__ = ["Project", "find_project", "load_project"]
+__all__ = ["Project", "check_params", "find_project", "load_project"]
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,17 @@ def load_project(start: Path | None = None, settings: Settings | None = None) ->
     root = find_project(start or Path.cwd())
     path = root / "params.yaml"
     params = _read(path) or {}
+    return Project(root, check_params(path, params), settings or Settings(), params)
+
+
+def check_params(path: Path, params: dict[str, Any]) -> ProjectConfig:
+    """Return what ``params``, the content of ``path``, declares.
+
+    Raises:
+        ConfigError: a field is missing or wrong; the message names each.
+    """
     try:
-        config = ProjectConfig.model_validate(params)
+        return ProjectConfig.model_validate(params)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
@@ -128,7 +137,6 @@ def load_project(start: Path | None = None, settings: Settings | None = None) ->
         raise ConfigError(
             f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
         ) from error
-    return Project(root=root, config=config, settings=settings or Settings(), params=params)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

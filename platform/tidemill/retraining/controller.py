@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from tidemill.clock import Clock, SystemClock
-from tidemill.errors import TidemillError, TurnInProgress
+from tidemill.errors import TurnInProgress
 from tidemill.monitoring.monitor import run_due
 from tidemill.project import Project, load_project
 from tidemill.registry.promotion import recover
@@ -54,17 +54,27 @@ class Controller:
         self._policies = load_policies(project)
 
     def recover(self) -> list[Turn]:
-        """Finish or undo what an earlier process left half made. Call it once, before the first tick."""
+        """Finish or undo what a process that is gone left half made.
+
+        Raises:
+            TurnInProgress: another process is making a turn right now.
+        """
         recover(self._project, self._state)
         return resume_turns(self._project, self._state, self._listen)
 
     def tick(self) -> Tick:
-        """Run the monitors that are due, and make a turn if a policy asks for one.
+        """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
+
+        While another process makes a turn, the monitors run and nothing is decided.
 
         Raises:
             TidemillError: a monitor or the turn failed; the records say which.
         """
         now = self._clock.now()
+        try:
+            self.recover()
+        except TurnInProgress:
+            return Tick(tuple(run_due(self._project, self._state, now)), None, None)
         runs = tuple(run_due(self._project, self._state, now))
         alerts, turns = self._facts()
         decision = decide(self._policies, alerts, turns, now)
@@ -102,13 +112,8 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
     controller = Controller(
         project, state, SystemClock(), lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message)
     )
-    recovered = False
     while not stop.is_set():
         try:
-            if not recovered:
-                for turn in controller.recover():
-                    log.info("%s was left half made; now %s", turn.id, turn.status)
-                recovered = True
             tick = controller.tick()
             for run in tick.monitor_runs:
                 log.info("monitor %s: %s over %d rows", run.monitor, run.verdict, run.rows)
@@ -116,7 +121,7 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
                 log.info("policy %s holds: %s", tick.decision.policy.name, tick.decision.reason)
         except TurnInProgress as busy:
             log.info("%s", busy)
-        except TidemillError:
+        except Exception:
             log.exception("this round failed; the next is in %s", interval)
         stop.wait(interval.total_seconds())
     state.close()

@@ -35,6 +35,8 @@ class Policy(BaseModel):
     """No turn begins sooner than this after the last one that came to an end, whoever began that."""
     retry_after: Duration = timedelta(days=1)
     """The same, after a turn that failed."""
+    max_age: Duration = timedelta(days=14)
+    """An alert that no monitor has seen for this long is history, and sets nothing off."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Values of params.yaml that its turns set, by dotted name."""
 
@@ -107,7 +109,7 @@ def decide(
     """
     held: Hold | None = None
     for policy in policies:
-        alert = _first_match(policy, alerts)
+        alert = _first_match(policy, [a for a in alerts if now - a.last_seen_at <= policy.max_age])
         if alert is None:
             continue
         wait = _obstacle(policy, turns, now)

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from sqlalchemy import select
 
 from tidemill.clock import utc
-from tidemill.errors import ConfigError, RetrainingError, TidemillError, TurnInProgress
+from tidemill.data.params import set_values
+from tidemill.errors import ConfigError, RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
+from tidemill.project.load import check_params
 from tidemill.retraining.steps import STEPS, Advance, StepContext
 from tidemill.state import State
 from tidemill.state.tables import Turn
@@ -63,8 +66,10 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
 
     Raises:
         TurnInProgress: another process makes a turn for this project right now.
+        UsageError: the request sets what cannot be set; nothing was begun.
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
+    _check(project, request.params)
     with turn_lock(project):
         _finish_left_behind(project, state, listen)
         turn = Turn(
@@ -118,6 +123,17 @@ def declared_moment(project: Project) -> datetime:
     return (month + timedelta(days=32)).replace(day=1)
 
 
+def _check(project: Project, params: Mapping[str, Any]) -> None:
+    """Refuse values that ``params.yaml`` must not have, before anything is begun."""
+    dataset, path = project.config.dataset, project.root / "params.yaml"
+    if own := {dataset.as_of, dataset.last_month} & set(params):
+        raise UsageError(
+            f"{sorted(own)[0]} is set by the turn itself: nothing later than its moment may enter",
+            hint="say what is known with --as-of",
+        )
+    check_params(path, yaml.safe_load(set_values(path.read_text(), params)))
+
+
 def _parameter(project: Project, name: str) -> object:
     value: Any = project.params
     for part in name.split("."):
@@ -168,7 +184,7 @@ def _advance_to_end(project: Project, state: State, turn: Turn, listen: Listener
         began = time.perf_counter()
         try:
             advance = step.make(StepContext(project, state, turn, _relay(listen, turn, step.name)))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
                 _record(state, turn, Advance(status="failed", error="interrupted"), None)
             raise

@@ -30,6 +30,12 @@ def test_an_alert_becomes_a_turn_with_its_reason():
     assert decision.reason == "decay: quality is bad"
 
 
+def test_an_alert_that_nobody_sees_any_more_is_history():
+    policy = POLICY.model_copy(update={"max_age": 14 * DAY})
+    assert decide([policy], [alert()], [], START + 15 * DAY) is None
+    assert isinstance(decide([policy], [alert()], [], START + 14 * DAY), Retrain)
+
+
 def test_the_kinds_are_in_the_order_of_their_precedence():
     decision = decide([POLICY], [alert("data_drift", 0), alert("quality", 5)], [], START + 6 * DAY)
     assert isinstance(decision, Retrain)
@@ -50,8 +56,9 @@ def test_never_two_at_once():
 @pytest.mark.parametrize("status", ["promoted", "refused", "registered"])
 def test_the_cool_down_counts_every_end(status: str):
     turns = [TurnFact(status, START)]
-    assert isinstance(decide([POLICY], [alert()], turns, START + 28 * DAY - timedelta(seconds=1)), Hold)
-    assert isinstance(decide([POLICY], [alert()], turns, START + 28 * DAY), Retrain)
+    alerts = [alert(day=28)]
+    assert isinstance(decide([POLICY], alerts, turns, START + 28 * DAY - timedelta(seconds=1)), Hold)
+    assert isinstance(decide([POLICY], alerts, turns, START + 28 * DAY), Retrain)
 
 
 def test_a_failure_is_tried_again_sooner():

@@ -1,0 +1,36 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tidemill.errors import ConfigError, UsageError
+from tidemill.project import load_project
+from tidemill.project.scaffold import copy_project, reference_project
+from tidemill.retraining.turn import TurnRequest, make_turn
+from tidemill.state import open_state
+from tidemill.state.tables import Turn
+
+WRONG = [
+    ({"data.as_of": "2013-06-01T00:00:00Z"}, UsageError, "set by the turn itself"),
+    ({"data.last_month": "2013-06"}, UsageError, "set by the turn itself"),
+    ({"train.trials": "many"}, ConfigError, "train.trials"),
+    ({"train": 5}, ConfigError, "train"),
+    ({"train.colour": 5}, ConfigError, "train.colour"),
+]
+
+
+@pytest.mark.parametrize(("params", "error", "said"), WRONG, ids=str)
+def test_what_cannot_be_set_is_refused_before_anything_begins(
+    tmp_path: Path, params: dict[str, object], error: type[Exception], said: str
+):
+    copy_project(reference_project(), tmp_path / "project")
+    project = load_project(tmp_path / "project")
+    before = (project.root / "params.yaml").read_bytes()
+    state = open_state(project.state_url)
+    request = TurnRequest(datetime(2013, 4, 1, tzinfo=UTC), "a test", "tester", params=params)
+    with pytest.raises(error, match=said):
+        make_turn(project, state, request)
+    with state.transaction() as session:
+        assert session.query(Turn).count() == 0
+    state.close()
+    assert (project.root / "params.yaml").read_bytes() == before
