@@ -7,9 +7,10 @@ training.
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from tidemill.serving.application import Application
+from tidemill.serving.schema import Moment
 
 __all__ = ["Flight", "application", "decide", "feature_row"]
 
@@ -36,7 +37,7 @@ class Flight(BaseModel):
     """Three-letter code of the airport of arrival."""
     tailnum: Tail | None = None
     """The aircraft, if it is known already."""
-    scheduled_departure: AwareDatetime
+    scheduled_departure: Moment
     """With its offset from UTC, such as ``2013-04-01T10:15:00-04:00``."""
 
 

@@ -30,6 +30,8 @@ BANDS = ["low", "medium", "high"]
         ("tailnum", "N 14228"),
         ("scheduled_departure", "2013-04-01T10:15:00"),
         ("scheduled_departure", "soon"),
+        ("scheduled_departure", "0001-01-01T00:00:00+12:00"),
+        ("scheduled_departure", "9999-12-31T23:59:59-12:00"),
         ("dep_delay", 12),
     ],
 )

@@ -140,6 +140,15 @@ def _add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
+        # FastAPI's own answer to what `json.loads` refuses otherwise than by JSONDecodeError is a bare 400:
+        # bytes that are not UTF-8 and endless numbers (ValueError), nesting without end (RecursionError).
+        if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
+            problem = {
+                "loc": ["body"],
+                "msg": f"the body is not JSON: {error.__cause__}",
+                "type": "json_invalid",
+            }
+            return _json(422, {"detail": [problem]})
         return _json(error.status_code, {"detail": error.detail})
 
     @api.exception_handler(TidemillError)

@@ -1,19 +1,39 @@
 """Requests and answers of the prediction API, as they are on the wire."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "Accepted",
     "Error",
     "Feedback",
     "ModelState",
+    "Moment",
     "PredictionOut",
     "PredictionRequest",
     "PredictionResponse",
     "request_schema",
 ]
+
+
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200  # well inside what every engine can convert to UTC and count in ns
+
+
+def _bounded(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise PydanticCustomError(
+            "datetime_range",
+            "Input should lie in the years {first} to {last}",
+            {"first": _FIRST_YEAR, "last": _LAST_YEAR},
+        )
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_bounded)]
+"""A moment with its offset from UTC, in a year that can be meant: for fields of requests."""
 
 
 class _Strict(BaseModel):
@@ -25,7 +45,7 @@ class PredictionRequest(_Strict):
 
     instances: list[Any]
     """What to predict for."""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """The moment of the prediction, as event time; default: now. Features are read as of this moment."""
 
 
@@ -62,7 +82,7 @@ class LabelIn(_Strict):
 
     prediction_id: str = Field(min_length=1, max_length=200)
     label: int = Field(strict=True, ge=0, le=1)
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """When it became known, as event time; default: now."""
 
 

@@ -80,6 +80,8 @@ def test_test_traffic_is_marked(api, served_parcels):
         (b'{"instances": [{"depot": NaN}]}', ["body", "instances", 0, "depot"]),
         (b'{"instances": []}', ["body", "instances"]),
         (b'{"instances": [{"depot": "north"}], "at": "yesterday"}', ["body", "at"]),
+        (b'{"instances": [{"depot": "north"}], "at": "0001-01-01T00:00:00+12:00"}', ["body", "at"]),
+        (b'{"instances": [{"depot": "north"}], "at": "9999-12-31T23:00:00-12:00"}', ["body", "at"]),
         (b"{}", ["body", "instances"]),
         (b"[]", ["body"]),
         (b'{"instances": ', ["body", 14]),
@@ -90,6 +92,18 @@ def test_a_malformed_request_is_told_which_field(api, served_parcels, body, fiel
     assert answer.status_code == 422
     assert field in [item["loc"] for item in answer.json()["detail"]]
     assert log(served_parcels, include_test=True).height == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"instances": "\xff"}', b"[" * 100_000, b'{"instances": ' + b"1" * 5000 + b"}"]
+)
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+def test_a_body_that_cannot_be_parsed_is_told_it_is_not_json(api, path, body):
+    answer = api.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert (problem["loc"], problem["type"]) == (["body"], "json_invalid")
+    assert problem["msg"].startswith("the body is not JSON: ")
 
 
 def test_too_many_instances_are_refused(api):
@@ -131,6 +145,27 @@ def test_a_label_is_0_or_1(api, label):
     answer = api.post("/feedback", json={"labels": [{"prediction_id": "p", "label": label}]})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"][:4] == ["body", "labels", 0, "label"]
+
+
+@pytest.mark.parametrize("at", ["1900-01-01T00:00:00+14:00", "2200-12-31T23:59:59-12:00"])
+def test_the_first_and_the_last_moment_are_answered(api, at):
+    made = predict(api, {"depot": "north"}, at=at)
+    assert made.status_code == 200
+    labels = [{"prediction_id": made.json()["predictions"][0]["prediction_id"], "label": 1, "at": at}]
+    assert api.post("/feedback", json={"labels": labels}).status_code == 200
+
+
+def test_a_label_is_of_a_year_that_can_be_meant(api):
+    label = {"prediction_id": "p", "label": 1, "at": "0001-01-01T00:00:00+12:00"}
+    answer = api.post("/feedback", json={"labels": [label]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == [
+        {
+            "loc": ["body", "labels", 0, "at"],
+            "msg": "Input should lie in the years 1900 to 2200",
+            "type": "datetime_range",
+        }
+    ]
 
 
 def test_a_full_disk_is_503_and_no_answer(api, served_parcels):
