@@ -104,7 +104,8 @@ class GateConfig(_Section):
     floor: float | None = None
     """The candidate's metric must reach this."""
     min_gain: float = 0.0
-    """The candidate's metric must exceed the champion's by this much."""
+    """The candidate's metric must exceed the champion's by at least this; 0: by anything, a tie is refused;
+    negative: it may be that much worse."""
     min_rows: int = Field(default=500, ge=1)
     """Rows needed in the hold-out for a decision."""
 

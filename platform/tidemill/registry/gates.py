@@ -58,6 +58,9 @@ def decide(
     The rule is on the point estimates; the confidence interval of the gain goes on record beside it. In the
     mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, and whoever promotes goes on anyway.
 
+    The gain must reach ``min_gain``. With a ``min_gain`` of 0 a tie is refused: no gain, no reason to change;
+    a negative one is a margin for candidates that are not much worse, and a tie passes.
+
     Args:
         config: the project's gate.
         candidate: the candidate on the hold-out.
@@ -68,8 +71,10 @@ def decide(
     >>> from tidemill.project.config import GateConfig
     >>> verdict = decide(GateConfig(min_gain=0.002), Evaluation("2", {"roc_auc": 0.709}, 9000),
     ...                  Evaluation("1", {"roc_auc": 0.716}, 9000))
-    >>> verdict.passed, verdict.reasons[0]
-    (False, 'roc_auc 0.7090 of version 2 against 0.7160 of champion 1: a gain of -0.0070, needed is +0.0020')
+    >>> verdict.passed
+    False
+    >>> print(verdict.reasons[0])
+    roc_auc 0.7090 of version 2 against 0.7160 of champion 1: a gain of -0.0070, needed is at least +0.0020
     """
     numbers = _numbers(config, candidate, champion, interval)
     if config.mode == "off":
@@ -126,12 +131,19 @@ def _check_metric(
         reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
         return [*checks, (False, reason)]
     gain = mine - theirs
+    needed = f"at least {config.min_gain:+.4f}" if config.min_gain else "more than 0"
     checks.append((
-        gain >= config.min_gain - _ROUNDING,
+        _is_enough(gain, config.min_gain),
         f"{name} {mine:.4f} of version {candidate.version} against {theirs:.4f} of champion "
-        f"{champion.version}: a gain of {gain:+.4f}, needed is {config.min_gain:+.4f}",
+        f"{champion.version}: a gain of {gain:+.4f}, needed is {needed}",
     ))  # fmt: skip
     return checks
+
+
+def _is_enough(gain: float, least: float) -> bool:
+    if least >= 0 and gain <= _ROUNDING:
+        return False
+    return gain >= least - _ROUNDING
 
 
 def _numbers(

@@ -80,13 +80,44 @@ def test_a_gain_of_just_what_is_needed_is_enough():
     assert not decide(GateConfig(min_gain=0.01), candidate(0.7299), champion(0.72)).passed
 
 
+@given(metrics, st.floats(0, 0.2))
+def test_a_tie_is_refused(value, min_gain):
+    assert not decide(GateConfig(min_gain=min_gain), candidate(value), champion(value)).passed
+
+
+@given(metrics, st.floats(-0.2, 0, exclude_max=True))
+def test_a_tie_is_within_a_margin(value, margin):
+    assert decide(GateConfig(min_gain=margin), candidate(value), champion(value)).passed
+
+
+@pytest.mark.parametrize(
+    ("min_gain", "mine", "passed", "said"),
+    [
+        (0.0, 0.72, False, "a gain of +0.0000, needed is more than 0"),
+        (0.0, 0.721, True, "a gain of +0.0010, needed is more than 0"),
+        (0.01, 0.72, False, "a gain of +0.0000, needed is at least +0.0100"),
+        (-0.01, 0.71, True, "a gain of -0.0100, needed is at least -0.0100"),
+        (-0.01, 0.7, False, "a gain of -0.0200, needed is at least -0.0100"),
+    ],
+)
+def test_the_reason_says_what_is_needed(min_gain, mine, passed, said):
+    verdict = decide(GateConfig(min_gain=min_gain), candidate(mine), champion(0.72))
+    assert verdict.passed == passed
+    assert [reason for reason in verdict.reasons if reason.endswith(said)]
+
+
+def test_rounding_is_no_gain():
+    assert not decide(GateConfig(), candidate(0.1 + 0.2), champion(0.3)).passed
+
+
 def test_failed_checks_come_first_and_say_their_numbers():
     config = GateConfig(floor=0.75, min_gain=0.002, min_rows=1000)
     verdict = decide(config, candidate(0.71, 800), champion(0.72))
     assert verdict.reasons == (
         "the hold-out has 800 rows, needed are 1,000",
         "roc_auc 0.7100 of version 2, the floor is 0.7500",
-        "roc_auc 0.7100 of version 2 against 0.7200 of champion 1: a gain of -0.0100, needed is +0.0020",
+        "roc_auc 0.7100 of version 2 against 0.7200 of champion 1: "
+        "a gain of -0.0100, needed is at least +0.0020",
     )
     assert verdict.numbers["gain"] == pytest.approx(-0.01)
 
