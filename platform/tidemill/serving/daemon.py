@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,8 +53,8 @@ def up(
         )
     _clean(project)
     settings = project.settings
-    require_port(settings.serve_port, settings.host, "TIDEMILL_SERVE_PORT")
-    require_port(settings.mlflow_port, settings.host, "TIDEMILL_MLFLOW_PORT")
+    require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
+    require_port(settings.mlflow_port, settings.host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT")
     if foreground:
         return _stay(project, companions or {}, on_progress)
     process = _detach(project, companions or {})
@@ -162,6 +163,17 @@ def _wait(project: Project, process: psutil.Process, on_progress: Callable[[str]
             if info.state == "ready":
                 return info
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise ServingError(f"the stack did not start: {tail(log, 1)}", hint=f"see {log}")
+            raise ServingError(f"the stack did not start: {_message(tail(log, 1))}", hint=f"see {log}")
         time.sleep(0.1)
     raise ServingError(f"the stack is not ready after {_START_SECONDS:.0f} s", hint=f"see {log}")
+
+
+def _message(line: str) -> str:
+    """Return what a line of the supervisor's log says, without its time, level and logger.
+
+    >>> _message("2013-04-01 10:15:00,123 ERROR __main__: Ray: it has ended")
+    'Ray: it has ended'
+    >>> _message("ImportError: no such module")
+    'ImportError: no such module'
+    """
+    return re.sub(r"^[\d-]+ [\d:,]+ [A-Z]+ [\w.]+: ", "", line)

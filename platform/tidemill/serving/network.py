@@ -47,8 +47,8 @@ def free_port(host: str = "127.0.0.1") -> int:
     return free_block(1, host)
 
 
-def require_port(port: int, host: str, setting: str) -> int:
-    """Return ``port`` if it is free, or a free one if it is 0.
+def require_port(port: int, host: str, option: str, setting: str) -> int:
+    """Return ``port`` if it is free, or a free one if it is 0; ``option`` or ``setting`` asked for it.
 
     Raises:
         PortTaken: somebody listens there.
@@ -58,6 +58,6 @@ def require_port(port: int, host: str, setting: str) -> int:
     if not is_free(port, host):
         raise PortTaken(
             f"port {port} on {host} is taken by another program",
-            hint=f"set {setting} to another port, or to 0 for a free one; `ss -ltnp` shows who has it",
+            hint=f"take another by {option} or {setting}, or 0 for a free one; `ss -ltnp` shows who has it",
         )
     return port

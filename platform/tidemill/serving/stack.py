@@ -82,8 +82,10 @@ class Stack:
         self.project.load(
             self.project.config.project.application
         )  # said at once, not after a minute of tries
-        port = require_port(settings.serve_port, settings.host, "TIDEMILL_SERVE_PORT")
-        mlflow_port = require_port(settings.mlflow_port, settings.host, "TIDEMILL_MLFLOW_PORT")
+        port = require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
+        mlflow_port = require_port(
+            settings.mlflow_port, settings.host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT"
+        )
         try:
             self._start(port, mlflow_port)
         except BaseException:

@@ -31,9 +31,9 @@ def test_a_taken_port_is_named_with_the_setting_that_asked_for_it(interface):
         server.listen()
         port = server.getsockname()[1]
         with pytest.raises(PortTaken, match=str(port)) as refused:
-            require_port(port, "127.0.0.1", "TIDEMILL_SERVE_PORT")
-        assert "TIDEMILL_SERVE_PORT" in refused.value.hint
+            require_port(port, "127.0.0.1", "--port", "TIDEMILL_SERVE_PORT")
+        assert "by --port or TIDEMILL_SERVE_PORT" in refused.value.hint
 
 
 def test_zero_takes_a_free_one():
-    assert require_port(0, "127.0.0.1", "X") > 0
+    assert require_port(0, "127.0.0.1", "--x", "X") > 0

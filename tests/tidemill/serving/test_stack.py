@@ -257,7 +257,8 @@ def test_down_leaves_nothing(project, stack):
 def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path, template):
     project = copy_of(template, tmp_path / "project")
     (project.root / "parcels_app.py").write_text("raise ImportError('a library is missing')")
-    with pytest.raises(ServingError, match="a library is missing"):
+    with pytest.raises(ServingError, match="a library is missing") as refused:
         up(project)
+    assert "__main__" not in str(refused.value)
     assert status(project) is None
     assert read(project) is None
