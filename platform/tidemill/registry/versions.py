@@ -243,9 +243,11 @@ def _not_found(project: Project, model: str, version: str | None) -> ModelNotFou
     client = _connect(project)
     names = [found.name for found in client.search_registered_models(max_results=100)]
     if model not in names:
-        there = f"there are {', '.join(names)}" if names else "there is none yet"
+        there = f"the registry has: {', '.join(names)}" if names else "the registry is empty"
+        own = model == project.model
         return ModelNotFound(
-            f"no model {model!r} is registered: {there}", hint="`tidemill run` makes a version"
+            f"there is no model {model!r}; {there}",
+            hint="`tidemill run` makes a version" if own else "check the spelling, or `tidemill models list`",
         )
     known = list_versions(project, model)
     there = ", ".join(

@@ -93,16 +93,18 @@ def test_what_is_not_there_is_answered_with_what_is(registered, asked):
 
 
 def test_an_unknown_model_is_answered_with_those_there_are(registered, tmp_path_factory):
-    with pytest.raises(ModelNotFound, match="there are small-model"):
+    with pytest.raises(ModelNotFound, match="no model 'other'; the registry has: small-model") as refused:
         list_versions(registered, "other")
-    with pytest.raises(ModelNotFound, match="there are small-model"):
+    assert "check the spelling" in refused.value.hint
+    with pytest.raises(ModelNotFound, match="the registry has: small-model"):
         get_version(registered, "1", "other")
 
 
 def test_a_project_without_a_version_has_an_empty_list(project):
     assert list_versions(project) == []
-    with pytest.raises(ModelNotFound, match="there is none yet"):
+    with pytest.raises(ModelNotFound, match="no model 'small-model'; the registry is empty") as refused:
         get_version(project, "1")
+    assert "tidemill run" in refused.value.hint
 
 
 def test_a_scorer_gives_probabilities_whatever_the_order_of_columns(registered):
