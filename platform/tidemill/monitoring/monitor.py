@@ -60,7 +60,7 @@ def evaluate(project: Project, state: State, monitor: Monitor, now: datetime) ->
     if serving is None:
         raise MonitoringError(
             f"monitor {monitor.name!r} has nothing to watch: {project.model} has no champion",
-            hint="train and promote one: `tidemill run`",
+            hint="train and promote one: `tidemill run --promote`",
         )
     window = window_before(now, monitor.window)
     log = project.predictions, project.model, window.start, window.end

@@ -211,7 +211,7 @@ def test_another_versions_scores_say_nothing_about_this_one(project: Project, st
 def test_without_a_champion_there_is_nothing_to_watch(project: Project, state: State):
     with pytest.raises(MonitoringError, match="delay has no champion") as caught:
         run(project, state)
-    assert "tidemill run" in caught.value.hint
+    assert "tidemill run --promote" in caught.value.hint
     assert run_due(project, state, NOW) == []
 
 
