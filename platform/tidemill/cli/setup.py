@@ -33,14 +33,16 @@ def init(
 ) -> None:
     """Make a new project from the reference project, under git and DVC."""
     from tidemill.data.workspace import init_workspace
-    from tidemill.project.scaffold import copy_project, reference_project
+    from tidemill.project.scaffold import copy_project, new_folder, reference_project, without_leftovers
 
-    written = copy_project(reference_project(), folder)
-    init_workspace(folder, remote or folder / ".tidemill" / "remote")
+    remote = remote or folder / ".tidemill" / "remote"
+    with without_leftovers(remote), new_folder(folder):
+        written = copy_project(reference_project(), folder)
+        init_workspace(folder, remote)
 
     def render(console: Console) -> None:
-        console.print(f"[green]✓[/] {folder}: {len(written)} files, a git repository with DVC initialised")
-        console.print(f"  next: [bold]cd {folder} && tidemill run --promote[/], then [bold]tidemill up[/]")
+        console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
+        console.print(f"  next: cd {folder} && tidemill run --promote, then tidemill up")
 
     emit({"project": folder.resolve(), "files": written}, json, render)
 

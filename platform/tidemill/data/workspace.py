@@ -31,11 +31,11 @@ def init_workspace(root: Path, remote: Path) -> None:
         remote: folder for DVC's second copy of the data; kept relative when it lies beside or below ``root``.
 
     Raises:
-        DataError: git or DVC refused.
+        DataError: git or DVC refused, or a folder cannot be made.
     """
     root, remote = root.resolve(), remote.resolve()
-    root.mkdir(parents=True, exist_ok=True)
-    remote.mkdir(parents=True, exist_ok=True)
+    _make(root, "the workspace")
+    _make(remote, "the DVC remote")
     if not (root / ".git").exists():
         git(root, "init", "--quiet", "--initial-branch", "main")
     for name, value in (("user.name", "Tidemill"), ("user.email", "tidemill@localhost")):
@@ -51,6 +51,16 @@ def init_workspace(root: Path, remote: Path) -> None:
     _configure(root, remote)
     git(root, "add", "--", *(["."] if fresh else [".dvc/config", ".dvc/.gitignore", ".dvcignore"]))
     commit_staged(root, "Begin a workspace" if fresh else "Keep data in DVC")
+
+
+def _make(folder: Path, what: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be made to be {what}: {error.strerror}",
+            hint="name a folder in a place you may write to",
+        ) from error
 
 
 @contextmanager

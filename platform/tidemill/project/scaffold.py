@@ -1,12 +1,22 @@
 """Makes a new project out of the reference project."""
 
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from tidemill.errors import ConfigError, UsageError
+from tidemill.errors import ConfigError, TidemillError, UsageError
 
-__all__ = ["PROJECT_FILES", "copy_project", "reference_project"]
+__all__ = [
+    "PROJECT_FILES",
+    "clear_folder",
+    "copy_project",
+    "new_folder",
+    "reference_project",
+    "without_leftovers",
+]
 
 PROJECT_FILES = ("params.yaml", "dvc.yaml", "pipelines", "feature_repo", "serving", "monitoring")
 """What makes up a project; everything else in its folder is made by running it."""
@@ -18,6 +28,7 @@ _GITIGNORE = """\
 /.venv/
 /data/
 /workspace/
+/.workspace.old-*/
 /feature_repo/online_store/
 __pycache__/
 """
@@ -26,6 +37,7 @@ _DVCIGNORE = """\
 /.tidemill/
 /.venv/
 /workspace/
+/.workspace.old-*/
 """
 
 
@@ -46,33 +58,93 @@ def reference_project() -> Path:
     )
 
 
-def copy_project(source: Path, target: Path) -> list[Path]:
-    """Copy the project at ``source`` into the new or empty folder ``target``.
+def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Path]:
+    """Copy the project at ``source`` into the new or empty folder ``target``; if that fails, nothing stays.
+
+    Args:
+        source: folder of the project to copy.
+        target: where to.
+        mark: name of a file to write before all others: killed at any moment, we leave it or an empty folder.
 
     Returns:
         what was written, relative to ``target``.
 
     Raises:
-        UsageError: ``target`` is a file, or a folder that is not empty.
+        UsageError: ``target`` is a file, a folder that is not empty, or cannot be made.
+        TidemillError: the files could not be read or written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            f"{target} exists and is not an empty folder", hint="name a new folder; nothing was written"
-        )
-    made = not target.exists()
+    with new_folder(target, mark):
+        try:
+            if mark is not None:
+                (target / mark).write_text("Tidemill made this folder, and may remove it.\n")
+            for name in PROJECT_FILES:
+                if (source / name).is_dir():
+                    shutil.copytree(source / name, target / name, ignore=_IGNORED)
+                else:
+                    shutil.copy2(source / name, target / name)
+            (target / ".gitignore").write_text(_GITIGNORE)
+            (target / ".dvcignore").write_text(_DVCIGNORE)
+        except OSError as error:
+            raise TidemillError(
+                f"{source} could not be copied to {target}: {error}",
+                hint="see that the one can be read, and the other written with space left; nothing was kept",
+            ) from error
+        return sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
+
+
+@contextlib.contextmanager
+def new_folder(target: Path, mark: str | None = None) -> Iterator[None]:
+    """Make ``target`` unless it is an empty folder already, and undo all of it if the block fails.
+
+    Args:
+        target: the folder; its parents are made too.
+        mark: name of a file in it that is removed last when the block fails.
+
+    Raises:
+        UsageError: ``target`` is a file, a folder that is not empty, or cannot be made.
+    """
+    with without_leftovers(target):
+        try:
+            taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+            if not taken:
+                target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{target} cannot be used as a folder: {error.strerror}",
+                hint="name a new folder in a place you may write to; nothing was written",
+            ) from error
+        if taken:
+            raise UsageError(
+                f"{target} exists and is not an empty folder", hint="name a new folder; nothing was written"
+            )
+        try:
+            yield
+        except BaseException:
+            clear_folder(target, mark)
+            raise
+
+
+@contextlib.contextmanager
+def without_leftovers(folder: Path) -> Iterator[None]:
+    """If the block fails, remove ``folder`` and its parents: those that it made, as far as they are empty."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in PROJECT_FILES:
-            if (source / name).is_dir():
-                shutil.copytree(source / name, target / name, ignore=_IGNORED)
-            else:
-                shutil.copy2(source / name, target / name)
-        (target / ".gitignore").write_text(_GITIGNORE)
-        (target / ".dvcignore").write_text(_DVCIGNORE)
+        yield
     except BaseException:
-        for item in target.iterdir():
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
-        if made:
-            target.rmdir()
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
-    return sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
+
+
+def clear_folder(folder: Path, mark: str | None = None) -> None:
+    """Delete what is in ``folder`` as far as possible: the file ``mark`` last, and only if all else went."""
+    with contextlib.suppress(OSError):
+        for item in folder.iterdir():
+            if item.is_dir() and not item.is_symlink():
+                shutil.rmtree(item, ignore_errors=True)
+            elif item.name != mark:
+                with contextlib.suppress(OSError):
+                    item.unlink()
+        if mark is not None and [item.name for item in folder.iterdir()] == [mark]:
+            (folder / mark).unlink()

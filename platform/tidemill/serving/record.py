@@ -11,7 +11,7 @@ import psutil
 
 from tidemill.project import Project
 
-__all__ = ["StackInfo", "forget", "read", "status", "write"]
+__all__ = ["StackInfo", "forget", "read", "status", "status_in", "write"]
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,31 @@ def write(project: Project, info: StackInfo) -> None:
 
 def read(project: Project) -> StackInfo | None:
     """Return what the file says, true or not any more; none if there is no file."""
-    try:
-        content = json.loads(_path(project).read_text())
-        return StackInfo(**{**content, "companions": tuple(content["companions"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    return _read(_path(project))
 
 
 def status(project: Project) -> StackInfo | None:
     """Return the stack that runs in the background for this project, none if none does."""
-    info = read(project)
+    return status_in(project.root)
+
+
+def status_in(root: Path) -> StackInfo | None:
+    """Return what `status` does for the project at ``root``, whose ``params.yaml`` may be broken or gone."""
+    info = _read(root / ".tidemill" / "stack.json")
     return info if info is not None and info.alive else None
 
 
 def forget(project: Project) -> None:
     """Remove the file."""
     _path(project).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> StackInfo | None:
+    try:
+        content = json.loads(path.read_text())
+        return StackInfo(**{**content, "companions": tuple(content["companions"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _path(project: Project) -> Path:

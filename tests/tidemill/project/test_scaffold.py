@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.errors import UsageError
+from tidemill.errors import TidemillError, UsageError
 from tidemill.project.load import load_project
-from tidemill.project.scaffold import PROJECT_FILES, copy_project, reference_project
+from tidemill.project.scaffold import PROJECT_FILES, clear_folder, copy_project, new_folder, reference_project
 
 
 def test_a_new_project_has_all_it_needs_and_nothing_made(tmp_path: Path):
@@ -22,6 +22,47 @@ def test_nothing_is_overwritten(tmp_path: Path):
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path):
-    with pytest.raises(FileNotFoundError):
-        copy_project(tmp_path / "no-such-project", tmp_path / "new")
+    with pytest.raises(TidemillError, match="no-such-project could not be copied"):
+        copy_project(tmp_path / "no-such-project", tmp_path / "parent" / "new", mark=".mark")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TidemillError):
+        copy_project(tmp_path / "no-such-project", tmp_path / "empty")
+    assert not any((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/foo", "/proc/foo/bar"])
+def test_a_place_for_no_folder_is_named(tmp_path: Path, where: str):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=where) as raised:
+        copy_project(reference_project(), tmp_path / where)
+    assert "name a new folder" in (raised.value.hint or "")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_parents_made_on_the_way_to_a_failure_go_too(tmp_path: Path):
+    with pytest.raises(UsageError):
+        copy_project(reference_project(), tmp_path / "parent" / ("x" * 300))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failure_removes_links_and_not_what_they_lead_to(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kept.txt").touch()
+
+    @new_folder(tmp_path / "new")
+    def fail() -> None:
+        (tmp_path / "new" / "link").symlink_to(tmp_path / "mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert not (tmp_path / "new").exists()
+    assert (tmp_path / "mine" / "kept.txt").exists()
+
+
+def test_clearing_takes_the_mark_too(tmp_path: Path):
+    (tmp_path / "mark").touch()
+    (tmp_path / "folder").mkdir()
+    clear_folder(tmp_path, "mark")
+    assert not any(tmp_path.iterdir())
