@@ -54,7 +54,7 @@ def collect(
         "turns": [
             _turn_facts(project, turn, alerts, by_run, decisions, swaps.get(turn.id)) for turn in turns
         ],
-        "months": _months(answered),
+        "months": _months(answered, scenario.start),
         "last_month": _last_month(project, state, scenario, answered),
         "versions": [
             {"version": v.version, "aliases": list(v.aliases), "run_id": v.run_id}
@@ -148,9 +148,10 @@ def _monitor_facts(run: MonitorRun) -> dict[str, Any]:
     return {name: _plain(getattr(run, name)) for name in names}
 
 
-def _months(answered: pl.DataFrame) -> list[dict[str, Any]]:
-    """Quality by month of what was answered, whichever version answered."""
-    by_month = answered.with_columns(pl.col("at").dt.strftime("%Y-%m").alias("month"))
+def _months(answered: pl.DataFrame, start: datetime) -> list[dict[str, Any]]:
+    """Quality by month of what was answered, whichever version answered; days begin when the replay's do."""
+    midnight = timedelta(hours=start.hour, minutes=start.minute)
+    by_month = answered.with_columns((pl.col("at") - midnight).dt.strftime("%Y-%m").alias("month"))
     return [
         {
             "month": month,
