@@ -59,7 +59,6 @@ def demo(
     json: AsJson = False,
 ) -> None:
     """Run the whole loop on history: train, serve, watch, retrain, promote and refuse."""
-    from tidemill.demo.run import run_demo
     from tidemill.demo.summary import render_summary
     from tidemill.errors import ProjectNotFound
     from tidemill.project import load_project
@@ -73,5 +72,8 @@ def demo(
         source = reference_project()
     target = workspace or (source if project or source != reference_project() else Path.cwd()) / "workspace"
     with progress(hidden=json) as tell:
+        tell("engines", "loading DVC, Feast, Ray, MLflow and Evidently", None, None)
+        from tidemill.demo.run import run_demo
+
         facts = run_demo(source, target, tell)
     emit(facts, json, lambda console: render_summary(facts, console))
