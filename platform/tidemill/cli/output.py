@@ -56,8 +56,9 @@ def emit(value: Any, as_machine: bool, render: Callable[[Console], None]) -> Non
 
 
 def columns(*headers: str, title: str | None = None) -> Table:
-    """Return a table whose cells are folded, never cut: ids are there to be copied."""
-    return Table(*(Column(header, overflow="fold") for header in headers), title=title)
+    """Return a table whose cells are folded, never cut, and whose ids stay in one piece: they get copied."""
+    whole = ("id", "prediction")
+    return Table(*(Column(h, overflow="fold", no_wrap=h in whole) for h in headers), title=title)
 
 
 def when(moment: datetime | None) -> str:
