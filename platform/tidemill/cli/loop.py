@@ -141,7 +141,6 @@ def monitor_run(
 ) -> None:
     """Evaluate monitors over the window that ends now, whether due or not."""
     from tidemill.monitoring.config import load_monitors
-    from tidemill.monitoring.monitor import evaluate
     from tidemill.project import load_project
     from tidemill.state import open_state
 
@@ -154,7 +153,14 @@ def monitor_run(
         )
     now = moment(as_of) if as_of else SystemClock().now()
     state = open_state(loaded.state_url)
-    runs = [evaluate(loaded, state, each, now) for each in monitors]
+    runs = []
+    with progress(hidden=json) as tell:
+        tell("monitors", "loading Evidently", 0, len(monitors))
+        from tidemill.monitoring.monitor import evaluate
+
+        for done, each in enumerate(monitors, 1):
+            runs.append(evaluate(loaded, state, each, now))
+            tell("monitors", each.name, done, len(monitors))
     _show_runs(runs, json)
 
 
