@@ -172,7 +172,7 @@ def _last_month(
     champion is judged only by what came after its training.
     """
     champions = [service for service in history(state, project.model) if service.since < scenario.end]
-    begin = _month_before(scenario.end)
+    begin = max(scenario.start, (scenario.end - timedelta(days=1)).replace(day=1))
     rows = answered.filter(pl.col("at") >= begin, pl.col("at") < scenario.end)
     if not champions or rows.is_empty():
         return None
@@ -213,11 +213,6 @@ def _scores(project: Project, version: str, rows: pl.DataFrame) -> npt.NDArray[n
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return the metrics with None for what means nothing on these rows."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _month_before(moment: datetime) -> datetime:
-    previous = moment.month - 1 or 12
-    return moment.replace(month=previous, year=moment.year - (moment.month == 1))
 
 
 def _plain(value: Any) -> Any:

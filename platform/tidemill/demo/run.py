@@ -115,10 +115,11 @@ def _watched_months(demo: _Demo) -> None:
 
 def _later_scene(demo: _Demo, scene: LaterScene) -> None:
     demo.clock.advance_to(scene.start)
-    with demo.phase("later scene"):
+    with demo.phase("later turns"):
         _turn(demo, "later turn", scene.champion_reason, scene.champion_params)
         _wait_until_served(demo)
-        _play(demo, scene.start, scene.end, None)
+    _play(demo, scene.start, scene.end, None)
+    with demo.phase("later turns"):
         _turn(demo, "challenger", scene.challenger_reason, scene.challenger_params)
 
 

@@ -204,7 +204,7 @@ def _wait(url: str, what: str, logs: Path, check: Callable[[], None]) -> None:
                 if client.get(url).is_success:
                     return
             except httpx.HTTPError:
-                pass
+                pass  # not up yet: the deadline below has the last word
             if time.monotonic() > deadline:
                 raise ServingError(
                     f"{what} does not answer at {url} after {_READY_SECONDS:.0f} s",

@@ -1,5 +1,6 @@
 """The watcher swaps what answers, keeps what answers when anything fails, and says so."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -143,10 +144,13 @@ def test_it_gives_a_sign_of_life_every_few_seconds_only():
 
 
 def test_the_thread_ends():
+    before = set(threading.enumerate())
     watcher = Registry(alias="1").watcher()
     watcher.start()
+    assert set(threading.enumerate()) - before
     watcher.stop()
     watcher.stop()
+    assert not set(threading.enumerate()) - before
 
 
 @pytest.mark.engine
