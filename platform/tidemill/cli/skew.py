@@ -1,0 +1,9 @@
+"""``tidemill features skew``."""
+
+import typer
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
