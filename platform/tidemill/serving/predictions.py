@@ -64,6 +64,7 @@ _PREDICTION: dict[str, pl.DataType] = {
     "flags": pl.List(pl.String()),
     "test": pl.Boolean(),
     "milliseconds": pl.Float64(),
+    "keys": pl.String(),
 }
 _LABEL: dict[str, pl.DataType] = {
     "prediction_id": pl.String(),
@@ -96,6 +97,8 @@ class PredictionRecord:
     """Test traffic: kept, but no monitor looks at it."""
     milliseconds: float = 0.0
     """Spent on the request that this prediction was part of, up to the log."""
+    keys: Mapping[str, Any] | None = None
+    """What the features were looked up by, as `Application.feature_row` gave it; moments become ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class PredictionLog:
 
 def _append(writer: SegmentWriter, records: Sequence[PredictionRecord] | Sequence[LabelRecord]) -> None:
     for day, group in groupby(records, key=lambda record: utc(record.at).date()):
-        lines = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in group)
+        lines = b"".join(orjson.dumps(record, str, orjson.OPT_APPEND_NEWLINE) for record in group)
         try:
             writer.append(day, lines)
         except OSError as error:
@@ -191,8 +194,9 @@ def read_predictions(
 ) -> pl.DataFrame:
     """Return the predictions with ``start <= at < end``, sorted by ``at``.
 
-    Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance`` and ``decision``
-    as JSON text), and each feature as ``feature.<name>``.
+    Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision`` and
+    ``keys`` as JSON text), and each feature as ``feature.<name>``. ``keys`` is null in what was logged before
+    there were any.
 
     Args:
         root: the folder of the log, ``project.predictions``.

@@ -122,9 +122,8 @@ class Predictor(Generic[Request]):
             )
         served_at = self.clock.now()
         moment = at or served_at
-        rows = current.features.read(
-            [self.application.feature_row(instance) for instance in instances], [moment] * len(instances)
-        )
+        keys = [self.application.feature_row(instance) for instance in instances]
+        rows = current.features.read(keys, [moment] * len(instances))
         filled = [with_defaults(row, self.application.defaults) for row in rows]
         scores = self._score(current, filled)
         answer = Answer(
@@ -151,8 +150,11 @@ class Predictor(Generic[Request]):
                     flags=prediction.flags,
                     test=test,
                     milliseconds=spent,
+                    keys=key,
                 )
-                for instance, row, prediction in zip(instances, filled, answer.predictions, strict=True)
+                for instance, key, row, prediction in zip(
+                    instances, keys, filled, answer.predictions, strict=True
+                )
             ]
         )
         return answer

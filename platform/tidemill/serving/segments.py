@@ -146,7 +146,8 @@ def read_segments(root: Path, first: date, last: date, columns: Mapping[str, pl.
         first: the first date.
         last: the last date.
         columns: types of the columns that every line has. Nested values of a ``String`` column stay JSON.
-            Columns that are not named get the type that fits all their values.
+            Columns that are not named get the type that fits all their values. A segment written before
+            there was such a column has null there.
 
     Returns:
         All whole lines, in no particular order; with no line, a frame with ``columns`` only.
@@ -180,7 +181,26 @@ def _read(path: Path, columns: Mapping[str, pl.DataType]) -> Lines:
 def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     if not lines.strip():
         return pl.DataFrame(schema=columns)
-    return pl.read_ndjson(lines, schema_overrides=dict(columns), infer_schema_length=None)
+    present = _columns_of_first(lines)  # the writer of a segment gives all its lines the same ones
+    frame = pl.read_ndjson(
+        lines,
+        schema_overrides={name: dtype for name, dtype in columns.items() if name in present},
+        infer_schema_length=None,
+    )
+    return frame.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in present
+    )
+
+
+def _columns_of_first(lines: bytes) -> frozenset[str]:
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", start)
+        line = lines[start : end if end >= 0 else len(lines)]
+        if _is_object(line):
+            return frozenset(orjson.loads(line))
+        start += len(line) + 1
+    return frozenset()
 
 
 def _is_object(line: bytes) -> bool:

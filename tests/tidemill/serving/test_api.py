@@ -48,6 +48,7 @@ def test_an_answer_has_version_probability_decision_and_is_in_the_log(api, serve
     row = logged.filter(prediction_id=first["prediction_id"]).row(0, named=True)
     assert (row["feature.wind"], row["feature.rain"], row["version"], row["replica"]) == (1.0, 0.5, "1", "r1")
     assert json.loads(row["instance"]) == {"depot": "north", "weight": 2.5, "pickup": None}
+    assert json.loads(row["keys"])["depot"] == "north"
     assert row["at"] == KNOWN + timedelta(hours=1)
     assert row["milliseconds"] > 0
 

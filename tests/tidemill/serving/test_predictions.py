@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -132,6 +133,20 @@ def test_two_writers_of_one_day_have_a_segment_each(tmp_path):
         PredictionLog(tmp_path, "m").append([record(name)])
     assert len(list((tmp_path / "m/predictions/date=2013-04-01").glob("*.ndjson"))) == 2
     assert read_predictions(tmp_path, "m", *ALWAYS).height == 2
+
+
+def test_keys_are_kept_as_json_and_null_where_a_log_is_older_than_they_are(tmp_path):
+    keys = {"carrier": "UA", "tailnum": None, "departure": NOON}
+    PredictionLog(tmp_path, "m").append([record("new", keys=keys)])
+    (segment,) = tmp_path.rglob("*.ndjson")
+    old = orjson.loads(segment.read_bytes()) | {"prediction_id": "old"}
+    del old["keys"]
+    segment.with_name("old.ndjson").write_bytes(b"\0\n" + orjson.dumps(old) + b"\n")
+    frame = read_predictions(tmp_path, "m", *ALWAYS)
+    read = dict(frame.select("prediction_id", "keys").iter_rows())
+    assert orjson.loads(read["new"]) == {**keys, "departure": NOON.isoformat()}
+    assert read["old"] is None
+    assert frame.filter(prediction_id="old")["feature.wind"].to_list() == [8.0]
 
 
 def test_models_with_different_features_are_read_together(tmp_path):
