@@ -1,12 +1,12 @@
 """What a project wants watched: ``monitoring/monitors.yaml``. Imports no engine."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.project import Project
 
@@ -20,33 +20,6 @@ __all__ = [
     "load_monitors",
     "parse_duration",
 ]
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_LONGEST = timedelta(days=3660)
-
-
-def parse_duration(value: object) -> timedelta:
-    """Read a duration such as ``14d``: a whole number and one of s, m, h, d, w.
-
-    Raises:
-        ValueError: it is not one, is zero or longer than ten years, or has no unit.
-
-    >>> parse_duration("14d"), parse_duration("6h")
-    (datetime.timedelta(days=14), datetime.timedelta(seconds=21600))
-    """
-    if isinstance(value, timedelta):
-        duration = value
-    else:
-        match = re.fullmatch(r"([0-9]{1,6})([smhdw])", value) if isinstance(value, str) else None
-        if match is None:
-            raise ValueError(
-                f"{value!r} is not a duration: write a whole number and s, m, h, d or w, as in 14d"
-            )
-        duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if not timedelta(0) < duration <= _LONGEST:
-        raise ValueError(f"{value!r} is out of range: a duration lies between 1s and {_LONGEST.days}d")
-    return duration
-
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A length of time, longer than nothing, written as in ``14d``."""
