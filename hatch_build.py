@@ -5,7 +5,15 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-TEMPLATE = ("pipelines", "feature_repo", "serving", "monitoring", "dvc.yaml", "params.yaml")
+TEMPLATE = (
+    "pipelines",
+    "feature_repo",
+    "serving",
+    "monitoring",
+    "dvc.yaml",
+    "params.yaml",
+    "tombstones.yaml",
+)
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]

@@ -14,7 +14,12 @@ from feast.value_type import ValueType
 origin = Entity(name="origin", join_keys=["origin"], value_type=ValueType.STRING)
 carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)
 destination = Entity(name="destination", join_keys=["dest"], value_type=ValueType.STRING)
-aircraft = Entity(name="aircraft", join_keys=["tailnum"], value_type=ValueType.STRING)
+aircraft = Entity(
+    name="aircraft",
+    join_keys=["tailnum"],
+    value_type=ValueType.STRING,
+    tags={"personal": "true"},  # a private aircraft's registration names its owner
+)
 
 
 def _view(name: str, entity: Entity, ttl: timedelta, features: tuple[str, ...]) -> FeatureView:

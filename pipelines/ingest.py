@@ -14,6 +14,7 @@ from polars.exceptions import PolarsError
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, Span, read_span
 from pipelines.stage import run_stage, write_outputs
+from tidemill.data.tombstones import without_erased
 from tidemill.errors import DataError
 from tidemill.project import Project
 
@@ -27,7 +28,7 @@ _ARRIVAL = ("arrived_at", "arr_delay", "air_time")
 
 
 def ingest(project: Project) -> None:
-    """Write ``data/raw/{flights,weather,aircraft}.parquet``.
+    """Write ``data/raw/{flights,weather,aircraft}.parquet``, without the rows of erased subjects.
 
     Raises:
         DataError: a month is outside the data, or a CSV file is missing or broken.
@@ -40,7 +41,12 @@ def ingest(project: Project) -> None:
             f"{folder} has no flight from {span.first} until {span.as_of.isoformat()}",
             hint="choose other months, or a later moment",
         )
-    write_outputs({project.root / "data" / "raw" / f"{name}.parquet": table for name, table in found.items()})
+    write_outputs(
+        {
+            project.root / "data" / "raw" / f"{name}.parquet": without_erased(table, project)
+            for name, table in found.items()
+        }
+    )
 
 
 def tables(

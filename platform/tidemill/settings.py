@@ -5,7 +5,7 @@ What a project *does* is declared in its ``params.yaml``; what changes between a
 
 from functools import cached_property
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["Settings"]
@@ -40,6 +40,9 @@ class Settings(BaseSettings):
 
     num_cpus: int = Field(default=0, ge=0)
     """CPUs that a Ray of our own may use; 0 takes all."""
+
+    privacy_key: SecretStr | None = Field(default=None, repr=False)
+    """Key of the pseudonyms of personal data, 16 bytes or more; default: ``privacy.key`` in ``.tidemill``."""
 
     actor: str | None = None
     """Who acts, for the records; default: the name of the logged-in user."""

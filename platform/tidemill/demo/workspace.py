@@ -4,9 +4,11 @@ Whenever a demo is killed, its folder carries the mark, is empty, or is not ther
 """
 
 import glob
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
+from tidemill.data.pseudonyms import KEY_FILE
 from tidemill.data.workspace import init_workspace
 from tidemill.errors import UsageError
 from tidemill.project import Project, load_project
@@ -39,7 +41,15 @@ def prepare_workspace(source: Path, target: Path) -> Project:
     with (target / ".gitignore").open("a") as ignore:
         ignore.write(f"/{_MARK}\n/demo.json\n")
     init_workspace(target, target / ".tidemill" / "remote")
+    _bring_key(source, target)
     return load_project(target)
+
+
+def _bring_key(source: Path, target: Path) -> None:
+    """Take the privacy key along: the tombstones that were copied tell nothing without it."""
+    key = source / ".tidemill" / KEY_FILE
+    if key.exists():
+        shutil.copy2(key, target / ".tidemill" / KEY_FILE)
 
 
 def _remove_earlier(source: Path, target: Path) -> None:

@@ -18,7 +18,15 @@ __all__ = [
     "without_leftovers",
 ]
 
-PROJECT_FILES = ("params.yaml", "dvc.yaml", "pipelines", "feature_repo", "serving", "monitoring")
+PROJECT_FILES = (
+    "params.yaml",
+    "dvc.yaml",
+    "tombstones.yaml",
+    "pipelines",
+    "feature_repo",
+    "serving",
+    "monitoring",
+)
 """What makes up a project; everything else in its folder is made by running it."""
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "online_store", ".ipynb_checkpoints")
