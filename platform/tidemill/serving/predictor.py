@@ -17,6 +17,7 @@ from tidemill.errors import ServingError
 from tidemill.features.online import FeatureRow
 from tidemill.ids import new_id
 from tidemill.serving.application import Application
+from tidemill.serving.hiding import NOTHING_HIDDEN, Hiding
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
 
 __all__ = [
@@ -66,6 +67,8 @@ class LoadedModel:
     features: FeatureReader
     loaded_at: datetime
     """Wall-clock time."""
+    hiding: Hiding = NOTHING_HIDDEN
+    """What of a prediction is personal by the definitions of ``features``, and does not go into the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,18 @@ class Predictor(Generic[Request]):
                 hint="`tidemill run --promote` makes a champion",
             )
         served_at = self.clock.now()
-        moment = at or served_at
+        with current.hiding.in_errors(instances):
+            return self._predict(current, instances, at or served_at, served_at, test, began)
+
+    def _predict(
+        self,
+        current: LoadedModel,
+        instances: Sequence[Request],
+        moment: datetime,
+        served_at: datetime,
+        test: bool,
+        began: float,
+    ) -> Answer:
         keys = [self.application.feature_row(instance) for instance in instances]
         rows = current.features.read(keys, [moment] * len(instances))
         filled = [with_defaults(row, self.application.defaults) for row in rows]
@@ -133,7 +147,7 @@ class Predictor(Generic[Request]):
                 for instance, row, score in zip(instances, filled, scores, strict=True)
             ),
         )
-        spent = (time.perf_counter() - began) * 1000
+        spent, hiding = (time.perf_counter() - began) * 1000, current.hiding
         self.log.append(
             [
                 PredictionRecord(
@@ -143,14 +157,14 @@ class Predictor(Generic[Request]):
                     at=moment,
                     served_at=served_at,
                     replica=self.replica,
-                    instance=instance.model_dump(mode="json"),
-                    features=row.values,
+                    instance=hiding.values(instance.model_dump(mode="json")),
+                    features=hiding.features(row.values),
                     score=prediction.probability,
-                    decision=prediction.decision,
+                    decision=hiding.values(prediction.decision),
                     flags=prediction.flags,
                     test=test,
                     milliseconds=spent,
-                    keys=key,
+                    keys=hiding.values(key),
                 )
                 for instance, key, row, prediction in zip(
                     instances, keys, filled, answer.predictions, strict=True

@@ -12,6 +12,7 @@ from tidemill.project import Project
 from tidemill.registry.versions import champion_version, load_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
+from tidemill.serving.hiding import hiding_for
 from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.predictor import LoadedModel, Predictor, as_frame, with_defaults
 from tidemill.serving.watcher import Status, Watcher
@@ -66,13 +67,15 @@ def load_model(
     Raises:
         TidemillError: it cannot be loaded, or needs features that the service does not have.
     """
-    features = OnlineFeatures(open_store(project), project.config.features.service)
+    store = open_store(project)
+    features = OnlineFeatures(store, project.config.features.service)
     scorer = load_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     zeros = FeatureRow(dict.fromkeys((name for _, name in features.features), None), ())
     trial = with_defaults(zeros, dict.fromkeys(zeros.values, 0.0) | dict(application.defaults))
     scorer.predict(as_frame([trial]))
-    return LoadedModel(version, scorer, features, now)
+    hiding = hiding_for(project, application.request, store)
+    return LoadedModel(version, scorer, features, now, hiding)
 
 
 def record_status(state: State, model: str, replica: str, status: Status, now: datetime) -> None:
