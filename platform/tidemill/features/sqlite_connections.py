@@ -1,0 +1,77 @@
+"""Connections to SQLite files that threads share and forked children do not."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tidemill.errors import FeatureError
+
+__all__ = ["Connections"]
+
+_WAIT_SECONDS = 60.0
+_WRITES = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536")
+_READS = ("query_only = 1", "mmap_size = 1073741824")
+
+
+class Connections:
+    """One connection to read and one to write for each file and process, each used by one thread at a time.
+
+    The files are in WAL mode: who reads neither waits for who writes nor sees half of what it writes.
+    """
+
+    def __init__(self) -> None:
+        self._locks = {False: threading.RLock(), True: threading.RLock()}
+        self._open: dict[tuple[int, Path, bool], sqlite3.Connection] = {}
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to read.
+
+        Raises:
+            sqlite3.Error: there is no such file, or it cannot be read.
+        """
+        with self._locks[False]:
+            yield self._open.get((os.getpid(), path, False)) or self._connect(path, writes=False)
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[sqlite3.Connection]:
+        """Lend the connection to write, within a transaction; waits up to a minute for another writer.
+
+        Raises:
+            FeatureError: the file cannot be written; nothing of the transaction is.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locks[True]:
+                connection = self._open.get((os.getpid(), path, True)) or self._connect(path, writes=True)
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+        except (sqlite3.Error, OSError) as error:
+            raise FeatureError(f"{path} cannot be written: {error}") from error
+
+    def close(self) -> None:
+        """Close what this process opened."""
+        with self._locks[True], self._locks[False]:
+            for (process, _, _), connection in self._open.items():
+                if process == os.getpid():  # a forked child must not touch its parent's
+                    connection.close()
+            self._open.clear()
+
+    def _connect(self, path: Path, writes: bool) -> sqlite3.Connection:
+        if not writes and not path.exists():
+            raise sqlite3.OperationalError(f"no such file: {path}")
+        connection = sqlite3.connect(
+            path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        for pragma in _WRITES if writes else _READS:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        self._open[os.getpid(), path, writes] = connection
+        return connection
