@@ -89,7 +89,7 @@ def find_personal(definitions: Iterable[Any]) -> tuple[PersonalField, ...]:
     found: dict[str, PersonalField] = {}
     for entity in (thing for thing in definitions if isinstance(thing, Entity)):
         if _is_personal(entity.tags) and entity.name != DUMMY_ENTITY_NAME:
-            _add(found, entity.join_key, "key", f"entity {entity.name}", _with_key(views, entity.join_key))
+            _add(found, entity.join_key, "key", f"entity {entity.name}", _of(views, entity))
     for view in (*views, *on_demand):
         keys = {column.name for column in getattr(view, "entity_columns", ())}
         for field in (*getattr(view, "entity_columns", ()), *view.features):
@@ -123,8 +123,9 @@ def _add_mapped(found: dict[str, PersonalField], service: FeatureService) -> Non
                 _add(found, name, found[key].kind, where, (projection.name,))
 
 
-def _with_key(views: Iterable[FeatureView], key: str) -> tuple[str, ...]:
-    return tuple(view.name for view in views if key in {column.name for column in view.entity_columns})
+def _of(views: Iterable[FeatureView], entity: Entity) -> tuple[str, ...]:
+    # A definition that was not applied yet has the names of its entities, but no columns for them.
+    return tuple(view.name for view in views if entity.name in view.entities)
 
 
 def _request_sources(definitions: Iterable[Any], views: Iterable[OnDemandFeatureView]) -> list[RequestSource]:

@@ -165,8 +165,11 @@ def read_segments(root: Path, first: date, last: date, columns: Mapping[str, pl.
 
 
 def _read(path: Path, columns: Mapping[str, pl.DataType]) -> Lines:
-    whole, newline, tail = path.read_bytes().rpartition(b"\n")
-    torn = int(bool(tail))
+    content = path.read_bytes()
+    whole, newline, tail = content.rpartition(b"\n")
+    torn = int(bool(tail.strip()))
+    if b" \n" in content:  # lines of an erased subject, blanked where they stood (`tidemill.privacy.log`)
+        whole = b"\n".join(line for line in whole.split(b"\n") if line.strip())
     try:
         frame = _parse(whole + newline, columns)
     except pl.exceptions.PolarsError:  # a power failure can leave holes before the end as well

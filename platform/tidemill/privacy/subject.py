@@ -1,0 +1,168 @@
+"""Who is to be erased: the columns that make up the key, and its values."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import polars as pl
+from feast import Entity, FeatureService
+from feast.value_type import ValueType
+
+from tidemill.data.pseudonyms import Pseudonymiser, text_of
+from tidemill.errors import UsageError
+from tidemill.features.definitions import load_definitions
+from tidemill.features.engine import repository
+from tidemill.features.personal import find_personal
+from tidemill.project import Project
+
+__all__ = ["Subject", "find_subject", "parse_entity"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject, under all names that its key has."""
+
+    values: Mapping[str, str] = field(repr=False)
+    """Column of the key → its value, as text. Never logged, never on record."""
+    pseudonyms: Mapping[str, str]
+    """Column of the key → the value's pseudonym."""
+    names: Mapping[str, tuple[str, ...]]
+    """Column of the key → that name, and those that requests use for it."""
+    types: Mapping[str, ValueType]
+    """Column of the key → its type in the feature store; columns that are no join key are not in it."""
+
+    def rows(self, schema: Mapping[str, pl.DataType]) -> pl.Expr | None:
+        """Return an expression, true for the subject's rows of a frame; None if it lacks a column of the key.
+
+        A value is recognised in the clear and as a pseudonym, whatever the type of its column.
+        """
+        if not self.values or not self.values.keys() <= schema.keys():
+            return None
+        parts = [self._is(column, schema[column]) for column in self.values]
+        return reduce(lambda one, other: one & other, parts).fill_null(False)
+
+    def within(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether a JSON object, at any depth, names the subject.
+
+        >>> hide = Pseudonymiser(b"a key of at least 16 bytes").hide
+        >>> subject = Subject({"id": "7"}, {"id": hide(7)}, {"id": ("id", "sender")}, {})
+        >>> subject.within({"from": {"sender": 7}}), subject.within({"to": {"id": 8}})
+        (True, False)
+        """
+        return all(
+            any(
+                text_of(found) in (value, self.pseudonyms[column])
+                for found in _under(record, self.names[column])
+            )
+            for column, value in self.values.items()
+        )
+
+    def needles(self) -> tuple[bytes, ...]:
+        """Return what a text must hold, one of them at least, to name the subject: for a first glance."""
+        first = next(iter(self.values))
+        return self.values[first].encode(), self.pseudonyms[first].encode()
+
+    def _is(self, column: str, dtype: pl.DataType) -> pl.Expr:
+        value, pseudonym = self.values[column], self.pseudonyms[column]
+        if dtype.is_numeric():
+            try:
+                return pl.col(column) == (int(value) if value.lstrip("+-").isdigit() else float(value))
+            except ValueError:
+                return pl.lit(False)
+        if dtype in (pl.String, pl.Categorical, pl.Enum):
+            return pl.col(column).cast(pl.String).is_in([value, pseudonym])
+        if dtype == pl.Binary:
+            return pl.col(column) == value.encode()
+        return pl.col(column).map_elements(text_of, return_dtype=pl.String).is_in([value, pseudonym])
+
+
+def parse_entity(texts: Sequence[str]) -> dict[str, str]:
+    """Read what ``--entity K=V`` gave.
+
+    Raises:
+        UsageError: one is not of that form, or a column is named twice.
+
+    >>> parse_entity(["customer=7", "account=a=b"])
+    {'customer': '7', 'account': 'a=b'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        column, separator, value = text.partition("=")
+        if not (column and separator and value):
+            raise UsageError("--entity takes COLUMN=VALUE", hint="such as --entity tailnum=N14228")
+        if column in found:
+            raise UsageError(
+                f"--entity names the column {column!r} twice",
+                hint="one subject at a time; several columns are one key of several columns",
+            )
+        found[column] = value
+    if not found:
+        raise UsageError("whom? --entity COLUMN=VALUE is missing", hint="such as --entity tailnum=N14228")
+    return found
+
+
+def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymiser) -> Subject:
+    """Return the subject with these values, checked against the feature definitions.
+
+    Raises:
+        UsageError: a column is neither a join key nor personal.
+        FeatureError: the definitions cannot be imported.
+    """
+    definitions = load_definitions(repository(project))
+    entities = [thing for thing in definitions if isinstance(thing, Entity)]
+    types = {entity.join_key: entity.value_type for entity in entities}
+    personal = {thing.name for thing in find_personal(definitions) if thing.kind != "feature"}
+    unknown = sorted(values.keys() - types.keys() - personal)
+    if unknown:
+        there = ", ".join(sorted({*types, *personal})) or "none"
+        raise UsageError(
+            f"{', '.join(unknown)}: no join key of the feature definitions, and no personal field",
+            hint=f"there are: {there} (`tidemill data privacy`)",
+        )
+    services = [thing for thing in definitions if isinstance(thing, FeatureService)]
+    values = {column: _checked(column, value, types.get(column)) for column, value in values.items()}
+    return Subject(
+        values,
+        {column: hide.hide(value) for column, value in values.items()},
+        {column: (column, *_mapped(services, column)) for column in values},
+        {column: types[column] for column in values if column in types},
+    )
+
+
+def _checked(column: str, value: str, kind: ValueType | None) -> str:
+    if kind not in (ValueType.INT32, ValueType.INT64):
+        return value
+    try:
+        return str(int(value))
+    except ValueError as error:
+        raise UsageError(
+            f"{column} is a whole number by its definition, and the value given is none",
+            hint=f"such as --entity {column}=7",
+        ) from error
+
+
+def _mapped(services: Iterable[FeatureService], key: str) -> tuple[str, ...]:
+    names = (
+        projection.join_key_map[key]
+        for service in services
+        for projection in service.feature_view_projections
+        if key in projection.join_key_map
+    )
+    return tuple(dict.fromkeys(name for name in names if name != key))
+
+
+def _under(value: Any, names: Sequence[str]) -> Iterator[Any]:
+    """Give every plain value that stands, at any depth, under one of ``names``."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            if name in names and not isinstance(each, Mapping | list):
+                if each is not None:
+                    yield each
+            elif name in names and isinstance(each, list):
+                yield from (item for item in each if not isinstance(item, Mapping | list | None))
+            else:
+                yield from _under(each, names)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _under(each, names)

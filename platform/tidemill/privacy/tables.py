@@ -1,0 +1,266 @@
+"""Files of rows: counting those of one subject, and leaving them out. Parquet, CSV, JSON lines, Arrow."""
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
+
+from tidemill.errors import DataError
+from tidemill.privacy.subject import Subject
+
+__all__ = ["SUFFIXES", "count_rows", "files_below", "format_of", "leave_out", "mentions"]
+
+SUFFIXES = {
+    **dict.fromkeys((".parquet", ".pq", ".parq"), "parquet"),
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **dict.fromkeys((".ndjson", ".jsonl"), "ndjson"),
+    **dict.fromkeys((".arrow", ".feather"), "arrow"),
+}
+"""Endings of the files that can be looked into → format."""
+
+_BATCH = 65_536
+_CHUNK = 1 << 20
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format that a file's name, or else its first bytes, tell; None for one we cannot look into.
+
+    >>> format_of(Path("data/flights.parquet")), format_of(Path("notes.txt"))
+    ('parquet', None)
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return SUFFIXES[path.suffix.lower()]
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError:
+        return None
+    if start[:4] == b"PAR1":
+        return "parquet"
+    return "arrow" if start == b"ARROW1" else None
+
+
+def files_below(place: Path) -> list[tuple[Path, Mapping[str, str]]]:
+    """Return the files at ``place``, itself or below it, each with what its folders (``key=value``) say."""
+    if place.is_file():
+        return [(place, {})]
+    found: list[tuple[Path, Mapping[str, str]]] = []
+    for path in sorted(place.rglob("*")) if place.is_dir() else []:
+        if path.is_file() and not path.name.startswith("."):
+            folders = (part.partition("=") for part in path.relative_to(place).parts[:-1] if "=" in part)
+            found.append((path, {unquote(name): unquote(value) for name, _, value in folders}))
+    return found
+
+
+def count_rows(
+    path: Path, subject: Subject, constants: Mapping[str, str] | None = None, kind: str | None = None
+) -> int:
+    """Return how many rows of a file are the subject's; only the columns of the key are read.
+
+    Args:
+        path: the file.
+        subject: whose rows.
+        constants: columns that the file's folders stand for.
+        kind: the format, if the name does not tell it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    kind = kind or format_of(path)
+    with _failing("read", path):
+        if kind == "csv":
+            return sum(1 for _, hit in _csv_rows(path, subject, constants or {}) if hit)
+        if kind == "ndjson":
+            return sum(1 for _, hit in _lines(path, subject, constants or {}) if hit)
+        if kind is None:
+            return 0
+        wanted = [column for column in subject.values if column not in (constants or {})]
+        return sum(int(mask.sum()) for _, mask in _batches(path, kind, subject, constants or {}, wanted))
+
+
+def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None = None) -> int:
+    """Rewrite a file without the subject's rows, beside it, then move it into place; return how many.
+
+    A file without such rows is left as it is. What was read through a link into DVC's cache stays in the
+    cache: the new file is one of its own.
+
+    Raises:
+        DataError: it cannot be read or written; it is then as it was.
+    """
+    there = count_rows(path, subject, constants)
+    if there == 0:
+        return 0
+    kind, constants = format_of(path), constants or {}
+    with _failing("rewritten", path), _replacing(path) as new:
+        if kind == "csv":
+            with new.open("w", newline="", encoding="utf-8") as out:
+                writer = csv.writer(out, dialect=_dialect(path))
+                writer.writerows(row for row, hit in _csv_rows(path, subject, constants) if not hit)
+        elif kind == "ndjson":
+            with new.open("wb") as out:
+                out.writelines(line for line, hit in _lines(path, subject, constants) if not hit)
+        else:
+            _rewrite_arrow(path, str(kind), subject, constants, new)
+    return there
+
+
+def mentions(path: Path, subject: Subject) -> bool:
+    """Tell whether the bytes of a file, of whatever format, hold the subject's value or pseudonym as it is.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    needles = subject.needles()
+    overlap = max(map(len, needles)) - 1
+    with _failing("read", path), path.open("rb") as file:
+        tail = b""
+        while chunk := file.read(_CHUNK):
+            window = tail + chunk
+            if any(needle in window for needle in needles):
+                return True
+            tail = window[-overlap:]
+    return False
+
+
+def _rewrite_arrow(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
+    if kind == "parquet":
+        source = pq.ParquetFile(path)
+        groups = source.metadata.num_row_groups
+        compression = source.metadata.row_group(0).column(0).compression.lower() if groups else "zstd"
+        schema = source.schema_arrow
+        writer: Any = pq.ParquetWriter(
+            new, schema, compression="none" if compression == "uncompressed" else compression
+        )
+    else:
+        with pa.memory_map(str(path)) as mapped:
+            schema = pa.ipc.open_file(mapped).schema
+        writer = pa.ipc.new_file(str(new), schema)
+    with writer:
+        for batch, mask in _batches(path, kind, subject, constants, None):
+            kept = batch.filter(pa.array(~mask))
+            if kept.num_rows:
+                writer.write_batch(kept)
+
+
+def _batches(
+    path: Path, kind: str, subject: Subject, constants: Mapping[str, str], columns: list[str] | None
+) -> Iterator[tuple[pa.RecordBatch, pl.Series]]:
+    """Give the batches of a file, each with a mask of the subject's rows; none if it lacks its key."""
+    if kind == "parquet":
+        source = pq.ParquetFile(path)
+        names = source.schema_arrow.names
+        if not subject.values.keys() <= {*names, *constants}:
+            return
+        batches = source.iter_batches(_BATCH, columns=columns)
+    else:
+        source = pa.ipc.open_file(pa.memory_map(str(path)))
+        if not subject.values.keys() <= {*source.schema.names, *constants}:
+            return
+        batches = (source.get_batch(number) for number in range(source.num_record_batches))
+    keys = [column for column in subject.values if column not in constants]
+    for batch in batches:
+        frame = pl.DataFrame(
+            {column: pl.from_arrow(batch.column(column)) for column in keys}, height=batch.num_rows
+        )
+        yield batch, _mask(frame, subject, constants)
+
+
+def _mask(frame: pl.DataFrame, subject: Subject, constants: Mapping[str, str]) -> pl.Series:
+    full = frame.with_columns(
+        pl.lit(value).alias(name) for name, value in constants.items() if name in subject.values
+    )
+    expression = subject.rows(full.schema)
+    assert expression is not None
+    return full.select(expression.alias("hit")).to_series()
+
+
+def _csv_rows(path: Path, subject: Subject, constants: Mapping[str, str]) -> Iterator[tuple[list[str], bool]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file, dialect=_dialect(path))
+        header = next(rows, None)
+        if header is None:
+            return
+        yield header, False
+        known = subject.values.keys() <= {*header, *constants}
+        places = {name: header.index(name) for name in subject.values if name in header}
+        for row in rows:
+            record = {**constants, **{name: row[at] for name, at in places.items() if at < len(row)}}
+            yield row, known and _is_subject(subject, record)
+
+
+def _is_subject(subject: Subject, record: Mapping[str, str]) -> bool:
+    return all(
+        record.get(column) in (value, subject.pseudonyms[column]) or _same_number(record.get(column), value)
+        for column, value in subject.values.items()
+    )
+
+
+def _same_number(text: str | None, value: str) -> bool:
+    try:
+        return text is not None and float(text) == float(value)
+    except ValueError:
+        return False
+
+
+def _dialect(path: Path) -> type[csv.Dialect]:
+    with path.open("rb") as file:
+        first = file.readline()
+
+    class Found(csv.excel):
+        delimiter = max((",", ";", "\t", "|"), key=lambda mark: first.count(mark.encode()))
+        lineterminator = "\r\n" if first.endswith(b"\r\n") else "\n"
+
+    return Found
+
+
+def _lines(path: Path, subject: Subject, constants: Mapping[str, str]) -> Iterator[tuple[bytes, bool]]:
+    with path.open("rb") as file:
+        for line in file:
+            record = orjson.loads(line) if line.strip() else {}
+            full = {**constants, **record} if isinstance(record, dict) else {}
+            yield line, bool(full) and subject.within(full)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside ``path`` that takes its place, and its mode, when the block ends well."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    new = Path(name)
+    try:
+        yield new
+        with new.open("rb") as written:
+            os.fsync(written.fileno())
+        new.chmod(path.stat().st_mode | 0o200)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+@contextmanager
+def _failing(doing: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (
+        OSError,
+        PolarsError,
+        pa.ArrowException,
+        csv.Error,
+        orjson.JSONDecodeError,
+        UnicodeDecodeError,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be {doing}: {str(error).strip().splitlines()[0]}",
+            hint="it is as it was; mend it, then `tidemill data erase --resume`",
+        ) from error
