@@ -6,26 +6,31 @@ Any Feast project switches over in its ``feature_store.yaml``::
         type: tidemill.features.offline.PolarsOfflineStore
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 from feast import FeatureView
 from feast.data_source import DataSource
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
-from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.utils import compute_non_entity_date_range
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
-from tidemill.features.asof import History, point_in_time_join, utc_moments
-from tidemill.features.retrieval import PolarsRetrievalJob, on_demand_views
-from tidemill.features.sources import append, scan
+from tidemill.features.entities import EntityRows, entity_rows
+from tidemill.features.histories import join_keys, source_of
+from tidemill.features.logged import write_logs
+from tidemill.features.pulling import Wanted, column_types, pull
+from tidemill.features.querying import Asked, Span, answer
+from tidemill.features.retrieval import PolarsRetrievalJob, Staging, on_demand_views, require_request_data
+from tidemill.features.writing import append
 
 __all__ = ["PolarsOfflineStore", "PolarsOfflineStoreConfig", "PolarsRetrievalJob"]
 
@@ -36,10 +41,16 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     type: Literal["tidemill.features.offline.PolarsOfflineStore"] = (
         "tidemill.features.offline.PolarsOfflineStore"
     )
+    staging_location: str | None = None
+    """Folder or address that `RetrievalJob.to_remote_storage` exports to."""
+    staging_location_endpoint_override: str | None = None
+    """Endpoint of the S3 service there, if it is not Amazon's."""
 
 
 class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
     """Feast's interface to the history of features, over `feast.FileSource` parquet."""
+
+    supports_filter_by_created_timestamp = True
 
     @staticmethod
     def get_historical_features(
@@ -52,39 +63,33 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         full_feature_names: bool = False,
         start_date: datetime | None = None,
         end_date: datetime | None = None,
+        filter_by_created_timestamp: bool = False,
     ) -> PolarsRetrievalJob:
-        """Join the views' values to the entity rows: each once, in order, nulls where nothing was known."""
-        if not isinstance(entity_df, pd.DataFrame):
-            raise FeatureError(
-                f"the entity frame must be a pandas DataFrame, not {type(entity_df).__name__}",
-                hint="this store has neither SQL nor retrieval without an entity frame",
-            )
-        at = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
-        moments = _moments(entity_df[at])
+        """Join the views' values to the entity rows: each once, in order, nulls where nothing was known.
 
-        def evaluate() -> pa.Table:
-            table = pa.Table.from_pandas(entity_df.assign(**{at: moments}), preserve_index=False)
-            histories = [_history(config, view, feature_refs, full_feature_names) for view in feature_views]
-            _reject_collisions(table.column_names, histories)
-            rows = pl.from_arrow(table.select(_needed(table.column_names, at, histories)))
-            features = point_in_time_join(rows, at, histories).to_arrow(  # type: ignore[arg-type]
-                compat_level=pl.CompatLevel.oldest()
-            )
-            for name in features.column_names:
-                table = table.append_column(name, features[name])
-            return table
-
+        Without ``entity_df``, the rows are the keys and timestamps that the views' sources have from
+        ``start_date`` to ``end_date`` (defaults: the longest TTL or 30 days before the end; now).
+        """
+        on_demand = on_demand_views(feature_refs, project, registry)
+        asked = Asked(
+            feature_views, feature_refs, full_feature_names, config.repo_path, filter_by_created_timestamp
+        )
+        rows: EntityRows | Span
+        if entity_df is None:
+            first, last = compute_non_entity_date_range(feature_views, start_date, end_date)
+            rows = span = (utc(first), utc(last))
+            keys = list(dict.fromkeys(key for view in feature_views for key in join_keys(view)))
+        else:
+            rows = entity_rows(entity_df)
+            keys, span = [name for name in rows.table.column_names if name != rows.at], rows.span
+        require_request_data(on_demand, keys)
         return PolarsRetrievalJob(
-            evaluate,
+            partial(answer, asked, rows),
             config.repo_path,
             full_feature_names,
-            on_demand_views(feature_refs, project, registry),
-            RetrievalMetadata(
-                features=feature_refs,
-                keys=[column for column in entity_df.columns if column != at],
-                min_event_timestamp=_python(moments.min()),
-                max_event_timestamp=_python(moments.max()),
-            ),
+            on_demand,
+            RetrievalMetadata(feature_refs, keys, *span),
+            _staging(config),
         )
 
     @staticmethod
@@ -99,22 +104,17 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
         """Give the latest row per key within the span, both ends included; rows without key do not count."""
-
-        def evaluate() -> pa.Table:
-            span = _span(config, data_source, timestamp_field, start_date, end_date)
-            columns = _columns(
-                join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column
-            )
-            order = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            latest = _select(span, data_source, columns).drop_nulls(join_key_columns or None)
-            latest = latest.sort(order, nulls_last=False, maintain_order=True)
-            if join_key_columns:
-                latest = latest.unique(join_key_columns, keep="last", maintain_order=True)
-            else:
-                latest = latest.tail(1).with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
-            return latest.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
-
-        return PolarsRetrievalJob(evaluate, config.repo_path)
+        wanted = Wanted(
+            data_source,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+            start_date,
+            end_date,
+            latest=True,
+        )
+        return _pulled(config, wanted)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -128,18 +128,17 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
         """Give all rows within the span, both ends included, in the order of the source."""
-
-        def evaluate() -> pa.Table:
-            span = _span(config, data_source, timestamp_field, start_date, end_date)
-            columns = _columns(
-                join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column
-            )
-            rows = _select(span, data_source, columns)
-            if not join_key_columns:
-                rows = rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
-            return rows.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
-
-        return PolarsRetrievalJob(evaluate, config.repo_path)
+        wanted = Wanted(
+            data_source,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+            start_date,
+            end_date,
+            latest=False,
+        )
+        return _pulled(config, wanted)
 
     @staticmethod
     def offline_write_batch(
@@ -148,96 +147,48 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         table: pa.Table,
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Append rows to the view's source, which is replaced as a whole or not at all."""
-        append(table, feature_view.batch_source, config.repo_path)
+        """Add rows to the view's source: to its one file, or as further files of its folder."""
+        try:
+            append(table, source_of(feature_view), config.repo_path)
+        except FeatureError as error:
+            raise FeatureError(f"feature view {feature_view.name!r}: {error}", hint=error.hint) from error
         if progress:
             progress(table.num_rows)
 
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add logged features to the folder of their `feast.infra…FileLoggingDestination`."""
+        write_logs(data, source, logging_config, config.repo_path)
 
-def _history(config: RepoConfig, view: FeatureView, refs: Sequence[str], full_feature_names: bool) -> History:
-    """Translate one Feast view, and what is asked of it, to the terms of the join."""
-    name = view.projection.name_to_use()
-    asked = dict.fromkeys(
-        feature for owner, _, feature in (ref.partition(":") for ref in refs) if owner == name
-    )
-    source = view.batch_source
-    values = scan(source, config.repo_path)
-    mapping = source.field_mapping or {}
-    present = values.collect_schema()
-    values = values.rename({old: new for old, new in mapping.items() if old in present})
-    return History(
-        name=name,
-        values=values,
-        keys={
-            column.name: view.projection.join_key_map.get(column.name, column.name)
-            for column in view.entity_columns
-            if column.name != DUMMY_ENTITY_ID
-        },
-        features={feature: f"{name}__{feature}" if full_feature_names else feature for feature in asked},
-        timestamp=mapping.get(source.timestamp_field, source.timestamp_field),
-        created=mapping.get(source.created_timestamp_column, source.created_timestamp_column) or None,
-        ttl=view.ttl or None,
-    )
-
-
-def _reject_collisions(columns: Sequence[str], histories: Sequence[History]) -> None:
-    taken = dict.fromkeys(columns, "the entity frame")
-    for history in histories:
-        for feature in history.features.values():
-            if feature in taken:
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """Fail if the source cannot be read or lacks its timestamp column."""
+        columns = [name for name, _ in column_types(data_source, config.repo_path)]
+        for name in (data_source.timestamp_field, data_source.created_timestamp_column):
+            if name and name not in columns and name not in (data_source.field_mapping or {}).values():
                 raise FeatureError(
-                    f"feature {feature!r} of view {history.name!r} is also a column of {taken[feature]}",
-                    hint="rename one of them, or ask for full feature names",
+                    f"source {data_source.name!r} ({data_source.path}): there is no column {name!r}",
+                    hint=f"there are: {', '.join(columns)}",
                 )
-            taken[feature] = f"view {history.name!r}"
+
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> Iterable[tuple[str, str]]:
+        """Return the columns of the source, those that folders name included, and their Arrow types."""
+        return column_types(data_source, config.repo_path)
 
 
-def _needed(columns: Sequence[str], at: str, histories: Sequence[History]) -> list[str]:
-    wanted = {at} | {column for history in histories for column in history.keys.values()}
-    return [column for column in columns if column in wanted]
+def _pulled(config: RepoConfig, wanted: Wanted) -> PolarsRetrievalJob:
+    return PolarsRetrievalJob(
+        partial(pull, wanted, config.repo_path), config.repo_path, staging=_staging(config)
+    )
 
 
-def _moments(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        moments: pd.Series[Any] = column.dt.tz_convert("UTC")
-        return moments
-    try:
-        return pd.to_datetime(column, utc=True)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FeatureError(
-            f"column {column.name!r} of the entity frame does not hold points in time: {error}"
-        ) from error
-
-
-def _python(moment: Any) -> datetime | None:
-    return None if pd.isna(moment) else moment.to_pydatetime(warn=False)
-
-
-def _columns(keys: Sequence[str], features: Sequence[str], timestamp: str, created: str | None) -> list[str]:
-    return list(dict.fromkeys([*keys, *features, timestamp, *([created] if created else [])]))
-
-
-def _span(
-    config: RepoConfig, source: DataSource, timestamp: str, start: datetime | None, end: datetime | None
-) -> pl.LazyFrame:
-    rows = scan(source, config.repo_path)
-    schema = rows.collect_schema()
-    if timestamp not in schema:
-        raise FeatureError(f"{source.path}: there is no column {timestamp!r} with the timestamp")
-    moment = utc_moments(timestamp, schema[timestamp], "us")
-    rows = rows.filter(pl.col(timestamp).is_not_null())
-    if start is not None:
-        rows = rows.filter(moment >= utc(start))
-    if end is not None:
-        rows = rows.filter(moment <= utc(end))
-    return rows
-
-
-def _select(rows: pl.LazyFrame, source: DataSource, columns: Sequence[str]) -> pl.LazyFrame:
-    absent = [column for column in columns if column not in rows.collect_schema()]
-    if absent:
-        raise FeatureError(
-            f"{source.path}: there is no column {', '.join(map(repr, absent))}",
-            hint=f"there are: {', '.join(rows.collect_schema())}",
-        )
-    return rows.select(columns)
+def _staging(config: RepoConfig) -> Staging | None:
+    location = config.offline_store.staging_location
+    return Staging(location, config.offline_store.staging_location_endpoint_override) if location else None
