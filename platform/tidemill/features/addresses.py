@@ -1,0 +1,206 @@
+"""Where a `feast.FileSource` lies, on this machine or in a remote file system, and which files it has."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from feast import FileSource
+from feast.data_format import DeltaFormat, ParquetFormat
+from feast.data_source import DataSource
+from fsspec.implementations.local import LocalFileSystem
+
+from tidemill.errors import FeatureError
+
+__all__ = ["Address", "File", "locate", "reaching"]
+
+_PARQUET = (".parquet", ".pq", ".parq")
+_WILDCARD = re.compile(r"[*?\[]")
+_LOCAL_MARKS = ("size", "mtime", "ino")
+_REMOTE_MARKS = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+_S3 = ("s3", "s3a")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file as it was found."""
+
+    path: str
+    """Within its file system."""
+    mark: tuple[str, ...]
+    """What changes when the file does: size, time, content tag."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place in a file system: one file, a folder, or a pattern."""
+
+    text: str
+    """As messages show it: without anything secret."""
+    path: str
+    """Within the file system."""
+    files: Any = field(repr=False)
+    """The file system, by fsspec."""
+    cloud: Mapping[str, str] | None = field(default=None, repr=False)
+    """Options for Polars' own reader of S3; none if Polars does not read there by itself."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path of this machine."""
+        return isinstance(self.files, LocalFileSystem)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it names files by wildcards (and not one that really is called like that)."""
+        return bool(_WILDCARD.search(self.path)) and not self.exists()
+
+    @property
+    def names_a_file(self) -> bool:
+        """Whether something new there would be one file rather than a folder of files."""
+        return self.path.lower().endswith(_PARQUET)
+
+    @property
+    def root(self) -> str:
+        """The folder below which the pattern or the folder has its files."""
+        match = _WILDCARD.search(self.path) if self.is_pattern else None
+        return self.path[: match.start()].rpartition("/")[0] if match else self.path
+
+    def exists(self) -> bool:
+        """Whether there is a file or a folder with anything in it."""
+        with reaching(self):
+            self.files.invalidate_cache()
+            return bool(self.files.exists(self.path))
+
+    def is_folder(self) -> bool:
+        """Whether there is a folder of that name."""
+        with reaching(self):
+            return bool(self.files.isdir(self.path))
+
+    def address_of(self, path: str) -> str:
+        """Return how Polars and people address ``path`` of this file system."""
+        return path if self.is_local else str(self.files.unstrip_protocol(path))
+
+    def list_files(self) -> tuple[File, ...]:
+        """Return the parquet files, by name; hidden ones and those whose names begin with ``_`` do not count.
+
+        Raises:
+            FeatureError: the file system cannot be reached.
+        """
+        with reaching(self):
+            self.files.invalidate_cache()
+            if self.files.isfile(self.path):
+                return (self._file(self.path, self.files.info(self.path)),)
+            if self.is_pattern:
+                found = self.files.glob(self.path, detail=True)
+            else:
+                found = self.files.find(self.path, detail=True)
+        root = PurePosixPath(self.root)
+        return tuple(
+            self._file(path, info)
+            for path, info in sorted(found.items())
+            if info["type"] == "file" and (self.is_pattern or _counts(PurePosixPath(path), root))
+        )
+
+    def _file(self, path: str, info: Mapping[str, Any]) -> File:
+        marks = _LOCAL_MARKS if self.is_local else _REMOTE_MARKS
+        return File(path, tuple(str(info[mark]) for mark in marks if mark in info))
+
+
+def locate(source: DataSource, repo: Path | str | None) -> Address:
+    """Return where ``source`` lies; a relative path counts from the feature repository.
+
+    Raises:
+        FeatureError: it is no parquet, or nothing here can reach such an address.
+    """
+    if not isinstance(source, FileSource):
+        raise FeatureError(
+            f"source {source.name!r} is a {type(source).__name__}",
+            hint="this offline store reads feast.FileSource parquet",
+        )
+    if not isinstance(source.file_format, ParquetFormat | None):
+        kind = "a Delta table" if isinstance(source.file_format, DeltaFormat) else "no parquet"
+        raise FeatureError(
+            f"source {source.name!r} ({_shown(source.path)}) is {kind}",
+            hint="this offline store reads parquet: a file, a folder, a pattern or a partitioned data set",
+        )
+    protocol, separator, rest = source.path.partition("://")
+    if not separator or protocol in ("file", "local"):
+        path = Path(rest if separator else source.path)
+        full = str((Path(repo) if repo else Path()) / path)  # an absolute path stays what it is
+        return Address(full, _plain_path(full), LocalFileSystem())
+    return _remote(source, protocol)
+
+
+@contextmanager
+def reaching(address: Address) -> Iterator[None]:
+    """Translate what a file system raises inside the block: any error at all, each has its own.
+
+    Raises:
+        FeatureError: says which address.
+    """
+    try:
+        yield
+    except FeatureError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise FeatureError(
+            f"{address.text} cannot be reached: {reason}",
+            hint="check the address, the network and the credentials in the environment"
+            if not address.is_local
+            else None,
+        ) from error
+
+
+def _remote(source: FileSource, protocol: str) -> Address:
+    credentials = source.resolve_credentials() or {}
+    options: dict[str, Any] = {}
+    cloud = None
+    if protocol in _S3:
+        options = _for_s3fs(source.s3_endpoint_override, credentials)
+        cloud = _for_polars(source.s3_endpoint_override, credentials)
+    try:
+        files, path = fsspec.core.url_to_fs(source.path, **options)
+    except (ImportError, ValueError, OSError) as error:
+        raise FeatureError(
+            f"source {source.name!r}: {protocol}:// cannot be used here: {error}",
+            hint=f"install the fsspec package for {protocol}, for example s3fs for s3 or gcsfs for gs",
+        ) from error
+    return Address(_shown(source.path), str(path), files, cloud)
+
+
+def _for_s3fs(endpoint: str | None, credentials: Mapping[str, str]) -> dict[str, Any]:
+    names = {"key": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
+    options: dict[str, Any] = {ours: credentials[name] for ours, name in names.items() if name in credentials}
+    if endpoint:
+        options["endpoint_url"] = endpoint
+    if "AWS_DEFAULT_REGION" in credentials:
+        options["client_kwargs"] = {"region_name": credentials["AWS_DEFAULT_REGION"]}
+    return options
+
+
+def _for_polars(endpoint: str | None, credentials: Mapping[str, str]) -> dict[str, str]:
+    options = {name.lower(): value for name, value in credentials.items() if name.startswith("AWS_")}
+    if endpoint:
+        options |= {"aws_endpoint_url": endpoint}
+        if endpoint.startswith("http://"):
+            options |= {"aws_allow_http": "true"}
+    return options
+
+
+def _counts(path: PurePosixPath, root: PurePosixPath) -> bool:
+    below = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-1:]
+    hidden = any(part.startswith((".", "_")) and "=" not in part for part in below)
+    return not hidden and path.suffix.lower() in _PARQUET
+
+
+def _plain_path(path: str) -> str:
+    return str(Path(path).absolute())
+
+
+def _shown(path: str) -> str:
+    """Return ``path`` without a user and password in it."""
+    return re.sub(r"://[^/@]*@", "://", path)

@@ -1,0 +1,121 @@
+"""Historical features, from what Feast asks to Arrow tables: open sources, join, see that all held still."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from feast import FeatureView
+
+from tidemill.errors import FeatureError
+from tidemill.features.asof import point_in_time_batches, point_in_time_join, utc_moments
+from tidemill.features.conforming import plain
+from tidemill.features.entities import EntityRows, rows_of_span
+from tidemill.features.histories import ViewHistory, keys_that_are_null, never_created_later, open_history
+
+__all__ = ["Asked", "Span", "answer"]
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which features of which views."""
+
+    views: Sequence[FeatureView]
+    refs: Sequence[str]
+    """``view:feature``."""
+    full_feature_names: bool
+    repo: Path | str | None
+    """From where the paths of sources count."""
+    only_created: bool = False
+    """Whether a value counts only from when it was created on."""
+
+
+def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Iterator[pa.Table]:
+    """Give the rows with their features, in batches or (none) at once; at least one table.
+
+    Raises:
+        FeatureError: names the view, the column and the file that do not fit; a source changed meanwhile.
+    """
+    views = [open_history(view, asked.refs, asked.full_feature_names, asked.repo) for view in asked.views]
+    with ExitStack() as stack:
+        for view in views:
+            stack.enter_context(view.reading.unchanged())
+        if not isinstance(rows, EntityRows):
+            rows = rows_of_span(views, *rows)
+        _reject_collisions(rows.table.column_names, views)
+        if asked.only_created:
+            views = [never_created_later(view, number) for number, view in enumerate(views)]
+        yield from _joined(rows, views, batch_rows)
+
+
+def _joined(rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None) -> Iterator[pa.Table]:
+    table, histories = rows.table, [view.history for view in views]
+    wanted = {rows.at} | {column for history in histories for column in history.keys.values()}
+    frame = pl.DataFrame(table.select([name for name in table.column_names if name in wanted]))
+    if batch_rows is None or not frame.height:
+        batches = iter([point_in_time_join(frame, rows.at, histories)])
+    else:
+        batches = point_in_time_batches(frame, rows.at, histories, batch_rows)
+    start, without = 0, {view.history.name: view for view in views if view.history.keys and frame.height}
+    for features in batches:
+        moments = frame[rows.at].slice(start, features.height)
+        features = _expire(features, moments, views)
+        for name, view in list(without.items()):
+            if any(
+                features[column].count() for column in view.history.features.values() if column in features
+            ):
+                del without[name]
+        yield _beside(table.slice(start, features.height), features)
+        start += features.height
+    for view in without.values():
+        _reject_null_keys(view)
+
+
+def _expire(features: pl.DataFrame, moments: pl.Series, views: Sequence[ViewHistory]) -> pl.DataFrame:
+    """Empty what is older than its TTL where that counts from a column of the result; drop such columns."""
+    at = utc_moments(moments.name, moments.dtype, "ns")
+    for view in views:
+        if view.known is None:
+            continue
+        if view.ttl:
+            ages = moments.to_frame().select(at)[moments.name] - features[view.known]
+            holds = (ages <= view.ttl).fill_null(value=False)
+            names = [name for name in view.history.features.values() if name != view.known]
+            features = features.with_columns(pl.when(holds).then(pl.col(name)).alias(name) for name in names)
+        features = features.drop(view.known)
+    return features
+
+
+def _beside(rows: pa.Table, features: pl.DataFrame) -> pa.Table:
+    columns = plain(features.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    for name in columns.column_names:
+        rows = rows.append_column(name, columns[name])
+    return rows
+
+
+def _reject_collisions(columns: Sequence[str], views: Sequence[ViewHistory]) -> None:
+    taken = dict.fromkeys(columns, "the entity frame")
+    for view in views:
+        for feature in view.history.features.values():
+            if feature in taken:
+                raise FeatureError(
+                    f"feature {feature!r} of view {view.history.name!r} is also a column of {taken[feature]}",
+                    hint="rename one of them, or ask for full feature names",
+                )
+            taken[feature] = f"view {view.history.name!r}"
+
+
+def _reject_null_keys(view: ViewHistory) -> None:
+    """Say so if nothing was found of a view because nothing can be."""
+    null = keys_that_are_null(view.history.values, list(view.history.keys))
+    if null:
+        raise FeatureError(
+            f"feature view {view.history.name!r}: key {', '.join(map(repr, null))} is null in every row of "
+            f"{view.reading.address.text}",
+            hint="write the key with the values; rows without it belong to no entity",
+        )
