@@ -44,6 +44,16 @@ class Settings(BaseSettings):
     privacy_key: SecretStr | None = Field(default=None, repr=False)
     """Key of the pseudonyms of personal data, 16 bytes or more; default: ``privacy.key`` in ``.tidemill``."""
 
+    openlineage_url: str | None = Field(default=None, repr=False)
+    """Where OpenLineage events of turns go: ``http(s)://…``, ``file:PATH`` or ``console:``; default: what
+    OpenLineage's own variables say, else nowhere."""
+
+    openlineage_api_key: SecretStr | None = Field(default=None, repr=False)
+    """Sent with each event to an HTTP address; default: ``OPENLINEAGE_API_KEY``."""
+
+    openlineage_timeout: float = Field(default=3.0, gt=0)
+    """Seconds that a turn waits for the collector of its events, at most."""
+
     actor: str | None = None
     """Who acts, for the records; default: the name of the logged-in user."""
 
