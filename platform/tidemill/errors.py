@@ -9,6 +9,7 @@ The tree::
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
+    │   └── SkewFound            what was served is not what training would see
     ├── TrainingError            no usable model came out of training
     ├── RegistryError            the model registry refused or lacks something
     │   ├── ModelNotFound        no such model, version or alias
@@ -36,6 +37,7 @@ __all__ = [
     "RegistryError",
     "RetrainingError",
     "ServingError",
+    "SkewFound",
     "StackNotRunning",
     "TidemillError",
     "TrainingError",
@@ -82,6 +84,10 @@ class VersionNotFound(DataError):
 
 class FeatureError(TidemillError):
     """The feature store refused, or lacks something."""
+
+
+class SkewFound(FeatureError):
+    """Features were served with other values than a training set has, past the threshold."""
 
 
 class TrainingError(TidemillError):

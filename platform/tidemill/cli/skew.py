@@ -1,9 +1,177 @@
 """``tidemill features skew``."""
 
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.output import columns, emit, progress, when
+from tidemill.errors import SkewFound, UsageError
+
+if TYPE_CHECKING:
+    from tidemill.features.skew_report import FeatureSkew
+    from tidemill.monitoring.skew import SkewReport
+    from tidemill.project import Project
 
 __all__ = ["add_to"]
+
+_DAYS = 14
+_DAY = timedelta(days=1)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(
+        epilog="Examples: tidemill features skew   ·   tidemill features skew --since 2013-04-01"
+        "   ·   tidemill features skew --days 90 --feature wind_speed --json   ·   "
+        "Exit codes: 0 below the threshold, 1 past it"
+    )(skew)
+
+
+def skew(
+    project: ProjectDir = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="First moment of the predictions (ISO 8601).", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN", help="End, itself not in it (default: all that is logged).", show_default=False
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"How many days before the end, in place of --since; {_DAYS} if neither is given.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a feature's rows that may differ at most.")
+    ] = 0.01,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest relative difference of two equal values.")
+    ] = 1e-6,
+    version: Annotated[
+        str | None, typer.Option(help="Predictions by this model version only.", show_default=False)
+    ] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="This feature only; may be repeated.", show_default=False)
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Test traffic, too.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Compare the features that were served with those that a training set would contain."""
+    from tidemill.project import load_project
+
+    if since and days:
+        raise UsageError("--since and --days both say where to begin", hint="give one of them")
+    loaded = load_project(project)
+    start, end = _span(loaded, since, until, days)
+    with progress(hidden=json) as tell:
+        tell("skew", "loading the feature store", 0, None)
+        from tidemill.monitoring.skew import Slice, measure_skew
+
+        wanted = Slice(start, end, version, frozenset(feature) if feature else None, test)
+        report = measure_skew(
+            loaded, wanted, threshold, tolerance, lambda done, total: tell("skew", "days", done, total)
+        )
+    emit(_facts(report), json, lambda console: _render(report, console))
+    if report.skewed:
+        raise SkewFound(
+            f"{len(report.skewed)} of {len(report.features)} features were served with other values than a "
+            f"training set has, in {threshold:.2%} of the rows or more",
+            hint="docs/skew.md says what to do about each cause",
+        )
+
+
+def _span(
+    project: "Project", since: str | None, until: str | None, days: int | None
+) -> tuple[datetime, datetime]:
+    """Return the span that is meant: it ends with the log, and begins some days before that."""
+    from tidemill.serving.predictions import logged_days
+
+    logged = logged_days(project.predictions, project.model)
+    if not logged:
+        raise UsageError(
+            f"the log of {project.model} has no predictions yet: {project.predictions}",
+            hint="`tidemill up` serves the model, and logs what it answers",
+        )
+    end = moment(until) if until else datetime.combine(logged[-1] + _DAY, time(), UTC)
+    start = moment(since) if since else end - (days or _DAYS) * _DAY
+    if start >= end:
+        raise UsageError(f"the span is empty: it begins {when(start)} and ends {when(end)}")
+    return start, end
+
+
+def _facts(report: "SkewReport") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    facts = asdict(report)
+    for each in facts["features"]:
+        each["daily"] = [
+            {"day": day["day"].isoformat(), "rows": day["rows"], "differing": day["differing"]}
+            for day in each["daily"]
+        ]
+    return {**facts, "verdict": report.verdict, "skewed": [each.feature for each in report.skewed]}
+
+
+def _render(report: "SkewReport", console: Console) -> None:
+    differing = [each for each in report.features if each.differing]
+    if differing:
+        table = columns("feature", "view", "rows", "differ", "since", "how", "likely cause")
+        for each in differing:
+            table.add_row(
+                each.feature,
+                each.view,
+                f"{each.rows:,}",
+                f"{each.share:.2%}",
+                f"{when(each.since)}{'' if each.ongoing else f' … {when(each.until)}'}",
+                _how(each),
+                "\n".join(f"{c.name} ({c.rows:,}): {c.evidence}" for c in each.causes),
+            )
+        console.print(table)
+        for each in differing:
+            console.print(f"{each.feature}: for example {', '.join(each.examples)}")
+    for line in _notes(report):
+        console.print(line)
+
+
+def _how(skew: "FeatureSkew") -> str:
+    apart = f"mean |difference| {skew.mean_difference:.4g}" if skew.mean_difference is not None else ""
+    absent = f"served nothing {skew.served_null:,}" if skew.served_null else ""
+    surplus = f"expected nothing {skew.expected_null:,}" if skew.expected_null else ""
+    return "\n".join(filter(None, (apart, absent, surplus)))
+
+
+def _reach(report: "SkewReport", view: str) -> str:
+    newest = report.reaches.get(view)
+    return f"its newest row is of {when(newest)}" if newest else "by what it reads"
+
+
+def _notes(report: "SkewReport") -> list[str]:
+    agreeing = sum(not each.differing and each.rows > 0 for each in report.features)
+    early = {each.view: each.not_comparable_yet for each in report.features if each.not_comparable_yet}
+    unresolved = {each.view: each.unresolved for each in report.features if each.unresolved}
+    lines = [
+        f"{report.predictions:,} predictions from {when(report.start)} to {when(report.end)} UTC; "
+        f"{agreeing} of {len(report.features)} features agree in all rows compared"
+    ]
+    lines += [
+        f"not comparable yet: {count:,} predictions later than what {view} can tell ({_reach(report, view)})"
+        for view, count in early.items()
+    ]
+    lines += [
+        f"unresolved: {count:,} predictions with a pseudonym that no key of {view} has"
+        for view, count in unresolved.items()
+    ]
+    if report.without_keys:
+        lines.append(f"without keys, logged by an earlier release: {report.without_keys:,} predictions")
+    if report.not_logged:
+        lines.append(f"personal, so not in the log: {', '.join(report.not_logged)}")
+    mark = {"ok": "✓ no skew", "skew": "✗ skew"}.get(report.verdict, report.verdict)
+    return [*lines, f"{mark} (threshold {report.threshold:.2%} of a feature's rows)"]

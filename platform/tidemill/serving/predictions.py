@@ -23,7 +23,7 @@ another's segment, nor its own after a failed write, no later record is ever glu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ __all__ = [
     "PredictionLog",
     "PredictionRecord",
     "count_log",
+    "logged_days",
     "read_labelled",
     "read_labels",
     "read_predictions",
@@ -205,7 +206,8 @@ def read_predictions(
         end: end of the window, itself not in it.
         include_test: whether test traffic is wanted too.
     """
-    lines = read_segments(root / model / "predictions", utc(start).date(), utc(end).date(), _PREDICTION)
+    last = (utc(end) - timedelta(microseconds=1)).date()  # the end itself is not in it
+    lines = read_segments(root / model / "predictions", utc(start).date(), last, _PREDICTION)
     frame = _with_moments(lines.frame, "at", "served_at").filter(
         pl.col("at").is_between(start, end, closed="left") & (~pl.col("test") | include_test)
     )
@@ -252,6 +254,12 @@ def read_labelled(
     predictions = read_predictions(root, model, start, end, include_test)
     labels = read_labels(root, model, known_by, since=utc(start).date()).drop("labels")
     return predictions.join(labels, on="prediction_id", how="inner", maintain_order="left")
+
+
+def logged_days(root: Path, model: str) -> list[date]:
+    """Return the UTC dates of event time that the log has predictions of, in order; reads no file."""
+    names = (folder.name.removeprefix("date=") for folder in (root / model / "predictions").glob("date=*"))
+    return sorted(date.fromisoformat(name) for name in names)
 
 
 def count_log(root: Path, model: str) -> LogCounts:

@@ -1,0 +1,102 @@
+"""Traces each feature of a service back to its view and source, by the definitions that are applied."""
+
+from datetime import datetime
+
+import polars as pl
+from feast import FeatureService, FeatureStore, OnDemandFeatureView
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.feature_view_projection import FeatureViewProjection
+from feast.value_type import ValueType
+
+from tidemill.features.asof import History, utc_moments
+from tidemill.features.engine import feast_errors
+from tidemill.features.origins import Computed, Origins, Source
+from tidemill.features.sources import scan
+
+__all__ = ["trace_origins"]
+
+_TYPES = {
+    ValueType.STRING: pl.String(),
+    ValueType.INT32: pl.Int64(),
+    ValueType.INT64: pl.Int64(),
+    ValueType.FLOAT: pl.Float64(),
+    ValueType.DOUBLE: pl.Float64(),
+    ValueType.BOOL: pl.Boolean(),
+    ValueType.UNIX_TIMESTAMP: pl.Datetime("us", "UTC"),
+}
+
+
+def trace_origins(store: FeatureStore, service: FeatureService) -> Origins:
+    """Return where the features of ``service`` come from, by the definitions that are applied.
+
+    Raises:
+        FeatureError: a view or its source cannot be read.
+    """
+    with feast_errors(f"resolving the views of service {service.name!r}"):
+        on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
+        own = [p for p in service.feature_view_projections if p.name not in on_demand]
+        computing = [on_demand[p.name] for p in service.feature_view_projections if p.name in on_demand]
+        read = [p for view in computing for p in view.source_feature_view_projections.values()]
+        served = {p.name_to_use(): tuple(f.name for f in p.features) for p in own}
+        projections = {p.name_to_use(): p for p in (*read, *own)}
+        types: dict[str, pl.DataType] = {}
+        sources = tuple(_source(store, p, served.get(name, ()), types) for name, p in projections.items())
+        computed = tuple(
+            _computed(view, p, types)
+            for view, p in zip(
+                computing, (p for p in service.feature_view_projections if p.name in on_demand), strict=True
+            )
+        )
+    return Origins(sources, computed, types)
+
+
+def _source(
+    store: FeatureStore,
+    projection: FeatureViewProjection,
+    features: tuple[str, ...],
+    types: dict[str, pl.DataType],
+) -> Source:
+    view = store.get_feature_view(projection.name)
+    batch = view.batch_source
+    mapping = batch.field_mapping or {}
+    values = scan(batch, store.config.repo_path)
+    present = values.collect_schema()
+    values = values.rename({old: new for old, new in mapping.items() if old in present})
+    keys = {}
+    for column in view.entity_columns:
+        if column.name != DUMMY_ENTITY_ID:
+            keys[column.name] = projection.join_key_map.get(column.name, column.name)
+            types[keys[column.name]] = _TYPES.get(column.dtype.to_value_type(), pl.String())
+    timestamp = mapping.get(batch.timestamp_field, batch.timestamp_field)
+    created = batch.created_timestamp_column
+    history = History(
+        name=projection.name_to_use(),
+        values=values,
+        keys=keys,
+        features={name: name for name in features},
+        timestamp=timestamp,
+        created=mapping.get(created, created) or None,
+        ttl=view.ttl or None,
+    )
+    return Source(history.name, features, history, _newest(values, timestamp))
+
+
+def _computed(
+    view: OnDemandFeatureView, projection: FeatureViewProjection, types: dict[str, pl.DataType]
+) -> Computed:
+    request = view.get_request_data_schema()
+    for name, kind in request.items():
+        types.setdefault(name, _TYPES.get(kind, pl.String()))
+    return Computed(
+        name=projection.name_to_use(),
+        features=tuple(field.name for field in projection.features),
+        reads=tuple(p.name_to_use() for p in view.source_feature_view_projections.values()),
+        request=tuple(request),
+    )
+
+
+def _newest(values: pl.LazyFrame, timestamp: str) -> datetime | None:
+    moment = utc_moments(timestamp, values.collect_schema()[timestamp], "us")
+    newest = values.select(moment.max().alias("newest")).collect().item()
+    assert newest is None or isinstance(newest, datetime)
+    return newest
