@@ -76,8 +76,8 @@ def entity_rows(frame: Any) -> EntityRows:
     column = pl.from_arrow(frame.select([at]))[at]  # type: ignore[index]
     if not isinstance(column.dtype, pl.Datetime | pl.Date):
         column = pl.from_pandas(_moments(column.to_pandas().rename(at)))
-    unit = getattr(column.dtype, "time_unit", "us")
-    moments = column.to_frame(at).select(utc_moments(at, column.dtype, "us" if unit == "ms" else unit))[at]
+    unit: Literal["us", "ns"] = "ns" if getattr(column.dtype, "time_unit", "us") == "ns" else "us"
+    moments = column.to_frame(at).select(utc_moments(at, column.dtype, unit))[at]
     index = frame.column_names.index(at)
     return EntityRows(frame.set_column(index, at, moments.to_arrow()), at)
 

@@ -193,8 +193,8 @@ def _check(view: FeatureView, history: History, schema: pl.Schema, reading: Read
                 f"but declared as {declared[name]}",
                 hint="declare the type that the column has, or write the column with the declared type",
             )
-    for name in (history.timestamp, history.created):
-        if name and not isinstance(schema[name], pl.Datetime | pl.Date):
+    for name in filter(None, (history.timestamp, history.created)):
+        if not isinstance(schema[name], pl.Datetime | pl.Date):
             raise FeatureError(
                 f"feature view {view.name!r}: column {name!r} is {schema[name]} in {reading.address.text}, "
                 "not points in time",

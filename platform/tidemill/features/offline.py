@@ -7,7 +7,7 @@ Any Feast project switches over in its ``feature_store.yaml``::
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from feast.utils import compute_non_entity_date_range
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
+from tidemill.features import offline_metrics
 from tidemill.features.entities import EntityRows, entity_rows
 from tidemill.features.histories import join_keys, source_of
 from tidemill.features.logged import write_logs
@@ -77,7 +78,8 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         rows: EntityRows | Span
         if entity_df is None:
             first, last = compute_non_entity_date_range(feature_views, start_date, end_date)
-            rows = span = (utc(first), utc(last))
+            rows = (utc(first), utc(last))
+            span: tuple[datetime | None, datetime | None] = rows
             keys = list(dict.fromkeys(key for view in feature_views for key in join_keys(view)))
         else:
             rows = entity_rows(entity_df)
@@ -181,6 +183,69 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
     ) -> Iterable[tuple[str, str]]:
         """Return the columns of the source, those that folders name included, and their Arrow types."""
         return column_types(data_source, config.repo_path)
+
+    @staticmethod
+    def compute_monitoring_metrics(
+        config: RepoConfig,
+        data_source: DataSource,
+        feature_columns: list[tuple[str, str]],
+        timestamp_field: str,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        histogram_bins: int = 20,
+        top_n: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Return the statistics that Feast's feature monitoring shows."""
+        names = [name for name, _ in feature_columns]
+        wanted = Wanted(data_source, (), names, timestamp_field, None, start_date, end_date, latest=False)
+        return offline_metrics.statistics(wanted, feature_columns, config.repo_path, histogram_bins, top_n)
+
+    @staticmethod
+    def get_monitoring_max_timestamp(
+        config: RepoConfig, data_source: DataSource, timestamp_field: str
+    ) -> datetime | None:
+        """Return the latest timestamp of a source."""
+        return offline_metrics.latest_moment(data_source, timestamp_field, config.repo_path)
+
+    @staticmethod
+    def ensure_monitoring_tables(config: RepoConfig) -> None:
+        """Make the tables of Feast's feature monitoring: ``feast_monitoring/*.parquet`` in the repository."""
+        offline_metrics.make_tables(config.repo_path)
+
+    @staticmethod
+    def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
+        """Add or replace rows of a table of Feast's feature monitoring."""
+        offline_metrics.put_rows(metric_type, metrics, config.repo_path)
+
+    @staticmethod
+    def query_monitoring_metrics(
+        config: RepoConfig,
+        project: str,
+        metric_type: str,
+        filters: dict[str, Any] | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return rows of a table of Feast's feature monitoring, by date."""
+        where = {"project_id": project or None, **(filters or {})}
+        return offline_metrics.find_rows(metric_type, config.repo_path, where, start_date, end_date)
+
+    @staticmethod
+    def clear_monitoring_baseline(
+        config: RepoConfig,
+        project: str,
+        feature_view_name: str | None = None,
+        feature_name: str | None = None,
+        data_source_type: str | None = None,
+    ) -> None:
+        """Let features have no baseline any more, all that are named."""
+        where = {
+            "project_id": project,
+            "feature_view_name": feature_view_name,
+            "feature_name": feature_name,
+            "data_source_type": data_source_type,
+        }
+        offline_metrics.change_rows("feature", config.repo_path, where, {"is_baseline": False})
 
 
 def _pulled(config: RepoConfig, wanted: Wanted) -> PolarsRetrievalJob:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -91,8 +92,7 @@ def open_source(source: DataSource, repo: Path | str | None) -> Reading:
         parts.append(
             _rows(address, [file for file, _ in group], schema.schema, {k: partitions[k] for k in keys})
         )
-    with reaching(address):
-        rows = parts[0] if len(parts) == 1 else _together(parts, f"source {source.name!r} ({address.text})")
+    rows = parts[0] if len(parts) == 1 else _together(parts, f"source {source.name!r} ({address.text})")
     return Reading(source.name, address, files, rows)
 
 
@@ -247,15 +247,13 @@ def _common(name: str, types: Sequence[pl.DataType], where: str) -> pl.DataType:
         return pl.Float64()
     if all(dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum) for dtype in distinct):
         return pl.String()
-    stamps = [pl.Datetime("us") if dtype == pl.Date else dtype for dtype in distinct]
-    if all(isinstance(dtype, pl.Datetime) for dtype in stamps):
-        finest = min((getattr(stamp, "time_unit", "us") for stamp in stamps), key=_UNITS.index)
-        aware = any(getattr(stamp, "time_zone", None) for stamp in stamps)
-        return pl.Datetime(finest, "UTC" if aware else None)
+    if all(isinstance(dtype, pl.Datetime | pl.Date) for dtype in distinct):
+        units = [dtype.time_unit if isinstance(dtype, pl.Datetime) else "us" for dtype in distinct]
+        aware = any(isinstance(dtype, pl.Datetime) and dtype.time_zone for dtype in distinct)
+        return pl.Datetime(min(units, key=_UNITS.index), "UTC" if aware else None)
     if all(isinstance(dtype, pl.List) for dtype in distinct):
-        return pl.List(
-            _common(name, [dtype.inner for dtype in distinct if isinstance(dtype, pl.List)], where)
-        )  # type: ignore[arg-type]
+        inner = [_instance(dtype.inner) for dtype in distinct if isinstance(dtype, pl.List)]
+        return pl.List(_common(name, inner, where))
     raise FeatureError(
         f"{where}: column {name!r} is {' in one file and '.join(map(str, distinct[:2]))} in another",
         hint="write all files of the source with the same types",
@@ -271,3 +269,8 @@ def _as(name: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
             column = column.dt.replace_time_zone("UTC")
         return column.dt.convert_time_zone("UTC").dt.cast_time_unit(want.time_unit)
     return column if have == want else column.cast(want)
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made

@@ -1,12 +1,8 @@
 """Parquet written whole or not at all: results that are kept, rows that are added to a source."""
 
-import fcntl
-import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,11 +15,11 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from tidemill.errors import FeatureError
 from tidemill.features.addresses import Address, locate, reaching
 from tidemill.features.conforming import conform
+from tidemill.features.drafts import ROW_GROUP, all_or_none, alone, cannot_write, write_file
 from tidemill.features.sources import partition_of, read_schema
 
 __all__ = ["DatasetExists", "add_files", "append", "save"]
 
-_ROW_GROUP = 1_000_000
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -52,8 +48,8 @@ def save(batches: Iterable[pa.Table], address: Address, *, overwrite: bool) -> l
     if exists and not overwrite:
         raise DatasetExists(address.text)
     if address.names_a_file or (exists and not address.is_folder()):
-        with _all_or_none(address) as draft_of:
-            _write(batches, draft_of(address.path))
+        with all_or_none(address) as draft_of:
+            write_file(batches, draft_of(address.path))
         return [address.address_of(address.path)]
     return _save_folder(batches, address)
 
@@ -78,11 +74,11 @@ def append(table: pa.Table, source: DataSource, repo: Path | str | None) -> None
         table = _source_names(table, source, [*fields, *keys])
         add_files(conform(table, fields, keys, what), address, keys)
     elif address.exists():
-        with _alone(address):
+        with alone(address):
             _grow(table, address, source, what)
     elif address.names_a_file:
-        with _all_or_none(address) as draft_of:
-            _write([_source_names(table, source, ())], draft_of(address.path))
+        with all_or_none(address) as draft_of:
+            write_file([_source_names(table, source, ())], draft_of(address.path))
     else:
         add_files(_source_names(table, source, ()), address, ())
 
@@ -100,9 +96,9 @@ def add_files(table: pa.Table, address: Address, keys: Sequence[str]) -> list[st
     """
     name = f"{uuid.uuid4().hex}.parquet"
     parts = {f"{address.path}/{folder}{name}": part for folder, part in _partitions(table, keys)}
-    with _all_or_none(address) as draft_of:
+    with all_or_none(address) as draft_of:
         for path, part in parts.items():
-            _write([part], draft_of(path))
+            write_file([part], draft_of(path))
     return list(parts)
 
 
@@ -111,12 +107,14 @@ def _grow(table: pa.Table, address: Address, source: DataSource, what: str) -> N
     schema = read_schema(address, address.path)
     table = _source_names(table, source, schema.names)
     table = conform(table, {field.name: field for field in schema}, (), what)
-    with _all_or_none(address) as draft_of:
+    with all_or_none(address) as draft_of:
         with reaching(address):
             file = address.files.open(address.path, "rb")
         with file:
             old = pyarrow.parquet.ParquetFile(file)
-            _write(_regrouped(old, table.replace_schema_metadata(schema.metadata)), draft_of(address.path))
+            write_file(
+                _regrouped(old, table.replace_schema_metadata(schema.metadata)), draft_of(address.path)
+            )
         if address.list_files() != before:
             raise FeatureError(
                 f"{what} changed while rows were added to it; nothing was added",
@@ -129,7 +127,7 @@ def _regrouped(old: pyarrow.parquet.ParquetFile, table: pa.Table) -> Iterator[pa
     waiting: list[pa.Table] = []
     for index in range(old.num_row_groups + 1):
         part = old.read_row_group(index) if index < old.num_row_groups else table
-        if waiting and sum(one.num_rows for one in waiting) + part.num_rows > _ROW_GROUP:
+        if waiting and sum(one.num_rows for one in waiting) + part.num_rows > ROW_GROUP:
             yield pa.concat_tables(waiting)
             waiting = []
         waiting.append(part)
@@ -142,20 +140,20 @@ def _save_folder(batches: Iterable[pa.Table], address: Address) -> list[str]:
         target = Path(address.path)
         draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            paths = [target / path.relative_to(draft) for path in _write_parts(batches, draft)]
+            names = [path.name for path in _write_parts(batches, draft)]
             _swap(draft, target)
         except OSError as error:
-            raise _cannot_write(address.text, error) from error
+            raise cannot_write(address.text, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return [str(path) for path in paths]
+        return [str(target / name) for name in names]
     old = [file.path for file in address.list_files()]
     new = f"{address.path}/{uuid.uuid4().hex}"
     paths = []
-    with _all_or_none(address) as draft_of:
+    with all_or_none(address) as draft_of:
         for index, batch in enumerate(batches):
             paths.append(f"{new}-{index:05}.parquet")
-            _write([batch], draft_of(paths[-1]))
+            write_file([batch], draft_of(paths[-1]))
     with reaching(address):
         for path in old:
             address.files.rm_file(path)
@@ -167,7 +165,7 @@ def _write_parts(batches: Iterable[pa.Table], folder: Path) -> list[Path]:
     paths = []
     for index, batch in enumerate(batches):
         paths.append(folder / f"part-{index:05}.parquet")
-        _write([batch], paths[-1])
+        write_file([batch], paths[-1])
     return paths
 
 
@@ -184,80 +182,6 @@ def _swap(draft: Path, target: Path) -> None:
         old.replace(target)
         raise
     shutil.rmtree(old) if old.is_dir() else old.unlink()
-
-
-@contextmanager
-def _all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
-    """Give a function from a path of the file system to a local draft; all drafts get there, or none.
-
-    Raises:
-        FeatureError: something cannot be written; what was there before is untouched.
-    """
-    drafts: dict[str, Path] = {}
-    with tempfile.TemporaryDirectory(prefix="tidemill-") as scratch:
-
-        def draft_of(path: str) -> Path:
-            target = Path(path)
-            if address.is_local:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                drafts[path] = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-            else:
-                drafts[path] = Path(scratch) / str(len(drafts))
-            return drafts[path]
-
-        try:
-            yield draft_of
-            _publish(drafts, address)
-        except (OSError, pa.ArrowException) as error:
-            raise _cannot_write(address.text, error) from error
-        finally:
-            for draft in drafts.values():
-                draft.unlink(missing_ok=True)
-
-
-def _publish(drafts: Mapping[str, Path], address: Address) -> None:
-    done: list[str] = []
-    try:
-        for path, draft in drafts.items():
-            if address.is_local:
-                draft.replace(path)
-            else:
-                with reaching(address):
-                    address.files.makedirs(path.rpartition("/")[0], exist_ok=True)
-                    address.files.put_file(str(draft), path)
-            done.append(path)
-    except (OSError, FeatureError):
-        if len(drafts) > 1:  # several are always new
-            for path in done:
-                address.files.rm_file(path)
-        raise
-
-
-def _write(batches: Iterable[pa.Table], path: Path) -> None:
-    """Write one parquet file, and make sure that it is on the disk."""
-    writer: pyarrow.parquet.ParquetWriter | None = None
-    with path.open("wb") as file:
-        for batch in batches:
-            writer = writer or pyarrow.parquet.ParquetWriter(file, batch.schema)
-            writer.write_table(batch.cast(writer.schema), row_group_size=_ROW_GROUP)
-        if writer is not None:
-            writer.close()
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _alone(address: Address) -> Iterator[None]:
-    """Let one process after the other change files of a local folder."""
-    if not address.is_local:
-        yield
-        return
-    folder = os.open(Path(address.path).parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _partitions(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
@@ -306,10 +230,3 @@ def _union(schemas: Sequence[pa.Schema]) -> dict[str, pa.Field]:
         for field in schema:
             fields.setdefault(field.name, field)
     return fields
-
-
-def _cannot_write(where: str, error: Exception) -> FeatureError:
-    return FeatureError(
-        f"{where} cannot be written: {error}",
-        hint="nothing was changed; check the free space and the permissions",
-    )
