@@ -12,6 +12,7 @@ TEMPLATE = (
     "monitoring",
     "dvc.yaml",
     "params.yaml",
+    "expectations.yaml",
     "tombstones.yaml",
 )
 

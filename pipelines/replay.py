@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipelines import schemas
 from pipelines.features import build_features
 from pipelines.flights import KEYS, flights_to_predict
 from pipelines.ingest import tables
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, YEAR, Span
 from tidemill.clock import utc
-from tidemill.data.validation import validate
+from tidemill.data.checking import raise_for
+from tidemill.data.declarations import load_expectations
+from tidemill.data.parting import part_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +84,9 @@ class FlightReplay:
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         folder = source_folder(None, Path()) if self._source is None else self._source
         raw = tables(_EVERYTHING, read_flights(folder), read_weather(folder), read_aircraft(folder))
-        rules = {"flights": schemas.flights, "weather": schemas.weather, "aircraft": schemas.aircraft}
-        return {name: validate(raw[name], schema, name).clean for name, schema in rules.items()}
+        parted = part_frames(raw, load_expectations(Path(__file__).parents[1]))
+        raise_for({name: table.report for name, table in parted.items()})
+        return {name: table.accepted for name, table in parted.items()}
 
     @cached_property
     def _features(self) -> Mapping[str, pl.DataFrame]:

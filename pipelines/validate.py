@@ -1,37 +1,25 @@
-"""Stage 2: sets bad rows aside with their reasons, and counts them.
+"""Stage 2: sets bad rows aside with their reasons, and counts them, as ``expectations.yaml`` declares it.
 
 A row is judged by all that was known of it when the stage ran: of a flight that is found out at its arrival,
 the departure does not count either. That is hindsight, but only for the few flights that are set aside.
 """
 
-from pipelines import schemas
-from pipelines.stage import read_parquet, run_stage, write_outputs
-from tidemill.data.validation import validate
+from pipelines.span import read_span
+from pipelines.stage import run_stage
+from tidemill.data.checking import write_checked
 from tidemill.project import Project
 
 __all__ = ["validate_tables"]
-
-_SCHEMAS = {"flights": schemas.flights, "weather": schemas.weather, "aircraft": schemas.aircraft}
 
 
 def validate_tables(project: Project) -> None:
     """Write ``data/clean``, ``data/rejected`` (with the column ``reason``) and ``data/validation.json``.
 
     Raises:
-        DataError: a table is not what its schema declares, or too many of its rows are bad.
+        DataError: a table is not what is declared of it, or too many of its rows are bad.
+        ConfigError: ``expectations.yaml`` is wrong.
     """
-    data = project.root / "data"
-    checked = {
-        name: validate(read_parquet(data / "raw" / f"{name}.parquet", "ingest"), schema, name)
-        for name, schema in _SCHEMAS.items()
-    }
-    write_outputs(
-        {
-            **{data / "clean" / f"{name}.parquet": table.clean for name, table in checked.items()},
-            **{data / "rejected" / f"{name}.parquet": table.rejected for name, table in checked.items()},
-            data / "validation.json": {name: table.report.as_dict() for name, table in checked.items()},
-        }
-    )
+    write_checked(project, read_span(project.params).as_of)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def make_project(tmp_path):
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["data"] |= data
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-        shutil.copy(ROOT / "tombstones.yaml", tmp_path)
+        for name in ("expectations.yaml", "tombstones.yaml"):
+            shutil.copy(ROOT / name, tmp_path)
         for name in ("pipelines", "feature_repo"):
             shutil.copytree(
                 ROOT / name,

@@ -20,7 +20,7 @@ from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors, SchemaW
 
 from tidemill.errors import DataError
 
-__all__ = ["REASON", "Validated", "ValidationReport", "validate"]
+__all__ = ["REASON", "Examined", "Validated", "ValidationReport", "examine", "reasons", "validate"]
 
 REASON = "reason"
 """Column of the rejected rows with all rules that the row breaks, joined by ``; ``."""
@@ -54,6 +54,18 @@ class Validated:
     report: ValidationReport
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A data set held against a schema."""
+
+    typed: pl.DataFrame
+    """The frame with the schema's types; as it was, if there are problems."""
+    rules: Mapping[str, pl.Series]
+    """Rule → which rows break it: all rules of rows, broken or not. None if the structure is wrong."""
+    problems: tuple[str, ...]
+    """What is wrong with the data set as a whole."""
+
+
 def validate(
     frame: pl.DataFrame, schema: pa.DataFrameSchema, name: str, *, max_rejected_share: float = 0.05
 ) -> Validated:
@@ -82,17 +94,17 @@ def validate(
     >>> validated.report.broken
     {'delay: less_than(1440)': 1, 'plane: not null': 1}
     """
-    # Environment variables can switch pandera off; data would go through unseen.
-    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
-        typed = _with_structure(frame, schema, name)
-        problems: list[str] = []
-        rules = _broken_rules(typed, schema, problems)
-    _raise_for(problems, name)
+    if REASON in frame.columns:
+        raise DataError(
+            f"{name} has a column {REASON!r} already", hint="rename it; rejected rows carry theirs"
+        )
+    found = examine(frame, schema)
+    _raise_for(found.problems, name)
+    typed = found.typed
+    rules = {rule: mask for rule, mask in found.rules.items() if mask.any()}
     bad = pl.repeat(False, typed.height, eager=True)
     for mask in rules.values():
         bad |= mask
-    reasons = [pl.when(mask.filter(bad)).then(pl.lit(rule)) for rule, mask in rules.items()]
-    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
     report = ValidationReport(
         name=name,
         rows=typed.height,
@@ -101,15 +113,36 @@ def validate(
         broken={rule: int(mask.sum()) for rule, mask in rules.items()},
     )
     _raise_for_share(report, max_rejected_share)
+    reason = reasons({rule: mask.filter(bad) for rule, mask in rules.items()})
     return Validated(typed.filter(~bad), typed.filter(bad).with_columns(reason.alias(REASON)), report)
 
 
-def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema, name: str) -> pl.DataFrame:
-    """Return ``frame`` coerced, after a look at everything but the values."""
-    if REASON in frame.columns:
-        raise DataError(
-            f"{name} has a column {REASON!r} already", hint="rename it; rejected rows carry theirs"
-        )
+def examine(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> Examined:
+    """Hold ``frame`` against ``schema`` and judge nothing: which rows break which rule, and what is wrong."""
+    # Environment variables can switch pandera off; data would go through unseen.
+    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+        typed, problems = _with_structure(frame, schema)
+        rules: dict[str, pl.Series] = {}
+        if not problems:
+            for rule, broken in _rule_outcomes(typed, schema, problems):
+                rules[rule] = rules[rule] | broken if rule in rules else broken
+    return Examined(typed, rules, tuple(problems))
+
+
+def reasons(rules: Mapping[str, pl.Series]) -> pl.Series:
+    """Return for each row the rules that it breaks, joined by ``; ``.
+
+    >>> reasons({"a": pl.Series([True, True]), "b": pl.Series([False, True])}).to_list()
+    ['a', 'a; b']
+    """
+    if not rules:
+        return pl.Series(REASON, [], pl.String)
+    texts = [pl.when(mask).then(pl.lit(rule)) for rule, mask in rules.items()]
+    return pl.select(pl.concat_str(texts, separator="; ", ignore_nulls=True).alias(REASON)).to_series()
+
+
+def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> tuple[pl.DataFrame, list[str]]:
+    """Return ``frame`` coerced, and what is wrong in everything but the values."""
     bare = _without_rules(schema, frame.columns)
     try:
         typed: pl.DataFrame = bare.validate(frame, lazy=True)
@@ -118,18 +151,14 @@ def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema, name: str) 
     except SchemaError as error:  # a few are raised at once, lazy or not
         errors = [error]
     except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"{name} cannot be given its schema's types: {error}", hint="mend the data"
-        ) from error
+        return frame, [f"it cannot be given its schema's types: {error}"]
     else:
         missing = sorted({key for keys in _unique_sets(schema) for key in keys} - set(typed.columns))
-        _raise_for([f"column {key!r} is missing" for key in missing], name)
-        return typed
+        return typed, [f"column {key!r} is missing" for key in missing]
     if uncoerced := _uncoerced(frame, bare):
         # Pandera stops at the first such column, and then finds wrong types in all that were to follow.
         errors = [error for error in errors if not _is_consequence(error, bare)]
-    _raise_for([*uncoerced, *(_problem(error, schema) for error in errors)], name)
-    raise AssertionError  # a SchemaErrors has errors
+    return frame, [*uncoerced, *(_problem(error, schema) for error in errors)]
 
 
 def _without_rules(schema: pa.DataFrameSchema, present: list[str]) -> pa.DataFrameSchema:
@@ -181,17 +210,6 @@ def _problem(error: SchemaError, schema: pa.DataFrameSchema) -> str:
     if error.reason_code is SchemaErrorReason.WRONG_DATATYPE:
         return f"column {error.column_name!r} must be {error.schema.dtype}, but is {error.failure_cases}"
     return str(error).splitlines()[0]
-
-
-def _broken_rules(
-    frame: pl.DataFrame, schema: pa.DataFrameSchema, problems: list[str]
-) -> dict[str, pl.Series]:
-    """Return each broken rule with a mask of its rows; add what concerns all rows to ``problems``."""
-    rules: dict[str, pl.Series] = {}
-    for rule, broken in _rule_outcomes(frame, schema, problems):
-        if broken.any():
-            rules[rule] = rules[rule] | broken if rule in rules else broken
-    return rules
 
 
 def _rule_outcomes(
@@ -256,7 +274,7 @@ def _unique_sets(schema: pa.DataFrameSchema) -> list[list[str]]:
     )
 
 
-def _raise_for(problems: list[str], name: str) -> None:
+def _raise_for(problems: tuple[str, ...], name: str) -> None:
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise DataError(

@@ -21,6 +21,7 @@ __all__ = [
 PROJECT_FILES = (
     "params.yaml",
     "dvc.yaml",
+    "expectations.yaml",
     "tombstones.yaml",
     "pipelines",
     "feature_repo",
@@ -34,7 +35,8 @@ _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "online_store", ".ipyn
 _GITIGNORE = """\
 /.tidemill/
 /.venv/
-/data/
+/data/*
+!/data/validation.json
 /workspace/
 /.workspace.old-*/
 /feature_repo/online_store/

@@ -1,10 +1,13 @@
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipelines import schemas
-from tidemill.data.validation import validate
+from tidemill.data.declarations import load_expectations
+from tidemill.data.parting import part_frames
+
+DECLARED = load_expectations(Path(__file__).parents[2])
 
 
 def spoilt(table, **changes):
@@ -20,8 +23,13 @@ def spoilt(table, **changes):
     ).drop("n")
 
 
-def reasons(table, schema):
-    return validate(table, schema, "planted").rejected["reason"].to_list()
+@pytest.fixture
+def reasons(winter):
+    def of(name, table):
+        others = {key: winter[key] for key in winter if key != name}
+        return part_frames({**others, name: table}, DECLARED)[name].rejected["reason"].to_list()
+
+    return of
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +55,14 @@ def arrived(winter):
         ({"scheduled_departure": None}, "scheduled_departure: not null"),
     ],
 )
-def test_a_bad_flight_is_set_aside(arrived, changes, reason):
-    [found] = reasons(spoilt(arrived, **changes), schemas.flights)
+def test_a_bad_flight_is_set_aside(reasons, arrived, changes, reason):
+    [found] = reasons("flights", spoilt(arrived, **changes))
     assert reason in found
 
 
-def test_a_flight_that_is_there_twice_is_set_aside(arrived):
+def test_a_flight_that_is_there_twice_is_set_aside(reasons, arrived):
     table = arrived.head(100)
-    assert len(reasons(pl.concat([table, table.head(1)]), schemas.flights)) == 2
+    assert len(reasons("flights", pl.concat([table, table.head(1)]))) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,8 +74,8 @@ def test_a_flight_that_is_there_twice_is_set_aside(arrived):
     ],
     ids=["no tail number", "diverted or in the air", "cancelled"],
 )
-def test_a_flight_without_outcome_or_tail_number_is_sound(arrived, changes):
-    assert reasons(spoilt(arrived, **changes), schemas.flights) == []
+def test_a_flight_without_outcome_or_tail_number_is_sound(reasons, arrived, changes):
+    assert reasons("flights", spoilt(arrived, **changes)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,32 +88,31 @@ def test_a_flight_without_outcome_or_tail_number_is_sound(arrived, changes):
         ({"observed_at": None}, "observed_at: not null"),
     ],
 )
-def test_bad_weather_is_set_aside(winter, changes, reason):
+def test_bad_weather_is_set_aside(reasons, winter, changes, reason):
     windy = winter["weather"].filter(pl.col("wind_speed") > 5)
-    [found] = reasons(spoilt(windy, **changes), schemas.weather)
+    [found] = reasons("weather", spoilt(windy, **changes))
     assert reason in found
 
 
-def test_two_observations_of_one_hour_are_set_aside(winter):
+def test_two_observations_of_one_hour_are_set_aside(reasons, winter):
     table = winter["weather"].head(100)
-    assert len(reasons(pl.concat([table, table.head(1)]), schemas.weather)) == 2
+    assert len(reasons("weather", pl.concat([table, table.head(1)]))) == 2
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"), [({"seats": 2}, "seats: in_range"), ({"year": 2031}, "year: in_range")]
 )
-def test_an_aircraft_that_cannot_be_is_set_aside(winter, changes, reason):
+def test_an_aircraft_that_cannot_be_is_set_aside(reasons, winter, changes, reason):
     sound = winter["aircraft"].filter(pl.col("seats") > 100)
-    [found] = reasons(spoilt(sound, **changes), schemas.aircraft)
+    [found] = reasons("aircraft", spoilt(sound, **changes))
     assert reason in found
 
 
-def test_what_the_data_itself_gets_wrong(csv, winter):
-    found = {
-        name: validate(winter[name], getattr(schemas, name), name).report.broken
-        for name in ("flights", "weather", "aircraft")
-    }
-    assert found == {
+def test_what_the_data_itself_gets_wrong(winter):
+    found = {name: table.report for name, table in part_frames(winter, DECLARED).items()}
+    assert not any(report.failed for report in found.values())
+    broken = {name: report.broken for name, report in found.items()}
+    assert broken == {
         "flights": {},
         "weather": {"wind_speed: in_range(0, 150)": 1},
         "aircraft": {"seats: in_range(15, 900)": 39},

@@ -1,0 +1,174 @@
+"""Tables in files: opened lazily, read in batches, and written in batches beside their place."""
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
+
+from tidemill.errors import DataError
+
+__all__ = ["BATCH_ROWS", "RowWriter", "batches", "keep", "open_table", "table_files", "temporary_beside"]
+
+BATCH_ROWS = 250_000
+"""Rows that are looked at together: bounds the memory, whatever the size of the file."""
+
+
+def open_table(path: Path) -> pl.LazyFrame:
+    """Open a parquet, CSV, newline-delimited JSON or Arrow file, a folder of parquet files, or a pattern.
+
+    The columns of a CSV file get the types that all of its rows allow.
+
+    Raises:
+        DataError: there is no such file, it is of another kind, or cannot be read.
+    """
+    files = table_files(path)
+    suffixes = {"".join(file.suffixes[-1:] if file.suffix != ".gz" else file.suffixes[-2:]) for file in files}
+    if len(suffixes) > 1:
+        raise DataError(f"{path} has files of different kinds: {', '.join(sorted(suffixes))}")
+    [suffix] = suffixes
+    try:
+        match suffix:
+            case ".parquet" | ".pq":
+                table = pl.scan_parquet(files, glob=False)
+            case ".csv" | ".csv.gz":
+                table = pl.scan_csv(files, glob=False, try_parse_dates=True, infer_schema_length=None)
+            case ".ndjson" | ".jsonl":
+                table = pl.scan_ndjson(files, infer_schema_length=None)
+            case ".arrow" | ".feather" | ".ipc":
+                table = pl.scan_ipc(files, glob=False)
+            case _:
+                raise DataError(
+                    f"{path} is of a kind that cannot be read: {suffix or 'it has no suffix'}",
+                    hint="write it as .parquet, .csv, .ndjson or .arrow",
+                )
+        table.collect_schema()
+    except (OSError, PolarsError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="is it what its suffix says?") from error
+    return table
+
+
+def table_files(path: Path) -> list[Path]:
+    """Return the files that ``path`` means: itself, the parquet files below a folder, what a pattern finds.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_dir():
+        files = sorted(path.rglob("*.parquet"))
+    elif path.exists():
+        files = [path]
+    else:
+        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute
+    if not files:
+        raise DataError(
+            f"{path} cannot be read: there is no such file",
+            hint="make it first: `tidemill run`, or `dvc repro`",
+        )
+    return files
+
+
+def batches(table: pl.LazyFrame, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
+    """Give the rows of ``table`` in their order, at most ``rows`` at a time; of none, one empty frame.
+
+    Raises:
+        DataError: the file cannot be read to its end.
+
+    >>> [frame.height for frame in batches(pl.LazyFrame({"a": range(5)}), rows=2)]
+    [2, 2, 1]
+    """
+    given = False
+    try:
+        for found in table.collect_batches(chunk_size=rows, maintain_order=True):
+            for frame in found.iter_slices(rows):
+                given = True
+                yield frame
+    except (OSError, PolarsError) as error:
+        raise DataError(f"the data cannot be read to its end: {error}") from error
+    if not given:
+        yield pl.DataFrame(schema=table.collect_schema())
+
+
+def temporary_beside(path: Path) -> Path:
+    """Make an empty file beside ``path``, to be moved there when it is whole.
+
+    Raises:
+        DataError: its folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        os.close(handle)
+        Path(name).chmod(0o644)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Path(name)
+
+
+class RowWriter:
+    """Writes frames of one schema into one parquet file, beside its place until `keep` moves it there."""
+
+    def __init__(self, path: Path, schema: pl.Schema) -> None:
+        """Begin the file."""
+        self.path = path
+        self.part = temporary_beside(path)
+        self._schema = _arrow(pl.DataFrame(schema=schema)).schema
+        try:
+            self._writer = pq.ParquetWriter(self.part, self._schema, compression="zstd")
+        except (OSError, pa.ArrowException) as error:
+            self.part.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Add rows.
+
+        Raises:
+            DataError: they cannot be written.
+        """
+        if frame.is_empty():
+            return
+        try:
+            self._writer.write_table(_arrow(frame).cast(self._schema))
+        except (OSError, pa.ArrowException) as error:
+            raise _unwritable(self.path, error) from error
+
+    def close(self) -> None:
+        """End the file; it stays beside its place.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        try:
+            self._writer.close()
+        except (OSError, pa.ArrowException) as error:
+            raise _unwritable(self.path, error) from error
+
+    def drop(self) -> None:
+        """Forget the file, unless it is in its place already."""
+        self.part.unlink(missing_ok=True)
+
+
+def keep(parts: Sequence[tuple[Path, Path]]) -> None:
+    """Move finished files into their places: pairs of where each is and where it belongs.
+
+    Raises:
+        DataError: one cannot be moved.
+    """
+    for part, path in parts:
+        try:
+            part.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _unwritable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be written: {error}", hint="is the disk full or read-only?")

@@ -1,0 +1,86 @@
+"""What a validation found, as values: one report a data set, one outcome a check."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["CheckOutcome", "SetReport"]
+
+Kind = Literal[
+    "structure", "column", "row", "unique", "reference", "freshness", "volume", "schema", "share of bad rows"
+]
+Outcome = Literal["passed", "rows fail", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What one check found."""
+
+    check: str
+    """What it says."""
+    kind: Kind
+    outcome: Outcome
+    """``rows fail``: some rows, which are the bad ones; ``failed``: the data set as a whole."""
+    failing: int = 0
+    """Rows that break it."""
+    observed: Mapping[str, Any] = field(default_factory=dict)
+    """The numbers that it looked at, and its limits."""
+    detail: str = ""
+    """A sentence, where the numbers do not speak for themselves."""
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What validation of one data set found."""
+
+    mode: Literal["off", "warn", "stop"]
+    source: str
+    rows: int
+    accepted: int
+    """Rows that go on: in mode ``stop`` those that break no rule, else all."""
+    rejected: int
+    """Rows that are set aside."""
+    failing: int
+    """Rows that break a rule: in mode ``stop`` those that are set aside."""
+    broken: Mapping[str, int]
+    """Rule → rows that break it; a row may break several."""
+    checks: tuple[CheckOutcome, ...]
+    bias: Mapping[str, Any] | None = None
+
+    @property
+    def failed(self) -> tuple[CheckOutcome, ...]:
+        """The checks that the data set as a whole did not pass."""
+        return tuple(check for check in self.checks if check.outcome == "failed")
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing may be made of this data set."""
+        return self.mode == "stop" and bool(self.failed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        plain: dict[str, Any] = {
+            "mode": self.mode,
+            "passed": not self.failed,
+            "source": self.source,
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "failing": self.failing,
+            "rejected_share": round(self.rejected / self.rows, 6) if self.rows else 0.0,
+            "broken": dict(self.broken),
+            "checks": [_plain(check) for check in self.checks],
+        }
+        return plain if self.bias is None else {**plain, "bias": dict(self.bias)}
+
+
+def _plain(check: CheckOutcome) -> dict[str, Any]:
+    """Return what is to be said of a check: nothing that is empty."""
+    always: dict[str, Any] = {"check": check.check, "kind": check.kind, "outcome": check.outcome}
+    if check.failing:
+        always["failing"] = check.failing
+    if check.observed:
+        always["observed"] = dict(check.observed)
+    if check.detail:
+        always["detail"] = check.detail
+    return always
