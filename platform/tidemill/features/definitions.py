@@ -22,6 +22,7 @@ from feast.data_source import DataSource
 from feast.repo_operations import get_repo_files
 
 from tidemill.errors import FeatureError
+from tidemill.features.defaults import declared_defaults
 
 __all__ = ["fingerprint", "load_definitions"]
 
@@ -59,7 +60,8 @@ def fingerprint(
 ) -> str:
     """Return a hash of what the service's features mean: it changes if, and only if, that changes.
 
-    Descriptions, owners, tags, comments and formatting do not count; neither does where the project lies.
+    Descriptions, owners, comments, formatting and tags do not count, but for the tag with a feature's
+    default; neither does where the project lies.
 
     Args:
         service: The service.
@@ -83,6 +85,9 @@ def fingerprint(
         ],
         "views": sorted(meanings, key=lambda view: str(view["name"])),
     }
+    defaults = declared_defaults(service)
+    if defaults:  # without any, hashes are those of before there were defaults
+        meaning["defaults"] = sorted(defaults.items())
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,28 +1,20 @@
 """The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.feature_view_projection import FeatureViewProjection
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
-from feast.types import Bool, Float32, Float64, Int32, Int64
-from feast.value_type import ValueType
+from feast import FeatureService, FeatureStore
 
-from tidemill.clock import utc
 from tidemill.errors import FeatureError
+from tidemill.features.defaults import declared_defaults
+from tidemill.features.encoding import microseconds
 from tidemill.features.engine import feast_errors, get_service
+from tidemill.features.lookups import lookups, numeric_features, reader
+from tidemill.features.on_demand import Transformation
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
-
-_Stored = tuple[datetime | None, Mapping[str, Any] | None]
-_SERVED = (Bool, Float32, Float64, Int32, Int64)
 
 
 @dataclass(frozen=True)
@@ -30,27 +22,21 @@ class FeatureRow:
     """The features of one request."""
 
     values: dict[str, float | None]
-    """Feature → value, in the service's order; none where nothing valid is known."""
+    """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
-    """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``."""
+    """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
+    ``default:<feature>``."""
 
 
 @dataclass(frozen=True)
-class _Lookup:
-    """One view to read, under the keys that one projection of it uses."""
+class _Place:
+    """Where an answer of the online store has the values of one view."""
 
     name: str
-    view: FeatureView
-    keys: tuple[tuple[str, str, ValueType], ...]
-    """Join key of the view, column of the request, type."""
-    features: tuple[str, ...]
-    ttl: timedelta | None
-
-
-@dataclass(frozen=True)
-class _Found:
-    values: Mapping[str, Any]
-    flag: str | None
+    event: int
+    """Position of the event time; the values follow."""
+    end: int
+    ttl: int | None
 
 
 class OnlineFeatures:
@@ -59,7 +45,7 @@ class OnlineFeatures:
     A value that is older than its view's TTL at the moment of the request is not served: it is none, and so
     it is for the on-demand views that build on it, exactly as in a training frame. A value from *after* that
     moment is served but flagged: the online store holds only the latest value of a key, so for a moment in
-    the past there is no better one. Event times are whole seconds in the SQLite store.
+    the past there is no better one. What is none in the end gets the default that its view declares.
 
     Definitions are those of the registry at construction. Several threads may read at once; another process,
     a forked child included, opens its own store.
@@ -69,16 +55,39 @@ class OnlineFeatures:
         """Resolve the views of ``service``.
 
         Raises:
-            FeatureError: the service was not applied, or has a feature that is no number.
+            FeatureError: the service was not applied, has a feature that is no number, or a wrong default.
         """
-        self._store = store
         service = get_service(store, service) if isinstance(service, str) else service
         with feast_errors(f"resolving the views of service {service.name!r}"):
-            on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
+            views = {view.name: view for view in store.list_on_demand_feature_views()}
             projections = service.feature_view_projections
-            self._on_demand = tuple(on_demand[p.name] for p in projections if p.name in on_demand)
-            self._lookups = _lookups(store, projections, self._on_demand)
-        self.features = _numeric_features(service)
+            on_demand = [views[p.name].with_projection(p) for p in projections if p.name in views]
+            self._lookups = lookups(store, projections, on_demand)
+            self._on_demand = tuple(map(Transformation, on_demand))
+            self._read = reader(store, self._lookups)
+        self.features = numeric_features(service)
+        self._defaults = declared_defaults(service)
+        self._doing = (
+            f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
+        )
+        self._resolve()
+
+    def _resolve(self) -> None:
+        """Work out once where each value will be: first what is read, then what is computed."""
+        at: dict[tuple[str, str], int] = {}
+        places, end = [], 0
+        for lookup in self._lookups:
+            event, end = end, end + 1 + len(lookup.features)
+            places.append(_Place(lookup.name, event, end, lookup.ttl))
+            at |= {(lookup.name, feature): event + 1 + n for n, feature in enumerate(lookup.features)}
+        for view in self._on_demand:
+            at |= {(view.name, feature): end + n for n, feature in enumerate(view.features)}
+            end += len(view.features)
+        self._places = tuple(places)
+        self._inputs = [
+            {name: at[source] for name, source in view.sources.items()} for view in self._on_demand
+        ]
+        self._served = tuple((name, at[view, name], self._defaults.get(name)) for view, name in self.features)
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, in the order of ``rows``.
@@ -95,170 +104,42 @@ class OnlineFeatures:
             raise FeatureError(f"there are {len(rows)} rows but {len(at)} moments")
         if not rows:
             return []
-        moments = [utc(moment) for moment in at]
-        found = [self._find(lookup, rows, moments) for lookup in self._lookups]
-        columns: dict[str, list[Any]] = {}
-        for lookup, results in zip(self._lookups, found, strict=True):
-            for feature in lookup.features:
-                columns[f"{lookup.name}__{feature}"] = [result.values.get(feature) for result in results]
-        for view in self._on_demand:
-            columns |= _transform(view, rows, columns)
-        served = [columns[f"{view}__{feature}"] for view, feature in self.features]
-        return [
-            FeatureRow(
-                {
-                    name: _number(column[index])
-                    for (_, name), column in zip(self.features, served, strict=True)
-                },
-                tuple(flag for results in found if (flag := results[index].flag)),
-            )
-            for index in range(len(rows))
-        ]
+        keys = [[lookup.key(row) for lookup in self._lookups] for row in rows]
+        with feast_errors(self._doing):
+            found = [list(answer) for answer in self._read(keys)]
+        flags = [self._judge(*pair) for pair in zip(found, map(microseconds, at), strict=True)]
+        for view, places in zip(self._on_demand, self._inputs, strict=True):
+            inputs = {name: view.requested(name, rows) for name in view.request}
+            inputs |= {name: [values[place] for values in found] for name, place in places.items()}
+            for column in view.run(inputs, len(rows)):
+                for values, value in zip(found, column, strict=True):
+                    values.append(value)
+        return [self._answer(*pair) for pair in zip(found, flags, strict=True)]
 
-    def _find(
-        self, lookup: _Lookup, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]
-    ) -> list[_Found]:
-        """Read one view for all rows, each distinct key once."""
-        keys = [_key(lookup, row) for row in rows]
-        distinct = list(dict.fromkeys(key for key in keys if key is not None))
-        answers: dict[tuple[object, ...], _Stored] = {}
-        if distinct:
-            with feast_errors(f"reading {lookup.name!r} from the online store"):
-                answers = dict(
-                    zip(
-                        distinct,
-                        self._store.provider.online_read(
-                            self._store.config,
-                            lookup.view,
-                            _entity_keys(lookup, distinct),
-                            list(lookup.features),
-                        ),
-                        strict=True,
-                    )
-                )
-        return [
-            _judge(lookup, answers[key], moment) if key is not None else _missing(lookup)
-            for key, moment in zip(keys, at, strict=True)
-        ]
+    def _judge(self, values: list[Any], moment: int) -> list[str]:
+        """Blank what has expired; return the flags."""
+        flags = []
+        for place in self._places:
+            known = values[place.event]
+            if known is None:
+                flags.append(f"missing:{place.name}")
+            elif place.ttl is not None and moment - known > place.ttl:
+                flags.append(f"expired:{place.name}")
+                values[place.event : place.end] = [None] * (place.end - place.event)
+            elif known > moment:
+                flags.append(f"future:{place.name}")
+        return flags
 
-
-def _lookups(
-    store: FeatureStore,
-    projections: Sequence[FeatureViewProjection],
-    on_demand: Sequence[OnDemandFeatureView],
-) -> tuple[_Lookup, ...]:
-    """Return what must be read: the service's own views, and those that its on-demand views read."""
-    computed = {view.name for view in on_demand}
-    wanted = [projection for projection in projections if projection.name not in computed]
-    wanted += [
-        projection for view in on_demand for projection in view.source_feature_view_projections.values()
-    ]
-    merged: dict[str, _Lookup] = {}
-    for projection in wanted:
-        name = projection.name_to_use()
-        features = tuple(field.name for field in projection.features)
-        if name in merged:
-            features = tuple(dict.fromkeys([*merged[name].features, *features]))
-        elif not features:
-            continue
-        view = store.get_feature_view(projection.name).with_projection(projection)
-        keys = tuple(
-            (column.name, projection.join_key_map.get(column.name, column.name), column.dtype.to_value_type())
-            for column in view.entity_columns
-            if column.name != DUMMY_ENTITY_ID
-        )
-        if name in merged:
-            view, keys = merged[name].view, merged[name].keys
-        merged[name] = _Lookup(name, view, keys, features, view.ttl or None)
-    return tuple(merged.values())
-
-
-def _numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
-    features = []
-    for projection in service.feature_view_projections:
-        for field in projection.features:
-            if field.dtype not in _SERVED:
-                raise FeatureError(
-                    f"feature {field.name!r} of {projection.name_to_use()!r} is {field.dtype}, not a number",
-                    hint="encode it as a number, for example in an on-demand view",
-                )
-            features.append((projection.name_to_use(), field.name))
-    return tuple(features)
-
-
-def _key(lookup: _Lookup, row: Mapping[str, object]) -> tuple[object, ...] | None:
-    try:
-        key = tuple(row[column] for _, column, _ in lookup.keys)
-    except KeyError as error:
-        raise FeatureError(
-            f"a row lacks {error.args[0]!r}, the key of view {lookup.name!r}",
-            hint=f"it has: {', '.join(row)}",
-        ) from error
-    return None if None in key else key
-
-
-def _entity_keys(lookup: _Lookup, keys: Sequence[tuple[object, ...]]) -> list[EntityKey]:
-    if not lookup.keys:
-        names, columns = (
-            [DUMMY_ENTITY_ID],
-            [python_values_to_proto_values([DUMMY_ENTITY_VAL], ValueType.STRING)],
-        )
-    else:
-        names = [name for name, _, _ in lookup.keys]
-        columns = [
-            python_values_to_proto_values([key[index] for key in keys], kind)
-            for index, (_, _, kind) in enumerate(lookup.keys)
-        ]
-    return [EntityKey(join_keys=names, entity_values=values) for values in zip(*columns, strict=True)]
-
-
-def _missing(lookup: _Lookup) -> _Found:
-    return _Found({}, f"missing:{lookup.name}")
-
-
-def _judge(lookup: _Lookup, stored: _Stored, at: datetime) -> _Found:
-    moment, answer = stored
-    if answer is None or moment is None:
-        return _missing(lookup)
-    known = utc(moment)
-    if lookup.ttl and at - known > lookup.ttl:
-        return _Found({}, f"expired:{lookup.name}")
-    values = {name: feast_value_type_to_python_type(value) for name, value in answer.items()}
-    return _Found(values, f"future:{lookup.name}" if known > at else None)
-
-
-def _transform(
-    view: OnDemandFeatureView, rows: Sequence[Mapping[str, object]], columns: Mapping[str, list[Any]]
-) -> dict[str, list[Any]]:
-    """Run one on-demand view over all rows with Feast's own code; unknown inputs are none, as in training."""
-    inputs: dict[str, list[Any]] = {}
-    for name in view.get_request_data_schema():
-        try:
-            inputs[name] = [_plain(row[name]) for row in rows]
-        except KeyError as error:
-            raise FeatureError(f"a row lacks {name!r}, which on-demand view {view.name!r} reads") from error
-    for projection in view.source_feature_view_projections.values():
-        for field in projection.features:
-            inputs[field.name] = columns[f"{projection.name_to_use()}__{field.name}"]
-    try:
-        if view.mode == "python":
-            outputs = view.transform_dict(inputs)
-        else:
-            outputs = view.transform_arrow(pa.table(inputs)).to_pydict()
-        return {f"{view.projection.name_to_use()}__{f.name}": list(outputs[f.name]) for f in view.features}
-    except Exception as error:  # the project's code: anything can come out of it
-        raise FeatureError(
-            f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}",
-            hint="it must cope with None, which stands for unknown",
-        ) from error
-
-
-def _plain(value: object) -> object:
-    return utc(value) if isinstance(value, datetime) else value  # as it comes out of a training frame
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    return None if math.isnan(number) else number
+    def _answer(self, values: Sequence[Any], flags: list[str]) -> FeatureRow:
+        answer: dict[str, float | None] = {}
+        for name, place, default in self._served:
+            value = values[place]
+            if value is not None:
+                value = float(value)
+                if value != value:  # NaN
+                    value = None
+            if value is None and default is not None:
+                value = default
+                flags.append(f"default:{name}")
+            answer[name] = value
+        return FeatureRow(answer, tuple(flags))

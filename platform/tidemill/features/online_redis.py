@@ -121,33 +121,22 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         It visits all keys of the view's entities, 100,000 in about a second.
 
         Raises:
-            RedisError: Redis is gone.
+            FeatureError: Redis is gone.
         """
         field = f"_ts:{_name(config, view)}"
         count, newest, fresh = 0, None, 0
-        for keys in self._keys(config, view):
-            with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.hget(key, field)
-                moments = [_moment(raw) for raw in pipe.execute() if raw is not None]
-            if moments:
-                count, newest = count + len(moments), max(moments if newest is None else [newest, *moments])
+        try:
+            for keys in self._keys(config, view):
+                with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
+                    for key in keys:
+                        pipe.hget(key, field)
+                    moments = [_moment(raw) for raw in pipe.execute() if raw is not None]
+                count += len(moments)
+                newest = max([*moments, *([] if newest is None else [newest])], default=None)
                 fresh += len(moments) if after is None else sum(moment >= after for moment in moments)
+        except RedisError as error:
+            raise FeatureError(f"Redis does not answer: {error}") from error
         return count, newest, fresh
-
-    def forget(self, config: RepoConfig, view: FeatureView, entity_keys: Sequence[EntityKey]) -> int:
-        """Remove what is stored of some keys; return how many there were.
-
-        Raises:
-            RedisError: Redis is gone.
-        """
-        name = _name(config, view)
-        fields = [f"_ts:{name}", *(_mmh3(f"{name}:{field.name}") for field in view.features)]
-        version, suffix = config.entity_key_serialization_version, config.project.encode()
-        with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
-            for key in entity_keys:
-                pipe.hdel(serialize_entity_key(key, version) + suffix, *fields)
-            return sum(removed > 0 for removed in pipe.execute())
 
     def _is_cluster(self, config: RepoConfig) -> bool:
         return bool(config.online_store.redis_type == feast_redis.RedisType.redis_cluster)
@@ -207,12 +196,15 @@ def redis_reader(
     nothing: list[list[Any]] = [[None] * len(asked) for asked in fields]
 
     def read(keys: Sequence[Sequence[bytes | None]]) -> list[Sequence[Any]]:
-        with store._get_client(config.online_store).pipeline(transaction=False) as pipe:
-            for row in keys:
-                for key, asked in zip(row, fields, strict=True):
-                    if key is not None:
-                        pipe.execute_command("HMGET", key + suffix, *asked)
-            answers = iter(pipe.execute())
+        try:
+            with store._get_client(config.online_store).pipeline(transaction=False) as pipe:
+                for row in keys:
+                    for key, asked in zip(row, fields, strict=True):
+                        if key is not None:
+                            pipe.execute_command("HMGET", key + suffix, *asked)
+                answers = iter(pipe.execute())
+        except RedisError as error:
+            raise FeatureError(f"Redis does not answer: {error}") from error
         rows: list[Sequence[Any]] = []
         for row in keys:
             values: list[Any] = []

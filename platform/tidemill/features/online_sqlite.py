@@ -195,19 +195,6 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             [(count, newest, fresh)] = connection.execute(query, (after,)).fetchall()
         return count, newest, count if after is None else fresh or 0
 
-    def forget(self, config: RepoConfig, view: FeatureView, entity_keys: Sequence[EntityKey]) -> int:
-        """Remove what is stored of some keys; return how many there were.
-
-        Raises:
-            FeatureError: the file cannot be written.
-        """
-        version = config.entity_key_serialization_version
-        keys = [(serialize_entity_key(key, version),) for key in entity_keys]
-        with self._connections.writing(_path(config)) as connection:
-            self._prepare(connection, config, view)
-            statement = tables.delete(tables.name_of(config, view))
-            return connection.executemany(statement, keys).rowcount
-
     def update(
         self,
         config: RepoConfig,

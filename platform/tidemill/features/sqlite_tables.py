@@ -23,7 +23,6 @@ from tidemill.features.encoding import NATIVE, VALUE_FIELDS, check_type
 __all__ = [
     "bring_up",
     "decoded",
-    "delete",
     "drop",
     "message",
     "name_of",
@@ -34,7 +33,8 @@ __all__ = [
     "upsert",
 ]
 
-_KEY, _EVENT, _CREATED = '"__key"', '"__event"', '"__created"'
+_KEY, _EVENT, _CREATED = '"entity_key"', '"event_us"', '"created_us"'
+_OWN = ("entity_key", "event_us", "created_us")
 _MOST_COLUMNS = 1990  # SQLite's own limit is 2,000
 _MOST_VIEWS = 60  # SQLite joins 64 tables
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,15 +71,19 @@ def bring_up(
     Raises:
         FeatureError: two features differ by case only, there are too many, or another store has the table.
     """
-    if len({name.lower() for name in kinds}) < len(kinds):
-        raise FeatureError(f"view {view!r} has features that differ by case only", hint="rename one of them")
+    names = [*_OWN, *(name.lower() for name in kinds)]
+    if len(set(names)) < len(names):
+        raise FeatureError(
+            f"view {view!r} has features that differ by case only, or one of {', '.join(_OWN)}",
+            hint="rename it: SQLite cannot tell such columns apart",
+        )
     if len(kinds) > _MOST_COLUMNS:
         raise FeatureError(
             f"view {view!r} has {len(kinds)} features, and SQLite takes {_MOST_COLUMNS}",
             hint="split the view",
         )
     present = {name: kind for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})")}
-    if present and "__event" not in present:
+    if present and "event_us" not in present:
         if not replace:
             raise FeatureError(
                 f"the table of view {view!r} is that of another online store", hint="apply the definitions"
@@ -96,7 +100,7 @@ def bring_up(
     wanted = {name: f"BLOB({kind.value})" for name, kind in kinds.items()}
     for name, kind in present.items():
         stale = name in wanted and wanted[name] != kind
-        gone = replace and name not in wanted and not name.startswith("__")
+        gone = replace and name not in wanted and name not in _OWN
         if stale or gone:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
     for name, kind in wanted.items():
@@ -121,11 +125,6 @@ def upsert(table: str, names: Sequence[str]) -> str:
     marks = ", ".join("?" * len(columns))
     insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
     return f"{insert} ON CONFLICT ({_KEY}) DO UPDATE SET {changes} WHERE {newer}"
-
-
-def delete(table: str) -> str:
-    """Return the statement that removes a key."""
-    return f"DELETE FROM {table} WHERE {_KEY} = ?"  # noqa: S608
 
 
 def summary(table: str) -> str:

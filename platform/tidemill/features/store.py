@@ -1,17 +1,22 @@
 """The feature store of a project: definitions, training frames, and filling the online store."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import polars as pl
-from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+import pyarrow as pa
+from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, PushSource
 from tqdm import tqdm
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
+from tidemill.features.defaults import declared_defaults, filled
 from tidemill.features.definitions import fingerprint
 from tidemill.features.engine import feast_errors, get_service, open_store, repository
+from tidemill.features.materialise import WritesRows, can_write_columns, write_latest
+from tidemill.features.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
 from tidemill.project import Project
 
@@ -40,7 +45,7 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
 
     Returns:
         The same rows in the same order and with the same columns, then the features in the service's order;
-        null where nothing was known.
+        where nothing was known, what the view declares as default, or null.
 
     Raises:
         FeatureError: a key is missing, a feature has the name of a column, a source cannot be read.
@@ -57,46 +62,73 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
             f"the offline store did not give each of {entity_frame.height} rows back exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
-    return entity_frame.hstack(joined.select(_ROW, *names).sort(_ROW).drop(_ROW))
+    features = joined.select(_ROW, *names).sort(_ROW).drop(_ROW)
+    return entity_frame.hstack(filled(features, declared_defaults(service)))
 
 
-def materialise(project: Project, until: datetime) -> None:
+def materialise(
+    project: Project, until: datetime, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, int]:
     """Write the latest values known at ``until`` (naive means UTC) to the online store, of every key.
 
-    It reads each source from its beginning, so late rows are never missed, and overwrites whatever the online
-    store holds for a key, pushed values too. Keys that have no value yet at ``until`` are left as they are.
+    It reads each source from its beginning, so late rows are never missed. What the online store has of a
+    later event time stays, as do keys that have no value yet at ``until``. Killed, it can be run again.
+
+    Args:
+        project: its feature repository says from where to where.
+        until: the last event time.
+        progress: called with the view, how many of its rows are written, and how many there are.
+
+    Returns:
+        View → number of rows.
 
     Raises:
-        FeatureError: definitions were not applied, or a source cannot be read.
+        FeatureError: definitions were not applied, a source cannot be read, or has a column of another type
+            than its view declares.
     """
     store = open_store(project)
-    with feast_errors("materialising", hint="were the definitions applied?"):
-        for view in store.list_batch_feature_views():
-            if view.online:
-                store.provider.materialize_single_feature_view(
-                    config=store.config,
-                    feature_view=view,
-                    start_date=_BEGINNING,
-                    end_date=utc(until),
-                    registry=store.registry,
-                    project=store.project,
-                    tqdm_builder=_silent,
-                )
+    offline, online = store.provider.offline_store, store.provider.online_store
+    done: dict[str, int] = {}
+    for view in _online_views(store):
+        with feast_errors(f"materialising {view.name!r}", hint="were the definitions applied?"):
+
+            def tell(rows: int, total: int, name: str = view.name) -> None:
+                done[name] = total
+                if progress:
+                    progress(name, rows, total)
+
+            if can_write_columns(online, view):
+                write_latest(store.config, offline, online, view, (_BEGINNING, utc(until)), tell)
+            else:
+                _as_feast_does(store, view, utc(until))
+    return done
 
 
-def push(store: FeatureStore, view: str, rows: pd.DataFrame) -> None:
-    """Write ``rows`` (keys, features, timestamp) of one view to the online store.
+def push(
+    store: FeatureStore,
+    name: str,
+    rows: pd.DataFrame,
+    to: Literal["online", "offline", "online_and_offline"] = "online",
+) -> None:
+    """Write ``rows`` (keys, features, timestamp) of a view, or of all views of a push source.
 
-    The last row of a key wins, and replaces what the online store held for it, nulls included.
+    In the online store they replace what it holds for their keys, nulls included, unless that is newer; in
+    the offline store they are added to the view's source.
 
     Raises:
-        FeatureError: no such view, or a column is missing.
+        FeatureError: no such view or push source, a column is missing or of another type than declared.
     """
     if rows.empty:
         return
-    with feast_errors(f"writing {len(rows)} rows of {view!r} to the online store"):
-        # not write_to_online_store: that leaves the old values in place when all new ones are null
-        store.provider.ingest_df(store.get_feature_view(view), rows)
+    with feast_errors(f"writing {len(rows)} rows of {name!r}"):
+        views = _views_pushed_to(store, name)
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        checked = [(view, online_rows(view, table)) for view in views]
+        for view, typed in checked:
+            if to != "online":
+                store.provider.ingest_df_to_offline_store(view, table)
+            if to != "offline":
+                _write(store, view, typed, rows)
 
 
 def service_features(project: Project) -> tuple[str, ...]:
@@ -118,6 +150,42 @@ def definition_hash(project: Project) -> str:
     service = get_service(store, project.config.features.service)
     with feast_errors(f"reading the definition of {service.name!r}"):
         return fingerprint(service, _views(store, service), repository(project), project.root.resolve())
+
+
+def _online_views(store: FeatureStore) -> list[FeatureView]:
+    with feast_errors("reading the registry", hint="were the definitions applied?"):
+        return [view for view in store.list_batch_feature_views() if view.online]
+
+
+def _as_feast_does(store: FeatureStore, view: FeatureView, until: datetime) -> None:
+    store.provider.materialize_single_feature_view(
+        config=store.config,
+        feature_view=view,
+        start_date=_BEGINNING,
+        end_date=until,
+        registry=store.registry,
+        project=store.project,
+        tqdm_builder=_silent,
+    )
+
+
+def _views_pushed_to(store: FeatureStore, name: str) -> list[FeatureView]:
+    """Return the views of a push source, or the view of that name."""
+    pushed = [
+        view
+        for view in [*store.list_feature_views(), *store.list_stream_feature_views()]
+        if isinstance(view.stream_source, PushSource) and view.stream_source.name == name
+    ]
+    return pushed or [store.get_feature_view(name)]
+
+
+def _write(store: FeatureStore, view: FeatureView, typed: OnlineRows, rows: pd.DataFrame) -> None:
+    online = store.provider.online_store
+    if isinstance(online, WritesRows):
+        online.write_rows(store.config, view, typed, lambda _: None)
+    else:
+        # not write_to_online_store: that leaves the old values in place when all new ones are null
+        store.provider.ingest_df(view, rows)
 
 
 def _feature_names(service: FeatureService) -> tuple[str, ...]:

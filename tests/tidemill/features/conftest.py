@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.repo_config import RegistryConfig
+from feast.types import Float64
 
 from tidemill.project import Project, load_project
 from tidemill.settings import Settings
@@ -22,7 +26,7 @@ project: mini
 provider: local
 registry: ../.tidemill/registry.db
 online_store:
-    type: sqlite
+    type: tidemill.features.online_sqlite.SqliteOnlineStore
     path: ../.tidemill/online.db
 offline_store:
     type: tidemill.features.offline.PolarsOfflineStore
@@ -127,3 +131,55 @@ def define(project: Project) -> Callable[..., None]:
         path.write_text(text)
 
     return replace
+
+
+STATION = Entity(name="station", join_keys=["station"], value_type=ValueType.STRING)
+
+
+@pytest.fixture
+def station() -> Entity:
+    return STATION
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """An empty Feast store on `PolarsOfflineStore`; its repository is ``tmp_path``."""
+    config = RepoConfig(
+        project="offline",
+        provider="local",
+        registry=RegistryConfig(path=str(tmp_path / "registry.db")),
+        online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
+        offline_store={"type": "tidemill.features.offline.PolarsOfflineStore"},
+        entity_key_serialization_version=3,
+        repo_path=tmp_path,
+    )
+    return FeatureStore(config=config)
+
+
+@pytest.fixture
+def make_view(tmp_path: Path) -> Callable[..., FeatureView]:
+    """Declare a view of stations (or other entities) over a parquet file, which is written if rows are given."""
+
+    def declare(
+        name: str,
+        rows: pl.DataFrame | None = None,
+        *,
+        path: str | None = None,
+        entities: tuple[Entity, ...] = (STATION,),
+        features: dict[str, Any] | tuple[str, ...] = ("wind",),
+        ttl: timedelta | None = None,
+        **source: Any,
+    ) -> FeatureView:
+        where = path or f"{name}.parquet"
+        if rows is not None:
+            rows.write_parquet(tmp_path / where, mkdir=True)
+        types = features if isinstance(features, dict) else dict.fromkeys(features, Float64)
+        return FeatureView(
+            name=name,
+            entities=list(entities),
+            ttl=ttl,
+            schema=[Field(name=feature, dtype=dtype) for feature, dtype in types.items()],
+            source=FileSource(name=f"{name}_source", path=where, **{"timestamp_field": "time", **source}),
+        )
+
+    return declare

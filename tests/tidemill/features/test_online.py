@@ -162,7 +162,9 @@ def test_says_when_moments_and_rows_differ_in_number(reader):
 def test_says_when_the_online_store_is_gone(project, reader):
     with sqlite3.connect(project.home / "online.db") as connection:
         connection.execute("DROP TABLE mini_weather")
-    with pytest.raises(FeatureError, match="reading 'weather' from the online store failed: no such table"):
+    with pytest.raises(
+        FeatureError, match="'weather' from the online store failed: no such table: mini_weather"
+    ):
         reader.read([row()], [hours(3)])
 
 

@@ -1,0 +1,153 @@
+"""What a service's features are looked up by: its views, their keys, and the way to the online store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.feature_view_projection import FeatureViewProjection
+from feast.infra.key_encoding_utils import deserialize_entity_key
+from feast.type_map import feast_value_type_to_python_type
+from feast.types import Bool, Float32, Float64, Int32, Int64
+from feast.value_type import ValueType
+
+from tidemill.errors import FeatureError
+from tidemill.features.encoding import key_encoder, microseconds
+
+__all__ = ["Lookup", "Read", "lookups", "numeric_features", "reader"]
+
+Read = Callable[[Sequence[Sequence[bytes | None]]], list[Sequence[Any]]]
+"""From rows of entity keys, one for each view (none for unknown), to rows of answers: for each view its event
+time in microseconds, then its values, all none where there is nothing."""
+
+_SERVED = (Bool, Float32, Float64, Int32, Int64)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One view to read, under the keys that one projection of it uses."""
+
+    name: str
+    """What it is called in the service."""
+    view: FeatureView
+    columns: tuple[str, ...]
+    """The columns of a request that have its keys."""
+    encode: Callable[[Sequence[object]], bytes]
+    """From their values to an entity key."""
+    features: tuple[str, ...]
+    ttl: int | None
+    """Microseconds."""
+
+    def key(self, row: Mapping[str, object]) -> bytes | None:
+        """Return the entity key of a request, none if one of its values is unknown.
+
+        Raises:
+            FeatureError: the request lacks a key, or has it of another type.
+        """
+        try:
+            values = [row[column] for column in self.columns]
+        except KeyError as error:
+            raise FeatureError(
+                f"a row lacks {error.args[0]!r}, the key of view {self.name!r}",
+                hint=f"it has: {', '.join(row)}",
+            ) from error
+        return None if None in values else self.encode(values)
+
+
+def lookups(
+    store: FeatureStore,
+    projections: Sequence[FeatureViewProjection],
+    on_demand: Sequence[OnDemandFeatureView],
+) -> tuple[Lookup, ...]:
+    """Return what must be read: the service's own views, and those that its on-demand views read."""
+    computed = {view.name for view in on_demand}
+    wanted = [projection for projection in projections if projection.name not in computed]
+    for view in on_demand:
+        wanted += view.source_feature_view_projections.values()
+    first: dict[str, FeatureViewProjection] = {}
+    features: dict[str, dict[str, None]] = {}
+    for projection in wanted:
+        if projection.features:
+            name = projection.name_to_use()
+            first.setdefault(name, projection)
+            features.setdefault(name, {}).update(dict.fromkeys(f.name for f in projection.features))
+    return tuple(_lookup(store, projection, tuple(features[name])) for name, projection in first.items())
+
+
+def _lookup(store: FeatureStore, projection: FeatureViewProjection, features: tuple[str, ...]) -> Lookup:
+    view = store.get_feature_view(projection.name).with_projection(projection)
+    keys = [(c.name, c.dtype.to_value_type()) for c in view.entity_columns if c.name != DUMMY_ENTITY_ID]
+    encode = key_encoder(keys)
+    if not keys:
+        constant = key_encoder([(DUMMY_ENTITY_ID, ValueType.STRING)])([DUMMY_ENTITY_VAL])
+        encode = lambda _: constant  # noqa: E731
+    return Lookup(
+        name=projection.name_to_use(),
+        view=view,
+        columns=tuple(projection.join_key_map.get(name, name) for name, _ in keys),
+        encode=encode,
+        features=features,
+        ttl=round(view.ttl.total_seconds() * 1_000_000) if view.ttl else None,
+    )
+
+
+def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
+    """Return view and name of each feature of a service, in its order.
+
+    Raises:
+        FeatureError: one is no number.
+    """
+    features = []
+    for projection in service.feature_view_projections:
+        for field in projection.features:
+            if field.dtype not in _SERVED:
+                raise FeatureError(
+                    f"feature {field.name!r} of {projection.name_to_use()!r} is {field.dtype}, not a number",
+                    hint="encode it as a number, for example in an on-demand view",
+                )
+            features.append((projection.name_to_use(), field.name))
+    return tuple(features)
+
+
+def reader(store: FeatureStore, wanted: Sequence[Lookup]) -> Read:
+    """Return the way to read ``wanted``: the online store's own, or through Feast's interface to any."""
+    online = store.provider.online_store
+    if not wanted:
+        return lambda keys: [()] * len(keys)
+    if hasattr(online, "reader"):
+        own: Read = online.reader(store.config, [(lookup.view, lookup.features) for lookup in wanted])
+        return own
+    return lambda keys: [
+        [value for answer in row for value in answer]
+        for row in zip(
+            *(_through_feast(store, lookup, column) for lookup, column in _columns(wanted, keys)), strict=True
+        )
+    ]
+
+
+def _columns(
+    wanted: Sequence[Lookup], keys: Sequence[Sequence[bytes | None]]
+) -> list[tuple[Lookup, tuple[bytes | None, ...]]]:
+    return list(zip(wanted, zip(*keys, strict=True), strict=True))
+
+
+def _through_feast(store: FeatureStore, lookup: Lookup, keys: Sequence[bytes | None]) -> list[Sequence[Any]]:
+    """Read one view, each distinct key once."""
+    distinct = list(dict.fromkeys(key for key in keys if key is not None))
+    nothing = (None,) * (1 + len(lookup.features))
+    answers: dict[bytes | None, Sequence[Any]] = {}
+    if distinct:
+        entity_keys = [deserialize_entity_key(key) for key in distinct]
+        stored = store.provider.online_read(store.config, lookup.view, entity_keys, list(lookup.features))
+        for key, (moment, messages) in zip(distinct, stored, strict=True):
+            if moment is None or messages is None:
+                continue
+            at = microseconds(moment)
+            values = [
+                feast_value_type_to_python_type(messages[name]) if name in messages else None
+                for name in lookup.features
+            ]
+            if at or any(value is not None for value in values):  # Feast's Redis store has 1970 for nothing
+                answers[key] = (at, *values)
+    return [answers.get(key, nothing) for key in keys]
