@@ -17,9 +17,22 @@ from tidemill.data import supervisor
 from tidemill.data.git import own_environment
 from tidemill.errors import DataError
 
-__all__ = ["Finished", "last_words", "patiently", "run_dvc", "scratch_folder", "silent", "site_cache"]
+__all__ = [
+    "Finished",
+    "Tell",
+    "last_words",
+    "patiently",
+    "quiet",
+    "run_dvc",
+    "scratch_folder",
+    "silent",
+    "site_cache",
+]
 
 T = TypeVar("T")
+
+Tell = Callable[[str, str, int | None, int | None], None]
+"""Is told how far long work is: step, message, how much is done, of how much."""
 
 _OF_A_STAGE = frozenset({"DVC_ROOT", "DVC_STAGE"})
 _KEPT_LINES = 200
@@ -146,3 +159,7 @@ def last_words(lines: Sequence[str]) -> str:
 
 def silent(_line: str) -> None:
     """Take a line of output and show it nowhere."""
+
+
+def quiet(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
+    """Take what long work tells and show it nowhere."""

@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from tidemill.errors import DataError
 
-__all__ = ["commit_staged", "git", "git_try", "own_environment"]
+__all__ = ["commit_staged", "git", "git_try", "own_environment", "read_blob", "read_blobs"]
 
 _LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
@@ -67,6 +68,44 @@ def commit_staged(root: Path, message: str, *files: str) -> None:
         if same.returncode == 0:
             return
     git(root, "commit", "--quiet", "--message", message, "--", *files)
+
+
+def read_blob(root: Path, name: str) -> bytes:
+    """Return the content of one object.
+
+    Raises:
+        DataError: git cannot read it.
+    """
+    return read_blobs(root, [name])[name]
+
+
+def read_blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of the objects with these full ids.
+
+    Raises:
+        DataError: git cannot read them.
+    """
+    wanted = list(ids)
+    done = subprocess.run(
+        ["git", "cat-file", "--batch"],
+        cwd=root,
+        env=own_environment(),
+        input="".join(f"{one}\n" for one in wanted).encode(),
+        capture_output=True,
+        check=False,
+    )
+    found, rest = {}, done.stdout
+    for one in wanted:
+        head, _, rest = rest.partition(b"\n")
+        words = head.split()
+        if len(words) != 3:
+            raise DataError(
+                f"{root}: git has no object {one}: {head.decode()}",
+                hint="see `git fsck`; is the clone shallow?",
+            )
+        size = int(words[2])
+        found[one], rest = rest[:size], rest[size + 1 :]
+    return found
 
 
 def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subprocess.CompletedProcess[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dvc.config import Config
-from dvc.config_schema import RelPath
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 
 from tidemill.data.command import last_words, run_dvc, silent, site_cache
 from tidemill.data.git import commit_staged, git, git_try
+from tidemill.data.remotes import Remote, parse_remote, set_remote
 from tidemill.errors import DataError
 
 __all__ = ["init_workspace", "open_dvc"]
@@ -20,7 +20,7 @@ __all__ = ["init_workspace", "open_dvc"]
 _IGNORED = ".tidemill/\n__pycache__/\n*.py[cod]\n"
 
 
-def init_workspace(root: Path, remote: Path) -> None:
+def init_workspace(root: Path, remote: Path | str, endpoint_url: str | None = None) -> None:
     """Make ``root``, with the project in it, a git and DVC repository whose data is kept in ``remote`` too.
 
     Everything in ``root`` that git does not ignore goes into the first commit. What is there already stays as
@@ -28,14 +28,18 @@ def init_workspace(root: Path, remote: Path) -> None:
 
     Args:
         root: the project's folder.
-        remote: folder for DVC's second copy of the data; kept relative when it lies beside or below ``root``.
+        remote: where DVC keeps a second copy of the data: a folder, kept relative when it lies beside or
+            below ``root``, or an address such as ``s3://bucket/path`` or ``ssh://user@host/path``.
+        endpoint_url: of an S3-compatible store.
 
     Raises:
-        DataError: git or DVC refused, or a folder cannot be made.
+        DataError: git or DVC refused, a folder cannot be made, or a package for such a remote is missing.
+        UsageError: there is no such kind of remote, or its address carries a password.
     """
-    root, remote = root.resolve(), remote.resolve()
+    root, place = root.resolve(), parse_remote(remote, endpoint_url)
     _make(root, "the workspace")
-    _make(remote, "the DVC remote")
+    if place.folder is not None:
+        _make(place.folder, "the DVC remote")
     if not (root / ".git").exists():
         git(root, "init", "--quiet", "--initial-branch", "main")
     for name, value in (("user.name", "Tidemill"), ("user.email", "tidemill@localhost")):
@@ -48,7 +52,7 @@ def init_workspace(root: Path, remote: Path) -> None:
         finished = run_dvc(root, "init", "--quiet", "--force", on_line=silent, patience=60)
         if finished.code:
             raise DataError(f"{root}: `dvc init` failed: {last_words(finished.lines)}")
-    _configure(root, remote)
+    _configure(root, place)
     git(root, "add", "--", *(["."] if fresh else [".dvc/config", ".dvc/.gitignore", ".dvcignore"]))
     commit_staged(root, "Begin a workspace" if fresh else "Keep data in DVC")
 
@@ -85,9 +89,8 @@ def _default_remote(repo: Repo) -> dict[str, str]:
     return {"remote": name} if name else {}
 
 
-def _configure(root: Path, remote: Path) -> None:
+def _configure(root: Path, remote: Remote) -> None:
     with Config(str(root / ".dvc")).edit("repo") as config:
-        config["core"].update(analytics=False, check_update=False, autostage=False, remote="local")
+        config["core"].update(analytics=False, check_update=False, autostage=False)
         config["cache"]["type"] = "reflink,hardlink,copy"
-        near = remote.is_relative_to(root.parent)
-        config["remote"]["local"] = {"url": RelPath(str(remote)) if near else str(remote)}
+    set_remote(root, remote)

@@ -1,0 +1,189 @@
+"""Reads the tables of a version (parquet, CSV, TSV, ndjson) lazily, and sums up their columns."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tidemill.errors import DataError
+
+__all__ = ["ColumnStats", "TableStats", "describe", "is_table", "reading", "scan", "shape"]
+
+_EXACT_ROWS = 5_000_000
+"""Up to here distinct values are counted, not estimated: it takes memory for each of them."""
+
+_SHOWN = 60  # characters of a text value
+
+Value = int | float | str | None
+
+
+def _scan_csv(files: list[Path]) -> pl.LazyFrame:
+    return pl.scan_csv(files, infer_schema_length=None)
+
+
+def _scan_tsv(files: list[Path]) -> pl.LazyFrame:
+    return pl.scan_csv(files, infer_schema_length=None, separator="\t")
+
+
+def _scan_ndjson(files: list[Path]) -> pl.LazyFrame:
+    return pl.scan_ndjson(files, infer_schema_length=None)
+
+
+def _scan_parquet(files: list[Path]) -> pl.LazyFrame:
+    return pl.scan_parquet(files, hive_partitioning=False)
+
+
+_READERS: Mapping[str, Callable[[list[Path]], pl.LazyFrame]] = {
+    ".parquet": _scan_parquet,
+    ".pq": _scan_parquet,
+    ".csv": _scan_csv,
+    ".tsv": _scan_tsv,
+    ".ndjson": _scan_ndjson,
+    ".jsonl": _scan_ndjson,
+}
+
+
+@dataclass(frozen=True)
+class ColumnStats:
+    """One column, summed up. Not-a-number counts as null; what the type has none of is none."""
+
+    name: str
+    dtype: str
+    nulls: int
+    distinct: int | None
+    """Different values, null not among them; estimated from 5 million rows on."""
+    mean: float | None
+    """Of true and false: the share of true."""
+    std: float | None
+    min: Value
+    max: Value
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """A table, summed up."""
+
+    rows: int
+    columns: tuple[ColumnStats, ...]
+
+
+def is_table(path: str) -> bool:
+    """Tell by its name whether a file is a table.
+
+    >>> is_table("data/flights.parquet"), is_table("models/model.onnx")
+    (True, False)
+    """
+    return PurePosixPath(path).suffix.lower() in _READERS
+
+
+def scan(path: str, files: Sequence[Path]) -> pl.LazyFrame:
+    """Read the table ``path``, whose content is in ``files``, lazily.
+
+    Args:
+        path: what the project calls it: its suffix tells the format.
+        files: one file, or the parts of a partitioned table.
+    """
+    return _READERS[PurePosixPath(path).suffix.lower()](list(files))
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn what Polars says of a broken table into an error that names it.
+
+    Raises:
+        DataError: so it is.
+    """
+    try:
+        yield
+    except (PolarsError, OSError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path} cannot be read as a table: {said}", hint="is it what its suffix says?"
+        ) from error
+
+
+def shape(table: pl.LazyFrame) -> tuple[int, Mapping[str, str]]:
+    """Return the number of rows, and type by column."""
+    schema = table.collect_schema()
+    rows = int(table.select(pl.len()).collect(engine="streaming").item())
+    return rows, {name: str(dtype) for name, dtype in schema.items()}
+
+
+def describe(table: pl.LazyFrame) -> TableStats:
+    """Sum up every column, in one pass and bounded memory.
+
+    >>> stats = describe(pl.LazyFrame({"delay": [1.0, None, 3.0]}))
+    >>> stats.rows, stats.columns[0].nulls, stats.columns[0].mean, stats.columns[0].distinct
+    (3, 1, 2.0, 2)
+    """
+    schema = table.collect_schema()
+    rows = int(table.select(pl.len()).collect(engine="streaming").item())
+    measures = {
+        (name, measure): expression
+        for name, dtype in schema.items()
+        for measure, expression in _measures(name, dtype, exact=rows <= _EXACT_ROWS).items()
+    }
+    if not measures:
+        return TableStats(rows, ())
+    named = [expression.alias(str(number)) for number, expression in enumerate(measures.values())]
+    values = dict(zip(measures, table.select(named).collect(engine="streaming").row(0), strict=True))
+    return TableStats(rows, tuple(_column(name, dtype, values) for name, dtype in schema.items()))
+
+
+def _measures(name: str, dtype: pl.DataType, exact: bool) -> dict[str, pl.Expr]:
+    column = pl.col(name)
+    if dtype.is_float():
+        column = column.fill_nan(None)
+    measures = {"nulls": column.null_count()}
+    if dtype.is_nested() or dtype in (pl.Object, pl.Null):
+        return measures
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
+    values = column.drop_nulls()
+    measures["distinct"] = values.n_unique() if exact else values.approx_n_unique()
+    if dtype.is_numeric() or dtype == pl.Boolean:
+        number = column.cast(pl.Float64)
+        measures |= {"mean": number.mean(), "std": number.std()}
+    if dtype != pl.Binary:
+        measures |= {"min": column.min(), "max": column.max()}
+    return measures
+
+
+def _column(name: str, dtype: pl.DataType, values: Mapping[tuple[str, str], Any]) -> ColumnStats:
+    return ColumnStats(
+        name,
+        str(dtype),
+        values[name, "nulls"],
+        values.get((name, "distinct")),
+        _finite(values.get((name, "mean"))),
+        _finite(values.get((name, "std"))),
+        _plain(values.get((name, "min"))),
+        _plain(values.get((name, "max"))),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Value:
+    match value:
+        case bool():
+            return int(value)
+        case None | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return str(value)
+        case _:
+            text = str(value)
+            return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
