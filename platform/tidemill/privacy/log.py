@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import orjson
 from tidemill.errors import DataError
 from tidemill.privacy.subject import Subject
 
-__all__ = ["LogLines", "blank_log", "find_in_log", "mask_text"]
+__all__ = ["LogLines", "blank_log", "count_in_text", "find_in_log", "mask_text"]
 
 _ID = re.compile(rb'"prediction_id":"([^"\\]+)"')
+_IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 _WAITS = (0.02, 0.05, 0.1, 0.3)  # seconds: how long an append that is under way can take to end its line
 
 
@@ -32,8 +34,13 @@ class LogLines:
     prediction_ids: frozenset[str]
 
 
-def find_in_log(root: Path, subject: Subject) -> LogLines:
+def find_in_log(root: Path, subject: Subject, before: datetime | None = None) -> LogLines:
     """Count the predictions made for a subject, and their labels, of all models below ``root``.
+
+    Args:
+        root: the folder of the log, ``project.predictions``.
+        subject: who.
+        before: what was served later does not count.
 
     Raises:
         DataError: the log cannot be read.
@@ -41,8 +48,9 @@ def find_in_log(root: Path, subject: Subject) -> LogLines:
     ids, predictions, labels = set(), 0, 0
     for path in _segments(root, "predictions"):
         for _, line in _of_subject(path, subject):
-            predictions += 1
-            ids |= _ids(line)
+            if before is None or _served_before(line, before):
+                predictions += 1
+                ids |= _ids(line)
     for path in _segments(root, "labels"):
         labels += sum(1 for _ in _labels_of(path, ids))
     return LogLines(predictions, labels, frozenset(ids))
@@ -66,29 +74,48 @@ def blank_log(root: Path, subject: Subject) -> LogLines:
     return LogLines(predictions, labels, found.prediction_ids)
 
 
-def mask_text(path: Path, subject: Subject) -> int:
-    """Put asterisks, as many, over the subject's values in a text file such as a server's log; count them.
+def count_in_text(path: Path, subject: Subject) -> int:
+    """Return how often a text file, such as a server's log or a report, mentions one of the subject's values.
 
-    Only values of three characters or more: what is shorter stands in any text. A file that is being written
-    to may be masked: its length does not change.
+    Only values that are not numbers and have three characters or more count: others stand in any text.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return len(_mentions(path, subject))
+
+
+def mask_text(path: Path, subject: Subject) -> int:
+    """Put asterisks, as many, over what `count_in_text` counts; return how often.
+
+    A file that is being written to may be masked: its length does not change.
 
     Raises:
         DataError: it cannot be read or written.
     """
-    values = [value.encode() for value in subject.values.values() if len(value) >= 3]
+    found = _mentions(path, subject)
     with _Failing(path):
-        content = path.read_bytes()
-        found = [
-            (match.start(), len(value))
-            for value in values
-            for match in re.finditer(rb"(?<![A-Za-z0-9_])" + re.escape(value) + rb"(?![A-Za-z0-9_])", content)
-        ]
         if found:
             with path.open("r+b") as file:
                 for start, length in found:
                     os.pwrite(file.fileno(), b"*" * length, start)
                 os.fsync(file.fileno())
     return len(found)
+
+
+def _mentions(path: Path, subject: Subject) -> list[tuple[int, int]]:
+    values = [
+        value for value in subject.values.values() if len(value) >= 3 and not _IN_ANY_TEXT.fullmatch(value)
+    ]
+    with _Failing(path):
+        content = path.read_bytes()
+    return [
+        (match.start(), match.end() - match.start())
+        for value in values
+        for match in re.finditer(
+            rb"(?<![A-Za-z0-9_])" + re.escape(value.encode()) + rb"(?![A-Za-z0-9_])", content
+        )
+    ]
 
 
 def _segments(root: Path, kind: str) -> list[Path]:
@@ -113,6 +140,11 @@ def _of_subject(path: Path, subject: Subject) -> Iterator[tuple[int, bytes]]:
                     yield start, line
         elif subject.within(record):
             yield start, line
+
+
+def _served_before(line: bytes, moment: datetime) -> bool:
+    record = _record(line)
+    return record is None or datetime.fromisoformat(record["served_at"]) < moment
 
 
 def _labels_of(path: Path, ids: frozenset[str] | set[str]) -> Iterator[tuple[int, bytes]]:

@@ -58,6 +58,16 @@ class Subject:
             for column, value in self.values.items()
         )
 
+    def hidden_in(self, text: str) -> str:
+        """Return ``text`` with the pseudonym for each of the subject's values of three characters or more.
+
+        >>> Subject({"id": "N14228"}, {"id": "psn_1"}, {}, {}).hidden_in("id=N14228/part.parquet")
+        'id=psn_1/part.parquet'
+        """
+        for column, value in self.values.items():
+            text = text.replace(value, self.pseudonyms[column]) if len(value) >= 3 else text
+        return text
+
     def needles(self) -> tuple[bytes, ...]:
         """Return what a text must hold, one of them at least, to name the subject: for a first glance."""
         first = next(iter(self.values))

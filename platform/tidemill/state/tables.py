@@ -6,7 +6,17 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Alert", "GateDecision", "MonitorRun", "Promotion", "ReplicaState", "Table", "Turn", "UtcDateTime"]
+__all__ = [
+    "Alert",
+    "Erasure",
+    "GateDecision",
+    "MonitorRun",
+    "Promotion",
+    "ReplicaState",
+    "Table",
+    "Turn",
+    "UtcDateTime",
+]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -180,6 +190,33 @@ class Alert(Table):
     acknowledged_by: Mapped[str | None]
     acknowledged_at: Mapped[datetime | None]
     resolved_at: Mapped[datetime | None]
+
+
+class Erasure(Table):
+    """The erasure of one subject: that it was asked for, and what was done. It names nobody."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_pseudonym", "pseudonym"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str]
+    """The column of the key; several, in order, with `` + `` between them."""
+    pseudonym: Mapped[str]
+    """The pseudonym of its value; several likewise. Never the value itself."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    history: Mapped[bool]
+    """Whether earlier data versions were to be purged too."""
+    status: Mapped[str]
+    """``running``, then ``done``, or ``incomplete``: something still holds the subject (see ``steps``)."""
+    steps: Mapped[dict[str, Any]]
+    """By step: its ``status``, what was ``found`` before anything was changed, and what was ``removed``."""
+    error: Mapped[str | None]
+    """Why the last attempt stopped."""
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    finished_at: Mapped[datetime | None]
+    """Wall-clock time of the end."""
 
 
 class ReplicaState(Table):

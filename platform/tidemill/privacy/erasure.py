@@ -1,0 +1,319 @@
+"""Erases one subject everywhere, step by step; what is killed is finished by the next call.
+
+Everything is looked for before anything is changed, so that the record tells what there was. Then the steps,
+each of which can be repeated: the tombstone first, so that nothing new comes in meanwhile; the check last but
+for the purge of earlier versions, which must not begin before the present is clean.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tidemill.clock import Clock
+from tidemill.data.command import run_dvc
+from tidemill.data.git import commit_staged, git
+from tidemill.data.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.tombstones import FILE, Tombstone, add_tombstone
+from tidemill.data.versions import reproduce
+from tidemill.errors import DataError, TidemillError
+from tidemill.features.engine import open_store, repository
+from tidemill.ids import new_id
+from tidemill.privacy import record
+from tidemill.privacy.findings import Tell, look, look_again, texts
+from tidemill.privacy.history import earlier_versions, open_contents, purge
+from tidemill.privacy.log import blank_log, mask_text
+from tidemill.privacy.online import forget_online
+from tidemill.privacy.places import find_places, leave_out_of, pipeline_paths
+from tidemill.privacy.record import Order, drop_order, orders, put_on_record, put_order
+from tidemill.privacy.subject import Subject, find_subject
+from tidemill.project import Project
+from tidemill.state import open_state
+
+__all__ = ["STEPS", "Erased", "erase", "preview", "resume"]
+
+_PATIENCE = 600.0
+_MESSAGE = "Leave erased subjects out of the data"
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What came of an erasure."""
+
+    id: str
+    entity: tuple[str, ...]
+    pseudonyms: tuple[str, ...]
+    status: str
+    """``done`` or ``incomplete``; ``preview`` if nothing was to be changed."""
+    found: Mapping[str, Any]
+    """`tidemill.privacy.findings.Findings`, before anything was changed."""
+    steps: Mapping[str, Any]
+    """Step → ``status`` (``done``, ``skipped``, ``failed``), and what was removed."""
+    resumed: bool = False
+    """Whether it finished an erasure that was begun earlier."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    project: Project
+    subject: Subject
+    order: Order
+    line: Callable[[str], None]
+    """Hears what is being done."""
+
+
+def preview(project: Project, values: Mapping[str, str], tell: Tell) -> Erased:
+    """Tell what an erasure would find, and change nothing.
+
+    Raises:
+        UsageError: a column is neither a join key nor personal.
+        TidemillError: a place cannot be looked into.
+    """
+    subject = _subject(project, values)
+    found = look(project, subject, tell).as_dict()
+    return Erased("", tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), "preview", found, {})
+
+
+def erase(
+    project: Project,
+    values: Mapping[str, str],
+    *,
+    actor: str,
+    reason: str,
+    history: bool,
+    clock: Clock,
+    tell: Tell,
+) -> list[Erased]:
+    """Erase a subject; first finish erasures that were killed.
+
+    Args:
+        project: the project.
+        values: column of the key → value, as text.
+        actor: who asks for it.
+        reason: for the record.
+        history: whether contents of earlier data versions go from DVC's cache and remotes too.
+        clock: wall-clock time.
+        tell: hears the steps.
+
+    Returns:
+        The outcome of each, the one that was asked for last.
+
+    Raises:
+        UsageError: a column is neither a join key nor personal.
+        TidemillError: a place cannot be looked into (nothing was changed), or the record not be written.
+    """
+    subject = _subject(project, values)
+    with _alone(project, tell):
+        earlier = _finish_all(project, clock, tell)
+        found = look(project, subject, tell).as_dict()
+        order = Order(
+            new_id("erasure"),
+            dict(subject.values),
+            actor,
+            subject.hidden_in(reason),
+            history,
+            clock.now(),
+            found,
+        )
+        put_order(project, order)
+        return [*earlier, _carry_out(project, order, clock, tell)]
+
+
+def resume(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
+    """Finish the erasures that were killed, or that something was in the way of.
+
+    Raises:
+        TidemillError: an order or the record cannot be read or written.
+    """
+    with _alone(project, tell):
+        return _finish_all(project, clock, tell)
+
+
+def _finish_all(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
+    return [replace(_carry_out(project, order, clock, tell), resumed=True) for order in orders(project)]
+
+
+def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Erased:
+    subject = _subject(project, order.values)
+    state = open_state(project.state_url)
+    steps = {name: done for name, done in order.steps.items() if done["status"] in ("done", "skipped")}
+    try:
+        for name, step in STEPS.items():
+            if name in steps:
+                continue
+            put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "running")
+            tell(name, "")
+            work = _Work(project, subject, order, partial(tell, name))
+            steps[name] = _attempt(step, work, steps)
+            order = replace(order, steps=dict(steps))
+            put_order(project, order)
+        failed = [outcome["error"] for outcome in steps.values() if outcome["status"] == "failed"]
+        if failed:
+            put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "incomplete", failed[0])
+        else:
+            put_on_record(
+                state, replace(order, steps=steps), subject.pseudonyms, "done", finished_at=clock.now()
+            )
+            tell("end", "")
+            drop_order(project, order)
+    finally:
+        state.close()
+    return Erased(
+        order.id,
+        tuple(subject.pseudonyms),
+        tuple(subject.pseudonyms.values()),
+        "incomplete" if failed else "done",
+        order.findings,
+        steps,
+    )
+
+
+def _attempt(
+    step: Callable[[_Work], dict[str, Any] | None], work: _Work, steps: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make a step; one that fails does not keep the others, but the purge, from being made."""
+    if step is _purge and any(outcome["status"] == "failed" for outcome in steps.values()):
+        return {"status": "failed", "error": "not before the other steps are done"}
+    try:
+        removed = step(work)
+    except TidemillError as error:
+        return {"status": "failed", "error": work.subject.hidden_in(str(error)), "hint": error.hint}
+    return {"status": "skipped"} if removed is None else {"status": "done", **removed}
+
+
+def _bury(work: _Work) -> dict[str, Any]:
+    subject, order, root = work.subject, work.order, work.project.root
+    stone = Tombstone(
+        tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), order.requested_at, order.reason
+    )
+    new = add_tombstone(work.project, stone)
+    if (root / ".git").exists():
+        git(root, "add", "--", FILE)
+        commit_staged(root, _MESSAGE, FILE)
+    return {"new": new}
+
+
+def _forget(work: _Work) -> dict[str, Any]:
+    if not (repository(work.project) / "feature_store.yaml").is_file():
+        return {"keys": {}}
+    return {"keys": forget_online(open_store(work.project), work.subject)}
+
+
+def _blank(work: _Work) -> dict[str, Any]:
+    lines = blank_log(work.project.predictions, work.subject)
+    return {"predictions": lines.predictions, "labels": lines.labels}
+
+
+def _mask(work: _Work) -> dict[str, Any]:
+    return {"mentions": sum(mask_text(path, work.subject) for path in texts(work.project))}
+
+
+def _rewrite(work: _Work) -> dict[str, Any]:
+    """Rewrite all files that are no outputs of the pipeline; those added to DVC become a new version."""
+    root = work.project.root
+    planned = {place["name"] for place in work.order.findings["places"]}
+    rows: dict[str, int] = {}
+    for place in find_places(work.project):
+        if place.kind == "output":
+            continue
+        work.line(place.name)
+        removed = leave_out_of(place, work.subject)
+        if removed:
+            rows[work.subject.hidden_in(place.name)] = removed
+        if place.kind == "added" and (
+            removed or place.name in planned
+        ):  # planned: killed before it was added
+            work.line(f"{place.name}: a new version")
+            finished = run_dvc(root, "add", "--quiet", place.name, on_line=work.line, patience=_PATIENCE)
+            if finished.code:
+                raise DataError(f"{root}: `dvc add {place.name}` failed: {' '.join(finished.lines[-3:])}")
+            git(root, "add", "--", f"{place.name}.dvc")
+            commit_staged(root, _MESSAGE, f"{place.name}.dvc")
+    return {"rows": rows}
+
+
+def _reproduce(work: _Work) -> dict[str, Any] | None:
+    """Make the data version without the subject; if no file has anything of it, the next run does."""
+    root = work.project.root
+    outputs, _ = pipeline_paths(root)
+    if not outputs or not work.order.findings["places"] or not (root / ".dvc").exists():
+        return None
+    return {"revision": reproduce(work.project, {}, _MESSAGE, work.line).revision}
+
+
+def _check(work: _Work) -> dict[str, Any]:
+    left = look_again(
+        work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
+    )
+    places = [f"{place['name']} ({place['rows']} rows, {place['kind']})" for place in left["places"]]
+    rest = [
+        *places,
+        *(f"{count} keys in {table}" for table, count in left["online"].items()),
+        *([f"{left['predictions']} predictions"] if left["predictions"] else []),
+        *left["texts"],
+    ]
+    if rest:
+        raise DataError(
+            f"still there: {', '.join(rest)}",
+            hint=f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
+            "in dvc.yaml; then `tidemill data erase --resume`"
+            if places
+            else "`tidemill data erase --resume`",
+        )
+    return {}
+
+
+def _purge(work: _Work) -> dict[str, Any] | None:
+    if not work.order.history:
+        return None
+    root = work.project.root
+    with open_contents(root, work.subject) as contents:
+        if contents is None:
+            return None
+        work.line("looking through the contents")
+        earlier_versions(root, contents)
+        contents.look_into_the_rest()
+        work.line("purging")
+        return {"contents": purge(contents)}
+
+
+STEPS: Mapping[str, Callable[[_Work], dict[str, Any] | None]] = {
+    "tombstone": _bury,
+    "online": _forget,
+    "log": _blank,
+    "texts": _mask,
+    "files": _rewrite,
+    "pipeline": _reproduce,
+    "check": _check,
+    "history": _purge,
+}
+"""The steps, in their order."""
+
+
+def _subject(project: Project, values: Mapping[str, str]) -> Subject:
+    return find_subject(project, values, Pseudonymiser(load_key(project)))
+
+
+@contextmanager
+def _alone(project: Project, tell: Tell) -> Iterator[None]:
+    folder = record.folder(project)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell("wait", "another erasure is under way")
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout as error:
+            raise DataError(
+                f"another erasure has been under way for more than {_PATIENCE:.0f} s",
+                hint="wait for it, or end it; the next one finishes it",
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,116 @@
+"""The personal data of a project: which fields, where declared, where kept, whether hidden in the log."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from tidemill.data.pseudonyms import key_source
+from tidemill.data.tombstones import read_tombstones
+from tidemill.errors import TidemillError
+from tidemill.features.engine import open_store
+from tidemill.features.personal import declared_personal, personal_fields
+from tidemill.privacy.places import find_places
+from tidemill.privacy.record import orders
+from tidemill.privacy.tables import files_below, format_of
+from tidemill.project import Project
+
+__all__ = ["FieldInventory", "PrivacyInventory", "take_inventory"]
+
+
+@dataclass(frozen=True)
+class FieldInventory:
+    """One personal field."""
+
+    name: str
+    kind: str
+    """``key``, ``request`` or ``feature``."""
+    declared: str
+    """What carries the tag."""
+    views: tuple[str, ...]
+    files: tuple[str, ...]
+    """Places with a column of that name, in the clear."""
+    hidden: bool
+    """Whether replicas that load a model from now on hide it in the prediction log."""
+
+
+@dataclass(frozen=True)
+class PrivacyInventory:
+    """The personal data of a project."""
+
+    fields: tuple[FieldInventory, ...]
+    key: str
+    """Where the key of the pseudonyms comes from."""
+    tombstones: int
+    """Subjects that were erased."""
+    unfinished: int
+    """Erasures that were killed, or that something was in the way of."""
+
+
+def take_inventory(project: Project) -> PrivacyInventory:
+    """Look through definitions and files.
+
+    Raises:
+        FeatureError: the definitions cannot be imported.
+        DataError: ``dvc.lock``, a ``.dvc`` file or a data file cannot be read.
+        ConfigError: ``tombstones.yaml`` cannot be read.
+    """
+    declared = declared_personal(project)
+    applied = _applied(project)
+    columns = (
+        {place.name: _columns(place.path) for place in find_places(project) if place.path} if declared else {}
+    )
+    return PrivacyInventory(
+        fields=tuple(
+            FieldInventory(
+                name=field.name,
+                kind=field.kind,
+                declared=field.declared,
+                views=field.views,
+                files=tuple(name for name, found in columns.items() if field.name in found),
+                hidden=field.name in applied,
+            )
+            for field in declared
+        ),
+        key=key_source(project),
+        tombstones=len(read_tombstones(project.root)),
+        unfinished=len(orders(project)),
+    )
+
+
+def _applied(project: Project) -> frozenset[str]:
+    try:
+        return personal_fields(open_store(project))
+    except TidemillError:  # nothing was applied yet
+        return frozenset()
+
+
+def _columns(place: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for path, constants in files_below(place):
+        found |= {*constants, *_columns_of(path)}
+    return frozenset(found)
+
+
+def _columns_of(path: Path) -> list[str]:
+    try:
+        match format_of(path):
+            case "parquet":
+                return list(pq.read_schema(path).names)
+            case "arrow":
+                with pa.memory_map(str(path)) as file:
+                    return list(pa.ipc.open_file(file).schema.names)
+            case "csv":
+                with path.open(newline="", encoding="utf-8") as text:
+                    return next(csv.reader(text), [])
+            case "ndjson":
+                with path.open("rb") as lines:
+                    return list(orjson.loads(lines.readline() or b"{}"))
+            case _:
+                return []
+    except (OSError, ValueError, pa.ArrowException):  # not what its name says: it cannot be listed
+        return []
