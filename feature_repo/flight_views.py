@@ -21,19 +21,28 @@ aircraft = Entity(
     tags={"personal": "true"},  # a private aircraft's registration names its owner
 )
 
+FAIR_WEATHER = {"precipitation": 0.0, "precipitation_6h": 0.0, "visibility": 10.0}
+"""What is assumed, in training and in serving, where the last weather report is missing or older than six
+hours: it is dry and clear, as it mostly is. All other features are left missing then."""
+
 
 def _view(name: str, entity: Entity, ttl: timedelta, features: tuple[str, ...]) -> FeatureView:
     return FeatureView(
         name=name,
         entities=[entity],
         ttl=ttl,
-        schema=[Field(name=feature, dtype=Float64) for feature in features],
+        schema=[_field(feature) for feature in features],
         source=FileSource(
             name=f"{name}_source",
             path=f"../data/features/{name}.parquet",
             timestamp_field="event_timestamp",
         ),
     )
+
+
+def _field(name: str) -> Field:
+    tags = {"default": str(FAIR_WEATHER[name])} if name in FAIR_WEATHER else {}
+    return Field(name=name, dtype=Float64, tags=tags)
 
 
 origin_weather = _view(

@@ -75,8 +75,4 @@ def decide(flight: Flight, probability: float) -> dict[str, Any]:
     return {"risk": "low", "advice": "none needed"}
 
 
-FAIR_WEATHER = {"precipitation": 0.0, "precipitation_6h": 0.0, "visibility": 10.0}
-"""What is assumed, and flagged, when the last weather report is missing or older than six hours: it is dry
-and clear, as it mostly is. All other features are left missing then, as they were in training."""
-
-application = Application(request=Flight, feature_row=feature_row, decide=decide, defaults=FAIR_WEATHER)
+application = Application(request=Flight, feature_row=feature_row, decide=decide)

@@ -79,8 +79,12 @@ def test_what_is_unknown_or_too_old_is_null_and_flagged(project, flights):
     assert row.values["carrier_late_share_7d"] is None
     assert row.values["destination_late_share_7d"] is not None
     [row] = online.read([flight], [NOON + timedelta(days=1)])
-    assert set(row.flags) == {"expired:origin_weather", "expired:origin_departures"}
+    assert set(row.flags) == {
+        *("expired:origin_weather", "expired:origin_departures"),
+        *("default:precipitation", "default:precipitation_6h", "default:visibility"),
+    }
     assert row.values["temperature"] is None
+    assert (row.values["precipitation"], row.values["visibility"]) == (0.0, 10.0)
 
 
 @pytest.mark.parametrize(

@@ -77,14 +77,3 @@ def test_the_features_are_looked_up_by_what_the_views_need():
     }
     assert keys
     assert keys | asked <= set(feature_row(Flight.model_validate(FLIGHT)))
-
-
-@pytest.mark.engine
-def test_defaults_are_for_features_that_exist():
-    from feast import FeatureService
-
-    from tidemill.features.definitions import load_definitions
-
-    (service,) = (item for item in load_definitions(REPO) if isinstance(item, FeatureService))
-    served = {field.name for view in service.feature_view_projections for field in view.features}
-    assert set(application.defaults) <= served

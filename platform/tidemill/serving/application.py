@@ -1,7 +1,7 @@
 """What a project declares about its prediction API: the request, the keys, the business logic."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ Request = TypeVar("Request", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Application(Generic[Request]):
-    """A prediction API, in three functions and a table; a project names one in ``project.application``.
+    """A prediction API, in a schema and two functions; a project names one in ``project.application``.
 
     >>> class Parcel(BaseModel):
     ...     depot: str
@@ -21,7 +21,6 @@ class Application(Generic[Request]):
     ...     request=Parcel,
     ...     feature_row=lambda parcel: {"depot": parcel.depot},
     ...     decide=lambda parcel, score: {"advice": "phone ahead" if score > 0.5 else "deliver"},
-    ...     defaults={"parcels_today": 0.0},
     ... )
     >>> application.decide(Parcel(depot="north"), 0.7)
     {'advice': 'phone ahead'}
@@ -35,9 +34,3 @@ class Application(Generic[Request]):
 
     decide: Callable[[Request, float], Mapping[str, Any]]
     """The business logic after the model: from an instance and its score to what is answered beside it."""
-
-    defaults: Mapping[str, float | None] = field(default_factory=dict)
-    """Feature → value used, and flagged ``default:<feature>``, where the store has none or an expired one.
-
-    A feature that is not listed reaches the model as missing (NaN).
-    """

@@ -30,7 +30,6 @@ __all__ = [
     "Predictor",
     "Scorer",
     "as_frame",
-    "with_defaults",
 ]
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -138,13 +137,12 @@ class Predictor(Generic[Request]):
     ) -> Answer:
         keys = [self.application.feature_row(instance) for instance in instances]
         rows = current.features.read(keys, [moment] * len(instances))
-        filled = [with_defaults(row, self.application.defaults) for row in rows]
-        scores = self._score(current, filled)
+        scores = self._score(current, rows)
         answer = Answer(
             current.version,
             tuple(
                 Prediction(new_id("pred"), score, dict(self.application.decide(instance, score)), row.flags)
-                for instance, row, score in zip(instances, filled, scores, strict=True)
+                for instance, row, score in zip(instances, rows, scores, strict=True)
             ),
         )
         spent, hiding = (time.perf_counter() - began) * 1000, current.hiding
@@ -167,7 +165,7 @@ class Predictor(Generic[Request]):
                     keys=hiding.values(key),
                 )
                 for instance, key, row, prediction in zip(
-                    instances, keys, filled, answer.predictions, strict=True
+                    instances, keys, rows, answer.predictions, strict=True
                 )
             ]
         )
@@ -197,22 +195,6 @@ class Predictor(Generic[Request]):
                 hint="`tidemill rollback` goes back to the version before",
             )
         return scores
-
-
-def with_defaults(row: FeatureRow, defaults: Mapping[str, float | None]) -> FeatureRow:
-    """Fill what the store did not have, or had too old, with the declared defaults, and flag that.
-
-    >>> row = FeatureRow({"wind": None, "rain": 1.0}, ("expired:weather",))
-    >>> with_defaults(row, {"wind": 8.0, "rain": 0.0})
-    FeatureRow(values={'wind': 8.0, 'rain': 1.0}, flags=('expired:weather', 'default:wind'))
-    """
-    absent = [name for name, value in row.values.items() if value is None and name in defaults]
-    if not absent:
-        return row
-    return FeatureRow(
-        row.values | {name: defaults[name] for name in absent},
-        row.flags + tuple(f"default:{name}" for name in absent),
-    )
 
 
 def as_frame(rows: Sequence[FeatureRow]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.predictions import PredictionLog
-from tidemill.serving.predictor import LoadedModel, Predictor, as_frame, with_defaults
+from tidemill.serving.predictor import LoadedModel, Predictor, as_frame
 from tidemill.serving.watcher import Status, Watcher
 from tidemill.state import State, open_state
 from tidemill.state.tables import ReplicaState
@@ -71,8 +71,7 @@ def load_model(
     features = OnlineFeatures(store, project.config.features.service)
     scorer = load_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    zeros = FeatureRow(dict.fromkeys((name for _, name in features.features), None), ())
-    trial = with_defaults(zeros, dict.fromkeys(zeros.values, 0.0) | dict(application.defaults))
+    trial = FeatureRow(dict.fromkeys((name for _, name in features.features), 0.0), ())
     scorer.predict(as_frame([trial]))
     hiding = hiding_for(project, application.request, store)
     return LoadedModel(version, scorer, features, now, hiding)

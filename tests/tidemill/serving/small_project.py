@@ -53,7 +53,6 @@ application = Application(
     request=Parcel,
     feature_row=lambda parcel: {"depot": parcel.depot},
     decide=decide,
-    defaults={"rain": 0.0},
 )
 """
 
@@ -62,7 +61,7 @@ project: parcels
 provider: local
 registry: ../.tidemill/registry.db
 online_store:
-    type: sqlite
+    type: tidemill.features.online_sqlite.SqliteOnlineStore
     path: ../.tidemill/online.db
 offline_store:
     type: tidemill.features.offline.PolarsOfflineStore
@@ -79,7 +78,7 @@ weather = FeatureView(
     name="weather",
     entities=[depot],
     ttl=timedelta(hours=3),
-    schema=[Field(name="wind", dtype=Float64), Field(name="rain", dtype=Float64)],
+    schema=[Field(name="wind", dtype=Float64), Field(name="rain", dtype=Float64, tags={"default": "0.0"})],
     source=FileSource(path="../data/weather.parquet", timestamp_field="event_timestamp"),
 )
 parcels = FeatureService(name="parcels", features=[weather])
