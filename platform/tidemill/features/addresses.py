@@ -156,6 +156,11 @@ def reaching(address: Address) -> Iterator[None]:
 
 
 def _remote(source: FileSource, protocol: str) -> Address:
+    if re.search(r"://[^/@]*:[^/@]*@", source.path):
+        raise FeatureError(
+            f"source {_shown(source.name)!r} has a password in its address",
+            hint="credentials belong in the environment, or in the connection_ref of the source",
+        )
     credentials = source.resolve_credentials() or {}
     options: dict[str, Any] = {}
     cloud = None

@@ -255,7 +255,7 @@ def _common(name: str, types: Sequence[pl.DataType], where: str) -> pl.DataType:
         inner = [_instance(dtype.inner) for dtype in distinct if isinstance(dtype, pl.List)]
         return pl.List(_common(name, inner, where))
     raise FeatureError(
-        f"{where}: column {name!r} is {' in one file and '.join(map(str, distinct[:2]))} in another",
+        f"{where}: column {name!r} is {' and '.join(map(str, distinct))} in different files",
         hint="write all files of the source with the same types",
     )
 
