@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.application import HIGH_RISK, MEDIUM_RISK, Flight, application, decide, feature_row
+from serving.application import HIGH_RISK, MEDIUM_RISK, Flight, decide, feature_row
 
 FLIGHT = {
     "carrier": "UA",
