@@ -20,6 +20,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
+from tidemill.features.erased import without_erased_rows
 from tidemill.features.online_rows import OnlineRows, online_rows
 
 __all__ = [
@@ -113,6 +114,7 @@ def write_latest(
 ) -> int:
     """Write the latest row of each key within ``span`` to the online store; return how many there were.
 
+    Subjects with a tombstone are left out (`tidemill.data.tombstones`).
     Killed at any point it can be run again, over the same span or a longer one.
 
     Args:
@@ -140,6 +142,7 @@ def write_latest(
         start_date=span[0],
         end_date=span[1],
     ).to_arrow()
+    table = without_erased_rows(config, table, source.field_mapping)
     written = 0
 
     def count(more: int) -> None:

@@ -15,6 +15,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
 from tidemill.features.definitions import fingerprint
 from tidemill.features.engine import feast_errors, get_service, open_store, repository
+from tidemill.features.erased import without_erased_rows
 from tidemill.features.materialise import WritesRows, can_write_columns, write_latest
 from tidemill.features.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
@@ -113,7 +114,7 @@ def push(
     """Write ``rows`` (keys, features, timestamp) of a view, or of all views of a push source.
 
     In the online store they replace what it holds for their keys, nulls included, unless that is newer; in
-    the offline store they are added to the view's source.
+    the offline store they are added to the view's source. Rows of erased subjects are left out.
 
     Raises:
         FeatureError: no such view or push source, a column is missing or of another type than declared.
@@ -122,7 +123,10 @@ def push(
         return
     with feast_errors(f"writing {len(rows)} rows of {name!r}"):
         views = _views_pushed_to(store, name)
-        table = pa.Table.from_pandas(rows, preserve_index=False)
+        given = pa.Table.from_pandas(rows, preserve_index=False)
+        table = without_erased_rows(store.config, given)
+        if table.num_rows < given.num_rows:
+            rows = table.to_pandas()
         checked = [(view, online_rows(view, table)) for view in views]
         for view, typed in checked:
             if to != "online":

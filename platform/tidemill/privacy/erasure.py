@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tidemill.clock import Clock
-from tidemill.data.command import run_dvc
+from tidemill.data.add import add
 from tidemill.data.git import commit_staged, git
 from tidemill.data.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.tombstones import FILE, Tombstone, add_tombstone
@@ -213,7 +213,6 @@ def _mask(work: _Work) -> dict[str, Any]:
 
 def _rewrite(work: _Work) -> dict[str, Any]:
     """Rewrite all files that are no outputs of the pipeline; those added to DVC become a new version."""
-    root = work.project.root
     planned = {place["name"] for place in work.order.findings["places"]}
     rows: dict[str, int] = {}
     for place in find_places(work.project):
@@ -223,15 +222,9 @@ def _rewrite(work: _Work) -> dict[str, Any]:
         removed = leave_out_of(place, work.subject)
         if removed:
             rows[work.subject.hidden_in(place.name)] = removed
-        if place.kind == "added" and (
-            removed or place.name in planned
-        ):  # planned: killed before it was added
-            work.line(f"{place.name}: a new version")
-            finished = run_dvc(root, "add", "--quiet", place.name, on_line=work.line, patience=_PATIENCE)
-            if finished.code:
-                raise DataError(f"{root}: `dvc add {place.name}` failed: {' '.join(finished.lines[-3:])}")
-            git(root, "add", "--", f"{place.name}.dvc")
-            commit_staged(root, _MESSAGE, f"{place.name}.dvc")
+        if place.kind == "added" and (removed or place.name in planned):
+            # planned: perhaps we were killed between rewriting it and making a version of it
+            add(work.project, place.name, _MESSAGE, lambda _step, message, _done, _total: work.line(message))
     return {"rows": rows}
 
 

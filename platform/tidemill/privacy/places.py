@@ -1,8 +1,8 @@
 """Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of the feature store."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Place:
     """None for a remote one."""
     address: Address | None = None
     """Of a source."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Field of the feature store → its column there, where the source maps it to another name."""
 
 
 def find_places(project: Project) -> list[Place]:
@@ -48,12 +50,16 @@ def find_places(project: Project) -> list[Place]:
     root = project.root.resolve()
     outputs, inputs = pipeline_paths(root)
     found: dict[Path, Place] = {}
+    mapped: list[Place] = []
 
-    def add(path: Path, kind: str, what: str, address: Address | None = None) -> None:
+    def add(path: Path, kind: str, what: str, source: FileSource | None = None) -> None:
         path = path.resolve()
-        inside = any(path == known or path.is_relative_to(known) for known in found)
-        if not inside:
-            found[path] = Place(_name(root, path), kind, what, path, address)
+        around = [place for known, place in found.items() if path == known or path.is_relative_to(known)]
+        columns = _columns(source)
+        if not around:
+            found[path] = Place(_name(root, path), kind, what, path, columns=columns)
+        elif columns:  # the same rows, under other names
+            mapped.append(Place(_name(root, path), around[0].kind, what, path, columns=columns))
 
     for output in outputs:
         add(root / output, "output", "output of the pipeline")
@@ -63,18 +69,18 @@ def find_places(project: Project) -> list[Place]:
     for source, what in _sources(project):
         address = locate(source, repository(project))
         if not address.is_local:
-            remote.append(Place(address.text, "remote", what, None, address))
+            remote.append(Place(address.text, "remote", what, None, address, _columns(source)))
         elif address.is_pattern:
             for file in address.list_files():
-                add(Path(file.path), "file", what, address)
+                add(Path(file.path), "file", what, source)
         else:
-            add(Path(address.path), "file", what, address)
+            add(Path(address.path), "file", what, source)
     for name in inputs:
         if Path(name).suffix.lower() in SUFFIXES or (root / name).is_dir():
             add(root / name, "file", "read by the pipeline")
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
-    return [*found.values(), *remote]
+    return [*found.values(), *mapped, *remote]
 
 
 def count_in(place: Place, subject: Subject) -> int:
@@ -85,6 +91,7 @@ def count_in(place: Place, subject: Subject) -> int:
         DataError: a file cannot be read.
         FeatureError: a remote source cannot be reached.
     """  # noqa: D205
+    subject = subject.renamed(place.columns)
     if place.path is None:
         return sum(count_rows(copy, subject) for copy, _ in _copies(place))
     return sum(
@@ -100,6 +107,7 @@ def leave_out_of(place: Place, subject: Subject) -> int:
         DataError: a file cannot be read or written, or names the subject in a format we cannot write.
         FeatureError: a remote source cannot be reached or written.
     """
+    subject = subject.renamed(place.columns)
     if place.path is None:
         return _leave_out_remotely(place, subject)
     removed = 0
@@ -163,6 +171,10 @@ def _sources(project: Project) -> Iterator[tuple[FileSource, str]]:
             if logging is not None:
                 for source in _with_batch((logging.destination.to_data_source(),)):
                     yield source, f"logged features of service {service.name}"
+
+
+def _columns(source: FileSource | None) -> dict[str, str]:
+    return {new: old for old, new in (source.field_mapping or {}).items()} if source else {}
 
 
 def _with_batch(sources: Iterable[DataSource | None]) -> Iterator[FileSource]:

@@ -68,6 +68,17 @@ class Subject:
             text = text.replace(value, self.pseudonyms[column]) if len(value) >= 3 else text
         return text
 
+    def renamed(self, columns: Mapping[str, str]) -> "Subject":
+        """Return the subject as a file names it that has the key in other columns: column → that of the file."""
+        if not columns:
+            return self
+
+        def under(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {columns.get(column, column): value for column, value in values.items()}
+
+        names = {column: (column, *more) for column, more in under(self.names).items()}
+        return Subject(under(self.values), under(self.pseudonyms), names, under(self.types))
+
     def needles(self) -> tuple[bytes, ...]:
         """Return what a text must hold, one of them at least, to name the subject: for a first glance."""
         first = next(iter(self.values))
