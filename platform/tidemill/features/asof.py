@@ -22,7 +22,7 @@ from tidemill.features.matching import (
     utc_moments,
 )
 from tidemill.features.partitions import join_in_pieces
-from tidemill.features.spill import Room, sizes_of, weight
+from tidemill.features.spill import Room, sizes_of, spilling, weight
 
 __all__ = ["History", "Room", "point_in_time_batches", "point_in_time_join", "utc_moments"]
 
@@ -130,5 +130,6 @@ def _at_once(rows: pl.DataFrame, lookups: Sequence[Lookup], span: Span) -> pl.Da
         )
         for lookup in lookups
     ]
-    answer = pl.concat(pl.collect_all(answers), how="horizontal")
+    with spilling(", ".join(lookup.history.name for lookup in lookups), None):
+        answer = pl.concat(pl.collect_all(answers), how="horizontal")
     return answer if order is None else answer[order.arg_sort()]

@@ -1,4 +1,8 @@
+import random
+import resource
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 # ruff: noqa: DTZ001, DTZ901 - naive moments, which mean UTC, are part of what is tested here
 import polars as pl
@@ -7,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.errors import FeatureError
-from tidemill.features.asof import History, point_in_time_join
+from tidemill.features.asof import History, Room, point_in_time_batches, point_in_time_join
 
 START = datetime(2013, 1, 1)
 UNITS = ("ms", "us", "ns")
+CRAMPED = 4_000
+"""Bytes that no join gets along with: 500 are a partition, a handful of rows."""
 
 moments = st.none() | st.integers(0, 40).map(lambda hours: START + timedelta(hours=hours))
 names = st.none() | st.sampled_from("abc")
@@ -73,9 +79,7 @@ def by_brute_force(rows, source, history):
     return answers
 
 
-@settings(max_examples=400, deadline=None)
-@given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans())
-def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
+def given_rows_and_views(data, unit, aware):
     rows = data.draw(st.lists(st.tuples(names, names, moments), max_size=30))
     rows += data.draw(st.lists(st.sampled_from(rows), max_size=5)) if rows else []
     views = [data.draw(histories(index)) for index in range(data.draw(st.integers(1, 3)))]
@@ -85,17 +89,39 @@ def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
     if aware:
         frame = frame.with_columns(pl.col("at").dt.replace_time_zone("UTC"))
 
-    joined = point_in_time_join(frame, "at", [history for _, history in views])
+    return rows, frame, views
 
+
+def assert_as_by_brute_force(joined, rows, views):
     assert joined.height == len(rows)
     assert joined.columns == [f"value{index}" for index in range(len(views))]
     for index, (source, history) in enumerate(views):
         assert joined[f"value{index}"].to_list() == by_brute_force(rows, source, history)
 
 
+@settings(max_examples=250, deadline=None)
+@given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans())
+def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
+    rows, frame, views = given_rows_and_views(data, unit, aware)
+    joined = point_in_time_join(frame, "at", [history for _, history in views])
+    assert_as_by_brute_force(joined, rows, views)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans(), batch=st.integers(1, 40))
+def test_gives_the_same_where_nothing_fits_into_memory(tmp_path_factory, data, unit, aware, batch):
+    rows, frame, views = given_rows_and_views(data, unit, aware)
+    room = Room(CRAMPED, tmp_path_factory.mktemp("room"))
+    batches = list(point_in_time_batches(frame, "at", [history for _, history in views], batch, room=room))
+    assert all(0 < each.height <= batch for each in batches[:-1])
+    if rows:
+        assert_as_by_brute_force(pl.concat(batches), rows, views)
+    assert not list(room.folder.iterdir())
+
+
 def history(values, **changes):
     defaults = {"keys": {"k": "k"}, "features": {"v": "v"}, "timestamp": "t"}
-    return History("view", values.lazy(), **{**defaults, **changes})
+    return History(**{"name": "view", "values": values.lazy(), **defaults, **changes})
 
 
 def test_a_value_holds_until_its_ttl_has_passed_and_not_a_microsecond_longer():
@@ -195,3 +221,112 @@ def test_keys_and_features_may_share_their_names():
 def test_says_what_does_not_fit(values, rows, message):
     with pytest.raises(FeatureError, match=message):
         point_in_time_join(pl.DataFrame(rows), "at", [history(pl.DataFrame(values))])
+
+
+MANY = 3_000
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Rows and a history of few keys, with ties, in no order, under columns of every type."""
+    rng = random.Random(7)
+    at = [START + timedelta(hours=rng.randrange(1000)) for _ in range(MANY)]
+    values = pl.DataFrame(
+        {
+            "k": [rng.choice(["a", "b", "c", None]) for _ in range(MANY)],
+            "l": [rng.choice([1, 2, None]) for _ in range(MANY)],
+            "t": at,
+            "text": [str(number) for number in range(MANY)],
+            "list": [[number, None] for number in range(MANY)],
+            "struct": [{"x": number, "y": str(number)} for number in range(MANY)],
+            "decimal": [Decimal(number) for number in range(MANY)],
+            "span": [timedelta(seconds=number) for number in range(MANY)],
+            "zoned": pl.Series(at).dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York"),
+            "category": pl.Series([f"c{number % 7}" for number in range(MANY)], dtype=pl.Categorical),
+            "enum": pl.Series(["x", "y", None] * (MANY // 3), dtype=pl.Enum(["x", "y"])),
+            "array": pl.Series([[number, 1] for number in range(MANY)], dtype=pl.Array(pl.Int16, 2)),
+            "null": pl.Series([None] * MANY),
+        }
+    )
+    rows = pl.DataFrame(
+        {
+            "k": [rng.choice(["a", "b", "z", None]) for _ in range(MANY)],
+            "l": pl.Series([rng.choice([1.0, 2.0, None]) for _ in range(MANY)]),
+            "at": [rng.choice([START + timedelta(hours=rng.randrange(-9, 1200)), None]) for _ in range(MANY)],
+        }
+    )
+    return rows, values
+
+
+@pytest.mark.parametrize("keys", [{}, {"k": "k"}, {"k": "k", "l": "l"}])
+@pytest.mark.parametrize(
+    "memory", [400_000, 2_000_000]
+)  # the few keys that are large are divided by time, too
+def test_columns_of_every_type_are_the_same_where_nothing_fits_into_memory(crowd, tmp_path, keys, memory):
+    rows, values = crowd
+    features = {name: f"{name}_then" for name in values.columns}
+    views = [history(values, keys=keys, features=features, timestamp="t", ttl=timedelta(hours=5))]
+    room = Room(memory, tmp_path)
+    joined = point_in_time_join(rows, "at", views)
+    assert point_in_time_join(rows, "at", views, room=room).equals(joined)
+    assert pl.concat(point_in_time_batches(rows, "at", views, 700, room=room)).equals(joined)
+    assert joined.schema == pl.Schema({f"{name}_then": dtype for name, dtype in values.schema.items()})
+    assert joined["list_then"].count() > MANY / 10
+
+
+def test_many_rows_of_few_that_are_asked_for_are_the_same_without_the_others(tmp_path):
+    values = pl.DataFrame({"k": range(5000), "t": [START] * 5000, "v": range(5000)})
+    rows = pl.DataFrame({"k": [4999, 17, -1], "at": [START] * 3})
+    joined = point_in_time_join(rows, "at", [history(values)], room=Room(10_000, tmp_path))
+    assert joined["v"].to_list() == [4999, 17, None]
+
+
+def test_parts_of_a_source_that_cannot_matter_are_not_read(tmp_path):
+    days = [START + timedelta(days=day) for day in range(1000)]
+    pl.DataFrame({"k": ["a"] * 1000, "t": days, "v": range(1000)}).write_parquet(
+        tmp_path / "values.parquet", row_group_size=10
+    )
+    values = pl.scan_parquet(tmp_path / "values.parquet")
+    rows = pl.DataFrame({"k": ["a", "a"], "at": [days[500], days[503] + timedelta(hours=1)]})
+    view = History("view", values, {"k": "k"}, {"v": "v"}, "t", ttl=timedelta(days=2))
+    assert point_in_time_join(rows, "at", [view])["v"].to_list() == [500, 503]
+    whole = (tmp_path / "values.parquet").read_bytes()
+    (tmp_path / "values.parquet").write_bytes(whole[:4] + b"\xff" * 2000 + whole[2004:])  # the first groups
+    assert point_in_time_join(rows, "at", [view])["v"].to_list() == [500, 503]
+    (tmp_path / "room").mkdir()
+    for room in (Room(), Room(CRAMPED, tmp_path / "room")):
+        with pytest.raises(FeatureError, match="view 'view' cannot be joined"):
+            point_in_time_join(rows, "at", [replace(view, ttl=None)], room=room)
+    assert not list((tmp_path / "room").iterdir())
+
+
+def test_nothing_stays_on_disk_when_batches_are_given_up(crowd, tmp_path):
+    rows, values = crowd
+    view = history(values, features={"text": "text"})
+    batches = point_in_time_batches(rows, "at", [view], 100, room=Room(CRAMPED, tmp_path))
+    next(batches)
+    assert list(tmp_path.iterdir())
+    batches.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_is_named(crowd, tmp_path):
+    rows, values = crowd
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(FeatureError, match=rf"feature view 'view': the disk of {tmp_path}.* is full"):
+            point_in_time_join(
+                rows, "at", [history(values, features={"text": "x"})], room=Room(CRAMPED, tmp_path)
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(crowd, tmp_path):
+    rows, values = crowd
+    with pytest.raises(FeatureError, match=r"no room for a join .*nowhere"):
+        point_in_time_join(
+            rows, "at", [history(values, features={"text": "x"})], room=Room(CRAMPED, tmp_path / "nowhere")
+        )
