@@ -16,6 +16,7 @@ from tidemill.training.spec import load_spec
 from tidemill.training.trained import SUMMARY, TrainedModel
 from tidemill.training.trials import Progress, TrialLog
 from tidemill.training.tuning import search
+from tidemill.training.validated import log_validation
 
 if TYPE_CHECKING:
     from tidemill.data.versions import DataVersion
@@ -68,6 +69,7 @@ def train(
             {tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision, **lineage.tags()},
         ) as run_id:
             client.log_dict(run_id, lineage.as_dict(), "lineage.json")
+            log_validation(client, run_id, project)
             log = TrialLog(client, experiment, run_id, turn_id, project.config.train, on_progress)
             trial = trial_data(rows, project.config.dataset.label, project.config.train)
             found = search(project, spec, trial, log, run_id)
