@@ -19,6 +19,7 @@ from tidemill.clock import utc
 from tidemill.data.params import set_values
 from tidemill.errors import ConfigError, RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.ids import new_id
+from tidemill.lineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.project.load import check_params
 from tidemill.retraining.steps import STEPS, Advance, StepContext
@@ -176,11 +177,19 @@ def _finish_left_behind(project: Project, state: State, listen: Listener | None)
 
 
 def _advance_to_end(project: Project, state: State, turn: Turn, listen: Listener | None) -> Turn:
+    with TurnReport(project, turn) as report:
+        return _make_steps(project, state, turn, listen, report)
+
+
+def _make_steps(
+    project: Project, state: State, turn: Turn, listen: Listener | None, report: TurnReport
+) -> Turn:
     names = [step.name for step in STEPS]
     for step in STEPS[names.index(turn.step) :]:
         if turn.status != "running":
             break
         _tell(listen, turn, step.name, step.title)
+        report.begin(step.name)
         began = time.perf_counter()
         try:
             advance = step.make(StepContext(project, state, turn, _relay(listen, turn, step.name)))
@@ -199,6 +208,7 @@ def _advance_to_end(project: Project, state: State, turn: Turn, listen: Listener
             ) from error
         following = next(iter(names[names.index(step.name) + 1 :]), "end")
         _record(state, turn, advance, following, (step.name, time.perf_counter() - began))
+        report.complete(step.name)
         _tell(listen, turn, step.name, advance.message)
     return turn
 
