@@ -200,7 +200,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
     ]
 
     def render(console: Console) -> None:
-        table = columns("monitor", "version", "window", "rows", "labelled", "verdict", "report")
+        table = columns("monitor", "version", "window", "rows", "labelled", "verdict", "found", "report")
         for r in runs:
             window = f"{when(r.window_start)} … {when(r.window_end)}"
             table.add_row(
@@ -210,6 +210,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
                 f"{r.rows:,}",
                 f"{r.labelled:,}",
                 r.verdict,
+                ", ".join(each["kind"] for each in r.results.get("findings", ())) or "–",
                 r.report_path or "–",
             )
         console.print(table if runs else "no monitor has run yet: tidemill monitor run")

@@ -1,7 +1,7 @@
 """``tidemill features skew``."""
 
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,8 +11,7 @@ from tidemill.cli.output import columns, emit, progress, when
 from tidemill.errors import SkewFound, UsageError
 
 if TYPE_CHECKING:
-    from tidemill.features.skew_report import FeatureSkew
-    from tidemill.monitoring.skew import SkewReport
+    from tidemill.features.skew_report import FeatureSkew, SkewReport
     from tidemill.project import Project
 
 __all__ = ["add_to"]
@@ -80,7 +79,7 @@ def skew(
         report = measure_skew(
             loaded, wanted, threshold, tolerance, lambda done, total: tell("skew", "days", done, total)
         )
-    emit(_facts(report), json, lambda console: _render(report, console))
+    emit(report.as_dict(), json, lambda console: _render(report, console))
     if report.skewed:
         raise SkewFound(
             f"{len(report.skewed)} of {len(report.features)} features were served with other values than a "
@@ -106,18 +105,6 @@ def _span(
     if start >= end:
         raise UsageError(f"the span is empty: it begins {when(start)} and ends {when(end)}")
     return start, end
-
-
-def _facts(report: "SkewReport") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    facts = asdict(report)
-    for each in facts["features"]:
-        each["daily"] = [
-            {"day": day["day"].isoformat(), "rows": day["rows"], "differing": day["differing"]}
-            for day in each["daily"]
-        ]
-    return {**facts, "verdict": report.verdict, "skewed": [each.feature for each in report.skewed]}
 
 
 def _render(report: "SkewReport", console: Console) -> None:
@@ -154,12 +141,15 @@ def _reach(report: "SkewReport", view: str) -> str:
 
 
 def _notes(report: "SkewReport") -> list[str]:
-    agreeing = sum(not each.differing and each.rows > 0 for each in report.features)
+    differing = sum(each.differing > 0 for each in report.features)
+    without = sum(each.rows == 0 for each in report.features)
+    agreeing = len(report.features) - differing - without
     early = {each.view: each.not_comparable_yet for each in report.features if each.not_comparable_yet}
     unresolved = {each.view: each.unresolved for each in report.features if each.unresolved}
     lines = [
         f"{report.predictions:,} predictions from {when(report.start)} to {when(report.end)} UTC; "
-        f"{agreeing} of {len(report.features)} features agree in all rows compared"
+        f"of {len(report.features)} features {agreeing} agree in all rows compared, {differing} differ, "
+        f"{without} could not be compared"
     ]
     lines += [
         f"not comparable yet: {count:,} predictions later than what {view} can tell ({_reach(report, view)})"

@@ -1,14 +1,15 @@
 """What a log's skew comes to: for each feature how many rows differ, since when, and why. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
 from tidemill.features.skew import COMPARED, EARLY, UNRESOLVED, Tally
 
-__all__ = ["Cause", "DayShare", "FeatureSkew", "summarise"]
+__all__ = ["Cause", "DayShare", "FeatureSkew", "SkewReport", "summarise"]
 
 _EXAMPLES = 3
 
@@ -72,6 +73,67 @@ class FeatureSkew:
     unresolved: int
     """Predictions whose key is a pseudonym that no offline value has."""
     daily: tuple[DayShare, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class SkewReport:
+    """What was found."""
+
+    model: str
+    service: str
+    start: datetime
+    end: datetime
+    threshold: float
+    """Share of a feature's rows from which on it counts as skewed."""
+    tolerance: float
+    predictions: int
+    """Looked at."""
+    without_keys: int
+    """Of these, logged before keys were: nobody can tell what they were looked up by."""
+    reaches: dict[str, datetime | None]
+    """Newest event time of each view in the offline store: later predictions cannot be judged yet."""
+    features: tuple[FeatureSkew, ...]
+    """Those that differ most first."""
+    not_logged: tuple[str, ...] = ()
+    """Personal features, which the log does not hold."""
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def skewed(self) -> tuple[FeatureSkew, ...]:
+        """The features past the threshold."""
+        return tuple(each for each in self.features if each.differing and each.share >= self.threshold)
+
+    @property
+    def compared(self) -> int:
+        """Predictions of which at least one feature could be compared: of the feature that has most."""
+        return max((each.rows for each in self.features), default=0)
+
+    @property
+    def verdict(self) -> str:
+        """``skew``, ``ok``, or ``nothing to compare``."""
+        if self.skewed:
+            return "skew"
+        return "ok" if self.compared else "nothing to compare"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, as JSON knows them; of features that agree no more than their counts."""
+        return {
+            "model": self.model,
+            "service": self.service,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "threshold": self.threshold,
+            "tolerance": self.tolerance,
+            "predictions": self.predictions,
+            "compared": self.compared,
+            "without_keys": self.without_keys,
+            "reaches": {view: _iso(moment) for view, moment in self.reaches.items()},
+            "not_logged": list(self.not_logged),
+            "verdict": self.verdict,
+            "skewed": [each.feature for each in self.skewed],
+            "features": [_plain(each) for each in self.features],
+            "seconds": round(self.seconds, 3),
+        }
 
 
 def summarise(
@@ -204,3 +266,33 @@ def _length(span: timedelta) -> str:
         if minutes >= 2 * size:
             return f"{minutes / size:.3g} {unit}"
     return f"{minutes} min"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _plain(skew: FeatureSkew) -> dict[str, Any]:
+    counts = {
+        "feature": skew.feature,
+        "view": skew.view,
+        "rows": skew.rows,
+        "differing": skew.differing,
+        "not_comparable_yet": skew.not_comparable_yet,
+        "unresolved": skew.unresolved,
+    }
+    if not skew.differing:
+        return counts
+    return {
+        **counts,
+        "share": skew.share,
+        "served_null": skew.served_null,
+        "expected_null": skew.expected_null,
+        "mean_difference": skew.mean_difference,
+        "since": _iso(skew.since),
+        "until": _iso(skew.until),
+        "ongoing": skew.ongoing,
+        "causes": [asdict(cause) for cause in skew.causes],
+        "examples": list(skew.examples),
+        "daily": [{**asdict(each), "day": each.day.isoformat()} for each in skew.daily],
+    }

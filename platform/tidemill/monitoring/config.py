@@ -13,6 +13,7 @@ from tidemill.project import Project
 __all__ = [
     "DataDriftConfig",
     "Duration",
+    "FeatureSkewConfig",
     "Monitor",
     "PredictionDriftConfig",
     "QualityConfig",
@@ -82,6 +83,15 @@ class QualityConfig(_Section):
         return self
 
 
+class FeatureSkewConfig(_Section):
+    """When what was served counts as something else than what training would see (`docs/skew.md`)."""
+
+    share: float = Field(default=0.01, ge=0, le=1)
+    """Alert when at least this share of a feature's rows differs; 0: when any does."""
+    tolerance: float = Field(default=1e-6, ge=0, lt=1)
+    """Largest relative difference of two equal values."""
+
+
 class Monitor(_Section):
     """One monitor: what is compared, over which window, how often, and when it is alarming.
 
@@ -105,14 +115,17 @@ class Monitor(_Section):
     """None: not watched."""
     quality: QualityConfig | None = None
     """None: not watched."""
+    feature_skew: FeatureSkewConfig | None = None
+    """None: not watched."""
     severity: Literal["info", "warning", "critical"] = "warning"
     """What its alerts are marked with."""
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Monitor":
-        if self.data_drift is None and self.prediction_drift is None and self.quality is None:
+        if not (self.data_drift or self.prediction_drift or self.quality or self.feature_skew):
             raise ValueError(
-                "nothing to watch: set data_drift, prediction_drift or quality ({} for the defaults)"
+                "nothing to watch: set data_drift, prediction_drift, quality or feature_skew "
+                "({} for the defaults)"
             )
         return self
 

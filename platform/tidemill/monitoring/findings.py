@@ -1,17 +1,18 @@
 """What in a comparison is alarming, in words and numbers. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tidemill.features.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.columns import ColumnDrift, Comparison
 from tidemill.monitoring.config import Monitor
 from tidemill.monitoring.quality import Quality
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "find"]
 
-Kind = Literal["data_drift", "prediction_drift", "quality"]
-KINDS: tuple[Kind, ...] = ("data_drift", "prediction_drift", "quality")
+Kind = Literal["data_drift", "prediction_drift", "quality", "feature_skew"]
+KINDS: tuple[Kind, ...] = ("data_drift", "prediction_drift", "quality", "feature_skew")
 
 _NAMED = 5
 
@@ -39,7 +40,11 @@ class Findings:
 
 
 def find(
-    monitor: Monitor, comparison: Comparison, quality: Quality | None, unjudged: Mapping[Kind, str]
+    monitor: Monitor,
+    comparison: Comparison,
+    quality: Quality | None,
+    unjudged: Mapping[Kind, str],
+    skew: SkewReport | None = None,
 ) -> Findings:
     """Judge a comparison by a monitor's thresholds.
 
@@ -48,6 +53,7 @@ def find(
         comparison: what Evidently found.
         quality: how good the answers were; none if that is not watched.
         unjudged: what is known not to be judged already, and why.
+        skew: what was served beside what training would see; none if that is not watched.
     """
     reasons, found = dict(unjudged), list[Finding]()
     if monitor.data_drift is not None:
@@ -62,10 +68,17 @@ def find(
             reasons.setdefault("quality", quality.note or "it could not be measured")
         elif quality.decayed:
             found.append(_decay(quality, monitor))
+    if monitor.feature_skew is not None and skew is not None:
+        skewed = [each for each in skew.skewed if each.rows >= monitor.min_rows]
+        if skewed:
+            found.append(_skew(skew, skewed))
+        elif few := _too_few_to_compare(skew, monitor.min_rows):
+            reasons.setdefault("feature_skew", few)
     watched: dict[Kind, object] = {
         "data_drift": monitor.data_drift,
         "prediction_drift": monitor.prediction_drift,
         "quality": monitor.quality,
+        "feature_skew": monitor.feature_skew,
     }
     judged = frozenset(kind for kind in KINDS if watched[kind] is not None and kind not in reasons)
     return Findings(tuple(each for each in found if each.kind in judged), judged, reasons)
@@ -118,3 +131,46 @@ def _decay(quality: Quality, monitor: Monitor) -> Finding:
             "rows": quality.overall.rows,
         },
     )
+
+
+def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:
+    """Say of which features too few rows could be compared to call all well."""
+    few = [each for each in skew.features if each.rows < least]
+    if not few:
+        return None
+    worst = min(few, key=lambda each: each.rows)
+    newest = skew.reaches.get(worst.view)
+    upto = f", whose newest row in the offline store is of {newest:%Y-%m-%d %H:%M} UTC" if newest else ""
+    return (
+        f"{len(few)} of {len(skew.features)} features: {worst.rows} predictions can be compared yet, "
+        f"{least} are needed (view {worst.view}{upto})"
+    )
+
+
+def _skew(skew: SkewReport, skewed: Sequence[FeatureSkew]) -> Finding:
+    listed = "; ".join(map(_in_words, skewed[:_NAMED]))
+    more = f"; and {len(skewed) - _NAMED} more" if len(skewed) > _NAMED else ""
+    return Finding(
+        "feature_skew",
+        f"{len(skewed)} of {len(skew.features)} features were served with other values than training "
+        f"would see (alert at {skew.threshold:.1%} of the rows): {listed}{more}",
+        {
+            "threshold": skew.threshold,
+            "skewed": [
+                {
+                    "feature": each.feature,
+                    "view": each.view,
+                    "share": each.share,
+                    "since": each.since.isoformat() if each.since else None,
+                    "causes": [cause.name for cause in each.causes],
+                }
+                for each in skewed
+            ],
+        },
+    )
+
+
+def _in_words(each: FeatureSkew) -> str:
+    since = f" since {each.since:%Y-%m-%d %H:%M}" if each.since else ""
+    cause = each.causes[0]
+    return f"{each.feature} in {each.share:.1%}{since}: {cause.name} ({cause.view})"

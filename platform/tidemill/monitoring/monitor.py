@@ -4,6 +4,8 @@ Which rows, when more than one version served in the window:
 
 - the reference is that of the champion, the version that serves at the end of the window;
 - data drift looks at all rows of the window: what is asked does not depend on who answers;
+- feature skew does so, too: what is served does not depend on it either. What the offline store does not
+  have yet is not judged, and a feature store that fails leaves the skew unjudged, not the rest;
 - prediction drift and quality look at the champion's own rows only: another version's scores say nothing
   about it. With too few of those they are not judged, and the results say so.
 
@@ -21,7 +23,8 @@ import polars as pl
 from sqlalchemy import func, select
 
 from tidemill.clock import utc
-from tidemill.errors import MonitoringError, TidemillError
+from tidemill.errors import ConfigError, FeatureError, MonitoringError, TidemillError
+from tidemill.features.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record
 from tidemill.monitoring.columns import Comparison
@@ -29,6 +32,7 @@ from tidemill.monitoring.config import Monitor, load_monitors
 from tidemill.monitoring.drift import compare
 from tidemill.monitoring.findings import Findings, Kind, find
 from tidemill.monitoring.quality import Quality, measure
+from tidemill.monitoring.skew import Slice, measure_skew
 from tidemill.monitoring.windows import Window, due_at, window_before
 from tidemill.project import Project
 from tidemill.registry.versions import ModelVersion, champion, champion_version, load_reference
@@ -108,6 +112,7 @@ def _judge(
     if monitor.quality is not None:
         expected = serving.metrics.get(f"holdout_{monitor.quality.metric}")
         quality = measure(labelled, monitor.quality, expected, monitor.min_labelled)
+    skew = _measure_skew(project, monitor, run, unjudged)
     both_labels = quality is not None and labelled["label"].n_unique() == 2
     path = project.reports / monitor.name / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
     comparison = compare(
@@ -117,15 +122,29 @@ def _judge(
         data_drift=monitor.data_drift,
         prediction_drift=None if "prediction_drift" in unjudged else monitor.prediction_drift,
         labelled=labelled.select("score", "label") if both_labels else None,
-        title=_title(monitor, run, own, quality),
+        title=_title(monitor, run, own, quality, skew),
         path=path,
     )
-    findings = find(monitor, comparison, quality, unjudged)
+    findings = find(monitor, comparison, quality, unjudged, skew)
     run.verdict = "alert" if findings.found else "ok"
-    run.results = {**run.results, **_results(monitor, comparison, quality, findings)}
+    run.results = {**run.results, **_results(monitor, comparison, quality, findings, skew)}
     run.report_path = path.relative_to(project.root).as_posix()
     _write_json(path.with_suffix(".json"), run)
     return findings
+
+
+def _measure_skew(
+    project: Project, monitor: Monitor, run: MonitorRun, unjudged: dict[Kind, str]
+) -> SkewReport | None:
+    """Compare what was served with what training would see, or say in ``unjudged`` why that failed."""
+    if monitor.feature_skew is None:
+        return None
+    wanted = Slice(run.window_start, run.window_end)
+    try:
+        return measure_skew(project, wanted, monitor.feature_skew.share, monitor.feature_skew.tolerance)
+    except (FeatureError, ConfigError) as error:
+        unjudged["feature_skew"] = str(error)
+        return None
 
 
 def _as_reference(rows: pl.DataFrame, version: str) -> pl.DataFrame:
@@ -141,7 +160,9 @@ def _by_version(rows: pl.DataFrame) -> dict[str, int]:
     return {str(version): int(count) for version, count in counts.iter_rows()}
 
 
-def _title(monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None) -> str:
+def _title(
+    monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None, skew: SkewReport | None
+) -> str:
     lines = [
         f"# {monitor.name}: {run.model} version {run.version}",
         f"Window: {Window(run.window_start, run.window_end)}. "
@@ -153,11 +174,20 @@ def _title(monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None)
     if quality is not None and quality.value is not None:
         expected = f"; on the hold-out it was {quality.expected:.4f}" if quality.expected is not None else ""
         lines.append(f"Quality: {quality.metric} {quality.value:.4f}{expected}.")
+    if skew is not None:
+        lines.append(
+            f"Served beside what training would see: {skew.verdict}; {len(skew.skewed)} of "
+            f"{len(skew.features)} features differ in {skew.threshold:.1%} of their rows or more."
+        )
     return "\n\n".join(lines)
 
 
 def _results(
-    monitor: Monitor, comparison: Comparison, quality: Quality | None, findings: Findings
+    monitor: Monitor,
+    comparison: Comparison,
+    quality: Quality | None,
+    findings: Findings,
+    skew: SkewReport | None,
 ) -> dict[str, Any]:
     """Tell what a run found, JSON-safe."""
     drift = monitor.data_drift
@@ -172,6 +202,7 @@ def _results(
         else None,
         "prediction_drift": asdict(comparison.prediction) if comparison.prediction is not None else None,
         "quality": {**asdict(quality), "drop": quality.drop} if quality is not None else None,
+        "feature_skew": skew.as_dict() if skew is not None else None,
         "findings": [{"kind": each.kind, "message": each.message} for each in findings.found],
         "unjudged": dict(findings.unjudged),
         "sample": {

@@ -7,7 +7,7 @@ memory does not grow with the log.
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -19,14 +19,14 @@ from tidemill.features.keys import Resolver, read_keys
 from tidemill.features.origins import Origins
 from tidemill.features.personal import personal_fields
 from tidemill.features.skew import Tally, tally
-from tidemill.features.skew_report import FeatureSkew, summarise
+from tidemill.features.skew_report import SkewReport, summarise
 from tidemill.features.store import definition_hash, get_service, open_store, training_frame
 from tidemill.features.tracing import trace_origins
 from tidemill.project import Project
 from tidemill.registry.versions import get_version
 from tidemill.serving.predictions import FEATURE_PREFIX, logged_days, read_predictions
 
-__all__ = ["SkewReport", "Slice", "measure_skew"]
+__all__ = ["Slice", "measure_skew"]
 
 _BATCH_ROWS = 200_000
 _DAY = timedelta(days=1)
@@ -43,47 +43,6 @@ class Slice:
     features: frozenset[str] | None = None
     """These features only."""
     include_test: bool = False
-
-
-@dataclass(frozen=True)
-class SkewReport:
-    """What was found."""
-
-    model: str
-    service: str
-    start: datetime
-    end: datetime
-    threshold: float
-    """Share of a feature's rows from which on it counts as skewed."""
-    tolerance: float
-    predictions: int
-    """Looked at."""
-    without_keys: int
-    """Of these, logged before keys were: nobody can tell what they were looked up by."""
-    reaches: dict[str, datetime | None]
-    """Newest event time of each view in the offline store: later predictions cannot be judged yet."""
-    features: tuple[FeatureSkew, ...]
-    """Those that differ most first."""
-    not_logged: tuple[str, ...] = ()
-    """Personal features, which the log does not hold."""
-    seconds: float = field(default=0.0, compare=False)
-
-    @property
-    def skewed(self) -> tuple[FeatureSkew, ...]:
-        """The features past the threshold."""
-        return tuple(each for each in self.features if each.differing and each.share >= self.threshold)
-
-    @property
-    def compared(self) -> int:
-        """Predictions of which at least one feature could be compared: of the feature that has most."""
-        return max((each.rows for each in self.features), default=0)
-
-    @property
-    def verdict(self) -> str:
-        """``skew``, ``ok``, or ``nothing to compare``."""
-        if self.skewed:
-            return "skew"
-        return "ok" if self.compared else "nothing to compare"
 
 
 def measure_skew(

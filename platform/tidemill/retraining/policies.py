@@ -14,7 +14,7 @@ from tidemill.project import Project
 
 __all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
 
-AlertKind = Literal["data_drift", "prediction_drift", "quality"]
+AlertKind = Literal["data_drift", "prediction_drift", "quality", "feature_skew"]
 
 
 class Policy(BaseModel):
@@ -28,7 +28,11 @@ class Policy(BaseModel):
 
     name: str = Field(min_length=1)
     alerts: tuple[AlertKind, ...] = Field(min_length=1)
-    """Kinds of alert that set it off."""
+    """Kinds of alert that set it off.
+
+    Feature skew seldom belongs here: it wants a person to mend what serves or what trains, and a new model
+    would be served the same wrong values.
+    """
     monitors: tuple[str, ...] | None = None
     """Names of the monitors it listens to; none for all."""
     cooldown: Duration = timedelta(days=7)

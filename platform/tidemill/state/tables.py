@@ -177,7 +177,7 @@ class Alert(Table):
     model: Mapped[str]
     version: Mapped[str]
     kind: Mapped[str]
-    """``data_drift``, ``prediction_drift`` or ``quality``."""
+    """``data_drift``, ``prediction_drift``, ``quality`` or ``feature_skew``."""
     severity: Mapped[str]
     message: Mapped[str]
     details: Mapped[dict[str, Any]]

@@ -18,10 +18,16 @@ from tidemill.clock import SystemClock
 from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import apply, open_store, push
 from tidemill.project import Project, load_project
+from tidemill.registry.record import version_tags
+from tidemill.registry.versions import CHAMPION
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.predictor import LoadedModel, Predictor
+from tidemill.training.lineage import Lineage
+from tidemill.training.splits import Period, Split
+from tidemill.training.tracking import connect, experiment_id, log_table
+from tidemill.training.trained import REFERENCE, TrainedModel
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 ORIGINS = ("JFK", "EWR", "LGA")
@@ -198,3 +204,22 @@ class Player:
             arrived.setdefault(view, []).append(row)
         for view, rows in arrived.items():
             push(store, view, pl.DataFrame(rows).to_pandas())
+
+
+def crown(project: Project, definition: str) -> str:
+    """Register a version that was trained on the definitions of that hash, and make it champion."""
+    client = connect(project)
+    trained = TrainedModel("", "models:/m-0", {}, 1, 0, "toy", {})
+    split = Split(*(Period(hour(24 * day - 96), hour(24 * day - 72)) for day in range(3)))
+    lineage = Lineage("c0ffee", {}, "delay", definition, split, START)
+    run_id = client.create_run(experiment_id(client, project), tags=trained.tags()).info.run_id
+    random = np.random.default_rng(2)
+    reference = pl.DataFrame({name: random.random(100) for name in ("wind", "rain", "score")})
+    log_table(client, run_id, reference.with_columns(late=pl.lit(0)), REFERENCE)
+    if not client.search_registered_models():
+        client.create_registered_model(project.model)
+    version = client.create_model_version(
+        project.model, source=str(project.home), run_id=run_id, tags=version_tags(trained, lineage, None)
+    )
+    client.set_registered_model_alias(project.model, CHAMPION, version.version)
+    return str(version.version)

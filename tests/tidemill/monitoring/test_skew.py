@@ -9,13 +9,19 @@ import pytest
 from tests.tidemill.monitoring.small_project import (
     FEATURES,
     Player,
+    crown,
     define,
     hour,
     make_project,
 )
 from tidemill.errors import UsageError
+from tidemill.features.store import definition_hash
+from tidemill.monitoring.alerts import list_alerts
+from tidemill.monitoring.config import Monitor
+from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.skew import Slice, measure_skew
 from tidemill.project import load_project
+from tidemill.state import open_state
 from tidemill.training.tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -183,3 +189,56 @@ def test_test_traffic_versions_and_logs_without_keys(project):
     assert (one.predictions, one.verdict) == (17, "ok")
     with pytest.raises(UsageError, match="no feature 'snow'"):
         measure(project, Slice(hour(0), hour(9), features=frozenset({"snow"})))
+
+
+def test_definitions_that_changed_since_the_version_was_trained_are_named(project):
+    """Version 2 knows the wind's force to go with its cube; the definitions were then changed back."""
+    before = definition_hash(project)
+    player = Player(project)
+    player.play(0, 30)
+    define(project, ("wind * wind", "wind * wind * wind"))
+    assert (crown(project, before), crown(project, definition_hash(project))) == ("1", "2")
+    player.version = "2"
+    player.play(30, 50)
+    define(project, ("wind * wind * wind", "wind * wind"))
+    _, found = measure(project)
+    (cause,) = found["wind_squared"].causes
+    assert (cause.name, cause.view, cause.rows) == ("definition changed", "schedule", 20 * 6)
+    assert cause.evidence.startswith("version 2 was trained on other definitions")
+
+
+def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
+    monitor = Monitor.model_validate(
+        {"name": "skew", "window": "2d", "every": "1d", "min_rows": 50, "feature_skew": {"share": 0.1}}
+    )
+    crown(project, definition_hash(project))
+    Player(project, lambda view, _, known: None if view == "weather" and known > hour(20) else known).play(
+        0, 70
+    )
+    state = open_state(project.state_url)
+    assert evaluate(project, state, monitor, hour(20)).results["unjudged"] == {}
+    path = project.root / "data" / "weather.parquet"
+    whole = pl.read_parquet(path)
+    whole.filter(pl.col("event_timestamp") <= hour(5)).write_parquet(path)
+    early = evaluate(project, state, monitor, hour(20))
+    assert early.results["unjudged"] == {
+        "feature_skew": "4 of 6 features: 30 predictions can be compared yet, 50 are needed "
+        "(view weather, whose newest row in the offline store is of 2013-01-01 05:00 UTC)"
+    }
+    whole.write_parquet(path)
+    bad = evaluate(project, state, monitor, hour(70))
+    assert bad.verdict == "alert"
+    assert bad.results["feature_skew"]["skewed"] == ["wind_squared", "wind", "rain"]
+    (alert,) = list_alerts(state)
+    assert alert.kind == "feature_skew"
+    assert alert.message.startswith(
+        "3 of 6 features were served with other values than training would see (alert at 10.0% of the rows): "
+    )
+    assert "since 2013-01-01 21:10: expired (weather)" in alert.message
+    assert "3 of 6 features differ" in (project.root / bad.report_path).read_text()
+    path.unlink()
+    broken = evaluate(project, state, monitor, hour(71))
+    assert broken.verdict == "ok"
+    assert "weather.parquet" in broken.results["unjudged"]["feature_skew"]
+    assert [each.status for each in list_alerts(state)] == ["open"]
+    state.close()
