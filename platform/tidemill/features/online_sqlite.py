@@ -168,8 +168,10 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             [(tables.name_of(config, view), kinds_of(view), names) for view, names in wanted]
         )
 
+        path = _path(config)
+
         def read(keys: Sequence[Sequence[bytes | None]]) -> list[Sequence[Any]]:
-            with self._connections.reading(_path(config)) as connection:
+            with self._connections.reading(path) as connection:
                 if len(keys) == 1:
                     rows = connection.execute(query, keys[0]).fetchall()
                 else:

@@ -20,6 +20,7 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from tidemill.errors import FeatureError
 from tidemill.features.addresses import locate
+from tidemill.features.on_demand import transform_table
 from tidemill.features.writing import save
 
 __all__ = ["BATCH_ROWS", "PolarsRetrievalJob", "Query", "Staging", "on_demand_views", "require_request_data"]
@@ -150,7 +151,7 @@ def on_demand_views(refs: Sequence[str], project: str, registry: BaseRegistry) -
     views = []
     for registered in OnDemandFeatureView.get_requested_odfvs(refs, project, registry):
         view = copy.copy(registered)  # the registry hands out its cached one
-        view.transform_arrow = functools.partial(_transform_own_columns, registered)
+        view.transform_arrow = functools.partial(transform_table, registered)
         views.append(view)
     return views
 
@@ -169,17 +170,6 @@ def require_request_data(views: Sequence[OnDemandFeatureView], columns: Sequence
                 "from the request, and the rows have no such column",
                 hint="add the column to the entity frame; a span of time cannot give it",
             )
-
-
-def _transform_own_columns(
-    view: OnDemandFeatureView, table: pa.Table, full_feature_names: bool = False
-) -> pa.Table:
-    own = set(view.get_request_data_schema())
-    for projection in view.source_feature_view_projections.values():
-        for field in projection.features:
-            own |= {field.name, f"{projection.name_to_use()}__{field.name}"}
-    columns = [column for column in table.column_names if column in own]
-    return view.transform_arrow(table.select(columns), full_feature_names)
 
 
 def _translated(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
