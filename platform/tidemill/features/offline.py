@@ -25,6 +25,7 @@ from feast.utils import compute_non_entity_date_range
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features import offline_metrics
+from tidemill.features.asof import Room
 from tidemill.features.entities import EntityRows, entity_rows
 from tidemill.features.histories import join_keys, source_of
 from tidemill.features.logged import write_logs
@@ -46,6 +47,10 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """Folder or address that `RetrievalJob.to_remote_storage` exports to."""
     staging_location_endpoint_override: str | None = None
     """Endpoint of the S3 service there, if it is not Amazon's."""
+    join_memory_mb: int = 1024
+    """What a join may take on top of its rows and result, roughly; more is set aside on disk meanwhile."""
+    join_folder: str | None = None
+    """An existing folder for that, with room for a copy of the largest source; none means ``TMPDIR``."""
 
 
 class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
@@ -73,7 +78,12 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         """
         on_demand = on_demand_views(feature_refs, project, registry)
         asked = Asked(
-            feature_views, feature_refs, full_feature_names, config.repo_path, filter_by_created_timestamp
+            feature_views,
+            feature_refs,
+            full_feature_names,
+            config.repo_path,
+            filter_by_created_timestamp,
+            _room(config),
         )
         rows: EntityRows | Span
         if entity_df is None:
@@ -251,6 +261,13 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
 def _pulled(config: RepoConfig, wanted: Wanted) -> PolarsRetrievalJob:
     return PolarsRetrievalJob(
         partial(pull, wanted, config.repo_path), config.repo_path, staging=_staging(config)
+    )
+
+
+def _room(config: RepoConfig) -> Room:
+    folder = config.offline_store.join_folder
+    return Room(
+        config.offline_store.join_memory_mb * 2**20, Path(config.repo_path or ".", folder) if folder else None
     )
 
 

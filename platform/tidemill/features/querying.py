@@ -11,7 +11,7 @@ import pyarrow as pa
 from feast import FeatureView
 
 from tidemill.errors import FeatureError
-from tidemill.features.asof import point_in_time_batches, point_in_time_join, utc_moments
+from tidemill.features.asof import Room, point_in_time_batches, point_in_time_join, utc_moments
 from tidemill.features.conforming import plain
 from tidemill.features.entities import EntityRows, rows_of_span
 from tidemill.features.histories import ViewHistory, keys_that_are_null, never_created_later, open_history
@@ -33,6 +33,8 @@ class Asked:
     """From where the paths of sources count."""
     only_created: bool = False
     """Whether a value counts only from when it was created on."""
+    room: Room | None = None
+    """For the join."""
 
 
 def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Iterator[pa.Table]:
@@ -50,17 +52,19 @@ def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Ite
         _reject_collisions(rows.table.column_names, views)
         if asked.only_created:
             views = [never_created_later(view, number) for number, view in enumerate(views)]
-        yield from _joined(rows, views, batch_rows)
+        yield from _joined(rows, views, batch_rows, asked.room)
 
 
-def _joined(rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None) -> Iterator[pa.Table]:
+def _joined(
+    rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None, room: Room | None
+) -> Iterator[pa.Table]:
     table, histories = rows.table, [view.history for view in views]
     wanted = {rows.at} | {column for history in histories for column in history.keys.values()}
     frame = pl.DataFrame(table.select([name for name in table.column_names if name in wanted]))
     if batch_rows is None or not frame.height:
-        batches = iter([point_in_time_join(frame, rows.at, histories)])
+        batches = iter([point_in_time_join(frame, rows.at, histories, room=room)])
     else:
-        batches = point_in_time_batches(frame, rows.at, histories, batch_rows)
+        batches = point_in_time_batches(frame, rows.at, histories, batch_rows, room=room)
     start, without = 0, {view.history.name: view for view in views if view.history.keys and frame.height}
     for features in batches:
         moments = frame[rows.at].slice(start, features.height)
