@@ -1,9 +1,94 @@
-"""``tidemill features status``."""
+"""``tidemill features status`` and ``materialise``."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.output import columns, emit, progress, when
+from tidemill.clock import SystemClock
+
+if TYPE_CHECKING:
+    from tidemill.features.freshness import ViewFreshness
 
 __all__ = ["add_to"]
+
+At = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="The moment (ISO 8601, UTC; default: now).", show_default=False),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(
+        epilog="Examples: tidemill features status   ·   tidemill features status --at 2013-04-01 --json"
+    )(status)
+    app.command(epilog="Example: tidemill features materialise --at 2013-04-01")(materialise)
+
+
+def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
+    """Show how old the features in the online store are, per view."""
+    from tidemill.features.freshness import freshness
+    from tidemill.features.store import open_store
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    asked = moment(at) if at else SystemClock().now()
+    views = freshness(open_store(loaded), loaded.config.features.service, asked, sources=True)
+
+    def render(console: Console) -> None:
+        table = columns("view", "state", "keys", "newest", "age", "ttl", "expired", "newest in source")
+        for view in views:
+            table.add_row(view.view, *_cells(view))
+        console.print(table)
+
+    emit({"at": asked, "views": views}, json, render)
+
+
+def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
+    """Write the latest values up to a moment to the online store; what it has of later ones stays."""
+    from tidemill.features.store import materialise as fill
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    until = moment(at) if at else SystemClock().now()
+    with progress(hidden=json) as tell:
+        rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
+
+    def render(console: Console) -> None:
+        table = columns("view", "rows", title=f"online up to {when(until)}")
+        for view, count in rows.items():
+            table.add_row(view, f"{count:,}")
+        console.print(table)
+
+    emit({"until": until, "rows": rows}, json, render)
+
+
+def _cells(view: "ViewFreshness") -> list[str]:
+    return [
+        view.state,
+        "–" if view.keys is None else f"{view.keys:,}",
+        when(view.newest),
+        _span(view.age_seconds),
+        _span(view.ttl_seconds) if view.ttl_seconds else "none",
+        "–" if view.expired is None else f"{view.expired:.1%}",
+        when(view.source_newest),
+    ]
+
+
+def _span(seconds: float | None) -> str:
+    """Return a span of time as people say it.
+
+    >>> _span(5400.0), _span(90000.0), _span(-60.0)
+    ('1 h 30 min', '1 d 1 h', '−1 min')
+    """
+    if seconds is None:
+        return "–"
+    span = timedelta(seconds=abs(seconds))
+    hours, minutes = divmod(span.seconds // 60, 60)
+    parts = [(span.days, "d"), (hours, "h"), (minutes, "min")]
+    said = [f"{count} {unit}" for count, unit in parts if count][:2] or [f"{span.seconds} s"]
+    return ("−" if seconds < 0 else "") + " ".join(said)

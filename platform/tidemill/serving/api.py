@@ -14,11 +14,13 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill import __version__
 from tidemill.errors import FeatureError, ServingError, TidemillError
+from tidemill.serving.metrics import Metrics
 from tidemill.serving.predictor import ModelFailed, NoChampion, Predictor
 from tidemill.serving.schema import (
     Accepted,
@@ -39,12 +41,13 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def create_api(predictor: Predictor[Any], watcher: Watcher, max_instances: int) -> FastAPI:
+def create_api(predictor: Predictor[Any], watcher: Watcher, metrics: Metrics, max_instances: int) -> FastAPI:
     """Return the application.
 
     Args:
         predictor: does the work.
         watcher: keeps the predictor's model up to date; runs while the application does.
+        metrics: what Prometheus reads.
         max_instances: the largest number of instances in one request; a body may have 4 KiB for each.
     """
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
@@ -60,6 +63,7 @@ def create_api(predictor: Predictor[Any], watcher: Watcher, max_instances: int) 
     api = FastAPI(title=f"{predictor.model} predictions", version=__version__, lifespan=lifespan)
     _add_predictions(api, predictor, pool, max_instances)
     _add_state(api, predictor, watcher)
+    _add_metrics(api, metrics)
     _add_errors(api)
     api.add_middleware(_BodyLimit, limit=_BYTES + max_instances * _BYTES_PER_INSTANCE)
     return api
@@ -129,6 +133,15 @@ def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> Non
                 "replica": predictor.replica,
             },
         )
+
+
+def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
+    @api.get("/metrics", response_class=Response)
+    async def read() -> Response:
+        """Say how this replica fares, in the text format of Prometheus."""
+        # Looking at a large online store takes a while: not in a thread that predicts.
+        text = await asyncio.get_running_loop().run_in_executor(None, metrics.text)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_errors(api: FastAPI) -> None:

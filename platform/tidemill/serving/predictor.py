@@ -100,6 +100,8 @@ class Predictor(Generic[Request]):
     log: PredictionLog
     replica: str
     clock: Clock
+    count: Callable[[Sequence[FeatureRow]], None] = lambda rows: None
+    """Told of the features of every answer."""
 
     def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
         """Return an answer that is on record.
@@ -137,6 +139,7 @@ class Predictor(Generic[Request]):
     ) -> Answer:
         keys = [self.application.feature_row(instance) for instance in instances]
         rows = current.features.read(keys, [moment] * len(instances))
+        self.count(rows)
         scores = self._score(current, rows)
         answer = Answer(
             current.version,

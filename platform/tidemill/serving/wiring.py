@@ -1,11 +1,13 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
 from datetime import datetime, timedelta
+from functools import cache
 
 from fastapi import FastAPI
 from sqlalchemy import delete
 
 from tidemill.clock import Clock, SystemClock
+from tidemill.features.freshness import freshness
 from tidemill.features.online import FeatureRow, OnlineFeatures
 from tidemill.features.store import open_store
 from tidemill.project import Project
@@ -13,6 +15,7 @@ from tidemill.registry.versions import champion_version, load_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
+from tidemill.serving.metrics import Metrics
 from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.predictor import LoadedModel, Predictor, as_frame
 from tidemill.serving.watcher import Status, Watcher
@@ -45,6 +48,9 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
     )
+    store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
+    service = project.config.features.service
+    metrics = Metrics(lambda: freshness(store(), service, clock.now()))
     predictor = Predictor(
         application=application,
         model=project.model,
@@ -52,8 +58,9 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
         log=PredictionLog(project.predictions, project.model, project.config.serve.fsync),
         replica=replica,
         clock=clock,
+        count=metrics.count,
     )
-    return create_api(predictor, watcher, project.config.serve.max_instances)
+    return create_api(predictor, watcher, metrics, project.config.serve.max_instances)
 
 
 def load_model(
