@@ -194,7 +194,7 @@ def bias(
 def _moment(project: "Project | None", as_of: str | None) -> Any:
     if as_of is not None or project is None:
         return moment(as_of) if as_of else None
-    from tidemill.retraining.turn import declared_moment
+    from tidemill.project.moments import declared_moment
 
     return declared_moment(project)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -17,11 +17,12 @@ from sqlalchemy import select
 
 from tidemill.clock import utc
 from tidemill.data.params import set_values
-from tidemill.errors import ConfigError, RetrainingError, TidemillError, TurnInProgress, UsageError
+from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.ids import new_id
 from tidemill.lineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.project.load import check_params
+from tidemill.project.moments import declared_moment
 from tidemill.retraining.steps import STEPS, Advance, StepContext
 from tidemill.state import State
 from tidemill.state.tables import Turn
@@ -104,26 +105,6 @@ def resume_turns(project: Project, state: State, listen: Listener | None = None)
         return _finish_left_behind(project, state, listen)
 
 
-def declared_moment(project: Project) -> datetime:
-    """Return the moment that ``params.yaml`` asks for: its ``as_of``, or the end of its last month (UTC).
-
-    Raises:
-        ConfigError: it declares neither, or in another form.
-    """
-    dataset = project.config.dataset
-    declared, last = (_parameter(project, name) for name in (dataset.as_of, dataset.last_month))
-    try:
-        if declared is not None:
-            return utc(datetime.fromisoformat(str(declared)))
-        month = datetime.strptime(str(last), "%Y-%m").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise ConfigError(
-            f"{project.root / 'params.yaml'}: {dataset.as_of} or {dataset.last_month} is wrong: {error}",
-            hint='write a moment like "2013-04-01T00:00:00+00:00", a month like "2013-03"',
-        ) from error
-    return (month + timedelta(days=32)).replace(day=1)
-
-
 def _check(project: Project, params: Mapping[str, Any]) -> None:
     """Refuse values that ``params.yaml`` must not have, before anything is begun."""
     dataset, path = project.config.dataset, project.root / "params.yaml"
@@ -133,13 +114,6 @@ def _check(project: Project, params: Mapping[str, Any]) -> None:
             hint="say what is known with --as-of",
         )
     check_params(path, yaml.safe_load(set_values(path.read_text(), params)))
-
-
-def _parameter(project: Project, name: str) -> object:
-    value: Any = project.params
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 @contextmanager
