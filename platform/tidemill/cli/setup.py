@@ -15,7 +15,8 @@ __all__ = ["add_to"]
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
-        epilog="Example: tidemill init my-flights && cd my-flights && tidemill demo",
+        epilog="Examples: tidemill init my-flights && cd my-flights && tidemill demo   ·   "
+        "tidemill init my-flights --remote s3://bucket/flights --endpoint-url http://minio:9000",
         rich_help_panel="Begin",
     )(init)
     app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json", rich_help_panel="Begin")(demo)
@@ -24,21 +25,28 @@ def add_to(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
     remote: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Folder of the DVC remote (default: .tidemill/remote in the project).", show_default=False
+            metavar="FOLDER|URL",
+            help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path, ssh://user@host/path "
+            "(default: .tidemill/remote in the project). Credentials come from the environment.",
+            show_default=False,
         ),
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Of an S3-compatible store.", show_default=False)
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Make a new project from the reference project, under git and DVC."""
+    from tidemill.data.remotes import parse_remote
     from tidemill.data.workspace import init_workspace
     from tidemill.project.scaffold import copy_project, new_folder, reference_project, without_leftovers
 
-    remote = remote or folder / ".tidemill" / "remote"
-    with without_leftovers(remote), new_folder(folder):
+    place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
+    with without_leftovers(place.folder or folder), new_folder(folder):
         written = copy_project(reference_project(), folder)
-        init_workspace(folder, remote)
+        init_workspace(folder, place.address, endpoint_url)
 
     def render(console: Console) -> None:
         console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")

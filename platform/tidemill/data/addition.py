@@ -1,8 +1,8 @@
 """One addition of data, noted before it changes a file, so that even a kill can be undone or finished.
 
-An addition changes the ``.dvc`` file, a ``.gitignore`` beside it, and, when the data itself is replaced (labels
-imported again, rows of erased subjects left out), the data. Before the commit all of it can be put back;
-after it the data is only linked anew from DVC's cache, which can be repeated.
+An addition changes the ``.dvc`` file, a ``.gitignore`` beside it, and, when the data itself is replaced
+(labels imported again, rows of erased subjects left out), the data. Before the commit all of it can be put
+back; after it the data is only linked anew from DVC's cache, which can be repeated.
 """
 
 import json

@@ -77,7 +77,7 @@ def checkout(
         DataError: content is in neither cache nor remote, or the disk is full.
         UsageError: ``folder`` is not empty, or cannot be made.
     """
-    root, commit, folder = repository(project), resolve(project, revision), folder.absolute()
+    root, commit, folder = repository(project), resolve(project, revision), folder.resolve()
     _require_new(root, folder)
     outputs = outputs_at(project, commit)
     wanted = select(outputs, paths or [*outputs], commit)

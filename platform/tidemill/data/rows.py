@@ -1,8 +1,8 @@
 """Counts the rows that differ between two tables of any size.
 
 Each row is reduced to hashes, which go to disk; these are then compared a slice at a time, so that memory
-does not grow with the tables. Rows are told apart by 128 bits, their change by 64: of a billion rows, the chance
-that one is mistaken for another is about 10⁻²⁰.
+does not grow with the tables. Rows are told apart by 128 bits, their change by 64: of a billion rows, the
+chance that one is mistaken for another is about 10⁻²⁰.
 """
 
 from collections.abc import Iterator, Sequence

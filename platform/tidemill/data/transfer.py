@@ -8,7 +8,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc_data.hashfile.hash_info import HashInfo
-from fsspec.callbacks import Callback  # type: ignore[import-untyped]
+from fsspec.callbacks import Callback
 
 from tidemill.data.command import Tell, patiently
 from tidemill.data.workspace import open_dvc

@@ -35,7 +35,10 @@ _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "online_store", ".ipyn
 _GITIGNORE = """\
 /.tidemill/
 /.venv/
-/data/*
+/data/**
+!/data/**/
+!/data/**/*.dvc
+!/data/**/.gitignore
 !/data/validation.json
 /workspace/
 /.workspace.old-*/
