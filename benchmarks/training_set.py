@@ -94,6 +94,20 @@ def measure(folder: Path, store: str, rows: int, runs: int) -> None:
     children.report(first=times[0], median=statistics.median(times), base=base, found=found)
 
 
+def bare(folder: Path, runs: int) -> None:
+    """In a child: join the same files in Polars, without TTL, Feast or anything else; the floor."""
+    base, times = children.resident(), []
+    for _ in range(runs):
+        began = time.perf_counter()
+        joined = pl.read_parquet(folder / "entities.parquet").sort(MOMENT)
+        for view, (key, _, _) in VIEWS.items():
+            history = pl.read_parquet(folder / f"{view}.parquet").sort(MOMENT)
+            joined = joined.join_asof(history, on=MOMENT, by=key, check_sortedness=False)
+        times.append(time.perf_counter() - began)
+    found = sum(joined[name].count() for _, names, _ in VIEWS.values() for name in names)
+    children.report(first=times[0], median=statistics.median(times), base=base, found=found)
+
+
 def main() -> None:
     """Measure both stores in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,7 +119,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         folder, store, rows, runs = options.child
-        measure(Path(folder), store, int(rows), int(runs))
+        if store == "bare":
+            bare(Path(folder), int(runs))
+        else:
+            measure(Path(folder), store, int(rows), int(runs))
         return
     limit = options.gigabytes or psutil.virtual_memory().available / 1e9 * 0.75
     with tempfile.TemporaryDirectory() as temporary:
@@ -120,6 +137,9 @@ def main() -> None:
                 f"{'':<14}{'rows':>9}{'first s':>9}{'median s':>9}{'base GB':>9}{'peak GB':>9}{'values':>12}"
             )
             compare(folder, flights, options.rows or flights, options.runs, options.seconds, limit)
+        child = ["--child", str(folder), "bare", str(flights), str(options.runs)]
+        print("\nThe floor: three as-of joins in Polars, without TTL or Feast")
+        show("bare Polars", flights, children.run("benchmarks.training_set", child), None)
 
 
 def compare(folder: Path, flights: int, rows: int, runs: int, seconds: float, gigabytes: float) -> None:

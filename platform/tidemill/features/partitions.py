@@ -126,9 +126,10 @@ def _pieces(task: _Task) -> Iterator[pl.DataFrame]:
     count = 1
     if keys:
         count = min(_MOST, -(-max(task.size, task.rows.height) * width(task.lookup) // task.aim))
-        wanted = asked.select(keys).drop_nulls().unique().collect(engine="streaming")
-        if wanted.height * _FEW <= task.size:
-            known = known.join(wanted.lazy(), on=keys, how="semi", maintain_order="left")
+        wanted = asked.select(keys).drop_nulls()
+        different = wanted.select(_hash(keys).approx_n_unique()).collect(engine="streaming").item()
+        if different * _FEW <= task.size:
+            known = known.join(wanted.unique(), on=keys, how="semi", maintain_order="left")
     part = _hash(keys) % count
     set_aside(known, part, task.folder / "known")
     parts = asked.select(part.cast(pl.UInt16)).collect(engine="streaming").to_series()

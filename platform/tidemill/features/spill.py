@@ -1,6 +1,7 @@
 """Room to work in: what a join would take in memory, and a temporary folder for what does not fit."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ __all__ = ["Room", "forget", "read_part", "set_aside", "sizes_of", "spilling", "
 _COPIES = 3  # how often a join in memory holds a value: as read, sorted, joined
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _PART = "__part"
+_PREFIX, _LOCK = "tidemill-join-", "lock"
 
 
 @dataclass(frozen=True)
@@ -61,22 +63,26 @@ def width(lookup: Lookup) -> int:
 
 @contextmanager
 def temporary(room: Room) -> Iterator[Path]:
-    """Make a folder that is gone afterwards, whatever happens.
+    """Make a folder that is gone afterwards; what killed processes left behind goes with it.
 
     Raises:
         FeatureError: it cannot be made.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix="tidemill-join-", dir=room.folder))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=room.folder))
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         raise FeatureError(
             f"there is no room for a join that does not fit into memory: {error}",
             hint="name a folder that exists and can be written, or set TMPDIR",
         ) from error
     try:
+        _sweep(folder.parent)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 @contextmanager
@@ -120,6 +126,17 @@ def read_part(folder: Path, part: int) -> pl.LazyFrame | None:
 def forget(folder: Path, part: int) -> None:
     """Make room: delete what was set aside under ``part``."""
     shutil.rmtree(folder / f"{_PART}={part}", ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Delete the folders whose lock nobody holds any more."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            with lock.open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        except OSError:  # held, gone meanwhile, or another user's
+            continue
 
 
 def _bytes(dtype: pl.DataType) -> int:

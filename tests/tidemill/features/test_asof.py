@@ -303,9 +303,16 @@ def test_parts_of_a_source_that_cannot_matter_are_not_read(tmp_path):
 def test_nothing_stays_on_disk_when_batches_are_given_up(crowd, tmp_path):
     rows, values = crowd
     view = history(values, features={"text": "text"})
-    batches = point_in_time_batches(rows, "at", [view], 100, room=Room(CRAMPED, tmp_path))
+    batches = point_in_time_batches(rows, "at", [view], 100, room=Room(100_000, tmp_path))
+    left = tmp_path / "tidemill-join-killed"
+    (left / "0").mkdir(parents=True)
+    (left / "lock").touch()  # as a process leaves it that is killed
     next(batches)
-    assert list(tmp_path.iterdir())
+    assert not left.exists()
+    others = point_in_time_batches(rows, "at", [view], 100, room=Room(100_000, tmp_path))
+    next(others)
+    assert len(list(tmp_path.iterdir())) == 2
+    others.close()
     batches.close()
     assert not list(tmp_path.iterdir())
 
