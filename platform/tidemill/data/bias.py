@@ -166,7 +166,7 @@ def _label(table: pl.LazyFrame, text: str, name: str) -> pl.Expr:
         dtype = found.collect_schema()["label"]
         if dtype != pl.Boolean:
             odd = found.filter(
-                pl.col("label").is_not_null() & ~pl.col("label").cast(pl.Float64).is_in([0, 1])
+                pl.col("label").is_not_null() & ~pl.col("label").cast(pl.Float64).is_in([0.0, 1.0])
             )
             if odd.head(1).collect(engine="streaming").height:
                 raise DataError(

@@ -4,6 +4,7 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -119,7 +120,8 @@ class RowWriter:
         self.part = temporary_beside(path)
         self._schema = _arrow(pl.DataFrame(schema=schema)).schema
         try:
-            self._writer = pq.ParquetWriter(self.part, self._schema, compression="zstd")
+            self._file = pa.OSFile(str(self.part), "wb")
+            self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         except (OSError, pa.ArrowException) as error:
             self.part.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
@@ -145,11 +147,16 @@ class RowWriter:
         """
         try:
             self._writer.close()
+            self._file.close()
         except (OSError, pa.ArrowException) as error:
             raise _unwritable(self.path, error) from error
 
     def drop(self) -> None:
         """Forget the file, unless it is in its place already."""
+        for half_written in (self._writer, self._file):
+            with suppress(OSError, pa.ArrowException):  # a full disk is on record already
+                half_written.close()
+        self._writer.is_open = False  # or pyarrow tries once more
         self.part.unlink(missing_ok=True)
 
 

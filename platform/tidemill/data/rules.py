@@ -139,7 +139,7 @@ def _checks(column: ColumnRules, dtype: pl.DataType) -> list[pa.Check]:
         values = [literal(value, dtype) for value in column.one_of]
         shown = ", ".join(repr(value) for value in values[:_SHOWN_VALUES])
         rest = f", … {len(values)} values" if len(values) > _SHOWN_VALUES else ""
-        found.append(pa.Check.isin(values, error=f"isin({shown}{rest})"))
+        found.append(_one_of(values, dtype, f"isin({shown}{rest})"))
     words = column.regex is not None or column.min_length is not None or column.max_length is not None
     if words and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
         raise ValueError(f"regex and lengths are for strings, but the column is {spell_dtype(dtype)}")
@@ -154,6 +154,17 @@ def _checks(column: ColumnRules, dtype: pl.DataType) -> list[pa.Check]:
             )
         )
     return found
+
+
+def _one_of(values: list[Any], dtype: pl.DataType, error: str) -> pa.Check:
+    text = isinstance(dtype, pl.Categorical | pl.Enum)
+    try:
+        allowed = pl.Series(values, dtype=pl.String() if text else dtype).implode()
+    except (PolarsError, TypeError, OverflowError) as problem:
+        raise ValueError(f"{values} are no values of type {spell_dtype(dtype)}: {problem}") from problem
+    return pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).is_in(allowed)), name="isin", error=error
+    )
 
 
 def comparable(frame: Frame) -> Frame:
