@@ -96,7 +96,8 @@ def _differs(name: str, tolerance: float) -> pl.Expr:
         pl.col(f"expected.{name}").cast(pl.Float64).fill_nan(None),
     )
     room = tolerance * pl.max_horizontal(served.abs(), expected.abs()) + _ABSOLUTE
-    apart = (served != expected) & ~((served - expected).abs() <= room)  # equal infinities are equal
+    close = ((served - expected).abs() <= room) & room.is_finite()
+    apart = (served != expected) & ~close
     return apart.fill_null(False) | (served.is_null() != expected.is_null())
 
 
