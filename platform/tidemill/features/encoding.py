@@ -137,7 +137,7 @@ def value_messages(column: pa.Array, kind: ValueType) -> pa.BinaryArray:
         valid &= ~np.isnan(values)
         matrix = np.empty((len(values), values.itemsize + 1), np.uint8)
         matrix[:, 0] = _FIXED_TAGS[kind]
-        matrix[:, 1:] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+        matrix[:, 1:] = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize)
         return _variable(matrix, valid * matrix.shape[1])
     return _variable(*_varints(values, _VARINT_TAGS[kind], valid))
 

@@ -26,7 +26,10 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
+from redis import Redis
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import check_type, microseconds, timestamp_messages, value_messages
@@ -137,6 +140,14 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         except RedisError as error:
             raise FeatureError(f"Redis does not answer: {error}") from error
         return count, newest, fresh
+
+    def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
+        """Connect; whoever waits for a prediction shall hear soon that Redis is gone."""
+        known = self._client
+        client = super()._get_client(online_store_config)
+        if known is None and isinstance(client, Redis):
+            client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
+        return client
 
     def _is_cluster(self, config: RepoConfig) -> bool:
         return bool(config.online_store.redis_type == feast_redis.RedisType.redis_cluster)

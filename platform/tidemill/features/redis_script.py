@@ -15,6 +15,11 @@ __all__ = ["SCRIPT", "calls"]
 SCRIPT = """
 local function read(bytes)
   local seconds, nanos, at = 0, 0, 1
+  local tag, a, b, c, d, e = string.byte(bytes, 1, 6)
+  if tag == 8 and e and a > 127 and b > 127 and c > 127 and d > 127 and e < 128 then  -- 1978 to 3058
+    seconds = a - 128 + (b - 128) * 128 + (c - 128) * 16384 + (d - 128) * 2097152 + e * 268435456
+    at = 7
+  end
   while at <= #bytes do
     local tag, value, unit, last = string.byte(bytes, at), 0, 1, at
     repeat
