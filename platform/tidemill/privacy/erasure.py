@@ -139,7 +139,8 @@ def _finish_all(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
 def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Erased:
     subject = _subject(project, order.values)
     state = open_state(project.state_url)
-    steps = {name: done for name, done in order.steps.items() if done["status"] in ("done", "skipped")}
+    # After a kill what was done stays done. Where something was in the way, all is repeated.
+    steps = {} if any(done["status"] == "failed" for done in order.steps.values()) else dict(order.steps)
     try:
         for name, step in STEPS.items():
             if name in steps:
@@ -148,6 +149,7 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
             tell(name, "")
             work = _Work(project, subject, order, partial(tell, name))
             steps[name] = _attempt(step, work, steps)
+            tell(name, steps[name]["status"])
             order = replace(order, steps=dict(steps))
             put_order(project, order)
         failed = [outcome["error"] for outcome in steps.values() if outcome["status"] == "failed"]

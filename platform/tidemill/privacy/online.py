@@ -145,9 +145,8 @@ def _serialized(subject: Subject, column: str) -> bytes:
     kind, text = subject.types[column], subject.values[column]
     value: Any = int(text) if kind in (ValueType.INT32, ValueType.INT64) else text
     [message] = python_values_to_proto_values([value], kind)
-    alone = serialize_entity_key(EntityKey(join_keys=[column], entity_values=[message]), 3)
-    nothing = serialize_entity_key(EntityKey(join_keys=[column], entity_values=[]), 3)
-    return bytes(alone[len(nothing) :])
+    alone = bytes(serialize_entity_key(EntityKey(join_keys=[column], entity_values=[message]), 3))
+    return alone[12 + len(column.encode()) :]  # after: how many names, then type, length and text of the name
 
 
 def _is_subject(key: EntityKey, subject: Subject) -> bool:

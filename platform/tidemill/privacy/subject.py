@@ -69,7 +69,7 @@ class Subject:
         return text
 
     def renamed(self, columns: Mapping[str, str]) -> "Subject":
-        """Return the subject as a file names it that has the key in other columns: column → that of the file."""
+        """Return the subject as a file has it that calls the key otherwise: column → column of the file."""
         if not columns:
             return self
 

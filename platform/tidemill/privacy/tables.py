@@ -110,8 +110,13 @@ def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None 
         elif kind == "ndjson":
             with new.open("wb") as out:
                 out.writelines(line for line, hit in _lines(path, subject, constants) if not hit)
+        elif kind == "parquet":
+            try:
+                _rewrite_parquet(path, subject, constants, new)
+            except pa.ArrowNotImplementedError:  # some nested columns
+                _rewrite_whole(path, kind, subject, constants, new)
         else:
-            _rewrite_arrow(path, str(kind), subject, constants, new)
+            _rewrite_whole(path, "arrow", subject, constants, new)
     return there
 
 
@@ -133,24 +138,32 @@ def mentions(path: Path, subject: Subject) -> bool:
     return False
 
 
-def _rewrite_arrow(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
-    if kind == "parquet":
-        source = pq.ParquetFile(path)
-        groups = source.metadata.num_row_groups
-        compression = source.metadata.row_group(0).column(0).compression.lower() if groups else "zstd"
-        schema = source.schema_arrow
-        writer: Any = pq.ParquetWriter(
-            new, schema, compression="none" if compression == "uncompressed" else compression
-        )
-    else:
-        with pa.memory_map(str(path)) as mapped:
-            schema = pa.ipc.open_file(mapped).schema
-        writer = pa.ipc.new_file(str(new), schema)
+def _rewrite_parquet(path: Path, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
+    source = pq.ParquetFile(path)
+    groups = source.metadata.num_row_groups
+    codec = source.metadata.row_group(0).column(0).compression.lower() if groups else "zstd"
+    writer: Any = pq.ParquetWriter(
+        new, source.schema_arrow, compression="none" if codec == "uncompressed" else codec
+    )
     with writer:
-        for batch, mask in _batches(path, kind, subject, constants, None):
+        for batch, mask in _batches(path, "parquet", subject, constants, None):
             kept = batch.filter(pa.array(~mask))
             if kept.num_rows:
                 writer.write_batch(kept)
+
+
+def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
+    """Rewrite in memory, by Polars: what PyArrow does not do by the batch."""
+    if kind == "parquet":
+        frame = pl.read_parquet(path, hive_partitioning=False)
+    else:
+        frame = pl.read_ipc(path)
+    keys = frame.select(column for column in subject.values if column not in constants)
+    kept = frame.filter(~_mask(keys, frame.height, subject, constants))
+    if kind == "parquet":
+        kept.write_parquet(new)
+    else:
+        kept.write_ipc(new)
 
 
 def _batches(
@@ -170,16 +183,18 @@ def _batches(
         batches = (source.get_batch(number) for number in range(source.num_record_batches))
     keys = [column for column in subject.values if column not in constants]
     for batch in batches:
-        frame = pl.DataFrame(
-            {column: pl.from_arrow(batch.column(column)) for column in keys}, height=batch.num_rows
-        )
-        yield batch, _mask(frame, subject, constants)
+        frame = pl.DataFrame({column: pl.from_arrow(batch.column(column)) for column in keys})
+        yield batch, _mask(frame, batch.num_rows, subject, constants)
 
 
-def _mask(frame: pl.DataFrame, subject: Subject, constants: Mapping[str, str]) -> pl.Series:
-    full = frame.with_columns(
-        pl.lit(value).alias(name) for name, value in constants.items() if name in subject.values
-    )
+def _mask(keys: pl.DataFrame, rows: int, subject: Subject, constants: Mapping[str, str]) -> pl.Series:
+    """Tell for each row whether it is the subject's; ``keys`` has no columns if folders stand for all."""
+    standing = {
+        name: pl.repeat(value, rows, dtype=pl.String, eager=True)
+        for name, value in constants.items()
+        if name in subject.values
+    }
+    full = pl.DataFrame({**keys.to_dict(), **standing})
     expression = subject.rows(full.schema)
     assert expression is not None
     return full.select(expression.alias("hit")).to_series()
