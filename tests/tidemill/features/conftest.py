@@ -158,7 +158,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 @pytest.fixture
 def make_view(tmp_path: Path) -> Callable[..., FeatureView]:
-    """Declare a view of stations (or other entities) over a parquet file, which is written if rows are given."""
+    """Declare a view of stations (or others) over a parquet file, which is written if rows are given."""
 
     def declare(
         name: str,

@@ -1,4 +1,4 @@
-"""Where a source may lie and what it may consist of: one file, many, folders that mean something, S3, memory."""
+"""Where a source may lie and what it may consist of: files, folders that mean something, S3, memory."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -240,10 +240,10 @@ def test_refuses_a_source_that_changes_while_it_is_read(tmp_path):
         lambda: (tmp_path / "w" / "0.parquet").unlink(),
     ):
         reading = open_source(source, tmp_path)
-        with pytest.raises(FeatureError, match=r"'weather' .* changed while it was read: .*\d\.parquet"):
-            with reading.unchanged():
-                change()
-                reading.rows.collect()
+        reads = pytest.raises(FeatureError, match=r"'weather' .* changed while it was read: .*\d\.parquet")
+        with reads, reading.unchanged():
+            change()
+            reading.rows.collect()
 
 
 def test_says_what_a_source_is_not(store, make_view, station, tmp_path):
