@@ -1,11 +1,12 @@
 """Sends the events of a turn to where the project's settings, or OpenLineage's own variables, point."""
 
 import os
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from openlineage.client import OpenLineageClient, event_v2
 from openlineage.client.serde import Serde
@@ -140,10 +141,10 @@ def _transport(settings: Settings, url: str, root: Path) -> Transport:
         case "http" | "https" if parts.netloc:
             return HttpTransport(
                 HttpConfig(
-                    url=urlunsplit(parts._replace(path="", query="", fragment="")),
+                    url=urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", "")),
                     endpoint=parts.path.strip("/") or _ENDPOINT,
                     timeout=settings.openlineage_timeout,
-                    auth=_token(settings),
+                    auth=_token(settings, parts),
                     retry={"total": 0},
                 )
             )
@@ -160,7 +161,21 @@ def _transport(settings: Settings, url: str, root: Path) -> Transport:
             )
 
 
-def _token(settings: Settings) -> TokenProvider:
+class _Password(TokenProvider):
+    """Name and password from an address: left there, the client would write them to its debug log."""
+
+    def __init__(self, parts: SplitResult) -> None:
+        super().__init__({})
+        words = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        self._header = "Basic " + b64encode(words.encode()).decode()
+
+    def get_bearer(self) -> str:
+        return self._header
+
+
+def _token(settings: Settings, parts: SplitResult) -> TokenProvider:
     own = settings.openlineage_api_key
     key = own.get_secret_value() if own else os.environ.get("OPENLINEAGE_API_KEY")
-    return ApiKeyTokenProvider({"apiKey": key}) if key else TokenProvider({})
+    if key:
+        return ApiKeyTokenProvider({"apiKey": key})
+    return _Password(parts) if parts.username else TokenProvider({})

@@ -136,18 +136,18 @@ class Branch:
     """To its parent; empty for the root."""
     branches: tuple["Branch", ...] = ()
     repeated: bool = False
-    """It stands elsewhere in the tree already, with what hangs on it."""
+    """It stands in the tree already, and what hangs on it is shown there."""
 
 
 def tree(graph: Graph, direction: Direction) -> Branch:
     """Return the part of a graph that lies in one direction of its start, as a tree.
 
-    A node with several ways to it hangs on the first one; on the others it is marked as repeated.
+    What hangs on a node with several ways to it is shown once, on the first way; on the others the node is
+    marked as repeated.
 
-    >>> a, b, c = Node("a:1"), Node("b:1"), Node("c:1")
-    >>> edges = (Edge("b:1", "a:1", "of"), Edge("c:1", "a:1", "of"), Edge("c:1", "b:1", "of"))
-    >>> found = tree(Graph("a:1", {n.id: n for n in (a, b, c)}, edges), "up")
-    >>> [(each.node.id, each.repeated) for each in found.branches]
+    >>> made_of = {"a:1": ["b:1", "c:1"], "b:1": ["c:1"], "c:1": ["d:1"]}
+    >>> up = lambda node: [Link(Node(each), "of") for each in made_of.get(node.id, ())]
+    >>> [(each.node.id, each.repeated) for each in tree(walk(Node("a:1"), {"up": up}), "up").branches]
     [('b:1', False), ('c:1', True)]
     """
     beside: dict[str, list[tuple[str, str]]] = {}

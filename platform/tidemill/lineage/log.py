@@ -9,7 +9,7 @@ still found, by reading everything; so is the fact that an id is not there.
 
 import contextlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +25,14 @@ __all__ = ["Tally", "find_labels", "find_prediction", "latest", "made_at", "tall
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # as in tidemill.ids
 _CHUNK = 8 << 20
+_BATCH = 1_000_000
 _SLACK = 60_000  # milliseconds between an id's making and its being written
 _WINDOW = 1 << 20  # bytes; a bisection ends with this much
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
+_COUNTED: Mapping[str, pl.DataType] = {
+    **dict.fromkeys(("prediction_id", "version", "at", "replica"), pl.String()),
+    "test": pl.Boolean(),
+}
 
 
 @dataclass(frozen=True)
@@ -117,15 +122,37 @@ def tally(root: Path, model: str) -> dict[str, Tally]:
     Raises:
         DataError: a segment cannot be read.
     """
-    segments = sorted((root / model / "predictions").glob("date=*/*.ndjson"))
-    if not any(path.stat().st_size for path in segments):
+    labelled = _labelled(root, model)
+    batches = _batches(_pieces(root / model / "predictions", _COUNTED))
+    counts = [_count(lines, labelled) for lines in batches]
+    if not counts:
         return {}
-    wanted = ("prediction_id", "version", "at", "replica")
-    schema: dict[str, Any] = dict.fromkeys(wanted, pl.String) | {"test": pl.Boolean}
-    lines = _scan(segments, schema).filter(pl.col("version").is_not_null())
-    counted = (
-        lines.with_columns(pl.col("prediction_id").hash(), pl.col("at").str.to_datetime(_MOMENT))
-        .join(_labelled(root, model), on="prediction_id", how="left")
+    summed = (
+        pl.concat(counts)
+        .group_by("version")
+        .agg(
+            pl.col("predictions", "test", "labelled").sum(),
+            pl.col("first_at").min(),
+            pl.col("last_at").max(),
+            pl.col("replicas").explode().unique().sort(),
+        )
+        .sort("version")
+    )
+    return {
+        row.pop("version"): Tally(
+            **row
+            | {"first_at": utc(row["first_at"]), "last_at": utc(row["last_at"])}
+            | {"replicas": tuple(row["replicas"])}
+        )
+        for row in summed.rows(named=True)
+    }
+
+
+def _count(lines: pl.DataFrame, labelled: pl.DataFrame) -> pl.DataFrame:
+    return (
+        lines.filter(pl.col("version").is_not_null())
+        .with_columns(pl.col("at").str.to_datetime(_MOMENT, time_zone="UTC"))
+        .join(labelled, on="prediction_id", how="left")
         .group_by("version")
         .agg(
             pl.len().alias("predictions"),
@@ -136,31 +163,64 @@ def tally(root: Path, model: str) -> dict[str, Tally]:
             pl.col("replica").unique().alias("replicas"),
         )
     )
-    try:
-        rows = counted.collect(engine="streaming").rows(named=True)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"the prediction log {root / model} cannot be counted: {error}") from error
-    return {
-        row.pop("version"): Tally(
-            **row
-            | {name: utc(row[name]) for name in ("first_at", "last_at")}
-            | {"replicas": tuple(sorted(row["replicas"]))}
-        )
-        for row in rows
-    }
 
 
-def _labelled(root: Path, model: str) -> pl.LazyFrame:
+def _labelled(root: Path, model: str) -> pl.DataFrame:
     """Return a hash of the id of each prediction that has a label: 8 bytes a prediction instead of 31."""
-    segments = [p for p in sorted((root / model / "labels").glob("date=*/*.ndjson")) if p.stat().st_size]
-    if not segments:
-        return pl.LazyFrame(schema={"prediction_id": pl.UInt64, "labelled": pl.Boolean})
-    ids = _scan(segments, {"prediction_id": pl.String}).drop_nulls()
-    return ids.select(pl.col("prediction_id").hash()).unique().with_columns(labelled=True)
+    schema = {"prediction_id": pl.String()}
+    hashes = [
+        lines.drop_nulls().select(pl.col("prediction_id").hash())
+        for lines in _pieces(root / model / "labels", schema)
+    ]
+    none = pl.DataFrame(schema={"prediction_id": pl.UInt64})
+    return pl.concat([none, *hashes]).unique().with_columns(labelled=True)
 
 
-def _scan(segments: list[Path], schema: dict[str, Any]) -> pl.LazyFrame:
-    return pl.scan_ndjson(segments, schema=schema, ignore_errors=True)  # a torn line becomes a row of nulls
+def _batches(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Give pieces put together to ``_BATCH`` rows: looking up labels costs as much for few as for many."""
+    held, rows = list[pl.DataFrame](), 0
+    for piece in pieces:
+        held.append(piece.with_columns(pl.col("prediction_id").hash()))
+        rows += piece.height
+        if rows >= _BATCH:
+            yield pl.concat(held)
+            held, rows = [], 0
+    if held:
+        yield pl.concat(held)
+
+
+def _pieces(folder: Path, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    """Give the columns named of all whole lines below a folder, a piece at a time."""
+    for path in sorted(folder.glob("date=*/*.ndjson")):
+        for lines in _lines(path):
+            try:
+                yield pl.read_ndjson(lines, schema=schema, ignore_errors=True)
+            except pl.exceptions.PolarsError:  # a power failure can leave holes
+                sound = b"\n".join(line for line in lines.split(b"\n") if _is_object(line))
+                yield pl.read_ndjson(sound, schema=schema) if sound else pl.DataFrame(schema=schema)
+
+
+def _lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Give whole lines, some megabytes at a time; at least those that begin from ``start`` to ``end``."""
+    rest = b""
+    try:
+        with path.open("rb") as segment:
+            segment.seek(start)
+            while chunk := segment.read(_CHUNK):
+                lines, _, rest = (rest + chunk).rpartition(b"\n")
+                if lines:
+                    yield lines
+                if end is not None and segment.tell() >= end + _CHUNK:
+                    return
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _span(path: Path) -> tuple[int, int]:
@@ -175,17 +235,8 @@ def _first(findings: Iterator[Iterator[dict[str, Any]]]) -> dict[str, Any] | Non
 
 def _search(path: Path, needle: bytes, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
     """Give the records whose line holds ``needle``, among the lines that begin from ``start`` to ``end``."""
-    rest = b""
-    try:
-        with path.open("rb") as segment:
-            segment.seek(start)
-            while chunk := segment.read(_CHUNK):
-                lines, _, rest = (rest + chunk).rpartition(b"\n")
-                yield from _matching(lines, needle)
-                if end is not None and segment.tell() >= end + _CHUNK:
-                    break
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    for lines in _lines(path, start, end):
+        yield from _matching(lines, needle)
 
 
 def _matching(lines: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
