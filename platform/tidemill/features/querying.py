@@ -61,6 +61,11 @@ def _joined(
     table, histories = rows.table, [view.history for view in views]
     wanted = {rows.at} | {column for history in histories for column in history.keys.values()}
     frame = pl.DataFrame(table.select([name for name in table.column_names if name in wanted]))
+    frame = frame.with_columns(  # pandas gives a column without values any type
+        pl.lit(None, pl.Null).alias(key)
+        for key in wanted - {rows.at}
+        if key in frame and not frame[key].count()
+    )
     if batch_rows is None or not frame.height:
         batches = iter([point_in_time_join(frame, rows.at, histories, room=room)])
     else:
