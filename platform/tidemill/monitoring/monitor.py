@@ -24,6 +24,8 @@ from sqlalchemy import func, select
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError, FeatureError, MonitoringError, TidemillError
+from tidemill.features.engine import open_store, repository
+from tidemill.features.personal import personal_fields
 from tidemill.features.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record
@@ -94,6 +96,14 @@ def evaluate(project: Project, state: State, monitor: Monitor, now: datetime) ->
     return run
 
 
+def _compared(project: Project, reference: pl.DataFrame) -> list[str]:
+    """Return the features to compare: not the personal ones, which are neither logged nor reported."""
+    hidden = {"score", project.config.dataset.label}
+    if (repository(project) / "feature_store.yaml").is_file():
+        hidden |= personal_fields(open_store(project))
+    return [name for name in reference.columns if name not in hidden]
+
+
 def _judge(
     project: Project,
     monitor: Monitor,
@@ -118,7 +128,7 @@ def _judge(
     comparison = compare(
         reference,
         _as_reference(rows, run.version),
-        features=[name for name in reference.columns if name not in ("score", project.config.dataset.label)],
+        features=_compared(project, reference),
         data_drift=monitor.data_drift,
         prediction_drift=None if "prediction_drift" in unjudged else monitor.prediction_drift,
         labelled=labelled.select("score", "label") if both_labels else None,

@@ -154,10 +154,7 @@ def _rewrite_parquet(path: Path, subject: Subject, constants: Mapping[str, str],
 
 def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
     """Rewrite in memory, by Polars: what PyArrow does not do by the batch."""
-    if kind == "parquet":
-        frame = pl.read_parquet(path, hive_partitioning=False)
-    else:
-        frame = pl.read_ipc(path)
+    frame = pl.read_parquet(path, hive_partitioning=False) if kind == "parquet" else pl.read_ipc(path)
     keys = frame.select(column for column in subject.values if column not in constants)
     kept = frame.filter(~_mask(keys, frame.height, subject, constants))
     if kind == "parquet":
