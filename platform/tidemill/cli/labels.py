@@ -64,7 +64,7 @@ def import_(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Take labels in as versioned data: one a key, with when it was known, by whom it was given, and where."""
+    """Take labels in as versioned data: one a key, with when it was known and who gave it."""
     from tidemill.data.label_import import LabelRequest, import_labels
     from tidemill.project import load_project
 
@@ -77,7 +77,7 @@ def import_(
 
     def render(console: Console) -> None:
         verb = "is in version" if done.changed else "has not changed since version"
-        console.print(f"✓ {done.path} {verb} {done.revision[:_ID]}: {done.labels:,} labels")
+        console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {done.labels:,} labels")
         console.print(
             f"  from {done.annotations:,} annotations; {done.contradicted:,} keys had different labels"
         )

@@ -7,15 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+from dvc.exceptions import DvcException
 
 from tidemill.data import addition
-from tidemill.data.command import Tell, last_words, quiet, run_dvc, silent
+from tidemill.data.command import Tell, patiently, quiet, silent
 from tidemill.data.exclusive import PATIENCE, alone
 from tidemill.data.git import commit_staged, git, git_try
-from tidemill.data.revisions import DataVersion, current, repository
+from tidemill.data.revisions import DataVersion, current, outputs_at, repository
 from tidemill.data.tables import is_table, reading, scan
-from tidemill.data.tombstones import keep_expression
+from tidemill.data.tombstones import keep_expression, read_tombstones
 from tidemill.data.transfer import copy_to_remote
+from tidemill.data.workspace import open_dvc
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
 
@@ -67,8 +69,10 @@ def add(
     def said(line: str) -> None:
         tell("waiting", line, None, None)
 
-    with alone(root, said, patience), _without_erased(project, place, tell) as (replaced, erased):
-        return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
+    with alone(root, said, patience):
+        _refuse(project, place)
+        with _without_erased(project, place, tell) as (replaced, erased):
+            return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
 
 
 def keep_table(
@@ -95,6 +99,7 @@ def keep_table(
         tell("waiting", line, None, None)
 
     with alone(root, said, patience):
+        _refuse(project, path)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=(root / path).parent, prefix=".tidemill-") as folder:
             new = Path(folder) / Path(path).name
@@ -112,7 +117,6 @@ def _keep(
     patience: float,
 ) -> Added:
     root = project.root
-    _refuse_ignored(root, path)
     before = git_try(root, "rev-parse", "--verify", "HEAD").stdout
     addition.begin(root, path, [*replaced])
     try:
@@ -121,9 +125,7 @@ def _keep(
         state = _state(root / path)
         tell("adding", f"{path}, {sum(size for size, _ in state.values()) / 1e6:,.1f} MB", None, None)
         # Not linked to the cache yet: whatever happens until the commit, the data itself stays untouched.
-        finished = run_dvc(root, "add", "--no-relink", "--quiet", path, on_line=silent, patience=patience)
-        if finished.code:
-            raise _refused(path, last_words(finished.lines))
+        _hash(root, path, tell, patience)
         if _state(root / path) != state:
             raise DataError(
                 f"{path} changed while it was read", hint="wait until it is written, and add it again"
@@ -146,6 +148,17 @@ def _keep(
     return Added(version, path, version.revision != before.strip(), erased)
 
 
+def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:
+    def said(line: str) -> None:
+        tell("waiting", line, None, None)
+
+    try:
+        with open_dvc(root) as repo:
+            patiently(root, lambda: repo.add(str(root / path), relink=False), said, patience)
+    except DvcException as error:
+        raise _refused(path, str(error)) from error
+
+
 def _inside(root: Path, path: Path) -> str:
     place = root / path
     # The last part may be a link (DVC follows it); what is above it must lie in the project.
@@ -162,8 +175,17 @@ def _inside(root: Path, path: Path) -> str:
     return relative.as_posix()
 
 
-def _refuse_ignored(root: Path, path: str) -> None:
-    if git_try(root, "check-ignore", "--quiet", "--no-index", f"{path}.dvc").returncode == 0:
+def _refuse(project: Project, path: str) -> None:
+    head = git_try(project.root, "rev-parse", "--verify", "HEAD").stdout.strip()
+    for output in outputs_at(project, head) if head else ():
+        if output != path and Path(path).is_relative_to(output):
+            raise UsageError(f"{path} is part of {output}", hint=f"add that: `tidemill data add {output}`")
+        if output != path and Path(output).is_relative_to(path):
+            raise UsageError(
+                f"{path} cannot be put under version: {output} in it is already",
+                hint=f"`dvc remove {output}.dvc` first, or add the other files in {path}",
+            )
+    if git_try(project.root, "check-ignore", "--quiet", "--no-index", f"{path}.dvc").returncode == 0:
         raise DataError(
             f"git ignores {path}.dvc, by which it would know the data",
             hint=f"let .gitignore ignore data only; for /data/ these lines do: {_IGNORE}",
@@ -200,6 +222,9 @@ def _changed(root: Path, file: Path) -> bool:
 def _without_erased(project: Project, path: str, tell: Tell) -> Iterator[tuple[dict[str, Path], int]]:
     """Give what is to replace files with rows of erased subjects, and how many rows these are."""
     place, root = project.root / path, project.root
+    if not read_tombstones(root):
+        yield {}, 0
+        return
     files = sorted(place.rglob("*")) if place.is_dir() else [place]
     with TemporaryDirectory(dir=place.parent, prefix=".tidemill-") as folder:
         replaced, erased = {}, 0

@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from dvc.exceptions import CheckoutError, ConfirmRemoveError
+
 from tidemill.data.attempt import is_committed
-from tidemill.data.command import run_dvc, scratch_folder, silent
+from tidemill.data.command import patiently, scratch_folder
 from tidemill.data.git import git_try
 from tidemill.data.params import replace_file
+from tidemill.data.workspace import open_dvc
 
 __all__ = ["begin", "ignore_file", "put_aside", "settle"]
 
@@ -55,13 +59,21 @@ def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
     note = json.loads(text)
     path, pointer = note["path"], f"{note['path']}.dvc"
     if (root / pointer).exists() and is_committed(root, pointer) and _read(root / pointer) != note["pointer"]:
-        # Without --force: what somebody wrote into the data since then stays.
-        run_dvc(root, "checkout", "--relink", "--quiet", pointer, on_line=silent, patience=patience)
+        _link(root, pointer, tell, patience)
     else:
         tell(f"adding {path} was not finished: it is undone")
         _undo(root, note)
     shutil.rmtree(_aside_folder(root, path), ignore_errors=True)
     _note(root).unlink()
+
+
+def _link(root: Path, pointer: str, tell: Callable[[str], None], patience: float) -> None:
+    def link() -> None:
+        repo.checkout([str(root / pointer)], relink=True)
+
+    # Not by force: what somebody wrote into the data since then stays, and is not linked.
+    with suppress(CheckoutError, ConfirmRemoveError), open_dvc(root) as repo:
+        patiently(root, link, tell, patience)
 
 
 def _undo(root: Path, note: dict[str, object]) -> None:

@@ -4,8 +4,11 @@ import shutil
 import textwrap
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from tidemill.data.add import add
+from tidemill.data.git import git
 from tidemill.data.versions import init_workspace
 from tidemill.project import Project, load_project
 
@@ -41,6 +44,17 @@ stages:
     outs: [data/out.txt, models/second.txt]
 """
 
+IGNORED = """\
+.tidemill/
+__pycache__/
+/data/**
+!/data/**/
+!/data/**/*.dvc
+!/data/**/.gitignore
+/runs.log
+/second.pid
+"""
+
 STAGE = """\
 import os, pathlib, sys, time, yaml
 data = yaml.safe_load(open("params.yaml"))["data"]
@@ -73,7 +87,7 @@ def write_project(root: Path) -> None:
     files = {
         "params.yaml": PARAMS,
         "dvc.yaml": DVC,
-        ".gitignore": ".tidemill/\n__pycache__/\n/data/\n/runs.log\n/second.pid\n",
+        ".gitignore": IGNORED,
         "pipelines/__init__.py": "",
         "pipelines/first.py": STAGE + FIRST,
         "pipelines/second.py": STAGE + SECOND,
@@ -99,3 +113,75 @@ def tiny(fresh: Path, tmp_path: Path) -> Project:
     shutil.copytree(fresh, tmp_path / "tiny")
     (tmp_path / "remote").mkdir()
     return load_project(tmp_path / "tiny")
+
+
+FLIGHTS = pl.DataFrame(
+    {"flight": [1, 2, 3], "delay": [5.0, None, 7.0], "carrier": ["UA", "AA", "UA"]}, strict=False
+)
+FLIGHTS_LATER = pl.DataFrame(
+    {
+        "flight": [1, 3, 4, 5],
+        "delay": [5.0, 8.0, 1.0, 2.0],
+        "carrier": ["UA", "UA", "B6", "B6"],
+        "gate": [1] * 4,
+    }
+)
+
+
+def put(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table anew: what is under version is a read-only link to DVC's cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    frame.write_csv(path) if path.suffix == ".csv" else frame.write_parquet(path)
+
+
+@pytest.fixture(scope="session")
+def told(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a history: flights and weather were added, later changed; a stage works in a folder."""
+    root = tmp_path_factory.mktemp("told") / "tiny"
+    shutil.copytree(fresh, root)
+    (root.parent / "remote").mkdir()
+    project = load_project(root)
+    put(root / "data/flights.parquet", FLIGHTS)
+    for month, rain in (("01", 1), ("02", 2)):
+        put(root / f"data/weather/{month}.csv", pl.DataFrame({"day": [1, 2], "rain": [rain, 0]}))
+    (root / "dvc.yaml").write_text(
+        "stages:\n  deep:\n    cmd: echo deep > out.txt; echo '{}' > kept.json\n    wdir: data/deep\n"
+        "    outs: [out.txt]\n    metrics: [{kept.json: {cache: false}}]\n"
+    )
+    (root / "data/deep").mkdir()
+    (root / "dvc.lock").write_text(DEEP_LOCK)
+    git(root, "add", "dvc.yaml", "dvc.lock")
+    add(project, "data/flights.parquet", "Flights")
+    add(project, "data/weather", "Weather")
+    git(root, "commit", "-q", "-m", "A stage")
+    put(root / "data/flights.parquet", FLIGHTS_LATER)
+    put(root / "data/weather/02.csv", pl.DataFrame({"day": [1, 2], "rain": [2, 9]}))
+    put(root / "data/weather/03.csv", pl.DataFrame({"day": [1, 2], "rain": [3, 3]}))
+    add(project, "data/flights.parquet", "More flights")
+    add(project, "data/weather", "More weather")
+    return root
+
+
+DEEP_LOCK = """\
+schema: '2.0'
+stages:
+  deep:
+    cmd: echo deep > out.txt; echo '{}' > kept.json
+    outs:
+    - {path: kept.json, hash: md5, md5: 8a80554c91d9fca8acb82f023de02f11, size: 3}
+    - {path: out.txt, hash: md5, md5: 5c8c3a2f3d3d5c3a2f3d3d5c3a2f3d3d, size: 5}
+"""
+
+
+@pytest.fixture
+def project(told: Path, tmp_path: Path) -> Project:
+    """A copy of that project to change, with its remote."""
+    shutil.copytree(told.parent, tmp_path / "copy")
+    return load_project(tmp_path / "copy/tiny")
+
+
+@pytest.fixture(scope="session")
+def finished(told: Path) -> Project:
+    """That project itself, to look at."""
+    return load_project(told)
