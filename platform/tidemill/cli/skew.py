@@ -117,7 +117,7 @@ def _render(report: "SkewReport", console: Console) -> None:
                 each.view,
                 f"{each.rows:,}",
                 f"{each.share:.2%}",
-                f"{when(each.since)}{'' if each.ongoing else f' … {when(each.until)}'}",
+                _stretch(each),
                 _how(each),
                 "\n".join(f"{c.name} ({c.rows:,}): {c.evidence}" for c in each.causes),
             )
@@ -126,6 +126,11 @@ def _render(report: "SkewReport", console: Console) -> None:
             console.print(f"{each.feature}: for example {', '.join(each.examples)}")
     for line in _notes(report):
         console.print(line)
+
+
+def _stretch(skew: "FeatureSkew") -> str:
+    earlier = " or earlier" if skew.or_earlier else ""
+    return f"{when(skew.since)}{earlier}{'' if skew.ongoing else f' … {when(skew.until)}'}"
 
 
 def _how(skew: "FeatureSkew") -> str:

@@ -1,7 +1,7 @@
 """Training–serving skew: the features that were served beside those a training set would hold. Pure.
 
 Knows frames only: neither Feast, nor the prediction log, nor files. A batch of predictions becomes a `Tally`;
-the tallies of all batches become findings (`tidemill.features.skew_report`). So a log of any length is
+the tallies of all batches become findings (`tidemill.features.skew_summary`). So a log of any length is
 compared in the memory of one batch.
 """
 
@@ -26,7 +26,7 @@ class Tally:
     """What one batch brought."""
 
     counts: pl.DataFrame
-    """``feature``, ``view``, ``day``, ``standing``, ``rows``."""
+    """``feature``, ``view``, ``day``, ``standing``, ``rows``, ``first`` (moment)."""
     differing: tuple[pl.DataFrame, ...]
     """For each feature that differs: a row a day, cause and view."""
 
@@ -67,11 +67,12 @@ def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable
     for source in origins.views:
         features = [name for name in source.features if name not in left_out]
         standing = rows.select(_standing(source, origins).alias("standing"))["standing"]
-        by_day = pl.DataFrame([days, standing]).group_by("day", "standing").agg(pl.len().alias("rows"))
-        counts += [
-            by_day.with_columns(feature=pl.lit(name), view=pl.lit(source.name), rows=pl.col("rows"))
-            for name in features
-        ]
+        by_day = (
+            pl.DataFrame([days, standing, rows["at"]])
+            .group_by("day", "standing")
+            .agg(pl.len().alias("rows"), pl.col("at").min().alias("first"))
+        )
+        counts += [by_day.with_columns(feature=pl.lit(name), view=pl.lit(source.name)) for name in features]
         differs = differences(rows, features, tolerance).select(
             pl.all() & pl.lit((standing == COMPARED).alias("compared"))
         )

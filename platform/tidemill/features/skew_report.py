@@ -1,17 +1,10 @@
-"""What a log's skew comes to: for each feature how many rows differ, since when, and why. Pure."""
+"""What the skew guard finds: for each feature how many rows differ, since when, and why. Values only."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
-import polars as pl
-
-from tidemill.features.skew import COMPARED, EARLY, UNRESOLVED, Tally
-
-__all__ = ["Cause", "DayShare", "FeatureSkew", "SkewReport", "summarise"]
-
-_EXAMPLES = 3
+__all__ = ["Cause", "DayShare", "FeatureSkew", "SkewReport"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,8 @@ class FeatureSkew:
     """Last moment of that stretch."""
     ongoing: bool
     """Whether that stretch reaches the last day that could be compared."""
+    or_earlier: bool
+    """Whether nothing before `since` could be compared: the stretch may have begun earlier."""
     causes: tuple[Cause, ...]
     """Most rows first."""
     examples: tuple[str, ...]
@@ -136,138 +131,6 @@ class SkewReport:
         }
 
 
-def summarise(
-    tallies: Iterable[Tally], features: Mapping[str, str], threshold: float
-) -> tuple[FeatureSkew, ...]:
-    """Put all batches together: one value a feature, those that differ most first.
-
-    Args:
-        tallies: of all batches.
-        features: name → view.
-        threshold: share of a day's rows from which on the day counts as differing, in `FeatureSkew.since`.
-    """
-    tallies = list(tallies)
-    counts = [each.counts for each in tallies if each.counts.width]
-    differing = [frame for each in tallies for frame in each.differing]
-    all_counts = pl.concat(counts).partition_by("feature", as_dict=True) if counts else {}
-    all_found = pl.concat(differing).partition_by("feature", as_dict=True) if differing else {}
-    skews = [
-        _one(name, view, all_counts.get((name,)), all_found.get((name,)), threshold)
-        for name, view in features.items()
-    ]
-    return tuple(sorted(skews, key=lambda skew: -skew.share))
-
-
-def _one(
-    name: str, view: str, counts: pl.DataFrame | None, found: pl.DataFrame | None, threshold: float
-) -> FeatureSkew:
-    standings: dict[str, int] = {}
-    compared: dict[date, int] = {}
-    for day, standing, count in (
-        counts.select("day", "standing", "rows").iter_rows() if counts is not None else ()
-    ):
-        standings[standing] = standings.get(standing, 0) + count
-        if standing == COMPARED:
-            compared[day] = compared.get(day, 0) + count
-    rows = standings.get(COMPARED, 0)
-    by_day = dict(found.group_by("day").agg(pl.col("rows").sum()).iter_rows()) if found is not None else {}
-    daily = tuple(DayShare(day, compared[day], by_day.get(day, 0)) for day in sorted(compared))
-    stretch = _latest_stretch(daily, threshold)
-    return FeatureSkew(
-        feature=name,
-        view=view,
-        rows=rows,
-        differing=sum(by_day.values()),
-        share=sum(by_day.values()) / rows if rows else 0.0,
-        served_null=_total(found, "served_null"),
-        expected_null=_total(found, "expected_null"),
-        mean_difference=_mean_difference(found),
-        since=_edge(found, stretch[0], "first") if found is not None and stretch else None,
-        until=_edge(found, stretch[-1], "last") if found is not None and stretch else None,
-        ongoing=bool(stretch) and stretch[-1] == daily[-1].day,
-        causes=_causes(found) if found is not None else (),
-        examples=tuple(found.sort("first")["examples"].explode().head(_EXAMPLES))
-        if found is not None
-        else (),
-        not_comparable_yet=standings.get(EARLY, 0),
-        unresolved=standings.get(UNRESOLVED, 0),
-        daily=daily,
-    )
-
-
-def _latest_stretch(daily: Sequence[DayShare], threshold: float) -> list[date]:
-    """Return the last unbroken run of days that differ by the threshold; failing that, at all."""
-    for least in (threshold, 0.0):
-        stretch: list[date] = []
-        for day in reversed(daily):
-            if day.differing and day.share >= least:
-                stretch.insert(0, day.day)
-            elif stretch:
-                break
-        if stretch:
-            return stretch
-    return []
-
-
-def _edge(found: pl.DataFrame, day: date, edge: str) -> datetime:
-    moments = found.filter(pl.col("day") == day)[edge]
-    moment = moments.min() if edge == "first" else moments.max()
-    assert isinstance(moment, datetime)
-    return moment
-
-
-def _total(found: pl.DataFrame | None, column: str) -> int:
-    return int(found[column].sum()) if found is not None else 0
-
-
-def _mean_difference(found: pl.DataFrame | None) -> float | None:
-    both = _total(found, "both")
-    return float(found["apart"].sum()) / both if found is not None and both else None
-
-
-def _causes(found: pl.DataFrame) -> tuple[Cause, ...]:
-    merged = (
-        found.group_by("cause", "origin")
-        .agg(
-            pl.col("rows").sum(),
-            pl.col("lag", "newest").max(),
-            pl.col("first", "known").min(),
-            versions=pl.col("versions").explode().unique().sort(),
-        )
-        .sort(["rows", "cause"], descending=[True, False])
-    )
-    return tuple(
-        Cause(each["cause"], each["rows"], each["origin"], _evidence(each))
-        for each in merged.iter_rows(named=True)
-    )
-
-
-def _evidence(cause: Mapping[str, object]) -> str:
-    view, lag, newest = cause["origin"], cause["lag"], cause["newest"]
-    behind = f", up to {_length(lag)} older than the newest known then" if isinstance(lag, timedelta) else ""
-    upto = f"; nothing newer than {newest:%Y-%m-%d %H:%M} was served" if isinstance(newest, datetime) else ""
-    versions = cause["versions"]
-    which = ", ".join(map(str, versions)) if isinstance(versions, list) else ""
-    return {
-        "stale materialisation": f"the online store had an earlier row of {view}{behind}{upto}",
-        "late data": f"an earlier row of {view} was served{behind}; it came in late or was corrected: "
-        "by then the online store served newer rows of other keys, or the row says so itself",
-        "expired": f"{view}: what the online store had was past the TTL, a training set has a valid row",
-        "missing": f"{view}: the online store had nothing for the key, a training set has a valid row",
-        "from the future": f"the online store's row of {view} is from after the moment of the prediction",
-        "transformation changed": f"only what {view} computes differs, all it is computed from agrees",
-        "definition changed": f"version {which} was trained on other definitions than those applied now",
-    }.get(str(cause["cause"]), f"the served value is in no row of {view} for the key up to then")
-
-
-def _length(span: timedelta) -> str:
-    minutes = round(span.total_seconds() / 60)
-    for size, unit in ((1440, "d"), (60, "h")):
-        if minutes >= 2 * size:
-            return f"{minutes / size:.3g} {unit}"
-    return f"{minutes} min"
-
-
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
@@ -292,6 +155,7 @@ def _plain(skew: FeatureSkew) -> dict[str, Any]:
         "since": _iso(skew.since),
         "until": _iso(skew.until),
         "ongoing": skew.ongoing,
+        "or_earlier": skew.or_earlier,
         "causes": [asdict(cause) for cause in skew.causes],
         "examples": list(skew.examples),
         "daily": [{**asdict(each), "day": each.day.isoformat()} for each in skew.daily],

@@ -171,6 +171,7 @@ def _skew(skew: SkewReport, skewed: Sequence[FeatureSkew]) -> Finding:
 
 
 def _in_words(each: FeatureSkew) -> str:
-    since = f" since {each.since:%Y-%m-%d %H:%M}" if each.since else ""
+    earlier = " or earlier" if each.or_earlier else ""
+    since = f" since {each.since:%Y-%m-%d %H:%M}{earlier}" if each.since else ""
     cause = each.causes[0]
     return f"{each.feature} in {each.share:.1%}{since}: {cause.name} ({cause.view})"

@@ -19,7 +19,8 @@ from tidemill.features.keys import Resolver, read_keys
 from tidemill.features.origins import Origins
 from tidemill.features.personal import personal_fields
 from tidemill.features.skew import Tally, tally
-from tidemill.features.skew_report import SkewReport, summarise
+from tidemill.features.skew_report import SkewReport
+from tidemill.features.skew_summary import summarise
 from tidemill.features.store import definition_hash, get_service, open_store, training_frame
 from tidemill.features.tracing import trace_origins
 from tidemill.project import Project

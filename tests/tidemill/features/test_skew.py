@@ -11,7 +11,7 @@ from tidemill.features.asof import History
 from tidemill.features.keys import Resolver, read_keys
 from tidemill.features.origins import Computed, Origins, Source
 from tidemill.features.skew import differences, tally
-from tidemill.features.skew_report import summarise
+from tidemill.features.skew_summary import summarise
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -1,10 +1,12 @@
 """Planted skew, with the real feature store and the real prediction log: each kind is found and named."""
 
+import json
 import shutil
 from datetime import timedelta
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tests.tidemill.monitoring.small_project import (
     FEATURES,
@@ -14,7 +16,8 @@ from tests.tidemill.monitoring.small_project import (
     hour,
     make_project,
 )
-from tidemill.errors import UsageError
+from tidemill.cli.main import app, exit_code
+from tidemill.errors import SkewFound, UsageError
 from tidemill.features.store import definition_hash
 from tidemill.monitoring.alerts import list_alerts
 from tidemill.monitoring.config import Monitor
@@ -88,6 +91,7 @@ def test_a_transformation_changed_in_serving_only_is_named_with_its_beginning(pr
     assert why(skew) == {("transformation changed", "schedule"): skew.differing}
     assert skew.since == hour(30) + TEN_MINUTES
     assert skew.ongoing
+    assert not skew.or_earlier
     assert skew.mean_difference == pytest.approx(109, rel=0.3)
     assert len(skew.examples) == 3
     assert (skew.served_null, skew.expected_null) == (0, 0)
@@ -228,13 +232,13 @@ def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
     whole.write_parquet(path)
     bad = evaluate(project, state, monitor, hour(70))
     assert bad.verdict == "alert"
-    assert bad.results["feature_skew"]["skewed"] == ["wind_squared", "wind", "rain"]
+    assert bad.results["feature_skew"]["skewed"] == ["wind", "rain", "wind_squared"]
     (alert,) = list_alerts(state)
     assert alert.kind == "feature_skew"
     assert alert.message.startswith(
         "3 of 6 features were served with other values than training would see (alert at 10.0% of the rows): "
     )
-    assert "since 2013-01-01 21:10: expired (weather)" in alert.message
+    assert "since 2013-01-01 22:10 or earlier: expired (weather)" in alert.message
     assert "3 of 6 features differ" in (project.root / bad.report_path).read_text()
     path.unlink()
     broken = evaluate(project, state, monitor, hour(71))
@@ -242,3 +246,35 @@ def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
     assert "weather.parquet" in broken.results["unjudged"]["feature_skew"]
     assert [each.status for each in list_alerts(state)] == ["open"]
     state.close()
+
+
+def command(project, *arguments):
+    return CliRunner().invoke(
+        app, ["features", "skew", "-p", str(project.root), *arguments], env={"COLUMNS": "200"}
+    )
+
+
+def test_the_command_shows_what_differs_and_fails_past_the_threshold(project):
+    player = Player(project)
+    empty = command(project)
+    assert isinstance(empty.exception, UsageError)
+    player.play(0, 20)
+    clean = command(project)
+    assert clean.exit_code == 0
+    assert "of 6 features 6 agree in all rows compared, 0 differ" in clean.output
+    define(project, ("wind * wind", "2 * wind * wind"))
+    player.play(20, 24)
+    define(project, ("2 * wind * wind", "wind * wind"))
+    shown = command(project)
+    assert exit_code(shown.exception) == 1
+    assert isinstance(shown.exception, SkewFound)
+    assert "16.67%" in shown.output
+    assert "2013-01-01 20:10" in shown.output
+    assert "transformation changed (24)" in shown.output
+    facts = json.loads(command(project, "--json").stdout)
+    assert (facts["verdict"], facts["skewed"]) == ("skew", ["wind_squared"])
+    assert facts["features"][0]["causes"][0]["name"] == "transformation changed"
+    assert command(project, "--threshold", "0.2").exit_code == 0
+    assert command(project, "--until", "2013-01-01T20:00", "--days", "1").exit_code == 0
+    assert command(project, "--feature", "wind", "--version", "1").exit_code == 0
+    assert isinstance(command(project, "--since", "2013-01-01", "--days", "2").exception, UsageError)
