@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import func, select
 
-from tidemill.lineage.definitions import Definitions, read_definitions
 from tidemill.lineage.log import Tally, tally
 from tidemill.lineage.pipeline import Commit, Pipeline, read_commit, read_pipeline, revision
-from tidemill.lineage.runs import TrainingRun, find_run, find_version, versions
+from tidemill.lineage.runs import TrainingRun, find_run, versions
 from tidemill.project import Project
 from tidemill.registry.history import Service, history
 from tidemill.registry.record import ModelVersion
@@ -17,6 +16,9 @@ from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
 
 __all__ = ["Records", "Reports"]
+
+if TYPE_CHECKING:
+    from tidemill.lineage.definitions import Definitions
 
 Value = TypeVar("Value")
 Reports = dict[str, Any]
@@ -43,8 +45,12 @@ class Records:
         return open_state(self.project.state_url)
 
     @cached_property
-    def definitions(self) -> Definitions | None:
+    def definitions(self) -> "Definitions | None":
         """What is applied in Feast."""
+        from tidemill.lineage.definitions import (
+            read_definitions,
+        )  # seconds, and half of the chains have no view
+
         return read_definitions(self.project)
 
     @cached_property
@@ -71,7 +77,7 @@ class Records:
 
     def version(self, model: str, version: str) -> ModelVersion | None:
         """Return a version of a model by its number."""
-        return self._once(f"version {model}", version, lambda known: find_version(self.project, model, known))
+        return next((each for each in self.versions(model) if each.version == version), None)
 
     def versions(self, model: str) -> list[ModelVersion]:
         """Return all versions of a model."""

@@ -12,13 +12,13 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tidemill.errors import ModelNotFound, RegistryError
+from tidemill.errors import RegistryError
 from tidemill.project import Project
-from tidemill.registry.versions import ModelVersion, get_version, list_versions
+from tidemill.registry.record import ModelVersion, read_version
 from tidemill.training.lineage import Lineage
 from tidemill.training.tracking import PARENT, TURN, connect
 
-__all__ = ["TrainingRun", "find_run", "find_version", "models", "runs_of", "versions", "versions_of_run"]
+__all__ = ["TrainingRun", "find_run", "models", "runs_of", "versions", "versions_of_run"]
 
 _PAGE = 1000
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an id that none could have
@@ -94,24 +94,28 @@ def runs_of(
     yield from _pages(client, experiment.experiment_id, " and ".join(conditions))
 
 
-def find_version(project: Project, model: str, version: str) -> ModelVersion | None:
-    """Return a version by number or alias, none if the registry does not have it.
+def versions(project: Project, model: str) -> list[ModelVersion]:
+    """Return all versions of a model, the latest first; nothing if the registry does not know the model.
+
+    Not `tidemill.registry.versions.list_versions`: what loads models takes seconds to import.
 
     Raises:
-        RegistryError: MLflow does not answer, or the version's tags are broken.
+        RegistryError: MLflow does not answer, or a version's tags are broken.
     """
-    try:
-        return get_version(project, version, model)
-    except ModelNotFound:
-        return None
-
-
-def versions(project: Project, model: str) -> list[ModelVersion]:
-    """Return all versions of a model, the latest first; nothing if the registry does not know the model."""
-    try:
-        return list_versions(project, model)
-    except ModelNotFound:
-        return []
+    client, found, token = connect(project), list[Any](), None
+    with _answers():
+        known = list(client.search_registered_models(f"name = '{_plain(model)}'"))
+        while known:
+            page = client.search_model_versions(f"name = '{_plain(model)}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+    aliases: dict[str, list[str]] = {}
+    for alias, number in known[0].aliases.items() if known else ():
+        aliases.setdefault(str(number), []).append(alias)
+    read = [read_version(each, aliases.get(str(each.version), [])) for each in found]
+    return sorted(read, key=lambda version: int(version.version), reverse=True)
 
 
 def versions_of_run(project: Project, run_id: str) -> list[tuple[str, str]]:
