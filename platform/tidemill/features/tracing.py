@@ -4,14 +4,13 @@ from datetime import datetime
 
 import polars as pl
 from feast import FeatureService, FeatureStore, OnDemandFeatureView
-from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_projection import FeatureViewProjection
 from feast.value_type import ValueType
 
 from tidemill.features.asof import History, utc_moments
 from tidemill.features.engine import feast_errors
+from tidemill.features.histories import open_history
 from tidemill.features.origins import Computed, Origins, Source
-from tidemill.features.sources import scan
 
 __all__ = ["trace_origins"]
 
@@ -56,29 +55,14 @@ def _source(
     features: tuple[str, ...],
     types: dict[str, pl.DataType],
 ) -> Source:
-    view = store.get_feature_view(projection.name)
-    batch = view.batch_source
-    mapping = batch.field_mapping or {}
-    values = scan(batch, store.config.repo_path)
-    present = values.collect_schema()
-    values = values.rename({old: new for old, new in mapping.items() if old in present})
-    keys = {}
+    view = store.get_feature_view(projection.name).with_projection(projection)
+    name = projection.name_to_use()
+    refs = [f"{name}:{feature}" for feature in features]
+    history = open_history(view, refs, False, store.config.repo_path).history
     for column in view.entity_columns:
-        if column.name != DUMMY_ENTITY_ID:
-            keys[column.name] = projection.join_key_map.get(column.name, column.name)
-            types[keys[column.name]] = _TYPES.get(column.dtype.to_value_type(), pl.String())
-    timestamp = mapping.get(batch.timestamp_field, batch.timestamp_field)
-    created = batch.created_timestamp_column
-    history = History(
-        name=projection.name_to_use(),
-        values=values,
-        keys=keys,
-        features={name: name for name in features},
-        timestamp=timestamp,
-        created=mapping.get(created, created) or None,
-        ttl=view.ttl or None,
-    )
-    return Source(history.name, features, history, _newest(values, timestamp))
+        if column.name in history.keys:
+            types[history.keys[column.name]] = _TYPES.get(column.dtype.to_value_type(), pl.String())
+    return Source(name, features, history, _newest(history))
 
 
 def _computed(
@@ -95,8 +79,9 @@ def _computed(
     )
 
 
-def _newest(values: pl.LazyFrame, timestamp: str) -> datetime | None:
-    moment = utc_moments(timestamp, values.collect_schema()[timestamp], "us")
-    newest = values.select(moment.max().alias("newest")).collect().item()
+def _newest(history: History) -> datetime | None:
+    schema = history.values.collect_schema()
+    moment = utc_moments(history.timestamp, schema[history.timestamp], "us")
+    newest = history.values.select(moment.max().alias("newest")).collect().item()
     assert newest is None or isinstance(newest, datetime)
     return newest
