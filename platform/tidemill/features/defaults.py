@@ -1,14 +1,15 @@
 """Declared defaults: what a feature is taken to be where the feature store has no valid value.
 
 ``Field(name="rain", dtype=Float64, tags={"default": "0.0"})`` in a view declares one, once, for training and
-for serving. The offline store itself never fills it in.
+for serving. Feast drops the tags of an on-demand view's features, so there the view has them:
+``tags={"default:rain": "0.0"}``. The offline store itself never fills them in.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 
 import polars as pl
-from feast import FeatureService, Field
+from feast import FeatureService, FeatureView, Field, OnDemandFeatureView
 from feast.types import Bool, Float32, Float64, Int32, Int64
 
 from tidemill.errors import FeatureError
@@ -16,33 +17,61 @@ from tidemill.errors import FeatureError
 __all__ = ["check_defaults", "declared_defaults", "filled"]
 
 _TAG = "default"
+_OF = f"{_TAG}:"
 _WHOLE = (Int32, Int64)
 _NUMBERS = (Bool, Float32, Float64, *_WHOLE)
 
 
-def declared_defaults(service: FeatureService) -> dict[str, float]:
+def declared_defaults(
+    service: FeatureService, views: Iterable[FeatureView | OnDemandFeatureView]
+) -> dict[str, float]:
     """Return the features of a service that have a default, and that.
+
+    Args:
+        service: The service.
+        views: Its on-demand views, at least.
 
     Raises:
         FeatureError: a default is no number, or none of the feature's type.
     """
+    tags = {view.name: view.tags for view in views if isinstance(view, OnDemandFeatureView)}
     defaults = {}
     for projection in service.feature_view_projections:
         for field in projection.features:
-            if _TAG in field.tags:
-                defaults[field.name] = _number(projection.name_to_use(), field)
+            default = tags.get(projection.name, {}).get(_OF + field.name, field.tags.get(_TAG))
+            if default is not None:
+                defaults[field.name] = _number(projection.name_to_use(), field, default)
     return defaults
 
 
-def check_defaults(view: str, fields: Iterable[Field]) -> None:
+def check_defaults(view: FeatureView | OnDemandFeatureView) -> None:
     """Check the defaults that a view declares.
 
     Raises:
-        FeatureError: a default is no number, or none of the feature's type.
+        FeatureError: a default is no number, none of the feature's type, of an unknown feature, or declared
+            where Feast does not keep it.
     """
-    for field in fields:
-        if _TAG in field.tags:
-            _number(view, field)
+    fields = {field.name: field for field in view.features}
+    of_fields = {name: field.tags[_TAG] for name, field in fields.items() if _TAG in field.tags}
+    of_view = {tag.removeprefix(_OF): value for tag, value in view.tags.items() if tag.startswith(_OF)}
+    on_demand = isinstance(view, OnDemandFeatureView)
+    misplaced = of_fields if on_demand else of_view
+    if misplaced:
+        name, value = next(iter(misplaced.items()))
+        right = f'Field(name="{name}", ..., tags={{"{_TAG}": "{value}"}})'
+        if on_demand:
+            right = f'on_demand_feature_view(..., tags={{"{_OF}{name}": "{value}"}})'
+        raise FeatureError(
+            f"view {view.name!r}: the default of feature {name!r} is declared where it does not count",
+            hint=f"write {right}",
+        )
+    for name, value in {**of_fields, **of_view}.items():
+        if name not in fields:
+            raise FeatureError(
+                f"view {view.name!r} declares a default of {name!r}, which is none of its features",
+                hint=f"there are: {', '.join(fields)}",
+            )
+        _number(view.name, fields[name], value)
 
 
 def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
@@ -60,12 +89,12 @@ def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
     return frame.with_columns(columns)
 
 
-def _number(view: str, field: Field) -> float:
-    where = f"view {view!r}: the default of feature {field.name!r}, {field.tags[_TAG]!r},"
+def _number(view: str, field: Field, default: str) -> float:
+    where = f"view {view!r}: the default of feature {field.name!r}, {default!r},"
     if field.dtype not in _NUMBERS:
         raise FeatureError(f"{where} is of no use: {field.dtype} is no number")
     try:
-        number = float(field.tags[_TAG])
+        number = float(default)
     except ValueError:
         number = math.nan
     fits = math.isfinite(number)
@@ -74,5 +103,5 @@ def _number(view: str, field: Field) -> float:
     if field.dtype == Bool:
         fits = number in (0, 1)
     if not fits:
-        raise FeatureError(f"{where} is no {field.dtype}", hint='write it like tags={"default": "0.0"}')
+        raise FeatureError(f"{where} is no {field.dtype}", hint='write a number as text, such as "0.0"')
     return number

@@ -85,7 +85,7 @@ def fingerprint(
         ],
         "views": sorted(meanings, key=lambda view: str(view["name"])),
     }
-    defaults = declared_defaults(service)
+    defaults = declared_defaults(service, views)
     if defaults:  # without any, hashes are those of before there were defaults
         meaning["defaults"] = sorted(defaults.items())
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

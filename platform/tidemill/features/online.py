@@ -66,7 +66,7 @@ class OnlineFeatures:
             self._on_demand = tuple(map(Transformation, on_demand))
             self._read = reader(store, self._lookups)
         self.features = numeric_features(service)
-        self._defaults = declared_defaults(service)
+        self._defaults = declared_defaults(service, on_demand)
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
         )

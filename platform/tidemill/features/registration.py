@@ -35,7 +35,7 @@ def apply(project: Project) -> None:
     definitions = load_definitions(repo)
     for view in definitions:
         if isinstance(view, FeatureView | OnDemandFeatureView):
-            check_defaults(view.name, view.features)
+            check_defaults(view)
     with feast_errors(f"applying {repo}"), _draft_of_registry(store), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
         store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)

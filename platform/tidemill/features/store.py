@@ -64,7 +64,8 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
     features = joined.select(_ROW, *names).sort(_ROW).drop(_ROW)
-    return entity_frame.hstack(filled(features, declared_defaults(service)))
+    defaults = declared_defaults(service, store.list_on_demand_feature_views())
+    return entity_frame.hstack(filled(features, defaults))
 
 
 def materialise(

@@ -1,0 +1,110 @@
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from tests.tidemill.features.conftest import hours
+from tidemill.errors import FeatureError
+from tidemill.features import store as features
+from tidemill.features.defaults import filled
+from tidemill.features.online import OnlineFeatures
+
+pytestmark = pytest.mark.engine
+
+RAIN = 'Field(name="rain", dtype=Float64)'
+FLIGHTS = 'Field(name="flights", dtype=Int64)'
+SQUARED = 'Field(name="wind_squared", dtype=Float64)'
+VIEW = 'mode="python",'
+
+
+def with_default(field, value):
+    return (field, field[:-1] + f', tags={{"default": "{value}"}})')
+
+
+def test_training_and_serving_fill_in_the_same_after_everything_else(project, define):
+    define(
+        with_default(RAIN, 0.25),
+        with_default(FLIGHTS, -1),
+        (VIEW, VIEW + ' tags={"default:wind_squared": "64"},'),
+        with_default('Field(name="wind", dtype=Float64)', 3),
+    )
+    features.apply(project)
+    now = hours(3)
+    features.materialise(project, now)
+    keys = [(origin, carrier) for origin in ("JFK", "EWR", "LGA", None) for carrier in ("AA", "??")]
+    rows = [{"origin": origin, "carrier": carrier, "departure": now} for origin, carrier in keys]
+    for at in (now, now + timedelta(days=30)):
+        frame = pl.DataFrame(rows).with_columns(event_timestamp=pl.lit(at))
+        trained = features.training_frame(project, frame).select(features.service_features(project))
+        served = OnlineFeatures(features.open_store(project), "mini").read(rows, [at] * len(rows))
+        assert [row.values for row in served] == trained.to_dicts()
+        assert trained.null_count().select("rain", "flights", "wind_squared").sum_horizontal().item() == 0
+    first = OnlineFeatures(features.open_store(project), "mini").read(rows[-1:], [now])[0]
+    # The default of wind is no input of the on-demand view, in training neither.
+    assert first.values["wind_squared"] == 64.0
+    assert first.values == {"hour": 3, "wind_squared": 64, "late_share": None, "flights": -1, "rain": 0.25}
+    assert first.flags[-3:] == ("default:wind_squared", "default:flights", "default:rain")
+
+
+def test_a_change_of_a_default_is_a_change_of_definition(project, define):
+    features.apply(project)
+    hashes = {features.definition_hash(project)}
+    before = RAIN
+    for default in (0.25, 0.5):
+        now = with_default(RAIN, default)[1]
+        define((before, now))
+        before = now
+        features.apply(project)
+        hashes.add(features.definition_hash(project))
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (RAIN, "dry", "view 'weather': the default of feature 'rain', 'dry', is no Float64"),
+        (RAIN, "nan", "'rain', 'nan', is no Float64"),
+        (FLIGHTS, "0.5", "view 'lateness': the default of feature 'flights', '0.5', is no Int64"),
+        (
+            SQUARED,
+            "1",
+            "view 'schedule': the default of feature 'wind_squared' is declared where it does not",
+        ),
+    ],
+)
+def test_a_wrong_default_is_an_error_when_definitions_are_applied(project, define, field, value, message):
+    define(with_default(field, value))
+    with pytest.raises(FeatureError, match=message):
+        features.apply(project)
+    assert not (project.home / "registry.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("wind", "1", "view 'schedule' declares a default of 'wind', which is none of its features"),
+        ("hour", "noon", "view 'schedule': the default of feature 'hour', 'noon', is no Int64"),
+    ],
+)
+def test_so_is_a_wrong_default_of_an_on_demand_view(project, define, name, value, message):
+    define((VIEW, VIEW + f' tags={{"default:{name}": "{value}"}},'))
+    with pytest.raises(FeatureError, match=message):
+        features.apply(project)
+
+
+def test_a_default_for_what_is_no_number_is_an_error(project, define):
+    define((RAIN, 'Field(name="rain", dtype=String, tags={"default": "0"})'))
+    with pytest.raises(FeatureError, match="is of no use: String is no number"):
+        features.apply(project)
+
+
+def test_types_stay_as_they_are():
+    frame = pl.DataFrame({"a": [None, 1], "b": [None, True], "c": [None, None], "d": [float("nan"), 2.0]})
+    done = filled(frame, {"a": 5.0, "b": 0.0, "c": 1.5, "d": 7.0})
+    assert done.to_dict(as_series=False) == {
+        "a": [5, 1],
+        "b": [False, True],
+        "c": [1.5, 1.5],
+        "d": [7.0, 2.0],
+    }
+    assert done.schema == {"a": pl.Int64, "b": pl.Boolean, "c": pl.Float64, "d": pl.Float64}
