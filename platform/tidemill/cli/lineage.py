@@ -105,7 +105,7 @@ def _events(thing: str, project: Path | None, send: bool, json: bool) -> None:
 
 
 def _grow(parent: Tree, branch: "Branch", cut: frozenset[str], relations: bool) -> None:
-    line = _line(branch.node, branch.relation if relations else "")
+    line = _line(branch.node, branch.relation if relations else "", brief=branch.repeated)
     if branch.repeated:
         line.append("  (above)", style="dim")
     elif branch.node.id in cut:
@@ -115,11 +115,13 @@ def _grow(parent: Tree, branch: "Branch", cut: frozenset[str], relations: bool) 
         _grow(grown, each, cut, relations)
 
 
-def _line(node: "Node", relation: str) -> Text:
+def _line(node: "Node", relation: str, brief: bool = False) -> Text:
     line = Text()
     if relation:
         line.append(f"{relation} ", style="dim")
     line.append(_short(node), style="bold")
+    if brief:
+        return line
     if said := summary(node.kind, node.facts):
         line.append(f"  {said}")
     if node.gap:

@@ -46,7 +46,7 @@ def whole_turn(facts: TurnFacts) -> Iterator[event_v2.RunEvent]:
     yield from turn_events(facts, "START", began)
     for step in STEPS:
         spent = turn.seconds.get(step)
-        if spent is None and turn.step != step:
+        if spent is None and (turn.step != step or turn.status not in ("running", "failed")):
             continue
         yield from step_events(facts, step, "START", began)
         if spent is not None:

@@ -6,18 +6,21 @@ import logging
 import socket
 import time
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
 from openlineage.client import event_v2, facet_v2
+from openlineage.client.serde import Serde
 
 from tests.tidemill.lineage.conftest import KEY
 from tests.tidemill.lineage.small_world import NOON
 from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.lineage.address import configured
 from tidemill.lineage.emission import deliver, events_of
+from tidemill.lineage.events import whole_turn
 from tidemill.lineage.reporting import TurnReport
+from tidemill.lineage.turns import TurnFacts
 from tidemill.project import load_project
 from tidemill.settings import Settings
 from tidemill.state.tables import Turn
@@ -151,6 +154,20 @@ def test_a_past_turn_can_be_told_again(world, tmp_path, collector):
         deliver(there, again)
     counted = json.loads((there.home / "openlineage.json").read_text())
     assert (counted["failed"], counted["last_error"][:3]) == (1, "503")
+
+
+def test_a_turn_that_was_only_registered_ends_there():
+    made = turn("registered")
+    made.seconds, made.step = {"data": 1.0, "train": 2.0, "register": 0.5}, "gate"
+    events = [
+        json.loads(Serde.to_json(each)) for each in whole_turn(TurnFacts("parcels", made, "set.parquet"))
+    ]
+    assert (
+        jobs_of(events, "START")
+        == jobs_of(events, "COMPLETE")
+        == ["m.data", "m.register", "m.train", "m.turn"]
+    )
+    assert event_of(events, "m.register")["eventTime"] == (NOON + timedelta(seconds=3.5)).isoformat()
 
 
 def test_events_go_to_a_file(tmp_path):
