@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.telemetry import set_telemetry_client
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
@@ -50,7 +51,7 @@ def connect(project: Project) -> MlflowClient:
     uri = project.tracking_uri
     try:
         return _client(uri)
-    except (MlflowException, OSError, sqlite3.Error) as error:
+    except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise TrainingError(
             f"MLflow's store cannot be opened: {error}",
             hint="check TIDEMILL_TRACKING_URI, or that the project's .tidemill folder is writable",

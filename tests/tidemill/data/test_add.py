@@ -114,9 +114,9 @@ def test_rows_of_erased_subjects_stay_out(project: Project):
     ]
     put(folder / "flights.csv", FLIGHTS_LATER)  # somebody brings them back
     assert not add(project, "data/more").changed
-    (project.root / "data/broken.csv").write_bytes(b"a,b\n1,2,3,4\n")
-    with pytest.raises(DataError, match="data/broken.csv cannot be read as a table"):
-        add(project, "data/broken.csv")  # nobody can tell whether they are in it
+    (project.root / "data/broken.parquet").write_text("no table")
+    with pytest.raises(DataError, match=r"data/broken.parquet cannot be read as a table"):
+        add(project, "data/broken.parquet")  # nobody can tell whether they are in it
 
 
 def test_a_killed_addition_is_undone_by_the_next(project: Project):

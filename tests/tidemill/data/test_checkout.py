@@ -84,7 +84,7 @@ def test_what_git_keeps_comes_back_too(project: Project, tmp_path: Path):
 
 
 @pytest.mark.skipif(
-    not Path("/dev/shm").is_dir() or os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev,
+    not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev,
     reason="needs a second file system",
 )
 def test_on_another_disk_it_is_a_copy(project: Project):
@@ -110,7 +110,7 @@ def test_what_the_cache_lacks_is_fetched_once_dvcs_lock_is_free(project: Project
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert holder.stdin is not None and holder.stdout is not None
+    assert holder.stdout is not None
     holder.stdout.readline()
     said: list[tuple[str, str]] = []
 

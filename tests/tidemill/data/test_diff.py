@@ -1,4 +1,4 @@
-"""What changed between two versions: held against brute force, and against a history with real DVC and git."""
+"""What changed between two versions: held against brute force, and on a history with real DVC and git."""
 
 from collections import Counter
 from pathlib import Path
@@ -123,7 +123,8 @@ def test_a_table_is_compared_by_key_and_a_folder_of_tables_as_one(finished: Proj
         ("flight", "same"), ("delay", "same"), ("carrier", "same"), ("gate", "added"),
     ]  # fmt: skip
     delay = flights.table.columns[1]
-    assert delay.before is not None and delay.after is not None
+    assert delay.before is not None
+    assert delay.after is not None
     assert (delay.before.nulls, delay.after.nulls, delay.before.mean, delay.after.mean) == (1, 0, 6.0, 4.0)
 
     found = diff(finished, FIRST, LAST)
