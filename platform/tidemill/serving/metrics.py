@@ -6,10 +6,11 @@ Text format: https://prometheus.io/docs/instrumenting/exposition_formats.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidemill.errors import FeatureError
@@ -27,26 +28,45 @@ class Metrics:
     """The metrics of one replica. Threads may share it."""
 
     def __init__(self, look: Callable[[], Sequence[ViewFreshness]]) -> None:
-        """Take the way to look at the online store, which is gone after every 15 seconds at most."""
+        """Take the way to look at the online store, which is gone every 15 seconds at most."""
+        self._flags = _Flags()
         self._registry = CollectorRegistry()
         self._registry.register(_FeatureAges(look))
-        self._flags = Counter(
-            "tidemill_feature_flags",
-            "Predictions with a view that was missing, expired or from the future, or a feature's default.",
-            ("flag", "name"),
-            registry=self._registry,
-        )
+        self._registry.register(self._flags)
 
     def count(self, rows: Iterable[FeatureRow]) -> None:
         """Count the flags of rows that were served."""
-        for row in rows:
-            for flag in row.flags:
-                kind, _, name = flag.partition(":")
-                self._flags.labels(kind, name).inc()
+        self._flags.count(flag for row in rows for flag in row.flags)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _Flags(Collector):
+    """Counts by flag. Not prometheus_client's counters: with Feast imported, those are files on the disk."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def count(self, flags: Iterable[str]) -> None:
+        with self._counting:
+            self._counts.update(flags)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one counter."""
+        family = CounterMetricFamily(
+            "tidemill_feature_flags",
+            "Instances with a view that was missing, expired or from the future, or a feature's default.",
+            labels=["flag", "name"],
+        )
+        with self._counting:
+            counts = dict(self._counts)
+        for flag, count in sorted(counts.items()):
+            kind, _, name = flag.partition(":")
+            family.add_metric([kind, name], count)
+        yield family
 
 
 class _FeatureAges(Collector):
