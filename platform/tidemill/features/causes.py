@@ -214,8 +214,12 @@ def _history(history: History, rows: pl.DataFrame, features: Sequence[str]) -> p
         if history.created
         else pl.lit(None, _MOMENT)
     )
-    values = values.with_columns(
-        event.alias(_EVENT), made.alias(_CREATED), _fingerprint([pl.col(columns[n]) for n in features])
+    needed = [*history.keys, history.timestamp, *([history.created] if history.created else [])]
+    values = values.select(
+        *dict.fromkeys(needed),
+        event.alias(_EVENT),
+        made.alias(_CREATED),
+        _fingerprint([pl.col(columns[n]) for n in features]),
     ).sort(_EVENT, _CREATED, nulls_last=False, maintain_order=True)
     before = pl.col(_TUPLE).shift(1)
     if history.keys:
