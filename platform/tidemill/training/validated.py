@@ -30,7 +30,7 @@ def log_validation(client: MlflowClient, run_id: str, project: Project) -> None:
         metrics = validation_metrics(report)
     except FileNotFoundError:
         return
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise TrainingError(
             f"{path} cannot be read: {error}", hint="make it anew: `dvc repro --force validate`"
         ) from error

@@ -45,6 +45,9 @@ def runs_of(project, **tags):
 def searched(module_project, ray_of_the_session):
     """One search for several tests: 5 trials, two of which fail, one of them by SIGKILL."""
     told = []
+    report = module_project.root / "data" / "validation.json"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text('{"flights": {"rows": 200, "rejected": 5}}')
     trained = run(module_project, on_progress=lambda *seen: told.append(seen))
     return module_project, trained, told
 
@@ -62,6 +65,7 @@ def test_a_training_leaves_a_whole_record(searched):
     assert parent.info.status == "FINISHED"
     assert parent.data.params["family"] == trained.family
     assert {"roc_auc_2013-03", "roc_auc_2013-04"} <= parent.data.metrics.keys()
+    assert parent.data.metrics["data.rejected_share.flights"] == 0.025
     lineage = Lineage.from_tags(parent.data.tags)
     assert (lineage.git_commit, lineage.data) == (Data().revision, Data().outputs)
     assert lineage.packages["scikit-learn"]
