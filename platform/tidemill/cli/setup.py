@@ -28,8 +28,8 @@ def init(
         str | None,
         typer.Option(
             metavar="FOLDER|URL",
-            help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path, ssh://user@host/path "
-            "(default: .tidemill/remote in the project). Credentials come from the environment.",
+            help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path or "
+            "ssh://user@host/path (default: .tidemill/remote in the project). Credentials come from the environment.",
             show_default=False,
         ),
     ] = None,
