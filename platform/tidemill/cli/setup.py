@@ -29,7 +29,7 @@ def init(
         typer.Option(
             metavar="FOLDER|URL",
             help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path or "
-            "ssh://user@host/path (default: .tidemill/remote in the project). Credentials come from the environment.",
+            "ssh://user@host/path, with credentials from the environment (default: .tidemill/remote in it).",
             show_default=False,
         ),
     ] = None,

@@ -48,7 +48,7 @@ def copy_to_remote(root: Path, revision: str, tell: Callable[[str], None], patie
     with (
         remote_trouble(
             f"{root}: version {revision[:8]} is committed, but not copied to the remote",
-            "check the remote (`dvc remote list`) and run again",
+            "check the remote (`dvc remote list`; `dvc push` tells more) and run again",
         ),
         open_dvc(root) as repo,
     ):
