@@ -41,16 +41,30 @@ class Keys:
 def duplicate_keys(rules: DatasetRules, table: pl.LazyFrame, sound: frozenset[str]) -> dict[str, Keys]:
     """Return for each set of columns that must be unique the values that occur more than once.
 
-    All keys are in memory while they are counted; what stays is the copies.
+    Hashes are counted first, so that of each key eight bytes are in memory; what occurs more than once by its
+    hash is then counted by its value.
     """
     sets = [(name,) for name, column in rules.columns.items() if column.unique] + list(rules.unique)
-    found = {}
-    for columns in sets:
-        if set(columns) <= sound:
-            counted = table.group_by(columns).agg(pl.len().alias(_MARK)).filter(pl.col(_MARK) > 1)
-            values = counted.select(columns).collect(engine="streaming")
-            found[f"{' + '.join(columns)}: unique"] = Keys(columns, values)
-    return found
+    return {
+        f"{' + '.join(columns)}: unique": Keys(columns, _copies(table, columns))
+        for columns in sets
+        if set(columns) <= sound
+    }
+
+
+def _copies(table: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    dtypes = [table.collect_schema()[column] for column in columns]
+    if not any(
+        dtype.is_nested() or dtype.is_float() for dtype in dtypes
+    ):  # these may be equal with two hashes
+        hashed = pl.struct(columns).hash().alias(_MARK)
+        counted = table.select(hashed).group_by(_MARK).agg(pl.len().alias("n")).filter(pl.col("n") > 1)
+        twice = counted.collect(engine="streaming")[_MARK]
+        if twice.is_empty():
+            return table.select(columns).head(0).collect()
+        table = table.filter(hashed.is_in(twice.implode()))
+    counted = table.group_by(columns).agg(pl.len().alias(_MARK)).filter(pl.col(_MARK) > 1)
+    return counted.select(columns).collect(engine="streaming")
 
 
 def referred_keys(
