@@ -1,7 +1,7 @@
 """Finds what is meant by a word: the id of a prediction, a version, a revision, a path, and so on."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 
 from tidemill.errors import UsageError
@@ -12,10 +12,13 @@ from tidemill.lineage.pipeline import revision
 from tidemill.lineage.records import Records
 from tidemill.lineage.runs import models, runs_of, versions
 from tidemill.project import Project
+from tidemill.training.lineage import Lineage
 
 __all__ = ["KINDS", "find"]
 
 Finder = Callable[[Records, str], Iterable[Node]]
+
+_HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
 def find(records: Records, thing: str) -> Node:
@@ -32,14 +35,13 @@ def find(records: Records, thing: str) -> Node:
     """
     kind, colon, name = thing.partition(":")
     if colon and kind in KINDS:
-        found = list(KINDS[kind](records, name))
+        found = _distinct(KINDS[kind](records, name))
         if not found:
             raise UsageError(f"there is no {kind} {name!r}", hint=_there(records, kind))
     else:
         name, prefixes = thing, [each for each in _SURE if thing.startswith(each)]
         kinds = [_SURE[each] for each in prefixes] or _GUESSED
-        by_id = {node.id: node for each in kinds for node in KINDS[each](records, name)}
-        found = list(by_id.values())
+        found = _distinct(node for each in kinds for node in KINDS[each](records, name))
         if not found:
             looked = ", ".join(kinds)
             hint = " · ".join(filter(None, (_there(records, each) for each in kinds if each in _LISTED)))
@@ -51,6 +53,10 @@ def find(records: Records, thing: str) -> Node:
         names = ", ".join(node.id for node in found[:5])
         raise UsageError(f"{thing!r} may mean {names}", hint="say which one: write it like that")
     return found[0]
+
+
+def _distinct(found: Iterable[Node]) -> list[Node]:
+    return list({node.id: node for node in found}.values())
 
 
 def _predictions(records: Records, name: str) -> Iterator[Node]:
@@ -107,9 +113,8 @@ def _data(records: Records, name: str) -> Iterator[Node]:
     if commit is not None:
         if records.pipeline(commit) is not None:
             yield nodes.data_node(records, commit)
-    elif len(name) >= 7:  # git may have lost what a training has on record
-        trained = (run.lineage for run in runs_of(records.project))
-        lost = {each.git_commit: each for each in trained if each and each.git_commit.startswith(name)}
+    elif _HASH.fullmatch(name):  # git may have lost what a training has on record
+        lost = {each.git_commit: each for each in _trainings(records) if each.git_commit.startswith(name)}
         for rev, lineage in lost.items():
             yield nodes.data_node(records, rev, lineage.data)
 
@@ -125,17 +130,38 @@ def _data_or_commit(records: Records, name: str) -> Iterator[Node]:
 
 
 def _training_sets(records: Records, name: str) -> Iterator[Node]:
-    for run in runs_of(records.project, digest=name):
-        if run.lineage is not None and run.lineage.data.get(records.training_set) == name:
-            facts = nodes.run_node(records, run.run_id).facts
-            yield nodes.training_set_node(records.training_set, name, run.lineage.git_commit, facts)
-            return
+    if not _HASH.fullmatch(name):
+        return
+    for lineage in _trainings(records, digest=name):
+        md5 = lineage.data.get(records.training_set, "")
+        if md5.startswith(name):
+            trained = {
+                "feature_service": lineage.feature_service,
+                "feature_definition": lineage.feature_definition,
+            }
+            yield nodes.training_set_node(records.training_set, md5, lineage.git_commit, trained)
 
 
 def _services(records: Records, name: str) -> Iterator[Node]:
-    applied = records.definitions is not None and name in records.definitions.services
-    if applied or any(islice(runs_of(records.project, service=name), 1)):  # or it was, once
+    name, at, definition = name.partition("@")
+    if not at and records.definitions is not None and name in records.definitions.services:
         yield nodes.service_node(records, name)
+        return
+    for lineage in _trainings(records, service=name):
+        if lineage.feature_service == name and lineage.feature_definition.startswith(definition):
+            yield nodes.service_node(records, name, lineage.feature_definition, lineage.git_commit)
+
+
+def _trainings(
+    records: Records, *, digest: str | None = None, service: str | None = None
+) -> Iterator[Lineage]:
+    """Give what trainings have on record: their runs, and versions whose runs may be gone."""
+    for run in runs_of(records.project, digest=digest, service=service):
+        if run.lineage is not None:
+            yield run.lineage
+    for version in records.versions(records.project.model):
+        if version.lineage is not None:
+            yield version.lineage
 
 
 def _views(records: Records, name: str) -> Iterator[Node]:

@@ -204,8 +204,8 @@ def source_node(pipeline: Pipeline | None, path: str, revision: str | None) -> N
         return Node(f"source:{path}", facts | {"md5": content.digest, "size": content.size} | origin)
     if pipeline and pipeline.is_data(path):  # a file in a folder that is kept as a whole
         return Node(f"source:{path}", facts)
-    where = f"data version {revision[:10]}" if revision else "any data version"
-    return Node(f"source:{path}", facts, f"{where} does not hold it: where it comes from is not on record")
+    where = f"data version {revision[:10]} does not hold it" if revision else "no data version holds it"
+    return Node(f"source:{path}", facts, f"{where}: where it comes from is not on record")
 
 
 def commit_node(records: Records, revision: str) -> Node:

@@ -71,7 +71,7 @@ def runs_of(
 
     Args:
         project: whose experiment is searched.
-        digest: MD5 of one of the data files.
+        digest: MD5 of one of the data files, or the start of it.
         revision: the data version.
         service: name of the feature service.
         turn_id: the turn that they belong to.
@@ -90,7 +90,7 @@ def runs_of(
         if value is not None:
             conditions.append(f"tags.`{tag}` = '{_plain(value)}'")
     if digest is not None:
-        conditions.append(f"tags.`tidemill.lineage.data` LIKE '%\"{_plain(digest)}\"%'")
+        conditions.append(f"tags.`tidemill.lineage.data` LIKE '%\"{_plain(digest)}%'")
     yield from _pages(client, experiment.experiment_id, " and ".join(conditions))
 
 

@@ -124,7 +124,8 @@ def test_ids_name_things_too(world, shared):
     ):
         assert trace(shared, thing, depth=1).start.startswith(f"{kind}:")
     md5 = only(trace(shared, "champion", ["up"], depth=2), "training-set").name
-    assert only(trace(shared, md5, ["down"]), "predictions").facts["predictions"] == 3
+    for name in (md5, f"training-set:{md5[:10]}"):  # as the tree shows it
+        assert only(trace(shared, name, ["down"]), "predictions").facts["predictions"] == 3
     assert trace(shared, f"commit:{world.revision[:10]}", ["down"]).nodes["version:parcel-delay/1"]
 
 
@@ -161,6 +162,9 @@ def test_a_definition_that_changed_is_a_gap(world, project):
     assert service.facts["still_applied"] is False
     assert f"it stands in commit {world.revision[:10]}" in str(service.gap)
     assert graph.nodes[f"commit:{world.revision}"].gap is None
+    assert "version:parcel-delay/1" in trace(project, service.id, ["down"]).nodes
+    changed = trace(project, "service:parcels", ["down"])
+    assert {edge.relation for edge in changed.edges} > {"features from an earlier definition of"}
 
 
 def test_a_wiped_registry_is_a_gap_and_the_records_fill_in(world, project):
