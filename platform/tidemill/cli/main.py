@@ -31,7 +31,7 @@ app = typer.Typer(
 
 
 _EXTRAS = {
-    "data": ("dvc", "pandera"),
+    "data": ("dvc", "pandera", "scipy"),
     "features": ("feast",),
     "redis": ("redis",),
     "s3": ("dvc_s3", "s3fs"),
