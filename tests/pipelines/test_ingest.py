@@ -10,6 +10,8 @@ from polars.testing import assert_frame_equal
 from pipelines.ingest import ingest, tables
 from pipelines.source import read_flights, read_weather, source_folder
 from pipelines.span import Span
+from tidemill.data.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.tombstones import Tombstone, add_tombstone
 from tidemill.errors import DataError
 
 NOON = datetime(2013, 2, 10, 17, tzinfo=UTC)
@@ -115,3 +117,17 @@ def test_a_failing_stage_says_why_in_one_message(make_project):
         "hint: choose a month of 2013",
     ]
     assert not (project.root / "data").exists()
+
+
+@pytest.mark.parametrize("table", ["flights", "aircraft"])
+def test_an_erased_aircraft_is_in_no_table(make_project, table):
+    project = make_project(first_month="2013-02", last_month="2013-02")
+    ingest(project)
+    path = project.root / "data" / "raw" / f"{table}.parquet"
+    before = pl.read_parquet(path)
+    pseudonym = Pseudonymiser(load_key(project)).hide("N14228")
+    add_tombstone(project, Tombstone(("tailnum",), (pseudonym,), NOON, ""))
+    ingest(project)
+    after = pl.read_parquet(path)
+    assert before.height > after.height
+    assert_frame_equal(after, before.filter(pl.col("tailnum").ne_missing("N14228")))

@@ -178,9 +178,9 @@ def _show_versions(console: Console, versions: Sequence[Mapping[str, Any]], step
     if purged is not None:
         console.print(f"{purged} contents of {len(holding)} earlier data versions were purged")
     elif holding:
-        console.print(
-            f"{len(holding)} data versions before this one keep the subject in DVC's cache and remotes: "
-            + ", ".join(version["revision"][:8] for version in holding[:8])
-            + (" …" if len(holding) > 8 else "")
+        which = ", ".join(version["revision"][:8] for version in holding[:8]) + (
+            " …" if len(holding) > 8 else ""
         )
-        console.print("purge them: the same command with --history")
+        tense = "made before keep" if steps else "hold"
+        console.print(f"{len(holding)} data versions {tense} the subject in DVC's cache and remotes: {which}")
+        console.print("--history purges them there" if not steps else "purge them: the same with --history")

@@ -194,7 +194,7 @@ def _bury(work: _Work) -> dict[str, Any]:
     new = add_tombstone(work.project, stone)
     if (root / ".git").exists():
         git(root, "add", "--", FILE)
-        commit_staged(root, _MESSAGE, FILE)
+        commit_staged(root, "Put up a tombstone for an erased subject", FILE)
     return {"new": new}
 
 

@@ -125,19 +125,13 @@ def _segments(root: Path, kind: str) -> list[Path]:
 def _of_subject(path: Path, subject: Subject) -> Iterator[tuple[int, bytes]]:
     """Give offset and bytes of each line of a prediction for the subject; of a torn one, if it names it."""
     content = _read_whole(path)
-    # Numbers may be written in another way than they were given; text, with escapes.
-    needles = [] if any(value.isdigit() for value in subject.values.values()) else _escaped(subject)
-    if needles and not any(needle in content for needle in needles):
-        return
-    for start, line, complete in _lines(content):
-        if needles and not any(needle in line for needle in needles):
-            continue
+    # A number may be written in another way than it was given; text stands there as it is, or as a pseudonym.
+    numeric = any(_IN_ANY_TEXT.fullmatch(value) for value in subject.values.values())
+    for start, line in _lines(content) if numeric else _lines_with(content, _escaped(subject)):
         record = _record(line)
         if record is None:
-            if not complete or line.strip(b" \0"):
-                whole = needles or list(subject.needles())
-                if any(needle in line for needle in whole):
-                    yield start, line
+            if any(needle in line for needle in _escaped(subject)):
+                yield start, line
         elif subject.within(record):
             yield start, line
 
@@ -150,9 +144,11 @@ def _served_before(line: bytes, moment: datetime) -> bool:
 def _labels_of(path: Path, ids: frozenset[str] | set[str]) -> Iterator[tuple[int, bytes]]:
     if not ids:
         return
-    for start, line, _ in _lines(_read_whole(path)):
-        if not _ids(line).isdisjoint(ids):
-            yield start, line
+    wanted, content = {name.encode() for name in ids}, _read_whole(path)
+    for match in _ID.finditer(content):
+        if match[1] in wanted:
+            start, end = content.rfind(b"\n", 0, match.start()) + 1, content.find(b"\n", match.end())
+            yield start, content[start : end if end >= 0 else len(content)]
 
 
 def _ids(line: bytes) -> set[str]:
@@ -172,15 +168,28 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _lines(content: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """Give offset, bytes and completeness of each line that is not blank."""
+def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of each line that is not blank."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start)
         line = content[start : end if end >= 0 else len(content)]
         if line.strip():
-            yield start, line, end >= 0
+            yield start, line
         start += len(line) + 1
+
+
+def _lines_with(content: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of each line that holds one of ``needles``, once."""
+    for number, needle in enumerate(needles):
+        place = content.find(needle)
+        while place >= 0:
+            start, end = content.rfind(b"\n", 0, place) + 1, content.find(b"\n", place)
+            end = len(content) if end < 0 else end
+            line = content[start:end]
+            if not any(other in line for other in needles[:number]):
+                yield start, line
+            place = content.find(needle, end)
 
 
 def _read_whole(path: Path) -> bytes:

@@ -218,7 +218,6 @@ MOMENTS = [
     ("log", "done"),
     ("texts", "done"),
     ("files", "raw/rides.csv"),
-    ("files", "data/habits.parquet"),
     ("files", "done"),
     ("pipeline", "> python prepare.py"),
     ("pipeline", "done"),

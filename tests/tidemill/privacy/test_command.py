@@ -1,0 +1,56 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.tidemill.privacy.small_project import SUBJECT
+from tidemill.cli.main import app
+from tidemill.data.tombstones import read_tombstones
+from tidemill.errors import UsageError
+
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+def run(project, *words, given=None):
+    result = CliRunner().invoke(app, ["data", *words, "--project", str(project.root)], input=given)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_what_is_personal_is_listed_with_its_files(riders):
+    found = json.loads(run(riders, "privacy", "--json").stdout)
+    fields = {field["name"]: field for field in found["fields"]}
+    assert fields["rider"] | {"files": []} == {
+        "name": "rider", "kind": "key", "declared": "entity rider", "views": ["stats", "habits"], "files": [],
+        "hidden": True,
+    }  # fmt: skip
+    assert set(fields["rider"]["files"]) == {
+        "data/rider_stats.parquet",
+        "data/training_set.parquet",
+        "raw/rides.csv",
+    }
+    assert (fields["age"]["kind"], fields["age"]["files"]) == ("feature", ["data/habits.parquet"])
+    assert found["key"].endswith("privacy.key")
+    assert (found["tombstones"], found["unfinished"]) == (0, 0)
+    assert "rider" in run(riders, "privacy").stdout
+
+
+def test_an_erasure_is_shown_first_asked_for_and_reported(riders):
+    dry = run(riders, "erase", "--entity", f"rider={SUBJECT}", "--dry-run", "--json")
+    assert json.loads(dry.stdout)["found"]["predictions"] == 2
+    assert SUBJECT not in dry.stdout
+    with pytest.raises(UsageError, match="--yes"):
+        run(riders, "erase", "--entity", f"rider={SUBJECT}", "--json")
+    assert read_tombstones(riders.root) == ()
+    done = run(riders, "erase", "--entity", "rider=nobody-here", "--actor", "ann", "--yes", "--json")
+    [outcome] = json.loads(done.stdout)
+    assert (done.exit_code, outcome["status"]) == (0, "done")
+    assert "no erasure is waiting" in run(riders, "erase", "--resume").stdout
+    for wrong in (
+        ["erase"],
+        ["erase", "--resume", "--dry-run"],
+        ["erase", "--resume", "--entity", "rider=a"],
+    ):
+        with pytest.raises(UsageError):
+            run(riders, *wrong)
