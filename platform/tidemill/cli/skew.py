@@ -110,20 +110,16 @@ def _span(
 def _render(report: "SkewReport", console: Console) -> None:
     differing = [each for each in report.features if each.differing]
     if differing:
-        table = columns("feature", "view", "rows", "differ", "since", "how", "likely cause")
+        table = columns("feature", "rows", "differ", "since", "likely cause")
         for each in differing:
-            table.add_row(
-                each.feature,
-                each.view,
-                f"{each.rows:,}",
-                f"{each.share:.2%}",
-                _stretch(each),
-                _how(each),
-                "\n".join(f"{c.name} ({c.rows:,}): {c.evidence}" for c in each.causes),
-            )
+            causes = "\n".join(f"{cause.name} ({cause.rows:,})" for cause in each.causes)
+            table.add_row(each.feature, f"{each.rows:,}", f"{each.share:.2%}", _stretch(each), causes)
         console.print(table)
         for each in differing:
-            console.print(f"{each.feature}: for example {', '.join(each.examples)}")
+            console.print(f"{each.feature} of {each.view}: {_how(each)}; for example {each.examples[0]}")
+        causes = [cause for each in differing for cause in each.causes]
+        for cause in {(cause.name, cause.view): cause for cause in reversed(causes)}.values():
+            console.print(f"· {cause.evidence}")
     for line in _notes(report):
         console.print(line)
 
@@ -134,15 +130,15 @@ def _stretch(skew: "FeatureSkew") -> str:
 
 
 def _how(skew: "FeatureSkew") -> str:
-    apart = f"mean |difference| {skew.mean_difference:.4g}" if skew.mean_difference is not None else ""
-    absent = f"served nothing {skew.served_null:,}" if skew.served_null else ""
-    surplus = f"expected nothing {skew.expected_null:,}" if skew.expected_null else ""
-    return "\n".join(filter(None, (apart, absent, surplus)))
+    apart = f"mean difference {skew.mean_difference:.4g}" if skew.mean_difference is not None else ""
+    absent = f"nothing served in {skew.served_null:,} rows" if skew.served_null else ""
+    surplus = f"nothing expected in {skew.expected_null:,} rows" if skew.expected_null else ""
+    return ", ".join(filter(None, (apart, absent, surplus)))
 
 
 def _reach(report: "SkewReport", view: str) -> str:
     newest = report.reaches.get(view)
-    return f"its newest row is of {when(newest)}" if newest else "by what it reads"
+    return f"up to {when(newest)}" if newest else "by what it reads"
 
 
 def _notes(report: "SkewReport") -> list[str]:
@@ -156,14 +152,12 @@ def _notes(report: "SkewReport") -> list[str]:
         f"of {len(report.features)} features {agreeing} agree in all rows compared, {differing} differ, "
         f"{without} could not be compared"
     ]
-    lines += [
-        f"not comparable yet: {count:,} predictions later than what {view} can tell ({_reach(report, view)})"
-        for view, count in early.items()
-    ]
-    lines += [
-        f"unresolved: {count:,} predictions with a pseudonym that no key of {view} has"
-        for view, count in unresolved.items()
-    ]
+    if early:
+        listed = ", ".join(f"{view} {count:,} ({_reach(report, view)})" for view, count in early.items())
+        lines.append(f"not comparable yet, later than what the offline store has of a view: {listed}")
+    if unresolved:
+        listed = ", ".join(f"{view} {count:,}" for view, count in unresolved.items())
+        lines.append(f"unresolved, with a pseudonym that no key of the view has: {listed}")
     if report.without_keys:
         lines.append(f"without keys, logged by an earlier release: {report.without_keys:,} predictions")
     if report.not_logged:

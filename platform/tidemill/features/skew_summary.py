@@ -135,16 +135,18 @@ def _evidence(cause: Mapping[str, object]) -> str:
     upto = f"; nothing newer than {newest:%Y-%m-%d %H:%M} was served" if isinstance(newest, datetime) else ""
     versions = cause["versions"]
     which = ", ".join(map(str, versions)) if isinstance(versions, list) else ""
-    return {
+    name = str(cause["cause"])
+    return f"{name}: " + {
         "stale materialisation": f"the online store had an earlier row of {view}{behind}{upto}",
-        "late data": f"an earlier row of {view} was served{behind}; it came in late or was corrected: "
-        "by then the online store served newer rows of other keys, or the row says so itself",
-        "expired": f"{view}: what the online store had was past the TTL, a training set has a valid row",
-        "missing": f"{view}: the online store had nothing for the key, a training set has a valid row",
+        "late data": f"an earlier row of {view} was served{behind}, while newer rows of other keys were; or "
+        "the row says itself that it was written later",
+        "expired": f"what the online store had of {view} was past the TTL, a training set has a valid row",
+        "missing": f"the online store had nothing of {view} for the key, a training set has a valid row",
         "from the future": f"the online store's row of {view} is from after the moment of the prediction",
-        "transformation changed": f"only what {view} computes differs, all it is computed from agrees",
+        "transformation changed": f"{view} computes or writes it differently: its inputs, or most of the "
+        "rest of its row, agree",
         "definition changed": f"version {which} was trained on other definitions than those applied now",
-    }.get(str(cause["cause"]), f"the served value is in no row of {view} for the key up to then")
+    }.get(name, f"the served values are in no row that {view} has for the key up to then")
 
 
 def _length(span: timedelta) -> str:

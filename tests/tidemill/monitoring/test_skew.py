@@ -208,7 +208,7 @@ def test_definitions_that_changed_since_the_version_was_trained_are_named(projec
     _, found = measure(project)
     (cause,) = found["wind_squared"].causes
     assert (cause.name, cause.view, cause.rows) == ("definition changed", "schedule", 20 * 6)
-    assert cause.evidence.startswith("version 2 was trained on other definitions")
+    assert cause.evidence.startswith("definition changed: version 2 was trained on other definitions")
 
 
 def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
