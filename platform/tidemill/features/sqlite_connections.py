@@ -13,7 +13,7 @@ __all__ = ["Connections"]
 
 _WAIT_SECONDS = 60.0
 _WRITES = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536")
-_READS = ("query_only = 1", "mmap_size = 1073741824")
+_READS = ("query_only = 1", "cache_size = -16384")
 
 
 class Connections:

@@ -59,14 +59,14 @@ def quoted(name: str) -> str:
 def bring_up(
     connection: sqlite3.Connection, table: str, view: str, kinds: Mapping[str, ValueType], replace: bool
 ) -> None:
-    """Make the table, or add the columns that it lacks and remove those that are of another type.
+    """Make the table, or add the columns that it lacks and replace those that are of another type.
 
     Args:
         connection: within a transaction.
         table: its quoted name.
         view: the view's name, for messages.
         kinds: feature → type.
-        replace: whether features that are no longer declared, and another store's table, are removed.
+        replace: whether features no longer declared are emptied, and another store's table is removed.
 
     Raises:
         FeatureError: two features differ by case only, there are too many, or another store has the table.
@@ -99,10 +99,11 @@ def bring_up(
         return
     wanted = {name: f"BLOB({kind.value})" for name, kind in kinds.items()}
     for name, kind in present.items():
-        stale = name in wanted and wanted[name] != kind
-        gone = replace and name not in wanted and name not in _OWN
-        if stale or gone:
+        if name in wanted and wanted[name] != kind:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
+        elif replace and name not in wanted and name not in _OWN:
+            # Emptied, not removed: replicas that still serve the definitions of before must find it.
+            connection.execute(f"UPDATE {table} SET {quoted(name)} = NULL")  # noqa: S608
     for name, kind in wanted.items():
         if present.get(name) != kind:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {kind}")

@@ -18,6 +18,7 @@ LEAVES = [
     *[["models", name] for name in ("list", "show", "history")],
     *[["monitor", name] for name in ("list", "run")],
     *[["alerts", name] for name in ("list", "ack")],
+    *[["features", name] for name in ("status", "materialise")],
     *[["data", name] for name in ("validate", "infer", "bias")],
 ]
 
