@@ -117,8 +117,8 @@ def _render(report: "SkewReport", console: Console) -> None:
         console.print(table)
         for each in differing:
             console.print(f"{each.feature} of {each.view}: {_how(each)}; for example {each.examples[0]}")
-        causes = [cause for each in differing for cause in each.causes]
-        for cause in {(cause.name, cause.view): cause for cause in reversed(causes)}.values():
+        found = [cause for each in reversed(differing) for cause in reversed(each.causes)]
+        for cause in {(cause.name, cause.view): cause for cause in found}.values():
             console.print(f"· {cause.evidence}")
     for line in _notes(report):
         console.print(line)
