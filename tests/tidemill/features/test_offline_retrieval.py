@@ -1,6 +1,7 @@
 """What is asked for: entity frames of any kind, spans of time, values by creation, on-demand views, types."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from feast import Entity, FeatureService, FeatureView, Field, RequestSource, StreamFeatureView, ValueType
 from feast.data_format import JsonFormat
 from feast.data_source import KafkaSource, PushSource
+from feast.dqm.errors import ValidationFailed
 from feast.errors import RequestDataNotFoundInEntityDfException
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Map, String, Struct, UnixTimestamp
@@ -26,6 +28,7 @@ from tidemill.features.querying import _expire
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Dataset validation is an experimental feature:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:Stream feature views are experimental:RuntimeWarning"),
 ]
 
@@ -415,6 +418,21 @@ def test_a_query_ends_in_time_or_says_so(store, make_view, station):
     assert isinstance(caught.value.__cause__, TimeoutError)
     with pytest.raises(FeatureError, match="runs no SQL"):
         job.to_sql()
+
+
+def test_validates_a_result_if_a_reference_is_given(store, make_view, station):
+    class Profile:
+        def __init__(self, largest: float) -> None:
+            self.largest = largest
+
+        def validate(self, frame: pd.DataFrame) -> SimpleNamespace:
+            return SimpleNamespace(is_success=frame["wind"].max() <= self.largest, errors=["too windy"])
+
+    store.apply([station, make_view("weather", weather())])
+    job = joined(store, asked(station=["A"], event_timestamp=[hours(2)]))
+    assert job.to_df(SimpleNamespace(profile=Profile(2)))["wind"].tolist() == [2]
+    with pytest.raises(ValidationFailed):
+        job.to_df(SimpleNamespace(profile=Profile(1)))
 
 
 def test_pulls_all_columns_when_none_are_named(store, make_view, station):

@@ -195,7 +195,7 @@ def test_reads_and_writes_s3(store, make_view, station, tmp_path, bucket, s3_end
     assert store.get_online_features(["weather:wind"], [{"station": "B"}]).to_dict()["wind"] == [7.0]
 
 
-def test_says_what_is_wrong_with_a_remote_and_never_a_secret(tmp_path, bucket, s3_endpoint, caplog):
+def test_says_what_is_wrong_with_a_remote_and_never_a_secret(bucket, s3_endpoint, caplog, monkeypatch):
     caplog.set_level("DEBUG", logger="tidemill")
     where = {"s3_endpoint_override": s3_endpoint}
     with pytest.raises(FeatureError, match=rf"source 'gone': s3://{bucket}/no\.parquet does not exist"):
@@ -208,6 +208,10 @@ def test_says_what_is_wrong_with_a_remote_and_never_a_secret(tmp_path, bucket, s
     with pytest.raises(FeatureError, match="has a password in its address") as caught:
         scan(secret, None)
     assert "a-secret" not in f"{caught.value} {caught.value.hint} {caplog.text}"
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    gone = FileSource(path=f"s3://{bucket}/x.parquet", s3_endpoint_override="http://127.0.0.1:9")
+    with pytest.raises(FeatureError, match=rf"s3://{bucket}/x\.parquet cannot be reached: Could not connect"):
+        scan(gone, None)
     with pytest.raises(FeatureError, match=r"nothing:// cannot be used here"):
         scan(FileSource(path="nothing://x/y.parquet"), None)
 
