@@ -38,7 +38,7 @@ def ingest(project: Project) -> None:
     found = tables(span, read_flights(folder), read_weather(folder), read_aircraft(folder))
     if found["flights"].is_empty():
         raise DataError(
-            f"{folder} has no flight from {span.first} until {span.as_of.isoformat()}",
+            f"{folder} has no flight until {span.as_of.isoformat()}",
             hint="choose other months, or a later moment",
         )
     write_outputs(
@@ -52,7 +52,7 @@ def ingest(project: Project) -> None:
 def tables(
     span: Span, flights: pl.DataFrame, weather: pl.DataFrame, aircraft: pl.DataFrame
 ) -> Mapping[str, pl.DataFrame]:
-    """Return what is known at ``span.as_of`` of the span's months: tables flights, weather and aircraft.
+    """Return what is known at ``span.as_of`` until the span's end: tables flights, weather and aircraft.
 
     Raises:
         DataError: a date or time cannot be read.
@@ -73,7 +73,7 @@ def tables(
 def _flights(flights: pl.DataFrame, span: Span) -> pl.DataFrame:
     scheduled = _hour("time_hour") + pl.duration(minutes="minute")
     day = pl.date("year", "month", "day")
-    table = flights.filter(day >= span.first, day < span.end).select(
+    table = flights.filter(day < span.end).select(
         "carrier",
         "flight",
         "tailnum",
@@ -126,7 +126,7 @@ def _weather(weather: pl.DataFrame, span: Span) -> pl.DataFrame:
     observed = _hour("time_hour")
     local = observed.dt.convert_time_zone(NEW_YORK.key).dt.date()
     table = weather.with_columns(observed.alias("observed_at")).filter(
-        local >= span.first, local < span.end, pl.col("observed_at") + WEATHER_DELAY <= span.as_of
+        local < span.end, pl.col("observed_at") + WEATHER_DELAY <= span.as_of
     )
     return (
         table.drop("time_hour")

@@ -22,10 +22,13 @@ _MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
 
 @dataclass(frozen=True)
 class Span:
-    """Months of data, both included, and the moment after which nothing is known."""
+    """The months to train on, both included, and the moment after which nothing is known.
+
+    Features look further back than the training: what is served must not depend on where a training begins.
+    """
 
     first: date
-    """First day of the first month."""
+    """First day of the first month that is trained on."""
     end: date
     """The day after the last month."""
     as_of: datetime

@@ -1,9 +1,9 @@
-"""Stage 4: every flight with a known label, with the features that were known at its moment of prediction."""
+"""Stage 4: the flights with a known label, with the features that were known when they are predicted."""
 
 import polars as pl
 
 from pipelines.flights import KEYS, flights_to_predict
-from pipelines.span import read_span
+from pipelines.span import NEW_YORK, read_span
 from pipelines.stage import read_parquet, run_stage, write_outputs
 from tidemill.errors import DataError
 from tidemill.features.store import apply, service_features, training_frame
@@ -26,7 +26,10 @@ def write_training_set(project: Project) -> None:
     flights = flights_to_predict(
         read_parquet(project.root / "data" / "clean" / "flights.parquet", "validate")
     )
-    labelled = flights.filter(pl.col("late").is_not_null(), pl.col("label_known_at") <= span.as_of)
+    day = pl.col("scheduled_departure").dt.convert_time_zone(NEW_YORK.key).dt.date()
+    labelled = flights.filter(
+        day >= span.first, pl.col("late").is_not_null(), pl.col("label_known_at") <= span.as_of
+    )
     if labelled.is_empty():
         raise DataError(
             f"no label of the flights from {span.first} is known at {span.as_of.isoformat()}",

@@ -64,6 +64,15 @@ def test_what_became_known_later_changes_no_earlier_training_row(make_project):
 
 
 @pytest.mark.engine
+def test_where_the_training_begins_changes_no_feature(make_project):
+    everything = run(make_project(last_month="2013-02"))
+    later = run(make_project(first_month="2013-02", last_month="2013-02"))
+    begin = datetime(2013, 2, 1, 5, tzinfo=UTC) - timedelta(hours=2)
+    assert later.height > 10_000
+    assert_frame_equal(everything.filter(pl.col("event_timestamp") >= begin), later, check_exact=True)
+
+
+@pytest.mark.engine
 def test_without_a_known_label_there_is_no_training_set(make_project):
     project = make_project(last_month="2013-01", as_of="2013-01-02T12:00:00Z")
     with pytest.raises(DataError, match="no label of the flights") as caught:
