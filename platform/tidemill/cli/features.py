@@ -40,10 +40,13 @@ def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> N
     views = freshness(open_store(loaded), loaded.config.features.service, asked, sources=True)
 
     def render(console: Console) -> None:
-        table = columns("view", "state", "keys", "newest", "age", "ttl", "expired", "newest in source")
+        table = columns("view", "keys", "newest", "age", "ttl", "state")
         for view in views:
             table.add_row(view.view, *_cells(view))
         console.print(table)
+        for view in views:
+            for note in _notes(view):
+                console.print(f"{view.view}: {note}")
 
     emit({"at": asked, "views": views}, json, render)
 
@@ -69,14 +72,21 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
 
 def _cells(view: "ViewFreshness") -> list[str]:
     return [
-        view.state,
         "–" if view.keys is None else f"{view.keys:,}",
         when(view.newest),
         _span(view.age_seconds),
         _span(view.ttl_seconds) if view.ttl_seconds else "none",
-        "–" if view.expired is None else f"{view.expired:.1%}",
-        when(view.source_newest),
+        view.state,
     ]
+
+
+def _notes(view: "ViewFreshness") -> list[str]:
+    notes = []
+    if view.expired:
+        notes.append(f"{view.expired:.1%} of the keys have expired")
+    if view.source_newest and (view.newest is None or view.newest < view.source_newest):
+        notes.append(f"the source has rows up to {when(view.source_newest)}: tidemill features materialise")
+    return notes
 
 
 def _span(seconds: float | None) -> str:

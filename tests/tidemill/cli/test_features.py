@@ -28,6 +28,7 @@ def tidemill(tmp_path):
 
 
 def test_status_before_and_after_materialisation(tidemill):
+    assert "lateness: the source has rows up to 2013-01-01 00:00: tidemill feat" in tidemill("status")
     empty = json.loads(tidemill("status", "--json", "--at", hours(3).isoformat()))
     assert [view["state"] for view in empty["views"]] == ["empty", "empty"]
 
@@ -51,4 +52,5 @@ def test_status_before_and_after_materialisation(tidemill):
     shown = tidemill("status", "--at", hours(30).isoformat())
     assert "stale" in shown
     assert "1 d 4 h" in shown
-    assert "100.0%" in shown
+    assert "weather: 100.0% of the keys have expired" in shown
+    assert "the source has rows" not in shown
