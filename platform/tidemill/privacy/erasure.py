@@ -5,7 +5,7 @@ each of which can be repeated: the tombstone first, so that nothing new comes in
 for the purge of earlier versions, which must not begin before the present is clean.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,29 +14,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tidemill.clock import Clock
-from tidemill.data.add import add
-from tidemill.data.git import commit_staged, git
 from tidemill.data.pseudonyms import Pseudonymiser, load_key
-from tidemill.data.tombstones import FILE, Tombstone, add_tombstone
-from tidemill.data.versions import reproduce
 from tidemill.errors import DataError, TidemillError
-from tidemill.features.engine import open_store, repository
 from tidemill.ids import new_id
 from tidemill.privacy import record
-from tidemill.privacy.findings import Tell, look, look_again, texts
-from tidemill.privacy.history import earlier_versions, open_contents, purge
-from tidemill.privacy.log import blank_log, mask_text
-from tidemill.privacy.online import forget_online
-from tidemill.privacy.places import find_places, leave_out_of, pipeline_paths
+from tidemill.privacy.findings import Tell, look
 from tidemill.privacy.record import Order, drop_order, orders, put_on_record, put_order
+from tidemill.privacy.steps import LAST, STEPS, Work
 from tidemill.privacy.subject import Subject, find_subject
 from tidemill.project import Project
 from tidemill.state import open_state
 
-__all__ = ["STEPS", "Erased", "erase", "preview", "resume"]
+__all__ = ["Erased", "erase", "preview", "resume"]
 
-_PATIENCE = 600.0
-_MESSAGE = "Leave erased subjects out of the data"
+_PATIENCE = 600.0  # seconds for another erasure to end
 
 
 @dataclass(frozen=True)
@@ -54,15 +45,6 @@ class Erased:
     """Step → ``status`` (``done``, ``skipped``, ``failed``), and what was removed."""
     resumed: bool = False
     """Whether it finished an erasure that was begun earlier."""
-
-
-@dataclass(frozen=True)
-class _Work:
-    project: Project
-    subject: Subject
-    order: Order
-    line: Callable[[str], None]
-    """Hears what is being done."""
 
 
 def preview(project: Project, values: Mapping[str, str], tell: Tell) -> Erased:
@@ -142,13 +124,13 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
     # After a kill what was done stays done. Where something was in the way, all is repeated.
     steps = {} if any(done["status"] == "failed" for done in order.steps.values()) else dict(order.steps)
     try:
-        for name, step in STEPS.items():
+        for name in STEPS:
             if name in steps:
                 continue
             put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "running")
             tell(name, "")
-            work = _Work(project, subject, order, partial(tell, name))
-            steps[name] = _attempt(step, work, steps)
+            work = Work(project, subject, order, partial(tell, name))
+            steps[name] = _attempt(name, work, steps)
             tell(name, steps[name]["status"])
             order = replace(order, steps=dict(steps))
             put_order(project, order)
@@ -173,119 +155,15 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
     )
 
 
-def _attempt(
-    step: Callable[[_Work], dict[str, Any] | None], work: _Work, steps: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Make a step; one that fails does not keep the others, but the purge, from being made."""
-    if step is _purge and any(outcome["status"] == "failed" for outcome in steps.values()):
+def _attempt(name: str, work: Work, steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a step; one that fails keeps none of the others from being made, but the last."""
+    if name == LAST and any(outcome["status"] == "failed" for outcome in steps.values()):
         return {"status": "failed", "error": "not before the other steps are done"}
     try:
-        removed = step(work)
+        removed = STEPS[name](work)
     except TidemillError as error:
         return {"status": "failed", "error": work.subject.hidden_in(str(error)), "hint": error.hint}
     return {"status": "skipped"} if removed is None else {"status": "done", **removed}
-
-
-def _bury(work: _Work) -> dict[str, Any]:
-    subject, order, root = work.subject, work.order, work.project.root
-    stone = Tombstone(
-        tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), order.requested_at, order.reason
-    )
-    new = add_tombstone(work.project, stone)
-    if (root / ".git").exists():
-        git(root, "add", "--", FILE)
-        commit_staged(root, "Put up a tombstone for an erased subject", FILE)
-    return {"new": new}
-
-
-def _forget(work: _Work) -> dict[str, Any]:
-    if not (repository(work.project) / "feature_store.yaml").is_file():
-        return {"keys": {}}
-    return {"keys": forget_online(open_store(work.project), work.subject)}
-
-
-def _blank(work: _Work) -> dict[str, Any]:
-    lines = blank_log(work.project.predictions, work.subject)
-    return {"predictions": lines.predictions, "labels": lines.labels}
-
-
-def _mask(work: _Work) -> dict[str, Any]:
-    return {"mentions": sum(mask_text(path, work.subject) for path in texts(work.project))}
-
-
-def _rewrite(work: _Work) -> dict[str, Any]:
-    """Rewrite all files that are no outputs of the pipeline; those added to DVC become a new version."""
-    planned = {place["name"] for place in work.order.findings["places"]}
-    rows: dict[str, int] = {}
-    for place in find_places(work.project):
-        if place.kind == "output":
-            continue
-        work.line(place.name)
-        removed = leave_out_of(place, work.subject)
-        if removed:
-            rows[work.subject.hidden_in(place.name)] = removed
-        if place.kind == "added" and (removed or place.name in planned):
-            # planned: perhaps we were killed between rewriting it and making a version of it
-            add(work.project, place.name, _MESSAGE, lambda _step, message, _done, _total: work.line(message))
-    return {"rows": rows}
-
-
-def _reproduce(work: _Work) -> dict[str, Any] | None:
-    """Make the data version without the subject; if no file has anything of it, the next run does."""
-    root = work.project.root
-    outputs, _ = pipeline_paths(root)
-    if not outputs or not work.order.findings["places"] or not (root / ".dvc").exists():
-        return None
-    return {"revision": reproduce(work.project, {}, _MESSAGE, work.line).revision}
-
-
-def _check(work: _Work) -> dict[str, Any]:
-    left = look_again(
-        work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
-    )
-    places = [f"{place['name']} ({place['rows']} rows, {place['kind']})" for place in left["places"]]
-    rest = [
-        *places,
-        *(f"{count} keys in {table}" for table, count in left["online"].items()),
-        *([f"{left['predictions']} predictions"] if left["predictions"] else []),
-        *left["texts"],
-    ]
-    if rest:
-        raise DataError(
-            f"still there: {', '.join(rest)}",
-            hint=f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
-            "in dvc.yaml; then `tidemill data erase --resume`"
-            if places
-            else "`tidemill data erase --resume`",
-        )
-    return {}
-
-
-def _purge(work: _Work) -> dict[str, Any] | None:
-    if not work.order.history:
-        return None
-    root = work.project.root
-    with open_contents(root, work.subject) as contents:
-        if contents is None:
-            return None
-        work.line("looking through the contents")
-        earlier_versions(root, contents)
-        contents.look_into_the_rest()
-        work.line("purging")
-        return {"contents": purge(contents)}
-
-
-STEPS: Mapping[str, Callable[[_Work], dict[str, Any] | None]] = {
-    "tombstone": _bury,
-    "online": _forget,
-    "log": _blank,
-    "texts": _mask,
-    "files": _rewrite,
-    "pipeline": _reproduce,
-    "check": _check,
-    "history": _purge,
-}
-"""The steps, in their order."""
 
 
 def _subject(project: Project, values: Mapping[str, str]) -> Subject:

@@ -11,7 +11,7 @@ from tidemill.privacy.history import earlier_versions, open_contents
 from tidemill.privacy.log import count_in_text, find_in_log
 from tidemill.privacy.models import trained_on
 from tidemill.privacy.online import count_online
-from tidemill.privacy.places import count_in, find_places
+from tidemill.privacy.places import count_in, find_places, known_as
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
@@ -64,7 +64,7 @@ def look(project: Project, subject: Subject, tell: Tell) -> Findings:
     """
     now = look_again(project, subject, tell)
     tell("look", "earlier data versions and models")
-    with open_contents(project.root, subject) as contents:
+    with open_contents(project.root, known_as(subject, find_places(project))) as contents:
         earlier = earlier_versions(project.root, contents) if contents else []
         models = trained_on(project, subject, contents)
     return Findings(

@@ -7,7 +7,7 @@ is what it was made of, but it cannot be brought back.
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,7 +47,8 @@ class Contents:
     """DVC's contents of one repository, each looked into once."""
 
     repo: Repo
-    subject: Subject
+    subjects: Sequence[Subject]
+    """The subject, under each name that its key has in a file."""
     _known: dict[str, bool | None] = field(default_factory=dict)
 
     def hold(self, md5: str, path: str) -> bool | None:
@@ -91,9 +92,9 @@ class Contents:
             try:
                 kind = format_of(Path(path)) or format_of(copy)
                 if kind is not None:
-                    return count_rows(copy, self.subject, kind=kind) > 0
-                long = min(map(len, self.subject.values.values())) >= 3
-                return mentions(copy, self.subject) if long else False
+                    return any(count_rows(copy, subject, kind=kind) for subject in self.subjects)
+                subject = self.subjects[0]
+                return min(map(len, subject.values.values())) >= 3 and mentions(copy, subject)
             except DataError:
                 return None
 
@@ -115,7 +116,7 @@ class Contents:
 
 
 @contextmanager
-def open_contents(root: Path, subject: Subject) -> Iterator[Contents | None]:
+def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents | None]:
     """Open DVC's contents; None if the project is no git and DVC repository.
 
     Raises:
@@ -126,7 +127,7 @@ def open_contents(root: Path, subject: Subject) -> Iterator[Contents | None]:
         return
     try:
         with open_dvc(root) as repo:
-            yield Contents(repo, subject)
+            yield Contents(repo, subjects)
     except (DvcException, OSError) as error:
         raise DataError(
             f"{root}: the earlier data versions cannot be looked through: {error}",

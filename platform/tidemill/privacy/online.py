@@ -39,8 +39,10 @@ def place_of(store: FeatureStore) -> str:
 def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
     """Return how many keys of the subject each table (SQLite) or each kind of key (Redis) holds.
 
+    Nothing for a store of another kind: `forget_online` refuses it.
+
     Raises:
-        FeatureError: the store cannot be read, or is of a kind that nothing can be removed from here.
+        FeatureError: the store cannot be read.
     """
     if not subject.values.keys() <= subject.types.keys() or store.config.online_store is None:
         return {}  # no join key: nothing is looked up by it
@@ -55,6 +57,8 @@ def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
                     {table: len(_keys_in(connection, table, subject)) for table in _tables(connection)}
                 )
         found: dict[str, int] = {}
+        if not _is_redis(store):
+            return found
         for key in _redis_keys(store, subject):
             kind = ", ".join(_entity_key(store, key).join_keys)
             found[kind] = found.get(kind, 0) + 1
@@ -165,11 +169,15 @@ def _sqlite(store: FeatureStore) -> Path | None:
     return None
 
 
-def _redis(store: FeatureStore) -> Any:
+def _is_redis(store: FeatureStore) -> bool:
     kind = str(store.config.online_store.type)
-    if kind != "redis" and not kind.endswith("RedisOnlineStore"):
+    return kind == "redis" or kind.endswith("RedisOnlineStore")
+
+
+def _redis(store: FeatureStore) -> Any:
+    if not _is_redis(store):
         raise FeatureError(
-            f"nothing can be removed from an online store of type {kind}",
+            f"nothing can be removed from an online store of type {store.config.online_store.type}",
             hint="remove the subject there by the store's own means; SQLite and Redis are known here",
         )
     return store.provider.online_store._get_client(store.config.online_store)

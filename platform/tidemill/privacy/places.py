@@ -15,11 +15,12 @@ from tidemill.errors import DataError, FeatureError
 from tidemill.features.addresses import Address, locate
 from tidemill.features.definitions import load_definitions
 from tidemill.features.engine import feast_errors, open_store, repository
+from tidemill.features.sources import partition_of
 from tidemill.privacy.subject import Subject
 from tidemill.privacy.tables import SUFFIXES, count_rows, files_below, format_of, leave_out, mentions
 from tidemill.project import Project
 
-__all__ = ["Place", "count_in", "find_places", "leave_out_of", "pipeline_paths"]
+__all__ = ["Place", "count_in", "find_places", "known_as", "leave_out_of", "pipeline_paths"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ def find_places(project: Project) -> list[Place]:
     return [*found.values(), *mapped, *remote]
 
 
+def known_as(subject: Subject, places: Iterable[Place]) -> tuple[Subject, ...]:
+    """Return the subject as each of the places has it, where a source maps its key from another column."""
+    renamed = {tuple(sorted(place.columns.items())): place.columns for place in places if place.columns}
+    ours = [columns for columns in renamed.values() if not subject.values.keys().isdisjoint(columns)]
+    return (subject, *(subject.renamed(columns) for columns in ours))
+
+
 def count_in(place: Place, subject: Subject) -> int:
     """Return how many rows of the subject are at a place; a file that cannot be looked into counts as one row
     if its bytes name the subject.
@@ -93,7 +101,7 @@ def count_in(place: Place, subject: Subject) -> int:
     """  # noqa: D205
     subject = subject.renamed(place.columns)
     if place.path is None:
-        return sum(count_rows(copy, subject) for copy, _ in _copies(place))
+        return sum(count_rows(copy, subject, constants) for copy, _, constants in _copies(place))
     return sum(
         count_rows(file, subject, constants) if format_of(file) else int(_names(file, subject))
         for file, constants in files_below(place.path)
@@ -184,27 +192,31 @@ def _with_batch(sources: Iterable[DataSource | None]) -> Iterator[FileSource]:
             yield batch
 
 
-def _copies(place: Place) -> Iterator[tuple[Path, str]]:
-    """Give a copy on this machine of each file of a remote place, one after the other, with its address."""
+def _copies(place: Place) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
+    """Give a copy on this machine of each file of a remote place, its path, and what its folders say."""
     assert place.address is not None
     with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
         for number, file in enumerate(place.address.list_files()):
             copy = Path(folder, f"{number}{Path(file.path).suffix}")
             with _Reaching(place):
                 place.address.files.get_file(file.path, str(copy))
-            yield copy, file.path
+            folders = partition_of(file.path, place.address.root)
+            yield copy, file.path, {name: value for name, value in folders.items() if value is not None}
             copy.unlink()
 
 
 def _leave_out_remotely(place: Place, subject: Subject) -> int:
-    removed = 0
-    for copy, path in _copies(place):
-        found = leave_out(copy, subject)
-        if found:
-            assert place.address is not None
+    assert place.address is not None
+    removed, files = 0, place.address.files
+    for copy, path, constants in _copies(place):
+        if subject.values.items() <= constants.items():
+            removed += count_rows(copy, subject, constants)
             with _Reaching(place):
-                place.address.files.put_file(str(copy), path)  # object stores replace an object in one step
-        removed += found
+                files.rm_file(path)
+        elif found := leave_out(copy, subject, constants):
+            removed += found
+            with _Reaching(place):
+                files.put_file(str(copy), path)  # object stores replace an object in one step
     return removed
 
 

@@ -152,7 +152,8 @@ def test_what_comes_later_is_kept_out_and_history_can_be_purged_later(riders):
     with pytest.raises(DataError):
         fetch(riders, oldest[0].revision, "data/training_set.parquet", riders.home / "old.parquet")
     # what was not the subject's alone went too: that is what purging a whole content means
-    assert erase(riders, rider=SUBJECT)[0].found["models"][0]["trained_on"] == "unknown"
+    found = erasure.preview(riders, {"rider": SUBJECT}, quiet).found
+    assert found["models"][0]["trained_on"] == "unknown"
 
 
 def test_an_unknown_subject_leaves_a_tombstone_and_nothing_else(riders):
