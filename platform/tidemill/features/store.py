@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, PushSource
+from feast.errors import FeastObjectNotFoundException
 from tqdm import tqdm
 
 from tidemill.clock import utc
@@ -175,13 +176,15 @@ def _as_feast_does(store: FeatureStore, view: FeatureView, until: datetime) -> N
 
 
 def _views_pushed_to(store: FeatureStore, name: str) -> list[FeatureView]:
-    """Return the views of a push source, or the view of that name."""
-    pushed = [
-        view
-        for view in [*store.list_feature_views(), *store.list_stream_feature_views()]
-        if isinstance(view.stream_source, PushSource) and view.stream_source.name == name
-    ]
-    return pushed or [store.get_feature_view(name)]
+    """Return the view of that name, or the views of that push source."""
+    try:
+        return [store.get_feature_view(name)]
+    except FeastObjectNotFoundException:
+        views = [*store.list_feature_views(), *store.list_stream_feature_views()]
+        pushed = [view for view in views if isinstance(view.stream_source, PushSource)]
+        if found := [view for view in pushed if view.stream_source.name == name]:
+            return found
+        raise
 
 
 def _write(store: FeatureStore, view: FeatureView, typed: OnlineRows, rows: pd.DataFrame) -> None:
