@@ -192,7 +192,7 @@ def _place(found: Sequence[Content], part: Path, tell: Tell) -> tuple[dict[str, 
         while not _made(ways[0][1], content.file, target, last=len(ways) == 1):
             del ways[0]  # what cannot be done for one file cannot be done for the others
             if len(ways) == 1:
-                ensure_space(part, sum(sizes[number:]), "a copy (links cannot be made here)")
+                ensure_space(part.parent, sum(sizes[number:]), "a copy (links cannot be made here)")
         links[ways[0][0]] += 1
     tell("placing", "", len(found), len(found))
     return dict(links), sum(sizes)
