@@ -114,7 +114,13 @@ class OnlineFeatures:
             for column in view.run(inputs, len(rows)):
                 for values, value in zip(found, column, strict=True):
                     values.append(value)
-        return [self._answer(*pair) for pair in zip(found, flags, strict=True)]
+        try:
+            return [self._answer(*pair) for pair in zip(found, flags, strict=True)]
+        except (TypeError, ValueError) as error:
+            raise FeatureError(
+                f"a feature is no number: {error}",
+                hint="did its type change? definitions are those of the time when this reader was made",
+            ) from error
 
     def _judge(self, values: list[Any], moment: int) -> list[str]:
         """Blank what has expired; return the flags."""

@@ -8,6 +8,7 @@ and the other way round::
         connection_string: localhost:6379
 """
 
+import itertools
 import re
 import struct
 from collections import deque
@@ -153,14 +154,14 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         return bool(config.online_store.redis_type == feast_redis.RedisType.redis_cluster)
 
     def _keys(self, config: RepoConfig, view: FeatureView) -> Iterator[list[bytes]]:
-        pattern = _escaped(_redis_key_prefix(view.join_keys)) + b"*" + _escaped(config.project.encode())
-        part: list[bytes] = []
-        for key in self._get_client(config.online_store).scan_iter(pattern, count=_SCAN):
-            part.append(key)
-            if len(part) == _SCAN:
-                yield part
-                part = []
-        yield part
+        """Yield the keys of the view's entities; Redis may give one twice while it grows."""
+        prefix, suffix = _redis_key_prefix(view.join_keys), config.project.encode()
+        found = self._get_client(config.online_store).scan_iter(
+            _escaped(prefix) + b"*" + _escaped(suffix), count=_SCAN
+        )
+        while part := list(itertools.islice(found, _SCAN)):
+            ends = (_end(key, len(prefix), len(view.join_keys)) for key in part)
+            yield [key for key, end in zip(part, ends, strict=True) if end == len(key) - len(suffix)]
 
     def _write(
         self, config: RepoConfig, view: FeatureView, rows: OnlineRows, progress: Callable[[int], Any]
@@ -274,6 +275,13 @@ def _value(raw: bytes | None) -> Any:
     if raw[0] == _DOUBLE_TAG:
         return _DOUBLE.unpack_from(raw, 1)[0]
     return feast_value_type_to_python_type(Value.FromString(raw))
+
+
+def _end(key: bytes, at: int, values: int) -> int:
+    """Return where the values of an entity key end; what follows is the project, whole."""
+    for _ in range(values):
+        at += 8 + int.from_bytes(key[at + 4 : at + 8], "little")
+    return at
 
 
 def _escaped(text: bytes) -> bytes:

@@ -102,6 +102,7 @@ def changed_weather(*fields):
 
 def test_a_feature_that_is_new_or_of_another_type_has_no_value_until_it_is_written(store):
     push(store, "weather", report(7.5))
+    reader = OnlineFeatures(store, "all")
     definition, _ = changed_weather(Field(name="wind", dtype=String), Field(name="snow", dtype=Float64))
     store.apply([], objects_to_delete=[store.get_feature_service("all")], partial=False)
     store.apply(definition)
@@ -113,6 +114,10 @@ def test_a_feature_that_is_new_or_of_another_type_has_no_value_until_it_is_writt
         pd.DataFrame({"origin": ["JFK"], "wind": ["gale"], "snow": [1.0], "event_timestamp": [at(2)]}),
     )
     assert stored(store, name="wind").string_val == "gale"
+    with pytest.raises(
+        FeatureError, match="a feature is no number: could not convert string to float: 'gale'"
+    ):
+        reader.read([{"origin": "JFK", "gate": 1}], [at(2)])
 
 
 def test_says_what_sqlite_cannot_hold(store):

@@ -234,6 +234,16 @@ def test_says_how_fresh_each_view_is(empty, kind):
     assert freshness(store, "all", at(6))[0].state == "stale"
 
 
+def test_a_project_whose_name_ends_like_ours_is_another(tmp_path, redis_address):
+    for project in ("north", "orth"):
+        store = make_store(tmp_path / project, online_section("redis", redis_address), project=project)
+        write_sources(tmp_path / project)
+        store.apply(definitions())
+        fill(store, {"north": 2, "orth": 0}[project])
+    assert [view.keys for view in freshness(store, "all", at(2))] == [1, 2, 1]
+    assert freshness(store, "all", at(2))[0].newest == at(0)
+
+
 @pytest.mark.parametrize("kind", OURS)
 def test_what_is_no_longer_defined_is_removed(empty, kind):
     store = empty(kind)
