@@ -20,6 +20,9 @@ from tidemill.features.sources import Reading, open_source
 __all__ = ["Wanted", "column_types", "pull"]
 
 
+_ROW = "__row"
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Which rows and columns of a source."""
@@ -48,7 +51,7 @@ def pull(wanted: Wanted, repo: Path | str | None, batch_rows: int | None) -> Ite
     with reading.unchanged():
         rows = _chosen(reading, wanted)
         if batch_rows is None:
-            batches = iter([rows.collect()])
+            batches = iter([rows.collect(engine="streaming" if wanted.latest else "auto")])
         else:
             batches = rows.collect_batches(chunk_size=batch_rows, maintain_order=True)
         given = 0
@@ -92,13 +95,20 @@ def _chosen(reading: Reading, wanted: Wanted) -> pl.LazyFrame:
         rows = rows.filter(moment <= utc(wanted.end))
     rows = rows.select(columns)
     if wanted.latest and wanted.keys:
-        rows = rows.drop_nulls(list(wanted.keys)).sort(order, nulls_last=False, maintain_order=True)
-        rows = rows.unique(list(wanted.keys), keep="last", maintain_order=True)
+        rows = _latest(rows, list(wanted.keys), order)
     elif wanted.latest:
         rows = rows.sort(order, nulls_last=False, maintain_order=True).tail(1)
     if not wanted.keys:
         rows = rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
     return rows
+
+
+def _latest(rows: pl.LazyFrame, keys: list[str], order: list[str]) -> pl.LazyFrame:
+    """Return the last row of each key; only rows of the newest timestamps are ever held and sorted."""
+    rows = rows.drop_nulls(keys).with_row_index(_ROW)
+    newest = rows.group_by(keys).agg(pl.col(order[0]).max())
+    candidates = rows.join(newest, on=[*keys, order[0]], how="semi").sort([*order, _ROW], nulls_last=False)
+    return candidates.unique(keys, keep="last", maintain_order=True).drop(_ROW)
 
 
 def _reject_null_keys(reading: Reading, wanted: Wanted) -> None:

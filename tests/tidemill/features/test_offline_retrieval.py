@@ -443,3 +443,26 @@ def test_pulls_all_columns_when_none_are_named(store, make_view, station):
     assert [batch.num_rows for batch in job.to_arrow_batches(2)] == [2, 1]
     with pytest.raises(FeatureError, match=r"weather\.parquet\): there is no column 'moment'"):
         pull(store.config, view.batch_source, ["station"], [], "moment").to_arrow()
+
+
+def test_the_latest_of_each_key_is_what_a_search_through_all_rows_finds(store, make_view):
+    random = np.random.default_rng(3)
+    created = [None if n == 5 else hours(int(n)) for n in random.integers(0, 6, 400)]
+    rows = pl.DataFrame(
+        {
+            "station": [None if n == 9 else f"S{n}" for n in random.integers(0, 10, 400)],
+            "time": [hours(int(n)) for n in random.integers(0, 12, 400)],
+            "created": created,
+            "wind": np.arange(400.0),
+        }
+    )
+    view = make_view("weather", rows)
+    pull = type(store._get_provider().offline_store).pull_latest_from_table_or_query
+    span = hours(2), hours(8)
+    found = pull(store.config, view.batch_source, ["station"], ["wind"], "time", "created", *span).to_polars()
+    best: dict[str, tuple] = {}
+    for station, time, made, wind in rows.iter_rows():
+        if station is not None and span[0] <= time <= span[1]:
+            candidate = (time, made or hours(-1), wind)  # of equals the last row in the source
+            best[station] = max(best.get(station, candidate), candidate)
+    assert dict(found.select("station", "wind").iter_rows()) == {key: value[2] for key, value in best.items()}
