@@ -1,16 +1,26 @@
 """Keeps erased subjects out of the online store, whatever still brings rows of them along."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+from feast import FeatureView
 from feast.repo_config import RepoConfig
 
 from tidemill.data.tombstones import FILE, keep_expression
 from tidemill.project import load_project
 
-__all__ = ["without_erased_rows"]
+__all__ = ["concerns_erased", "without_erased_rows"]
+
+
+def concerns_erased(config: RepoConfig, view: FeatureView) -> bool:
+    """Return whether any subject with a tombstone could be a key of ``view``.
+
+    Raises:
+        ConfigError: as `without_erased_rows`.
+    """
+    return _keep(config, [column.name for column in view.entity_columns]) is not None
 
 
 def without_erased_rows(
@@ -28,14 +38,18 @@ def without_erased_rows(
     Raises:
         ConfigError: ``tombstones.yaml`` cannot be read, or was written under another privacy key.
     """
-    repo = Path(config.repo_path or ".").resolve()
-    root = next((folder for folder in (repo, *repo.parents) if (folder / FILE).is_file()), None)
-    if root is None or not (root / "params.yaml").is_file():
-        return table
     names = [(renamed or {}).get(name, name) for name in table.column_names]
-    keep = keep_expression(names, load_project(root))
+    keep = _keep(config, names)
     if keep is None:
         return table
     keys = pl.from_arrow(table.rename_columns(names))
     assert isinstance(keys, pl.DataFrame)
     return table.filter(keys.select(keep.alias("keep"))["keep"].to_arrow())
+
+
+def _keep(config: RepoConfig, columns: Sequence[str]) -> pl.Expr | None:
+    repo = Path(config.repo_path or ".").resolve()
+    root = next((folder for folder in (repo, *repo.parents) if (folder / FILE).is_file()), None)
+    if root is None or not (root / "params.yaml").is_file():
+        return None
+    return keep_expression(columns, load_project(root))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import pyarrow as pa
 from feast import FeatureView
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
@@ -28,6 +29,7 @@ __all__ = [
     "ColumnarComputeEngineConfig",
     "WritesRows",
     "can_write_columns",
+    "latest_rows",
     "write_latest",
 ]
 
@@ -128,6 +130,28 @@ def write_latest(
     Raises:
         FeatureError: a column is missing or not of the declared type, or a store cannot be read or written.
     """
+    table = latest_rows(config, offline, view, span)
+    written = 0
+
+    def count(more: int) -> None:
+        nonlocal written
+        written += more
+        progress(written, table.num_rows)
+
+    progress(0, table.num_rows)
+    for start in range(0, table.num_rows, _BLOCK):
+        online.write_rows(config, view, online_rows(view, table.slice(start, _BLOCK)), count)
+    return written
+
+
+def latest_rows(
+    config: RepoConfig, offline: OfflineStore, view: FeatureView, span: tuple[datetime, datetime]
+) -> pa.Table:
+    """Return the latest row of each key within ``span``, as the source names its columns, but for the erased.
+
+    Raises:
+        FeatureError: a column is missing, or the source cannot be read.
+    """
     source = view.batch_source
     original = {new: old for old, new in (source.field_mapping or {}).items()}
     created = source.created_timestamp_column
@@ -142,15 +166,4 @@ def write_latest(
         start_date=span[0],
         end_date=span[1],
     ).to_arrow()
-    table = without_erased_rows(config, table, source.field_mapping)
-    written = 0
-
-    def count(more: int) -> None:
-        nonlocal written
-        written += more
-        progress(written, table.num_rows)
-
-    progress(0, table.num_rows)
-    for start in range(0, table.num_rows, _BLOCK):
-        online.write_rows(config, view, online_rows(view, table.slice(start, _BLOCK)), count)
-    return written
+    return without_erased_rows(config, table, source.field_mapping)

@@ -16,8 +16,8 @@ from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
 from tidemill.features.definitions import fingerprint
 from tidemill.features.engine import feast_errors, get_service, open_store, repository
-from tidemill.features.erased import without_erased_rows
-from tidemill.features.materialise import WritesRows, can_write_columns, write_latest
+from tidemill.features.erased import concerns_erased, without_erased_rows
+from tidemill.features.materialise import WritesRows, can_write_columns, latest_rows, write_latest
 from tidemill.features.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
 from tidemill.project import Project
@@ -164,6 +164,10 @@ def _online_views(store: FeatureStore) -> list[FeatureView]:
 
 
 def _as_feast_does(store: FeatureStore, view: FeatureView, until: datetime) -> None:
+    if concerns_erased(store.config, view):  # Feast's own way has no place to leave rows out
+        rows = latest_rows(store.config, store.provider.offline_store, view, (_BEGINNING, until))
+        store.provider.ingest_df(view, rows.to_pandas())
+        return
     store.provider.materialize_single_feature_view(
         config=store.config,
         feature_view=view,

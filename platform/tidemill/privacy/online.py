@@ -24,16 +24,10 @@ from tidemill.errors import FeatureError
 from tidemill.features.engine import feast_errors
 from tidemill.privacy.subject import Subject
 
-__all__ = ["count_online", "forget_online", "place_of"]
+__all__ = ["count_online", "forget_online"]
 
 _PATIENCE = 30.0  # seconds for writers and readers of the file to finish
 _SPECIAL = re.compile(rb"([\\*?\[\]^-])")  # in Redis's patterns
-
-
-def place_of(store: FeatureStore) -> str:
-    """Name the online store for people."""
-    path = _sqlite(store)
-    return str(path) if path else type(store.provider.online_store).__name__
 
 
 def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:

@@ -3,13 +3,16 @@ from contextlib import closing
 from datetime import timedelta
 
 import pandas as pd
+import polars as pl
 import pytest
 
 from tests.tidemill.privacy.small_project import NOON
-from tidemill.data.pseudonyms import Pseudonymiser
+from tidemill.data.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.tombstones import Tombstone, add_tombstone
 from tidemill.features.engine import open_store
-from tidemill.features.store import apply, push
-from tidemill.privacy.online import count_online, forget_online, place_of
+from tidemill.features.online import OnlineFeatures
+from tidemill.features.store import apply, materialise, push
+from tidemill.privacy.online import count_online, forget_online
 from tidemill.privacy.subject import find_subject
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -22,6 +25,7 @@ project: shop
 provider: local
 registry: registry.db
 online_store: {online}
+offline_store: {type: tidemill.features.offline.PolarsOfflineStore}
 entity_key_serialization_version: 3
 """
 
@@ -69,7 +73,9 @@ def shop(request, tmp_path):
             online = f"{{type: {'redis' if kind == 'redis' else ours}, connection_string: '{address}'}}"
     (tmp_path / "params.yaml").write_text(PARAMS)
     name = request.param.replace(" ", "_")
-    (tmp_path / "feature_store.yaml").write_text(STORE.format(online=online).replace("shop", f"shop_{name}"))
+    (tmp_path / "feature_store.yaml").write_text(
+        STORE.replace("{online}", online).replace("shop", f"shop_{name}")
+    )
     (tmp_path / "shop_views.py").write_text(DEFINITIONS)
     project = load_project(tmp_path, Settings(privacy_key=None))
     apply(project)
@@ -98,10 +104,9 @@ def test_one_key_goes_alone_and_in_every_combination_and_no_other(shop):
     assert list(count_online(store, account).values()) == [2]
 
 
+@pytest.mark.parametrize("shop", ["sqlite", "ours"], indirect=True)
 def test_bytes_of_a_removed_key_are_nowhere_in_a_sqlite_file(shop):
     store = open_store(shop)
-    if "Redis" in place_of(store):
-        pytest.skip("Redis keeps no file here")
     names = [f"account-{number:04}" for number in range(400)]
     rows = {"id": 5, "account*": names, "event_timestamp": NOON, "f_both": 1.0}
     push(store, "both", pd.DataFrame(rows))
@@ -111,3 +116,26 @@ def test_bytes_of_a_removed_key_are_nowhere_in_a_sqlite_file(shop):
     for path in shop.root.glob("online.db*"):
         assert b"account-0123" not in path.read_bytes()
     assert b"account-0124" in (shop.root / "online.db").read_bytes()
+
+
+def test_an_erased_key_is_not_materialised_and_not_pushed(shop):
+    hide = Pseudonymiser(load_key(shop)).hide
+    subject = find_subject(shop, {"id": "7"}, Pseudonymiser(load_key(shop)))
+    store = open_store(shop)
+    forget_online(store, subject)
+    add_tombstone(shop, Tombstone(("id",), (hide(7),), NOON, ""))
+    add_tombstone(shop, Tombstone(("id", "account*"), (hide(1799), hide("x")), NOON, ""))
+    later = NOON + timedelta(hours=2)
+    alone = pl.DataFrame({"id": [7, 77, 5], "event_timestamp": later, "f_alone": 9.0})
+    alone.write_parquet(shop.root / "alone.parquet")
+    both = pl.DataFrame(
+        {"id": [7, 1799, 1799], "account*": ["a", "x", "y"], "event_timestamp": later, "f_both": 9.0}
+    )
+    both.write_parquet(shop.root / "both.parquet")
+    materialise(shop, later)
+    push(store, "both", both.to_pandas())
+    assert count_online(store, subject) == {}
+    assert count_online(store, find_subject(shop, {"id": "1799", "account*": "x"}, HIDE)) == {}
+    assert sum(count_online(store, find_subject(shop, {"id": "1799", "account*": "y"}, HIDE)).values()) == 1
+    [row] = OnlineFeatures(store, "shop").read([{"id": 77, "account*": "7"}], [later])
+    assert row.values == {"f_alone": 9.0, "f_both": 2.0}
