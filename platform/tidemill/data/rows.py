@@ -5,7 +5,7 @@ does not grow with the tables. Rows are told apart by 128 bits, their change by 
 chance that one is mistaken for another is about 10⁻²⁰.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,11 @@ from tidemill.errors import DataError
 
 __all__ = ["RowCounts", "comparable", "compare_rows"]
 
-_SLICE = 8_000_000
-"""Rows of both tables together that are compared at a time: some 600 MB."""
+_SLICE = 4_000_000
+"""Rows of both tables together that are compared at a time: some 300 MB."""
+
+_GROUP = 250_000
+"""Rows that are read at once; parquet, because the pages of a mapped file would count as memory of ours."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,14 @@ def compare_rows(
             hint="name columns of both with --key, or none to compare whole rows",
         )
     with TemporaryDirectory(dir=scratch, prefix="tidemill-diff-") as folder:
-        files = [Path(folder) / "before", Path(folder) / "after"]
-        rows = 0
-        for table, file in zip((before, after), files, strict=True):
-            _hashes(table, casts, key).sink_ipc(file)
-            rows += int(pl.scan_ipc(file).select(pl.len()).collect().item())
-        counts = [_compare(files, part, keyed=bool(key)) for part in _parts(rows)]
+        sides = [Path(folder) / "before", Path(folder) / "after"]
+        rows = sum(
+            int(table.select(pl.len()).collect(engine="streaming").item()) for table in (before, after)
+        )
+        slices = max(1, -(-rows // _SLICE))
+        for table, side in zip((before, after), sides, strict=True):
+            _write(_hashes(table, casts, key), side, slices)
+        counts = [_compare(sides, number, keyed=bool(key)) for number in range(slices)]
     total = [sum(column) for column in zip(*counts, strict=True)]
     if key and (total[3] or total[4]):
         where = " and ".join(
@@ -119,17 +124,18 @@ def _hashes(table: pl.LazyFrame, casts: dict[str, pl.Expr], key: Sequence[str]) 
     )
 
 
-def _parts(rows: int) -> Iterator[pl.Expr]:
-    slices = max(1, -(-rows // _SLICE))
-    for number in range(slices):
-        yield pl.col("a") % slices == number
+def _write(hashes: pl.LazyFrame, side: Path, slices: int) -> None:
+    """Write the hashes in slices: rows of one identity, of either side, are in slices of one number."""
+    side.mkdir()
+    target = pl.PartitionBy(side, key=[(pl.col("a") % slices).alias("slice")], include_key=False)
+    hashes.sink_parquet(target, compression="uncompressed", statistics=False, row_group_size=_GROUP)
 
 
-def _compare(files: Sequence[Path], part: pl.Expr, keyed: bool) -> tuple[int, int, int, int, int]:
+def _compare(sides: Sequence[Path], number: int, keyed: bool) -> tuple[int, int, int, int, int]:
     """Return added, removed, changed, and the rows of either side that share their key with another."""
     before, after = (
-        pl.scan_ipc(file).filter(part).group_by("a", "b").agg(n=pl.len().cast(pl.Int64), r=pl.first("r"))
-        for file in files
+        _slice(side / f"slice={number}").group_by("a", "b").agg(n=pl.len().cast(pl.Int64), r=pl.first("r"))
+        for side in sides
     )
     both = before.join(after, on=["a", "b"], how="full", coalesce=True, suffix="_after")
     was, now = pl.col("n").fill_null(0), pl.col("n_after").fill_null(0)
@@ -145,3 +151,9 @@ def _compare(files: Sequence[Path], part: pl.Expr, keyed: bool) -> tuple[int, in
         .row(0)
     )
     return (row[0], row[1], row[2], *(row[3:] if keyed else (0, 0)))
+
+
+def _slice(folder: Path) -> pl.LazyFrame:
+    if not folder.exists():
+        return pl.LazyFrame(schema=dict.fromkeys("abr", pl.UInt64))
+    return pl.scan_parquet(folder / "*.parquet", hive_partitioning=False)

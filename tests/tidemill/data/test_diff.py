@@ -192,3 +192,15 @@ def test_the_log_tells_what_changed_and_what_was_trained(project: Project):
     assert (more.changed, more.models) == (("data/flights.parquet",), ("m/1",))
     assert newest.models == ("m/2",)
     assert log(project)[-1].added == ("data/flights.parquet",)
+
+
+@pytest.mark.engine
+def test_a_folder_that_is_a_template_is_resolved(project: Project):
+    pipeline = project.root / "dvc.yaml"
+    text = pipeline.read_text().replace("wdir: data/deep", "wdir: ${place}/deep")
+    pipeline.write_text("vars: [{place: data/very}]\n" + text)
+    git(project.root, "commit", "-q", "-a", "-m", "Elsewhere")
+    outputs = outputs_at(project, resolve(project, "HEAD"))
+    assert [*outputs][:1] == ["data/flights.parquet"]
+    assert {"data/very/deep/kept.json", "data/very/deep/out.txt"} < outputs.keys()
+    assert not outputs["data/very/deep/kept.json"].kept
