@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -15,6 +14,7 @@ from tidemill.data.exclusive import PATIENCE
 from tidemill.data.keys import KEY
 from tidemill.data.label_files import LabelFile, read_labels
 from tidemill.data.label_rules import Resolved, resolve_labels
+from tidemill.data.label_types import cast_like, moment, moments, typed
 from tidemill.data.labels import COLUMNS, FOLDER
 from tidemill.data.tables import is_table, reading, scan
 from tidemill.data.tombstones import without_erased
@@ -25,7 +25,6 @@ __all__ = ["Imported", "LabelRequest", "import_labels"]
 
 _SHOWN = 5
 _RULE = "tidemill.rule"
-_MOMENT = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def import_labels(
     """
     _check(request)
     tell("reading", str(request.file), None, None)
-    known = _moment(request.known_at) if request.known_at else None
+    known = moment(request.known_at) if request.known_at else None
     column = None if known is not None else request.known_at
     found = read_labels(request.file, request.key, request.label, column)
     if not found.rows:
@@ -156,7 +155,7 @@ def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now
         values = [row["key"][position] for row in rows]
         empty = [place for place, value in zip(places, values, strict=True) if value is None or value == ""]
         wrong.add(f"no {name}", empty)
-        columns[name] = _moments(values) if name == request.time else _series(name, values)
+        columns[name] = moments(values) if name == request.time else typed(name, values)
         if name == request.time:
             unread = [
                 v is not None and v != "" and m is None for v, m in zip(values, columns[name], strict=True)
@@ -164,17 +163,15 @@ def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now
             wrong.add(f"{name} is no moment", [p for p, bad in zip(places, unread, strict=True) if bad])
     given = [known or row["known"] for row in rows]
     assumed = [utc(now) if value is None and found.tool == "table" else value for value in given]
-    moments = _moments(assumed)
-    wrong.add(
-        "no readable moment of the label", [p for p, m in zip(places, moments, strict=True) if m is None]
-    )
-    late = [p for p, m in zip(places, moments, strict=True) if m is not None and m > utc(now)]
+    made = moments(assumed)
+    wrong.add("no readable moment of the label", [p for p, m in zip(places, made, strict=True) if m is None])
+    late = [p for p, m in zip(places, made, strict=True) if m is not None and m > utc(now)]
     wrong.add("labelled in the future", late)
     frame = pl.DataFrame(
         [
             *(columns[name].alias(name) for name in request.key),
-            _series("label", [row["label"] for row in rows]),
-            moments.alias("labelled_at"),
+            typed("label", [row["label"] for row in rows]),
+            made.alias("labelled_at"),
             pl.Series("annotator", [row["annotator"] for row in rows], dtype=pl.String),
             pl.Series("source", [row["source"] for row in rows], dtype=pl.String),
             pl.Series("__place", places, dtype=pl.String),
@@ -217,7 +214,7 @@ def _known_to(against: Path, frame: pl.DataFrame, key: Sequence[str], wrong: _Wr
                 f"{against} has no column {', '.join(missing)}: it has {', '.join(schema)}",
                 hint="--key names columns that the labels and the data set share",
             )
-        frame = frame.with_columns(_as(frame[name], schema[name]) for name in key)
+        frame = frame.with_columns(cast_like(frame[name], schema[name]) for name in key)
         keys = frame.select(key).unique()
         there = (
             table.select(key).join(keys.lazy(), on=list(key), how="semi").unique().collect(engine="streaming")
@@ -230,66 +227,9 @@ def _known_to(against: Path, frame: pl.DataFrame, key: Sequence[str], wrong: _Wr
     return frame
 
 
-def _as(series: pl.Series, dtype: pl.DataType) -> pl.Series:
-    if isinstance(dtype, pl.Datetime):
-        moments = (series if series.dtype == _MOMENT else _moments(series.to_list())).alias(series.name)
-        zoned = (
-            moments.dt.convert_time_zone(dtype.time_zone)
-            if dtype.time_zone
-            else moments.dt.replace_time_zone(None)
-        )
-        return zoned.cast(dtype)
-    return (
-        series.cast(pl.String).cast(dtype, strict=False)
-        if dtype.is_numeric()
-        else series.cast(dtype, strict=False)
-    )
-
-
 def _undecided(frame: pl.DataFrame, key: Sequence[str]) -> list[str]:
     last = frame.filter(pl.col("labelled_at") == pl.col("labelled_at").max().over(key))
     return last.filter(pl.col("label").n_unique().over(key) > 1)["__place"].to_list()
-
-
-def _series(name: str, values: Sequence[Any]) -> pl.Series:
-    """Return typed values; text that is all numbers becomes numbers, unless zeros stand in front.
-
-    >>> _series("flight", ["7", "12"]).dtype, _series("flight", ["007", "12"]).dtype
-    (Int64, String)
-    """
-    kinds = {type(value) for value in values if value is not None}
-    if not kinds <= {str}:
-        exact = kinds in ({int}, {float}, {bool}, {int, float}, {datetime}, {date})
-        texts = None if exact else [None if value is None else str(value) for value in values]
-        return pl.Series(name, values if texts is None else texts, strict=False)
-    text = pl.Series(name, values, dtype=pl.String)
-    filled = text.filter(text.is_not_null() & (text != ""))
-    if filled.str.contains(r"^(0|-?[1-9]\d{0,17})$").all():
-        return text.cast(pl.Int64, strict=False)
-    if filled.str.contains(r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$").all():
-        return text.cast(pl.Float64, strict=False)
-    if filled.str.to_lowercase().is_in(["true", "false"]).all():
-        return (text.str.to_lowercase() == "true").alias(name)
-    return text
-
-
-def _moments(values: Sequence[Any]) -> pl.Series:
-    read: dict[str, datetime | None] = {}
-    for value in values:
-        if str(value) not in read:
-            read[str(value)] = _moment(value)
-    return pl.Series([read[str(value)] for value in values], dtype=_MOMENT)
-
-
-def _moment(value: Any) -> datetime | None:
-    if isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    try:
-        return utc(datetime.fromisoformat(str(value).strip()))
-    except ValueError:
-        return None
 
 
 def _is_assumed(found: LabelFile, known: datetime | None) -> bool:
