@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -82,13 +83,20 @@ def on_record(project):
     return found
 
 
-def test_one_subject_is_gone_everywhere_and_all_others_are_there(riders):
-    assert len(whoever_names(riders.root, SUBJECT)) >= 9
-    before = whoever_names(riders.root, "grace-hopper")
+@pytest.fixture(scope="module")
+def erased(template, tmp_path_factory):
+    """The project after an erasure: itself, the outcome, and who named another rider before."""
+    root = shutil.copytree(template, tmp_path_factory.mktemp("erased") / "copy", symlinks=True) / "project"
+    project = load_project(root, Settings(privacy_key=None))
+    assert len(whoever_names(root, SUBJECT)) >= 9
+    before = whoever_names(root, "grace-hopper")
+    [done] = erase(project, rider=SUBJECT)
+    return project, done, before
+
+
+def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
+    riders, done, before = erased
     cached = {name for name in before if "files/md5" in name}
-
-    [done] = erase(riders, rider=SUBJECT)
-
     assert done.status == "done", done.steps
     left = whoever_names(riders.root, SUBJECT)
     assert left  # the contents of earlier versions, as without --history is promised
@@ -120,8 +128,8 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(riders):
     assert row.finished_at > row.requested_at
 
 
-def test_what_comes_later_is_kept_out_and_history_can_be_purged_later(riders):
-    erase(riders, rider=SUBJECT)
+def test_what_comes_later_is_kept_out_and_history_can_be_purged_later(erased):
+    riders, _, _ = erased
     rows = pd.DataFrame(
         {"rider": RIDERS, "event_timestamp": [NOON + timedelta(hours=2)] * 3, "rides": [7.0] * 3}
     )
