@@ -92,7 +92,7 @@ def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> lis
 def contents(
     project: Project, commit: str, wanted: Sequence[Wanted], tell: Tell, patience: float
 ) -> Iterator[Found]:
-    """Give the files of ``wanted``; what the cache lacks is fetched from the remote.
+    """Give the files of ``wanted``; what the cache lacks, or has damaged, is fetched from the remote.
 
     Nobody is waited for unless there is something to fetch.
 
@@ -177,11 +177,23 @@ def _fetch(repo: Repo, wanted: Sequence[Wanted], tell: Tell) -> None:
 
 
 def _missing(repo: Repo, wanted: Wanted) -> list[tuple[str, str]]:
-    """Return path and MD5 of what the cache lacks."""
+    """Return path and MD5 of what the cache lacks, or has with other content than it should."""
     cache = _cache(repo, wanted.output)
-    if wanted.output.is_folder and not cache.exists(wanted.output.md5):
+    if wanted.output.is_folder and not _holds(cache, wanted.output.md5):
         return [(wanted.path, wanted.output.md5)]
-    return [(path, md5) for path, md5 in _entries(repo, wanted) if not cache.exists(md5)]
+    return [(path, md5) for path, md5 in _entries(repo, wanted) if not _holds(cache, md5)]
+
+
+def _holds(cache: HashFileDB, md5: str) -> bool:
+    """Whether the cache has that content unharmed; what somebody wrote into through a hard link is dropped.
+
+    Only what changed since DVC last looked is read again: it remembers inode, size and time of each file.
+    """
+    try:
+        HashFileDB.check(cache, md5)  # not the local cache's own, which trusts whatever is read-only
+    except (FileNotFoundError, ObjectFormatError):
+        return False
+    return True
 
 
 def _entries(repo: Repo, wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -237,7 +249,8 @@ def _lost(commit: str, missing: Sequence[tuple[str, str]]) -> DataError:
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return DataError(
         f"version {commit[:8]}: the content of {names}{more} is in neither DVC's cache nor its remote",
-        hint="did `dvc gc` remove it? Look in other clones; `dvc remote list` names the remote",
+        hint="did `dvc gc` remove it, or somebody write into the cache? Look in other clones; "
+        "`dvc remote list` names the remote",
     )
 
 

@@ -155,3 +155,26 @@ def test_too_full_a_disk_is_told_before_anything_is_written(tmp_path: Path):
         DataError, match=r"fetching needs 1,000,000,000,000.0 MB, and only [\d,.]+ MB are free"
     ):
         ensure_space(tmp_path, 10**18, "fetching")
+
+
+def test_what_was_written_into_through_a_link_is_noticed_and_comes_from_the_remote(
+    project: Project, tmp_path: Path
+):
+    cache = cached(project, FIRST, "data/flights.parquet")
+    harmed = tmp_path / "harmed"
+    os.link(
+        cache, harmed
+    )  # what a checkout is where there are no reflinks; root may write to it all the same
+    harmed.chmod(0o644)
+    harmed.write_bytes(b"a single bad line")
+    harmed.chmod(0o444)
+    checkout(project, FIRST, ["data/flights.parquet"], tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out/data/flights.parquet", memory_map=False).equals(FLIGHTS)
+    assert harmed.read_bytes() == b"a single bad line"  # theirs, and no longer the cache's
+    shutil.rmtree(project.root.parent / "remote")
+    (project.root.parent / "remote").mkdir()
+    cache.chmod(0o644)
+    cache.write_bytes(b"again")
+    with pytest.raises(DataError, match=r"data/flights.parquet is in neither") as told:
+        checkout(project, FIRST, [], tmp_path / "again")
+    assert "write into the cache" in str(told.value.hint)
