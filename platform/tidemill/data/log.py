@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 import yaml
@@ -58,7 +59,7 @@ def log(project: Project, limit: int | None = None, trained: tuple[Trained, ...]
     models = _models(project, known, trained)
     params = {revision: _params(project, revision) for revision in known}
     entries = []
-    for version, before in zip(versions, [*versions[1:], None], strict=True):
+    for version, before in zip_longest(versions, versions[1:]):
         was = before.outputs if before else {}
         earlier = params[before.revision] if before else params[version.revision]
         entries.append(

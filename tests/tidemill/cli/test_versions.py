@@ -58,6 +58,13 @@ def test_the_log_shows_versions_and_opens_no_store_that_is_not_there(told: Path)
     assert not (told / ".tidemill/mlflow.db").exists()
 
 
+def test_a_project_without_a_version_has_an_empty_log(told: Path, tmp_path: Path):
+    shutil.copytree(told, tmp_path / "new")
+    git(tmp_path / "new", "checkout", "--quiet", "HEAD~2")
+    assert "no version yet" in run(tmp_path / "new", "log")
+    assert facts(tmp_path / "new", "log")["versions"] == []
+
+
 def test_the_log_asks_mlflow_what_was_trained(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from tidemill.training.tracking import connect
 
