@@ -7,6 +7,7 @@ the departure does not count either. That is hindsight, but only for the few fli
 from pipelines.span import read_span
 from pipelines.stage import run_stage
 from tidemill.data.checking import write_checked
+from tidemill.features.personal import declared_columns
 from tidemill.project import Project
 
 __all__ = ["validate_tables"]
@@ -15,11 +16,13 @@ __all__ = ["validate_tables"]
 def validate_tables(project: Project) -> None:
     """Write ``data/clean``, ``data/rejected`` (with the column ``reason``) and ``data/validation.json``.
 
+    The report shows pseudonyms where a column is personal in the feature definitions.
+
     Raises:
         DataError: a table is not what is declared of it, or too many of its rows are bad.
         ConfigError: ``expectations.yaml`` is wrong.
     """
-    write_checked(project, read_span(project.params).as_of)
+    write_checked(project, read_span(project.params).as_of, personal=declared_columns(project))
 
 
 if __name__ == "__main__":

@@ -171,11 +171,13 @@ def bias(
 ) -> None:
     """Show how groups are represented in the data and how their label rates differ, with intervals."""
     from tidemill.data.groups import compare_groups
+    from tidemill.features.personal import declared_columns
     from tidemill.project import load_project
 
+    loaded = load_project(project)
     with progress(hidden=json) as tell:
         tell("bias", dataset or "", None, None)
-        reports = compare_groups(load_project(project), dataset, by or (), label)
+        reports = compare_groups(loaded, dataset, by or (), label, personal=declared_columns(loaded))
     facts = {name: report.as_dict() for name, report in reports.items()}
     emit(facts, json, lambda console: _show_bias(console, reports))
     if html is not None:

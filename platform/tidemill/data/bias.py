@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 from scipy import stats  # type: ignore[import-untyped]
 
 from tidemill.data.expectations import BiasConfig, Edges, sql
+from tidemill.data.pseudonyms import Pseudonymiser
 from tidemill.errors import DataError
 
 __all__ = ["BiasReport", "Group", "Proportion", "compare", "find_bias", "proportion"]
@@ -77,13 +78,16 @@ class BiasReport:
         return rounded
 
 
-def find_bias(table: pl.LazyFrame, config: BiasConfig, name: str) -> BiasReport:
+def find_bias(
+    table: pl.LazyFrame, config: BiasConfig, name: str, personal: Mapping[str, Pseudonymiser] | None = None
+) -> BiasReport:
     """Compare the groups of a data set.
 
     Args:
         table: the rows; they are aggregated lazily.
         config: label, groups and limits.
         name: of the data set, for messages.
+        personal: columns whose groups are called by the pseudonyms of their values, and what makes these.
 
     Raises:
         DataError: a column is missing, the label is neither 0/1 nor true/false, or cannot be computed.
@@ -91,7 +95,7 @@ def find_bias(table: pl.LazyFrame, config: BiasConfig, name: str) -> BiasReport:
     label = _label(table, config.label, name)
     counts = {}
     for group in config.groups:
-        column, order, value = _grouping(table, group, name)
+        column, order, value = _grouping(table, group, name, personal or {})
         counts[column] = _counted(table, value, order, label)
     first = next(iter(counts.values()))
     rows, labelled = sum(count[1] for count in first), sum(count[2] for count in first)
@@ -181,7 +185,9 @@ def _label(table: pl.LazyFrame, text: str, name: str) -> pl.Expr:
     return sql(text).cast(pl.Float64).cast(pl.Boolean)
 
 
-def _grouping(table: pl.LazyFrame, group: str | Edges, name: str) -> tuple[str, list[str], pl.Expr]:
+def _grouping(
+    table: pl.LazyFrame, group: str | Edges, name: str, personal: Mapping[str, Pseudonymiser]
+) -> tuple[str, list[str], pl.Expr]:
     """Return the column, its bins in order (none for a column of categories), and the group of a row."""
     schema = table.collect_schema()
     column = group if isinstance(group, str) else group.column
@@ -190,7 +196,12 @@ def _grouping(table: pl.LazyFrame, group: str | Edges, name: str) -> tuple[str, 
     if isinstance(group, str):
         if schema[column].is_nested() or schema[column] == pl.Binary:
             raise DataError(f"{name}: {column} is {schema[column]}: rows cannot be grouped by it")
-        return column, [], pl.col(column).cast(pl.String).fill_null(_MISSING)
+        values = pl.col(column)
+        if column in personal:
+            values = values.map_batches(
+                personal[column].hide_series, return_dtype=pl.String, is_elementwise=True
+            )
+        return column, [], values.cast(pl.String).fill_null(_MISSING)
     if not schema[column].is_numeric():
         raise DataError(
             f"{name}: {column} is {schema[column]}: only numbers can be cut at edges",

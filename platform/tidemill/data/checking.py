@@ -1,7 +1,7 @@
 """Holds the data sets of a project against what it declares of them; all failures are found in one go."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from tidemill.data.earlier import earlier_reports
 from tidemill.data.examination import Asked, Sides, examine_set
 from tidemill.data.expectations import DatasetRules, Expectations
 from tidemill.data.frames import RowWriter, keep, open_table, table_files, temporary_beside
+from tidemill.data.pseudonyms import hiding
 from tidemill.data.report import SetReport
 from tidemill.data.rules import coerced, comparable, misdeclared
 from tidemill.errors import ConfigError, DataError, UsageError
@@ -71,7 +72,11 @@ def check_project(
 
 
 def write_checked(
-    project: Project, as_of: datetime | None, *, on_progress: Progress = _untold
+    project: Project,
+    as_of: datetime | None,
+    *,
+    personal: Collection[str] = (),
+    on_progress: Progress = _untold,
 ) -> dict[str, SetReport]:
     """Run the declared checks and write what came out: accepted and rejected rows, and the report.
 
@@ -80,6 +85,7 @@ def write_checked(
     Args:
         project: its ``expectations.yaml`` says what is expected, and where to write.
         as_of: the moment at which data must be fresh; None: freshness is not judged.
+        personal: columns whose values the report must not show: groups are called by their pseudonyms.
         on_progress: as in `check_project`.
 
     Raises:
@@ -99,7 +105,12 @@ def write_checked(
             report = _check(project, declared, name, tables, sides, as_of, on_progress)
             if rules.bias and rules.accepted and not report.stops:
                 kept = next(part.part for part in parts if part.path == project.root / rules.accepted)
-                found = find_bias(pl.scan_parquet(kept), rules.bias, name)
+                found = find_bias(
+                    pl.scan_parquet(kept),
+                    rules.bias,
+                    name,
+                    hiding(project, rules.bias.named_by_value & set(personal)),
+                )
                 report = replace(report, bias=found.as_dict())
             reports[name] = report
         raise_for(reports)

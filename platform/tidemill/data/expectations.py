@@ -188,6 +188,11 @@ class BiasConfig(_Section):
     tolerance: float = Field(default=1.25, gt=1)
     """A rate between 1/tolerance and tolerance times that of the other groups counts as alike."""
 
+    @property
+    def named_by_value(self) -> frozenset[str]:
+        """The columns whose very values are the names of groups."""
+        return frozenset(group for group in self.groups if isinstance(group, str))
+
 
 class DatasetRules(_Section):
     """What is expected of one data set."""

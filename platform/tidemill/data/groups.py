@@ -1,6 +1,6 @@
 """Compares the groups of a project's data sets: as declared, or as somebody asks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -8,6 +8,7 @@ from tidemill.data.bias import BiasReport, find_bias
 from tidemill.data.checking import declared_sets
 from tidemill.data.expectations import BiasConfig, DatasetRules, sql
 from tidemill.data.frames import open_table
+from tidemill.data.pseudonyms import hiding
 from tidemill.errors import UsageError
 from tidemill.project import Project
 
@@ -15,7 +16,12 @@ __all__ = ["compare_groups"]
 
 
 def compare_groups(
-    project: Project, only: str | None = None, by: Sequence[str] = (), label: str | None = None
+    project: Project,
+    only: str | None = None,
+    by: Sequence[str] = (),
+    label: str | None = None,
+    *,
+    personal: Collection[str] = (),
 ) -> dict[str, BiasReport]:
     """Compare the groups of the rows that passed validation, or of the source where there are none yet.
 
@@ -24,6 +30,7 @@ def compare_groups(
         only: name of the one data set; None: all that declare groups.
         by: columns to group by in place of the declared ones.
         label: column or SQL expression in place of the declared one.
+        personal: columns whose values are not to be shown: groups are called by their pseudonyms.
 
     Raises:
         UsageError: nothing is declared to compare, or ``label`` is no SQL expression.
@@ -40,10 +47,12 @@ def compare_groups(
             "no data set declares groups to compare",
             hint="declare `bias`, or name --dataset, --by and --label",
         )
-    return {
-        name: find_bias(_rows(project, rules), _config(name, rules, by, label), name)
-        for name, rules in chosen.items()
-    }
+    found = {}
+    for name, rules in chosen.items():
+        config = _config(name, rules, by, label)
+        hidden = hiding(project, config.named_by_value & set(personal))
+        found[name] = find_bias(_rows(project, rules), config, name, hidden)
+    return found
 
 
 def _rows(project: Project, rules: DatasetRules) -> pl.LazyFrame:

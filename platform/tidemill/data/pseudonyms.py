@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,16 @@ from tidemill.clock import utc
 from tidemill.errors import ConfigError
 from tidemill.project import Project
 
-__all__ = ["KEY_FILE", "PREFIX", "Pseudonymiser", "is_pseudonym", "key_source", "load_key", "text_of"]
+__all__ = [
+    "KEY_FILE",
+    "PREFIX",
+    "Pseudonymiser",
+    "hiding",
+    "is_pseudonym",
+    "key_source",
+    "load_key",
+    "text_of",
+]
 
 KEY_FILE = "privacy.key"
 """Its name in ``.tidemill``."""
@@ -142,6 +152,15 @@ def load_key(project: Project) -> bytes:
             f"the privacy key {path} cannot be read or made: {error.strerror or error}",
             hint=f"make its folder writable, or set {_VARIABLE}",
         ) from error
+
+
+def hiding(project: Project, columns: Collection[str]) -> dict[str, Pseudonymiser]:
+    """Return what hides the values of each of ``columns``; no key is made where there is nothing to hide.
+
+    Raises:
+        ConfigError: as `load_key`.
+    """
+    return dict.fromkeys(columns, Pseudonymiser(load_key(project))) if columns else {}
 
 
 def _given(project: Project) -> str:

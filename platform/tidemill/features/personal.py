@@ -16,7 +16,14 @@ from tidemill.features.definitions import load_definitions
 from tidemill.features.engine import feast_errors, repository
 from tidemill.project import Project
 
-__all__ = ["PersonalField", "declared_personal", "find_personal", "personal_fields", "registered_personal"]
+__all__ = [
+    "PersonalField",
+    "declared_columns",
+    "declared_personal",
+    "find_personal",
+    "personal_fields",
+    "registered_personal",
+]
 
 _NO = ("", "false", "no", "0")
 
@@ -72,6 +79,17 @@ def declared_personal(project: Project) -> tuple[PersonalField, ...]:
         FeatureError: they cannot be imported.
     """
     return find_personal(load_definitions(repository(project)))
+
+
+def declared_columns(project: Project) -> frozenset[str]:
+    """Return the names of `declared_personal`; none for a project without a feature repository.
+
+    Raises:
+        FeatureError: the definitions cannot be imported.
+    """
+    if not repository(project).is_dir():
+        return frozenset()
+    return frozenset(field.name for field in declared_personal(project))
 
 
 def find_personal(definitions: Iterable[Any]) -> tuple[PersonalField, ...]:

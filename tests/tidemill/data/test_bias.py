@@ -9,6 +9,7 @@ from scipy import stats
 
 from tidemill.data.bias import compare, find_bias, proportion
 from tidemill.data.expectations import BiasConfig
+from tidemill.data.pseudonyms import Pseudonymiser
 from tidemill.errors import DataError
 
 
@@ -117,3 +118,12 @@ def test_the_test_is_that_of_chi_square_and_the_intervals_hold_the_estimate(n, m
     share = proportion(a, n)
     assert 0 <= share.low <= share.value + 1e-12
     assert share.value - 1e-12 <= share.high <= 1
+
+
+def test_groups_of_a_personal_column_are_called_by_their_pseudonyms(flights):
+    hide = Pseudonymiser(b"a key of at least 16 bytes")
+    open_, hidden = (find_bias(flights, config(), "x", each) for each in ({}, {"carrier": hide}))
+    named = {hide.hide(group.group): group.rows for group in open_.groups["carrier"]}
+    named["(missing)"] = named.pop(hide.hide("(missing)"))
+    assert {group.group: group.rows for group in hidden.groups["carrier"]} == named
+    assert all(carrier not in str(hidden.as_dict()) for carrier in ("'UA'", "'B6'", "'XX'", "'YY'"))

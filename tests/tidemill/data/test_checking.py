@@ -67,6 +67,14 @@ def files_below(root):
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
+def test_the_report_names_groups_of_a_personal_column_by_pseudonym_only(project):
+    loaded = project()
+    write_checked(loaded, AS_OF, personal={"plane"})
+    found = json.loads((loaded.root / "out/report.json").read_text())["flights"]["bias"]["groups"]["plane"]
+    assert len(found) == 3
+    assert all(group["group"].startswith("psn_") for group in found)
+
+
 def test_the_sides_and_the_report_are_written_together(project):
     loaded = project()
     write_checked(loaded, AS_OF)
