@@ -136,7 +136,7 @@ def _moments(column: "pd.Series[Any]") -> "pd.Series[Any]":
         reason = f"they are {column.dtype}"
     else:
         try:
-            return pd.to_datetime(column, utc=True)
+            return pd.to_datetime(column, utc=True, format="ISO8601")
         except (ValueError, TypeError, OverflowError) as error:
             reason = str(error)
     raise FeatureError(

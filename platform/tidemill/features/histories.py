@@ -1,8 +1,7 @@
 """Feast's feature views in the terms of the join: which columns of which source, under which names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,11 @@ from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
 
 from tidemill.errors import FeatureError
-from tidemill.features.asof import History, utc_moments
+from tidemill.features.asof import History
 from tidemill.features.declared import fits
 from tidemill.features.sources import Reading, open_source
 
-__all__ = [
-    "ViewHistory",
-    "join_keys",
-    "keys_that_are_null",
-    "never_created_later",
-    "open_history",
-    "source_of",
-]
-
-_AVAILABLE, _CREATED, _RANK, _BEST, _KNOWN = "__available", "__created", "__rank", "__best", "__known"
+__all__ = ["ViewHistory", "join_keys", "keys_that_are_null", "open_history", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +24,6 @@ class ViewHistory:
 
     history: History
     reading: Reading
-    known: str | None = None
-    """Column of the result with the timestamp of each value, if the TTL counts from it; to be dropped."""
-    ttl: timedelta | None = None
-    """Counts from ``known``."""
 
 
 def open_history(
@@ -96,57 +82,6 @@ def join_keys(view: FeatureView) -> list[str]:
     """Return the columns of the entity frame that ``view`` is joined on."""
     names = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     return [view.projection.join_key_map.get(name, name) for name in names]
-
-
-def never_created_later(asked: ViewHistory, number: int) -> ViewHistory:
-    """Let values count only from their creation on, as Feast's ``filter_by_created_timestamp`` asks.
-
-    A row is available from the later of its two moments on. At each such moment the best row (latest
-    timestamp, then latest creation) among all that are available is what is known, so the history becomes one
-    of the best rows so far. The TTL still counts from the timestamp of the value, which is handed along.
-
-    Args:
-        asked: A view; without a created timestamp it stays as it is.
-        number: Of the view, to tell columns apart.
-    """
-    history = asked.history
-    if history.created is None:
-        return asked
-    schema = history.values.collect_schema()
-    known = utc_moments(history.timestamp, schema[history.timestamp], "ns")
-    created = utc_moments(history.created, schema[history.created], "ns")
-    rows = (
-        history.values.select(*history.keys, *history.features, known.alias(_KNOWN), created.alias(_CREATED))
-        .drop_nulls([_KNOWN, _CREATED, *history.keys])
-        .sort(_KNOWN, _CREATED, maintain_order=True)
-        .with_row_index(_RANK)
-    )
-    best = pl.col(_RANK).cum_max()
-    moments = (
-        rows.select(*history.keys, _RANK, pl.max_horizontal(_KNOWN, _CREATED).alias(_AVAILABLE))
-        .sort(_AVAILABLE, maintain_order=True)
-        .select(
-            *history.keys, _AVAILABLE, (best.over(list(history.keys)) if history.keys else best).alias(_BEST)
-        )
-        .unique([*history.keys, _AVAILABLE], keep="last", maintain_order=True)
-    )
-    values = moments.join(
-        rows.select(_RANK, _KNOWN, *history.features), left_on=_BEST, right_on=_RANK, maintain_order="left"
-    )
-    hidden = f"{_KNOWN}_{number}"
-    return replace(
-        asked,
-        history=replace(
-            history,
-            values=values,
-            features={**history.features, _KNOWN: hidden},
-            timestamp=_AVAILABLE,
-            created=None,
-            ttl=None,
-        ),
-        known=hidden,
-        ttl=history.ttl,
-    )
 
 
 def keys_that_are_null(rows: pl.LazyFrame, keys: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ __all__ = [
     "Lookup",
     "Span",
     "asked_for",
+    "in_force",
     "in_order",
     "known_within",
     "latest",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 AT, ON, KNOWN = "__at", "__on", "__known"
-_CREATED = "__created"
+_CREATED, _EVENT = "__created", "__event"
 _NANOSECONDS = (
     datetime(1678, 1, 1, tzinfo=UTC),
     datetime(2262, 1, 1, tzinfo=UTC),
@@ -58,7 +59,14 @@ class History:
     created: str | None = None
     """Column that breaks ties between equal timestamps: the latest wins, null loses."""
     ttl: timedelta | None = None
-    """How long a value holds, inclusive; none or zero means for ever."""
+    """How long a value holds from its timestamp on, inclusive; none or zero means for ever."""
+    from_creation: bool = False
+    """Whether a value counts only from its creation on, too; one without a created timestamp never does."""
+
+    @property
+    def withheld(self) -> str | None:
+        """The column with the creation that values wait for, if they do."""
+        return self.created if self.from_creation else None
 
 
 class Span(NamedTuple):
@@ -105,6 +113,7 @@ def look_up(rows: pl.Schema, at: str, histories: Sequence[History]) -> list[Look
     for history, schema in zip(histories, schemas, strict=True):
         _require(history, schema, rows, at)
     stamps = [schema[history.timestamp] for history, schema in zip(histories, schemas, strict=True)]
+    stamps += [schema[h.withheld] for h, schema in zip(histories, schemas, strict=True) if h.withheld]
     if histories:
         stamps.append(rows[at])
     fine = any(isinstance(stamp, pl.Datetime) and stamp.time_unit == "ns" for stamp in stamps)
@@ -155,24 +164,45 @@ def asked_for(rows: pl.LazyFrame, schema: pl.Schema, lookup: Lookup) -> pl.LazyF
 def known_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
     """Return the part of the history that can matter to moments within ``span``, in its own order."""
     history, schema = lookup.history, lookup.schema
-    columns = [utc_moments(history.timestamp, schema[history.timestamp], lookup.unit).alias(KNOWN)]
+    event = utc_moments(history.timestamp, schema[history.timestamp], lookup.unit)
+    columns = [event.alias(KNOWN)]
+    if history.withheld:
+        creation = utc_moments(history.withheld, schema[history.withheld], lookup.unit)
+        columns = [pl.max_horizontal(event, creation).alias(KNOWN), event.alias(_EVENT)]
     columns += [
-        (pl.col(key).cast(pl.String) if _kind(schema[key]) == "text" else pl.col(key)).alias(alias)
+        (pl.col(key).cast(pl.String) if _kind(schema[key]) in ("text", "null") else pl.col(key)).alias(alias)
         for alias, key in lookup.keys.items()
     ]
     columns += [pl.col(column).alias(alias) for alias, column in lookup.features.items()]
     if history.created:
-        columns.append(utc_moments(history.created, schema[history.created], "us").alias(_CREATED))
+        finest: Unit = "ns" if getattr(schema[history.created], "time_unit", "us") == "ns" else "us"
+        columns.append(utc_moments(history.created, schema[history.created], finest).alias(_CREATED))
     values = history.values
     for bound in _bounds(history, schema[history.timestamp], span):
         values = values.filter(bound)
-    return values.select(columns).drop_nulls([KNOWN, *lookup.keys])
+    needed = [_EVENT, _CREATED] if history.withheld else [KNOWN]
+    return values.select(columns).drop_nulls([*needed, *lookup.keys])
 
 
 def in_order(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
     """Sort what was known for `latest`: the last of equal timestamps is the one that counts."""
-    order = [KNOWN, _CREATED] if lookup.history.created else [KNOWN]
-    return known.sort(order, nulls_last=False, maintain_order=True).drop(order[1:])
+    order = [KNOWN, *([_EVENT] if lookup.history.withheld else [])]
+    order += [_CREATED] if lookup.history.created else []
+    known = known.sort(order, nulls_last=False, maintain_order=True)
+    return in_force(known.drop(_CREATED, strict=False), lookup)
+
+
+def in_force(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
+    """Leave out values that were outdated already when they were created, from what is sorted.
+
+    Those that are left have rising timestamps in each key, so that the last known is the one that counts. Of
+    equal timestamps, that which was created later was known later, too.
+    """
+    if not lookup.history.withheld:
+        return known
+    newest = pl.col(_EVENT).cum_max()
+    keys = list(lookup.keys)
+    return known.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))
 
 
 def latest(asked: pl.LazyFrame, known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
@@ -189,7 +219,7 @@ def latest(asked: pl.LazyFrame, known: pl.LazyFrame, lookup: Lookup) -> pl.LazyF
     valid = pl.col(AT).is_not_null()
     if lookup.history.ttl:
         ttl = pl.lit(lookup.history.ttl, pl.Duration(lookup.unit))
-        valid &= pl.col(AT) - pl.col(KNOWN) <= ttl
+        valid &= pl.col(AT) - pl.col(_EVENT if lookup.history.withheld else KNOWN) <= ttl
     names = zip(lookup.features, lookup.history.features.values(), strict=True)
     return joined.select(pl.when(valid).then(pl.col(alias)).alias(name) for alias, name in names)
 
@@ -238,6 +268,8 @@ def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataT
     """Return the rows' key as the source's type; what that cannot hold becomes null and matches nothing."""
     kinds = _kind(have), _kind(want)
     key = pl.col(column)
+    if want == pl.Null:  # the source has no key at all
+        return pl.lit(None, pl.String)
     if have == pl.Null or have == want:
         return key.cast(want) if kinds[1] != "text" else key.cast(pl.String)
     if kinds == ("float", "integer"):  # pandas keeps integers with gaps as floats
@@ -259,4 +291,6 @@ def _kind(dtype: pl.DataType) -> str:
         return "float"
     if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
         return "text"
+    if dtype == pl.Null:
+        return "null"
     return "other"

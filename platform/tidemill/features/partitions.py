@@ -19,6 +19,7 @@ from tidemill.features.matching import (
     Lookup,
     Span,
     asked_for,
+    in_force,
     in_order,
     known_within,
     latest,
@@ -163,7 +164,8 @@ def _join(task: _Task, rows: pl.Series, known: pl.LazyFrame, folder: Path) -> It
     for number in range(ends.len() + 1):
         division = read_part(folder, number)
         if division is not None:
-            carried = pl.concat([carried, in_order(division, task.lookup).collect()])
+            more = pl.concat([carried.lazy(), in_order(division, task.lookup)])
+            carried = in_force(more, task.lookup).collect()
             forget(folder, number)
         yield from _matches(task, rows.filter(divisions == number), carried)
         keys = list(task.lookup.keys)

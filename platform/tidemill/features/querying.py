@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 from feast import FeatureView
 
 from tidemill.errors import FeatureError
-from tidemill.features.asof import Room, point_in_time_batches, point_in_time_join, utc_moments
+from tidemill.features.asof import Room, point_in_time_batches, point_in_time_join
 from tidemill.features.conforming import plain
 from tidemill.features.entities import EntityRows, rows_of_span
-from tidemill.features.histories import ViewHistory, keys_that_are_null, never_created_later, open_history
+from tidemill.features.histories import ViewHistory, keys_that_are_null, open_history
 
 __all__ = ["Asked", "Span", "answer"]
 
@@ -51,7 +51,7 @@ def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Ite
             rows = rows_of_span(views, *rows)
         _reject_collisions(rows.table.column_names, views)
         if asked.only_created:
-            views = [never_created_later(view, number) for number, view in enumerate(views)]
+            views = [replace(view, history=replace(view.history, from_creation=True)) for view in views]
         yield from _joined(rows, views, batch_rows, asked.room)
 
 
@@ -72,8 +72,6 @@ def _joined(
         batches = point_in_time_batches(frame, rows.at, histories, batch_rows, room=room)
     start, without = 0, {view.history.name: view for view in views if view.history.keys and frame.height}
     for features in batches:
-        moments = frame[rows.at].slice(start, features.height)
-        features = _expire(features, moments, views)
         for name, view in list(without.items()):
             if any(
                 features[column].count() for column in view.history.features.values() if column in features
@@ -83,21 +81,6 @@ def _joined(
         start += features.height
     for view in without.values():
         _reject_null_keys(view)
-
-
-def _expire(features: pl.DataFrame, moments: pl.Series, views: Sequence[ViewHistory]) -> pl.DataFrame:
-    """Empty what is older than its TTL where that counts from a column of the result; drop such columns."""
-    at = utc_moments(moments.name, moments.dtype, "ns")
-    for view in views:
-        if view.known is None:
-            continue
-        if view.ttl:
-            ages = moments.to_frame().select(at)[moments.name] - features[view.known]
-            holds = (ages <= view.ttl).fill_null(value=False)
-            names = [name for name in view.history.features.values() if name != view.known]
-            features = features.with_columns(pl.when(holds).then(pl.col(name)).alias(name) for name in names)
-        features = features.drop(view.known)
-    return features
 
 
 def _beside(rows: pa.Table, features: pl.DataFrame) -> pa.Table:

@@ -132,6 +132,19 @@ def test_a_value_holds_until_its_ttl_has_passed_and_not_a_microsecond_longer():
     assert joined["v"].to_list() == [1, None, None]
 
 
+def test_a_tie_is_broken_to_the_nanosecond():
+    values = pl.DataFrame({"k": ["a"] * 2, "t": [START] * 2, "c": [1, 0], "v": [1, 2]})
+    values = values.with_columns(pl.col("c").cast(pl.Datetime("ns")))
+    rows = pl.DataFrame({"k": ["a"], "at": [START]})
+    assert point_in_time_join(rows, "at", [history(values, created="c")])["v"].to_list() == [1]
+
+
+def test_a_source_without_any_key_fits_rows_with_keys():
+    values = pl.DataFrame({"k": [None], "t": [START], "v": [1]})
+    rows = pl.DataFrame({"k": [7], "at": [START]})
+    assert point_in_time_join(rows, "at", [history(values)])["v"].to_list() == [None]
+
+
 def test_a_ttl_is_exact_to_the_nanosecond():
     values = pl.DataFrame({"k": ["a"], "t": [0], "v": [1]}).with_columns(pl.col("t").cast(pl.Datetime("ns")))
     rows = pl.DataFrame({"k": ["a"] * 2, "at": [1_000_000_000, 1_000_000_001]}).with_columns(

@@ -20,10 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.errors import FeatureError
-from tidemill.features.asof import History, point_in_time_join
+from tidemill.features.asof import History, Room, point_in_time_batches, point_in_time_join
 from tidemill.features.entities import entity_rows
-from tidemill.features.histories import ViewHistory, never_created_later
-from tidemill.features.querying import _expire
 
 pytestmark = [
     pytest.mark.engine,
@@ -109,6 +107,13 @@ def test_says_why_rows_have_no_moment(store, make_view, station):
         entity_rows(asked(station=["A", 1], event_timestamp=[hours(1)] * 2))
     naive = asked(station=["A"], moment=[hours(2).replace(tzinfo=None)])
     assert entity_rows(naive).at == "moment"
+    text = asked(
+        station=["A"] * 3, event_timestamp=["2013-01-01", "2013-01-01 01:00", "2013-01-01T02:00:00.5Z"]
+    )
+    moments = [hours(0), hours(1), hours(2) + timedelta(milliseconds=500)]
+    assert entity_rows(text).table["event_timestamp"].to_pylist() == moments
+    with pytest.raises(FeatureError, match="does not hold points in time"):
+        entity_rows(asked(station=["A"], event_timestamp=["01/02/2013"]))
     eastern = asked(
         station=["A"] * 2, event_timestamp=[hours(1), hours(1).astimezone(timezone(timedelta(hours=-5)))]
     )
@@ -272,10 +277,13 @@ def test_the_creation_cutoff_is_what_a_search_through_all_rows_finds(known, rows
         orient="row",
     )
     span = None if ttl is None else timedelta(days=ttl)
-    history = History("v", frame.lazy(), {"key": "key"}, {"value": "value"}, "time", "created", span)
-    view = never_created_later(ViewHistory(history, None), 0)
+    history = History(
+        "v", frame.lazy(), {"key": "key"}, {"value": "value"}, "time", "created", span, from_creation=True
+    )
     asked_for = pl.DataFrame([(k, hours(24 * t)) for k, t in rows], ["key", "at"], orient="row")
-    answers = _expire(point_in_time_join(asked_for, "at", [view.history]), asked_for["at"], [view])
+    answers = point_in_time_join(asked_for, "at", [history])
+    pieces = point_in_time_batches(asked_for, "at", [history], 3, room=Room(memory=1))
+    assert pl.concat(pieces).equals(answers)
     for (key, at), answer in zip(rows, answers["value"], strict=True):
         best = max(
             (
