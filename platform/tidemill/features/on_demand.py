@@ -6,10 +6,12 @@ None in both (in pandas, what it makes of None).
 """
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import OnDemandFeatureView
@@ -37,7 +39,16 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
     types = _types(view)
     own = [name for name in table.column_names if name in types]
     columns = [_typed(view, name, table[name], types[name]) for name in own]
-    result: pa.Table = _of_many(view).transform_arrow(pa.table(columns, own), full_feature_names)
+    batch = _of_many(view)
+    if view.mode == "python":
+        batch = _with(batch, transform_arrow=functools.partial(_columns, batch.feature_transformation.udf))
+    result: pa.Table = batch.transform_arrow(pa.table(columns, own), full_feature_names)
+    called = view.projection.name_to_use()
+    for field in view.features:  # Arrow cannot tell the type of what is unknown in every row
+        name = f"{called}__{field.name}" if full_feature_names else field.name
+        index, dtype = result.column_names.index(name), _arrow(field.dtype)
+        if dtype and pa.types.is_null(result[name].type):
+            result = result.set_column(index, name, pa.nulls(result.num_rows, dtype))
     return result
 
 
@@ -122,11 +133,34 @@ def _of_many(view: OnDemandFeatureView) -> OnDemandFeatureView:
         rows = [one(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         return {name: [row[name] for row in rows] for name in features}
 
-    batch = copy.copy(view)
+    batch = _with(view, udf=many)
     batch.singleton = False
-    batch.feature_transformation = copy.copy(view.feature_transformation)
-    batch.feature_transformation.udf = many
     return batch
+
+
+def _with(view: OnDemandFeatureView, **transformation: Callable[..., Any]) -> OnDemandFeatureView:
+    """Return ``view`` with other attributes of its transformation."""
+    changed = copy.copy(view)
+    changed.feature_transformation = copy.copy(view.feature_transformation)
+    vars(changed.feature_transformation).update(transformation)
+    return changed
+
+
+def _columns(udf: Callable[..., Any], table: pa.Table, _: Sequence[Any]) -> pa.Table:
+    """Run a transformation of lists over a table."""
+    return pa.Table.from_pydict(udf({name: _objects(table[name]) for name in table.column_names}))
+
+
+def _objects(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values as Python objects, ten times as fast as Arrow makes them of timestamps."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz == "UTC":
+        moments = column.cast(pa.timestamp("us"), safe=False).to_numpy().astype("datetime64[us]").tolist()
+        return [None if moment is None else moment.replace(tzinfo=UTC) for moment in moments]
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return pl.Series(column).to_list()
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _types(view: OnDemandFeatureView) -> dict[str, pa.DataType | None]:

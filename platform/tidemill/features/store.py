@@ -18,6 +18,7 @@ from tidemill.features.definitions import fingerprint
 from tidemill.features.engine import feast_errors, get_service, open_store, repository
 from tidemill.features.erased import concerns_erased, without_erased_rows
 from tidemill.features.materialise import WritesRows, can_write_columns, latest_rows, write_latest
+from tidemill.features.offline import PolarsOfflineStore
 from tidemill.features.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
 from tidemill.project import Project
@@ -56,7 +57,9 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
     service = get_service(store, project.config.features.service)
     names = _feature_names(service)
     _check_entity_frame(entity_frame, names)
-    asked = entity_frame.with_row_index(_ROW).to_pandas()
+    asked: Any = entity_frame.with_row_index(_ROW).to_arrow(compat_level=pl.CompatLevel.oldest())
+    if not isinstance(store.provider.offline_store, PolarsOfflineStore):
+        asked = asked.to_pandas()  # which makes floats of whole numbers with gaps: all that others take
     with feast_errors(f"joining the features of {service.name!r}"):
         joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
     if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:

@@ -139,6 +139,28 @@ def test_a_request_gets_what_a_training_set_gets(kind, rows):
     assert expected == trained(VIEWS["python"], rows)
 
 
+def test_moments_are_in_the_same_zone_for_a_training_set_and_a_request():
+    def zone(inputs):
+        return {
+            "force": [float(at.tzinfo is UTC) for at in inputs["at"]],
+            "share": [None for _ in inputs["at"]],
+            "hour": [None for _ in inputs["at"]],
+        }
+
+    row = {"load": 1.0, "seats": 1, "code": "", "at": MOMENT, "wind": 1.0, "gusts": 1, "wet": True}
+    view = view_of(zone, mode="python")
+    assert trained(view, [row])[0] == served(view, [row])[0] == [1.0]
+
+
+def test_what_is_unknown_in_every_row_has_its_declared_type():
+    def unknown(inputs):
+        return {name: [None] * len(inputs["at"]) for name in ("force", "share", "hour")}
+
+    table = pa.table({name: pa.nulls(2, kind) for name, kind in TYPES.items()})
+    result = transform_table(view_of(unknown, mode="python"), table)
+    assert [result[field.name].type for field in SCHEMA] == [pa.float64()] * 3
+
+
 def test_a_training_set_may_be_empty():
     for view in VIEWS.values():
         table = pa.table({name: pa.array([], kind) for name, kind in TYPES.items()})

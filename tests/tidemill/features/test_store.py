@@ -77,6 +77,22 @@ def test_the_moment_may_be_naive_and_the_frame_empty(project):
     assert features.training_frame(project, entity_frame().clear()).shape == (0, 10)
 
 
+def test_large_numbers_with_gaps_are_the_same_keys(project, define):
+    define(
+        (
+            'name="carrier", join_keys=["carrier"], value_type=ValueType.STRING',
+            'name="carrier", join_keys=["carrier"], value_type=ValueType.INT64',
+        ),
+    )
+    path = project.root / "data" / "lateness.parquet"
+    large = 2**60
+    pl.read_parquet(path).with_columns(carrier=pl.Series([large, large, large + 1])).write_parquet(path)
+    features.apply(project)
+    frame = entity_frame(carrier=[large, large + 1, None, large, large + 2])
+    joined = features.training_frame(project, frame)
+    assert joined["late_share"].to_list() == [0.2, 0.3, None, 0.2, None]
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
