@@ -27,9 +27,8 @@ class DatasetExists(FeatureError, SavedDatasetLocationAlreadyExists):  # type: i
     """There is something where a result was to be kept; it is Feast's own error for that, too."""
 
     def __init__(self, location: str) -> None:
-        FeatureError.__init__(
-            self, f"{location} exists already", hint="choose another path or pass allow_overwrite=True"
-        )
+        # Feast's class, which comes after ours, makes a sentence of the location
+        FeatureError.__init__(self, location, hint="choose another path or pass allow_overwrite=True")
 
 
 def save(batches: Iterable[pa.Table], address: Address, *, overwrite: bool) -> list[str]:

@@ -249,7 +249,7 @@ def test_persists_a_result_once_unless_told_otherwise(store, tmp_path):
     storage = SavedDatasetFileStorage(path="saved/set.parquet")
     job.persist(storage)
     assert pl.read_parquet(tmp_path / "saved" / "set.parquet")["wind"].to_list() == [1.0]
-    with pytest.raises(FeatureError, match="exists already"):
+    with pytest.raises(FeatureError, match=r"^Saved dataset location \S+set.parquet already exists.$"):
         job.persist(storage)
     job.persist(storage, allow_overwrite=True)
     assert [path.name for path in (tmp_path / "saved").iterdir()] == ["set.parquet"]
