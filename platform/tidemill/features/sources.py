@@ -54,12 +54,12 @@ class Reading:
         except FeatureError as error:
             self._check(error)
             raise
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
             self._check(error)
             raise FeatureError(f"{self.where} cannot be read: {error}") from error
         self._check(None)
 
-    def _check(self, cause: Exception | None) -> None:
+    def _check(self, cause: BaseException | None) -> None:
         now = {file.path: file for file in self.address.list_files()}
         changed = [file.path for file in self.files if now.get(file.path) != file]
         if changed:

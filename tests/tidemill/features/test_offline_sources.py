@@ -234,6 +234,14 @@ def test_reads_and_writes_any_file_system_that_fsspec_knows(store, make_view, st
     assert len(memory.find(f"{root}/station=B")) == 1
 
 
+def test_names_the_source_when_the_engine_breaks_off(tmp_path):
+    lay(tmp_path / "w", {"0.parquet": weather(1.0)})
+    source = FileSource(name="weather", path="w", timestamp_field="time")
+    panics = pytest.raises(FeatureError, match=r"'weather' .* cannot be read: assertion failed")
+    with panics, open_source(source, tmp_path).unchanged():  # as Polars does on a file that got shorter
+        raise pl.exceptions.PanicException("assertion failed")
+
+
 def test_refuses_a_source_that_changes_while_it_is_read(tmp_path):
     lay(tmp_path / "w", {"0.parquet": weather(1.0), "1.parquet": weather(2.0)})
     source = FileSource(name="weather", path="w", timestamp_field="time")
