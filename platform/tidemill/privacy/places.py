@@ -1,8 +1,8 @@
-"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of the feature store."""
+"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of features, other files."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tidemill.features.addresses import Address, locate
 from tidemill.features.definitions import load_definitions
 from tidemill.features.engine import feast_errors, open_store, repository
 from tidemill.features.sources import partition_of
+from tidemill.privacy.loose import loose_files
 from tidemill.privacy.subject import Subject
 from tidemill.privacy.tables import SUFFIXES, count_rows, files_below, format_of, leave_out, mentions
 from tidemill.project import Project
@@ -30,7 +31,8 @@ class Place:
     name: str
     """Relative to the project, if it is in it; else its path or address."""
     kind: str
-    """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (anything else), ``remote``."""
+    """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
+    ``loose`` (in the folder of the project, and declared nowhere)."""
     what: str
     """What it is to the project, such as ``source aircraft_profile_source``."""
     path: Path | None
@@ -81,7 +83,12 @@ def find_places(project: Project) -> list[Place]:
             add(root / name, "file", "read by the pipeline")
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
-    return [*found.values(), *mapped, *remote]
+    loose = [
+        Place(_name(root, path), "loose", "declared nowhere", path)
+        for path in loose_files(project)
+        if found.keys().isdisjoint((path, *path.parents))
+    ]
+    return [*found.values(), *mapped, *remote, *loose]
 
 
 def known_as(subject: Subject, places: Iterable[Place]) -> tuple[Subject, ...]:
@@ -102,6 +109,8 @@ def count_in(place: Place, subject: Subject) -> int:
     subject = subject.renamed(place.columns)
     if place.path is None:
         return sum(count_rows(copy, subject, constants) for copy, _, constants in _copies(place))
+    if place.kind == "loose":
+        return _count_loose(place.path, subject)
     return sum(
         count_rows(file, subject, constants) if format_of(file) else int(_names(file, subject))
         for file, constants in files_below(place.path)
@@ -118,6 +127,8 @@ def leave_out_of(place: Place, subject: Subject) -> int:
     subject = subject.renamed(place.columns)
     if place.path is None:
         return _leave_out_remotely(place, subject)
+    if place.kind == "loose" and not _count_loose(place.path, subject):
+        return 0
     removed = 0
     for file, constants in files_below(place.path):
         if format_of(file) is None:
@@ -233,6 +244,16 @@ class _Reaching:
                 f"{self._place.what}: {self._place.name} cannot be reached: {error}",
                 hint="check address and credentials, then `tidemill data erase --resume`",
             ) from error
+
+
+def _count_loose(file: Path, subject: Subject) -> int:
+    """Count as `count_in` does; a file that is not what its name says keeps nothing from being erased."""
+    try:
+        if format_of(file):
+            return count_rows(file, subject)
+    except DataError:
+        pass
+    return int(_names(file, replace(subject, pseudonyms=subject.values)))  # its pseudonym may stand there
 
 
 def _names(file: Path, subject: Subject) -> bool:

@@ -100,13 +100,15 @@ def _check(work: Work) -> dict[str, Any]:
         *left["texts"],
     ]
     if rest:
-        raise DataError(
-            f"still there: {', '.join(rest)}",
-            hint=f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
-            "in dvc.yaml; then `tidemill data erase --resume`"
-            if places
-            else "`tidemill data erase --resume`",
-        )
+        hint = "`tidemill data erase --resume`"
+        if any(place["kind"] == "loose" for place in left["places"]):
+            hint = f"remove the loose files by hand, or the subject from them; then {hint}"
+        if any(place["kind"] == "output" for place in left["places"]):
+            hint = (
+                f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
+                f"in dvc.yaml; then {hint}"
+            )
+        raise DataError(f"still there: {', '.join(rest)}", hint=hint)
     return {}
 
 

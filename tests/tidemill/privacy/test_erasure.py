@@ -213,6 +213,24 @@ def test_a_stage_that_keeps_the_subject_is_named_and_the_erasure_stays_open(ride
     assert erasure.resume(riders, SystemClock(), quiet) == []
 
 
+def test_files_that_nobody_declared_are_searched_and_what_cannot_be_rewritten_is_named(riders):
+    root = riders.root
+    (root / "before").mkdir()
+    shutil.copy(root / "data/training_set.parquet", root / "before/set.parquet")  # as a checkout leaves it
+    (root / "export.csv").write_text(f"rider,rides\n{SUBJECT},1\ngrace-hopper,2\n")
+    (root / "letter.md").write_text(f"Please forget {SUBJECT}.\n")
+    (root / "broken.csv").write_bytes(b"rider\n\xff\n")
+    [done] = erase(riders, rider=SUBJECT)
+    assert done.status == "incomplete"
+    assert "letter.md (1 rows, loose)" in done.steps["check"]["error"]
+    assert "by hand" in done.steps["check"]["hint"]
+    assert (root / "export.csv").read_text() == "rider,rides\ngrace-hopper,2\n"
+    (root / "letter.md").unlink()
+    [resumed] = erasure.resume(riders, SystemClock(), quiet)
+    assert resumed.status == "done"
+    assert all("files/md5" in name for name in whoever_names(root, SUBJECT))
+
+
 def test_a_column_that_is_no_key_is_refused_before_anything_is_changed(riders):
     with pytest.raises(UsageError, match="horse") as raised:
         erase(riders, horse=SUBJECT)
