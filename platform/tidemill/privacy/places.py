@@ -1,4 +1,4 @@
-"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of features, other files."""
+"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of features, others."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
