@@ -157,7 +157,15 @@ def test_when_all_trials_fail_the_first_error_is_told(new_project, ray_of_the_se
     assert "the moon" in parent.data.tags["tidemill.end"]
 
 
-def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session):
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT be Ctrl-C, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session, ctrl_c):
     project = new_project(trials=3)
 
     def interrupt(done, total, best):
