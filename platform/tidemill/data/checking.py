@@ -60,7 +60,7 @@ def check_project(
         UsageError: no data set ``only`` is declared.
     """
     declared = declared_sets(project, only)
-    tables = open_declared(project, declared, {only: file} if only and file else {})
+    tables = open_declared(project, declared, {only: file} if only and file else {}, only)
     with ExitStack() as stack:
         parts: list[RowWriter] = []
         reports = {}
@@ -147,21 +147,25 @@ def declared_sets(project: Project, only: str | None = None) -> Expectations:
 
 
 def open_declared(
-    project: Project, declared: Expectations, files: Mapping[str, Path] | None = None
+    project: Project,
+    declared: Expectations,
+    files: Mapping[str, Path] | None = None,
+    only: str | None = None,
 ) -> dict[str, pl.LazyFrame]:
     """Open the source of every data set that is to be checked or referred to, and see that it makes sense.
 
     Args:
         project: where the sources are.
         declared: the declaration.
-        files: data set → file to take in place of its source; the others are then opened only if referred to.
+        files: data set → file to take in place of its source.
+        only: name of the one data set to open, with those that it refers to; None: all.
 
     Raises:
         ConfigError: a declaration makes no sense for the columns that are there; all such are named.
         DataError: files are missing or cannot be read; all are named.
     """
     files = files or {}
-    wanted = set(files) or set(declared.datasets)
+    wanted = set(declared.datasets) if only is None else {only}
     wanted |= {reference.to for name in wanted for reference in declared.datasets[name].references}
     tables, missing, wrong = {}, [], []
     for name, rules in declared.datasets.items():

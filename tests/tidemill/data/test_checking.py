@@ -67,6 +67,15 @@ def files_below(root):
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
+def test_one_data_set_is_checked_though_the_files_of_others_are_missing(project):
+    loaded = project()
+    for file in (loaded.root / "flights").iterdir():
+        file.unlink()
+    assert list(check_project(loaded, AS_OF, only="planes")) == ["planes"]
+    with pytest.raises(DataError, match="flights"):
+        check_project(loaded, AS_OF, only="flights")
+
+
 def test_the_report_names_groups_of_a_personal_column_by_pseudonym_only(project):
     loaded = project()
     write_checked(loaded, AS_OF, personal={"plane"})
