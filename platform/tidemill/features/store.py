@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import polars as pl
@@ -34,6 +34,7 @@ __all__ = [
     "training_frame",
 ]
 
+_Stores = Literal["online", "offline", "online_and_offline"]
 _ROW = "__tidemill_row"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,6 +94,7 @@ def materialise(
             than its view declares.
     """
     store = open_store(project)
+    get_service(store, project.config.features.service)  # says so if nothing was applied yet
     offline, online = store.provider.offline_store, store.provider.online_store
     done: dict[str, int] = {}
     for view in _online_views(store):
@@ -114,7 +116,7 @@ def push(
     store: FeatureStore,
     name: str,
     rows: pd.DataFrame,
-    to: Literal["online", "offline", "online_and_offline"] = "online",
+    to: _Stores = "online",
 ) -> None:
     """Write ``rows`` (keys, features, timestamp) of a view, or of all views of a push source.
 
@@ -122,8 +124,10 @@ def push(
     the offline store they are added to the view's source. Rows of erased subjects are left out.
 
     Raises:
-        FeatureError: no such view or push source, a column is missing or of another type than declared.
+        FeatureError: no such view, push source or store, a column is missing or of another type than declared.
     """
+    if to not in get_args(_Stores):
+        raise FeatureError(f"there is no store {to!r}", hint=f"one of: {', '.join(get_args(_Stores))}")
     if rows.empty:
         return
     with feast_errors(f"writing {len(rows)} rows of {name!r}"):

@@ -108,6 +108,11 @@ def test_says_what_an_entity_frame_lacks(project, frame, message):
         features.training_frame(project, frame)
 
 
+def test_nothing_can_be_materialised_before_the_definitions_are_applied(project):
+    with pytest.raises(FeatureError, match="no feature service 'mini'"):
+        features.materialise(project, hours(3))
+
+
 def test_says_when_another_store_loses_rows(project):
     path = project.root / "feature_repo" / "feature_store.yaml"
     features.apply(project)
@@ -169,6 +174,8 @@ def test_pushes_rows_to_the_online_store(project):
     assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] == 0.9
     features.push(store, "lateness", rows.assign(late_share=None, flights=None))
     assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] is None
+    with pytest.raises(FeatureError, match="no store 'both'"):
+        features.push(store, "lateness", rows, to="both")
     with pytest.raises(FeatureError, match="writing 1 rows of 'nothing'"):
         features.push(store, "nothing", rows)
     with pytest.raises(FeatureError, match="late_share"):
