@@ -7,8 +7,8 @@ What speaks for which cause, the first that applies:
 - ``late data``: an earlier row of the same key was served although by then newer rows of *other* keys had
   been; or the row that should have been served says in its created timestamp that it was written later.
 - ``stale materialisation``: an earlier row of the same key was served, and nothing newer of any key.
+- ``definition changed``: the version was trained on other definitions than those applied now.
 - ``transformation changed``: what the feature is computed from agrees, or the other features of its row do.
-- ``definition changed``: neither, and the version was trained on other definitions than those applied now.
 - ``unknown``: none of these.
 
 A feature of an on-demand view has the cause of its input, if one of its inputs differs.
