@@ -186,7 +186,7 @@ def test_reads_and_writes_s3(store, make_view, station, tmp_path, bucket, s3_end
     job = store.get_historical_features(frame, ["weather:wind"])
     for name in ("set.parquet", "set"):
         job.persist(SavedDatasetFileStorage(path=f"s3://{bucket}/{name}", **where))
-        with pytest.raises(FeatureError, match="already exists.$"):
+        with pytest.raises(FeatureError, match=r"already exists\.$"):
             job.persist(SavedDatasetFileStorage(path=f"s3://{bucket}/{name}", **where))
         job.persist(SavedDatasetFileStorage(path=f"s3://{bucket}/{name}", **where), allow_overwrite=True)
         saved = scan(FileSource(path=f"s3://{bucket}/{name}", **where), None).collect()
