@@ -124,7 +124,7 @@ def push(
     the offline store they are added to the view's source. Rows of erased subjects are left out.
 
     Raises:
-        FeatureError: no such view, push source or store; a column is missing, or of another type than declared.
+        FeatureError: no such view, push source or store; a column is missing or not of the declared type.
     """
     if to not in get_args(_Stores):
         raise FeatureError(f"there is no store {to!r}", hint=f"one of: {', '.join(get_args(_Stores))}")
