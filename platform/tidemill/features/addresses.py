@@ -21,6 +21,7 @@ _PARQUET = (".parquet", ".pq", ".parq")
 _WILDCARD = re.compile(r"[*?\[]")
 _LOCAL_MARKS = ("size", "mtime", "ino")
 _REMOTE_MARKS = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+_READS = "this offline store reads parquet: a file, a folder, a pattern or a partitioned data set"
 _S3 = ("s3", "s3a")
 
 
@@ -87,7 +88,7 @@ class Address:
         """Return the parquet files, by name; hidden ones and those whose names begin with ``_`` do not count.
 
         Raises:
-            FeatureError: the file system cannot be reached.
+            FeatureError: the file system cannot be reached, or it is a Delta table.
         """
         with reaching(self):
             self.files.invalidate_cache()
@@ -98,6 +99,8 @@ class Address:
             else:
                 found = self.files.find(self.path, detail=True)
         root = PurePosixPath(self.root)
+        if any(PurePosixPath(path).is_relative_to(root / "_delta_log") for path in found):
+            raise FeatureError(f"{self.text} is a Delta table: rows in its files may be deleted", hint=_READS)
         return tuple(
             self._file(path, info)
             for path, info in sorted(found.items())
@@ -124,7 +127,7 @@ def locate(source: DataSource, repo: Path | str | None) -> Address:
         kind = "a Delta table" if isinstance(source.file_format, DeltaFormat) else "no parquet"
         raise FeatureError(
             f"source {source.name!r} ({_shown(source.path)}) is {kind}",
-            hint="this offline store reads parquet: a file, a folder, a pattern or a partitioned data set",
+            hint=_READS,
         )
     protocol, separator, rest = source.path.partition("://")
     if not separator or protocol in ("file", "local"):

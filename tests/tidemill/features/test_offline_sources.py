@@ -268,6 +268,11 @@ def test_says_what_a_source_is_not(store, make_view, station, tmp_path):
         scan(FileSource(path="empty"), tmp_path)
     with pytest.raises(FeatureError, match="is a Delta table"):
         scan(FileSource(path="w", file_format=DeltaFormat()), tmp_path)
+    lay(tmp_path / "delta", {"0.parquet": weather(1.0)})
+    (tmp_path / "delta" / "_delta_log").mkdir()
+    (tmp_path / "delta" / "_delta_log" / "00000000000000000000.json").write_text("{}")
+    with pytest.raises(FeatureError, match="delta is a Delta table"):
+        scan(FileSource(path="delta"), tmp_path)
     stream = KafkaSource(
         name="stream",
         kafka_bootstrap_servers="x",
