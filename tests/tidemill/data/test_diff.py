@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.data import rows
+from tidemill.data.add import add
 from tidemill.data.diff import diff, previous
 from tidemill.data.git import git
 from tidemill.data.log import Trained, log
@@ -164,15 +165,14 @@ def test_unknown_paths_and_broken_tables_are_told(project: Project):
         diff(project, FIRST, LAST, "data/none")
     with pytest.raises(VersionNotFound, match=r"has no data/weather/99.csv"):
         show(project, FIRST, "data/weather/99.csv")
-    cache = project.root / ".dvc/cache/files/md5"
-    md5 = outputs_at(project, resolve(project, LAST))["data/flights.parquet"].md5
-    (cache / md5[:2] / md5[2:]).chmod(0o644)
-    (cache / md5[:2] / md5[2:]).write_text("no parquet")
-    (cache / md5[:2] / md5[2:]).chmod(0o444)
-    changes = diff(project, FIRST, LAST).changes
+    before = resolve(project, FIRST)
+    (project.root / "data/flights.parquet").unlink()
+    (project.root / "data/flights.parquet").write_text("no parquet")
+    add(project, "data/flights.parquet")
+    changes = diff(project, before, "HEAD").changes
     assert [one.note is None for one in changes] == [False, True]  # the others are compared all the same
     with pytest.raises(DataError, match=r"data/flights.parquet cannot be read as a table"):
-        show(project, LAST, "data/flights.parquet")
+        show(project, "HEAD", "data/flights.parquet")
 
 
 @pytest.mark.engine
