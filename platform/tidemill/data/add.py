@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 from dvc.exceptions import DvcException
 
 from tidemill.data import addition
-from tidemill.data.command import Tell, patiently, quiet, silent
+from tidemill.data.command import Tell, patiently, quiet, silent, temporary_folder
 from tidemill.data.exclusive import PATIENCE, alone
 from tidemill.data.git import commit_staged, git, git_try
 from tidemill.data.revisions import DataVersion, current, outputs_at, repository
@@ -101,8 +100,8 @@ def keep_table(
     with alone(root, said, patience):
         _refuse(project, path)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=(root / path).parent, prefix=".tidemill-") as folder:
-            new = Path(folder) / Path(path).name
+        with temporary_folder((root / path).parent, ".tidemill") as folder:
+            new = folder / Path(path).name
             replaced = {path: new} if write(new) else {}
             return _keep(project, path, message, replaced, 0, tell, patience)
 
@@ -163,7 +162,9 @@ def _inside(root: Path, path: Path) -> str:
     place = root / path
     # The last part may be a link (DVC follows it); what is above it must lie in the project.
     whole = place.parent.resolve() / place.name
-    if not whole.is_relative_to(root.resolve()) or whole == root.resolve():
+    if whole == root.resolve():
+        raise UsageError(f"{path} is the project itself", hint="name a file or folder of data in it")
+    if not whole.is_relative_to(root.resolve()):
         raise UsageError(f"{path} is not in the project {root}", hint="copy or move it there first")
     relative = whole.relative_to(root.resolve())
     if relative.parts[0] in (".git", ".dvc", ".tidemill"):
@@ -226,12 +227,12 @@ def _without_erased(project: Project, path: str, tell: Tell) -> Iterator[tuple[d
         yield {}, 0
         return
     files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    with TemporaryDirectory(dir=place.parent, prefix=".tidemill-") as folder:
+    with temporary_folder(place.parent, ".tidemill") as folder:
         replaced, erased = {}, 0
         for number, file in enumerate(file for file in files if file.is_file() and is_table(file.name)):
             name = file.relative_to(root).as_posix()
             tell("reading", name, None, None)
-            new = Path(folder) / f"{number}{file.suffix}"
+            new = folder / f"{number}{file.suffix}"
             if count := _write_without_erased(project, name, file, new):
                 replaced[name] = new
                 erased += count

@@ -2,14 +2,18 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import psutil
 from dvc.lock import LockError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -27,6 +31,7 @@ __all__ = [
     "scratch_folder",
     "silent",
     "site_cache",
+    "temporary_folder",
 ]
 
 T = TypeVar("T")
@@ -53,6 +58,17 @@ class Finished:
 def scratch_folder(root: Path) -> Path:
     """Return the folder of DVC's own temporary files, which git ignores."""
     return root / ".dvc" / "tmp"
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a new folder in ``parent`` that goes at the end; what killed processes left there goes first."""
+    for left in parent.glob(f"{name}-*-*"):
+        number = left.name.removeprefix(f"{name}-").partition("-")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=parent, prefix=f"{name}-{os.getpid()}-") as folder:
+        yield Path(folder)
 
 
 def site_cache(root: Path) -> Path:

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
@@ -14,7 +13,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from tidemill.data.command import Tell, patiently, scratch_folder
+from tidemill.data.command import Tell, patiently, scratch_folder, temporary_folder
 from tidemill.data.git import git_try, read_blob
 from tidemill.data.revisions import Output
 from tidemill.data.transfer import bring_to_cache, remote_trouble
@@ -103,10 +102,10 @@ def contents(
     root = project.root
     scratch_folder(root).mkdir(parents=True, exist_ok=True)
     with (
-        TemporaryDirectory(dir=scratch_folder(root), prefix="tidemill-git-") as folder,
+        temporary_folder(scratch_folder(root), "tidemill-git") as folder,
         open_dvc(root) as repo,
     ):
-        in_git = _extract(root, commit, [one for one in wanted if not one.output.kept], Path(folder))
+        in_git = _extract(root, commit, [one for one in wanted if not one.output.kept], folder)
         not_kept = tuple(one.path for one in wanted if not one.output.kept and one.path not in in_git)
         kept = [one for one in wanted if one.output.kept]
         if any(_missing(repo, one) for one in kept):

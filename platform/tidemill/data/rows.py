@@ -8,10 +8,10 @@ chance that one is mistaken for another is about 10⁻²⁰.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from tidemill.data.command import temporary_folder
 from tidemill.errors import DataError
 
 __all__ = ["RowCounts", "comparable", "compare_rows"]
@@ -61,8 +61,8 @@ def compare_rows(
             f"{name} cannot be compared by {', '.join(key)}: {', '.join(missing)} is not in both versions",
             hint="name columns of both with --key, or none to compare whole rows",
         )
-    with TemporaryDirectory(dir=scratch, prefix="tidemill-diff-") as folder:
-        sides = [Path(folder) / "before", Path(folder) / "after"]
+    with temporary_folder(scratch, "tidemill-diff") as folder:
+        sides = [folder / "before", folder / "after"]
         rows = sum(
             int(table.select(pl.len()).collect(engine="streaming").item()) for table in (before, after)
         )

@@ -1,5 +1,6 @@
 """Data is put under version by hand: all of it or nothing, however that ends."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from filelock import FileLock
 from tests.tidemill.data.conftest import FLIGHTS, FLIGHTS_LATER, put
 from tidemill.data import addition
 from tidemill.data.add import add
+from tidemill.data.command import temporary_folder
 from tidemill.data.git import git
 from tidemill.data.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.tombstones import Tombstone, add_tombstone
@@ -83,6 +85,7 @@ def test_what_cannot_be_added_is_told_and_nothing_changes(project: Project, tmp_
         ("data/none.csv", UsageError, "does not exist"),
         ("data/empty", UsageError, "is an empty folder"),
         (tmp_path / "else.csv", UsageError, "is not in the project"),
+        (".", UsageError, "is the project itself"),
         (".dvc/config", UsageError, "is not data of the project"),
         ("logs/a.csv", DataError, r"git ignores logs/a.csv.dvc"),
         ("params.yaml", DataError, "params.yaml cannot be put under version: git keeps it already"),
@@ -144,6 +147,20 @@ def test_a_killed_addition_is_undone_by_the_next(project: Project):
     assert {name: after[name] for name in before} == before
     assert not note.exists()
     assert git(project.root, "diff", "HEAD~1", "--name-only").split() == ["data/new.parquet.dvc"]
+
+
+def test_what_killed_processes_left_is_cleared_away_and_what_others_work_in_stays(tmp_path: Path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, others, theirs = (
+        tmp_path / f"work-{name}" for name in (f"{dead.pid}-a", f"{os.getpid()}-b", "mine")
+    )
+    for folder in (left, others, theirs):
+        folder.mkdir()
+        (folder / "rows").write_text("1")
+    with temporary_folder(tmp_path, "work") as new:
+        assert set(tmp_path.iterdir()) == {others, theirs, new}
+    assert set(tmp_path.iterdir()) == {others, theirs}
 
 
 def test_an_addition_killed_after_its_commit_is_finished_by_the_next(project: Project):
