@@ -34,7 +34,7 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
     its every value into a Python object took two thirds of the time of a training frame.
 
     Raises:
-        FeatureError: a column cannot be converted to its declared type.
+        FeatureError: a column cannot be converted to its declared type, or the project's code failed.
     """
     types = _types(view)
     own = [name for name in table.column_names if name in types]
@@ -42,13 +42,18 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
     batch = _of_many(view)
     if view.mode == "python":
         batch = _with(batch, transform_arrow=functools.partial(_columns, batch.feature_transformation.udf))
-    result: pa.Table = batch.transform_arrow(pa.table(columns, own), full_feature_names)
-    called = view.projection.name_to_use()
-    for field in view.features:  # Arrow cannot tell the type of what is unknown in every row
-        name = f"{called}__{field.name}" if full_feature_names else field.name
-        index, dtype = result.column_names.index(name), _arrow(field.dtype)
-        if dtype and pa.types.is_null(result[name].type):
-            result = result.set_column(index, name, pa.nulls(result.num_rows, dtype))
+    try:
+        result: pa.Table = batch.transform_arrow(pa.table(columns, own), full_feature_names)
+        if result.num_rows != table.num_rows:
+            raise ValueError(f"it gave {result.num_rows} of {table.num_rows} rows")
+        prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+        for field in view.features:  # Arrow cannot tell the type of what is unknown in every row
+            name, dtype = prefix + field.name, _arrow(field.dtype)
+            if pa.types.is_null(result[name].type) and dtype:
+                index = result.column_names.index(name)
+                result = result.set_column(index, name, pa.nulls(result.num_rows, dtype))
+    except Exception as error:  # the project's code: anything can come out of it
+        raise _failed(view, error) from error
     return result
 
 
@@ -110,16 +115,20 @@ class Transformation:
                 outputs = self._view.transform_arrow(pa.table(columns)).to_pydict()
             values = [list(outputs[name]) for name in self.features]
         except Exception as error:  # the project's code: anything can come out of it
-            raise FeatureError(
-                f"on-demand view {self._view.name!r} failed: {type(error).__name__}: {error}",
-                hint="it must cope with None, which stands for unknown",
-            ) from error
+            raise _failed(self._view, error) from error
         for name, column in zip(self.features, values, strict=True):
             if len(column) != rows:
                 raise FeatureError(
                     f"on-demand view {self._view.name!r} gave {len(column)} of {rows} values of {name!r}"
                 )
         return values
+
+
+def _failed(view: OnDemandFeatureView, error: Exception) -> FeatureError:
+    return FeatureError(
+        f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}",
+        hint="it must cope with None, which stands for unknown",
+    )
 
 
 def _of_many(view: OnDemandFeatureView) -> OnDemandFeatureView:

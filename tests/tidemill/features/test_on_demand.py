@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import FeatureView, Field, FileSource, RequestSource
@@ -177,8 +178,20 @@ def test_a_training_set_may_be_empty():
 def test_a_transformation_that_gives_something_else_is_named(function, message):
     function.__name__ = "bad"
     row = {"load": 1.0, "seats": 1, "code": "", "at": MOMENT, "wind": 1.0, "gusts": 1, "wet": True}
+    view = view_of(function, mode="python")
     with pytest.raises(FeatureError, match=message):
-        served(view_of(function, mode="python"), [row])
+        served(view, [row])
+    with pytest.raises(FeatureError, match="on-demand view 'bad' failed"):
+        trained(view, [row])
+
+
+def test_a_transformation_must_not_drop_rows_of_a_training_set():
+    def few(inputs):
+        return pd.DataFrame({name: inputs["wind"].dropna() for name in ("force", "share", "hour")})
+
+    table = pa.table({name: pa.nulls(2, kind) for name, kind in TYPES.items()})
+    with pytest.raises(FeatureError, match="'few' failed: ValueError: it gave 0 of 2 rows"):
+        transform_table(view_of(few, mode="pandas"), table)
 
 
 def test_a_request_of_another_type_is_named():
