@@ -96,7 +96,7 @@ def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
     """Return view and name of each feature of a service, in its order.
 
     Raises:
-        FeatureError: one is no number.
+        FeatureError: one is no number, or two have the same name.
     """
     features = []
     for projection in service.feature_view_projections:
@@ -107,6 +107,13 @@ def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
                     hint="encode it as a number, for example in an on-demand view",
                 )
             features.append((projection.name_to_use(), field.name))
+    names = [name for _, name in features]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FeatureError(
+            f"service {service.name!r} has two features called {', '.join(twice)}",
+            hint="names must differ: declare a second view whose source maps the fields to others",
+        )
     return tuple(features)
 
 

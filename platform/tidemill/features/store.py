@@ -213,7 +213,7 @@ def _feature_names(service: FeatureService) -> tuple[str, ...]:
     if twice:
         raise FeatureError(
             f"service {service.name!r} has two features called {', '.join(twice)}",
-            hint="rename one of them with the field mapping of its source",
+            hint="names must differ: declare a second view whose source maps the fields to others",
         )
     return tuple(names)
 

@@ -175,6 +175,13 @@ def test_refuses_features_that_are_no_numbers(project, define):
         OnlineFeatures(features.open_store(project), "mini")
 
 
+def test_refuses_two_features_of_one_name(project, define):
+    define(('weather[["rain"]]]', 'weather[["rain"]], weather[["rain"]].with_name("there")]'))
+    features.apply(project)
+    with pytest.raises(FeatureError, match="service 'mini' has two features called rain"):
+        OnlineFeatures(features.open_store(project), "mini")
+
+
 def test_says_which_services_there_are(project):
     features.apply(project)
     with pytest.raises(FeatureError, match=r"no feature service 'other' \(there are: mini\)"):
