@@ -46,7 +46,7 @@ def find(records: Records, thing: str) -> Node:
             looked = ", ".join(kinds)
             hint = " · ".join(filter(None, (_there(records, each) for each in kinds if each in _LISTED)))
             raise UsageError(
-                f"nothing in {records.project.root} is called {thing!r}; looked for a {looked}",
+                f"nothing in {records.project.root} is called {thing!r}; looked for: {looked}",
                 hint=hint or _there(records, kinds[0]),
             )
     if len(found) > 1:

@@ -135,14 +135,14 @@ def test_what_a_file_view_or_service_went_into(shared, thing):
 
 
 def test_what_is_unknown_or_ambiguous_is_told(world, shared):
-    with pytest.raises(UsageError, match=r"'wether'; looked for a version, run, revision, source") as unknown:
+    with pytest.raises(UsageError, match=r"'wether'; looked for: version, run, revision, source") as unknown:
         trace(shared, "wether")
     assert "versions: parcel-delay/1" in str(unknown.value.hint)
     assert "views: weather" in str(unknown.value.hint)
     with pytest.raises(UsageError, match="there is no version '7'") as version:
         trace(shared, "version:7")
     assert version.value.hint == "versions: parcel-delay/1"
-    with pytest.raises(UsageError, match="looked for a prediction"):
+    with pytest.raises(UsageError, match="looked for: prediction"):
         trace(shared, "pred_01kagr00000000000000000000")
     git(shared.root, "tag", "weather")
     with pytest.raises(UsageError, match=rf"may mean data:{world.revision}, view:weather"):
