@@ -8,7 +8,7 @@ import pyarrow as pa
 from feast import FeatureView
 from feast.repo_config import RepoConfig
 
-from tidemill.data.tombstones import FILE, keep_expression
+from tidemill.data.tombstones import FILE, keep_expression, read_tombstones
 from tidemill.project import load_project
 
 __all__ = ["concerns_erased", "without_erased_rows"]
@@ -52,4 +52,6 @@ def _keep(config: RepoConfig, columns: Sequence[str]) -> pl.Expr | None:
     root = next((folder for folder in (repo, *repo.parents) if (folder / FILE).is_file()), None)
     if root is None or not (root / "params.yaml").is_file():
         return None
+    if not any(set(stone.columns) <= set(columns) for stone in read_tombstones(root)):
+        return None  # before the project is loaded, which takes longer than a push
     return keep_expression(columns, load_project(root))
