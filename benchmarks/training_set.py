@@ -7,6 +7,7 @@ or given fewer rows with ``--rows``.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -119,6 +120,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         folder, store, rows, runs = options.child
+        os.chdir(folder)  # duckdb spills where it stands, and leaves that behind when it is cut off
         if store == "bare":
             bare(Path(folder), int(runs))
         else:

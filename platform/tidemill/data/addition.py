@@ -17,7 +17,7 @@ from dvc.exceptions import CheckoutError, ConfirmRemoveError
 from tidemill.data.attempt import is_committed
 from tidemill.data.command import patiently, scratch_folder
 from tidemill.data.git import git_try
-from tidemill.data.params import replace_file
+from tidemill.data.params import read_file, replace_file
 from tidemill.data.workspace import open_dvc
 
 __all__ = ["begin", "ignore_file", "put_aside", "settle"]
@@ -34,8 +34,8 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
     pointer, ignore = root / f"{path}.dvc", ignore_file(root, path)
     note = {
         "path": path,
-        "pointer": _read(pointer),
-        "ignore": _read(ignore),
+        "pointer": read_file(pointer),
+        "ignore": read_file(ignore),
         "replaced": {file: (root / file).exists() for file in replaced},
     }
     replace_file(_note(root), json.dumps(note), scratch_folder(root))
@@ -53,12 +53,16 @@ def put_aside(root: Path, path: str, file: str, new: Path) -> None:
 
 def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
     """Finish the addition that was begun last if it is committed; undo it otherwise."""
-    text = _read(_note(root))
+    text = read_file(_note(root))
     if text is None:
         return
     note = json.loads(text)
     path, pointer = note["path"], f"{note['path']}.dvc"
-    if (root / pointer).exists() and is_committed(root, pointer) and _read(root / pointer) != note["pointer"]:
+    if (
+        (root / pointer).exists()
+        and is_committed(root, pointer)
+        and read_file(root / pointer) != note["pointer"]
+    ):
         _link(root, pointer, tell, patience)
     else:
         tell(f"adding {path} was not finished: it is undone")
@@ -82,7 +86,7 @@ def _undo(root: Path, note: dict[str, object]) -> None:
     for file, before in ((root / f"{path}.dvc", note["pointer"]), (ignore, note["ignore"])):
         if before is None:
             file.unlink(missing_ok=True)
-        elif _read(file) != before:
+        elif read_file(file) != before:
             replace_file(file, str(before), scratch_folder(root))
         git_try(root, "reset", "--quiet", "--", str(file.relative_to(root)))
     replaced = note["replaced"]
@@ -112,11 +116,3 @@ def _aside(root: Path, path: str, file: str) -> Path:
 
 def _note(root: Path) -> Path:
     return scratch_folder(root) / "tidemill-addition.json"
-
-
-def _read(path: Path) -> str | None:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None

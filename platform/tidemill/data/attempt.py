@@ -9,7 +9,7 @@ from dvc.lock import make_lock
 
 from tidemill.data.command import scratch_folder
 from tidemill.data.git import git
-from tidemill.data.params import replace_file, set_values
+from tidemill.data.params import read_file, replace_file, set_values
 from tidemill.errors import ConfigError
 
 __all__ = ["begin", "finish", "forget_dead_processes", "is_committed", "undo"]
@@ -25,11 +25,11 @@ def begin(root: Path, values: Mapping[str, object]) -> None:
         ConfigError: there is no ``params.yaml``, or no such parameter in it.
         UsageError: a value has no place in it.
     """
-    before = _read(root / PARAMS)
+    before = read_file(root / PARAMS)
     if before is None:
         raise ConfigError(f"{root} has no {PARAMS}", hint="a project declares its parameters there")
     after = set_values(before, values)
-    note = {"before": before, "after": after, "lock": _read(root / LOCK)}
+    note = {"before": before, "after": after, "lock": read_file(root / LOCK)}
     replace_file(_note(root), json.dumps(note), scratch_folder(root))
     if after != before:
         replace_file(root / PARAMS, after, scratch_folder(root))
@@ -48,16 +48,16 @@ def undo(root: Path) -> bool:
     Returns:
         Whether there was anything to undo.
     """
-    text = _read(_note(root))
+    text = read_file(_note(root))
     if text is None:
         return False
     undone = False
     if not is_committed(root, PARAMS, LOCK):
         note = json.loads(text)
-        if _read(root / PARAMS) == note["after"] != note["before"]:
+        if read_file(root / PARAMS) == note["after"] != note["before"]:
             replace_file(root / PARAMS, note["before"], scratch_folder(root))
             undone = True
-        if _read(root / LOCK) != note["lock"]:
+        if read_file(root / LOCK) != note["lock"]:
             undone = True
             if note["lock"] is None:
                 (root / LOCK).unlink()
@@ -110,11 +110,3 @@ def _is_dvc(pid: int) -> bool:
 
 def _note(root: Path) -> Path:
     return scratch_folder(root) / "tidemill-attempt.json"
-
-
-def _read(path: Path) -> str | None:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None

@@ -11,7 +11,7 @@ import yaml
 
 from tidemill.errors import ConfigError, UsageError
 
-__all__ = ["replace_file", "set_values"]
+__all__ = ["read_file", "replace_file", "set_values"]
 
 
 def set_values(text: str, values: Mapping[str, object]) -> str:
@@ -49,6 +49,15 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
             hint="write them out there without anchors and aliases",
         )
     return text
+
+
+def read_file(path: Path) -> str | None:
+    """Return the content of ``path`` with its line ends as they are; none if there is no such file."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def replace_file(path: Path, text: str, scratch: Path) -> None:
