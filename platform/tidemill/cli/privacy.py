@@ -36,20 +36,25 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
     found = take_inventory(load_project(project))
 
     def render(console: Console) -> None:
-        table = columns("field", "kind", "declared by", "views", "files that hold it", "in the log")
+        table = columns("field", "kind", "declared by", "views", "in the log")
         for field in found.fields:
             table.add_row(
                 field.name,
                 field.kind,
                 field.declared,
                 ", ".join(field.views) or "–",
-                "\n".join(field.files) or "–",
                 ("null" if field.kind == "feature" else "hidden")
                 if field.hidden
                 else "NOT hidden: not applied yet",
             )
         if found.fields:
             console.print(table)
+            for field in found.fields:
+                console.print(
+                    f"files that hold {field.name}:" if field.files else f"no file holds {field.name}"
+                )
+                for file in field.files:
+                    console.print(f"  {file}", soft_wrap=True)
         else:
             console.print('no personal field: tag one in the feature definitions, tags={"personal": "true"}')
         console.print(f"key         {found.key}")

@@ -1,9 +1,11 @@
 """How data versions are shown to people."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tidemill.cli.output import columns
 
@@ -13,9 +15,22 @@ if TYPE_CHECKING:
     from tidemill.data.diff import FileDiff
     from tidemill.data.tables import ColumnStats
 
-__all__ = ["few", "render_details", "size", "statistics_table", "validation_table"]
+__all__ = ["few", "render_details", "size", "statistics_table", "validation_table", "wide"]
 
 _MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
+_SHOWN = ("type", *_MEASURES[1:])
+_FOLDED = ("path", "column", "type", "min", "max")
+_MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.0+)?(?:\+00:00)?$")
+_ZONED = re.compile(r"Datetime\(time_unit='(\w+)', time_zone='?([^')]+)'?\)")
+
+
+def wide(*headers: str, title: str | None = None) -> Table:
+    """Return a table of many columns that fits a terminal: names may be folded, numbers never are."""
+    made = (
+        Column(h, overflow="fold", no_wrap=h not in _FOLDED, min_width=16 if h == "path" else None)
+        for h in headers
+    )
+    return Table(*made, title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def few(lines: list[str], most: int = 8) -> list[str]:
@@ -46,7 +61,9 @@ def render_details(console: Console, one: "FileDiff", in_full: bool) -> None:
         console.print("\n".join(lines if in_full else few(lines)))
     if one.table is None:
         return
-    table = columns("column", "type", "nulls", "distinct", "mean", "std", "min", "max", title=one.path)
+    if one.table.key:
+        console.print(f"{one.path}: rows are the same if they agree in {', '.join(one.table.key)}")
+    table = wide("column", *_SHOWN, title=one.path)
     for column in one.table.columns:
         was, now = column.before, column.after
         if not in_full and column.change == "same" and was == now:
@@ -60,7 +77,7 @@ def render_details(console: Console, one: "FileDiff", in_full: bool) -> None:
 
 def _pair(was: object, now: object) -> str:
     one, other = _cell(was), _cell(now)
-    return one if one == other else f"{one} → {other}"
+    return one if one == other else f"{one}\n→ {other}"
 
 
 def _cell(value: object) -> str:
@@ -68,12 +85,21 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:,.5g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else _readable(str(value))
+
+
+def _readable(text: str) -> str:
+    """Shorten what Polars calls a moment's type, and a moment itself, to the second.
+
+    >>> _readable("Datetime(time_unit='us', time_zone='UTC')"), _readable("2013-01-01T08:15:00+00:00")
+    ('Datetime[us, UTC]', '2013-01-01 08:15:00')
+    """
+    return _MOMENT.sub(r"\1 \2", _ZONED.sub(r"Datetime[\1, \2]", text))
 
 
 def statistics_table(path: str, stats: "Iterable[ColumnStats]") -> Table:
     """Return the statistics of a table, a line a column."""
-    table = columns("column", "type", "nulls", "distinct", "mean", "std", "min", "max", title=path)
+    table = wide("column", *_SHOWN, title=path)
     for column in stats:
         table.add_row(column.name, *(_cell(getattr(column, name)) for name in _MEASURES))
     return table

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from tidemill.cli.labels import Key, key_columns, labels_app
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import columns, emit, progress, when
-from tidemill.cli.version_tables import few, render_details, size, statistics_table, validation_table
+from tidemill.cli.output import emit, progress, when
+from tidemill.cli.version_tables import few, render_details, size, statistics_table, validation_table, wide
 from tidemill.errors import RegistryError, VersionNotFound
 
 if TYPE_CHECKING:
@@ -61,15 +61,17 @@ def log(
         entries = entries_of(loaded, limit, trained)
 
     def render(console: Console) -> None:
-        table = columns("version", "time", "message", "what changed", "models")
         for entry in entries:
             files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
             files += [f"~ {path}" for path in entry.changed]
             values = [f"{name}: {old} → {new}" for name, (old, new) in entry.params.items()]
-            changed = "\n".join((*values, *few(files))) or "–"
-            models = "\n".join(entry.models) or "–"
-            table.add_row(entry.revision[:_ID], when(entry.time), entry.message, changed, models)
-        console.print(table if entries else "no version yet: tidemill run, or tidemill data add PATH")
+            console.print(f"{entry.revision[:_ID]} · {when(entry.time)} · {entry.message}", style="bold")
+            if entry.models:
+                console.print(f"  trained on it: {', '.join(entry.models)}")
+            for line in (*values, *few(files)):
+                console.print(f"  {line}", soft_wrap=True)
+        if not entries:
+            console.print("no version yet: tidemill run, or tidemill data add PATH")
         if trouble:
             console.print(f"which models were trained on them is not known: {trouble}")
 
@@ -100,7 +102,7 @@ def show(
 
     def render(console: Console) -> None:
         console.print(f"version {shown.revision[:_ID]} · {when(shown.time)} · {shown.message}")
-        table = columns("path", "size", "files", "rows", "columns", "md5")
+        table = wide("path", "size", "files", "rows", "columns", "md5")
         for one in shown.outputs:
             rows = "–" if one.rows is None else f"{one.rows:,}"
             width = "–" if one.schema is None else str(len(one.schema))
@@ -151,15 +153,14 @@ def diff(
 
     def render(console: Console) -> None:
         console.print(f"{found.before[:_ID]} → {found.after[:_ID]}: {found.unchanged} unchanged")
-        table = columns("", "path", "size", "rows", "added", "removed", "changed", "by")
+        table = wide("", "path", "size", "rows", "added", "removed", "changed")
         for one in found.changes:
-            rows = ["–"] * 5
+            rows = ["–"] * 4
             if one.table is not None:
-                by = ", ".join(one.table.key) or "whole row"
                 moved = "–" if one.table.changed is None else f"{one.table.changed:,}"
                 was, now = one.table.rows_before, one.table.rows_after
-                rows = [f"{was:,} → {now:,}", f"{one.table.added:,}", f"{one.table.removed:,}", moved, by]
-            sizes = f"{size(one.size_before)} → {size(one.size_after)}"
+                rows = [f"{was:,}\n→ {now:,}", f"{one.table.added:,}", f"{one.table.removed:,}", moved]
+            sizes = f"{size(one.size_before)}\n→ {size(one.size_after)}"
             table.add_row({"added": "+", "removed": "-"}.get(one.change, "~"), one.path, sizes, *rows)
         if found.changes:
             console.print(table)
