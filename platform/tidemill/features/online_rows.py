@@ -76,6 +76,11 @@ def online_rows(view: FeatureView, table: pa.Table) -> OnlineRows:
     table = table.rename_columns([mapping.get(name, name) for name in table.column_names])
     keys: dict[str, ValueType] = {}
     columns: dict[str, pa.Array] = {}
+    if not view.entity_columns:
+        raise FeatureError(
+            f"view {view.name!r} has no join keys: its definition was not applied, or only in part",
+            hint="`feast apply` it again",
+        )
     for column in view.entity_columns:
         kind = column.dtype.to_value_type()
         if kind not in _KEYS:

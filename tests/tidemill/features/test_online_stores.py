@@ -300,11 +300,12 @@ def test_a_redis_that_is_gone_is_an_error_that_says_so(tmp_path):
 def test_of_racing_writers_the_newest_value_stays(empty, kind):
     store = empty(kind)
 
-    def write(first):
-        own = make_store(store.repo_path, store.config.online_config, project=store.project)
+    own = [make_store(store.repo_path, store.config.online_config, project=store.project) for _ in range(2)]
+
+    def write(writer, first):
         for wind in range(first, 0, -2):
-            push(own, "weather", report(wind=float(wind), hour=wind / 1000))
+            push(writer, "weather", report(wind=float(wind), hour=wind / 1000))
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write, (60, 59)))
+        list(pool.map(write, own, (60, 59)))
     assert read(store, hour=1).values["wind"] == 60.0
