@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -40,6 +40,21 @@ class Scorer:
     features: tuple[str, ...]
     """What it takes, in order."""
     estimator: Any = field(repr=False)
+    kind: Literal["onnx", "skops", "pyfunc"] = "skops"
+    """What runs it: the compiled model, or the original as it was saved."""
+    reason: str | None = None
+    """Why the compiled model does not run; none if it does."""
+
+    def score(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the probability of label 1, shape (rows,), float64.
+
+        The way for one who has the rows in order already: nothing is looked up and nothing is checked.
+
+        Args:
+            matrix: shape (rows, features), in the order of ``features``; NaN means "not known".
+        """
+        rows = pd.DataFrame(matrix, columns=list(self.features), copy=False)
+        return np.asarray(self.estimator.predict_proba(rows)[:, 1], dtype=np.float64)
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return the probability of label 1, shape (rows,).
@@ -51,7 +66,7 @@ class Scorer:
             RegistryError: a feature is missing or is not a number.
         """
         try:
-            rows = frame[list(self.features)].astype(np.float64)
+            rows = frame[list(self.features)].to_numpy(np.float64)
         except KeyError as error:
             missing = [name for name in self.features if name not in frame.columns]
             raise RegistryError(
@@ -62,7 +77,7 @@ class Scorer:
             raise RegistryError(
                 f"version {self.version} was given features that are not numbers: {error}"
             ) from error
-        return np.asarray(self.estimator.predict_proba(rows)[:, 1], dtype=np.float64)
+        return self.score(rows)
 
 
 def read_scorer(
