@@ -38,8 +38,8 @@ def test_gauges_and_counters_and_no_second_look_within_seconds():
     assert found["tidemill_feature_keys", "weather"] == 4
     assert found["tidemill_feature_expired_ratio", "weather"] == 0.25
     assert found["tidemill_feature_store_up",] == 1
-    assert found["tidemill_feature_flags_total", "missing", "weather"] == 2
-    assert found["tidemill_feature_flags_total", "default", "rain"] == 1
+    assert found["tidemill_feature_flags_total", "missing", "weather", "0"] == 2
+    assert found["tidemill_feature_flags_total", "default", "rain", "0"] == 1
 
 
 def test_a_store_that_cannot_be_read_is_down_and_the_rest_stays():
@@ -50,7 +50,7 @@ def test_a_store_that_cannot_be_read_is_down_and_the_rest_stays():
     metrics.count([FeatureRow({}, ("expired:weather",))])
     found = read(metrics.text().decode())
     assert found["tidemill_feature_store_up",] == 0
-    assert found["tidemill_feature_flags_total", "expired", "weather"] == 1
+    assert found["tidemill_feature_flags_total", "expired", "weather", "0"] == 1
     assert not any(name == "tidemill_feature_keys" for name, *_ in found)
 
 
@@ -65,4 +65,4 @@ def test_the_api_tells_them(served_parcels):
     found = read(answer.text)
     assert found["tidemill_feature_age_seconds", "weather"] == pytest.approx(7200, abs=60)
     assert found["tidemill_feature_keys", "weather"] == 2
-    assert found["tidemill_feature_flags_total", "missing", "weather"] == 1
+    assert found["tidemill_feature_flags_total", "missing", "weather", "0"] == 1
