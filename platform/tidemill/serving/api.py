@@ -116,7 +116,7 @@ def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> Non
         current = watcher.current()
         if current is None:
             raise NoChampion(watcher.status.error or f"no version of {predictor.model} is champion yet")
-        return _json(200, {"status": "ready", "model_version": current.version})
+        return _json(200, {"status": "ready", "model_version": current.champion.version})
 
     @api.get("/model", response_model=ModelState)
     async def model() -> Response:

@@ -15,6 +15,7 @@ from tidemill.registry.versions import champion_version, load_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
+from tidemill.serving.lanes import Wanted
 from tidemill.serving.metrics import Metrics
 from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.predictor import LoadedModel, Predictor, as_frame
@@ -42,7 +43,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
     application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
     state = open_state(project.state_url)
     watcher = Watcher(
-        read_alias=lambda: champion_version(project),
+        read=lambda: Wanted(champion_version(project)),
         load=lambda version: load_model(project, application, version, clock.now()),
         report=lambda status: record_status(state, project.model, replica, status, clock.now()),
         clock=clock,
@@ -54,7 +55,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
     predictor = Predictor(
         application=application,
         model=project.model,
-        loaded=watcher.current,
+        loaded=lambda: serving.champion if (serving := watcher.current()) else None,
         log=PredictionLog(project.predictions, project.model, project.config.serve.fsync),
         replica=replica,
         clock=clock,

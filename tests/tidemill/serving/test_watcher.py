@@ -11,8 +11,9 @@ from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.clock import ReplayClock, SystemClock
 from tidemill.errors import RegistryError
 from tidemill.registry.versions import champion_version
+from tidemill.serving.lanes import Lane, Wanted
 from tidemill.serving.predictor import LoadedModel
-from tidemill.serving.watcher import Status, Watcher
+from tidemill.serving.watcher import LaneStatus, Status, Watcher
 from tidemill.serving.wiring import load_model, record_status
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
@@ -31,10 +32,12 @@ class Registry:
     reports: list[Status] = field(default_factory=list)
     clock: ReplayClock = field(default_factory=lambda: ReplayClock(START))
 
-    def read(self) -> str | None:
+    lanes: tuple[Lane, ...] = ()
+
+    def read(self) -> Wanted:
         if self.down:
             raise RegistryError("no answer")
-        return self.alias
+        return Wanted(self.alias, self.lanes)
 
     def load(self, version: str) -> LoadedModel:
         self.loads.append(version)
@@ -48,7 +51,7 @@ class Registry:
 
 def answering(watcher: Watcher) -> str | None:
     current = watcher.current()
-    return current.version if current else None
+    return current.champion.version if current else None
 
 
 def test_it_follows_the_alias():
@@ -123,6 +126,47 @@ def test_an_alias_that_is_gone_takes_no_model_away():
     assert watcher.status.wanted is None
 
 
+def test_lanes_come_and_go_beside_the_champion():
+    registry = Registry(alias="1", lanes=(Lane("canary", "canary", "2", 1.0, "s"),))
+    watcher = registry.watcher()
+    watcher.look()
+    assert [(model.version, role) for model, role in [watcher.current().assign("k")]] == [("2", "canary")]
+    assert watcher.status.lanes == (LaneStatus("canary", "2", 1.0, True),)
+    registry.lanes = (Lane("canary", "canary", "2", 0.0, "s"), Lane("shadow", "shadow", "3", 1.0, "t"))
+    watcher.look()
+    assert watcher.current().assign("k")[1] == "champion"
+    assert [model.version for model in watcher.current().shadows] == ["3"]
+    registry.alias, registry.lanes = "2", ()
+    watcher.look()
+    assert registry.loads == ["1", "2", "3"]  # the canary that was promoted is not loaded again
+    assert (answering(watcher), watcher.current().lanes, watcher.status.lanes) == ("2", (), ())
+
+
+def test_a_lane_that_fails_to_load_takes_nothing_away_and_says_why():
+    registry = Registry(alias="1", broken={"2"}, lanes=(Lane("ab", "x", "2", 1.0, "s"),))
+    watcher = registry.watcher()
+    watcher.look()
+    assert not watcher.current().splits
+    assert watcher.status.error is None
+    assert watcher.status.lanes == (LaneStatus("ab:x", "2", 1.0, False, "ValueError: cannot be loaded"),)
+    registry.broken.clear()
+    for _ in range(4):
+        watcher.look()
+    assert watcher.current().assign("k")[1] == "ab:x"
+
+
+def test_what_ends_does_not_wait_for_what_is_loaded():
+    canary = Lane("canary", "canary", "2", 1.0, "s")
+    registry = Registry(alias="1", lanes=(canary,))
+    seen = []
+    watcher = registry.watcher()
+    watcher.look()
+    load, registry.lanes = registry.load, (Lane("canary", "canary", "3", 1.0, "s"),)
+    watcher._load = lambda version: seen.append(watcher.current().splits) or load(version)
+    watcher.look()
+    assert seen == [False]
+
+
 def test_records_that_cannot_be_written_stop_nothing():
     def fail(status):
         raise OSError("disk full")
@@ -159,7 +203,7 @@ def test_with_the_real_registry_and_records(served_parcels):
     state = open_state(served_parcels.state_url)
     clock = SystemClock()
     watcher = Watcher(
-        lambda: champion_version(served_parcels),
+        lambda: Wanted(champion_version(served_parcels)),
         lambda version: load_model(served_parcels, application, version, clock.now()),
         lambda status: record_status(state, "parcel-delay", "r1", status, clock.now()),
         clock,
