@@ -5,8 +5,8 @@ what people think up; here it would only cost every request its milliseconds. Di
 time. Keys come from the records by `tidemill.serving.keyring`, which polls them; nothing is asked here.
 
 Whether keys are needed follows from where the service listens, never from the peer: behind HAProxy every
-peer is this machine. A service that needs none (on loopback) answers only to names of this machine, and not to
-pages of other sites: else any page in a browser here could send it labels.
+peer is this machine. A service that needs none (on loopback) answers only to names of this machine, and no
+page of another site: else any page in a browser here could send it labels.
 """
 
 import hashlib
