@@ -4,6 +4,7 @@ What a project *does* is declared in its ``params.yaml``; what changes between a
 """
 
 from functools import cached_property
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,13 +31,24 @@ class Settings(BaseSettings):
     """Address of a running Ray cluster; default: the local stack's if one is up, else a Ray of our own."""
 
     host: str = "127.0.0.1"
-    """The interface that servers listen on. Anything but loopback needs authentication in front of it."""
+    """The interface that the prediction API listens on. Anything but loopback needs API keys (`tidemill keys
+    create`) and ``plain_http``."""
+
+    plain_http: Literal["refused", "accepted"] = "refused"
+    """Whether the API may listen beyond loopback without TLS, which it has not: keys would be readable on the
+    wire. Accept it where TLS ends in front of it, such as at an ingress."""
+
+    api_key: SecretStr | None = Field(default=None, repr=False)
+    """What clients of ours (the command line, `tidemill.serving.client`) send to the prediction API."""
 
     serve_port: int = Field(default=0, ge=0, le=65535)
     """Port of the prediction API; 0 takes a free one."""
 
     mlflow_port: int = Field(default=0, ge=0, le=65535)
     """Port of the MLflow server that ``tidemill up`` starts; 0 takes a free one."""
+
+    mlflow_host: str = "127.0.0.1"
+    """The interface that MLflow's server listens on, whatever ``host`` is: it asks nobody who he is."""
 
     num_cpus: int = Field(default=0, ge=0)
     """CPUs that a Ray of our own may use; 0 takes all."""

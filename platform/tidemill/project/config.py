@@ -1,14 +1,16 @@
 """What a project declares in ``params.yaml``: the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "BatchConfig",
     "DatasetConfig",
     "FeaturesConfig",
     "GateConfig",
+    "LimitsConfig",
     "ProjectConfig",
     "ProjectSection",
     "ServeConfig",
@@ -110,16 +112,70 @@ class GateConfig(_Section):
     """Rows needed in the hold-out for a decision."""
 
 
+class LogConfig(_Section):
+    """What the prediction log promises, and how long it keeps it."""
+
+    sync_seconds: float = Field(default=0.5, ge=0, le=60)
+    """How often predictions are flushed to the disk itself; 0: each before it is answered."""
+    backlog_mb: int = Field(default=64, ge=1)
+    """How many MiB of predictions wait in memory while the disk takes nothing; what does not fit is lost."""
+
+
+class BatchConfig(_Section):
+    """How requests that arrive together are answered together."""
+
+    max_rows: int = Field(default=256, ge=1)
+    """Largest number of rows in one batch; a request with more is a batch of its own."""
+    wait_ms: float = Field(default=0.0, ge=0, le=1000)
+    """How long a request waits for others, in milliseconds, beyond those that came in the same moment."""
+    loop_rows: int = Field(default=64, ge=0)
+    """A batch of up to so many rows is answered on the event loop, a larger one in a thread."""
+
+
+class LimitsConfig(_Section):
+    """What a client may cost before it is known who it is."""
+
+    body_bytes: int | None = Field(default=None, ge=1024)
+    """The largest body of a request; default: 64 KiB, and 4 KiB for each of ``serve.max_instances``."""
+    header_seconds: int = Field(default=10, ge=1, le=300)
+    """In how many seconds the head of a request must have arrived."""
+    idle_seconds: int = Field(default=60, ge=1, le=3600)
+    """For how many seconds a client may be silent in the middle of a request or an answer."""
+    connections: int = Field(default=4096, ge=16, le=100_000)
+    """Connections at once; further ones wait."""
+
+
 class ServeConfig(_Section):
     """How the application is deployed."""
+
+    batch: BatchConfig = BatchConfig()
+    max_in_flight: int = Field(default=256, ge=1)
+    """Requests for predictions that a replica has under way; one more gets 503 with Retry-After at once."""
+    timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """A request that has no answer after so long gets 504 (408 if its own body did not arrive)."""
+    feature_cache: bool = True
+    """Whether replicas keep what they read of views that declare ``cache_seconds``."""
 
     replicas: int = Field(default=1, ge=1)
     poll_seconds: float = Field(default=0.5, gt=0, le=60)
     """How often a replica looks at the alias."""
     max_instances: int = Field(default=1000, ge=1)
     """Largest number of instances in one request."""
-    fsync: bool = True
-    """Whether a prediction is flushed to the disk itself before it is answered."""
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fsync_has_moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "fsync" in values:
+            raise ValueError(
+                "fsync is gone: write `log: {sync_seconds: 0}` for true, and a number of seconds for false"
+            )
+        return values
+    require_keys: Literal["auto", "always"] = "auto"
+    """Whether requests need an API key: ``auto``, as soon as the API listens beyond loopback."""
+    feature_seconds: float = Field(default=0.25, gt=0, le=10)
+    """How long a request may wait for the online store, before it is answered with declared defaults."""
+    limits: LimitsConfig = LimitsConfig()
 
 
 class ProjectConfig(BaseModel):

@@ -234,7 +234,7 @@ def _whole(identity: str, secret: str) -> SecretStr:
 
 
 def _active(row: ApiKey) -> Key:
-    digests = [(bytes.fromhex(row.digest), None)]
+    digests: list[tuple[bytes, float | None]] = [(bytes.fromhex(row.digest), None)]
     if row.previous_digest is not None and row.previous_until is not None:
         digests.append((bytes.fromhex(row.previous_digest), row.previous_until.timestamp()))
     return Key(
