@@ -65,7 +65,7 @@ def log(predictions: int, subjects: int) -> None:
     subject = Subject({"tailnum": "N17"}, {"tailnum": PSEUDONYMS.hide("N17")}, {"tailnum": ("tailnum",)}, {})
     hidden = [{**FLIGHT, "tailnum": PSEUDONYMS.hide(f"N{number}")} for number in range(subjects)]
     with tempfile.TemporaryDirectory() as folder:
-        writer = PredictionLog(Path(folder), "m", fsync=False)
+        writer = PredictionLog(Path(folder), "m")
         for start in range(0, predictions, 1000):
             numbers = range(start, min(start + 1000, predictions))
             writer.append(

@@ -52,7 +52,7 @@ def fill_log(project: Project, rows: int, stale: bool) -> None:
     hide = Pseudonymiser(load_key(project))
     hidden = asked.with_columns(hide.hide_series(asked["tailnum"]).alias("tailnum"))
     names = service_features(project)
-    log = PredictionLog(project.predictions, project.model, fsync=False)
+    log = PredictionLog(project.predictions, project.model)
     for start in range(0, rows, 50_000):
         keys = hidden[start : start + 50_000].drop("event_timestamp").to_dicts()
         moments = asked["event_timestamp"][start : start + 50_000]

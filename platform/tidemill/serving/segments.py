@@ -1,38 +1,58 @@
 """Append-only segments of JSON lines, one a writer and date, that a crash cannot corrupt.
 
-What that promises to whom is said in `tidemill.serving.predictions`.
+A segment belongs to the writer that began it: it holds an exclusive lock (``flock``) on the open file, which
+the kernel takes back when the process ends, however it ends. Whoever gets that lock may take the segment away.
+
+What is promised to whom is said in `tidemill.serving.writing`.
 """
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+import time
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-import polars as pl
-
 from tidemill.ids import new_id
 
-__all__ = ["Lines", "SegmentWriter", "read_segments"]
+__all__ = ["Mark", "Rolling", "SegmentWriter", "claim"]
 
-_OPEN_SEGMENTS = 8  # a replay moves through dates: the older ones are closed
-
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
 
 
-class Lines(NamedTuple):
-    """What was read."""
+@dataclass(frozen=True)
+class Rolling:
+    """When a segment is ended and the next one begun, so that it can be compacted."""
 
-    frame: pl.DataFrame
-    torn: int
-    """Lines that a crash left incomplete, skipped."""
+    bytes: int = 128 << 20
+    age: float = 900.0
+    """Seconds since it was begun."""
+    idle: float = 300.0
+    """Seconds without a write."""
+    open: int = 8
+    """Segments at once: a replay moves through dates, and the older ones are ended."""
+
+
+class Mark(NamedTuple):
+    """Up to where a segment was written."""
+
+    segment: "_Segment"
+    end: int
+
+    def flush(self) -> None:
+        """Return when all up to here is on the disk itself; threads that wait together share one flush.
+
+        Raises:
+            OSError: it could not be flushed.
+        """
+        self.segment.flush(self.end)
 
 
 @dataclass
@@ -40,49 +60,103 @@ class SegmentWriter:
     """One writer's segments below ``root``: ``date=YYYY-MM-DD/<writer>.ndjson``. Threads may share it."""
 
     root: Path
-    fsync: bool
+    rolling: Rolling = Rolling()
     _segments: "OrderedDict[date, _Segment]" = field(default_factory=OrderedDict, repr=False)
+    _ended: "deque[_Segment]" = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def append(self, day: date, lines: bytes) -> None:
-        """Append whole lines with one write, and flush them if ``fsync``.
+    def write(self, day: date, lines: bytes) -> Mark:
+        """Append whole lines with one write: they are in the kernel's page cache then.
 
         Raises:
-            OSError: they could not be written, or not be flushed. The segment is given up: the next append
-                begins a new one.
+            OSError: they could not be written. Nothing of them is left in the segment, or nothing is ever
+                written after it.
         """
-        try:
-            with self._lock:
-                segment = self._segment(day)
+        with self._lock:
+            segment = self._segment(day)
+            try:
                 end = segment.write(lines)
-            if self.fsync:
-                segment.flush(end)
-        except OSError:
-            with self._lock:
-                given_up = self._segments.pop(day, None)
-            if given_up is not None:
-                given_up.close()
-            raise
+            except OSError as error:
+                if error.errno not in _FULL or not segment.end:
+                    self._end(day)
+                raise
+            if end >= self.rolling.bytes:
+                self._end(day)
+            return Mark(segment, end)
+
+    def flush(self) -> None:
+        """Flush everything to the disk itself, and let go of segments that are ended, old or idle.
+
+        Raises:
+            OSError: a segment could not be flushed; it is given up.
+        """
+        failure: OSError | None = None
+        with self._lock:
+            for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
+                self._end(day)
+            current = list(self._segments.items())
+        for day, segment in current:
+            try:
+                segment.flush(segment.end)
+            except OSError as error:
+                failure = error
+                with self._lock:
+                    if self._segments.get(day) is segment:
+                        self._end(day)
+        while self._ended:
+            try:
+                self._ended.popleft().close()
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def tidy(self) -> None:
+        """Let go of segments that are ended, old or idle; the same errors as `flush`."""
+        with self._lock:
+            for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
+                self._end(day)
+        while self._ended:
+            self._ended.popleft().close()
 
     def close(self) -> None:
-        """Close the segments; a later append begins new ones."""
+        """Flush and end all segments; a later write begins new ones.
+
+        Raises:
+            OSError: one could not be flushed.
+        """
         with self._lock:
-            while self._segments:
-                self._segments.popitem()[1].close()
+            for day in list(self._segments):
+                self._end(day)
+        self.flush()
+
+    def _is_over(self, segment: "_Segment") -> bool:
+        now = time.monotonic()
+        if segment.is_gone():
+            _log.warning("%s was deleted while it was written to: what it held is lost", segment.path)
+            return True
+        return now - segment.begun > self.rolling.age or now - segment.written > self.rolling.idle
 
     def _segment(self, day: date) -> "_Segment":
         if day not in self._segments:
-            self._segments[day] = _open(self.root / f"date={day.isoformat()}", self.fsync)
-            if len(self._segments) > _OPEN_SEGMENTS:
-                self._segments.popitem(last=False)[1].close()
+            self._segments[day] = _open(self.root / f"date={day.isoformat()}")
+            if len(self._segments) > self.rolling.open:
+                self._end(next(iter(self._segments)))
         self._segments.move_to_end(day)
         return self._segments[day]
 
+    def _end(self, day: date) -> None:
+        # Closing means flushing, which takes a while: not where somebody waits for a write.
+        self._ended.append(self._segments.pop(day))
+
 
 class _Segment:
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: Path, made: tuple[Path, ...]) -> None:
+        self.path = path
+        self.end = 0
+        self.begun = self.written = time.monotonic()
         self._descriptor = descriptor
-        self._end = 0
+        self._folders = made  # whose entries are not on the disk itself yet
         self._flushed = 0
         self._flushing = threading.Lock()
         self._closed = False
@@ -90,11 +164,14 @@ class _Segment:
     def write(self, lines: bytes) -> int:
         written = os.write(self._descriptor, lines)
         if written != len(lines):  # the disk filled up in mid-write
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._end)
+            try:
+                os.ftruncate(self._descriptor, self.end)
+            except OSError as error:  # a torn line stays: nothing may be written behind it
+                raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._end += written
-        return self._end
+        self.end += written
+        self.written = time.monotonic()
+        return self.end
 
     def flush(self, end: int) -> None:
         # Threads that wait here together share one flush: the first one's covers what the others wrote.
@@ -103,31 +180,60 @@ class _Segment:
                 return
             if self._closed:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
-            covered = self._end
-            os.fdatasync(self._descriptor)
-            self._flushed = covered
+            self._flush()
 
     def close(self) -> None:
         with self._flushing:
             if self._closed:
                 return
-            self._closed = True
-            with contextlib.suppress(OSError):
-                os.fdatasync(self._descriptor)
-                self._flushed = self._end
-            os.close(self._descriptor)
+            try:
+                if self._flushed < self.end:
+                    self._flush()
+                elif not self.end:  # nothing was ever written to it
+                    with contextlib.suppress(OSError):
+                        self.path.unlink()
+            finally:
+                self._closed = True
+                os.close(self._descriptor)
+
+    def is_gone(self) -> bool:
+        return not self._closed and os.fstat(self._descriptor).st_nlink == 0
+
+    def _flush(self) -> None:
+        covered = self.end
+        os.fdatasync(self._descriptor)
+        for folder in self._folders:
+            _fsync_folder(folder)
+        self._folders = ()
+        self._flushed = covered
 
 
-def _open(folder: Path, fsync: bool) -> _Segment:
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+def claim(descriptor: int) -> bool:
+    """Tell whether nobody else holds the file, and it still has its name; then it is held from now on."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _open(folder: Path) -> _Segment:
     # Exclusive and with a name of its own: nobody ever writes after another's torn line.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(folder / f"{new_id('w')}.ndjson", flags, 0o644)
-    if fsync:
-        for parent in dict.fromkeys([folder, *(new.parent for new in made)]):
-            _fsync_folder(parent)
-    return _Segment(descriptor)
+    for _ in range(100):
+        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{new_id('w')}.ndjson"
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except FileNotFoundError:  # an empty folder was pruned in between
+            continue
+        if claim(descriptor):
+            return _Segment(descriptor, path, tuple(dict.fromkeys([folder, *(new.parent for new in made)])))
+        os.close(descriptor)
+    raise OSError(
+        errno.ENOLCK, f"no segment below {folder} could be locked; is it on a file system with locks?"
+    )
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -136,78 +242,3 @@ def _fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read_segments(root: Path, first: date, last: date, columns: Mapping[str, pl.DataType]) -> Lines:
-    """Read the segments of the dates from ``first`` to ``last``, both included.
-
-    Args:
-        root: the folder with the ``date=…`` folders; it need not exist.
-        first: the first date.
-        last: the last date.
-        columns: types of the columns that every line has. Nested values of a ``String`` column stay JSON.
-            Columns that are not named get the type that fits all their values. A segment written before
-            there was such a column has null there.
-
-    Returns:
-        All whole lines, in no particular order; with no line, a frame with ``columns`` only.
-    """
-    frames, torn = [pl.DataFrame(schema=columns)], 0
-    for folder in sorted(root.glob("date=*")):
-        if not first.isoformat() <= folder.name.removeprefix("date=") <= last.isoformat():
-            continue
-        for path in sorted(folder.glob("*.ndjson")):
-            lines = _read(path, columns)
-            torn += lines.torn
-            if lines.frame.height:
-                frames.append(lines.frame)
-    return Lines(pl.concat(frames, how="diagonal_relaxed"), torn)
-
-
-def _read(path: Path, columns: Mapping[str, pl.DataType]) -> Lines:
-    content = path.read_bytes()
-    whole, newline, tail = content.rpartition(b"\n")
-    torn = int(bool(tail.strip()))
-    if b" \n" in content:  # lines of an erased subject, blanked where they stood (`tidemill.privacy.log`)
-        whole = b"\n".join(line for line in whole.split(b"\n") if line.strip())
-    try:
-        frame = _parse(whole + newline, columns)
-    except pl.exceptions.PolarsError:  # a power failure can leave holes before the end as well
-        sound = [line for line in whole.split(b"\n") if _is_object(line)]
-        torn += whole.count(b"\n") + 1 - len(sound)
-        frame = _parse(b"\n".join(sound), columns)
-    if torn:
-        _log.warning("%s: %d lines left incomplete by a crash were skipped", path, torn)
-    return Lines(frame, torn)
-
-
-def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    if not lines.strip():
-        return pl.DataFrame(schema=columns)
-    present = _columns_of_first(lines)  # the writer of a segment gives all its lines the same ones
-    frame = pl.read_ndjson(
-        lines,
-        schema_overrides={name: dtype for name, dtype in columns.items() if name in present},
-        infer_schema_length=None,
-    )
-    return frame.with_columns(
-        pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in present
-    )
-
-
-def _columns_of_first(lines: bytes) -> frozenset[str]:
-    start = 0
-    while start < len(lines):
-        end = lines.find(b"\n", start)
-        line = lines[start : end if end >= 0 else len(lines)]
-        if _is_object(line):
-            return frozenset(orjson.loads(line))
-        start += len(line) + 1
-    return frozenset()
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False

@@ -17,7 +17,7 @@ from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.lanes import Wanted
 from tidemill.serving.metrics import Metrics
-from tidemill.serving.predictions import PredictionLog
+from tidemill.serving.writing import open_log
 from tidemill.serving.predictor import LoadedModel, Predictor, as_frame
 from tidemill.serving.watcher import Status, Watcher
 from tidemill.state import State, open_state
@@ -56,7 +56,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
         application=application,
         model=project.model,
         loaded=lambda: serving.champion if (serving := watcher.current()) else None,
-        log=PredictionLog(project.predictions, project.model, project.config.serve.fsync),
+        log=open_log(project),
         replica=replica,
         clock=clock,
         count=metrics.count,

@@ -34,7 +34,7 @@ def record(identifier, version="1", at=NOON, test=False, replica="r1"):
 @pytest.fixture
 def filled(tmp_path):
     """Three days, two replicas, 600 predictions of two versions; the ids, in order."""
-    logs = [PredictionLog(tmp_path, "m", fsync=False) for _ in range(2)]
+    logs = [PredictionLog(tmp_path, "m") for _ in range(2)]
     ids = [new_id("pred") for _ in range(600)]
     for number, identifier in enumerate(ids):
         at = NOON + timedelta(days=number // 200, seconds=number)
@@ -109,7 +109,7 @@ def test_torn_lines_hide_nothing_else(filled):
 
 
 def test_an_id_that_holds_no_time_is_found(tmp_path):
-    writer = PredictionLog(tmp_path, "m", fsync=False)
+    writer = PredictionLog(tmp_path, "m")
     writer.append([record("pred_1"), record("pred_10")])
     assert find_prediction(tmp_path, "m", "pred_1")["prediction_id"] == "pred_1"
     writer.close()
@@ -117,7 +117,7 @@ def test_an_id_that_holds_no_time_is_found(tmp_path):
 
 def test_versions_are_counted(filled):
     root, ids = filled
-    writer = PredictionLog(root, "m", fsync=False)
+    writer = PredictionLog(root, "m")
     writer.append_labels([LabelRecord(each, 1, NOON, NOON) for each in (*ids[:10], *ids[:5], "pred_unknown")])
     writer.close()
     found = tally(root, "m")
@@ -136,7 +136,7 @@ def test_the_latest_are_those_of_the_latest_event_time(filled):
 
 
 def test_the_label_that_counts_comes_last(tmp_path):
-    writer, one = PredictionLog(tmp_path, "m", fsync=False), new_id("pred")
+    writer, one = PredictionLog(tmp_path, "m"), new_id("pred")
     for value, days in ((1, 3), (0, 1)):
         writer.append_labels([LabelRecord(one, value, NOON + timedelta(days=days), NOON)])
     assert [each["label"] for each in find_labels(tmp_path, "m", one)] == [0, 1]

@@ -23,7 +23,9 @@ from tidemill.registry.versions import CHAMPION
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.predictions import PredictionLog
-from tidemill.serving.predictor import LoadedModel, Predictor
+from tidemill.serving.lanes import Serving
+from tidemill.serving.loaded import LoadedModel
+from tidemill.serving.predictor import Predictor
 from tidemill.training.lineage import Lineage
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking import connect, experiment_id, log_table
@@ -105,9 +107,12 @@ class Flight(BaseModel):
 class Constant:
     """A model that always says 0.2."""
 
-    def predict(self, frame):
+    def __init__(self, features):
+        self.features = features
+
+    def score(self, matrix):
         """Answer every row."""
-        return np.full(len(frame), 0.2)
+        return np.full(len(matrix), 0.2)
 
 
 def make_project(root: Path, hours: int) -> Project:
@@ -180,12 +185,15 @@ class Player:
         """Serve the hours from ``first`` up to, but not including, ``last``, by the definitions of now."""
         store = open_store(self.project)
         hiding = hiding_for(self.project, Flight, store)
-        model = LoadedModel(self.version, Constant(), OnlineFeatures(store, "delay"), START, hiding)
-        log = PredictionLog(self.project.predictions, self.project.model, fsync=False)
+        features = OnlineFeatures(store, "delay")
+        constant = Constant(tuple(name for _, name in features.features))
+        model = LoadedModel(self.version, constant, features, START, hiding)
+        log = PredictionLog(self.project.predictions, self.project.model)
         application = Application(
             request=Flight, feature_row=lambda flight: dict(flight), decide=lambda flight, score: {}
         )
-        predictor = Predictor(application, self.project.model, lambda: model, log, "r1", SystemClock())
+        serving = Serving(model)
+        predictor = Predictor(application, self.project.model, lambda: serving, log, "r1", SystemClock())
         for count in range(first, last):
             self._push(store, hour(count))
             at = hour(count) + timedelta(minutes=10)

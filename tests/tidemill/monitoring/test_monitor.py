@@ -111,7 +111,7 @@ def serve(
     test: bool = False,
 ) -> None:
     """Log ``rows`` as the predictions of the fortnight before ``end``, and their labels."""
-    log = PredictionLog(project.predictions, project.model, fsync=False)
+    log = PredictionLog(project.predictions, project.model)
     predictions, labels = [], []
     for index, (wind, rain, score, late) in enumerate(
         rows.select("wind", "rain", "score", "late").iter_rows()

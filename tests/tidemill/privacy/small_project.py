@@ -134,7 +134,7 @@ def serve_and_train(project) -> None:
     """Fill the prediction log (once with names in the clear, as an old log has them), logs, MLflow."""
     hiding = Hiding(frozenset({"rider"}), Pseudonymiser(load_key(project)))
     for clear in (True, False):
-        log = PredictionLog(project.predictions, project.model, fsync=False)
+        log = PredictionLog(project.predictions, project.model)
         for number, rider in enumerate(RIDERS):
             log.append([prediction(f"pred_{clear}_{number}", rider, None if clear else hiding)])
             log.append_labels([LabelRecord(f"pred_{clear}_{number}", 1, NOON, NOON)])

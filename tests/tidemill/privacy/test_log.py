@@ -28,7 +28,7 @@ def record(name, instance, keys=None, served_at=NOON):
 
 
 def test_a_log_is_blanked_while_it_is_written_to(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     stop, written = threading.Event(), [0]
 
     def write() -> None:
@@ -61,7 +61,7 @@ def test_a_log_is_blanked_while_it_is_written_to(tmp_path):
 
 
 def test_the_subject_is_recognised_however_it_was_logged(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append(
         [
             record("pred_0", {"rider": "ada-lovelace"}),
@@ -82,7 +82,7 @@ def test_the_subject_is_recognised_however_it_was_logged(tmp_path):
 
 
 def test_numbers_and_accents_are_recognised_too(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append(
         [record("pred_0", {"id": 7}), record("pred_1", {"id": 77}), record("pred_2", {"id": 'Zoë "Z"'})]
     )
@@ -117,7 +117,7 @@ def test_texts_are_masked_in_place_and_only_whole_words(tmp_path):
 
 
 def test_blank_lines_cost_a_reader_nothing_but_a_look(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append([record(f"pred_{number}", {"rider": "ada-lovelace"}) for number in range(3)])
     log.close()
     blank_log(tmp_path, ADA)

@@ -1,8 +1,6 @@
 """The prediction log: what is appended is read back, whatever happened to the writer."""
 
 import os
-import resource
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidemill.errors import ServingError
 from tidemill.serving.predictions import (
     LabelRecord,
     PredictionLog,
@@ -65,7 +62,7 @@ records = st.builds(
 @given(batches=st.lists(st.lists(records, max_size=5), max_size=5))
 def test_whatever_is_appended_is_read_back(batches, tmp_path_factory):
     root = tmp_path_factory.mktemp("log")
-    log = PredictionLog(root, "m", fsync=False)
+    log = PredictionLog(root, "m")
     for batch in batches:
         log.append(batch)
     log.close()
@@ -91,7 +88,7 @@ def test_an_empty_log_has_the_columns(tmp_path):
 
 
 def test_the_window_has_its_start_and_not_its_end(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append(
         [
             record("before", NOON - timedelta(microseconds=1)),
@@ -150,16 +147,16 @@ def test_keys_are_kept_as_json_and_null_where_a_log_is_older_than_they_are(tmp_p
 
 
 def test_models_with_different_features_are_read_together(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append([record("a", features={"wind": 1.0}), record("b", features={"rain": 2.0, "carrier": "UA"})])
-    PredictionLog(tmp_path, "m", fsync=False).append([record("c", features={"wind": None, "snow": 3.0})])
+    PredictionLog(tmp_path, "m").append([record("c", features={"wind": None, "snow": 3.0})])
     frame = read_predictions(tmp_path, "m", *ALWAYS)
     assert frame["feature.wind"].to_list() == [1.0, None, None]
     assert frame["feature.snow"].to_list() == [None, None, 3.0]
 
 
 def test_the_latest_label_counts_and_none_from_the_future(tmp_path):
-    log = PredictionLog(tmp_path, "m", fsync=False)
+    log = PredictionLog(tmp_path, "m")
     log.append([record("twice"), record("changed"), record("late"), record("same moment")])
     day = timedelta(days=1)
     log.append_labels([
@@ -176,32 +173,13 @@ def test_the_latest_label_counts_and_none_from_the_future(tmp_path):
     assert (counts.predictions, counts.labels, counts.unmatched, counts.contradicted) == (4, 8, 1, 2)
 
 
-def test_a_full_disk_is_an_error_and_what_was_logged_before_stays(tmp_path):
-    # A limit on file sizes makes write() fall short just as a full disk does.
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    log = PredictionLog(tmp_path, "m")
-    log.append([record("kept")])
-    size = sum(path.stat().st_size for path in tmp_path.rglob("*.ndjson"))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
-    try:
-        with pytest.raises(ServingError, match="cannot be written"):
-            log.append([record("torn")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
-    log.append([record("after")])
-    assert read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"].to_list() == ["after", "kept"]
-    assert count_log(tmp_path, "m").torn == 0
-
-
 def test_what_append_returned_for_survives_a_kill(tmp_path):
     writer = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_predictions import record, PredictionLog
-log = PredictionLog(Path({str(tmp_path)!r}), "m", fsync=False)
+log = PredictionLog(Path({str(tmp_path)!r}), "m")
 for number in range(10**9):
     log.append([record(str(number))])
     print(number, flush=True)
