@@ -13,6 +13,7 @@ from tidemill.features.encoding import microseconds
 from tidemill.features.engine import feast_errors, get_service
 from tidemill.features.lookups import lookups, numeric_features, reader
 from tidemill.features.on_demand import Transformation
+from tidemill.features.outage import FALLBACK, GuardedRead, Outage
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
@@ -25,7 +26,7 @@ class FeatureRow:
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``."""
+    ``default:<feature>``, ``fallback:features`` (the store is away, so nothing is known of any view)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,15 @@ class OnlineFeatures:
     a forked child included, opens its own store.
     """
 
-    def __init__(self, store: FeatureStore, service: FeatureService | str) -> None:
+    def __init__(
+        self, store: FeatureStore, service: FeatureService | str, outage: Outage | None = None
+    ) -> None:
         """Resolve the views of ``service``.
+
+        Args:
+            store: where they are read.
+            service: whose features these are.
+            outage: stands between requests and a store that is away: rows are made of defaults then.
 
         Raises:
             FeatureError: the service was not applied, has a feature that is no number, or a wrong default.
@@ -64,7 +72,8 @@ class OnlineFeatures:
             on_demand = [views[p.name].with_projection(p) for p in projections if p.name in views]
             self._lookups = lookups(store, projections, on_demand)
             self._on_demand = tuple(map(Transformation, on_demand))
-            self._read = reader(store, self._lookups)
+            read = reader(store, self._lookups)
+            self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = numeric_features(service)
         self._defaults = declared_defaults(service, on_demand)
         self._doing = (
@@ -80,6 +89,7 @@ class OnlineFeatures:
             event, end = end, end + 1 + len(lookup.features)
             places.append(_Place(lookup.name, event, end, lookup.ttl))
             at |= {(lookup.name, feature): event + 1 + n for n, feature in enumerate(lookup.features)}
+        self._width = end
         for view in self._on_demand:
             at |= {(view.name, feature): end + n for n, feature in enumerate(view.features)}
             end += len(view.features)
@@ -106,8 +116,13 @@ class OnlineFeatures:
             return []
         keys = [[lookup.key(row) for lookup in self._lookups] for row in rows]
         with feast_errors(self._doing):
-            found = [list(answer) for answer in self._read(keys)]
-        flags = [self._judge(*pair) for pair in zip(found, map(microseconds, at), strict=True)]
+            answers = self._read(keys)
+        if answers is None:
+            found: list[list[Any]] = [[None] * self._width for _ in rows]
+            flags = [[FALLBACK] for _ in rows]
+        else:
+            found = [list(answer) for answer in answers]
+            flags = [self._judge(*pair) for pair in zip(found, map(microseconds, at), strict=True)]
         for view, places in zip(self._on_demand, self._inputs, strict=True):
             inputs = {name: view.requested(name, rows) for name in view.request}
             inputs |= {name: [values[place] for values in found] for name, place in places.items()}

@@ -28,7 +28,8 @@ from feast.repo_config import RepoConfig
 from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 from redis import Redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -62,6 +63,12 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
     Redis itself compares, in a script, so that writers may race. Of rows with equal event times that which is
     written last stays. On a Redis cluster writes go Feast's own way.
     """
+
+    _patience: float | None = None
+
+    def limit_waiting(self, seconds: float) -> None:
+        """Let no read wait longer than that: whoever waits for a prediction shall hear soon."""
+        self._patience = seconds
 
     def online_write_batch(
         self,
@@ -147,7 +154,13 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         known = self._client
         client = super()._get_client(online_store_config)
         if known is None and isinstance(client, Redis):
-            client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
+            if self._patience is None:
+                client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
+            else:
+                # Once more for a connection that was closed in the meantime, never for one that is slow.
+                client.set_retry(Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)))
+                waits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self._patience)
+                client.connection_pool.connection_kwargs.update(waits)
         return client
 
     def _is_cluster(self, config: RepoConfig) -> bool:

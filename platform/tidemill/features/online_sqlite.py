@@ -65,6 +65,10 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         self._connections = Connections()
         self._ready: dict[tuple[Path, str], dict[str, Any]] = {}
 
+    def limit_waiting(self, seconds: float) -> None:
+        """Let no read wait longer than that: whoever waits for a prediction shall hear soon."""
+        self._connections.limit_waiting(seconds)
+
     @property
     def async_supported(self) -> SupportedAsyncMethods:
         """Reads and writes may be awaited; they run in a thread."""

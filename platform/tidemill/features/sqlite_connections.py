@@ -23,18 +23,29 @@ class Connections:
     """
 
     def __init__(self) -> None:
+        self._read_seconds = _WAIT_SECONDS
         self._locks = {False: threading.RLock(), True: threading.RLock()}
         self._open: dict[tuple[int, Path, bool], sqlite3.Connection] = {}
 
+    def limit_waiting(self, seconds: float) -> None:
+        """Let readers wait no longer than that for a file that another process has locked."""
+        with self._locks[False]:
+            self._read_seconds = seconds
+            self._forget(writes=False)
+
     @contextmanager
     def reading(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to read.
+        """Lend the connection to read. After an error the file is opened anew: it may be another by then.
 
         Raises:
             sqlite3.Error: there is no such file, or it cannot be read.
         """
         with self._locks[False]:
-            yield self._open.get((os.getpid(), path, False)) or self._connect(path, writes=False)
+            try:
+                yield self._open.get((os.getpid(), path, False)) or self._connect(path, writes=False)
+            except sqlite3.DatabaseError:
+                self._forget(writes=False)
+                raise
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[sqlite3.Connection]:
@@ -65,12 +76,15 @@ class Connections:
                     connection.close()
             self._open.clear()
 
+    def _forget(self, writes: bool) -> None:
+        for at in [at for at in self._open if at[0] == os.getpid() and at[2] == writes]:
+            self._open.pop(at).close()
+
     def _connect(self, path: Path, writes: bool) -> sqlite3.Connection:
         if not writes and not path.exists():
             raise sqlite3.OperationalError(f"no such file: {path}")
-        connection = sqlite3.connect(
-            path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        seconds = _WAIT_SECONDS if writes else self._read_seconds
+        connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
         for pragma in _WRITES if writes else _READS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         self._open[os.getpid(), path, writes] = connection

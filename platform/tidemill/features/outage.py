@@ -1,0 +1,93 @@
+"""An online store that does not answer must not hold up predictions: ask it once, then leave it alone.
+
+The read that fails, or takes too long, is the last one that a request waits for. From then on requests are
+told at once that the store is away, and a thread asks in their stead, ever more rarely, until it answers.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from feast import FeatureStore
+
+from tidemill.features.lookups import Read
+
+__all__ = ["FALLBACK", "GuardedRead", "Outage"]
+
+FALLBACK = "fallback:features"
+"""The flag of a row whose features could not be read: they are declared defaults, or none."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+_log = logging.getLogger(__name__)
+
+Keys = Sequence[Sequence[bytes | None]]
+GuardedRead = Callable[[Keys], list[Sequence[Any]] | None]
+"""As `tidemill.features.lookups.Read`; none while the store is away."""
+
+
+class Outage:
+    """Guards the reads of one feature store. Threads may share it."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        """Take how long a read may wait for the store, in seconds."""
+        self.problem: str | None = None
+        """Why the store is away; none while it answers."""
+        self.count = 0
+        """How often it went away."""
+        self._wait_seconds = wait_seconds
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def guard(self, store: FeatureStore, read: Read) -> GuardedRead:
+        """Return a read that never raises, and waits no longer than it may, once in an outage.
+
+        Args:
+            store: whose reads are hurried, if it is one of Tidemill's.
+            read: how its features are read.
+        """
+        online = store.provider.online_store
+        if hasattr(online, "limit_waiting"):
+            online.limit_waiting(self._wait_seconds)
+        good: Keys = ()
+
+        def guarded(keys: Keys) -> list[Sequence[Any]] | None:
+            nonlocal good
+            if self.problem is not None:
+                return None
+            try:
+                found = read(keys)
+            except Exception as error:  # noqa: BLE001 — whatever ails the store, there shall be an answer
+                # Keys that were read before tell a store that is back from one that dislikes these keys.
+                self._begin(error, lambda: read(good or keys[:1]))
+                return None
+            good = keys[:1]
+            return found
+
+        return guarded
+
+    def stop(self) -> None:
+        """End the thread that asks, if there is one."""
+        self._stop.set()
+
+    def _begin(self, error: Exception, probe: Callable[[], object]) -> None:
+        with self._lock:
+            if self.problem is not None:
+                return
+            self.problem = f"the online store cannot be read: {error}"
+            self.count += 1
+        _log.error("%s; predictions go on with declared defaults", self.problem)
+        threading.Thread(target=self._ask, args=(probe,), name="online-store", daemon=True).start()
+
+    def _ask(self, probe: Callable[[], object]) -> None:
+        wait = _FIRST_WAIT
+        while not self._stop.wait(wait):
+            try:
+                probe()
+            except Exception as error:  # noqa: BLE001 — as long as it fails in any way, it is away
+                self.problem = f"the online store cannot be read: {error}"
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                self.problem = None
+                _log.info("the online store answers again")
+                return
