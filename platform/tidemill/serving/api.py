@@ -1,27 +1,29 @@
-"""The prediction API over HTTP: it translates, checks sizes, and has `Predictor` do the work.
+"""The prediction API over HTTP but for its fast routes, which it only declares: see `tidemill.serving.asgi`.
 
-The work is done in a few threads, off the event loop: most of it is waiting for SQLite and for the disk, and
-threads that wait for the disk together share one flush.
+What it answers itself is not asked often, and runs in a thread where it waits for anything.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import FastAPI, Header, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill import __version__
-from tidemill.errors import FeatureError, ServingError, TidemillError
+from tidemill.errors import TidemillError
+from tidemill.serving.calls import Refused
+from tidemill.serving.failures import failure_of
+from tidemill.serving.json_bodies import not_json
 from tidemill.serving.metrics import Metrics
-from tidemill.serving.predictor import ModelFailed, NoChampion, Predictor
+from tidemill.serving.predict_codec import problems
+from tidemill.serving.predictor import NoChampion, Predictor
 from tidemill.serving.schema import (
     Accepted,
     Error,
@@ -34,23 +36,27 @@ from tidemill.serving.watcher import Watcher
 
 __all__ = ["create_api"]
 
-THREADS = 4
-_BYTES_PER_INSTANCE = 4096
-_BYTES = 64 * 1024
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def create_api(predictor: Predictor[Any], watcher: Watcher, metrics: Metrics, max_instances: int) -> FastAPI:
+def create_api(
+    predictor: Predictor[Any],
+    watcher: Watcher,
+    metrics: Metrics,
+    pool: ThreadPoolExecutor,
+    max_instances: int,
+    max_bytes: int,
+) -> FastAPI:
     """Return the application.
 
     Args:
         predictor: does the work.
-        watcher: keeps the predictor's model up to date; runs while the application does.
+        watcher: keeps the predictor's models up to date; runs while the application does.
         metrics: what Prometheus reads.
-        max_instances: the largest number of instances in one request; a body may have 4 KiB for each.
+        pool: where work is done that waits; shut down with the application.
+        max_instances: the largest number of instances in one request.
+        max_bytes: the largest body.
     """
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +71,7 @@ def create_api(predictor: Predictor[Any], watcher: Watcher, metrics: Metrics, ma
     _add_state(api, predictor, watcher)
     _add_metrics(api, metrics)
     _add_errors(api)
-    api.add_middleware(_BodyLimit, limit=_BYTES + max_instances * _BYTES_PER_INSTANCE)
+    api.add_middleware(_BodyLimit, limit=max_bytes)
     return api
 
 
@@ -73,7 +79,9 @@ def _add_predictions(
     api: FastAPI, predictor: Predictor[Any], pool: ThreadPoolExecutor, max_instances: int
 ) -> None:
     schema = request_schema(predictor.application.request, max_instances)
-    errors: dict[int | str, dict[str, Any]] = {code: {"model": Error} for code in (413, 422, 500, 503)}
+    errors: dict[int | str, dict[str, Any]] = {
+        code: {"model": Error} for code in (401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+    }
 
     async def work(task: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, task)
@@ -84,18 +92,12 @@ def _add_predictions(
         x_tidemill_test: Annotated[
             str | None, Header(description="`1` marks test traffic: logged, and ignored by monitors.")
         ] = None,
+        explain: Annotated[
+            bool, Query(description="Whether each prediction says what each feature contributed.")
+        ] = False,
     ) -> Response:
-        """Predict for up to the allowed number of instances. What is answered is on disk already."""
-        test = x_tidemill_test == "1"
-        answer = await work(lambda: predictor.predict(body.instances, body.at, test))  # type: ignore[attr-defined]
-        return _json(
-            200,
-            {
-                "model": predictor.model,
-                "model_version": answer.version,
-                "predictions": answer.predictions,
-            },
-        )
+        """Predict for up to the allowed number of instances. What is answered is on record already."""
+        raise NotImplementedError  # the front answers: see `tidemill.serving.predict_codec`
 
     @api.post("/feedback", response_model=Accepted, responses=errors)
     async def feedback(body: Feedback) -> Response:
@@ -147,37 +149,34 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
-        # The input itself stays out: it may be personal, and it may be NaN, which JSON cannot say.
-        fields = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
-        return _json(422, {"detail": fields})
+        return _json(422, {"detail": problems(error.errors(), within=())})
 
     @api.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
         # FastAPI's own answer to what `json.loads` refuses otherwise than by JSONDecodeError is a bare 400:
         # bytes that are not UTF-8 and endless numbers (ValueError), nesting without end (RecursionError).
         if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
-            problem = {
-                "loc": ["body"],
-                "msg": f"the body is not JSON: {error.__cause__}",
-                "type": "json_invalid",
-            }
-            return _json(422, {"detail": [problem]})
-        return _json(error.status_code, {"detail": error.detail})
+            return _failed(Refused(not_json(None, str(error.__cause__))))
+        headers = dict(error.headers or {})
+        return _json(error.status_code, {"detail": error.detail}, headers)
 
     @api.exception_handler(TidemillError)
     async def failed(_: Request, error: TidemillError) -> Response:
-        away = isinstance(error, ServingError | FeatureError) and not isinstance(error, ModelFailed)
-        if not isinstance(error, NoChampion):
-            _log.error("%s", error, exc_info=error)
-        return _json(503 if away else 500, {"detail": str(error)})
+        return _failed(error)
 
     @api.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:
-        return _json(500, {"detail": f"internal error: {type(error).__name__}; the replica's log says more"})
+        return _failed(error)
 
 
-def _json(status: int, content: object) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
+def _failed(error: Exception) -> Response:
+    failure = failure_of(error)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in failure.headers}
+    return _json(failure.status, {"detail": failure.detail}, headers)
+
+
+def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
 class _BodyLimit:

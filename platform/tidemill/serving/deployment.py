@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -44,7 +44,7 @@ class Replica:
         self._project = load_project(Path(root), settings)
         self._name = serve.get_replica_context().replica_id.unique_id
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the API in the replica itself: it holds threads, files and database connections."""
         from tidemill.serving.wiring import build_api  # its engines take seconds: not where it is deployed
 

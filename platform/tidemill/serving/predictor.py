@@ -1,15 +1,13 @@
-"""From instances to logged answers: features, model, business logic, log. No HTTP here, and no Ray."""
+"""From calls to logged answers: features, models, business logic, log. No HTTP here, and no Ray."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel
 
 from tidemill.clock import Clock
@@ -17,36 +15,20 @@ from tidemill.errors import ServingError
 from tidemill.features.online import FeatureRow
 from tidemill.ids import new_id
 from tidemill.serving.application import Application
-from tidemill.serving.hiding import NOTHING_HIDDEN, Hiding
+from tidemill.serving.calls import Answer, Call, Prediction
+from tidemill.serving.hooks import Meter, NoMeter, Served, Shadow
+from tidemill.serving.lanes import CHAMPION, Serving
+from tidemill.serving.loaded import FloatMatrix, LoadedModel
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
 
-__all__ = [
-    "Answer",
-    "FeatureReader",
-    "LoadedModel",
-    "ModelFailed",
-    "NoChampion",
-    "Prediction",
-    "Predictor",
-    "Scorer",
-    "as_frame",
-]
+__all__ = ["GIVEN", "UNLOGGED", "LoadedModel", "ModelFailed", "NoChampion", "Predictor"]
 
 Request = TypeVar("Request", bound=BaseModel)
 
-
-class Scorer(Protocol):
-    """A loaded model, whatever runs it."""
-
-    def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return the probability of label 1 for each row."""
-
-
-class FeatureReader(Protocol):
-    """Where the features of a request come from."""
-
-    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
-        """Return the features of each row, as of its moment."""
+GIVEN = "features:given"
+"""Flag of a prediction whose features came with the request."""
+UNLOGGED = "fallback:log"
+"""Flag of a prediction that waits in memory for a disk that takes nothing."""
 
 
 class NoChampion(ServingError):
@@ -57,54 +39,49 @@ class ModelFailed(ServingError):
     """The model raised an error, or gave something that is no probability."""
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model version that is ready to answer, with the features it was made for: they change together."""
+class _Row(NamedTuple):
+    """What is asked for, once."""
 
-    version: str
-    scorer: Scorer
-    features: FeatureReader
-    loaded_at: datetime
-    """Wall-clock time."""
-    hiding: Hiding = NOTHING_HIDDEN
-    """What of a prediction is personal by the definitions of ``features``, and does not go into the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What is answered for one instance."""
-
-    prediction_id: str
-    probability: float
-    decision: dict[str, Any]
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is answered to one request: all of it by one and the same version."""
-
-    version: str
-    predictions: tuple[Prediction, ...]
+    call: Call
+    moment: datetime
+    model: LoadedModel
+    role: str
+    instance: Any = None
+    keys: Mapping[str, object] | None = None
+    given: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
 class Predictor(Generic[Request]):
-    """Answers requests, and has each answer in the log before it gives it out. Threads may share it."""
+    """Answers calls, and has each answer in the log before it gives it out. Threads may share it."""
 
     application: Application[Request]
     model: str
     """Name of the registered model."""
-    loaded: Callable[[], LoadedModel | None]
-    """The model of this moment. Asked once a request, so that a swap never mixes two versions in one."""
+    serving: Callable[[], Serving | None]
+    """The versions of this moment. Asked once a batch, so that a swap never divides a call."""
     log: PredictionLog
     replica: str
     clock: Clock
-    count: Callable[[Sequence[FeatureRow]], None] = lambda rows: None
-    """Told of the features of every answer."""
+    meter: Meter = field(default_factory=NoMeter)
+    shadow: Shadow | None = None
+    """Gets a copy of what was answered while there are shadows."""
+
+    def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
+        """Return for each call an answer that is on record, or why there is none.
+
+        Calls share one lookup, one call of each model and one write of the log. If that fails, each is
+        answered alone, so that one that fails takes no other with it.
+        """
+        try:
+            return list(self._answer(calls))
+        except Exception as error:  # noqa: BLE001 — the error is the answer
+            if len(calls) > 1:
+                return [answer for call in calls for answer in self.answer([call])]
+            return [self._without_secrets(calls[0], error)]
 
     def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
-        """Return an answer that is on record.
+        """Return the answer to one call.
 
         Args:
             instances: what to predict for; at least one.
@@ -115,63 +92,10 @@ class Predictor(Generic[Request]):
             NoChampion: there is no model yet.
             FeatureError: the features cannot be read.
             ModelFailed: the model cannot score these features.
-            ServingError: the log cannot be written.
         """
-        began = time.perf_counter()
-        current = self.loaded()
-        if current is None:
-            raise NoChampion(
-                f"no version of {self.model} answers yet: GET /model says why",
-                hint="`tidemill run --promote` makes a champion",
-            )
-        served_at = self.clock.now()
-        with current.hiding.in_errors(instances):
-            return self._predict(current, instances, at or served_at, served_at, test, began)
-
-    def _predict(
-        self,
-        current: LoadedModel,
-        instances: Sequence[Request],
-        moment: datetime,
-        served_at: datetime,
-        test: bool,
-        began: float,
-    ) -> Answer:
-        keys = [self.application.feature_row(instance) for instance in instances]
-        rows = current.features.read(keys, [moment] * len(instances))
-        self.count(rows)
-        scores = self._score(current, rows)
-        answer = Answer(
-            current.version,
-            tuple(
-                Prediction(new_id("pred"), score, dict(self.application.decide(instance, score)), row.flags)
-                for instance, row, score in zip(instances, rows, scores, strict=True)
-            ),
-        )
-        spent, hiding = (time.perf_counter() - began) * 1000, current.hiding
-        self.log.append(
-            [
-                PredictionRecord(
-                    prediction_id=prediction.prediction_id,
-                    model=self.model,
-                    version=answer.version,
-                    at=moment,
-                    served_at=served_at,
-                    replica=self.replica,
-                    instance=hiding.values(instance.model_dump(mode="json")),
-                    features=hiding.features(row.values),
-                    score=prediction.probability,
-                    decision=hiding.values(prediction.decision),
-                    flags=prediction.flags,
-                    test=test,
-                    milliseconds=spent,
-                    keys=hiding.values(key),
-                )
-                for instance, key, row, prediction in zip(
-                    instances, keys, rows, answer.predictions, strict=True
-                )
-            ]
-        )
+        (answer,) = self.answer([Call(instances, at=at, test=test)])
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
     def label(self, labels: Sequence[tuple[str, int, datetime | None]]) -> int:
@@ -184,29 +108,163 @@ class Predictor(Generic[Request]):
         self.log.append_labels([LabelRecord(name, label, at or now, now) for name, label, at in labels])
         return len(labels)
 
-    def _score(self, current: LoadedModel, rows: Sequence[FeatureRow]) -> list[float]:
+    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
+        began = time.perf_counter()
+        serving = self.serving()
+        if serving is None:
+            raise NoChampion(
+                f"no version of {self.model} answers yet: GET /model says why",
+                hint="`tidemill run --promote` makes a champion",
+            )
+        served_at = self.clock.now()
+        rows = [row for call in calls for row in self._rows(serving, call, call.at or served_at)]
+        features = _read(rows)
+        scores = self._score(rows, features)
+        decide = self.application.decide
+        decisions: list[Mapping[str, Any]] = [
+            {} if row.instance is None else dict(decide(row.instance, score))
+            for row, score in zip(rows, scores, strict=True)
+        ]
+        records = self._records(rows, features, scores, decisions, served_at, began)
+        further = () if self.log.append(records) else (UNLOGGED,)
+        self.meter.flags(features)
+        if further:
+            self.meter.flag(UNLOGGED, len(rows))
+        if self.shadow is not None and serving.shadows:
+            self.shadow.offer(serving, _served(rows, features, records))
+        answered = iter(
+            [
+                Prediction(
+                    record.prediction_id,
+                    row.model.version,
+                    row.role,
+                    record.score,
+                    decision,
+                    record.flags + further,
+                )
+                for row, record, decision in zip(rows, records, decisions, strict=True)
+            ]
+        )
+        return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
+
+    def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[_Row]:
+        champion = serving.champion
+        if call.instances is None:
+            given = [] if call.features is None else call.features.tolist()
+            if not serving.splits:
+                return [_Row(call, moment, champion, CHAMPION, given=values) for values in given]
+            key = call.request_id or new_id("req")
+            return [_Row(call, moment, *serving.assign(key), given=values) for values in given]
+        feature_row = self.application.feature_row
+        pairs = [(instance, feature_row(instance)) for instance in call.instances]  # type: ignore[arg-type]
+        if not serving.splits:
+            return [_Row(call, moment, champion, CHAMPION, *pair) for pair in pairs]
+        return [_Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
+
+    def _score(self, rows: Sequence[_Row], features: Sequence[FeatureRow]) -> list[float]:
+        """Return the score of each row: one call of each model."""
+        first = rows[0].model
+        if all(row.model is first for row in rows):
+            return self._scored(first, features)
+        scores = [0.0] * len(rows)
+        for model in {id(row.model): row.model for row in rows}.values():
+            places = [place for place, row in enumerate(rows) if row.model is model]
+            for place, score in zip(places, self._scored(model, [features[p] for p in places]), strict=True):
+                scores[place] = score
+        return scores
+
+    def _scored(self, model: LoadedModel, features: Sequence[FeatureRow]) -> list[float]:
         try:
-            scores: list[float] = current.scorer.predict(as_frame(rows)).tolist()
+            scores: list[float] = model.scorer.score(_matrix(model, features)).tolist()
         except Exception as error:  # a model can fail in any way
             raise ModelFailed(
-                f"version {current.version} of {self.model} cannot score this: {error!r}",
+                f"version {model.version} of {self.model} cannot score this: {error!r}",
                 hint="`tidemill rollback` goes back to the version before",
             ) from error
-        if len(scores) != len(rows) or not all(map(math.isfinite, scores)):
+        if len(scores) != len(features) or not all(map(math.isfinite, scores)):
             raise ModelFailed(
-                f"version {current.version} of {self.model} gave {scores[:3]} … for {len(rows)} rows",
+                f"version {model.version} of {self.model} gave {scores[:3]} … for {len(features)} rows",
                 hint="`tidemill rollback` goes back to the version before",
             )
         return scores
 
+    def _records(
+        self,
+        rows: Sequence[_Row],
+        features: Sequence[FeatureRow],
+        scores: Sequence[float],
+        decisions: Sequence[Mapping[str, Any]],
+        served_at: datetime,
+        began: float,
+    ) -> list[PredictionRecord]:
+        spent = (time.perf_counter() - began) * 1000
+        return [
+            PredictionRecord(
+                prediction_id=new_id("pred"),
+                model=self.model,
+                version=row.model.version,
+                at=row.moment,
+                served_at=served_at,
+                replica=self.replica,
+                instance={}
+                if row.instance is None
+                else row.model.hiding.values(row.instance.model_dump(mode="json")),
+                features=row.model.hiding.features(values.values),
+                score=score,
+                decision=row.model.hiding.values(decision),
+                flags=values.flags,
+                test=row.call.test,
+                milliseconds=spent,
+                keys=None if row.keys is None else row.model.hiding.values(row.keys),
+                role=row.role,
+                caller=row.call.caller,
+                request_id=row.call.request_id,
+            )
+            for row, values, score, decision in zip(rows, features, scores, decisions, strict=True)
+        ]
 
-def as_frame(rows: Sequence[FeatureRow]) -> pd.DataFrame:
-    """Return the features as a frame of float64, shape (rows, features); what is not known is NaN.
+    def _without_secrets(self, call: Call, error: Exception) -> Exception:
+        serving = self.serving()
+        if serving is None or not call.instances:
+            return error
+        try:
+            with serving.champion.hiding.in_errors(call.instances):
+                raise error
+        except Exception as shown:  # noqa: BLE001 — the error is the answer
+            return shown
 
-    >>> as_frame([FeatureRow({"wind": None, "rain": 1.0}, ())])
-       wind  rain
-    0   NaN   1.0
-    """
-    return pd.DataFrame(
-        np.array([list(row.values.values()) for row in rows], dtype=np.float64), columns=list(rows[0].values)
-    )
+
+def _read(rows: Sequence[_Row]) -> list[FeatureRow]:
+    """Return the features of each row: one lookup for the versions that share a reader."""
+    found: list[FeatureRow | None] = [None] * len(rows)
+    for reader in {id(row.model.features): row.model.features for row in rows}.values():
+        names = [name for _, name in reader.features]
+        places = []
+        for place, row in enumerate(rows):
+            if row.model.features is not reader:
+                continue
+            if row.given is None:
+                places.append(place)
+            else:
+                values = [None if value != value else value for value in row.given]  # NaN
+                found[place] = FeatureRow(dict(zip(names, values, strict=True)), (GIVEN,))
+        if places:
+            keys = [rows[place].keys or {} for place in places]
+            read = reader.read(keys, [rows[place].moment for place in places])
+            for place, values_read in zip(places, read, strict=True):
+                found[place] = values_read
+    return [row for row in found if row is not None]
+
+
+def _matrix(model: LoadedModel, features: Sequence[FeatureRow]) -> FloatMatrix:
+    columns = model.scorer.features
+    return np.array([[row.values[name] for name in columns] for row in features], dtype=np.float64)
+
+
+def _served(
+    rows: Sequence[_Row], features: Sequence[FeatureRow], records: Sequence[PredictionRecord]
+) -> list[Served]:
+    return [
+        Served(row.instance, row.keys, row.moment, values, row.model, record)
+        for row, values, record in zip(rows, features, records, strict=True)
+    ]

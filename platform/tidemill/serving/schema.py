@@ -67,13 +67,16 @@ class PredictionOut(BaseModel):
     """The project's business logic about it."""
     flags: list[str]
     """What to know about it, such as ``missing:<view>``, ``expired:<view>``, ``default:<feature>``."""
+    explanation: dict[str, float] | None = None
+    """What each feature contributed, with ``?explain=true``."""
 
 
 class PredictionResponse(BaseModel):
     """Answer to ``POST /predict``; predictions are in the order of the instances."""
 
     model: str
-    model_version: str
+    model_version: str | None
+    """The version that made all of them; null if several did (canary, A/B)."""
     predictions: list[PredictionOut]
 
 

@@ -1,34 +1,43 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import cache
 
-from fastapi import FastAPI
+import pandas as pd
 from sqlalchemy import delete
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.freshness import freshness
-from tidemill.features.online import FeatureRow, OnlineFeatures
+from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import open_store
 from tidemill.project import Project
 from tidemill.registry.versions import champion_version, load_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
+from tidemill.serving.asgi import Front, Route
+from tidemill.serving.engine import Engine
 from tidemill.serving.hiding import hiding_for
+from tidemill.serving.hooks import Open
 from tidemill.serving.lanes import Wanted
+from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.metrics import Metrics
-from tidemill.serving.writing import open_log
-from tidemill.serving.predictor import LoadedModel, Predictor, as_frame
+from tidemill.serving.predict_codec import PredictCodec
+from tidemill.serving.predictor import Predictor
 from tidemill.serving.watcher import Status, Watcher
+from tidemill.serving.writing import open_log
 from tidemill.state import State, open_state
 from tidemill.state.tables import ReplicaState
 
 __all__ = ["build_api", "load_model", "record_status"]
 
 _SILENCE = timedelta(minutes=1)
+_THREADS = 4
+_BYTES_PER_INSTANCE = 4096
+_BYTES = 64 * 1024
 
 
-def build_api(project: Project, replica: str, clock: Clock | None = None) -> FastAPI:
+def build_api(project: Project, replica: str, clock: Clock | None = None) -> Front:
     """Return the prediction API of a project: its application, features, registry, log and records.
 
     Args:
@@ -52,16 +61,40 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fas
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
     service = project.config.features.service
     metrics = Metrics(lambda: freshness(store(), service, clock.now()))
+    serve = project.config.serve
+    log = open_log(project)
     predictor = Predictor(
         application=application,
         model=project.model,
-        loaded=lambda: serving.champion if (serving := watcher.current()) else None,
-        log=open_log(project),
+        serving=watcher.current,
+        log=log,
         replica=replica,
         clock=clock,
-        count=metrics.count,
+        meter=metrics,
     )
-    return create_api(predictor, watcher, metrics, project.config.serve.max_instances)
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
+    max_bytes = _BYTES + serve.max_instances * _BYTES_PER_INSTANCE
+    engine = Engine(
+        predictor.answer,
+        pool,
+        max_rows=serve.batch.max_rows,
+        loop_rows=0 if log.waits else serve.batch.loop_rows,
+        wait_seconds=serve.batch.wait_ms / 1000,
+        timeout_seconds=serve.timeout_seconds,
+        meter=metrics,
+    )
+    routes = [
+        Route("POST", "/predict", PredictCodec(project.model, application.request, serve.max_instances))
+    ]
+    return Front(
+        create_api(predictor, watcher, metrics, pool, serve.max_instances, max_bytes),
+        engine,
+        routes,
+        Open(),
+        metrics,
+        max_in_flight=serve.max_in_flight,
+        max_bytes=max_bytes,
+    )
 
 
 def load_model(
@@ -79,8 +112,7 @@ def load_model(
     features = OnlineFeatures(store, project.config.features.service)
     scorer = load_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    trial = FeatureRow(dict.fromkeys((name for _, name in features.features), 0.0), ())
-    scorer.predict(as_frame([trial]))
+    scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
     hiding = hiding_for(project, application.request, store)
     return LoadedModel(version, scorer, features, now, hiding)
 

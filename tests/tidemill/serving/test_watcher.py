@@ -12,7 +12,7 @@ from tidemill.clock import ReplayClock, SystemClock
 from tidemill.errors import RegistryError
 from tidemill.registry.versions import champion_version
 from tidemill.serving.lanes import Lane, Wanted
-from tidemill.serving.predictor import LoadedModel
+from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.watcher import LaneStatus, Status, Watcher
 from tidemill.serving.wiring import load_model, record_status
 from tidemill.state import open_state

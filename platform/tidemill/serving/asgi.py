@@ -1,0 +1,190 @@
+"""The one ASGI callable of a replica: few routes that must be fast, in front of the FastAPI application.
+
+FastAPI declares the fast routes as well, so that OpenAPI has them; it never gets to answer them.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidemill.serving.admission import Refusal
+from tidemill.serving.calls import (
+    Answer,
+    Codec,
+    Failure,
+    Headers,
+    Overloaded,
+    Refused,
+    Reply,
+    TimedOut,
+)
+from tidemill.serving.engine import Engine
+from tidemill.serving.failures import failure_of
+from tidemill.serving.hooks import Gate, Meter
+from tidemill.serving.predict_codec import PLAIN
+
+__all__ = ["Front", "Route"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path that a protocol answers on the fast path."""
+
+    method: str
+    path: str
+    codec: Codec
+
+
+class _Gone(Exception):
+    """The client has closed the connection."""
+
+
+class Front:
+    """Answers the fast routes itself, and has the application answer all others.
+
+    Whoever may pass is decided for all of them, before the body is read.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        engine: Engine,
+        routes: Iterable[Route],
+        gate: Gate,
+        meter: Meter,
+        *,
+        max_in_flight: int,
+        max_bytes: int,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            app: answers everything else, and has the lifespan.
+            engine: answers calls.
+            routes: the fast ones.
+            gate: decides who may pass.
+            meter: counts.
+            max_in_flight: fast requests under way; one more is refused at once.
+            max_bytes: the largest body of a fast request.
+        """
+        self.app = app
+        self._engine = engine
+        self._routes = {(route.method, route.path): route.codec for route in routes}
+        self._gate = gate
+        self._meter = meter
+        self._max_in_flight = max_in_flight
+        self._max_bytes = max_bytes
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        method, path = scope["method"], scope["path"]
+        codec = self._routes.get((method, path))
+        if codec is not None and self._in_flight >= self._max_in_flight:
+            await self._refuse(codec, failure_of(_overloaded()), send)
+            return
+        headers: Headers = dict(scope["headers"])
+        admitted = self._gate.admit(method, path, headers, scope.get("client"))
+        if isinstance(admitted, Refusal):
+            failure = Failure(admitted.status, "refused", admitted.detail, admitted.headers)
+            await self._refuse(codec or PLAIN, failure, send)
+        elif codec is None:
+            scope["tidemill.caller"] = admitted.caller
+            await self.app(scope, receive, send)
+        else:
+            await self._serve(codec, scope, headers, admitted.caller, receive, send, began)
+
+    async def _serve(
+        self,
+        codec: Codec,
+        scope: Scope,
+        headers: Headers,
+        caller: str | None,
+        receive: Receive,
+        send: Send,
+        began: float,
+    ) -> None:
+        self._in_flight += 1
+        self._meter.in_flight(self._in_flight)
+        try:
+            body = await self._body(receive)
+            call = codec.parse(body, headers, scope["query_string"])
+            if caller is not None:
+                call = call._replace(caller=caller)
+            answer = await self._engine.submit(call, began)
+            reply = codec.render(call, answer)
+            self._count(codec, answer, time.perf_counter() - began)
+        except _Gone:
+            return
+        except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
+            failure = failure_of(error)
+            self._meter.failed(codec.name, failure.kind)
+            reply = codec.error(failure)
+        finally:
+            self._in_flight -= 1
+            self._meter.in_flight(self._in_flight)
+        await _send(send, reply)
+
+    async def _refuse(self, codec: Codec, failure: Failure, send: Send) -> None:
+        self._meter.failed(codec.name, failure.kind)
+        await _send(send, codec.error(failure))
+
+    async def _body(self, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._engine.timeout_seconds):
+                return await _read(receive, self._max_bytes)
+        except TimeoutError as error:
+            raise TimedOut("the body did not arrive in time") from error
+
+    def _count(self, codec: Codec, answer: Answer, seconds: float) -> None:
+        predictions = answer.predictions
+        if len(predictions) == 1:
+            self._meter.answered(codec.name, predictions[0].role, predictions[0].version, 1, seconds)
+            return
+        parts = Counter((one.role, one.version) for one in predictions)
+        for place, ((role, version), rows) in enumerate(parts.items()):
+            self._meter.answered(codec.name, role, version, rows, seconds, further=place > 0)
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= limit:
+        return body
+    parts, size = [body], len(body)
+    while size <= limit and message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > limit:
+        raise Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
+    return b"".join(parts)
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers: Sequence[tuple[bytes, bytes]] = [
+        (b"content-type", reply.content_type),
+        (b"content-length", b"%d" % len(reply.body)),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("too many requests are under way", hint="serve.max_in_flight says how many may be")
