@@ -12,6 +12,7 @@ __all__ = [
     "Deployment",
     "Erasure",
     "GateDecision",
+    "Job",
     "LaneCount",
     "MonitorRun",
     "Promotion",
@@ -375,6 +376,49 @@ class ApiKey(Table):
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     """To ten minutes, as replicas say now and then."""
+
+
+class Job(Table):
+    """A slow prediction: what was asked for, how far it is, and what it came to."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("uq_jobs_model_caller_key", "model", "caller", "key", unique=True),
+        Index("ix_jobs_model_status_due_at", "model", "status", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    caller: Mapped[str]
+    """Id of the API key that submitted it; empty where none is needed."""
+    key: Mapped[str | None]
+    """What makes submitting it twice one job."""
+    digest: Mapped[str]
+    """SHA-256 of what was submitted, in hexadecimal."""
+    status: Mapped[str]
+    """``queued``, ``running``, ``done``, ``dead`` (too many attempts came to nothing) or ``cancelled``."""
+    version: Mapped[str | None]
+    """The version that answers: the champion when the first attempt began."""
+    at: Mapped[datetime]
+    """Moment of its predictions."""
+    test: Mapped[bool]
+    rows: Mapped[int]
+    rows_done: Mapped[int]
+    attempts: Mapped[int]
+    """Attempts since it last got on."""
+    worker: Mapped[str | None]
+    """Who runs it."""
+    error: Mapped[str | None]
+    """Why the last attempt came to nothing."""
+    cancel_requested: Mapped[bool]
+    requested_at: Mapped[datetime]
+    """Wall-clock time, as are the moments below."""
+    due_at: Mapped[datetime]
+    """Not to be run before."""
+    published_at: Mapped[datetime | None]
+    """When a message about it last went to the broker."""
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
 
 
 class ReplicaState(Table):
