@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     num_cpus: int = Field(default=0, ge=0)
     """CPUs that a Ray of our own may use; 0 takes all."""
 
+    broker_url: SecretStr | None = Field(default=None, repr=False)
+    """Where messages about jobs go: ``redis://…`` or ``rediss://…``; default: SQLite in ``.tidemill``."""
+
     privacy_key: SecretStr | None = Field(default=None, repr=False)
     """Key of the pseudonyms of personal data, 16 bytes or more; default: ``privacy.key`` in ``.tidemill``."""
 

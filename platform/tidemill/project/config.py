@@ -6,10 +6,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "AutoscalingConfig",
     "BatchConfig",
     "DatasetConfig",
     "FeaturesConfig",
     "GateConfig",
+    "JobsConfig",
     "LimitsConfig",
     "ProjectConfig",
     "ProjectSection",
@@ -145,6 +147,44 @@ class LimitsConfig(_Section):
     """Connections at once; further ones wait."""
 
 
+class AutoscalingConfig(_Section):
+    """How many replicas there are, by how much there is to do (Ray Serve's own autoscaling)."""
+
+    min: int = Field(default=1, ge=1)
+    max: int = Field(ge=1)
+    target_ongoing_requests: float = Field(default=16.0, gt=0)
+    """Requests under way that a replica should have: with more, there are soon more replicas."""
+    upscale_seconds: float = Field(default=10.0, ge=0)
+    """How long there must be too much to do before a replica is added."""
+    downscale_seconds: float = Field(default=300.0, ge=0)
+    """How long there must be too little to do before one is taken away."""
+
+
+class JobsConfig(_Section):
+    """Slow predictions: submitted at once, answered when a worker has the time."""
+
+    enabled: bool = False
+    """Whether ``POST /jobs`` is there; it takes a process of its own."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that run jobs, each one at a time."""
+    max_instances: int = Field(default=100_000, ge=1)
+    """Largest number of instances in one job."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """Largest body of ``POST /jobs``."""
+    max_waiting: int = Field(default=100, ge=1)
+    """Jobs that are queued or running; one more gets 503 with Retry-After."""
+    chunk_rows: int = Field(default=500, ge=1)
+    """Rows that are scored, logged and counted as done together."""
+    chunk_seconds: float = Field(default=300.0, gt=0)
+    """A worker whose chunk takes longer is ended, and the attempt with it."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Attempts at the same chunk; after the last one the job is dead."""
+    retry_seconds: float = Field(default=5.0, gt=0)
+    """Before the second attempt; each further one waits twice as long, 10 minutes at most."""
+    keep_hours: float = Field(default=72.0, gt=0)
+    """How long results, and dead jobs, are kept."""
+
+
 class ServeConfig(_Section):
     """How the application is deployed."""
 
@@ -157,6 +197,9 @@ class ServeConfig(_Section):
     """Whether replicas keep what they read of views that declare ``cache_seconds``."""
 
     replicas: int = Field(default=1, ge=1)
+    """Processes that answer requests; `autoscaling` is the other way to say it."""
+    autoscaling: AutoscalingConfig | None = None
+    jobs: JobsConfig = JobsConfig()
     poll_seconds: float = Field(default=0.5, gt=0, le=60)
     """How often a replica looks at the alias."""
     max_instances: int = Field(default=1000, ge=1)

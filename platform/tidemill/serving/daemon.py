@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import psutil
+from pydantic import SecretStr
 
 from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
@@ -145,9 +146,14 @@ def _variables(settings: Settings) -> dict[str, str]:
 
     >>> _variables(Settings(serve_port=8000))
     {'TIDEMILL_SERVE_PORT': '8000'}
+    >>> _variables(Settings(broker_url="redis://localhost"))
+    {'TIDEMILL_BROKER_URL': 'redis://localhost'}
     """
     chosen = settings.model_dump(exclude_defaults=True)
-    return {f"TIDEMILL_{name.upper()}": str(value) for name, value in chosen.items()}
+    return {
+        f"TIDEMILL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in chosen.items()
+    }
 
 
 def _wait(project: Project, process: psutil.Process, on_progress: Callable[[str], None]) -> StackInfo:
