@@ -27,6 +27,7 @@ __all__ = [
     "apply",
     "definition_hash",
     "get_service",
+    "known_features",
     "materialise",
     "open_store",
     "push",
@@ -54,6 +55,23 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
     Raises:
         FeatureError: a key is missing, a feature has the name of a column, a source cannot be read.
     """
+    features, defaults = known_features(project, entity_frame)
+    return entity_frame.hstack(filled(features, defaults))
+
+
+def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Return the service's features as `training_frame` does, before defaults are filled in, and the defaults.
+
+    Args:
+        project: Its service says which features.
+        entity_frame: As for `training_frame`.
+
+    Returns:
+        The features only, null where nothing was known; and feature → declared default.
+
+    Raises:
+        FeatureError: as `training_frame`.
+    """
     store = open_store(project)
     service = get_service(store, project.config.features.service)
     names = _feature_names(service)
@@ -69,8 +87,7 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
     features = joined.select(_ROW, *names).sort(_ROW).drop(_ROW)
-    defaults = declared_defaults(service, store.list_on_demand_feature_views())
-    return entity_frame.hstack(filled(features, defaults))
+    return features, declared_defaults(service, store.list_on_demand_feature_views())
 
 
 def materialise(
