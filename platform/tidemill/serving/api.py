@@ -18,12 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill import __version__
 from tidemill.errors import TidemillError
-from tidemill.serving.calls import Refused
+from tidemill.serving.calls import Failure, Refused
 from tidemill.serving.failures import failure_of
+from tidemill.serving.jobs.api import jobs_router
+from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.json_bodies import not_json
 from tidemill.serving.metrics import Metrics
 from tidemill.serving.predict_codec import problems
 from tidemill.serving.predictor import NoChampion, Predictor
+from tidemill.serving.protocols.errors import speaker
 from tidemill.serving.schema import (
     Accepted,
     Error,
@@ -46,6 +49,7 @@ def create_api(
     pool: ThreadPoolExecutor,
     max_instances: int,
     max_bytes: int,
+    jobs: Jobs | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -56,14 +60,19 @@ def create_api(
         pool: where work is done that waits; shut down with the application.
         max_instances: the largest number of instances in one request.
         max_bytes: the largest body.
+        jobs: takes slow predictions; none if there are none.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.get_running_loop().run_in_executor(pool, watcher.start)
+        metrics.start()
         yield
+        metrics.stop()
         await asyncio.get_running_loop().run_in_executor(None, watcher.stop)
         pool.shutdown()
+        if predictor.shadow is not None:
+            await asyncio.get_running_loop().run_in_executor(None, predictor.shadow.stop)
         predictor.log.close()
 
     api = FastAPI(title=f"{predictor.model} predictions", version=__version__, lifespan=lifespan)
@@ -71,7 +80,11 @@ def create_api(
     _add_state(api, predictor, watcher)
     _add_metrics(api, metrics)
     _add_errors(api)
-    api.add_middleware(_BodyLimit, limit=max_bytes)
+    larger = {}
+    if jobs is not None:
+        api.include_router(jobs_router(jobs))
+        larger["/jobs"] = jobs.limits.max_bytes
+    api.add_middleware(_BodyLimit, limit=max_bytes, larger=larger)
     return api
 
 
@@ -132,6 +145,7 @@ def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> Non
                 "wanted": status.wanted,
                 "loaded_at": status.loaded_at,
                 "error": status.error,
+                "lanes": status.lanes,
                 "replica": predictor.replica,
             },
         )
@@ -148,31 +162,32 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> Response:
-        return _json(422, {"detail": problems(error.errors(), within=())})
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return _said(request, Failure(422, "malformed", problems(error.errors(), within=())))
 
     @api.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
+    async def refused(request: Request, error: HTTPException) -> Response:
         # FastAPI's own answer to what `json.loads` refuses otherwise than by JSONDecodeError is a bare 400:
         # bytes that are not UTF-8 and endless numbers (ValueError), nesting without end (RecursionError).
         if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
-            return _failed(Refused(not_json(None, str(error.__cause__))))
-        headers = dict(error.headers or {})
-        return _json(error.status_code, {"detail": error.detail}, headers)
+            return _said(request, not_json(None, str(error.__cause__)))
+        headers = tuple(
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in (error.headers or {}).items()
+        )
+        return _said(request, Failure(error.status_code, "refused", error.detail, headers))
 
+    @api.exception_handler(Refused)
     @api.exception_handler(TidemillError)
-    async def failed(_: Request, error: TidemillError) -> Response:
-        return _failed(error)
-
     @api.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> Response:
-        return _failed(error)
+    async def failed(request: Request, error: Exception) -> Response:
+        return _said(request, failure_of(error))
 
 
-def _failed(error: Exception) -> Response:
-    failure = failure_of(error)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in failure.headers}
-    return _json(failure.status, {"detail": failure.detail}, headers)
+def _said(request: Request, failure: Failure) -> Response:
+    """Say it in the words of the path's protocol."""
+    reply = speaker(request.url.path).error(failure)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())
 
 
 def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -182,17 +197,19 @@ def _json(status: int, content: object, headers: Mapping[str, str] | None = None
 class _BodyLimit:
     """Ends requests whose body is too large, before it is read into memory."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get(scope["path"], self._limit)
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._limit:
-            await self._refuse(scope, receive, send)
+        if length.isdigit() and int(length) > limit:
+            await self._refuse(scope, receive, send, limit)
             return
         read = 0
 
@@ -200,12 +217,12 @@ class _BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limit:
-                raise HTTPException(413, f"the body is larger than {self._limit:,} bytes")
+            if read > limit:
+                raise HTTPException(413, f"the body is larger than {limit:,} bytes")
             return message
 
         await self._app(scope, counted, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = _json(413, {"detail": f"the body is larger than {self._limit:,} bytes"})
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        response = _json(413, {"detail": f"the body is larger than {limit:,} bytes"})
         await response(scope, receive, send)

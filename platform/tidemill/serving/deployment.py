@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from tidemill.project import load_project
 from tidemill.settings import Settings
 
-__all__ = ["APPLICATION", "Replica", "application"]
+__all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only"]
 
 APPLICATION = "tidemill"
 """Name of the application in Ray Serve."""
@@ -37,8 +37,7 @@ class Replica:
         from ray import serve
 
         os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported, which is later
-        if ray.util.get_node_ip_address() == _LOOPBACK:
-            _listen_on_loopback_only()
+        listen_on_loopback_only()
         logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
         logging.getLogger("tidemill").setLevel(logging.INFO)
         self._project = load_project(Path(root), settings)
@@ -67,7 +66,10 @@ def application(root: Path, settings: Settings, replicas: int) -> Any:
     return deployment.bind(str(root), settings)
 
 
-def _listen_on_loopback_only() -> None:
+def listen_on_loopback_only() -> None:
+    """Keep what Ray Serve opens in this process on loopback, if the node is there."""
+    if ray.util.get_node_ip_address() != _LOOPBACK:
+        return
     # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
     # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
     from ray.serve._private import replica as ray_replica

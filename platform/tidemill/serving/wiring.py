@@ -1,6 +1,7 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -12,18 +13,26 @@ from tidemill.features.freshness import freshness
 from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import open_store
 from tidemill.project import Project
-from tidemill.registry.versions import champion_version, load_scorer
+from tidemill.registry.versions import load_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
 from tidemill.serving.engine import Engine
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.hooks import Open
-from tidemill.serving.lanes import Wanted
+from tidemill.serving.jobs.files import JobFiles, jobs_folder
+from tidemill.serving.jobs.submission import Jobs
+from tidemill.serving.lanes import router
 from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.metrics import Metrics
+from tidemill.serving.metrics_sharing import Board
 from tidemill.serving.predict_codec import PredictCodec
 from tidemill.serving.predictor import Predictor
+from tidemill.serving.protocols.errors import speaker
+from tidemill.serving.protocols.served import Protocols
+from tidemill.serving.shadows import Shadows
+from tidemill.serving.tally import Tally, record_counts
+from tidemill.serving.wanted import wanted_reader
 from tidemill.serving.watcher import Status, Watcher
 from tidemill.serving.writing import open_log
 from tidemill.state import State, open_state
@@ -51,16 +60,18 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     clock = clock or SystemClock()
     application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
     state = open_state(project.state_url)
+    tally = Tally()
     watcher = Watcher(
-        read=lambda: Wanted(champion_version(project)),
+        read=wanted_reader(project, state),
         load=lambda version: load_model(project, application, version, clock.now()),
-        report=lambda status: record_status(state, project.model, replica, status, clock.now()),
+        report=lambda status: record_status(state, project.model, replica, status, clock.now(), tally),
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
+        route=lambda model: router(application.routing_key, model.features.keys),
     )
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
     service = project.config.features.service
-    metrics = Metrics(lambda: freshness(store(), service, clock.now()))
+    metrics = Metrics(lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica))
     serve = project.config.serve
     log = open_log(project)
     predictor = Predictor(
@@ -71,6 +82,14 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         replica=replica,
         clock=clock,
         meter=metrics,
+        shadow=Shadows(
+            log,
+            application.decide,
+            tally,
+            count=metrics.shadow,
+            busy=lambda: metrics.requests > serve.max_in_flight // 2,
+        ),
+        tally=tally,
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
     max_bytes = _BYTES + serve.max_instances * _BYTES_PER_INSTANCE
@@ -83,17 +102,48 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         timeout_seconds=serve.timeout_seconds,
         meter=metrics,
     )
-    routes = [
-        Route("POST", "/predict", PredictCodec(project.model, application.request, serve.max_instances))
-    ]
+    protocols = Protocols(project.model, application.request, serve.max_instances, watcher.current)
+    predict = PredictCodec(project.model, application.request, serve.max_instances)
+    api = create_api(
+        predictor,
+        watcher,
+        metrics,
+        pool,
+        serve.max_instances,
+        max_bytes,
+        _jobs(project, application, state, clock) if serve.jobs.enabled else None,
+    )
+    protocols.add_to(api)
     return Front(
-        create_api(predictor, watcher, metrics, pool, serve.max_instances, max_bytes),
+        api,
         engine,
-        routes,
+        [Route("POST", "/predict", predict), *protocols.routes],
         Open(),
         metrics,
         max_in_flight=serve.max_in_flight,
         max_bytes=max_bytes,
+        find=protocols.find,
+        speaker=speaker,
+    )
+
+
+def _jobs(
+    project: Project,
+    application: Application,  # type: ignore[type-arg]
+    state: State,
+    clock: Clock,
+) -> Jobs:
+    from tidemill.serving.jobs.broker import Publisher  # only who has jobs needs Celery
+
+    folder = jobs_folder(project)
+    return Jobs(
+        state=state,
+        model=project.model,
+        request=application.request,
+        files=lambda job_id: JobFiles(folder / job_id),
+        publish=Publisher(project).publish,
+        limits=project.config.serve.jobs,
+        clock=clock,
     )
 
 
@@ -117,9 +167,16 @@ def load_model(
     return LoadedModel(version, scorer, features, now, hiding)
 
 
-def record_status(state: State, model: str, replica: str, status: Status, now: datetime) -> None:
-    """Put on record which version a replica answers with; replicas that are silent for a minute are gone."""
+def record_status(
+    state: State, model: str, replica: str, status: Status, now: datetime, tally: Tally | None = None
+) -> None:
+    """Put on record which versions a replica answers with, and what it counted.
+
+    Replicas that are silent for a minute are gone; what they counted stays.
+    """
     with state.transaction() as session:
+        if tally is not None:
+            record_counts(session, model, replica, tally, now)
         session.execute(
             delete(ReplicaState).where(ReplicaState.model == model, ReplicaState.seen_at < now - _SILENCE)
         )
@@ -130,6 +187,7 @@ def record_status(state: State, model: str, replica: str, status: Status, now: d
                 version=status.version,
                 wanted=status.wanted,
                 error=status.error,
+                lanes=[asdict(lane) for lane in status.lanes],
                 loaded_at=status.loaded_at,
                 seen_at=now,
             )

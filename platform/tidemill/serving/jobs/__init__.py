@@ -1,0 +1,1 @@
+"""Slow predictions: many instances, submitted at once and answered when a worker has the time."""

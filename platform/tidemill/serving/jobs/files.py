@@ -1,0 +1,166 @@
+"""What a job has on disk: its instances, the predictions of each chunk, and a lock that dies with its holder.
+
+Layout, below ``.tidemill/jobs``::
+
+    <id>/instances.ndjson     what was submitted, one instance a line; removed when the job has ended
+    <id>/prepared.json        the chunk under way: what goes into the log, and what is answered
+    <id>/chunk-00000500.ndjson  what is answered for the rows from 500 on, one prediction a line
+    <id>/lock                 held by the worker that runs the job
+
+Every file is written beside its place and then moved there: it is there whole, or not at all.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tidemill.errors import ServingError
+from tidemill.project import Project
+
+__all__ = ["JobFiles", "jobs_folder"]
+
+
+def jobs_folder(project: Project) -> Path:
+    """Return where the jobs of a project lie."""
+    return project.home / "jobs"
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The files of one job.
+
+    >>> import tempfile
+    >>> files = JobFiles(Path(tempfile.mkdtemp()) / "job_1")
+    >>> files.create([b'{"depot":"north"}', b'{"depot":"south"}', b'{"depot":"east"}'])
+    >>> list(files.chunks(first=1, rows=5))
+    [[{'depot': 'south'}, {'depot': 'east'}]]
+    >>> files.write_chunk(0, [{"probability": 0.25}])
+    >>> b"".join(files.results())
+    b'{"probability":0.25}\\n'
+    """
+
+    folder: Path
+
+    def create(self, lines: Iterable[bytes]) -> None:
+        """Write the instances, flushed to the disk: what was accepted is not lost.
+
+        Raises:
+            ServingError: the disk is full or broken; nothing is left.
+        """
+        try:
+            self.folder.mkdir(parents=True, mode=0o700)
+            _write(self._instances, lines, flush=True)
+            for folder in (self.folder, self.folder.parent):
+                _flush(folder)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise ServingError(
+                f"the job cannot be stored: {self.folder}: {error.strerror or error}",
+                hint="free space there",
+            ) from error
+
+    def chunks(self, first: int, rows: int) -> Iterator[list[Any]]:
+        """Give the instances from row ``first`` on, ``rows`` at a time.
+
+        Raises:
+            ServingError: they are gone.
+        """
+        try:
+            with self._instances.open("rb") as file:
+                lines = islice(file, first, None)
+                while chunk := [orjson.loads(line) for line in islice(lines, rows)]:
+                    yield chunk
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise ServingError(f"the job's instances cannot be read: {self._instances}: {error}") from error
+
+    def prepare(self, first: int, records: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what is about to be logged and answered for the rows from ``first`` on."""
+        content = orjson.dumps({"first": first, "records": records, "answers": answers}, str)
+        _write(self._prepared, [content], flush=False)
+
+    def prepared(self, first: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+        """Return the records and answers that were prepared for the rows from ``first`` on, none if none."""
+        try:
+            content = orjson.loads(self._prepared.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        return (content["records"], content["answers"]) if content["first"] == first else None
+
+    def write_chunk(self, first: int, answers: Iterable[Mapping[str, Any]]) -> None:
+        """Write what is answered for the rows from ``first`` on."""
+        _write(
+            self.folder / f"chunk-{first:08}.ndjson",
+            (orjson.dumps(answer, str) for answer in answers),
+            flush=True,
+        )
+
+    def results(self) -> Iterator[bytes]:
+        """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time."""
+        for path in sorted(self.folder.glob("chunk-*.ndjson")):
+            yield path.read_bytes()
+
+    def drop_input(self) -> None:
+        """Remove what only a job that goes on needs."""
+        self._instances.unlink(missing_ok=True)
+        self._prepared.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the job's lock, unless somebody does: give whether it is held now.
+
+        The operating system lets go of it when the holder's process ends, in whatever way: who gets the lock
+        of a job that is said to run knows that its worker is dead.
+        """
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # the whole folder is gone: whoever sees to that need not wait
+            yield True
+            return
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _instances(self) -> Path:
+        return self.folder / "instances.ndjson"
+
+    @property
+    def _prepared(self) -> Path:
+        return self.folder / "prepared.json"
+
+
+def _write(path: Path, lines: Iterable[bytes], flush: bool) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(line + b"\n" for line in lines)
+        if flush:
+            file.flush()
+            os.fdatasync(file.fileno())
+    temporary.replace(path)
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

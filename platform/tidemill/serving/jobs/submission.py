@@ -1,0 +1,127 @@
+"""Accepts jobs: what is accepted is on disk and on record before anybody is told."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tidemill.clock import Clock
+from tidemill.ids import new_id
+from tidemill.project.config import JobsConfig
+from tidemill.serving.calls import Failure, Refused
+from tidemill.serving.failures import RETRY
+from tidemill.serving.jobs import records
+from tidemill.serving.jobs.files import JobFiles
+from tidemill.serving.json_bodies import parse_json
+from tidemill.serving.predict_codec import problems
+from tidemill.serving.schema import request_schema
+from tidemill.state import State
+from tidemill.state.tables import Job
+
+__all__ = ["Asked", "Jobs"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a submission says beside its body."""
+
+    caller: str
+    key: str | None
+    test: bool
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What the routes need."""
+
+    state: State
+    model: str
+    request: type[BaseModel]
+    """Schema of one instance."""
+    files: Callable[[str], JobFiles]
+    publish: Callable[[str], bool]
+    limits: JobsConfig
+    clock: Clock
+
+    def submit(self, body: bytes, content_type: str | None, asked: Asked) -> Job:
+        """Accept a job; what was submitted under the same key before is that job.
+
+        Raises:
+            Refused: the body is not as declared, or there are too many jobs already.
+        """
+        digest = hashlib.sha256(b"1" if asked.test else b"0")
+        digest.update(body)
+        known = self._known(asked, digest.hexdigest())
+        if known is not None:
+            return known
+        waiting = records.count_jobs(self.state, self.model)
+        if waiting["queued"] + waiting["running"] >= self.limits.max_waiting:
+            detail = f"{self.limits.max_waiting} jobs wait already (serve.jobs.max_waiting)"
+            raise Refused(Failure(503, "overloaded", detail, RETRY))
+        instances, at = self._read(body, content_type)
+        now, job_id = self.clock.now(), new_id("job")
+        files = self.files(job_id)
+        files.create(map(orjson.dumps, instances))
+        job = records.submit(
+            self.state, self._job(job_id, asked, digest.hexdigest(), len(instances), at, now)
+        )
+        if job.id != job_id:  # somebody else was faster with the same key
+            files.remove()
+            return self._same(job, digest.hexdigest())
+        if self.publish(job.id):
+            records.published(self.state, job.id, now)
+        return job
+
+    def _known(self, asked: Asked, digest: str) -> Job | None:
+        known = None if asked.key is None else records.find(self.state, self.model, asked.caller, asked.key)
+        return None if known is None else self._same(known, digest)
+
+    def _same(self, job: Job, digest: str) -> Job:
+        if job.digest == digest:
+            return job
+        detail = f"this Idempotency-Key came with another body before: job {job.id}"
+        raise Refused(Failure(422, "malformed", detail))
+
+    def _read(self, body: bytes, content_type: str | None) -> tuple[list[Any], datetime | None]:
+        kind = {} if content_type is None else {b"content-type": content_type.encode("latin-1", "replace")}
+        content = parse_json(body, kind)
+        try:
+            found = TypeAdapter(self.schema).validate_python(content)
+        except ValidationError as error:
+            raise Refused(Failure(422, "malformed", problems(error.errors(include_url=False)))) from None
+        return content["instances"], found.at
+
+    @property
+    def schema(self) -> type[Any]:
+        """Of the body of ``POST /jobs``."""
+        return request_schema(self.request, self.limits.max_instances)
+
+    def _job(
+        self, job_id: str, asked: Asked, digest: str, rows: int, at: datetime | None, now: datetime
+    ) -> Job:
+        return Job(
+            id=job_id,
+            model=self.model,
+            caller=asked.caller,
+            key=asked.key,
+            digest=digest,
+            status="queued",
+            version=None,
+            at=at or now,
+            test=asked.test,
+            rows=rows,
+            rows_done=0,
+            attempts=0,
+            worker=None,
+            error=None,
+            cancel_requested=False,
+            requested_at=now,
+            due_at=now,
+            published_at=None,
+            started_at=None,
+            finished_at=None,
+        )
