@@ -75,6 +75,8 @@ class OnlineFeatures:
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = numeric_features(service)
+        self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
+        """The columns of a request that are entity keys."""
         self._defaults = declared_defaults(service, on_demand)
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"

@@ -105,20 +105,24 @@ def _exists(project: Project, version: str) -> bool:
 
 
 @contextmanager
-def lock(project: Project) -> Iterator[None]:
-    """Let one process at a time move the champion.
+def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """Let one process at a time move the champion, and the versions beside it.
+
+    Args:
+        project: whose model it is.
+        seconds: to wait for somebody else.
 
     Raises:
-        RegistryError: somebody else has been at it for two minutes.
+        RegistryError: somebody else has been at it for that long.
     """
     project.home.mkdir(parents=True, exist_ok=True)
     path = project.home / "champion.lock"
     held = FileLock(path)
     try:
-        held.acquire(timeout=_LOCK_SECONDS)
+        held.acquire(timeout=seconds)
     except Timeout as error:
         raise RegistryError(
-            f"somebody else has been moving the champion for {_LOCK_SECONDS:.0f} s ({path} is locked)",
+            f"somebody else has been moving the champion for {seconds:.0f} s ({path} is locked)",
             hint="wait for them, or see which process holds the file",
         ) from error
     try:

@@ -34,3 +34,7 @@ class Application(Generic[Request]):
 
     decide: Callable[[Request, float], Mapping[str, Any]]
     """The business logic after the model: from an instance and its score to what is answered beside it."""
+
+    routing_key: Callable[[Request], str] | None = None
+    """What decides which version answers an instance while several do: the same key, the same version.
+    None: the entity keys that its features are looked up by."""

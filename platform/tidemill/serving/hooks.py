@@ -41,6 +41,9 @@ class Shadow(Protocol):
     def offer(self, serving: Serving, rows: Sequence[Served]) -> None:
         """Answer them too, later or, under load, not at all."""
 
+    def stop(self) -> None:
+        """End, after what was taken is answered."""
+
 
 class Meter(Protocol):
     """Counts: `tidemill.serving.metrics`. Called on the event loop and in its threads, so about 1 µs each."""

@@ -35,6 +35,10 @@ class FeatureReader(Protocol):
     def features(self) -> tuple[tuple[str, str], ...]:
         """View and name of each feature, in the order of a row's values."""
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of a row that are entity keys."""
+
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, as of its moment."""
 

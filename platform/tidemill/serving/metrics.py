@@ -122,6 +122,11 @@ class Metrics:
         """Say how many requests are being worked on now, those that wait for a batch included."""
         self._in_flight = requests
 
+    @property
+    def requests(self) -> int:
+        """How many requests are under way now."""
+        return self._in_flight
+
     def flags(self, rows: Iterable[FeatureRow]) -> None:
         """Count the flags of rows that were served."""
         with self._counting:

@@ -1,13 +1,11 @@
 """From calls to logged answers: features, models, business logic, log. No HTTP here, and no Ray."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
 from pydantic import BaseModel
 
 from tidemill.clock import Clock
@@ -18,37 +16,21 @@ from tidemill.serving.application import Application
 from tidemill.serving.calls import Answer, Call, Prediction
 from tidemill.serving.hooks import Meter, NoMeter, Served, Shadow
 from tidemill.serving.lanes import CHAMPION, Serving
-from tidemill.serving.loaded import FloatMatrix, LoadedModel
+from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, read_features, score_rows
+from tidemill.serving.tally import Tally
 
-__all__ = ["GIVEN", "UNLOGGED", "LoadedModel", "ModelFailed", "NoChampion", "Predictor"]
+__all__ = ["FALLBACK", "GIVEN", "UNLOGGED", "LoadedModel", "ModelFailed", "NoChampion", "Predictor"]
 
 Request = TypeVar("Request", bound=BaseModel)
 
-GIVEN = "features:given"
-"""Flag of a prediction whose features came with the request."""
 UNLOGGED = "fallback:log"
 """Flag of a prediction that waits in memory for a disk that takes nothing."""
 
 
 class NoChampion(ServingError):
     """There is no model to answer with yet."""
-
-
-class ModelFailed(ServingError):
-    """The model raised an error, or gave something that is no probability."""
-
-
-class _Row(NamedTuple):
-    """What is asked for, once."""
-
-    call: Call
-    moment: datetime
-    model: LoadedModel
-    role: str
-    instance: Any = None
-    keys: Mapping[str, object] | None = None
-    given: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +48,8 @@ class Predictor(Generic[Request]):
     meter: Meter = field(default_factory=NoMeter)
     shadow: Shadow | None = None
     """Gets a copy of what was answered while there are shadows."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what each version does."""
 
     def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
         """Return for each call an answer that is on record, or why there is none.
@@ -118,8 +102,9 @@ class Predictor(Generic[Request]):
             )
         served_at = self.clock.now()
         rows = [row for call in calls for row in self._rows(serving, call, call.at or served_at)]
-        features = _read(rows)
-        scores = self._score(rows, features)
+        features = read_features(rows)
+        rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.tally)
+        fallen = sum(FALLBACK in row.flags for row in rows)
         decide = self.application.decide
         decisions: list[Mapping[str, Any]] = [
             {} if row.instance is None else dict(decide(row.instance, score))
@@ -130,6 +115,8 @@ class Predictor(Generic[Request]):
         self.meter.flags(features)
         if further:
             self.meter.flag(UNLOGGED, len(rows))
+        if fallen:
+            self.meter.flag(FALLBACK, fallen)
         if self.shadow is not None and serving.shadows:
             self.shadow.offer(serving, _served(rows, features, records))
         answered = iter(
@@ -147,50 +134,23 @@ class Predictor(Generic[Request]):
         )
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
 
-    def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[_Row]:
+    def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[Row]:
         champion = serving.champion
         if call.instances is None:
             given = [] if call.features is None else call.features.tolist()
             if not serving.splits:
-                return [_Row(call, moment, champion, CHAMPION, given=values) for values in given]
+                return [Row(call, moment, champion, CHAMPION, given=values) for values in given]
             key = call.request_id or new_id("req")
-            return [_Row(call, moment, *serving.assign(key), given=values) for values in given]
+            return [Row(call, moment, *serving.assign(key), given=values) for values in given]
         feature_row = self.application.feature_row
         pairs = [(instance, feature_row(instance)) for instance in call.instances]  # type: ignore[arg-type]
         if not serving.splits:
-            return [_Row(call, moment, champion, CHAMPION, *pair) for pair in pairs]
-        return [_Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
-
-    def _score(self, rows: Sequence[_Row], features: Sequence[FeatureRow]) -> list[float]:
-        """Return the score of each row: one call of each model."""
-        first = rows[0].model
-        if all(row.model is first for row in rows):
-            return self._scored(first, features)
-        scores = [0.0] * len(rows)
-        for model in {id(row.model): row.model for row in rows}.values():
-            places = [place for place, row in enumerate(rows) if row.model is model]
-            for place, score in zip(places, self._scored(model, [features[p] for p in places]), strict=True):
-                scores[place] = score
-        return scores
-
-    def _scored(self, model: LoadedModel, features: Sequence[FeatureRow]) -> list[float]:
-        try:
-            scores: list[float] = model.scorer.score(_matrix(model, features)).tolist()
-        except Exception as error:  # a model can fail in any way
-            raise ModelFailed(
-                f"version {model.version} of {self.model} cannot score this: {error!r}",
-                hint="`tidemill rollback` goes back to the version before",
-            ) from error
-        if len(scores) != len(features) or not all(map(math.isfinite, scores)):
-            raise ModelFailed(
-                f"version {model.version} of {self.model} gave {scores[:3]} … for {len(features)} rows",
-                hint="`tidemill rollback` goes back to the version before",
-            )
-        return scores
+            return [Row(call, moment, champion, CHAMPION, *pair) for pair in pairs]
+        return [Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
 
     def _records(
         self,
-        rows: Sequence[_Row],
+        rows: Sequence[Row],
         features: Sequence[FeatureRow],
         scores: Sequence[float],
         decisions: Sequence[Mapping[str, Any]],
@@ -212,7 +172,7 @@ class Predictor(Generic[Request]):
                 features=row.model.hiding.features(values.values),
                 score=score,
                 decision=row.model.hiding.values(decision),
-                flags=values.flags,
+                flags=values.flags + row.flags,
                 test=row.call.test,
                 milliseconds=spent,
                 keys=None if row.keys is None else row.model.hiding.values(row.keys),
@@ -234,35 +194,8 @@ class Predictor(Generic[Request]):
             return shown
 
 
-def _read(rows: Sequence[_Row]) -> list[FeatureRow]:
-    """Return the features of each row: one lookup for the versions that share a reader."""
-    found: list[FeatureRow | None] = [None] * len(rows)
-    for reader in {id(row.model.features): row.model.features for row in rows}.values():
-        names = [name for _, name in reader.features]
-        places = []
-        for place, row in enumerate(rows):
-            if row.model.features is not reader:
-                continue
-            if row.given is None:
-                places.append(place)
-            else:
-                values = [None if value != value else value for value in row.given]  # NaN
-                found[place] = FeatureRow(dict(zip(names, values, strict=True)), (GIVEN,))
-        if places:
-            keys = [rows[place].keys or {} for place in places]
-            read = reader.read(keys, [rows[place].moment for place in places])
-            for place, values_read in zip(places, read, strict=True):
-                found[place] = values_read
-    return [row for row in found if row is not None]
-
-
-def _matrix(model: LoadedModel, features: Sequence[FeatureRow]) -> FloatMatrix:
-    columns = model.scorer.features
-    return np.array([[row.values[name] for name in columns] for row in features], dtype=np.float64)
-
-
 def _served(
-    rows: Sequence[_Row], features: Sequence[FeatureRow], records: Sequence[PredictionRecord]
+    rows: Sequence[Row], features: Sequence[FeatureRow], records: Sequence[PredictionRecord]
 ) -> list[Served]:
     return [
         Served(row.instance, row.keys, row.moment, values, row.model, record)

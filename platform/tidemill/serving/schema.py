@@ -101,6 +101,19 @@ class Accepted(BaseModel):
     accepted: int
 
 
+class LaneState(BaseModel):
+    """A version beside the champion, as one replica has it."""
+
+    role: str
+    """``canary``, ``shadow`` or ``ab:<name>``."""
+    version: str
+    share: float
+    """Of the routing keys."""
+    loaded: bool
+    error: str | None
+    """Why it is not loaded; it gets no traffic then."""
+
+
 class ModelState(BaseModel):
     """Answer to ``GET /model``."""
 
@@ -112,6 +125,8 @@ class ModelState(BaseModel):
     loaded_at: AwareDatetime | None
     error: str | None
     """Why ``wanted`` does not answer, if it does not."""
+    lanes: list[LaneState]
+    """The versions beside it."""
     replica: str
 
 

@@ -71,7 +71,7 @@ class Watcher:
         report: Callable[[Status], None],
         clock: Clock,
         poll_seconds: float,
-        route: Router | None = None,
+        route: "Callable[[LoadedModel], Router]" = lambda _model: router(None),
     ) -> None:
         """Take the parts; nothing runs yet.
 
@@ -81,14 +81,14 @@ class Watcher:
             report: is told of every change, and every few seconds that the replica lives.
             clock: wall-clock time.
             poll_seconds: between two looks.
-            route: gives the routing key of a request; default: by all of its keys.
+            route: says how a request gets its routing key while a model is champion.
         """
         self._read = read
         self._load = load
         self._report = report
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._route = route or router(None)
+        self._route = route
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._current: Serving | None = None
@@ -165,7 +165,7 @@ class Watcher:
             if lane.version != champion.version  # promoted a moment ago
         )
         if champion is not None:
-            self._swap(Serving(champion, lanes, self._route))
+            self._swap(Serving(champion, lanes, self._route(champion)))
         failure = self._failures.get(wanted.champion or "")
         self._tell(
             Status(

@@ -1,0 +1,216 @@
+"""Counts what each version does in each role on one replica, and puts that on record with the heartbeat.
+
+Durations are counted in buckets whose ends grow by a quarter: a quantile read from them is at most 25 % too
+high, and counts of several replicas, or of two moments, can be added and subtracted.
+"""
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tidemill.state import State
+from tidemill.state.tables import LaneCount
+
+__all__ = ["Count", "Tally", "as_baseline", "quantile", "read_counts", "record_counts", "since"]
+
+_FIRST = 1e-6  # seconds
+_GROWTH = 1.25
+_LOG_GROWTH = math.log(_GROWTH)
+_ERROR = 500
+"""Characters of an error that are kept."""
+
+Key = tuple[str, str]
+"""Role and version."""
+
+
+@dataclass
+class Count:
+    """What one version did in one role."""
+
+    answered: int = 0
+    """Rows it scored."""
+    failed: int = 0
+    """Rows it could not score."""
+    dropped: int = 0
+    """Copies for a shadow that were not taken."""
+    seconds: Counter[int] = field(default_factory=Counter)
+    """Bucket → calls of the model."""
+    error: str | None = None
+    """The last one."""
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the rows that it could not score; 0 if it was never asked."""
+        asked = self.answered + self.failed
+        return self.failed / asked if asked else 0.0
+
+
+class Tally:
+    """Counts on one replica; threads may share it.
+
+    >>> tally = Tally()
+    >>> tally.scored("canary", "7", rows=3, seconds=0.001)
+    >>> tally.failed("canary", "7", rows=1, error=ValueError("no"))
+    >>> count = tally.counts()["canary", "7"]
+    >>> count.answered, count.failed, count.error_rate, count.error
+    (3, 1, 0.25, 'ValueError: no')
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[Key, Count] = {}
+        self._changed: set[Key] = set()
+        self._lock = threading.Lock()
+
+    def scored(self, role: str, version: str, rows: int, seconds: float) -> None:
+        """Count one call of a model that went well, and how long it took."""
+        bucket = _bucket(seconds)
+        with self._lock:
+            count = self._count(role, version)
+            count.answered += rows
+            count.seconds[bucket] += 1
+
+    def failed(self, role: str, version: str, rows: int, error: Exception) -> None:
+        """Count rows that a version could not score."""
+        with self._lock:
+            count = self._count(role, version)
+            count.failed += rows
+            count.error = f"{type(error).__name__}: {error}"[:_ERROR]
+
+    def dropped(self, role: str, version: str, rows: int) -> None:
+        """Count copies that a shadow did not get."""
+        with self._lock:
+            self._count(role, version).dropped += rows
+
+    def counts(self) -> dict[Key, Count]:
+        """Return a copy of everything counted so far."""
+        with self._lock:
+            return {key: _copy(count) for key, count in self._counts.items()}
+
+    def take_changed(self) -> dict[Key, Count]:
+        """Return a copy of what was counted since this was asked last: whole counts, not differences."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            return {key: _copy(self._counts[key]) for key in changed}
+
+    def put_back(self, keys: Iterable[Key]) -> None:
+        """Say that what was taken could not be recorded."""
+        with self._lock:
+            self._changed.update(keys)
+
+    def _count(self, role: str, version: str) -> Count:
+        key = (role, version)
+        self._changed.add(key)
+        found = self._counts.get(key)
+        if found is None:
+            found = self._counts[key] = Count()
+        return found
+
+
+def quantile(seconds: Mapping[int, int], share: float) -> float | None:
+    """Return the duration, in seconds, that ``share`` of the calls stayed below; none without calls.
+
+    >>> tally = Tally()
+    >>> for milliseconds in range(1, 101):
+    ...     tally.scored("canary", "7", 1, milliseconds / 1000)
+    >>> 0.090 < quantile(tally.counts()["canary", "7"].seconds, 0.9) < 0.090 * 1.25
+    True
+    """
+    total, seen = sum(seconds.values()), 0
+    for bucket in sorted(seconds):
+        seen += seconds[bucket]
+        if seen >= share * total and total:
+            return float(_FIRST * _GROWTH ** (bucket + 1))
+    return None
+
+
+def record_counts(session: Session, model: str, replica: str, tally: Tally, now: datetime) -> None:
+    """Put on record what changed since the last time.
+
+    Args:
+        session: its transaction is committed by the caller.
+        model: name of the registered model.
+        replica: whose counts these are.
+        tally: the counts.
+        now: wall-clock time.
+    """
+    for (role, version), count in tally.take_changed().items():
+        session.merge(
+            LaneCount(
+                replica=replica,
+                model=model,
+                role=role,
+                version=version,
+                answered=count.answered,
+                failed=count.failed,
+                dropped=count.dropped,
+                seconds={str(bucket): calls for bucket, calls in count.seconds.items()},
+                error=count.error,
+                seen_at=now,
+            )
+        )
+
+
+def read_counts(state: State, model: str) -> dict[Key, Count]:
+    """Return by role and version what all replicas, those that are gone included, have ever counted."""
+    with state.transaction() as session:
+        rows = list(
+            session.scalars(select(LaneCount).where(LaneCount.model == model).order_by(LaneCount.seen_at))
+        )
+    found: dict[Key, Count] = {}
+    for row in rows:
+        count = found.setdefault((row.role, row.version), Count())
+        count.answered += row.answered
+        count.failed += row.failed
+        count.dropped += row.dropped
+        count.seconds.update({int(bucket): int(calls) for bucket, calls in row.seconds.items()})
+        count.error = row.error or count.error
+    return found
+
+
+def as_baseline(counts: Mapping[Key, Count]) -> dict[str, Any]:
+    """Return counts as JSON, to be subtracted later by `since`."""
+    return {
+        f"{role} {version}": {
+            "answered": count.answered,
+            "failed": count.failed,
+            "seconds": {str(bucket): calls for bucket, calls in count.seconds.items()},
+        }
+        for (role, version), count in counts.items()
+    }
+
+
+def since(baseline: Mapping[str, Any], counts: Mapping[Key, Count]) -> dict[Key, Count]:
+    """Return what was counted since a baseline was taken.
+
+    >>> before = {("canary", "7"): Count(answered=2)}
+    >>> since(as_baseline(before), {("canary", "7"): Count(answered=5, failed=1)})["canary", "7"].answered
+    3
+    """
+    found = {}
+    for (role, version), count in counts.items():
+        before = baseline.get(f"{role} {version}", {"answered": 0, "failed": 0, "seconds": {}})
+        spent = Counter(count.seconds)
+        spent.subtract({int(bucket): calls for bucket, calls in before["seconds"].items()})
+        found[role, version] = Count(
+            answered=max(count.answered - before["answered"], 0),
+            failed=max(count.failed - before["failed"], 0),
+            dropped=count.dropped,
+            seconds=+spent,
+            error=count.error,
+        )
+    return found
+
+
+def _bucket(seconds: float) -> int:
+    return max(int(math.log(seconds / _FIRST) / _LOG_GROWTH), 0) if seconds > _FIRST else 0
+
+
+def _copy(count: Count) -> Count:
+    return Count(count.answered, count.failed, count.dropped, Counter(count.seconds), count.error)
