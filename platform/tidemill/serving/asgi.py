@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -62,6 +62,8 @@ class Front:
         *,
         max_in_flight: int,
         max_bytes: int,
+        find: Callable[[str, str], Codec | None] = lambda method, path: None,
+        speaker: Callable[[str], Codec] = lambda path: PLAIN,
     ) -> None:
         """Take the parts.
 
@@ -73,6 +75,8 @@ class Front:
             meter: counts.
             max_in_flight: fast requests under way; one more is refused at once.
             max_bytes: the largest body of a fast request.
+            find: knows further fast routes, whose paths are not fixed.
+            speaker: says refusals at paths that are no fast route.
         """
         self.app = app
         self._engine = engine
@@ -81,6 +85,8 @@ class Front:
         self._meter = meter
         self._max_in_flight = max_in_flight
         self._max_bytes = max_bytes
+        self._find = find
+        self._speaker = speaker
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +96,7 @@ class Front:
             return
         began = time.perf_counter()
         method, path = scope["method"], scope["path"]
-        codec = self._routes.get((method, path))
+        codec = self._routes.get((method, path)) or self._find(method, path)
         if codec is not None and self._in_flight >= self._max_in_flight:
             await self._refuse(codec, failure_of(_overloaded()), send)
             return
@@ -98,7 +104,7 @@ class Front:
         admitted = self._gate.admit(method, path, headers, scope.get("client"))
         if isinstance(admitted, Refusal):
             failure = Failure(admitted.status, "refused", admitted.detail, admitted.headers)
-            await self._refuse(codec or PLAIN, failure, send)
+            await self._refuse(codec or self._speaker(path), failure, send)
         elif codec is None:
             scope["tidemill.caller"] = admitted.caller
             await self.app(scope, receive, send)

@@ -65,4 +65,4 @@ def test_the_api_tells_them(served_parcels):
     found = read(answer.text)
     assert found["tidemill_feature_age_seconds", "weather"] == pytest.approx(7200, abs=60)
     assert found["tidemill_feature_keys", "weather"] == 2
-    assert found["tidemill_feature_flags_total", "missing", "weather", "0"] == 1
+    assert found["tidemill_feature_flags_total", "missing", "weather", "r1"] == 1

@@ -1,0 +1,1 @@
+"""Protocols that clients of other model servers speak, each a `tidemill.serving.calls.Codec`."""

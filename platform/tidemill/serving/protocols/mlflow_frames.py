@@ -1,0 +1,166 @@
+"""The bodies of MLflow's scoring protocol: data frames as JSON in four forms, and CSV.
+
+They are read as ``mlflow models serve`` (3.17) reads them into a frame, without pandas, which would take
+longer than the model. Where columns have no names, the caller gets a list of rows instead.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any, NamedTuple
+
+import orjson
+
+from tidemill.serving.protocols.inputs import Field, Rows, malformed
+
+__all__ = ["FORMS", "Frame", "parse_csv", "parse_frame"]
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+"""A body has exactly one of them."""
+
+_MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})
+_BOOLEANS = {"true": True, "false": False}
+
+
+class Frame(NamedTuple):
+    """What a body holds: either of the two."""
+
+    rows: Rows | None
+    """With names."""
+    matrix: list[list[Any]] | None = None
+    """Rows of equal width without names."""
+
+
+def parse_frame(content: Mapping[str, Any]) -> Frame:
+    """Return the frame of a JSON body.
+
+    Raises:
+        Refused: there is none, or more than one, or it is not of its form.
+
+    >>> parse_frame({"dataframe_split": {"columns": ["depot"], "data": [["north"], ["south"]]}}).rows
+    {'depot': ['north', 'south']}
+    >>> parse_frame({"instances": [[1.0, 2.0]]}).matrix
+    [[1.0, 2.0]]
+    """
+    forms = [form for form in FORMS if form in content]
+    if len(forms) != 1:
+        found = ", ".join(forms) or "none of them"
+        raise malformed(f"the body must have exactly one of {', '.join(FORMS)}; it has {found}")
+    data = content[forms[0]]
+    match forms[0]:
+        case "dataframe_split":
+            return _split(data)
+        case "dataframe_records":
+            return Frame(_records("dataframe_records", data))
+        case "instances":
+            return _instances(data)
+        case _:
+            return _inputs(data)
+
+
+def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
+    """Return the frame of a CSV body: a header with the names, then the rows.
+
+    Values of the request's fields have the field's type; all others are numbers. What is empty is unknown.
+
+    Raises:
+        Refused: it is no UTF-8, its rows have different widths, or a value is no number where one belongs.
+    """
+    try:
+        lines = [
+            row for row in csv.reader(StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if row
+        ]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise malformed(f"the body is not CSV in UTF-8: {error}") from None
+    if not lines:
+        raise malformed("the CSV has no header")
+    header, rows = lines[0], lines[1:]
+    if len(set(header)) < len(header):
+        raise malformed("the CSV's header names a column twice")
+    for number, row in enumerate(rows):
+        if len(row) != len(header):
+            raise malformed(f"row {number} of the CSV has {len(row)} values, its header {len(header)}")
+    kinds = {field.name: field.kind for field in fields}
+    columns = {
+        name: [_value(name, kinds.get(name, "number"), number, row[place]) for number, row in enumerate(rows)]
+        for place, name in enumerate(header)
+    }
+    return Frame(columns)
+
+
+def _split(data: object) -> Frame:
+    if not isinstance(data, dict):
+        raise malformed("dataframe_split must be an object with columns and data")
+    strange = set(data) - {"columns", "data", "index"}
+    if strange or "data" not in data:
+        raise malformed("dataframe_split must have data, and may have columns and index, and nothing else")
+    rows, names = data["data"], data.get("columns")
+    width = _width("dataframe_split.data", rows)
+    index = data.get("index")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+        raise malformed("dataframe_split.index must be an array with one entry a row")
+    if names is None:
+        return Frame(None, rows)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise malformed("dataframe_split.columns must be an array of names")
+    if len(set(names)) < len(names):
+        raise malformed("dataframe_split.columns names a column twice")
+    if rows and len(names) != width:
+        raise malformed(f"dataframe_split has {len(names)} columns, but rows of {width} values")
+    return Frame({name: [row[place] for row in rows] for place, name in enumerate(names)})
+
+
+def _records(form: str, data: object) -> list[Mapping[str, Any]]:
+    if not isinstance(data, list) or not all(isinstance(record, dict) for record in data):
+        raise malformed(f"{form} must be an array of objects")
+    return data
+
+
+def _instances(data: object) -> Frame:
+    if isinstance(data, list) and data and isinstance(data[0], dict):
+        return Frame(_records("instances", data))
+    _width("instances", data)
+    return Frame(None, data)  # type: ignore[arg-type]  # `_width` has looked at it
+
+
+def _inputs(data: object) -> Frame:
+    if not isinstance(data, dict):
+        if isinstance(data, list) and data and isinstance(data[0], dict):
+            return Frame(_records("inputs", data))
+        _width("inputs", data)
+        return Frame(None, data)  # type: ignore[arg-type]
+    if all(not isinstance(values, list) for values in data.values()):
+        return Frame([data])  # MLflow takes a value for each column as one row
+    if not all(isinstance(values, list) for values in data.values()):
+        raise malformed("inputs must have an array for each column, or a value for each")
+    return Frame({name: list(_unwrapped(values)) for name, values in data.items()})
+
+
+def _unwrapped(values: Sequence[Any]) -> Iterator[Any]:
+    """Return a column that may be of shape [N, 1]."""
+    for value in values:
+        yield value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _width(form: str, rows: object) -> int:
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise malformed(f"{form} must be an array of rows, each an array")
+    widths = set(map(len, rows))
+    if len(widths) > 1:
+        raise malformed(f"{form} has rows of different widths: {', '.join(map(str, sorted(widths)[:5]))}")
+    return widths.pop() if widths else 0
+
+
+def _value(name: str, kind: str, row: int, text: str) -> Any:
+    if kind == "text":
+        return text or None
+    if text.strip().lower() in _MISSING:
+        return None
+    try:
+        if kind == "json":
+            return orjson.loads(text)
+        if kind == "boolean" and text.strip().lower() in _BOOLEANS:
+            return _BOOLEANS[text.strip().lower()]
+        return float(text) if kind == "number" else text
+    except ValueError:
+        raise malformed(f"row {row} of the CSV, {name}: {kind} is wanted here") from None

@@ -1,0 +1,46 @@
+"""The paths of MLflow's scoring protocol: FastAPI answers the small ones, and declares the fast one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Response
+from mlflow.version import VERSION as MLFLOW_VERSION
+
+from tidemill.serving.lanes import Serving
+from tidemill.serving.protocols.open_inference_routes import responses
+from tidemill.serving.protocols.schemas import Invocation, InvocationError, InvocationResponse
+
+__all__ = ["mlflow_router"]
+
+
+def mlflow_router(now: Callable[[], Serving | None]) -> APIRouter:
+    """Return the paths of MLflow's scoring protocol."""
+    router = APIRouter(tags=["MLflow scoring"])
+    empty: dict[int | str, dict[str, Any]] = {
+        404: {"description": "No model answers yet.", "content": {"application/json": {}}}
+    }
+
+    @router.get("/ping", response_class=Response, responses=empty)
+    @router.get("/health", response_class=Response, responses=empty)
+    async def ping() -> Response:
+        """Say whether a model answers."""
+        return Response("\n", 404 if now() is None else 200, media_type="application/json")
+
+    @router.get("/version", response_class=Response)
+    async def version() -> Response:
+        """Say which version of MLflow speaks this protocol, as its own server does."""
+        return Response(MLFLOW_VERSION, media_type="application/json")
+
+    csv = {"text/csv": {"schema": {"type": "string", "description": "A header with names, then the rows."}}}
+
+    @router.post(
+        "/invocations",
+        response_model=InvocationResponse,
+        responses=responses(InvocationError),
+        openapi_extra={"requestBody": {"content": csv}},
+    )
+    async def invocations(request: Invocation) -> Response:
+        """Predict; columns are the request's fields, or the model's features as given."""
+        raise NotImplementedError  # the front answers
+
+    return router

@@ -1,0 +1,146 @@
+"""MLflow's scoring protocol, as ``mlflow models serve`` speaks it: ``POST /invocations``.
+
+Protocol: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ and MLflow 3.17's own server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from tidemill.serving.calls import Answer, Call, Failure, Headers, Refused, Reply
+from tidemill.serving.json_bodies import parse_json
+from tidemill.serving.loaded import FloatMatrix
+from tidemill.serving.protocols.inputs import Inputs, malformed, moment
+from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
+from tidemill.serving.protocols.open_inference import sentence
+
+__all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
+
+PARAMS = ("at", "test", "explain")
+"""What ``params`` may name."""
+
+_CODES = {
+    400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "ENDPOINT_NOT_FOUND",
+    413: "INVALID_PARAMETER_VALUE", 415: "INVALID_PARAMETER_VALUE", 429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+
+
+class MlflowErrors:
+    """How the protocol says what went wrong: ``{"error_code": "…", "message": "…"}``."""
+
+    name = "mlflow"
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Nothing is parsed here."""
+        raise NotImplementedError
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Nothing is answered here."""
+        raise NotImplementedError
+
+    def error(self, failure: Failure) -> Reply:
+        """Return the detail as a message; what cannot be meant is 400 here."""
+        status = 400 if failure.status == 422 else failure.status
+        content = {
+            "error_code": _CODES.get(status, "INTERNAL_ERROR"),
+            "message": sentence(failure.detail),
+        }
+        return Reply(status, orjson.dumps(content), headers=failure.headers)
+
+
+@dataclass(frozen=True)
+class MlflowScoring(MlflowErrors):
+    """``POST /invocations``: columns are the request's fields, or the model's features as given."""
+
+    inputs: Inputs
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Return what is asked for.
+
+        Raises:
+            Refused: the body is not of the protocol, or has other columns than this model.
+            NoChampion: features are given, and no model says which there are.
+        """
+        params: Mapping[str, Any] = {}
+        if _is_csv(headers):
+            frame = parse_csv(body, self.inputs.fields)
+        else:
+            content = parse_json(body, headers)
+            if not isinstance(content, dict):
+                raise malformed("the body must be an object")
+            params = _params(content)
+            frame = parse_frame(content)
+        instances, features = self._asked(frame)
+        request_id = headers.get(b"x-request-id")
+        return Call(
+            instances=instances,
+            features=features,
+            at=moment(params["at"]) if params.get("at") is not None else None,
+            test=headers.get(b"x-tidemill-test") == b"1" or params.get("test") is True,
+            explain=b"explain=true" in query.split(b"&") or params.get("explain") is True,
+            request_id=None if request_id is None else request_id[:200].decode("latin-1"),
+        )
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Return the predictions as MLflow's server does, and beside them what they lack there."""
+        made = answer.predictions
+        content: dict[str, Any] = {
+            "predictions": [one.probability for one in made],
+            "model": self.inputs.model,
+            "model_version": answer.version,
+            "model_versions": [one.version for one in made],
+            "prediction_ids": [one.prediction_id for one in made],
+            "flags": [one.flags for one in made],
+            "decisions": [one.decision for one in made],
+        }
+        if call.explain:
+            content["explanations"] = [one.explanation for one in made]
+        return Reply(200, orjson.dumps(content, default=str))
+
+    def _asked(self, frame: Frame) -> tuple[Any, FloatMatrix | None]:
+        if frame.matrix is not None:
+            return None, self.inputs.matrix(_numbers(frame.matrix))
+        # MLflow leaves aside columns that the model does not read.
+        return self.inputs.call(frame.rows or [], extra=True)
+
+
+def _numbers(rows: list[list[Any]]) -> FloatMatrix:
+    for number, row in enumerate(rows):
+        for value in row:
+            if value is not None and not isinstance(value, int | float):
+                raise malformed(f"row {number}: a feature is a number, this is {type(value).__name__}")
+    if not rows:
+        raise malformed("a request has at least one row")
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], np.float64)
+
+
+def _is_csv(headers: Headers) -> bool:
+    """Say whether the body is CSV.
+
+    Raises:
+        Refused: with 415, it is in another encoding than UTF-8.
+    """
+    name, _, parameters = headers.get(b"content-type", b"").partition(b";")
+    if name.strip().lower() != b"text/csv":
+        return False
+    for parameter in parameters.split(b";"):
+        key, _, value = parameter.strip().lower().partition(b"=")
+        if key == b"charset" and value.strip(b'"') != b"utf-8":
+            raise Refused(Failure(415, "malformed", "CSV must be in UTF-8"))
+    return True
+
+
+def _params(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    params = content.get("params")
+    if params is None:
+        return {}
+    if not isinstance(params, dict) or not set(params) <= set(PARAMS):
+        raise malformed(f"params must be an object with no other names than {', '.join(PARAMS)}")
+    for name in ("test", "explain"):
+        if not isinstance(params.get(name, False), bool):
+            raise malformed(f"params.{name} must be true or false")
+    return params

@@ -1,0 +1,238 @@
+"""The Open Inference Protocol V2 over HTTP: what KServe's and Triton's clients speak.
+
+Specification: https://github.com/kserve/open-inference-protocol, with Triton's extension for binary tensor
+data. How its tensors name what is asked: docs/protocols.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from tidemill.serving.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.json_bodies import parse_json
+from tidemill.serving.protocols.inputs import Column, Field, Inputs, malformed, moment
+from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
+
+__all__ = ["DATATYPE", "FEATURES", "OUTPUTS", "OpenInference", "OpenInferenceErrors", "Output"]
+
+FEATURES = "features"
+"""Name of the input with all features as one tensor [N, F]."""
+DATATYPE: Mapping[str, str] = {
+    "text": "BYTES", "number": "FP64", "integer": "INT64", "boolean": "BOOL", "json": "BYTES",
+}  # fmt: skip
+"""`Field.kind` → what metadata says of it; other datatypes are taken where their values fit."""
+
+_LENGTH = b"inference-header-content-length"
+_PER_ROW = 4096  # values of one row in one tensor, at most
+
+
+class Output(NamedTuple):
+    """One output: its datatype, and how it is made of predictions."""
+
+    datatype: str
+    make: Callable[[Prediction], Any]
+
+
+OUTPUTS: Mapping[str, Output] = {
+    "probability": Output("FP64", lambda one: one.probability),
+    "prediction_id": Output("BYTES", lambda one: one.prediction_id),
+    "model_version": Output("BYTES", lambda one: one.version),
+    "flags": Output("BYTES", lambda one: ",".join(one.flags)),
+    "decision": Output("BYTES", lambda one: orjson.dumps(one.decision, default=str).decode()),
+    "explanation": Output("BYTES", lambda one: orjson.dumps(one.explanation or {}).decode()),
+}
+"""All of shape [N]; the explanation only where it was asked for."""
+
+
+class _Wish(NamedTuple):
+    """How an answer shall look."""
+
+    id: str | None
+    outputs: tuple[tuple[str, bool], ...]
+    """Name, and whether as binary data."""
+
+
+class OpenInferenceErrors:
+    """How the protocol says what went wrong: ``{"error": "…"}``."""
+
+    name = "open_inference"
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Nothing is parsed here."""
+        raise NotImplementedError
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Nothing is answered here."""
+        raise NotImplementedError
+
+    def error(self, failure: Failure) -> Reply:
+        """Return the detail as one sentence; what cannot be meant is 400 here."""
+        status = 400 if failure.status == 422 else failure.status
+        return Reply(status, orjson.dumps({"error": sentence(failure.detail)}), headers=failure.headers)
+
+
+@dataclass(frozen=True)
+class OpenInference(OpenInferenceErrors):
+    """``POST /v2/models/{model}/infer``; with ``version`` also below ``/versions/{version}``."""
+
+    inputs: Inputs
+    version: str | None = None
+
+    def of_version(self, version: str) -> "OpenInference":
+        """Return the codec for one version's own path."""
+        return replace(self, version=version)
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Return what is asked for.
+
+        Raises:
+            Refused: the body is not of the protocol, or asks for what this model does not have.
+            NoChampion: features are given, and no model says which there are.
+        """
+        content, tail = _parts(body, headers)
+        parameters = _object(content, "parameters")
+        tensors = self._tensors(content.get("inputs"), tail)
+        instances, features = self._asked(tensors)
+        explain = _flag(parameters, "explain") or b"explain=true" in query.split(b"&")
+        wish = _wish(content, parameters, explain)
+        return Call(
+            instances=instances,
+            features=features,
+            at=moment(parameters["at"]) if "at" in parameters else None,
+            test=headers.get(b"x-tidemill-test") == b"1" or _flag(parameters, "test"),
+            explain=explain,
+            request_id=wish.id,
+            version=self.version,
+            context=wish,
+        )
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Return the outputs that were asked for, in that order."""
+        wish: _Wish = call.context
+        outputs, blobs = [], []
+        for name, as_binary in wish.outputs:
+            datatype, make = OUTPUTS[name]
+            values = [make(prediction) for prediction in answer.predictions]
+            output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": [len(values)]}
+            if as_binary:
+                blobs.append(binary(datatype, values))
+                output["parameters"] = {"binary_data_size": len(blobs[-1])}
+            else:
+                output["data"] = values
+            outputs.append(output)
+        content: dict[str, Any] = {"model_name": self.inputs.model}
+        version = answer.version
+        if version is not None:
+            content["model_version"] = version
+        if wish.id is not None:
+            content["id"] = wish.id
+        content["outputs"] = outputs
+        text = orjson.dumps(content)
+        if not blobs:
+            return Reply(200, text)
+        length = ((_LENGTH, b"%d" % len(text)),)
+        return Reply(200, b"".join((text, *blobs)), b"application/octet-stream", length)
+
+    def _tensors(self, declared: object, tail: memoryview) -> dict[str, Tensor]:
+        if not isinstance(declared, list) or not declared:
+            raise malformed("inputs must be an array of at least one tensor")
+        tensors: dict[str, Tensor] = {}
+        for one in declared:
+            tensor, tail = decode(one, tail, self.inputs.max_rows * _PER_ROW)
+            if tensor.name in tensors:
+                raise malformed(f"there are two inputs {tensor.name!r}")
+            tensors[tensor.name] = tensor
+        refuse_rest(tail)
+        return tensors
+
+    def _asked(self, tensors: Mapping[str, Tensor]) -> tuple[Any, Any]:
+        fields = {field.name: field for field in self.inputs.fields}
+        if set(tensors) == {FEATURES} and FEATURES not in fields:
+            return None, self.inputs.matrix(tensors[FEATURES].matrix())
+        columns = {name: _column(tensor, fields.get(name)) for name, tensor in tensors.items()}
+        return self.inputs.call(columns)
+
+
+def sentence(detail: object) -> str:
+    """Return a failure's detail as one sentence.
+
+    >>> sentence([{"loc": ["body", "at"], "msg": "Field required", "type": "missing"}])
+    'body.at: Field required'
+    """
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in detail)
+    return str(detail)
+
+
+def _parts(body: bytes, headers: Headers) -> tuple[dict[str, Any], memoryview]:
+    """Return the JSON and the binary data after it."""
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise Refused(Failure(415, "malformed", "compressed bodies are not supported"))
+    length = headers.get(_LENGTH)
+    end = len(body)
+    if length is not None:
+        if not length.isdigit() or len(length) > 18 or int(length) > len(body):
+            raise malformed("Inference-Header-Content-Length must be the length of the JSON in the body")
+        end = int(length)
+    # Clients send binary data as anything, and JSON as a form: the content type says nothing here.
+    content = parse_json(body[:end], {})
+    if not isinstance(content, dict):
+        raise malformed("the body must be an object")
+    return content, memoryview(body)[end:]
+
+
+def _object(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = content.get(name, {})
+    if not isinstance(found, dict):
+        raise malformed(f"{name} must be an object")
+    return found
+
+
+def _flag(parameters: Mapping[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise malformed(f"parameter {name!r} must be true or false")
+    return value
+
+
+def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bool) -> _Wish:
+    name = content.get("id")
+    if "id" in content and (not isinstance(name, str) or len(name) > 200):
+        raise malformed("id must be text of at most 200 characters")
+    all_binary = _flag(parameters, "binary_data_output")
+    declared = content.get("outputs", [])
+    if not isinstance(declared, list):
+        raise malformed("outputs must be an array")
+    outputs = [_wanted(one, all_binary, explain) for one in declared]
+    if len(dict(outputs)) < len(outputs):
+        raise malformed("an output is asked for twice")
+    every = [(one, all_binary) for one in OUTPUTS if explain or one != "explanation"]
+    return _Wish(name, tuple(outputs or every))
+
+
+def _wanted(declared: object, all_binary: bool, explain: bool) -> tuple[str, bool]:
+    if not isinstance(declared, dict) or not isinstance(declared.get("name"), str):
+        raise malformed("each of outputs must be an object with a name")
+    name = declared["name"]
+    if name not in OUTPUTS:
+        raise malformed(f"there is no output {name[:100]!r}; there are {', '.join(OUTPUTS)}")
+    if name == "explanation" and not explain:
+        raise malformed("the output 'explanation' needs the parameter explain: true")
+    parameters = _object(declared, "parameters")
+    for unsupported in ("classification", "shared_memory_region"):
+        if unsupported in parameters:
+            raise malformed(f"output {name!r}: {unsupported} is not supported")
+    as_binary = _flag(parameters, "binary_data") if "binary_data" in parameters else all_binary
+    return name, as_binary
+
+
+def _column(tensor: Tensor, field: Field | None) -> Column:
+    values = tensor.column()
+    if field is None or field.kind != "json":
+        return values
+    try:
+        return [None if text is None else orjson.loads(text) for text in values]
+    except (TypeError, ValueError):
+        raise malformed(f"input {tensor.name!r} must be BYTES with JSON in each") from None

@@ -1,0 +1,233 @@
+"""The paths of the Open Inference Protocol: FastAPI answers health and metadata, and declares the rest."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Path, Response
+
+from tidemill import __version__
+from tidemill.serving.calls import Call, Codec, Failure, Headers, Refused
+from tidemill.serving.lanes import Serving
+from tidemill.serving.protocols.inputs import Features
+from tidemill.serving.protocols.open_inference import (
+    DATATYPE,
+    FEATURES,
+    OUTPUTS,
+    OpenInference,
+    OpenInferenceErrors,
+)
+from tidemill.serving.protocols.schemas import (
+    InferenceError,
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+
+__all__ = ["features_of", "infer_paths", "open_inference_router", "responses", "versions_of"]
+
+Now = Callable[[], Serving | None]
+"""The versions of this moment; none while there are none."""
+
+_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_VERSION = Path(pattern="^[^/]+$")
+_STATUSES = (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 503, 504)
+
+
+def versions_of(serving: Serving | None) -> tuple[str, ...]:
+    """Return the versions that answer: the champion, canaries and experiments, but no shadow."""
+    if serving is None:
+        return ()
+    others = (model.version for lane, model in serving.lanes if lane.kind in ("canary", "ab"))
+    return tuple(dict.fromkeys((serving.champion.version, *others)))
+
+
+def features_of(serving: Serving | None) -> Features | None:
+    """Return what may be given instead of fields; none while no model answers."""
+    if serving is None:
+        return None
+    champion = serving.champion
+    return Features(tuple(name for _, name in champion.features.features), tuple(champion.scorer.features))
+
+
+def responses(error: type[Any]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of answers that are no success."""
+    return {status: {"model": error} for status in _STATUSES}
+
+
+class _Nobody(OpenInferenceErrors):
+    """Answers for a model or a version that is not here."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        raise _not_found(self._what)
+
+
+def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:
+    """Return what knows the codec of an inference path with a version in it, and of strange ones."""
+
+    def codec_of(method: str, path: str) -> Codec | None:
+        found = _INFER.fullmatch(path) if method == "POST" else None
+        if found is None:
+            return None
+        model, version = found.groups()
+        if model != codec.inputs.model:
+            return _Nobody(_no_model(codec.inputs.model))
+        if version is None:
+            return codec
+        serving = now()
+        if serving is not None and version not in versions_of(serving):
+            return _Nobody(_no_version(codec.inputs.model, serving))
+        return codec.of_version(version)
+
+    return codec_of
+
+
+def open_inference_router(codec: OpenInference, now: Now) -> APIRouter:
+    """Return the paths of the Open Inference Protocol V2."""
+    router = APIRouter(tags=["Open Inference Protocol V2"], responses=responses(InferenceError))
+    _add_health(router, codec.inputs.model, now)
+    _add_metadata(router, codec, now)
+    _add_infer(router, codec.inputs.model)
+    return router
+
+
+def _add_metadata(router: APIRouter, codec: OpenInference, now: Now) -> None:
+    model = codec.inputs.model
+
+    @router.get("/v2", response_model=ServerMetadata)
+    async def server() -> Response:
+        """Say what this server is."""
+        return _json({"name": "tidemill", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+    @router.get(f"/v2/models/{model}", response_model=ModelMetadata)
+    async def metadata() -> Response:
+        """Say what the model takes and gives, and which versions answer."""
+        return _json(_metadata(codec, now(), versions_of(now())))
+
+    @router.get(f"/v2/models/{model}/versions/{{version}}", response_model=ModelMetadata)
+    async def version_metadata(version: str = _VERSION) -> Response:
+        """Say what a version takes and gives, if it answers now."""
+        return _json(_metadata(codec, now(), (_answering(model, version, now()),)))
+
+
+def _add_infer(router: APIRouter, model: str) -> None:
+    blob = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    body = {"requestBody": {"content": blob}}
+    length = {
+        "description": "With binary data: the length of the JSON before it.",
+        "schema": {"type": "integer"},
+    }
+    headers = {"Inference-Header-Content-Length": length}
+    answers: dict[int | str, dict[str, Any]] = {200: {"content": blob, "headers": headers}}
+    paths = f"/v2/models/{model}"
+
+    @router.post(f"{paths}/infer", response_model=InferenceResponse, responses=answers, openapi_extra=body)
+    async def infer(request: InferenceRequest) -> Response:
+        """Predict, by the request's fields or by features as given. What is answered is on record already."""
+        raise NotImplementedError  # the front answers
+
+    @router.post(
+        f"{paths}/versions/{{version}}/infer",
+        response_model=InferenceResponse,
+        responses=answers,
+        openapi_extra=body,
+    )
+    async def version_infer(request: InferenceRequest, version: str = _VERSION) -> Response:
+        """Predict with one of the versions that answer now."""
+        raise NotImplementedError  # the front answers
+
+
+def _add_health(router: APIRouter, model: str, now: Now) -> None:
+    @router.get("/v2/health/live", response_model=ServerLive)
+    async def live() -> Response:
+        """Say that the process lives."""
+        return _json({"live": True})
+
+    @router.get("/v2/health/ready", response_model=ServerReady)
+    async def ready() -> Response:
+        """Say whether a model answers; 400 if not, as the protocol wants 4xx."""
+        _some(model, now())
+        return _json({"ready": True})
+
+    @router.get(f"/v2/models/{model}/ready", response_model=ModelReady)
+    async def model_ready() -> Response:
+        """Say whether any version answers; 400 if not."""
+        _some(model, now())
+        return _json({"name": model, "ready": True})
+
+    @router.get(f"/v2/models/{model}/versions/{{version}}/ready", response_model=ModelReady)
+    async def version_ready(version: str = _VERSION) -> Response:
+        """Say whether a version answers; 404 if not."""
+        _answering(model, version, now())
+        return _json({"name": model, "ready": True})
+
+
+def _metadata(codec: OpenInference, serving: Serving | None, versions: tuple[str, ...]) -> dict[str, Any]:
+    features = features_of(serving)
+    parameters: dict[str, Any] = {}
+    if features is not None:
+        width = len(features.needed)
+        given = {"name": FEATURES, "datatype": "FP64", "shape": [-1, width], "columns": features.needed}
+        parameters["features"] = given
+    inputs = [
+        {
+            "name": field.name,
+            "datatype": DATATYPE[field.kind],
+            "shape": [-1],
+            **({} if field.required else {"parameters": {"optional": True}}),
+        }
+        for field in codec.inputs.fields
+    ]
+    outputs = [
+        {
+            "name": name,
+            "datatype": output.datatype,
+            "shape": [-1],
+            **({"parameters": {"needs": "explain"}} if name == "explanation" else {}),
+        }
+        for name, output in OUTPUTS.items()
+    ]
+    return {
+        "name": codec.inputs.model,
+        "versions": versions,
+        "platform": "tidemill",
+        "inputs": inputs,
+        "outputs": outputs,
+        "parameters": parameters,
+    }
+
+
+def _some(model: str, serving: Serving | None) -> Serving:
+    if serving is None:
+        raise Refused(Failure(400, "no_model", f"no version of {model} answers yet: GET /model says why"))
+    return serving
+
+
+def _answering(model: str, version: str, serving: Serving | None) -> str:
+    if version not in versions_of(_some(model, serving)):
+        raise _not_found(_no_version(model, serving))
+    return version
+
+
+def _no_model(model: str) -> str:
+    return f"there is no such model here; there is {model}"
+
+
+def _no_version(model: str, serving: Serving | None) -> str:
+    return f"that version of {model} does not answer now; {', '.join(versions_of(serving))} does"
+
+
+def _not_found(what: str) -> Refused:
+    return Refused(Failure(404, "not_found", what))
+
+
+def _json(content: object) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
