@@ -89,6 +89,13 @@ class Front:
         self._speaker = speaker
         self._in_flight = 0
 
+    def takes(self, scope: Scope) -> bool:
+        """Say whether this is for a fast route."""
+        if scope["type"] != "http":
+            return False
+        method, path = scope["method"], scope["path"]
+        return (method, path) in self._routes or self._find(method, path) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":

@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -26,6 +27,7 @@ from tidemill.errors import ServingError
 from tidemill.project import Project
 from tidemill.serving.guard import MARK
 from tidemill.serving.network import free_block, free_port
+from tidemill.serving.shortcut import CALLBACK
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
@@ -132,10 +134,24 @@ def _start_serve(project: Project, host: str, port: int) -> None:
         logging_config=logs,
     )
     serve.run(
-        application(project.root, project.settings, project.config.serve.replicas),
+        application(project.root, project.settings, project.config.serve),
         name=APPLICATION,
         logging_config=logs,
     )
+    if project.config.serve.jobs.enabled:
+        _start_jobs(project, logs)
+
+
+def _start_jobs(project: Project, logs: Any) -> None:
+    # Nobody waits for its process, which takes seconds to start: jobs do not mind.
+    from ray import serve
+
+    from tidemill.serving.jobs import worker
+
+    jobs = serve.RunTarget(
+        worker.application(project), name=worker.APPLICATION, route_prefix=None, logging_config=logs
+    )
+    serve.run_many([jobs], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
 
 def _serve_variables(folder: Path) -> dict[str, str]:
@@ -162,6 +178,7 @@ def _serve_variables(folder: Path) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "a.sock"),

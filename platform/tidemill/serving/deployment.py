@@ -19,9 +19,11 @@ import ray
 from starlette.types import ASGIApp
 
 from tidemill.project import load_project
+from tidemill.serving import shortcut
+from tidemill.project.config import AutoscalingConfig, ServeConfig
 from tidemill.settings import Settings
 
-__all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only"]
+__all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only", "scaling"]
 
 APPLICATION = "tidemill"
 """Name of the application in Ray Serve."""
@@ -47,23 +49,45 @@ class Replica:
         """Build the API in the replica itself: it holds threads, files and database connections."""
         from tidemill.serving.wiring import build_api  # its engines take seconds: not where it is deployed
 
-        return build_api(self._project, self._name)
+        front = build_api(self._project, self._name)
+        if self._project.config.serve.autoscaling is None:
+            shortcut.use(front)
+        return front
 
 
-def application(root: Path, settings: Settings, replicas: int) -> Any:
+def application(root: Path, settings: Settings, config: ServeConfig) -> Any:
     """Return the Serve application (a ``serve.Application``) for the project at ``root``."""
     from ray import serve
 
     deployment = serve.deployment(
         serve.ingress()(Replica),
         name="predictions",
-        num_replicas=replicas,
+        **scaling(config.replicas, config.autoscaling),
         max_ongoing_requests=_IN_FLIGHT,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
     )
     return deployment.bind(str(root), settings)
+
+
+def scaling(replicas: int, autoscaling: AutoscalingConfig | None) -> dict[str, Any]:
+    """Return what Ray Serve is told about the number of replicas.
+
+    >>> scaling(2, None)
+    {'num_replicas': 2}
+    """
+    if autoscaling is None:
+        return {"num_replicas": replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": autoscaling.min,
+            "max_replicas": autoscaling.max,
+            "target_ongoing_requests": autoscaling.target_ongoing_requests,
+            "upscale_delay_s": autoscaling.upscale_seconds,
+            "downscale_delay_s": autoscaling.downscale_seconds,
+        }
+    }
 
 
 def listen_on_loopback_only() -> None:
