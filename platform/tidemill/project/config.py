@@ -1,6 +1,7 @@
 """What a project declares in ``params.yaml``: the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,8 @@ __all__ = [
     "LimitsConfig",
     "ProjectConfig",
     "ProjectSection",
+    "RolloutConfig",
+    "RolloutStep",
     "ServeConfig",
     "SplitConfig",
     "TrainConfig",
@@ -185,6 +188,50 @@ class JobsConfig(_Section):
     """How long results, and dead jobs, are kept."""
 
 
+class RolloutStep(_Section):
+    """One step of a rollout: it ends when the time is over *and* the rows are answered."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the routing keys that the canary answers."""
+    minutes: float = Field(default=10.0, ge=0)
+    """The least time of the step."""
+    requests: int = Field(default=200, ge=0)
+    """Rows that the canary must have answered in the step."""
+
+
+class RolloutConfig(_Section):
+    """How a version becomes champion by steps, and what sends it back (`tidemill deploy rollout`)."""
+
+    steps: tuple[RolloutStep, ...] = (
+        RolloutStep(share=0.01),
+        RolloutStep(share=0.1),
+        RolloutStep(share=0.5),
+        RolloutStep(share=1.0),
+    )
+    """The shares must grow."""
+    max_errors: float = Field(default=0.01, ge=0, le=1)
+    """Share of its rows that the canary may fail to score; the champion answers those."""
+    max_latency_ratio: float = Field(default=1.5, gt=0)
+    """p99 of a call of the canary's model, as a multiple of the champion's."""
+    free_ms: float = Field(default=5.0, ge=0)
+    """A p99 that is larger by no more than this is never a reason to go back."""
+    max_loss: float = Field(default=0.02, ge=0)
+    """Of the gate's metric: a loss that is surely larger (95 %) sends the canary back."""
+    min_labels: int = Field(default=200, ge=10)
+    """Labelled answers of each version from which on quality is measured; until then it is estimated."""
+    max_score_gap: float | None = Field(default=0.05, gt=0)
+    """Between the mean scores of the versions, as long as there are no labels; null: not looked at."""
+    give_up_hours: float | None = Field(default=24.0, gt=0)
+    """A step that takes longer (too few requests, a replica that does not come) ends the rollout."""
+
+    @model_validator(mode="after")
+    def _shares_grow(self) -> "RolloutConfig":
+        shares = [step.share for step in self.steps]
+        if not shares or any(after <= before for before, after in pairwise(shares)):
+            raise ValueError(f"the shares of the steps must grow, these do not: {shares}")
+        return self
+
+
 class ServeConfig(_Section):
     """How the application is deployed."""
 
@@ -205,6 +252,7 @@ class ServeConfig(_Section):
     max_instances: int = Field(default=1000, ge=1)
     """Largest number of instances in one request."""
     log: LogConfig = LogConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     @model_validator(mode="before")
     @classmethod
