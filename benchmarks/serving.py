@@ -1,0 +1,231 @@
+"""Answers a second and their latency, one flight a request, at 1, 8, 32 and 128 clients; all servers in turn.
+
+Ours does all that it does in production: it validates the request, looks 29 features of 6 views up by the
+flight's keys, computes two on demand, predicts, applies the business rule, and has the answer in the log
+before it gives it out. MLflow's model server and BentoML get the 29 features in the body, look nothing up and
+log nothing. Ray Serve's default proxy runs the obvious code: FastAPI, Feast's SDK, scikit-learn, a line in a
+file.
+Two echoes are the floor: bare uvicorn, and Ray Serve behind HAProxy, which is what ours stands on.
+
+    python -m benchmarks.serving [--seconds 6] [--rounds 1] [--only ours,mlflow] [--workspace DIR]
+
+Needs no root; takes about ten minutes. BentoML is installed beside the workspace, if the machine can.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.load import Outcome, run_apart
+from benchmarks.rivals import bento_environment, command
+from tidemill.data.params import set_values
+from tidemill.demo.workspace import prepare_workspace
+from tidemill.project import Project, load_project
+from tidemill.project.scaffold import reference_project
+from tidemill.serving.network import free_port
+
+CLIENTS = (1, 8, 32, 128)
+FRESH, CACHED = "ours, every feature afresh", "ours, with the declared caching"
+ORDER = ("uvicorn echo", "ray echo", "mlflow", "bentoml", "ray default", FRESH, CACHED)
+READY_SECONDS = 120.0
+WARM_SECONDS = 2.0
+LIGHT = {"train.trials": 2, "train.search_rows": 20000}
+
+
+def prepare(folder: Path) -> Project:
+    """Train a champion of the reference project in ``folder``, as ``tidemill run --promote`` does."""
+    if not (folder / "params.yaml").exists():
+        project = prepare_workspace(reference_project(), folder)
+        _set(project, LIGHT)
+        _git(folder)
+        done = subprocess.run(
+            [sys.executable, "-m", "tidemill.cli.main", "run", "--promote", "-p", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"the champion could not be made:\n{done.stderr[-3000:]}")
+    return load_project(folder)
+
+
+def _git(folder: Path) -> None:
+    identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+    subprocess.run(["git", *identity, "commit", "-qam", "Train less"], cwd=folder, check=True)
+
+
+def _set(project: Project, values: dict[str, Any]) -> None:
+    path = project.root / "params.yaml"
+    path.write_text(set_values(path.read_text(), values))
+
+
+def write_requests(project: Project) -> dict[str, Path]:
+    """Write the requests of each protocol: flights that follow the last training month, half an hour later.
+
+    The online store holds what was known at that moment, so no feature has expired.
+    """
+    from tidemill.features.online import OnlineFeatures
+    from tidemill.features.store import open_store
+    from tidemill.project.moments import declared_moment
+
+    replay = project.load(project.config.project.replay)  # type: ignore[arg-type]
+    start = declared_moment(project)
+    flights = replay.requests(start, start + timedelta(days=7), 500, 0).to_dicts()
+    at = start + timedelta(minutes=30)
+    names = ("carrier", "origin", "dest", "tailnum", "scheduled_departure")
+    keys = [{name: flight[name] for name in names} for flight in flights]
+    features = OnlineFeatures(open_store(project), project.config.features.service)
+    rows = [row.values for row in features.read(keys, [at] * len(keys))]
+    columns = list(rows[0])
+    bodies = {
+        "ours": [
+            {
+                "instances": [{**key, "scheduled_departure": key["scheduled_departure"].isoformat()}],
+                "at": at.isoformat(),
+            }
+            for key in keys
+        ],
+        "mlflow": [{"dataframe_split": {"columns": columns, "data": [list(row.values())]}} for row in rows],
+        "bentoml": [{"rows": [list(row.values())]} for row in rows],
+    }
+    paths = {"ours": "/predict", "mlflow": "/invocations", "bentoml": "/predict"}
+    found = {}
+    for protocol, all_bodies in bodies.items():
+        found[protocol] = project.root / f"requests-{protocol}.json"
+        found[protocol].write_text(
+            json.dumps([{"path": paths[protocol], "body": body} for body in all_bodies])
+        )
+    return found
+
+
+@contextlib.contextmanager
+def serving(
+    name: str, project: Project, bento: Path | None
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Run a server, give its process and port, and end it with all its processes."""
+    port = free_port()
+    log = project.root / "server.log"
+    if name in (FRESH, CACHED):
+        _set(project, {"serve.feature_cache": name == CACHED})
+        line = [sys.executable, "-m", "tidemill.cli.main", "up", "--foreground", "--interval", "3600"]
+        line += ["-p", str(project.root), "--port", str(port)]
+    else:
+        line = command(name, project.root, port, bento)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by name
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    with log.open("w") as out:
+        process = subprocess.Popen(line, stdout=out, stderr=out, env=environment, start_new_session=True)
+    try:
+        yield process, port
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGINT if name in (FRESH, CACHED) else signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
+def wait_for(process: "subprocess.Popen[bytes]", port: int, requests: Path, log: Path) -> None:
+    """Wait until a request is answered with 200."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(1)
+        if run_apart("127.0.0.1", port, requests, 1, 0.2).statuses.get("200"):
+            return
+    raise SystemExit(f"the server does not answer:\n{log.read_text()[-3000:]}")
+
+
+def measure(
+    name: str, project: Project, requests: dict[str, Path], bento: Path | None, seconds: float
+) -> list[Outcome]:
+    """Run one server, ask it with each number of clients, and end it."""
+    body = requests.get(name, requests["ours"])
+    with serving(name, project, bento) as (process, port):
+        wait_for(process, port, body, project.root / "server.log")
+        run_apart("127.0.0.1", port, body, 32, WARM_SECONDS)
+        clients = (*CLIENTS, 512) if name == CACHED else CLIENTS
+        return [run_apart("127.0.0.1", port, body, count, seconds) for count in clients]
+
+
+def show(name: str, rounds: Sequence[Sequence[Outcome]]) -> dict[int, float]:
+    """Print a server's rows, medians over the rounds; return requests per second by clients."""
+    rates = {}
+    for found in zip(*rounds, strict=True):
+        clients = found[0].clients
+        rates[clients] = statistics.median(one.rps for one in found)
+        p50, p99, slowest = (
+            statistics.median(getattr(one, field) for one in found) for field in ("p50", "p99", "slowest")
+        )
+        odd = {
+            k: sum(one.statuses.get(k, 0) for one in found)
+            for one in found
+            for k in one.statuses
+            if k != "200"
+        }
+        print(
+            f"{name:32} {clients:4} {rates[clients]:9,.0f} {p50:9.2f} {p99:9.2f} {slowest:9.1f}  {odd or ''}",
+            flush=True,
+        )
+    return rates
+
+
+def main() -> None:
+    """Run all in turn, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each number of clients")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", default="", help="names, or beginnings of names, with commas between")
+    parser.add_argument("--workspace", type=Path, help="kept and used again; default: a temporary folder")
+    given = parser.parse_args()
+    wanted = [name for name in ORDER if any(map(name.startswith, given.only.split(",")))]
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as scratch:
+        folder = given.workspace or Path(scratch) / "flights"
+        project = prepare(folder)
+        requests = write_requests(project)
+        bento, why = None, ""
+        if "bentoml" in wanted:
+            bento, why = bento_environment(folder.with_name(f"{folder.name}-bento"))
+        if why:
+            print(f"BentoML cannot be installed: {why}")
+            wanted.remove("bentoml")
+        print(f"{'server':32} {'c':>4} {'rps':>9} {'p50 ms':>9} {'p99 ms':>9} {'max ms':>9}   other answers")
+        rates = {}
+        outcomes: dict[str, list[list[Outcome]]] = {name: [] for name in wanted}
+        for _ in range(given.rounds):
+            for name in wanted:
+                outcomes[name].append(measure(name, project, requests, bento, given.seconds))
+                if given.rounds > 1:
+                    at_32 = outcomes[name][-1][CLIENTS.index(32)]
+                    print(f"  {name}: {at_32.rps:,.0f} rps at c = 32", file=sys.stderr, flush=True)
+        for name in wanted:
+            rates[name] = show(name, outcomes[name])
+    if CACHED in rates:
+        print("\nours with the declared caching, at c = 32, is")
+        for name in (one for one in wanted if one != CACHED):
+            print(f"  {rates[CACHED][32] / rates[name][32]:6.2f} × {name}")
+
+
+if __name__ == "__main__":
+    main()
