@@ -19,8 +19,8 @@ import ray
 from starlette.types import ASGIApp
 
 from tidemill.project import load_project
-from tidemill.serving import shortcut
 from tidemill.project.config import AutoscalingConfig, ServeConfig
+from tidemill.serving import shortcut
 from tidemill.settings import Settings
 
 __all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only", "scaling"]

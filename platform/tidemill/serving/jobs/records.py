@@ -152,7 +152,7 @@ def count_jobs(state: State, model: str) -> dict[str, int]:
     """Return how many jobs there are in each status, zeros included."""
     query = select(Job.status, func.count()).where(Job.model == model).group_by(Job.status)
     with state.transaction() as session:
-        found: dict[str, int] = dict(session.execute(query).tuples())
+        found = {row[0]: int(row[1]) for row in session.execute(query)}
     return {status: found.get(status, 0) for status in STATUSES}
 
 
