@@ -1,30 +1,29 @@
-"""The prediction log: every answered prediction and every label.
+"""The prediction log: every answered prediction and every label, read as it was written or compacted.
 
-Layout, one segment a writer and event date::
+Layout, one segment a writer and event date, and parts that segments are compacted into::
 
     <root>/<model>/predictions/date=2013-04-01/<writer>.ndjson
+    <root>/<model>/predictions/date=2013-04-01/part-<owner>-<id>.parquet
     <root>/<model>/labels/date=2013-04-03/<writer>.ndjson
 
 ``date`` is the UTC date of the record's own ``at`` (event time): a replayed history lands where it belongs.
-What is promised to whom is said in `tidemill.serving.writing`.
+What is promised to whom is said in `tidemill.serving.writing`; which files count, in
+`tidemill.serving.manifests`; which label is whose, in `tidemill.serving.labelling`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.serving.lines import Lines, read_lines
-from tidemill.serving.records import (
-    FEATURE_PREFIX,
-    LABEL_COLUMNS,
-    PREDICTION_COLUMNS,
-    SHADOW,
-    LabelRecord,
-    PredictionRecord,
-)
+from tidemill.serving.counting import LogCounts, count_log
+from tidemill.serving.labelling import of_each, with_labels
+from tidemill.serving.manifests import Kind, consistently, partitions
+from tidemill.serving.reading import Rows, read_files
+from tidemill.serving.records import FEATURE_PREFIX, SHADOW, LabelRecord, PredictionRecord
+from tidemill.serving.shapes import TYPED
 from tidemill.serving.writing import LogHealth, PredictionLog
 
 __all__ = [
@@ -41,23 +40,6 @@ __all__ = [
     "read_predictions",
 ]
 
-_MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
-
-
-@dataclass(frozen=True)
-class LogCounts:
-    """How much a log holds, and what is odd about it."""
-
-    predictions: int
-    labels: int
-    """Label records, repeated ones included."""
-    torn: int
-    """Lines that a crash left incomplete."""
-    unmatched: int
-    """Labels of predictions that the log does not hold."""
-    contradicted: int
-    """Predictions that were given different labels; the latest ``at`` counts."""
-
 
 def read_predictions(
     root: Path,
@@ -66,12 +48,12 @@ def read_predictions(
     end: datetime,
     include_test: bool = False,
     include_shadows: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """Return the predictions with ``start <= at < end``, sorted by ``at``.
 
     Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision`` and
-    ``keys`` as JSON text), and each feature as ``feature.<name>``. ``keys`` is null in what was logged before
-    there were any.
+    ``keys`` as JSON text), and each feature as ``feature.<name>``. What a record is older than is null.
 
     Args:
         root: the folder of the log, ``project.predictions``.
@@ -80,24 +62,26 @@ def read_predictions(
         end: end of the window, itself not in it.
         include_test: whether test traffic is wanted too.
         include_shadows: whether predictions that were made and never given out are wanted too.
+        columns: the only ones to read; a feature that no record has is null. None for all.
+
+    Raises:
+        ServingError: the log cannot be read.
     """
     last = (utc(end) - timedelta(microseconds=1)).date()  # the end itself is not in it
-    lines = _lines(root / model / "predictions", utc(start).date(), last)
-    frame = _with_moments(lines.frame, "at", "served_at").filter(
-        pl.col("at").is_between(start, end, closed="left")
-        & (~pl.col("test") | include_test)
-        & (pl.col("role").ne_missing(SHADOW) | include_shadows)
+    live = (~pl.col("test") | include_test) & (pl.col("role").ne_missing(SHADOW) | include_shadows)
+    sorted_by = ("at", "prediction_id")
+    named = None if columns is None else tuple(dict.fromkeys((*columns, *sorted_by)))
+    found = _read(root, model, "predictions", (utc(start).date(), last), Rows(start, end, live, named)).sort(
+        sorted_by
     )
-    if isinstance(frame.schema.get("features"), pl.Struct):
-        frame = frame.with_columns(pl.col("features").name.prefix_fields(FEATURE_PREFIX)).unnest("features")
-    return frame.sort("at", "prediction_id")
+    if columns is None:
+        return found
+    none = [pl.lit(None, pl.Float64).alias(name) for name in columns if name not in found.columns]
+    return found.with_columns(none).select(columns)
 
 
 def read_labels(root: Path, model: str, known_by: datetime, since: date = date.min) -> pl.DataFrame:
-    """Return the label of each prediction as it was known at ``known_by``.
-
-    A prediction that was labelled more than once has its label with the latest ``at``; of two with the same
-    ``at``, the one that was received last.
+    """Return the label of each prediction that was labelled by id, as it was known at ``known_by``.
 
     Args:
         root: the folder of the log, ``project.predictions``.
@@ -108,68 +92,58 @@ def read_labels(root: Path, model: str, known_by: datetime, since: date = date.m
     Returns:
         Columns ``prediction_id``, ``label`` (0 or 1), ``label_at``, and ``labels``: how many different ones
         it got.
+
+    Raises:
+        ServingError: the log cannot be read.
     """
-    frame = _label_lines(root, model, since, utc(known_by).date()).filter(pl.col("at") <= known_by)
-    return (
-        frame.sort("at", "received_at")
-        .group_by("prediction_id", maintain_order=True)
-        .agg(
-            pl.col("label").last(),
-            pl.col("at").last().alias("label_at"),
-            pl.col("label").n_unique().alias("labels"),
-        )
-    )
+    return of_each(_known_labels(root, model, known_by, since))
 
 
 def read_labelled(
-    root: Path, model: str, start: datetime, end: datetime, known_by: datetime, include_test: bool = False
+    root: Path,
+    model: str,
+    start: datetime,
+    end: datetime,
+    known_by: datetime,
+    include_test: bool = False,
+    include_shadows: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """Return the predictions of a window whose label was known at ``known_by``.
+    """Return the predictions of a window whose label was known at ``known_by``: what monitors look at.
 
-    Columns of `read_predictions`, and ``label`` and ``label_at`` of `read_labels`.
+    Arguments and columns of `read_predictions`, and ``label`` (0 or 1) and ``label_at`` by the rules of
+    `tidemill.serving.labelling`.
+
+    Raises:
+        ServingError: the log cannot be read.
     """
-    predictions = read_predictions(root, model, start, end, include_test)
-    labels = read_labels(root, model, known_by, since=utc(start).date()).drop("labels")
-    return predictions.join(labels, on="prediction_id", how="inner", maintain_order="left")
+    needed = None if columns is None else list(dict.fromkeys([*columns, *_TO_LABEL]))
+    predictions = read_predictions(root, model, start, end, include_test, include_shadows, needed)
+    labels = _known_labels(root, model, known_by, since=utc(start).date())
+    found = with_labels(predictions, labels)
+    return found if columns is None else found.select(*columns, "label", "label_at")
 
 
 def logged_days(root: Path, model: str) -> list[date]:
-    """Return the UTC dates of event time that the log has predictions of, in order; reads no file."""
-    names = (folder.name.removeprefix("date=") for folder in (root / model / "predictions").glob("date=*"))
-    return sorted(date.fromisoformat(name) for name in names)
+    """Return the UTC dates of event time that the log has predictions of, in order; reads no prediction."""
+    found = partitions(root, model, "predictions", date.min, date.max)
+    return [each.day for each in found if each.parts or each.segments]
 
 
-def count_log(root: Path, model: str) -> LogCounts:
-    """Count what the log holds, and what is odd about it; reads all of it."""
-    predictions = _lines(root / model / "predictions", date.min, date.max)
-    labels = _lines(root / model / "labels", date.min, date.max)
-    by_prediction = labels.frame.group_by("prediction_id").agg(pl.col("label").n_unique())
-    return LogCounts(
-        predictions=predictions.frame.height,
-        labels=labels.frame.height,
-        torn=predictions.torn + labels.torn,
-        unmatched=by_prediction.join(predictions.frame, on="prediction_id", how="anti").height,
-        contradicted=by_prediction.filter(pl.col("label") > 1).height,
-    )
+_TO_LABEL = ("prediction_id", "shadow_of", "at", "keys")
 
 
-def _label_lines(root: Path, model: str, first: date, last: date) -> pl.DataFrame:
-    return _with_moments(_lines(root / model / "labels", first, last).frame, "at", "received_at")
+def _known_labels(root: Path, model: str, known_by: datetime, since: date) -> pl.DataFrame:
+    until = utc(known_by) + timedelta(microseconds=1)
+    named = tuple(TYPED["labels"])
+    return _read(root, model, "labels", (since, utc(known_by).date()), Rows(None, until, None, named))
 
 
-def _lines(folder: Path, first: date, last: date) -> Lines:
-    columns = PREDICTION_COLUMNS if folder.name == "predictions" else LABEL_COLUMNS
-    days = (first.isoformat(), last.isoformat())
-    return read_lines(
-        (
-            path
-            for day in sorted(folder.glob("date=*"))
-            if days[0] <= day.name.removeprefix("date=") <= days[1]
-            for path in sorted(day.glob("*.ndjson"))
-        ),
-        columns,
-    )
-
-
-def _with_moments(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    return frame.with_columns(pl.col(columns).str.to_datetime(_MOMENT, time_unit="us", time_zone="UTC"))
+def _read(
+    root: Path,
+    model: str,
+    kind: Kind,
+    days: tuple[date, date],
+    wanted: Rows,
+) -> pl.DataFrame:
+    return consistently(root, model, kind, days, lambda found: read_files(found, kind, wanted).frame)

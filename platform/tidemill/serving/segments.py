@@ -1,7 +1,8 @@
 """Append-only segments of JSON lines, one a writer and date, that a crash cannot corrupt.
 
 A segment belongs to the writer that began it: it holds an exclusive lock (``flock``) on the open file, which
-the kernel takes back when the process ends, however it ends. Whoever gets that lock may take the segment away.
+the kernel takes back when the process ends, however it ends. Whoever gets that lock may take the segment
+away.
 
 What is promised to whom is said in `tidemill.serving.writing`.
 """

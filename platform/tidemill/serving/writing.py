@@ -13,9 +13,9 @@ What is promised when `PredictionLog.append` has returned true:
 
 What is promised when it has returned false: the disk is full or broken. The lines wait in memory, up to
 ``backlog_bytes``, and are written in their order as soon as the disk takes them again; until then a kill
-loses them. What does not fit is lost and counted. `PredictionLog.health` says all of it. With ``sync_seconds=0``,
-false also stands for a flush that failed: the lines are in the page cache, and whether they reach the disk is
-not known.
+loses them. What does not fit is lost and counted. `PredictionLog.health` says all of it. With
+``sync_seconds=0``, false also stands for a flush that failed: the lines are in the page cache, and whether
+they reach the disk is not known.
 
 What is not promised: a record may be there although its answer never reached the caller (killed in between).
 A crash can tear the last line of a segment. Readers skip it and count it; as a writer never continues
