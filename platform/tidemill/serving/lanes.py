@@ -142,6 +142,12 @@ class Serving:
                 return model, role
         return self.champion, CHAMPION
 
+    def named(self, version: str) -> "tuple[LoadedModel, str] | None":
+        """Return a version that answers now, and its role; none if it is not one of them."""
+        if version == self.champion.version:
+            return self.champion, CHAMPION
+        return next(((model, role) for *_, model, role in self._ranges if model.version == version), None)
+
     def shadowed(self, key: str) -> "tuple[LoadedModel, ...]":
         """Return the versions that get a copy of what this key asks."""
         return tuple(

@@ -13,7 +13,7 @@ from tidemill.errors import ServingError
 from tidemill.features.online import FeatureRow
 from tidemill.ids import new_id
 from tidemill.serving.application import Application
-from tidemill.serving.calls import Answer, Call, Prediction
+from tidemill.serving.calls import Answer, Call, Failure, Prediction, Refused
 from tidemill.serving.hooks import Meter, NoMeter, Served, Shadow
 from tidemill.serving.lanes import CHAMPION, Serving
 from tidemill.serving.loaded import LoadedModel
@@ -135,17 +135,17 @@ class Predictor(Generic[Request]):
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
 
     def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[Row]:
-        champion = serving.champion
+        fixed = None if serving.splits else (serving.champion, CHAMPION)
+        if call.version is not None:
+            fixed = _named(serving, call.version, self.model)
         if call.instances is None:
             given = [] if call.features is None else call.features.tolist()
-            if not serving.splits:
-                return [Row(call, moment, champion, CHAMPION, given=values) for values in given]
-            key = call.request_id or new_id("req")
-            return [Row(call, moment, *serving.assign(key), given=values) for values in given]
+            fixed = fixed or serving.assign(call.request_id or new_id("req"))
+            return [Row(call, moment, *fixed, given=values) for values in given]
         feature_row = self.application.feature_row
         pairs = [(instance, feature_row(instance)) for instance in call.instances]  # type: ignore[arg-type]
-        if not serving.splits:
-            return [Row(call, moment, champion, CHAMPION, *pair) for pair in pairs]
+        if fixed is not None:
+            return [Row(call, moment, *fixed, *pair) for pair in pairs]
         return [Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
 
     def _records(
@@ -192,6 +192,13 @@ class Predictor(Generic[Request]):
                 raise error
         except Exception as shown:  # noqa: BLE001 — the error is the answer
             return shown
+
+
+def _named(serving: Serving, version: str, model: str) -> tuple[LoadedModel, str]:
+    found = serving.named(version)
+    if found is None:
+        raise Refused(Failure(404, "not_found", f"version {version[:100]} of {model} does not answer now"))
+    return found
 
 
 def _served(
