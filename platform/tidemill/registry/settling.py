@@ -13,7 +13,7 @@ from tidemill.registry.versions import CHAMPION, get_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
-__all__ = ["differs", "end", "settle_deployments"]
+__all__ = ["differs", "end", "go_live", "settle_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Of aliases that somebody set in the registry, where no share can be said; an experiment gets half."""
@@ -67,10 +67,10 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
     if named != row.version:
         set_alias(project, alias, row.version)
     with state.transaction() as session:
-        _go_live(session, session.get_one(Deployment, row.id))
+        go_live(session, session.get_one(Deployment, row.id))
 
 
-def _go_live(session: Session, row: Deployment) -> None:
+def go_live(session: Session, row: Deployment) -> None:
     """Let a record take the place of the live one of its name, in one transaction."""
     moment = datetime.now(UTC)
     for other in session.scalars(
@@ -131,7 +131,7 @@ def _adopt(
     )
     with state.transaction() as session:
         session.add(row)
-        _go_live(session, row)
+        go_live(session, row)
 
 
 def _kind(alias: str) -> str | None:

@@ -1,0 +1,92 @@
+"""Collects what a rollout is judged by: what replicas count, and what the prediction log tells."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from tidemill.project import Project
+from tidemill.project.config import RolloutConfig
+from tidemill.serving.checks import Facts
+from tidemill.serving.differences import Difference, expected, mean, metric
+from tidemill.serving.evidence import arm, of_role, read_answers
+from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.tally import Count, read_counts, since
+from tidemill.state import State
+from tidemill.state.tables import ReplicaState, Rollout
+
+__all__ = ["gather"]
+
+_CANARY = "canary"
+_ALIVE = timedelta(seconds=20)
+_ROWS = 500_000
+"""With more answers than that, the log is read only when a step is due."""
+
+
+class _Quality(NamedTuple):
+    measured: Difference | None = None
+    estimated: Difference | None = None
+    scores: Difference | None = None
+
+
+def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig, now: datetime) -> Facts:
+    """Return what is known of the canary of a rollout at ``now`` (event time).
+
+    Raises:
+        ServingError: the prediction log cannot be read.
+    """
+    counts = read_counts(state, rollout.model)
+    in_step = since(rollout.baseline.get("step", {}), counts)
+    in_all = since(rollout.baseline.get("start", {}), counts)
+    canary = in_step.get((_CANARY, rollout.version), Count())
+    champion = in_all.get((CHAMPION, rollout.champion), Count())
+    minutes = (now - rollout.stepped_at).total_seconds() / 60
+    step = plan.steps[rollout.step]
+    due = canary.answered >= step.requests and minutes >= step.minutes
+    answered = champion.answered + in_all.get((_CANARY, rollout.version), Count()).answered
+    quality = _quality(project, rollout, plan, now) if due or answered < _ROWS else _Quality()
+    replicas, loaded, unloadable = _replicas(state, rollout)
+    return Facts(
+        minutes=minutes,
+        replicas=replicas,
+        loaded=loaded,
+        unloadable=unloadable,
+        canary=canary,
+        champion=champion,
+        quality=quality.measured,
+        estimate=quality.estimated,
+        scores=quality.scores,
+    )
+
+
+def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
+    """Return how many replicas live, how many of them have the canary, and why one has not."""
+    with state.transaction() as session:
+        rows = session.scalars(
+            select(ReplicaState).where(
+                ReplicaState.model == rollout.model, ReplicaState.seen_at > datetime.now(UTC) - _ALIVE
+            )
+        ).all()
+    loaded, unloadable = 0, None
+    for row in rows:
+        for lane in row.lanes or ():
+            if lane["role"] == _CANARY and lane["version"] == rollout.version:
+                loaded += bool(lane["loaded"])
+                unloadable = unloadable or (lane["error"] and f"{lane['error']} (replica {row.id})")
+    return len(rows), loaded, unloadable
+
+
+def _quality(project: Project, rollout: Rollout, plan: RolloutConfig, now: datetime) -> _Quality:
+    answers = read_answers(project, rollout.at, now)
+    mine = of_role(answers, _CANARY, rollout.version)
+    theirs = of_role(answers, CHAMPION, rollout.champion)
+    name, seed = project.config.gate.metric, project.config.train.seed
+    labelled = arm(mine, labelled=True), arm(theirs, labelled=True)
+    if min(group.answers for group in labelled) >= plan.min_labels:
+        measured = metric(name, *labelled, seed=seed)
+        if measured is not None:
+            return _Quality(measured=measured)
+    groups = arm(mine), arm(theirs)
+    if min(group.answers for group in groups) < plan.min_labels:
+        return _Quality()
+    return _Quality(estimated=expected(name, *groups, seed=seed), scores=mean("mean score", *groups))
