@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from tidemill.lineage.log import find_labels, find_prediction, tally
+from tidemill.lineage.log import find_labels, find_prediction
+from tidemill.lineage.tallies import tally
 from tidemill.serving.predictions import read_predictions
 
 DAYS, REPLICAS, MODEL = 100, 2, "m"

@@ -1,53 +1,36 @@
-"""Finds single records in the prediction log, and counts by version, without loading the log.
+"""Finds single records in the prediction log without loading it.
 
 An id holds the wall-clock time at which it was made, and so does the name of each segment; the folders go by
 event time, which a replay sets free from it. So a prediction can only be in a segment that was begun before
 it and written to after it. Within a segment ids lie in order of time, but for what threads did at once: a
 bisection finds the place. What breaks these rules (clocks that were set, segments that were written anew) is
-still found, by reading everything; so is the fact that an id is not there.
+still found, by reading everything; so is the fact that an id is not there. What was compacted is found in its
+parts, whose ids from the least to the greatest are known.
 """
 
 import contextlib
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-import polars as pl
 
 from tidemill.clock import utc
-from tidemill.errors import DataError
+from tidemill.errors import DataError, ServingError
+from tidemill.lineage.log_parts import labels_by_keys, labels_of, latest_of, record_of
+from tidemill.serving.labelling import key_values
+from tidemill.serving.manifests import Kind, Partition, consistently
 
-__all__ = ["Tally", "find_labels", "find_prediction", "latest", "made_at", "tally"]
+__all__ = ["find_labels", "find_prediction", "in_log", "latest", "lines_of", "made_at", "segments_of"]
 
+T = TypeVar("T")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # as in tidemill.ids
 _CHUNK = 8 << 20
-_BATCH = 1_000_000
 _SLACK = 60_000  # milliseconds between an id's making and its being written
 _WINDOW = 1 << 20  # bytes; a bisection ends with this much
-_MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
-_COUNTED: Mapping[str, pl.DataType] = {
-    **dict.fromkeys(("prediction_id", "version", "at", "replica"), pl.String()),
-    "test": pl.Boolean(),
-}
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What the log holds of one version."""
-
-    predictions: int
-    """Test traffic included."""
-    test: int
-    labelled: int
-    """Predictions with a label."""
-    first_at: datetime
-    """Event time."""
-    last_at: datetime
-    replicas: tuple[str, ...]
 
 
 def made_at(identifier: str) -> int | None:
@@ -74,8 +57,16 @@ def find_prediction(root: Path, model: str, identifier: str) -> dict[str, Any] |
     Raises:
         DataError: a segment cannot be read.
     """
+    return in_log(root, model, "predictions", lambda found: _find_prediction(found, identifier))
+
+
+def _find_prediction(found: Sequence[Partition], identifier: str) -> dict[str, Any] | None:
+    return _find_in_segments(segments_of(found), identifier) or record_of(found, identifier)
+
+
+def _find_in_segments(paths: Sequence[Path], identifier: str) -> dict[str, Any] | None:
     needle = b'"prediction_id":' + orjson.dumps(identifier)
-    segments = [(path, *_span(path)) for path in (root / model / "predictions").glob("date=*/*.ndjson")]
+    segments = [(path, *_span(path)) for path in paths]
     moment = made_at(identifier)
     if moment is None:
         return _first(_search(path, needle) for path, _, _ in segments)
@@ -86,18 +77,39 @@ def find_prediction(root: Path, model: str, identifier: str) -> dict[str, Any] |
 
 
 def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
-    """Return the labels that a prediction was given, the one that counts last.
+    """Return the labels that a prediction was given, by id or by keys and moment, the one that counts last.
 
     Raises:
         DataError: a segment cannot be read.
     """
     needle = b'"prediction_id":' + orjson.dumps(identifier)
     moment = made_at(identifier) or 0
-    found: list[dict[str, Any]] = []
-    for path in (root / model / "labels").glob("date=*/*.ndjson"):
-        if _span(path)[1] + _SLACK >= moment:
-            found += _search(path, needle)
-    return sorted(found, key=lambda label: (_moment(label["at"]), _moment(label["received_at"])))
+
+    def search(found: Sequence[Partition]) -> list[dict[str, Any]]:
+        likely = [path for path in segments_of(found) if _span(path)[1] + _SLACK >= moment]
+        return [label for path in likely for label in _search(path, needle)] + labels_of(found, identifier)
+
+    labels = in_log(root, model, "labels", search) + _by_keys(root, model, identifier)
+    return sorted(
+        labels, key=lambda label: (_moment(label["at"]), _moment(label["received_at"]), label["label"])
+    )
+
+
+def _by_keys(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
+    def search(found: Sequence[Partition]) -> list[dict[str, Any]]:
+        waiting = (label for path in segments_of(found) for label in _search(path, b'"prediction_id":null'))
+        return [*waiting, *labels_by_keys(found)]
+
+    labels = in_log(root, model, "labels", search)
+    prediction = find_prediction(root, model, identifier) if labels else None
+    if prediction is None:
+        return []
+    keys, at = key_values(prediction.get("keys")), _moment(prediction["at"])
+    return [
+        label
+        for label in labels
+        if key_values(label["keys"]).items() <= keys.items() and _moment(label["predicted_at"]) == at
+    ]
 
 
 def latest(root: Path, model: str, version: str, count: int) -> list[dict[str, Any]]:
@@ -106,121 +118,50 @@ def latest(root: Path, model: str, version: str, count: int) -> list[dict[str, A
     Raises:
         DataError: a segment cannot be read.
     """
-    needle, found = b'"version":' + orjson.dumps(version), list[dict[str, Any]]()
-    for folder in sorted((root / model / "predictions").glob("date=*"), reverse=True):
-        records = (each for path in folder.glob("*.ndjson") for each in _search(path, needle))
-        ours = (each for each in records if each["version"] == version)
-        found += heapq.nlargest(count - len(found), ours, key=lambda each: _moment(each["at"]))
-        if len(found) >= count:
-            break
-    return found
+    needle = b'"version":' + orjson.dumps(version)
+
+    def search(partitions: Sequence[Partition]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for partition in reversed(partitions):
+            records = (each for path in partition.segments for each in _search(path, needle))
+            ours = (each for each in records if each["version"] == version)
+            both = itertools.chain(ours, latest_of(partition, version, count))
+            found += heapq.nlargest(count - len(found), both, key=lambda each: _moment(each["at"]))
+            if len(found) >= count:
+                break
+        return found
+
+    return in_log(root, model, "predictions", search)
 
 
-def tally(root: Path, model: str) -> dict[str, Tally]:
-    """Count the predictions of each version of a model. Reads all of the log, a piece at a time.
+def in_log(root: Path, model: str, kind: Kind, read: Callable[[Sequence[Partition]], T]) -> T:
+    """Return what ``read`` makes of the files of a log, whatever a compaction does meanwhile.
 
     Raises:
-        DataError: a segment cannot be read.
+        DataError: a file cannot be read.
     """
-    labelled = _labelled(root, model)
-    batches = _batches(_pieces(root / model / "predictions", _COUNTED))
-    counts = [_count(lines, labelled) for lines in batches]
-    if not counts:
-        return {}
-    summed = (
-        pl.concat(counts)
-        .group_by("version")
-        .agg(
-            pl.col("predictions", "test", "labelled").sum(),
-            pl.col("first_at").min(),
-            pl.col("last_at").max(),
-            pl.col("replicas").explode().unique().sort(),
-        )
-        .sort("version")
-    )
-    return {
-        row.pop("version"): Tally(
-            **row
-            | {"first_at": utc(row["first_at"]), "last_at": utc(row["last_at"])}
-            | {"replicas": tuple(row["replicas"])}
-        )
-        for row in summed.rows(named=True)
-    }
+    try:
+        return consistently(root, model, kind, (date.min, date.max), read)
+    except ServingError as error:
+        raise DataError(str(error), hint=error.hint) from error
 
 
-def _count(lines: pl.DataFrame, labelled: pl.DataFrame) -> pl.DataFrame:
-    return (
-        lines.filter(pl.col("version").is_not_null())
-        .with_columns(pl.col("at").str.to_datetime(_MOMENT, time_zone="UTC"))
-        .join(labelled, on="prediction_id", how="left")
-        .group_by("version")
-        .agg(
-            pl.len().alias("predictions"),
-            pl.col("test").sum(),
-            pl.col("labelled").sum(),
-            pl.col("at").min().alias("first_at"),
-            pl.col("at").max().alias("last_at"),
-            pl.col("replica").unique().alias("replicas"),
-        )
-    )
+def segments_of(found: Sequence[Partition]) -> list[Path]:
+    """Return the segments of some dates that were not compacted yet."""
+    return [path for partition in found for path in partition.segments]
 
 
-def _labelled(root: Path, model: str) -> pl.DataFrame:
-    """Return a hash of the id of each prediction that has a label: 8 bytes a prediction instead of 31."""
-    schema = {"prediction_id": pl.String()}
-    hashes = [
-        lines.drop_nulls().select(pl.col("prediction_id").hash())
-        for lines in _pieces(root / model / "labels", schema)
-    ]
-    none = pl.DataFrame(schema={"prediction_id": pl.UInt64})
-    return pl.concat([none, *hashes]).unique().with_columns(labelled=True)
-
-
-def _batches(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Give pieces put together to ``_BATCH`` rows: looking up labels costs as much for few as for many."""
-    held, rows = list[pl.DataFrame](), 0
-    for piece in pieces:
-        held.append(piece.with_columns(pl.col("prediction_id").hash()))
-        rows += piece.height
-        if rows >= _BATCH:
-            yield pl.concat(held)
-            held, rows = [], 0
-    if held:
-        yield pl.concat(held)
-
-
-def _pieces(folder: Path, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """Give the columns named of all whole lines below a folder, a piece at a time."""
-    for path in sorted(folder.glob("date=*/*.ndjson")):
-        for lines in _lines(path):
-            try:
-                yield pl.read_ndjson(lines, schema=schema, ignore_errors=True)
-            except pl.exceptions.PolarsError:  # a power failure can leave holes
-                sound = b"\n".join(line for line in lines.split(b"\n") if _is_object(line))
-                yield pl.read_ndjson(sound, schema=schema) if sound else pl.DataFrame(schema=schema)
-
-
-def _lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+def lines_of(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """Give whole lines, some megabytes at a time; at least those that begin from ``start`` to ``end``."""
     rest = b""
-    try:
-        with path.open("rb") as segment:
-            segment.seek(start)
-            while chunk := segment.read(_CHUNK):
-                lines, _, rest = (rest + chunk).rpartition(b"\n")
-                if lines:
-                    yield lines
-                if end is not None and segment.tell() >= end + _CHUNK:
-                    return
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False
+    with path.open("rb") as segment:
+        segment.seek(start)
+        while chunk := segment.read(_CHUNK):
+            lines, _, rest = (rest + chunk).rpartition(b"\n")
+            if lines:
+                yield lines
+            if end is not None and segment.tell() >= end + _CHUNK:
+                return
 
 
 def _span(path: Path) -> tuple[int, int]:
@@ -235,7 +176,7 @@ def _first(findings: Iterator[Iterator[dict[str, Any]]]) -> dict[str, Any] | Non
 
 def _search(path: Path, needle: bytes, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
     """Give the records whose line holds ``needle``, among the lines that begin from ``start`` to ``end``."""
-    for lines in _lines(path, start, end):
+    for lines in lines_of(path, start, end):
         yield from _matching(lines, needle)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import func, select
 
-from tidemill.lineage.log import Tally, tally
 from tidemill.lineage.pipeline import Commit, Pipeline, read_commit, read_pipeline, revision
 from tidemill.lineage.runs import TrainingRun, find_run, versions
+from tidemill.lineage.tallies import Tally, tally
 from tidemill.project import Project
 from tidemill.registry.history import Service, history
 from tidemill.registry.record import ModelVersion

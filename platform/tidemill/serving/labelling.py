@@ -90,14 +90,18 @@ def matched(labels: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def key_values(text: str | None) -> dict[str, str | None]:
-    """Return keys as they are compared, from JSON.
+def key_values(keys: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """Return keys as they are compared.
 
-    >>> key_values('{"flight": 5.0, "left": "2013-04-01T08:00:00-04:00", "tail": null}')
+    >>> key_values({"flight": 5.0, "left": "2013-04-01T08:00:00-04:00", "tail": None})
     {'flight': '5', 'left': '2013-04-01T12:00:00+00:00', 'tail': None}
     """
+    return {name: _text(value) for name, value in (keys or {}).items()}
+
+
+def _parse(text: str | None) -> dict[str, str | None]:
     found = orjson.loads(text) if text else {}
-    return {name: _text(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return key_values(found) if isinstance(found, dict) else {}
 
 
 def _text(value: Any) -> str | None:
@@ -119,13 +123,13 @@ def _match(
     tables: dict[tuple[str, ...], dict[tuple[object, ...], list[str]]] = {}
     found = []
     for moment, text in labels:
-        wanted = key_values(text)
+        wanted = _parse(text)
         names = tuple(sorted(wanted))
         if names not in tables:
             table = tables[names] = {}
             for at, keys, identifier in predictions:
                 if keys not in parsed:
-                    parsed[keys] = key_values(keys)
+                    parsed[keys] = _parse(keys)
                 if wanted.keys() <= parsed[keys].keys():
                     values = (at, *(parsed[keys][name] for name in names))
                     table.setdefault(values, []).append(identifier)

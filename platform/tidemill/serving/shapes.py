@@ -1,16 +1,20 @@
 """The columns of the prediction log, as its parts store them and as its readers give them out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
+import orjson
 import polars as pl
 
 from tidemill.serving.manifests import Kind
 from tidemill.serving.records import FEATURE_PREFIX, LABEL_COLUMNS, PREDICTION_COLUMNS
 
-__all__ = ["COLUMNS", "TYPED", "typed"]
+__all__ = ["COLUMNS", "TYPED", "as_record", "typed"]
 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 _MOMENTS = {"predictions": ("at", "served_at"), "labels": ("at", "received_at", "predicted_at")}
+_NESTED = ("instance", "decision", "keys")
 _UTC = pl.Datetime("us", "UTC")
 
 COLUMNS = {"predictions": PREDICTION_COLUMNS, "labels": LABEL_COLUMNS}
@@ -36,6 +40,23 @@ def typed(lines: pl.DataFrame, kind: Kind) -> pl.DataFrame:
     elif "features" in lines.columns:
         lines = lines.drop("features")
     return lines.with_columns(_as_float(lines.schema.items()))
+
+
+def as_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a part as the line it was made of; features that its part has for others are null.
+
+    >>> as_record({"score": 0.5, "keys": '{"carrier": "UA"}', "feature.wind": 8.0})
+    {'score': 0.5, 'keys': {'carrier': 'UA'}, 'features': {'wind': 8.0}}
+    """
+    record: dict[str, Any] = {}
+    for name, value in row.items():
+        if name.startswith(FEATURE_PREFIX):
+            record.setdefault("features", {})[name.removeprefix(FEATURE_PREFIX)] = value
+        elif isinstance(value, datetime):
+            record[name] = value.isoformat()
+        else:
+            record[name] = orjson.loads(value) if name in _NESTED and value is not None else value
+    return record
 
 
 def _as_float(schema: Iterable[tuple[str, pl.DataType]]) -> list[pl.Expr]:

@@ -9,7 +9,8 @@ import pytest
 
 from tidemill.ids import new_id
 from tidemill.lineage import log
-from tidemill.lineage.log import find_labels, find_prediction, latest, made_at, tally
+from tidemill.lineage.log import find_labels, find_prediction, latest, made_at
+from tidemill.lineage.tallies import tally
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord, count_log
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
