@@ -1,0 +1,82 @@
+"""Puts batch predictions into the prediction log, where monitors and labels find them."""
+
+import math
+
+import orjson
+
+from tidemill.clock import SystemClock
+from tidemill.errors import ServingError
+from tidemill.features.store import open_store
+from tidemill.project import Project
+from tidemill.scoring.job import Job
+from tidemill.scoring.rows import Scored
+from tidemill.serving.hiding import NOTHING_HIDDEN, hiding_for
+from tidemill.serving.predictions import PredictionRecord
+from tidemill.serving.writing import open_log
+
+__all__ = ["ROLE", "BatchLog"]
+
+ROLE = "batch"
+"""The role of a prediction that nobody asked the prediction API for."""
+_AT_ONCE = 1000
+
+
+class BatchLog:
+    """One worker's end of the prediction log."""
+
+    def __init__(self, project: Project, job: Job) -> None:
+        self._job, self._log, self._clock = job, open_log(project), SystemClock()
+        self._hiding = NOTHING_HIDDEN
+        if job.mode != "columns" or job.decide:
+            application = project.load(project.config.project.application)
+            self._hiding = hiding_for(project, application.request, open_store(project))
+
+    def append(self, scored: Scored) -> None:
+        """Write the predictions of a batch.
+
+        Raises:
+            ServingError: the disk is full or broken.
+        """
+        for start in range(0, scored.table.num_rows, _AT_ONCE):
+            if not self._log.append(self._records(scored, start)):
+                raise ServingError(
+                    f"the prediction log cannot be written: {self._log.health().error}",
+                    hint="free space there, then --resume; or score without --log",
+                )
+
+    def _records(self, scored: Scored, start: int) -> list[PredictionRecord]:
+        job, hiding, now = self._job, self._hiding, self._clock.now()
+        rows = scored.table.slice(start, _AT_ONCE).to_pylist()
+        at = [job.started_at] * len(rows)
+        if scored.moments is not None:
+            at = scored.moments.slice(start, _AT_ONCE).to_list()
+        keys = None if scored.keys is None else scored.keys.slice(start, _AT_ONCE).to_dicts()
+        records = []
+        for place, row in enumerate(rows):
+            values = scored.matrix[start + place].tolist()
+            features = dict(zip(job.features, (None if math.isnan(v) else v for v in values), strict=True))
+            instance = scored.instances[start + place] if scored.instances else None
+            records.append(
+                PredictionRecord(
+                    prediction_id=row["prediction_id"],
+                    model=job.model,
+                    version=job.version,
+                    at=at[place],
+                    served_at=now,
+                    replica=job.id,
+                    instance=hiding.values(instance.model_dump(mode="json")) if instance else {},
+                    features=hiding.features(features),
+                    score=row["probability"],
+                    decision=hiding.values(_decision(row)),
+                    flags=tuple(row["flags"].split() if isinstance(row["flags"], str) else row["flags"]),
+                    keys=hiding.values(keys[place]) if keys else None,
+                    role=ROLE,
+                    request_id=job.id,
+                )
+            )
+        return records
+
+
+def _decision(row: dict[str, object]) -> dict[str, object]:
+    text = row.get("decision")
+    return orjson.loads(text) if isinstance(text, str) else {}

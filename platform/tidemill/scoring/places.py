@@ -1,0 +1,221 @@
+"""Where tables are read from and written to: this machine's disk, or an object store through fsspec."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from tidemill.errors import DataError, UsageError
+
+__all__ = ["FORMATS", "Place", "SourceFile", "find_files", "locate", "reaching", "table_format"]
+
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".parq": "parquet",
+    ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
+}  # fmt: skip
+"""Suffix → format. CSV and ndjson may be compressed: ``.csv.gz``."""
+
+_MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+_WILDCARD = re.compile(r"[*?\[]")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder, there or not yet."""
+
+    text: str
+    """As messages show it, and as it is found again: an absolute path, or an address with its protocol."""
+    path: str
+    """Within its file system."""
+    files: Any
+    """The file system, by fsspec."""
+
+    @property
+    def local(self) -> Path | None:
+        """The path, if it is on this machine."""
+        return Path(self.path) if isinstance(self.files, LocalFileSystem) else None
+
+    def child(self, *names: str) -> "Place":
+        """Return a place below this one."""
+        rest = "/".join(names)
+        return Place(f"{self.text}/{rest}", f"{self.path}/{rest}", self.files)
+
+    def sibling(self, name: str) -> "Place":
+        """Return a place beside this one."""
+        return Place(
+            f"{self.text.rpartition('/')[0]}/{name}", f"{self.path.rpartition('/')[0]}/{name}", self.files
+        )
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return PurePosixPath(self.path).name
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder."""
+        with reaching(self):
+            self.files.invalidate_cache()
+            return bool(self.files.exists(self.path))
+
+    def read(self) -> bytes | None:
+        """Return the content of a file, none if there is none."""
+        with reaching(self):
+            try:
+                return bytes(self.files.cat_file(self.path))
+            except FileNotFoundError:
+                return None
+
+    def write(self, content: bytes) -> None:
+        """Write a file whole or not at all."""
+        with reaching(self):
+            if self.local is None:
+                self.files.pipe_file(self.path, content)
+                return
+            self.local.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.local.with_name(f".{self.name}.{os.getpid()}")
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.local)
+
+    def names(self) -> list[str]:
+        """Return the names of what is directly in a folder, sorted; nothing if there is none."""
+        with reaching(self):
+            self.files.invalidate_cache()
+            try:
+                found = self.files.ls(self.path, detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(PurePosixPath(path).name for path in found if path.rstrip("/") != self.path)
+
+    def remove(self) -> None:
+        """Remove a file or a folder with all that is in it; nothing if there is none."""
+        with reaching(self):
+            if self.files.exists(self.path):
+                self.files.rm(self.path, recursive=True)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of the input, as it was found."""
+
+    address: str
+    """Absolute path, or address with its protocol."""
+    format: str
+    size: int
+    """Bytes."""
+    mark: str
+    """What changes when the file does: time or content tag."""
+    partitions: tuple[tuple[str, str | None], ...] = ()
+    """Columns that its folders name (``date=2013-04-01``), and their values."""
+    header: tuple[str, ...] = ()
+    """Columns of a CSV file."""
+
+
+def locate(text: str, root: Path) -> Place:
+    """Return the place that ``text`` names; a relative path counts from ``root``.
+
+    Raises:
+        UsageError: it has a password in it, or nothing here can reach such an address.
+    """
+    protocol, separator, rest = text.partition("://")
+    if not separator or protocol in ("file", "local"):
+        path = os.path.normpath(root / (rest if separator else text))
+        return Place(path, path, LocalFileSystem())
+    if re.search(r"://[^/@]*@", text):
+        raise UsageError(
+            f"{re.sub(r'://[^/@]*@', '://', text)} has a user or password in its address",
+            hint="credentials belong in the environment, such as AWS_ACCESS_KEY_ID",
+        )
+    try:
+        files, path = fsspec.core.url_to_fs(text)
+    except (ImportError, ValueError, OSError) as error:
+        raise UsageError(
+            f"{protocol}:// cannot be used here: {error}",
+            hint=f"install the fsspec package for {protocol}, for example s3fs for s3 (tidemill[s3])",
+        ) from error
+    return Place(text.rstrip("/"), str(path).rstrip("/"), files)
+
+
+def table_format(path: str) -> str | None:
+    """Return the format of a file by its name, none if it is no table.
+
+    >>> table_format("a/flights.csv.gz"), table_format("a/readme.md")
+    ('csv', None)
+    """
+    name = PurePosixPath(path).name.lower()
+    found = FORMATS.get(PurePosixPath(name.removesuffix(".gz")).suffix)
+    return None if found == "parquet" and name.endswith(".gz") else found
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """Translate what a file system raises inside the block: any error at all, each has its own.
+
+    Raises:
+        DataError: says which place.
+    """
+    try:
+        yield
+    except (DataError, FileNotFoundError, NotADirectoryError):
+        raise
+    except Exception as error:
+        hint = None if place.local else "check the address, the network, the credentials in the environment"
+        raise DataError(
+            f"{place.text} cannot be reached: {str(error) or type(error).__name__}", hint=hint
+        ) from error
+
+
+def find_files(place: Place) -> list[SourceFile]:
+    """Return the tables at a place: the file itself, those below a folder, or those that a pattern matches.
+
+    By name; what begins with ``.`` or ``_`` below the folder does not count.
+
+    Raises:
+        DataError: there is none, or the place cannot be reached.
+    """
+    with reaching(place):
+        place.files.invalidate_cache()
+        pattern = bool(_WILDCARD.search(place.path)) and not place.files.exists(place.path)
+        if pattern:
+            found = place.files.glob(place.path, detail=True)
+            root = place.path[: _WILDCARD.search(place.path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        elif place.files.isfile(place.path):
+            found, root = {place.path: place.files.info(place.path)}, place.path.rpartition("/")[0]
+        else:
+            found, root = place.files.find(place.path, detail=True), place.path
+    tables = [
+        _source(place, path, info, kind, root)
+        for path, info in sorted(found.items())
+        if info["type"] == "file" and (kind := table_format(path)) and _counts(path, root)
+    ]
+    if not tables:
+        there = "there are no tables" if found else "there is nothing"
+        raise DataError(
+            f"{there} at {place.text}",
+            hint="--input names parquet, CSV or ndjson files, folders of them, or a pattern",
+        )
+    return tables
+
+
+def _source(place: Place, path: str, info: Mapping[str, Any], kind: str, root: str) -> SourceFile:
+    mark = next((str(info[name]) for name in _MARKS if name in info), "")
+    address = path if place.local else str(place.files.unstrip_protocol(path))
+    folders = PurePosixPath(path).relative_to(root).parts[:-1] if root else ()
+    named = (folder.partition("=") for folder in folders if "=" in folder)
+    partitions = tuple((key, None if value == _NO_VALUE else unquote(value)) for key, _, value in named)
+    return SourceFile(address, kind, int(info["size"]), mark, partitions)
+
+
+def _counts(path: str, root: str) -> bool:
+    below = PurePosixPath(path).relative_to(root).parts if root else PurePosixPath(path).parts
+    return not any(part.startswith((".", "_")) and "=" not in part for part in below)

@@ -1,0 +1,247 @@
+"""Plans a job: files, columns, features. Refuses before it begins what cannot come out right."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pyarrow as pa
+
+from tidemill import __version__
+from tidemill.clock import utc
+from tidemill.data.git import git_try
+from tidemill.errors import DataError, UsageError
+from tidemill.project import Project
+from tidemill.scoring.fragments import Shape, examine, fragments_of
+from tidemill.scoring.identity import new_job_id
+from tidemill.scoring.job import ADDED, Job, Mode, ScoreRequest
+from tidemill.scoring.places import SourceFile, find_files, locate
+from tidemill.scoring.reading import types_of_lines
+from tidemill.scoring.rows import request_columns
+
+__all__ = ["plan"]
+
+_AT = "event_timestamp"
+
+
+def plan(
+    project: Project,
+    request: ScoreRequest,
+    version: str,
+    features: tuple[str, ...],
+    now: datetime,
+    folder: Path,
+) -> Job:
+    """Return the job that a request becomes.
+
+    Args:
+        project: whose model it is.
+        request: what is asked for.
+        version: number of the version, resolved.
+        features: of the version, in its order.
+        now: wall-clock time.
+        folder: where relative inputs begin.
+
+    Raises:
+        UsageError: the request cannot be meant, or its columns do not fit; the message names them.
+        DataError: an input is not there, or cannot be read.
+        FeatureError: features are to be looked up, and the definitions were not applied.
+    """
+    files = _files(request, folder)
+    shapes = examine(files)
+    files = [
+        replace(f, header=_header(s)) if f.format == "csv" else f for f, s in zip(files, shapes, strict=True)
+    ]
+    schemas = _schemas(files, shapes, request.rename)
+    there = schemas[0].names
+    mode = request.features or ("columns" if set(features) <= set(there) else "keys")
+    decide = _decides(project, request, there)
+    at_column = _at_column(request, there, mode)
+    looked_up = () if mode == "columns" or decide else _keys(project)
+    needed = dict.fromkeys(
+        [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
+    )
+    _require(needed, there, mode, files[0])
+    if decide:
+        needed |= dict.fromkeys(name for name in _request_columns(project) if name in there)
+    keep = _kept(request, there, features if mode == "columns" else ())
+    keyed = mode != "columns"
+    return Job(
+        id=new_job_id(),
+        started_at=now,
+        model=project.model,
+        version=version,
+        mode=mode,
+        features=features,
+        service=project.config.features.service if keyed else None,
+        definition=_definition(project, features) if keyed else None,
+        at_column=at_column,
+        at=utc(request.at) if request.at else (now if mode == "online" and at_column is None else None),
+        keep=keep,
+        rename=dict(request.rename),
+        decide=decide,
+        format=_format(request),
+        log=request.log,
+        schema=_shared(files, schemas, [*dict.fromkeys([*keep, *needed])]),
+        files=tuple(files),
+        fragments=tuple(fragments_of(files, shapes, request.fragment_rows)),
+        code=_code(project),
+    )
+
+
+def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
+    files = [file for text in request.inputs for file in find_files(locate(text, folder))]
+    if not files:
+        raise UsageError("there is no input", hint="--input names files or folders; it may be repeated")
+    seen: set[str] = set()
+    for file in files:
+        if file.address in seen:
+            raise UsageError(f"{file.address} is in the input twice", hint="name each file once")
+        seen.add(file.address)
+    if len(kinds := {file.format for file in files}) > 1:
+        raise UsageError(
+            f"the input has files of several formats: {', '.join(sorted(kinds))}",
+            hint="score the files of each format into an output of their own",
+        )
+    return files
+
+
+def _header(shape: Shape) -> tuple[str, ...]:
+    return () if shape.schema is None else tuple(shape.schema.names)
+
+
+def _schemas(files: list[SourceFile], shapes: list[Shape], rename: dict[str, str]) -> list[pa.Schema]:
+    """Return the columns of each file, by our names, those that its folders name included."""
+    lines = types_of_lines(files[0]) if shapes[0].schema is None else None  # of ndjson: the same for all
+    schemas = []
+    for file, shape in zip(files, shapes, strict=True):
+        own = shape.schema or lines or pa.schema([])
+        fields = [(field.name, field.type) for field in own] + [(n, pa.string()) for n, _ in file.partitions]
+        names = [rename.get(name, name) for name, _ in fields]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(
+                f"{file.address} has two columns {', '.join(twice)}",
+                hint="names must differ, those of folders like date=2013-04-01 and --rename included",
+            )
+        if absent := [name for name in rename if name not in dict(fields)]:
+            raise UsageError(f"--rename {absent[0]}=…: {file.address} has no such column")
+        schemas.append(pa.schema([(name, kind) for name, (_, kind) in zip(names, fields, strict=True)]))
+    return schemas
+
+
+def _shared(files: list[SourceFile], schemas: list[pa.Schema], read: list[str]) -> pa.Schema:
+    """Return one type for each column that is read, wide enough for all files."""
+    chosen: list[pa.Schema] = []
+    for file, schema in zip(files, schemas, strict=True):
+        if absent := [name for name in read if name not in schema.names]:
+            raise UsageError(
+                f"{file.address} lacks columns that {files[0].address} has: {', '.join(absent)}",
+                hint="score it into an output of its own, or name what is kept with --keep",
+            )
+        one = pa.schema([schema.field(name).with_nullable(True) for name in read])
+        if not chosen or one != chosen[-1]:
+            chosen.append(one)
+    try:
+        return pa.unify_schemas(chosen, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UsageError(f"the files do not agree on a column's type: {error}") from error
+
+
+def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> bool:
+    """Tell whether the rows are instances of the application's request."""
+    if request.decide is False:
+        return False
+    missing = [n for n, required in _request_columns(project).items() if required and n not in there]
+    if missing and request.decide:
+        raise UsageError(
+            f"rows are no instances of the application's request: there is no column {', '.join(missing)}",
+            hint="add them, rename columns with --rename, or score with --no-decide",
+        )
+    return not missing
+
+
+def _request_columns(project: Project) -> dict[str, bool]:
+    return request_columns(project.load(project.config.project.application).request)
+
+
+def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str | None:
+    if request.at_column is not None and request.at is not None:
+        raise UsageError("a column of moments and one moment for all rows were both given", hint="choose one")
+    if mode == "columns" and not request.log:
+        return None  # nothing depends on it
+    if request.at_column is not None or request.at is not None:
+        return request.at_column
+    if _AT in there:
+        return _AT
+    if mode == "keys":
+        raise UsageError(
+            f"the rows do not say when: there is no column {_AT!r}",
+            hint="name the column with the moment of each prediction with --at-column, or give one with --at",
+        )
+    return None
+
+
+def _keys(project: Project) -> list[str]:
+    from tidemill.scoring.keyed import keys_of  # Feast takes seconds to import
+
+    return list(keys_of(project).columns)
+
+
+def _require(needed: Iterable[str], there: Sequence[str], mode: Mode, file: SourceFile) -> None:
+    absent = [name for name in needed if name not in there]
+    if not absent:
+        return
+    what = "features of the version" if mode == "columns" else "keys of the features"
+    raise UsageError(
+        f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}",
+        hint="--rename NAME=OURS if they are called otherwise; --keys looks features up, --columns takes "
+        "them as given",
+    )
+
+
+def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:
+    keep = request.keep
+    if keep is None:
+        keep = tuple(name for name in there if name not in features)
+    if absent := [name for name in keep if name not in there]:
+        raise UsageError(
+            f"--keep: there is no column {', '.join(absent)}", hint=f"there are: {', '.join(there)}"
+        )
+    if taken := [name for name in keep if name in ADDED]:
+        raise UsageError(
+            f"the input has a column {', '.join(taken)}, as the output will",
+            hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",
+        )
+    return tuple(keep)
+
+
+def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:
+    name = PurePosixPath(request.output).suffix.lower()
+    own: Literal["parquet", "csv"] | None = {".parquet": "parquet", ".csv": "csv"}.get(name)  # type: ignore[assignment]
+    if own and request.format and own != request.format:
+        raise UsageError(
+            f"{request.output} is to be {request.format}", hint="leave --format away, or name a folder"
+        )
+    return own or request.format or "parquet"
+
+
+def _definition(project: Project, features: tuple[str, ...]) -> str:
+    from tidemill.features.store import definition_hash, service_features  # Feast takes seconds to import
+
+    if absent := [name for name in features if name not in service_features(project)]:
+        raise UsageError(
+            f"the version needs features that service {project.config.features.service!r} does not have: "
+            f"{', '.join(absent)}",
+            hint="score a version that was trained on this service, or give the features as columns",
+        )
+    return definition_hash(project)
+
+
+def _code(project: Project) -> dict[str, str]:
+    try:
+        commit = git_try(project.root, "rev-parse", "HEAD")
+    except DataError:  # there is no git here
+        return {"tidemill": __version__}
+    found = {"git_commit": commit.stdout.strip()} if commit.returncode == 0 else {}
+    return {"tidemill": __version__, **found}

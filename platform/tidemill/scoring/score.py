@@ -1,0 +1,240 @@
+"""Batch scoring, from what is asked for to an output that is whole. A killed run is taken up again."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tidemill.errors import DataError, UsageError
+from tidemill.project import Project
+from tidemill.registry.scoring import Scorer
+from tidemill.registry.versions import get_version, load_scorer
+from tidemill.scoring.fragments import Fragment
+from tidemill.scoring.job import Job, ScoreRequest, differences, fingerprint
+from tidemill.scoring.places import Place, locate
+from tidemill.scoring.planning import plan
+from tidemill.scoring.publishing import (
+    is_published,
+    manifest_of,
+    publish,
+    published,
+    rejects_place,
+    require_free,
+)
+from tidemill.scoring.spread import in_this_process, on_ray, ray_of
+from tidemill.scoring.staging import Record, Staging
+
+__all__ = ["Outcome", "TooManyRejected", "score"]
+
+Tell = Callable[[str, str, int | None, int | None], None]
+"""Called with a step, a message, and how many rows of how many are done."""
+
+_RAY_STARTS = 15.0
+"""Seconds, roughly, until Ray's workers score their first row."""
+_CELL, _IN_PYTHON = 60e-9, 40e-6
+"""Seconds that a value takes, and a row that goes through the project's own Python."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch scoring came to."""
+
+    output: str
+    rejects: str | None
+    """Where the rejected rows are."""
+    manifest: dict[str, Any]
+    resumed: int
+    """Fragments that an earlier run had finished."""
+
+
+class TooManyRejected(DataError):
+    """More rows were rejected than allowed."""
+
+
+def score(
+    project: Project,
+    request: ScoreRequest,
+    tell: Tell = lambda *_: None,
+    *,
+    folder: Path | None = None,
+) -> Outcome:
+    """Score tables with a version of the project's model.
+
+    Args:
+        project: whose model, features and application are used; its settings say where Ray is.
+        request: what is asked for.
+        tell: is told how far it is.
+        folder: where relative paths begin; none: the current one.
+
+    Raises:
+        UsageError: the request cannot be meant, or does not fit what is there; nothing was changed.
+        TooManyRejected: nothing was published; everything finished is kept for ``--resume``.
+        TidemillError: an input, the registry, the features or the output failed.
+    """
+    began, folder = time.perf_counter(), folder or Path.cwd()
+    staging = Staging(locate(request.output, folder))
+    with _lock(project, staging.output):
+        tell("planning", "reading what there is to score", None, None)
+        earlier = _earlier(staging, request)
+        job, scorer = _prepared(project, request, earlier, folder)
+        whole = published(staging.output)
+        if earlier is None and request.existing == "resume" and whole and whole["job"] == fingerprint(job):
+            return _outcome(staging, whole, 0)
+        require_free(staging.output, request.overwrite, job)
+        if earlier is None:
+            staging.begin(job)
+        records = staging.finished()
+        resumed = len(records)
+        _score_the_rest(project, request, job, scorer, staging, records, tell)
+        _check_rejected(staging, request, records)
+        tell("publishing", staging.output.text, None, None)
+        about = {
+            "alias": None if request.version.isdecimal() else request.version,
+            "job": fingerprint(job),
+            "resumed_parts": resumed,
+            "finished_at": datetime.now(UTC).isoformat(),
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        manifest = manifest_of(job, records, about)
+        publish(staging, job, records, manifest)
+        return _outcome(staging, manifest, resumed)
+
+
+def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:
+    """Return the unfinished job that is to be taken up; one that is to be forgotten is removed.
+
+    Raises:
+        UsageError: there is one, and the request does not say what is to become of it.
+    """
+    broken = None
+    try:
+        job = staging.job()
+    except DataError as error:
+        job, broken = None, error
+    if job is not None and is_published(staging, job):  # killed in the last moment: only records are left
+        staging.base.remove()
+        return None
+    if job is None and broken is None:
+        return None
+    if request.existing == "restart":
+        staging.clear(job)
+        return None
+    if broken is not None:
+        raise broken
+    assert job is not None
+    if request.existing == "refuse":
+        raise UsageError(
+            f"an unfinished run for {staging.output.text} began {job.started_at:%Y-%m-%d %H:%M} UTC: "
+            f"{len(staging.finished())} of {len(job.fragments)} parts are finished",
+            hint="--resume goes on with it, --restart forgets it",
+        )
+    return job
+
+
+def _prepared(
+    project: Project, request: ScoreRequest, earlier: Job | None, folder: Path
+) -> tuple[Job, Scorer]:
+    """Return the job and the loaded version; of an earlier job that very one, if nothing has changed.
+
+    Raises:
+        UsageError: something has changed; the message says what.
+    """
+    pinned = request.version
+    if earlier is not None and not pinned.isdecimal():
+        pinned = earlier.version  # an alias may have moved since; the output is of one version
+    scorer = load_scorer(project, get_version(project, pinned).version)
+    if earlier is not None and request.at is None:
+        request = replace(request, at=earlier.at)
+    job = plan(project, request, scorer.version, scorer.features, datetime.now(UTC), folder)
+    if earlier is None:
+        return job, scorer
+    if told := differences(earlier, job):
+        more = f", and {len(told) - _SHOWN} more differences" if len(told) > _SHOWN else ""
+        raise UsageError(
+            f"this is not the run that was left unfinished: {'; '.join(told[:_SHOWN])}{more}",
+            hint="--restart scores everything anew; or put back what has changed, and --resume",
+        )
+    return earlier, scorer
+
+
+def _score_the_rest(
+    project: Project,
+    request: ScoreRequest,
+    job: Job,
+    scorer: Scorer,
+    staging: Staging,
+    records: dict[int, Record],
+    tell: Tell,
+) -> None:
+    """Score the fragments that are not finished, and add their records."""
+    waiting = [fragment for fragment in job.fragments if fragment.number not in records]
+    done = before = sum(record.rows for record in records.values())
+    if not waiting:
+        return
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        if request.workers == 0 or (request.workers is None and _is_small(job, waiting)):
+            finished = in_this_process(project, job, staging, scorer, waiting)
+        else:
+            tell("scoring", "starting Ray", done, job.rows)
+            stack.enter_context(ray_of(project))
+            finished = on_ray(project, job, staging, scorer, waiting, request.workers)
+        tell("scoring", f"{len(waiting)} parts", done, job.rows)
+        for record in stack.enter_context(closing(finished)):
+            records[record.number] = record
+            done += record.rows
+            rejected = sum(each.rejected for each in records.values())
+            rate = (done - before) / (time.perf_counter() - began)
+            said = f"{rate:,.0f} rows/s" + (f", {rejected:,} rejected" if rejected else "")
+            tell("scoring", said, done, max(job.rows, done))
+
+
+def _is_small(job: Job, fragments: Sequence[Fragment]) -> bool:
+    """Tell whether the work is done here before Ray would have started, by what a row roughly costs."""
+    row = _CELL * len(job.features)
+    row += _IN_PYTHON * (job.decide + job.log + (job.mode == "online"))
+    return sum(fragment.rows for fragment in fragments) * row < _RAY_STARTS
+
+
+def _check_rejected(staging: Staging, request: ScoreRequest, records: dict[int, Record]) -> None:
+    rejected = sum(record.rejected for record in records.values())
+    if rejected <= request.max_rejected:
+        return
+    some = next(record.number for _, record in sorted(records.items()) if record.rejected)
+    raise TooManyRejected(
+        f"{rejected:,} rows were rejected, {request.max_rejected:,} are allowed: nothing was published",
+        hint=f"see {staging.rejects_of(some).text} for some of them; --resume --max-rejected {rejected} "
+        "publishes the others, without scoring again",
+    )
+
+
+def _outcome(staging: Staging, manifest: dict[str, Any], resumed: int) -> Outcome:
+    rejects = rejects_place(staging.output).text if manifest["rejected"] else None
+    return Outcome(staging.output.text, rejects, manifest, resumed)
+
+
+@contextmanager
+def _lock(project: Project, output: Place) -> Iterator[None]:
+    """Hold an output, on this machine: the kernel gives it back when the holder dies.
+
+    Raises:
+        UsageError: another process is scoring to it.
+    """
+    name = hashlib.sha256(output.text.encode()).hexdigest()[:16]
+    path = project.home / "scoring" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise UsageError(
+            f"another process is scoring to {output.text} right now",
+            hint="wait for it, or name another output",
+        ) from error

@@ -1,0 +1,119 @@
+"""Turns columns of any type into what a model or the feature store takes; says which values do not fit."""
+
+from collections.abc import MutableMapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["Wrong", "is_numeric", "matrix", "moments", "numbers", "typed"]
+
+Wrong = MutableMapping[int, str]
+"""Position of a row in its batch → the first thing that is wrong with it."""
+
+_UNKNOWN = ("", "na", "nan", "null", "none")
+_ROWS = 8192  # of a block that is turned from columns into rows while it is in the processor's cache
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type can be a feature: numbers, booleans, text that may hold numbers."""
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+        or is_text(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type is text, dictionaries of text included."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def matrix(table: pa.Table, names: tuple[str, ...], wrong: Wrong) -> npt.NDArray[np.float64]:
+    """Return columns as rows of float64, shape (rows, columns); null becomes NaN.
+
+    Rows with text that is no number are noted in ``wrong``, and have NaN there.
+
+    >>> noted: dict[int, str] = {}
+    >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
+    [[1.0, 0.5], [nan, nan]]
+    >>> noted
+    {1: "rain: 'x' is no number"}
+    """
+    columns = [numbers(table[name], name, wrong) for name in names]
+    rows = np.empty((table.num_rows, len(names)), np.float64)
+    for start in range(0, table.num_rows, _ROWS):
+        for position, column in enumerate(columns):
+            rows[start : start + _ROWS, position] = column[start : start + _ROWS]
+    return rows
+
+
+def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
+    """Return a column as float64; null becomes NaN, and so does what is noted in ``wrong``."""
+    if is_text(column.type):
+        return _read(column, name, wrong)
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if pa.types.is_decimal(array.type):
+        array = pc.cast(array, pa.float64())
+    elif not pa.types.is_floating(array.type) or pa.types.is_float16(array.type):
+        array = pc.cast(array, pa.float64(), safe=False)  # large integers are rounded, as in training
+    found: npt.NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
+    return found
+
+
+def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong) -> pl.Series:
+    """Return a column as a Polars series of type ``wanted``; values that do not fit are noted, and null."""
+    if isinstance(wanted, pl.Datetime):
+        return moments(column, name, wrong)
+    given = pl.Series(name, column)
+    if given.dtype == wanted:
+        return given
+    if wanted.is_integer() and given.dtype.is_float():
+        fits = given.is_finite() & (given.floor() == given)
+        found = given.set(~fits, None).cast(wanted, strict=False)
+        given = given.fill_nan(None)  # pandas writes whole numbers with gaps as floats with NaN
+    else:
+        found = given.cast(wanted, strict=False)
+    _note(given, found, f"is no {wanted}", wrong)
+    return found
+
+
+def moments(column: pa.ChunkedArray, name: str, wrong: Wrong) -> pl.Series:
+    """Return a column as moments in UTC (microseconds); naive ones are UTC, text is read as ISO 8601."""
+    given = pl.Series(name, column)
+    if isinstance(given.dtype, pl.Datetime):
+        found = given if given.dtype.time_zone else given.dt.replace_time_zone("UTC")
+        return found.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if given.dtype == pl.Date:
+        return given.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if not isinstance(given.dtype, pl.String | pl.Categorical | pl.Null):
+        found = pl.Series(name, [None] * len(given), dtype=pl.Datetime("us", "UTC"))
+    else:
+        texts = given.cast(pl.String).to_pandas()
+        read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+        found = pl.from_pandas(read).cast(pl.Datetime("us", "UTC")).alias(name)
+    _note(given, found, "is no moment in ISO 8601", wrong)
+    return found
+
+
+def _read(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
+    text = pl.Series(name, column).cast(pl.String).str.strip_chars()
+    found = text.cast(pl.Float64, strict=False)
+    unread = found.is_null() & text.is_not_null()
+    if unread.any():
+        known = text.str.to_lowercase().is_in(_UNKNOWN)
+        _note(text.set(known, None), found, "is no number", wrong)
+    return found.to_numpy()
+
+
+def _note(given: pl.Series, found: pl.Series, what: str, wrong: Wrong) -> None:
+    for position in (found.is_null() & given.is_not_null()).arg_true().to_list():
+        wrong.setdefault(position, f"{given.name}: {given[position]!r} {what}")
