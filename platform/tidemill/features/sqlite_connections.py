@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from tidemill.errors import FeatureError
 __all__ = ["Connections"]
 
 _WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 _WRITES = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536")
 _READS = ("query_only = 1", "cache_size = -16384")
 
@@ -26,6 +28,8 @@ class Connections:
         self._read_seconds = _WAIT_SECONDS
         self._locks = {False: threading.RLock(), True: threading.RLock()}
         self._open: dict[tuple[int, Path, bool], sqlite3.Connection] = {}
+        self._files: dict[Path, int] = {}
+        self._look_at = 0.0
 
     def limit_waiting(self, seconds: float) -> None:
         """Let readers wait no longer than that for a file that another process has locked."""
@@ -35,12 +39,17 @@ class Connections:
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to read. After an error the file is opened anew: it may be another by then.
+        """Lend the connection to read.
+
+        The file is opened anew after an error, and within a second of another file having taken its place; a
+        file that was removed is read on as it was.
 
         Raises:
             sqlite3.Error: there is no such file, or it cannot be read.
         """
         with self._locks[False]:
+            if time.monotonic() >= self._look_at:
+                self._look(path)
             try:
                 yield self._open.get((os.getpid(), path, False)) or self._connect(path, writes=False)
             except sqlite3.DatabaseError:
@@ -76,6 +85,11 @@ class Connections:
                     connection.close()
             self._open.clear()
 
+    def _look(self, path: Path) -> None:
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        if path in self._files and path.exists() and path.stat().st_ino != self._files[path]:
+            self._forget(writes=False)
+
     def _forget(self, writes: bool) -> None:
         for at in [at for at in self._open if at[0] == os.getpid() and at[2] == writes]:
             self._open.pop(at).close()
@@ -88,4 +102,6 @@ class Connections:
         for pragma in _WRITES if writes else _READS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         self._open[os.getpid(), path, writes] = connection
+        if not writes:
+            self._files[path] = path.stat().st_ino
         return connection
