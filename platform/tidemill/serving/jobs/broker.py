@@ -13,7 +13,8 @@ import logging
 import threading
 from typing import Any, TypeVar
 
-from celery.worker import state as celery_state
+from celery import Celery
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport import sqlalchemy as kombu_sql
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +27,19 @@ __all__ = ["TASK", "Publisher", "broker_url", "worker_deployment"]
 TASK = "tidemill.run_job"
 """Name of the task in the messages."""
 _POLL_SECONDS = 0.25  # of the embedded broker, which has no other way to find a message
+_CELERY = {
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_prefetch_multiplier": 1,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,  # a broker that is away comes back one day
+}
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -43,16 +57,20 @@ class Publisher:
 
     def __init__(self, project: Project) -> None:
         """Take the address; nothing is sent, or connected to."""
-        from ray.serve.task_consumer import instantiate_adapter_from_config
-
-        self._adapter = instantiate_adapter_from_config(_processor(project))
+        url = _prepared_url(project)
+        self._queue = _queue(project)
+        self._celery = Celery(self._queue, broker=url, set_as_current=False)
+        self._celery.conf.update(_CELERY, broker_transport_options=_transport(url))
+        self._celery.conf.update(task_queues=[Queue(self._queue, Exchange(self._queue), self._queue)])
         self._sending = threading.Lock()
 
     def publish(self, job_id: str) -> bool:
         """Wake a worker up for a job; return whether the broker has taken the message."""
         try:
             with self._sending:
-                self._adapter.enqueue_task_sync(TASK, args=[job_id], retry=False, ignore_result=True)
+                self._celery.send_task(
+                    TASK, args=[job_id], queue=self._queue, retry=False, ignore_result=True
+                )
         except (BrokerError, SQLAlchemyError, OSError) as error:
             _log.warning("job %s waits: the broker takes no message: %s", job_id, type(error).__name__)
             return False
@@ -68,6 +86,7 @@ def worker_deployment(project: Project, handler: type[T]) -> type[T]:
 
 
 def _processor(project: Project) -> Any:
+    from celery.worker import state
     from ray.serve.schema import CeleryAdapterConfig, TaskProcessorConfig
     from ray.serve.task_processor import CeleryTaskProcessorAdapter
 
@@ -75,35 +94,39 @@ def _processor(project: Project) -> Any:
         """Stops its worker by itself: Ray's does it by a broadcast, which an SQL broker does not carry."""
 
         def stop_consumer(self, timeout: float = 10.0) -> None:
-            celery_state.should_stop = 0
+            state.should_stop = 0
             if self._worker_thread is not None:
                 self._worker_thread.join(timeout)
 
-    url, queue = broker_url(project), f"tidemill-{project.model}"
-    if url.startswith("sqla"):
-        jobs_folder(project).mkdir(parents=True, exist_ok=True)
-        kombu_sql.Transport.polling_interval = _POLL_SECONDS
+    url = _prepared_url(project)
     return TaskProcessorConfig(
-        queue_name=queue,
+        queue_name=_queue(project),
         adapter=Adapter,
         max_retries=0,  # whether and when to try again is decided by the record
         adapter_config=CeleryAdapterConfig(
             broker_url=url,
             backend_url="cache+memory://",  # no result goes through Celery
-            broker_transport_options={"connect_args": {"timeout": 30}} if url.startswith("sqla") else None,
+            broker_transport_options=_transport(url),
             task_custom_config={"ignore_result": True},
-            app_custom_config={
-                "task_serializer": "json",
-                "result_serializer": "json",
-                "accept_content": ["json"],
-                "result_accept_content": ["json"],
-                "worker_enable_remote_control": False,
-                "worker_send_task_events": False,
-                "worker_hijack_root_logger": False,
-                "worker_redirect_stdouts": False,
-                "worker_prefetch_multiplier": 1,
-                "broker_connection_retry_on_startup": True,
-                "broker_connection_max_retries": None,
-            },
+            app_custom_config=_CELERY,
         ),
     )
+
+
+def _queue(project: Project) -> str:
+    return f"tidemill-{project.model}"
+
+
+def _prepared_url(project: Project) -> str:
+    url = broker_url(project)
+    if url.startswith("sqla"):
+        jobs_folder(project).mkdir(parents=True, exist_ok=True)
+        kombu_sql.Transport.polling_interval = _POLL_SECONDS
+    return url
+
+
+def _transport(url: str) -> dict[str, Any]:
+    seconds = 30
+    if url.startswith("sqla"):
+        return {"connect_args": {"timeout": seconds}}
+    return {"socket_connect_timeout": 2.0, "socket_timeout": seconds}

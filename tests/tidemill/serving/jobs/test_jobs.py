@@ -1,0 +1,298 @@
+"""Jobs with the real parts but Ray and the broker: what is accepted, run, retried, resumed, given up."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from tests.tidemill.serving.small_project import KNOWN
+from tidemill.project import load_project
+from tidemill.serving.jobs import records
+from tidemill.serving.jobs.files import JobFiles, jobs_folder
+from tidemill.serving.jobs.parts import build_worker
+from tidemill.serving.predictions import read_predictions
+from tidemill.serving.wiring import build_api
+from tidemill.state import open_state
+
+pytestmark = pytest.mark.engine
+AT = (KNOWN + timedelta(hours=1)).isoformat()
+
+
+@pytest.fixture
+def project(served_parcels):
+    path = served_parcels.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["serve"]["jobs"] = {
+        "enabled": True,
+        "chunk_rows": 10,
+        "max_instances": 50,
+        "max_bytes": 4096,
+        "max_waiting": 5,
+        "retry_seconds": 0.01,
+    }
+    path.write_text(yaml.safe_dump(params))
+    return load_project(served_parcels.root)
+
+
+@pytest.fixture
+def api(project):
+    with TestClient(build_api(project, "r1"), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(project):
+    return build_worker(project, "w1", threading.Event())
+
+
+def submit(api, rows=25, at=AT, **headers):
+    depots = ["north" if row % 2 else "south" for row in range(rows)]
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api.post("/jobs", json={"instances": [{"depot": d} for d in depots], "at": at}, headers=named)
+
+
+def logged(project):
+    return read_predictions(project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1), True)
+
+
+def test_a_job_is_answered_fetched_and_in_the_log_in_order(api, project, worker):
+    accepted = submit(api, 25)
+    assert accepted.status_code == 202
+    job = accepted.json()
+    assert accepted.headers["location"] == f"/jobs/{job['id']}"
+    assert (job["status"], job["rows"], job["rows_done"], job["model_version"]) == ("queued", 25, 0, None)
+    assert api.get(f"/jobs/{job['id']}/result").status_code == 409
+
+    worker[0].run(job["id"])
+
+    done = api.get(f"/jobs/{job['id']}").json()
+    assert (done["status"], done["rows_done"], done["model_version"]) == ("done", 25, "1")
+    result = api.get(f"/jobs/{job['id']}/result").json()
+    assert [one["probability"] for one in result["predictions"]] == [pytest.approx(0.2)] * 25
+    assert result["predictions"][3]["decision"] == {"advice": "deliver"}
+    rows = logged(project)
+    assert rows["prediction_id"].to_list() == sorted(one["prediction_id"] for one in result["predictions"])
+    assert set(rows["request_id"]) == {job["id"]}
+    assert rows["at"].unique().to_list() == [KNOWN + timedelta(hours=1)]
+    by_id = dict(rows.select("prediction_id", "feature.wind").rows())
+    wind = [by_id[one["prediction_id"]] for one in result["predictions"]]
+    assert wind == [1.0 if row % 2 else 9.0 for row in range(25)]
+    assert not list((jobs_folder(project) / job["id"]).glob("instances*"))
+
+
+class Dying:
+    """A log whose process dies in mid-write: it takes some of the records, and nothing after that works."""
+
+    def __init__(self, log, takes):
+        self.log, self.takes = log, takes
+
+    def append(self, records):
+        self.log.append(records[: self.takes])
+        raise KeyboardInterrupt
+
+    def health(self):
+        return self.log.health()
+
+
+@pytest.mark.parametrize("takes", [0, 4, 10])
+def test_a_worker_that_dies_while_it_logs_costs_no_row_and_doubles_none(api, project, worker, takes):
+    runner, sweeper = worker
+    job = submit(api, 25).json()["id"]
+    with pytest.raises(KeyboardInterrupt):
+        replace(runner, log=Dying(runner.log, takes)).run(job)
+    assert api.get(f"/jobs/{job}").json()["status"] == "running"
+    prepared = JobFiles(jobs_folder(project) / job).prepared(0)
+    other = build_worker(project, "w2", threading.Event())[0]
+    sweeper.sweep()
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["attempts"]) == ("queued", 1)
+    assert state["error"] == "its worker died while it was at rows from 0 on"
+
+    threading.Event().wait(0.05)
+    other.run(job)
+
+    result = api.get(f"/jobs/{job}/result").json()["predictions"]
+    assert [one["prediction_id"] for one in result[:10]] == [one["prediction_id"] for one in prepared[1]]
+    assert logged(project)["prediction_id"].to_list() == sorted(one["prediction_id"] for one in result)
+    assert logged(project)["replica"].to_list() == ["w1"] * 10 + ["w2"] * 15
+
+
+def test_a_job_whose_worker_lives_is_left_alone(api, project, worker):
+    runner, sweeper = worker
+    job = submit(api, 5).json()["id"]
+    with runner.files(job).lock() as mine:
+        assert mine
+        records.claim(runner.state, job, "w9", runner.clock.now())
+        sweeper.sweep()
+        assert api.get(f"/jobs/{job}").json()["status"] == "running"
+        runner.run(job)  # a message that comes twice
+        assert api.get(f"/jobs/{job}").json()["rows_done"] == 0
+
+
+def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(api, project, worker):
+    runner, _ = worker
+    rows = iter(range(1000))
+
+    def decide(parcel, probability):
+        if next(rows) >= 13:
+            raise ValueError("no advice for this")
+        return {}
+
+    poisoned = replace(runner, application=replace(runner.application, decide=decide))
+    job = submit(api, 25).json()["id"]
+    seen = []
+    for _ in range(4):
+        threading.Event().wait(0.05)
+        poisoned.run(job)
+        state = api.get(f"/jobs/{job}").json()
+        seen.append((state["status"], state["attempts"], state["rows_done"]))
+    assert seen == [("queued", 1, 10), ("queued", 2, 10), ("dead", 3, 10), ("dead", 3, 10)]
+    assert "no advice for this (rows 10 to 19)" in state["error"]
+    assert [one["id"] for one in api.get("/jobs", params={"status": "dead"}).json()["jobs"]] == [job]
+
+    records.retry(runner.state, records.get_job(runner.state, project.model, job), runner.clock.now())
+    runner.run(job)
+    assert api.get(f"/jobs/{job}").json()["status"] == "done"
+    assert logged(project).height == 25
+
+
+def test_submitting_twice_with_one_key_is_one_job(api, project):
+    first, again = (submit(api, 5, Idempotency_Key="nightly") for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    assert submit(api, 5).json()["id"] != first.json()["id"]
+    other = submit(api, 6, Idempotency_Key="nightly")
+    assert other.status_code == 422
+    assert first.json()["id"] in other.json()["detail"]
+    assert len(list(jobs_folder(project).glob("job_*"))) == 2
+
+
+def test_jobs_are_cancelled_while_they_wait_and_while_they_run(api, project, worker):
+    runner, _ = worker
+    waiting, running = (submit(api, 25).json()["id"] for _ in range(2))
+    assert api.delete(f"/jobs/{waiting}").json()["status"] == "cancelled"
+    assert api.delete(f"/jobs/{waiting}").status_code == 200
+
+    def decide(parcel, probability):
+        assert api.delete(f"/jobs/{running}").json()["cancel_requested"]
+        return {}
+
+    replace(runner, application=replace(runner.application, decide=decide)).run(running)
+    state = api.get(f"/jobs/{running}").json()
+    assert (state["status"], state["rows_done"]) == ("cancelled", 10)
+    runner.run(waiting)
+    assert logged(project).height == 10
+    assert api.get(f"/jobs/{running}/result").status_code == 409
+    assert not list(jobs_folder(project).rglob("instances*"))
+    done = submit(api, 1).json()["id"]
+    runner.run(done)
+    assert api.delete(f"/jobs/{done}").status_code == 409
+
+
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(api, project):
+    bad = api.post("/jobs", json={"instances": [{"depot": "north"}, {"depot": 5}]})
+    assert bad.status_code == 422
+    assert bad.json()["detail"][0]["loc"] == ["body", "instances", 1, "depot"]
+    assert submit(api, 51).status_code == 422
+    assert api.post("/jobs", content=b"[" * 100).status_code == 422
+    assert api.post("/jobs", content=b"x" * 5000).status_code == 413
+    assert api.post("/jobs", content=iter([b"x" * 3000] * 2)).status_code == 413
+    assert submit(api, 1, Idempotency_Key="x" * 201).status_code == 422
+    assert api.get("/jobs/job_unknown").status_code == 404
+    assert api.delete("/jobs/job_unknown").status_code == 404
+    assert api.get("/jobs").json() == {"jobs": []}
+    assert not list(jobs_folder(project).glob("job_*"))
+
+
+def test_too_many_waiting_jobs_are_refused_until_there_is_room(api, worker):
+    jobs = [submit(api, 1).json()["id"] for _ in range(5)]
+    refused = submit(api, 1)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    worker[0].run(jobs[0])
+    assert submit(api, 1).status_code == 202
+    assert records.count_jobs(worker[0].state, "parcel-delay")["queued"] == 5
+
+
+def test_a_job_waits_for_a_champion_and_keeps_the_version_it_began_with(api, project, worker):
+    runner, _ = worker
+    job = submit(api, 25).json()["id"]
+    nobody = replace(runner, champion=lambda: None, retries=records.Retries(1, 0.01))
+    nobody.run(job)
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["attempts"]) == ("queued", 0)
+    assert "no version of parcel-delay is champion" in state["error"]
+    later = replace(runner, clock=Later(), stopping=iter([False, True]).__next__)
+    later.run(job)
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["rows_done"], state["model_version"]) == ("queued", 10, "1")
+    replace(later, champion=lambda: "2", stopping=lambda: False).run(job)
+    result = api.get(f"/jobs/{job}/result").json()
+    assert {one["model_version"] for one in result["predictions"]} == {"1"}
+
+
+class Later:
+    """A clock an hour ahead."""
+
+    def now(self):
+        from tidemill.clock import SystemClock
+
+        return SystemClock().now() + timedelta(hours=1)
+
+
+def test_messages_that_were_lost_are_sent_again_and_what_has_expired_goes(api, project, worker):
+    runner, sweeper = worker
+    sent = []
+    sweeper.publish = lambda job_id: sent.append(job_id) or True
+    first, second = (submit(api, 1).json()["id"] for _ in range(2))
+    sweeper.sweep()
+    assert sent == []  # their messages may still come
+    sweeper.clock = Later()
+    sweeper.sweep()
+    sweeper.sweep()
+    assert sent == [first, second]
+    runner.run(first)
+    sweeper.keep, sweeper._next_cleaning = timedelta(minutes=59), 0.0
+    sweeper.sweep()
+    assert api.get(f"/jobs/{first}").status_code == 404
+    assert [path.name for path in jobs_folder(project).glob("job_*")] == [second]
+
+
+def test_a_chunk_that_hangs_ends_the_attempt_and_the_worker(api, worker):
+    runner, sweeper = worker
+    job = submit(api, 25).json()["id"]
+    sound = []
+
+    def decide(parcel, probability):
+        sweeper.chunk_seconds = 0.0
+        sound.append(sweeper.sweep())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(runner, application=replace(runner.application, decide=decide)).run(job)
+    assert sound == [False]
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["error"]) == (
+        "queued",
+        "rows 0 to 9 took longer than 0 s (serve.jobs.chunk_seconds)",
+    )
+
+
+def test_jobs_belong_to_who_submitted_them(api, project, worker):
+    job = submit(api, 1).json()["id"]
+    state = open_state(project.state_url)
+    assert records.get_job(state, project.model, job, caller="").id == job
+    with pytest.raises(records.JobNotFound):
+        records.get_job(state, project.model, job, caller="somebody")
+    assert records.list_jobs(state, project.model, caller="somebody") == []
+
+
+def test_openapi_has_the_jobs_with_the_applications_own_fields(api):
+    document = api.get("/openapi.json").json()
+    body = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["instances"]["maxItems"] == 50
+    assert body["properties"]["instances"]["items"]["$ref"] == "#/components/schemas/Parcel"
+    assert "Parcel" in document["components"]["schemas"]
+    assert set(document["paths"]) >= {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/result"}
