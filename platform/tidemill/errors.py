@@ -13,6 +13,7 @@ The tree::
     ├── TrainingError            no usable model came out of training
     ├── RegistryError            the model registry refused or lacks something
     │   ├── ModelNotFound        no such model, version or alias
+    │   ├── ModelUnsafe          loading the model could run code or read files that it brings along
     │   └── GateRefused          a gate said no                                           (exit code 3)
     ├── ServingError             the serving stack is not in the state that was needed
     │   ├── PortTaken            an address that was asked for is in use
@@ -31,6 +32,7 @@ __all__ = [
     "FeatureError",
     "GateRefused",
     "ModelNotFound",
+    "ModelUnsafe",
     "MonitoringError",
     "PortTaken",
     "ProjectNotFound",
@@ -100,6 +102,10 @@ class RegistryError(TidemillError):
 
 class ModelNotFound(RegistryError):
     """There is no such model, version or alias."""
+
+
+class ModelUnsafe(RegistryError):
+    """Loading the model could run code, or read files, that it brings along."""
 
 
 class GateRefused(RegistryError):

@@ -8,12 +8,23 @@ import numpy as np
 
 __all__ = ["untrusted"]
 
+_BOOSTERS = {
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+}
+"""What a classifier of XGBoost or LightGBM consists of. Loading one reads trees, and calls nothing else."""
+
 
 def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
     """Return those of ``types`` that may not be in a model.
 
     Skops itself trusts the plain types of Python and most of scikit-learn. Beyond that, a model may hold
-    classes (never functions) of scikit-learn, NumPy's types of numbers, and what the project declares.
+    classes (never functions) of scikit-learn, NumPy's types of numbers, the classifiers of XGBoost and
+    LightGBM, and what the project declares.
 
     Args:
         types: full names of what skops does not trust by itself (`skops.io.get_untrusted_types`).
@@ -23,8 +34,11 @@ def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[st
     ['os.system']
     >>> untrusted(["numpy.dtype", "numpy.memmap", "numpy.save"])
     ['numpy.memmap', 'numpy.save']
+    >>> untrusted(["xgboost.sklearn.XGBClassifier", "xgboost.callback.TrainingCallback"])
+    ['xgboost.callback.TrainingCallback']
     """
-    return sorted(name for name in types if name not in declared and not _is_known_class(name))
+    known = _BOOSTERS.union(declared)
+    return sorted(name for name in types if name not in known and not _is_known_class(name))
 
 
 def _is_known_class(name: str) -> bool:

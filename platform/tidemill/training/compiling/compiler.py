@@ -1,0 +1,106 @@
+"""Compiles a fitted classifier to ONNX, or says why not."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Literal
+
+import onnx
+import pandas as pd
+from onnx import checker
+
+from tidemill.training.compiling.graph import CannotCompile, Graph, inputs_of
+from tidemill.training.compiling.heads import probability
+
+__all__ = ["FEATURES", "CompiledModel", "Refusal", "compile_model"]
+
+Kind = Literal["number", "word"]
+
+FEATURES = "tidemill.features"
+"""Metadata of the artefact: names and kinds of the columns in order, as JSON."""
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A classifier as ONNX: input ``features`` (and ``words``), output ``probability``."""
+
+    content: bytes = field(repr=False)
+    """The ONNX file."""
+    features: tuple[str, ...]
+    """What it takes, in order."""
+    kinds: tuple[Kind, ...]
+    """For each of them: a number, or text."""
+    seconds: float
+    """How long it took to compile."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a model is not compiled."""
+
+    reason: str
+
+
+def compile_model(model: Any, example: pd.DataFrame) -> CompiledModel | Refusal:
+    """Compile a fitted binary classifier.
+
+    Scikit-learn's pipelines, column transformers, imputers, scalers, encoders, linear models, trees, forests
+    and boosted trees, XGBoost's and LightGBM's classifiers become nodes of our own, in double precision; what
+    else scikit-learn has goes through skl2onnx, and PyTorch's modules through PyTorch's own exporter.
+
+    Args:
+        model: a fitted classifier of two classes, or a PyTorch module that gives the probability of label 1.
+        example: at least one row of what it takes; its columns are the features, in order.
+
+    Returns:
+        The compiled model, whose answers nobody has compared yet (`tidemill.training.compiling.parity`).
+
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> rows = pd.DataFrame({"wind": [0.0, 1.0, 2.0, 3.0]})
+    >>> compile_model(LogisticRegression().fit(rows, [0, 0, 1, 1]), rows).features
+    ('wind',)
+    >>> compile_model(LogisticRegression().fit(rows, [0, 1, 2, 2]), rows)
+    Refusal(reason='LogisticRegression: it knows 3 classes, not two')
+    """
+    began = time.perf_counter()
+    features, kinds = tuple(map(str, example.columns)), kinds_of(example)
+    try:
+        found = _build(model, kinds, features)
+        content = found.SerializeToString()
+    except CannotCompile as error:
+        return Refusal(f"{type(model).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 — the insides of other packages, of any version
+        return Refusal(f"{type(model).__name__}: {type(error).__name__}: {error}")
+    return CompiledModel(content, features, kinds, time.perf_counter() - began)
+
+
+def kinds_of(rows: pd.DataFrame) -> tuple[Kind, ...]:
+    """Return for each column whether it holds numbers or text.
+
+    >>> kinds_of(pd.DataFrame({"wind": [1.0], "origin": ["JFK"]}))
+    ('number', 'word')
+    """
+    return tuple(
+        "number" if pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) else "word"
+        for kind in rows.dtypes
+    )
+
+
+def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...]) -> onnx.ModelProto:
+    graph, table = Graph(), inputs_of(kinds)
+    if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
+        from tidemill.training.compiling.torch_modules import add_module  # who has one has PyTorch
+
+        answer = add_module(graph, model, table)
+    else:
+        answer = probability(graph, model, table)
+    found = graph.model(answer, kinds.count("number"), kinds.count("word"))
+    about = {
+        FEATURES: json.dumps([{"name": n, "kind": k} for n, k in zip(features, kinds, strict=True)]),
+        "tidemill.version": version("tidemill"),
+    }
+    onnx.helper.set_model_props(found, about)
+    checker.check_model(found)
+    return found

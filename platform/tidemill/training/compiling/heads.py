@@ -1,0 +1,186 @@
+"""Fitted classifiers as nodes of ONNX that give the probability of label 1."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
+
+from tidemill.training.compiling import boosters, scikit_trees
+from tidemill.training.compiling.foreign import predict_foreign
+from tidemill.training.compiling.graph import CannotCompile, Graph, Table
+from tidemill.training.compiling.preparing import prepare
+from tidemill.training.compiling.trees import Ensemble, Tree, add_trees
+
+__all__ = ["probability"]
+
+Head = Callable[[Graph, Any, Table], str]
+
+
+def probability(graph: Graph, model: Any, table: Table) -> str:
+    """Return the probability of label 1, shape (rows, 1).
+
+    Raises:
+        CannotCompile: there is no ONNX for the model, or it knows other than two classes.
+    """
+    if isinstance(model, GridSearchCV | RandomizedSearchCV):
+        return probability(graph, model.best_estimator_, table)
+    if isinstance(model, Pipeline):
+        table = prepare(graph, model[:-1], table) if len(model.steps) > 1 else table
+        return probability(graph, model.steps[-1][1], table)
+    classes = len(getattr(model, "classes_", [0, 1]))
+    if classes != 2:
+        raise CannotCompile(f"it knows {classes} classes, not two")
+    direct = _DIRECT.get(_name(model))
+    if direct is not None:
+        return direct(graph, model, table)
+    if _name(model) in _MARGINS:
+        return graph.add("Sigmoid", _margin(graph, model, table))
+    return predict_foreign(graph, model, table)
+
+
+def _margin(graph: Graph, model: Any, table: Table) -> str:
+    """Return what the sigmoid is taken of, shape (rows, 1); only for `_MARGINS`."""
+    return _MARGINS[_name(model)](graph, model, table)
+
+
+def _name(model: Any) -> str:
+    """Return the full name of its class, without the modules between package and name."""
+    kind = type(model)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def _linear(graph: Graph, model: Any, table: Table) -> str:
+    weights = graph.constant(np.asarray(model.coef_, np.float64).reshape(-1, 1))
+    product = graph.add("MatMul", graph.numbers(table), weights)
+    return graph.add("Add", product, graph.constant(np.asarray(model.intercept_, np.float64).reshape(1, 1)))
+
+
+def _descent(graph: Graph, model: Any, table: Table) -> str:
+    if model.loss != "log_loss":
+        raise CannotCompile(f"its loss is {model.loss!r}, which gives no plain logistic probability")
+    return _linear(graph, model, table)
+
+
+def _trees(read: Callable[[Any], Ensemble], takes_unknown: Callable[[Any], bool] = lambda _: True) -> Head:
+    def head(graph: Graph, model: Any, table: Table) -> str:
+        values = graph.numbers(table)
+        if not takes_unknown(model):
+            graph.refuse_unknown(values)
+        return add_trees(graph, read(model), values)
+
+    return head
+
+
+def _histogram(graph: Graph, model: Any, table: Table) -> str:
+    before = model._preprocessor
+    if before is not None:  # the categories come first, as codes
+        categories = np.asarray(model.is_categorical_)
+        encoded = prepare(
+            graph, before.named_transformers_["encoder"], table.take(np.flatnonzero(categories).tolist())
+        )
+        table = encoded + table.take(np.flatnonzero(~categories).tolist())
+    return add_trees(graph, scikit_trees.histogram_boosted(model), graph.numbers(table))
+
+
+def _boosted(graph: Graph, model: Any, table: Table) -> str:
+    values = graph.numbers(table)
+    graph.refuse_unknown(values)
+    margin = add_trees(graph, scikit_trees.boosted(model), values)
+    exponential = model.loss == "exponential"
+    return graph.add("Mul", margin, graph.constant(np.array([2.0]))) if exponential else margin
+
+
+def _takes_unknown(model: Any) -> bool:
+    return bool(
+        (model.estimators_[0] if hasattr(model, "estimators_") else model)
+        .__sklearn_tags__()
+        .input_tags.allow_nan
+    )
+
+
+def _constant(graph: Graph, model: Any, table: Table) -> str:
+    if model.strategy != "prior":
+        raise CannotCompile(f"its strategy is {model.strategy!r}")
+    return add_trees(graph, Ensemble([Tree.leaf(float(model.class_prior_[1]))]), graph.numbers(table))
+
+
+def _voting(graph: Graph, model: Any, table: Table) -> str:
+    if model.voting != "soft":
+        raise CannotCompile("its members vote for labels, not for probabilities")
+    members = model.estimators_
+    given = model._weights_not_none or [1.0] * len(members)
+    total = None
+    for one, weight in zip(members, np.asarray(given, np.float64) / np.sum(given), strict=True):
+        part = graph.add("Mul", probability(graph, one, table), graph.constant(np.array([weight])))
+        total = part if total is None else graph.add("Add", total, part)
+    if total is None:
+        raise CannotCompile("it has no members")
+    return total
+
+
+def _calibrated(graph: Graph, model: Any, table: Table) -> str:
+    total = None
+    for one in model.calibrated_classifiers_:
+        if one.method != "sigmoid":
+            raise CannotCompile(f"it is calibrated by {one.method!r}")
+        inner, [calibrator] = one.estimator, one.calibrators
+        inner = getattr(inner, "estimator", inner) if type(inner).__name__ == "FrozenEstimator" else inner
+        if hasattr(inner, "decision_function"):
+            score = _decision(graph, inner, table)
+        else:
+            score = probability(graph, inner, table)
+        scaled = graph.add("Mul", score, graph.constant(np.array([-float(calibrator.a_)])))
+        found = graph.add(
+            "Sigmoid", graph.add("Sub", scaled, graph.constant(np.array([float(calibrator.b_)])))
+        )
+        total = found if total is None else graph.add("Add", total, found)
+    if total is None:
+        raise CannotCompile("it has no members")
+    return graph.add("Div", total, graph.constant(np.array([float(len(model.calibrated_classifiers_))])))
+
+
+def _decision(graph: Graph, model: Any, table: Table) -> str:
+    if isinstance(model, Pipeline):
+        table = prepare(graph, model[:-1], table) if len(model.steps) > 1 else table
+        return _decision(graph, model.steps[-1][1], table)
+    if _name(model) not in _MARGINS or getattr(model, "loss", None) == "exponential":
+        raise CannotCompile(f"the margin of {type(model).__name__} is not known")
+    return _margin(graph, model, table)
+
+
+def _stacked(graph: Graph, model: Any, table: Table) -> str:
+    columns = Table(())
+    for one, method in zip(model.estimators_, model.stack_method_, strict=True):
+        if method not in ("predict_proba", "decision_function"):
+            raise CannotCompile(f"its members are asked by {method}")
+        ask = probability if method == "predict_proba" else _decision
+        columns += graph.tensor(ask(graph, one, table), 1)
+    return probability(graph, model.final_estimator_, columns + table if model.passthrough else columns)
+
+
+_MARGINS: dict[str, Head] = {
+    "sklearn.LogisticRegression": _linear,
+    "sklearn.LogisticRegressionCV": _linear,
+    "sklearn.SGDClassifier": _descent,
+    "sklearn.HistGradientBoostingClassifier": _histogram,
+    "sklearn.GradientBoostingClassifier": _boosted,
+    "xgboost.XGBClassifier": _trees(boosters.xgboost),
+    "xgboost.XGBRFClassifier": _trees(boosters.xgboost),
+    "lightgbm.LGBMClassifier": _trees(boosters.lightgbm),
+    "lightgbm.Booster": _trees(boosters.lightgbm),
+}
+"""Whose probability is the sigmoid of a margin."""
+
+_DIRECT: dict[str, Head] = {
+    "sklearn.RandomForestClassifier": _trees(scikit_trees.forest, _takes_unknown),
+    "sklearn.ExtraTreesClassifier": _trees(scikit_trees.forest, _takes_unknown),
+    "sklearn.DecisionTreeClassifier": _trees(scikit_trees.single_tree, _takes_unknown),
+    "sklearn.ExtraTreeClassifier": _trees(scikit_trees.single_tree, _takes_unknown),
+    "sklearn.DummyClassifier": _constant,
+    "sklearn.VotingClassifier": _voting,
+    "sklearn.CalibratedClassifierCV": _calibrated,
+    "sklearn.StackingClassifier": _stacked,
+}
+"""Who gives a probability in another way."""

@@ -1,0 +1,113 @@
+"""Whether a compiled model gives the original's answers, on real rows and on awkward ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = ["THRESHOLD", "Parity", "compare_answers", "probe_rows"]
+
+Scores = npt.NDArray[np.float64]
+
+THRESHOLD = 1e-5
+"""Largest difference between two probabilities that counts as none: XGBoost itself sums in 32 bits."""
+_PROBES = 40
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the compiled model compares with the original."""
+
+    rows: int
+    """Real rows that both answered."""
+    probes: int
+    """Awkward rows, made of real ones: without a value here and there, or with zeros."""
+    max_difference: float
+    """Of the probabilities; infinite if only one of the two gives an answer to some row."""
+    threshold: float
+    unknown: str
+    """What becomes of a row without a value: ``answered``, or ``refused`` as the original does."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the compiled model may answer in place of the original."""
+        return self.max_difference <= self.threshold
+
+    def __str__(self) -> str:
+        return (
+            f"the largest difference on {self.rows:,} rows and {self.probes} awkward ones is "
+            f"{self.max_difference:.2g} ({'within' if self.passed else 'more than'} {self.threshold:g})"
+        )
+
+
+def compare_answers(
+    original: Callable[[pd.DataFrame], Scores],
+    compiled: Callable[[pd.DataFrame], Scores],
+    rows: pd.DataFrame,
+    threshold: float = THRESHOLD,
+) -> Parity:
+    """Let both answer the same rows.
+
+    Args:
+        original: gives probabilities, shape (rows,); may raise an error for a row that it does not take.
+        compiled: gives probabilities, shape (rows,), NaN where the original would raise an error.
+        rows: real rows, at least one.
+        threshold: largest difference that counts as none.
+
+    >>> rows = pd.DataFrame({"wind": [1.0, 2.0]})
+    >>> half = lambda frame: frame["wind"].to_numpy() / 4
+    >>> compare_answers(half, lambda frame: half(frame) + 1e-7, rows).passed
+    True
+    >>> str(compare_answers(half, lambda frame: half(frame) + 0.1, rows))
+    'the largest difference on 2 rows and 4 awkward ones is 0.1 (more than 1e-05)'
+    """
+    probes = probe_rows(rows)
+    refused = 0
+    worst = _difference(original(rows), compiled(rows))
+    for number in range(len(probes)):
+        row = probes.iloc[[number]]
+        mine = compiled(row)
+        try:
+            theirs: Any = original(row)
+        except Exception:  # noqa: BLE001 — it does not take such a row, whatever it says
+            theirs = np.array([np.nan])
+        refused += int(np.isnan(theirs[0]))
+        worst = max(worst, _difference(theirs, mine))
+    return Parity(len(rows), len(probes), worst, threshold, "refused" if refused else "answered")
+
+
+def probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return awkward rows: real ones with one value missing or zero in turn, all missing, all zero.
+
+    >>> probe_rows(pd.DataFrame({"wind": [3.0]}))["wind"].tolist()
+    [nan, 0.0, nan, 0.0]
+    """
+    made = []
+    columns = list(rows.columns)
+    for number, name in enumerate(columns[: _PROBES // 2]):
+        row = rows.iloc[number % len(rows)]
+        made += [_with(row, rows, [name], unknown) for unknown in (True, False)]
+    made += [_with(rows.iloc[0], rows, columns, unknown) for unknown in (True, False)]
+    return pd.DataFrame(made, columns=columns).astype(
+        {name: kind if kind.kind == "O" else np.float64 for name, kind in rows.dtypes.items()}
+    )
+
+
+def _with(row: Any, rows: pd.DataFrame, names: list[str], unknown: bool) -> dict[str, Any]:
+    changed = dict(row)
+    for name in names:
+        if pd.api.types.is_numeric_dtype(rows[name]):
+            changed[name] = np.nan if unknown else 0.0
+        elif unknown:
+            changed[name] = np.nan
+    return changed
+
+
+def _difference(one: Scores, other: Scores) -> float:
+    known = np.isfinite(one)
+    if one.shape != other.shape or (known != np.isfinite(other)).any():
+        return float("inf")
+    return float(np.abs(one[known] - other[known]).max(initial=0.0))

@@ -1,0 +1,88 @@
+"""Scikit-learn's trees, forests and boosted trees as `Ensemble`s."""
+
+from typing import Any
+
+import numpy as np
+
+from tidemill.training.compiling.graph import CannotCompile
+from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
+
+__all__ = ["boosted", "forest", "histogram_boosted", "single_tree"]
+
+
+def histogram_boosted(model: Any) -> Ensemble:
+    """Return a HistGradientBoostingClassifier; it takes categories as their codes, unknown ones as NaN."""
+    if model.n_trees_per_iteration_ != 1:
+        raise CannotCompile(f"it has {model.n_trees_per_iteration_} trees an iteration, not one")
+    encoder = None if model._preprocessor is None else model._preprocessor.named_transformers_["encoder"]
+    sizes = [] if encoder is None else [_known(found) for found in encoder.categories_]
+    trees = [_histogram_tree(predictors[0], sizes) for predictors in model._predictors]
+    return Ensemble(trees, float(np.ravel(model._baseline_prediction)[0]))
+
+
+def forest(model: Any) -> Ensemble:
+    """Return a RandomForestClassifier or an ExtraTreesClassifier: the mean of what its trees say."""
+    share = 1.0 / len(model.estimators_)
+    return Ensemble([_tree(one.tree_, _second_class(one.tree_) * share) for one in model.estimators_])
+
+
+def single_tree(model: Any) -> Ensemble:
+    """Return a DecisionTreeClassifier."""
+    return Ensemble([_tree(model.tree_, _second_class(model.tree_))])
+
+
+def boosted(model: Any) -> Ensemble:
+    """Return a GradientBoostingClassifier."""
+    if type(model.init_).__name__ not in ("DummyClassifier", "str"):
+        raise CannotCompile(f"it begins with {type(model.init_).__name__}")
+    base = float(model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32))[0, 0])
+    rate = model.learning_rate
+    trees = [_tree(one.tree_, one.tree_.value[:, 0, 0] * rate) for one in model.estimators_[:, 0]]
+    return Ensemble(trees, base)
+
+
+def _second_class(tree: Any) -> Any:
+    counts = tree.value[:, 0, :]
+    return counts[:, 1] / counts.sum(axis=1)
+
+
+def _tree(tree: Any, value: Any) -> Tree:
+    leaf = tree.children_left < 0
+    return Tree(
+        np.where(leaf, -1, tree.feature).astype(np.int64),
+        as_float32(np.asarray(tree.threshold, np.float64), "<="),
+        tree.children_left.astype(np.int64),
+        tree.children_right.astype(np.int64),
+        np.asarray(tree.missing_go_to_left).astype(np.bool_),
+        np.asarray(value, np.float64),
+    )
+
+
+def _known(categories: Any) -> int:
+    """Return how many categories there are beside "unknown"."""
+    return sum(1 for one in categories if one is not None and one == one)
+
+
+def _histogram_tree(predictor: Any, sizes: list[int]) -> Tree:
+    nodes = predictor.nodes
+    feature = np.where(nodes["is_leaf"], -1, nodes["feature_idx"]).astype(np.int64)
+    yes, no = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
+    unknown_yes = nodes["missing_go_to_left"].astype(np.bool_)
+    members: dict[int, tuple[float, ...]] = {}
+    for node in np.flatnonzero(nodes["is_categorical"] & (nodes["is_leaf"] == 0)).tolist():
+        bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
+        codes = range(sizes[feature[node]])
+        left = {code for code in codes if bits[code // 32] >> (code % 32) & 1}
+        if unknown_yes[node]:  # codes never seen go left as well: look for those that go right
+            yes[node], no[node] = no[node], yes[node]
+            left, unknown_yes[node] = set(codes) - left, False
+        members[node] = tuple(float(code) for code in sorted(left))
+    return Tree(
+        feature,
+        nodes["num_threshold"].astype(np.float64),
+        yes,
+        no,
+        unknown_yes,
+        nodes["value"].astype(np.float64),
+        members,
+    )

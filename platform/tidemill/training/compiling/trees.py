@@ -1,0 +1,159 @@
+"""Decision trees of any package in one form, and that form as a node of ONNX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from onnx import numpy_helper
+
+from tidemill.training.compiling.graph import ML, CannotCompile, Graph
+
+__all__ = ["Ensemble", "Tree", "add_trees", "as_float32"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+_LEAF = -1
+_MODES = {"<=": 0, "<": 1}
+_MEMBER = 6
+_MOST_NODES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree. Every array has shape (nodes,); node 0 is the root."""
+
+    feature: Ints
+    """Column that a node asks for; −1 in a leaf."""
+    threshold: Floats
+    yes: Ints
+    """Where a row goes whose value is at most (or below) the threshold, or among the ``members``."""
+    no: Ints
+    unknown_yes: Bools
+    """Whether a row without a value (NaN) goes to ``yes``."""
+    value: Floats
+    """What a leaf is worth."""
+    members: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    """Nodes that do not compare but look a value up, and what they look for."""
+
+    @classmethod
+    def leaf(cls, value: float) -> "Tree":
+        """Return a tree that is worth the same for every row.
+
+        >>> Tree.leaf(0.5).value
+        array([0.5])
+        """
+        none = np.array([_LEAF])
+        return cls(none, np.zeros(1), none, none, np.zeros(1, np.bool_), np.array([value]))
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The sum of its trees plus ``base``."""
+
+    trees: Sequence[Tree]
+    base: float = 0.0
+    test: Literal["<=", "<"] = "<="
+
+
+def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
+    """Return thresholds for doubles that decide as the given ones do for the same numbers cut to 32 bits.
+
+    Scikit-learn's forests and XGBoost cut a number to 32 bits before they compare it. ``float32(x) <= t`` is
+    the same as ``x <= w``, where w is the largest double that is cut to no more than t.
+
+    >>> [found] = as_float32(np.array([0.1]), "<=")
+    >>> float(np.float32(found)) <= 0.1, float(np.float32(np.nextafter(found, 1))) <= 0.1
+    (True, False)
+    """
+    with np.errstate(over="ignore"):
+        near = thresholds.astype(np.float32)
+    infinity = np.float32(np.inf)
+    if test == "<=":  # the two neighbours of 32 bits between which the decision changes
+        low = np.where(near.astype(np.float64) > thresholds, np.nextafter(near, -infinity), near)
+        high = np.nextafter(low, infinity)
+    else:
+        high = np.where(near.astype(np.float64) < thresholds, np.nextafter(near, infinity), near)
+        low = np.nextafter(high, -infinity)
+    middle = (low.astype(np.float64) + high.astype(np.float64)) / 2
+    is_low = middle.astype(np.float32) == low  # a tie goes to the even one
+    if test == "<=":
+        found = np.where(is_low, middle, np.nextafter(middle, -np.inf))
+    else:
+        found = np.where(is_low, np.nextafter(middle, np.inf), middle)
+    return np.where(np.isfinite(middle), found, thresholds)
+
+
+def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
+    """Add a node that sums the trees over ``values``, shape (rows, columns); return its name, (rows, 1).
+
+    Raises:
+        CannotCompile: the trees are too large.
+    """
+    forest, roots = _joined([_rooted(tree) for tree in ensemble.trees or [Tree.leaf(0.0)]])
+    leaf = forest.feature == _LEAF
+    # ONNX numbers the inner nodes and the leaves each for themselves.
+    position = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
+    inner = np.flatnonzero(~leaf)
+    yes, no = forest.yes[inner], forest.no[inner]
+    modes = np.full(len(leaf), _MODES[ensemble.test], np.uint8)
+    modes[list(forest.members)] = _MEMBER
+    lists = {
+        "nodes_featureids": forest.feature[inner],
+        "nodes_truenodeids": position[yes],
+        "nodes_trueleafs": leaf[yes],
+        "nodes_falsenodeids": position[no],
+        "nodes_falseleafs": leaf[no],
+        "nodes_missing_value_tracks_true": forest.unknown_yes[inner],
+        "leaf_targetids": np.zeros(int(leaf.sum())),
+        "tree_roots": position[roots],
+    }
+    tensors = {
+        "nodes_splits": forest.threshold[inner],
+        "nodes_modes": modes[inner],
+        "leaf_weights": forest.value[leaf],
+    }
+    if forest.members:
+        sets = [[*forest.members[node], np.nan] for node in sorted(forest.members)]
+        tensors["membership_values"] = np.concatenate(sets)
+    total = graph.add(
+        "TreeEnsemble",
+        values,
+        domain=ML,
+        n_targets=1,
+        aggregate_function=1,  # the sum
+        post_transform=0,  # as it is
+        **{name: found.astype(np.int64).tolist() for name, found in lists.items()},
+        **{name: numpy_helper.from_array(found, name) for name, found in tensors.items()},
+    )
+    return graph.add("Add", total, graph.constant(np.array([ensemble.base]))) if ensemble.base else total
+
+
+def _rooted(tree: Tree) -> Tree:
+    """Return the tree with an inner node for a root, as ONNX wants it."""
+    if tree.feature[0] != _LEAF:
+        return tree
+    value = np.array([0.0, tree.value[0]])
+    ones, no = np.array([1, _LEAF]), np.zeros(2, np.bool_)
+    return Tree(np.array([0, _LEAF]), np.zeros(2), ones, ones, no, value)
+
+
+def _joined(trees: Sequence[Tree]) -> tuple[Tree, Ints]:
+    """Return all trees as one, with children numbered anew, and the roots."""
+    starts = np.cumsum([0, *(len(tree.feature) for tree in trees)])
+    if starts[-1] > _MOST_NODES:
+        raise CannotCompile(f"its trees have {starts[-1]:,} nodes, more than {_MOST_NODES:,}")
+    pairs = list(zip(trees, starts[:-1].tolist(), strict=True))
+    joined = Tree(
+        np.concatenate([tree.feature for tree in trees]),
+        np.concatenate([tree.threshold for tree in trees]),
+        np.concatenate([np.maximum(tree.yes, 0) + start for tree, start in pairs]),
+        np.concatenate([np.maximum(tree.no, 0) + start for tree, start in pairs]),
+        np.concatenate([tree.unknown_yes for tree in trees]),
+        np.concatenate([tree.value for tree in trees]),
+        {node + start: found for tree, start in pairs for node, found in tree.members.items()},
+    )
+    return joined, starts[:-1]
