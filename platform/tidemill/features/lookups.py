@@ -15,11 +15,12 @@ from feast.value_type import ValueType
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import key_encoder, microseconds
 
-__all__ = ["Lookup", "Read", "lookups", "numeric_features", "reader"]
+__all__ = ["Found", "Lookup", "Read", "lookups", "numeric_features", "reader"]
 
-Read = Callable[[Sequence[Sequence[bytes | None]]], list[Sequence[Any]]]
-"""From rows of entity keys, one for each view (none for unknown), to rows of answers: for each view its event
-time in microseconds, then its values, all none where there is nothing."""
+Found = Mapping[bytes, Sequence[Any]]
+"""What is stored of one view: entity key → event time in microseconds, then the values."""
+Read = Callable[[Sequence[Sequence[bytes]]], Sequence[Found]]
+"""From distinct entity keys, for each view, to what is stored under them: keys with nothing are absent."""
 
 _SERVED = (Bool, Float32, Float64, Int32, Int64)
 
@@ -33,6 +34,8 @@ class Lookup:
     view: FeatureView
     columns: tuple[str, ...]
     """The columns of a request that have its keys."""
+    kinds: tuple[tuple[str, ValueType], ...]
+    """The join keys that these are, and their types."""
     encode: Callable[[Sequence[object]], bytes]
     """From their values to an entity key."""
     features: tuple[str, ...]
@@ -86,6 +89,7 @@ def _lookup(store: FeatureStore, projection: FeatureViewProjection, features: tu
         name=projection.name_to_use(),
         view=view,
         columns=tuple(projection.join_key_map.get(name, name) for name, _ in keys),
+        kinds=tuple(keys),
         encode=encode,
         features=features,
         ttl=round(view.ttl.total_seconds() * 1_000_000) if view.ttl else None,
@@ -120,34 +124,19 @@ def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
 def reader(store: FeatureStore, wanted: Sequence[Lookup]) -> Read:
     """Return the way to read ``wanted``: the online store's own, or through Feast's interface to any."""
     online = store.provider.online_store
-    if not wanted:
-        return lambda keys: [()] * len(keys)
     if hasattr(online, "reader"):
         own: Read = online.reader(store.config, [(lookup.view, lookup.features) for lookup in wanted])
         return own
-    return lambda keys: [
-        [value for answer in row for value in answer]
-        for row in zip(
-            *(_through_feast(store, lookup, column) for lookup, column in _columns(wanted, keys)), strict=True
-        )
-    ]
+    return lambda keys: [_through_feast(store, *pair) for pair in zip(wanted, keys, strict=True)]
 
 
-def _columns(
-    wanted: Sequence[Lookup], keys: Sequence[Sequence[bytes | None]]
-) -> list[tuple[Lookup, tuple[bytes | None, ...]]]:
-    return list(zip(wanted, zip(*keys, strict=True), strict=True))
-
-
-def _through_feast(store: FeatureStore, lookup: Lookup, keys: Sequence[bytes | None]) -> list[Sequence[Any]]:
-    """Read one view, each distinct key once."""
-    distinct = list(dict.fromkeys(key for key in keys if key is not None))
-    nothing = (None,) * (1 + len(lookup.features))
-    answers: dict[bytes | None, Sequence[Any]] = {}
-    if distinct:
-        entity_keys = [deserialize_entity_key(key) for key in distinct]
+def _through_feast(store: FeatureStore, lookup: Lookup, keys: Sequence[bytes]) -> Found:
+    """Read one view."""
+    answers: dict[bytes, Sequence[Any]] = {}
+    if keys:
+        entity_keys = [deserialize_entity_key(key) for key in keys]
         stored = store.provider.online_read(store.config, lookup.view, entity_keys, list(lookup.features))
-        for key, (moment, messages) in zip(distinct, stored, strict=True):
+        for key, (moment, messages) in zip(keys, stored, strict=True):
             if moment is None or messages is None:
                 continue
             at = microseconds(moment)
@@ -157,4 +146,4 @@ def _through_feast(store: FeatureStore, lookup: Lookup, keys: Sequence[bytes | N
             ]
             if at or any(value is not None for value in values):  # Feast's Redis store has 1970 for nothing
                 answers[key] = (at, *values)
-    return [answers.get(key, nothing) for key in keys]
+    return answers

@@ -1,43 +1,37 @@
 """The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import NamedTuple
 
 from feast import FeatureService, FeatureStore
 
 from tidemill.errors import FeatureError
+from tidemill.features.caching import Cache, cache_seconds
 from tidemill.features.defaults import declared_defaults
 from tidemill.features.encoding import microseconds
 from tidemill.features.engine import feast_errors, get_service
 from tidemill.features.lookups import lookups, numeric_features, reader
 from tidemill.features.on_demand import Transformation
+from tidemill.features.online_views import ComputedView, Known, StoredView
 from tidemill.features.outage import FALLBACK, GuardedRead, Outage
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
+Count = Callable[[str, int, int], None]
+"""Told of a view, how many of its rows the cache had, and how many it had not."""
 
-@dataclass(frozen=True)
-class FeatureRow:
+
+class FeatureRow(NamedTuple):
     """The features of one request."""
 
     values: dict[str, float | None]
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``, ``fallback:features`` (the store is away, so nothing is known of any view)."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where an answer of the online store has the values of one view."""
-
-    name: str
-    event: int
-    """Position of the event time; the values follow."""
-    end: int
-    ttl: int | None
+    ``default:<feature>``, ``fallback:features`` (the store is away, so nothing is known of what it was to
+    be asked for)."""
 
 
 class OnlineFeatures:
@@ -53,7 +47,13 @@ class OnlineFeatures:
     """
 
     def __init__(
-        self, store: FeatureStore, service: FeatureService | str, outage: Outage | None = None
+        self,
+        store: FeatureStore,
+        service: FeatureService | str,
+        outage: Outage | None = None,
+        *,
+        cached_rows: int = 0,
+        count: Count | None = None,
     ) -> None:
         """Resolve the views of ``service``.
 
@@ -61,9 +61,12 @@ class OnlineFeatures:
             store: where they are read.
             service: whose features these are.
             outage: stands between requests and a store that is away: rows are made of defaults then.
+            cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
+            count: is told what the cache had.
 
         Raises:
-            FeatureError: the service was not applied, has a feature that is no number, or a wrong default.
+            FeatureError: the service was not applied, has a feature that is no number, a wrong default, or
+                a view that would be cached for longer than it is valid.
         """
         service = get_service(store, service) if isinstance(service, str) else service
         with feast_errors(f"resolving the views of service {service.name!r}"):
@@ -71,35 +74,32 @@ class OnlineFeatures:
             projections = service.feature_view_projections
             on_demand = [views[p.name].with_projection(p) for p in projections if p.name in views]
             self._lookups = lookups(store, projections, on_demand)
-            self._on_demand = tuple(map(Transformation, on_demand))
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = numeric_features(service)
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
-        self._defaults = declared_defaults(service, on_demand)
+        seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
+        self._cache = Cache[Known](seconds, cached_rows) if cached_rows and any(seconds) else None
+        self._count = count
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
         )
-        self._resolve()
+        self._resolve(list(map(Transformation, on_demand)), declared_defaults(service, on_demand))
 
-    def _resolve(self) -> None:
-        """Work out once where each value will be: first what is read, then what is computed."""
-        at: dict[tuple[str, str], int] = {}
-        places, end = [], 0
-        for lookup in self._lookups:
-            event, end = end, end + 1 + len(lookup.features)
-            places.append(_Place(lookup.name, event, end, lookup.ttl))
-            at |= {(lookup.name, feature): event + 1 + n for n, feature in enumerate(lookup.features)}
-        self._width = end
-        for view in self._on_demand:
-            at |= {(view.name, feature): end + n for n, feature in enumerate(view.features)}
-            end += len(view.features)
-        self._places = tuple(places)
-        self._inputs = [
-            {name: at[source] for name, source in view.sources.items()} for view in self._on_demand
-        ]
-        self._served = tuple((name, at[view, name], self._defaults.get(name)) for view, name in self.features)
+    def _resolve(self, on_demand: Sequence[Transformation], defaults: Mapping[str, float]) -> None:
+        """Work out once which view gives which of the served values."""
+        self._views = [StoredView(lookup, self.features, defaults) for lookup in self._lookups]
+        self._blank = [view.blank for view in self._views]
+        self._computed = [ComputedView(each, self._views, self.features, defaults) for each in on_demand]
+        names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
+        order = dict.fromkeys(name for name, _ in self.features)
+        self._order = tuple(names.index(name) for name in order)
+        self._names = tuple(feature for name in order for view, feature in self.features if view == name)
+        same = {(lookup.columns, lookup.kinds): lookup for lookup in reversed(self._lookups)}
+        self._keyed = list(same.values())
+        which = {pair: n for n, pair in enumerate(same)}
+        self._key_of = [which[lookup.columns, lookup.kinds] for lookup in self._lookups]
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, in the order of ``rows``.
@@ -116,53 +116,100 @@ class OnlineFeatures:
             raise FeatureError(f"there are {len(rows)} rows but {len(at)} moments")
         if not rows:
             return []
-        keys = [[lookup.key(row) for lookup in self._lookups] for row in rows]
-        with feast_errors(self._doing):
-            answers = self._read(keys)
-        if answers is None:
-            found: list[list[Any]] = [[None] * self._width for _ in rows]
-            flags = [[FALLBACK] for _ in rows]
-        else:
-            found = [list(answer) for answer in answers]
-            flags = [self._judge(*pair) for pair in zip(found, map(microseconds, at), strict=True)]
-        for view, places in zip(self._on_demand, self._inputs, strict=True):
-            inputs = {name: view.requested(name, rows) for name in view.request}
-            inputs |= {name: [values[place] for values in found] for name, place in places.items()}
-            for column in view.run(inputs, len(rows)):
-                for values, value in zip(found, column, strict=True):
-                    values.append(value)
+        moments = list(map(microseconds, at)) if len(set(at)) > 1 else [microseconds(at[0])] * len(at)
+        keys = [[lookup.key(row) for lookup in self._keyed] for row in rows]
         try:
-            return [self._answer(*pair) for pair in zip(found, flags, strict=True)]
+            known, away = self._known([[each[n] for each in keys] for n in self._key_of], moments)
+            flags, blocks = self._judge(known, away, moments)
+            for view in self._computed:
+                blocks.append(view.run(rows, blocks))
+            return [self._row(*pair) for pair in zip(zip(*blocks, strict=True), flags, strict=True)]
         except (TypeError, ValueError) as error:
             raise FeatureError(
                 f"a feature is no number: {error}",
                 hint="did its type change? definitions are those of the time when this reader was made",
             ) from error
 
-    def _judge(self, values: list[Any], moment: int) -> list[str]:
-        """Blank what has expired; return the flags."""
-        flags = []
-        for place in self._places:
-            known = values[place.event]
-            if known is None:
-                flags.append(f"missing:{place.name}")
-            elif place.ttl is not None and moment - known > place.ttl:
-                flags.append(f"expired:{place.name}")
-                values[place.event : place.end] = [None] * (place.end - place.event)
-            elif known > moment:
-                flags.append(f"future:{place.name}")
-        return flags
+    def _known(
+        self, keys: Sequence[Sequence[bytes | None]], moments: Sequence[int]
+    ) -> tuple[list[list[Known | None]], list[bool]]:
+        """Return for each view what is known for each row, and for which rows the store was away."""
+        known: list[list[Known | None]] = [[None] * len(moments) for _ in self._views]
+        open_: list[list[int]] = []
+        for view, of_view in enumerate(keys):
+            places = [place for place, key in enumerate(of_view) if key is not None]
+            if self._cache is not None and self._cache.keeps(view):
+                places = self._from_cache(view, of_view, moments, places, known[view])
+            open_.append(places)
+        if not any(open_):
+            return known, [False] * len(moments)
+        asked = [
+            {key: moments[place] for place in places if (key := of_view[place]) is not None}
+            for of_view, places in zip(keys, open_, strict=True)
+        ]
+        began = 0.0 if self._cache is None else self._cache.began()
+        with feast_errors(self._doing):
+            answers = self._read([list(of_view) for of_view in asked])
+        if answers is None:
+            gone = set(chain.from_iterable(open_))
+            return known, [place in gone for place in range(len(moments))]
+        for n, found in enumerate(answers):
+            rows = {key: self._views[n].known(row) for key, row in found.items()}
+            if self._cache is not None and self._cache.keeps(n):
+                self._cache.keep(n, began, asked[n], rows, self._views[n].expires)
+            for place in open_[n]:
+                known[n][place] = rows.get(keys[n][place] or b"")
+        return known, [False] * len(moments)
 
-    def _answer(self, values: Sequence[Any], flags: list[str]) -> FeatureRow:
-        answer: dict[str, float | None] = {}
-        for name, place, default in self._served:
-            value = values[place]
-            if value is not None:
-                value = float(value)
-                if value != value:  # NaN
-                    value = None
-            if value is None and default is not None:
-                value = default
-                flags.append(f"default:{name}")
-            answer[name] = value
-        return FeatureRow(answer, tuple(flags))
+    def _from_cache(
+        self,
+        view: int,
+        keys: Sequence[bytes | None],
+        moments: Sequence[int],
+        places: list[int],
+        known: list[Known | None],
+    ) -> list[int]:
+        """Fill in what the cache has; return the places it has nothing for."""
+        if self._cache is None:
+            return places
+        found = self._cache.find(view, [(keys[place] or b"", moments[place]) for place in places])
+        missed = []
+        for place, kept in zip(places, found, strict=True):
+            if kept is None:
+                missed.append(place)
+            else:
+                known[place] = kept[0]
+        if self._count is not None and places:
+            self._count(self._views[view].name, len(places) - len(missed), len(missed))
+        return missed
+
+    def _judge(
+        self, known: list[list[Known | None]], away: Sequence[bool], moments: Sequence[int]
+    ) -> tuple[list[list[str]], list[list[Known]]]:
+        """Blank what is missing or expired; return the flags of each row, and each view's values."""
+        flags: list[list[str]] = [[FALLBACK] if gone else [] for gone in away]
+        blocks = []
+        for view, column in zip(self._views, known, strict=True):
+            block = []
+            for place, row in enumerate(column):
+                if row is None:
+                    if not away[place]:
+                        flags[place].append(view.missing)
+                    block.append(view.blank)
+                elif view.ttl is not None and moments[place] - row.event > view.ttl:
+                    flags[place].append(view.expired)
+                    block.append(view.blank)
+                else:
+                    if row.event > moments[place]:
+                        flags[place].append(view.future)
+                    block.append(row)
+            blocks.append(block)
+        return flags, blocks
+
+    def _row(self, blocks: Sequence[Known], flags: list[str]) -> FeatureRow:
+        ordered = [blocks[n] for n in self._order]
+        for block in ordered:
+            if block.defaulted:
+                flags += block.defaulted
+        values = chain.from_iterable([block.served for block in ordered])
+        return FeatureRow(dict(zip(self._names, values, strict=True)), tuple(flags))

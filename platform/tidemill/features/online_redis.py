@@ -35,6 +35,7 @@ from redis.retry import Retry
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import check_type, microseconds, timestamp_messages, value_messages
+from tidemill.features.lookups import Found, Read
 from tidemill.features.online_rows import OnlineRows, kinds_of
 from tidemill.features.redis_script import SCRIPT, calls
 
@@ -118,9 +119,7 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
             else:
                 self._write(config, view, encoded, progress)
 
-    def reader(
-        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]
-    ) -> Callable[[Sequence[Sequence[bytes | None]]], list[Sequence[Any]]]:
+    def reader(self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]) -> Read:
         """Prepare to read the same features of several views again and again: see `redis_reader`."""
         return redis_reader(self, config, wanted)
 
@@ -202,46 +201,40 @@ def redis_reader(
     store: feast_redis.RedisOnlineStore,
     config: RepoConfig,
     wanted: Sequence[tuple[FeatureView, Sequence[str]]],
-) -> Callable[[Sequence[Sequence[bytes | None]]], list[Sequence[Any]]]:
+) -> Read:
     """Prepare to read the same features of several views again and again, in one round trip each time.
 
     Args:
         store: Feast's own or Tidemill's.
         config: the repository's.
         wanted: views, and which of their features.
-
-    Returns:
-        A function from rows of entity keys, one for each view (none for unknown), to rows of answers: for
-        each view its event time in microseconds, then its values, all none where there is nothing.
     """
     suffix, fields = config.project.encode(), []
     for view, names in wanted:
         name = _name(config, view)
         fields.append([f"_ts:{name}".encode(), *(_mmh3(f"{name}:{feature}") for feature in names)])
-    nothing: list[list[Any]] = [[None] * len(asked) for asked in fields]
 
-    def read(keys: Sequence[Sequence[bytes | None]]) -> list[Sequence[Any]]:
+    def read(keys: Sequence[Sequence[bytes]]) -> Sequence[Found]:
         try:
             with store._get_client(config.online_store).pipeline(transaction=False) as pipe:
-                for row in keys:
-                    for key, asked in zip(row, fields, strict=True):
-                        if key is not None:
-                            pipe.execute_command("HMGET", key + suffix, *asked)
+                for of_view, asked in zip(keys, fields, strict=True):
+                    for key in of_view:
+                        pipe.execute_command("HMGET", key + suffix, *asked)
                 answers = iter(pipe.execute())
         except RedisError as error:
             raise FeatureError(f"Redis does not answer: {error}") from error
-        rows: list[Sequence[Any]] = []
-        for row in keys:
-            values: list[Any] = []
-            for key, blank in zip(row, nothing, strict=True):
-                raw = next(answers) if key is not None else blank
-                known = raw[0] is not None
-                values.append(_moment(raw[0]) if known else None)
-                values += map(_value, raw[1:]) if known else blank[1:]
-            rows.append(values)
-        return rows
+        return [_found(of_view, answers) for of_view in keys]
 
     return read
+
+
+def _found(keys: Sequence[bytes], answers: Iterator[Sequence[bytes | None]]) -> Found:
+    found: dict[bytes, Sequence[Any]] = {}
+    for key in keys:
+        moment, *values = next(answers)
+        if moment is not None:
+            found[key] = (_moment(moment), *map(_value, values))
+    return found
 
 
 def _send(pool: Any, ready: Iterator[tuple[list[Any], int]], progress: Callable[[int], Any]) -> None:

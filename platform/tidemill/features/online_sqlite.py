@@ -26,8 +26,10 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from tidemill.features import sqlite_tables as tables
 from tidemill.features.encoding import microseconds
+from tidemill.features.lookups import Read
 from tidemill.features.online_rows import OnlineRows, kinds_of
 from tidemill.features.sqlite_connections import Connections
+from tidemill.features.sqlite_reading import sqlite_reader
 
 __all__ = ["SqliteOnlineStore", "SqliteOnlineStoreConfig"]
 
@@ -154,9 +156,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
                     found[key] = (_EPOCH + timedelta(microseconds=at), messages)
         return [found.get(key, (None, None)) for key in keys]
 
-    def reader(
-        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]
-    ) -> Callable[[Sequence[Sequence[bytes | None]]], list[Sequence[Any]]]:
+    def reader(self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]) -> Read:
         """Prepare to read the same features of several views again and again.
 
         Args:
@@ -164,29 +164,13 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             wanted: views, and which of their features.
 
         Returns:
-            A function from rows of entity keys, one for each view (none for unknown), to rows of answers: for
-            each view its event time in microseconds, then its values, all none where there is nothing. All is
-            read in one transaction.
+            Reads all it is asked for in one transaction.
         """
-        query, decoders = tables.select_row(
-            [(tables.name_of(config, view), kinds_of(view), names) for view, names in wanted]
+        return sqlite_reader(
+            self._connections,
+            _path(config),
+            [(tables.name_of(config, view), kinds_of(view), names) for view, names in wanted],
         )
-
-        path = _path(config)
-
-        def read(keys: Sequence[Sequence[bytes | None]]) -> list[Sequence[Any]]:
-            with self._connections.reading(path) as connection:
-                if len(keys) == 1:
-                    rows = connection.execute(query, keys[0]).fetchall()
-                else:
-                    connection.execute("BEGIN")
-                    try:
-                        rows = [row for key in keys for row in connection.execute(query, key).fetchall()]
-                    finally:
-                        connection.execute("COMMIT")
-            return [tables.decoded(row, decoders) for row in rows] if decoders else rows
-
-        return read
 
     def event_times(
         self, config: RepoConfig, view: FeatureView, after: int | None

@@ -7,11 +7,10 @@ told at once that the store is away, and a thread asks in their stead, ever more
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from feast import FeatureStore
 
-from tidemill.features.lookups import Read
+from tidemill.features.lookups import Found, Read
 
 __all__ = ["FALLBACK", "GuardedRead", "Outage"]
 
@@ -21,8 +20,8 @@ FALLBACK = "fallback:features"
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _log = logging.getLogger(__name__)
 
-Keys = Sequence[Sequence[bytes | None]]
-GuardedRead = Callable[[Keys], list[Sequence[Any]] | None]
+Keys = Sequence[Sequence[bytes]]
+GuardedRead = Callable[[Keys], Sequence[Found] | None]
 """As `tidemill.features.lookups.Read`; none while the store is away."""
 
 
@@ -51,7 +50,7 @@ class Outage:
             online.limit_waiting(self._wait_seconds)
         good: Keys = ()
 
-        def guarded(keys: Keys) -> list[Sequence[Any]] | None:
+        def guarded(keys: Keys) -> Sequence[Found] | None:
             nonlocal good
             if self.problem is not None:
                 return None
@@ -59,9 +58,9 @@ class Outage:
                 found = read(keys)
             except Exception as error:  # noqa: BLE001 — whatever ails the store, there shall be an answer
                 # Keys that were read before tell a store that is back from one that dislikes these keys.
-                self._begin(error, lambda: read(good or keys[:1]))
+                self._begin(error, lambda: read(good or _some(keys)))
                 return None
-            good = keys[:1]
+            good = _some(keys)
             return found
 
         return guarded
@@ -91,3 +90,7 @@ class Outage:
                 self.problem = None
                 _log.info("the online store answers again")
                 return
+
+
+def _some(keys: Keys) -> Keys:
+    return [of_view[:1] for of_view in keys]

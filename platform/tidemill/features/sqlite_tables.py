@@ -22,7 +22,7 @@ from tidemill.features.encoding import NATIVE, VALUE_FIELDS, check_type
 
 __all__ = [
     "bring_up",
-    "decoded",
+    "decoder_of",
     "drop",
     "message",
     "name_of",
@@ -38,7 +38,6 @@ _OWN = ("entity_key", "event_us", "created_us")
 _MOST_COLUMNS = 1990  # SQLite's own limit is 2,000
 _MOST_VIEWS = 60  # SQLite joins 64 tables
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Decoders = Sequence[tuple[int, Callable[[Any], Any]]]
 
 
 def name_of(config: RepoConfig, view: FeatureView) -> str:
@@ -139,39 +138,22 @@ def select_many(table: str, names: Sequence[str], keys: int) -> str:
     return f"SELECT {columns} FROM {table} WHERE {_KEY} IN ({', '.join('?' * keys)})"  # noqa: S608
 
 
-def select_row(
-    wanted: Sequence[tuple[str, Mapping[str, ValueType], Sequence[str]]],
-) -> tuple[str, Decoders]:
-    """Return one query for one row of several tables, and how to decode those columns that need it.
+def select_row(wanted: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Return one query for one row of each of several tables: event time and features, nulls for no row.
 
     Args:
-        wanted: tables, the types of their features, and which features.
+        wanted: tables, and which of their features.
 
     Raises:
         FeatureError: more views than SQLite joins.
     """
     if len(wanted) > _MOST_VIEWS:
         raise FeatureError(f"a service of {len(wanted)} views; SQLite reads at most {_MOST_VIEWS} at once")
-    columns, joins, decoders = [], [], []
-    for index, (table, kinds, names) in enumerate(wanted):
-        columns.append(f"v{index}.{_EVENT}")
-        for name in names:
-            decoder = _decoder(kinds[name])
-            if decoder:
-                decoders.append((len(columns), decoder))
-            columns.append(f"v{index}.{quoted(name)}")
+    columns, joins = ["NULL"] if not wanted else [], []
+    for index, (table, names) in enumerate(wanted):
+        columns += [f"v{index}.{column}" for column in (_EVENT, *map(quoted, names))]
         joins.append(f"LEFT JOIN {table} v{index} ON v{index}.{_KEY} = ?")
-    query = f"SELECT {', '.join(columns)} FROM (SELECT 1) {' '.join(joins)}"  # noqa: S608
-    return query, decoders
-
-
-def decoded(row: Sequence[Any], decoders: Decoders) -> tuple[Any, ...]:
-    """Return a row with the Python values of its columns."""
-    values = list(row)
-    for index, decode in decoders:
-        if values[index] is not None:
-            values[index] = decode(values[index])
-    return tuple(values)
+    return f"SELECT {', '.join(columns)} FROM (SELECT 1) {' '.join(joins)}"  # noqa: S608
 
 
 def stored(view: str, name: str, kind: ValueType, value: Value | None) -> Any:
@@ -205,7 +187,8 @@ def message(kind: ValueType, value: Any) -> Value:
     return Value(**fields)
 
 
-def _decoder(kind: ValueType) -> Callable[[Any], Any] | None:
+def decoder_of(kind: ValueType) -> Callable[[Any], Any] | None:
+    """Return how a stored value becomes a Python one, none if it is one."""
     if kind is ValueType.BOOL:
         return bool
     if kind is ValueType.UNIX_TIMESTAMP:

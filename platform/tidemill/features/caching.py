@@ -1,0 +1,144 @@
+"""Rows of the online store that many requests share, kept for a declared time.
+
+A view declares it: ``FeatureView(tags={"cache_seconds": "30"})``. A row that was read for one request serves
+another if both the wall clock and the other's own moment lie within that time of the read's: so a replay of
+history, which moves through days within seconds, never sees what was read for another day. A row that has
+expired since it was read is read again. Everything else is judged for each request, as for a row just read.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from feast import FeatureView
+
+from tidemill.errors import FeatureError
+
+__all__ = ["Cache", "cache_seconds"]
+
+_TAG = "cache_seconds"
+Row = TypeVar("Row")
+
+
+def cache_seconds(view: FeatureView) -> float | None:
+    """Return for how long rows of a view may be kept, none for not at all.
+
+    Raises:
+        FeatureError: the tag is no positive number, or longer than the view's TTL.
+    """
+    text = view.tags.get(_TAG)
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise FeatureError(
+            f"view {view.name!r}: {_TAG} is {text!r}, and not a number of seconds",
+            hint='write it as tags={"cache_seconds": "30"}',
+        )
+    ttl = view.ttl.total_seconds() if view.ttl else 0.0
+    if ttl and seconds > ttl:
+        raise FeatureError(
+            f"view {view.name!r}: {_TAG} is {text}, longer than its TTL of {ttl:g} s",
+            hint="a row must not be kept for longer than it is valid",
+        )
+    return seconds
+
+
+class _Kept(NamedTuple, Generic[Row]):
+    row: Row | None
+    """None: there is nothing under this key."""
+    read: float
+    """By the wall clock, seconds."""
+    moment: int
+    """Of the request that it was read for, event time, microseconds."""
+    expires: int | None
+    """The last moment at which the row is valid, event time; none for always."""
+
+    def serves(self, moment: int, span: int) -> bool:
+        """Say whether a request of that moment may have it."""
+        if abs(moment - self.moment) > span:
+            return False
+        return self.expires is None or not self.moment <= self.expires < moment
+
+
+class Cache(Generic[Row]):
+    """Rows of several views, the least recently used ones forgotten first. Threads may share it."""
+
+    def __init__(
+        self, seconds: Sequence[float | None], rows: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start empty.
+
+        Args:
+            seconds: for how long rows of each view may be kept; none: never.
+            rows: how many rows to keep, of all views together.
+            clock: wall-clock time, seconds from anywhere; never goes back.
+        """
+        self._seconds = tuple(seconds)
+        self._rows = rows
+        self._clock = clock
+        self._kept: OrderedDict[tuple[int, bytes], _Kept[Row]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many rows are kept."""
+        return len(self._kept)
+
+    def keeps(self, view: int) -> bool:
+        """Say whether rows of a view are kept at all."""
+        return self._seconds[view] is not None
+
+    def find(self, view: int, wanted: Sequence[tuple[bytes, int]]) -> list[tuple[Row | None] | None]:
+        """Return what is kept for keys and moments: a tuple of the row (none: nothing is there), or none.
+
+        Args:
+            view: position of the view, one that is kept.
+            wanted: entity keys, and the moments they are asked for, event time, microseconds.
+        """
+        seconds = self._seconds[view] or 0.0
+        span, oldest = int(seconds * 1_000_000), self._clock() - seconds
+        found: list[tuple[Row | None] | None] = []
+        with self._lock:
+            for key, moment in wanted:
+                kept = self._kept.get((view, key))
+                if kept is None or kept.read < oldest or not kept.serves(moment, span):
+                    found.append(None)
+                    continue
+                self._kept.move_to_end((view, key))
+                found.append((kept.row,))
+        return found
+
+    def began(self) -> float:
+        """Return the moment, by the wall clock, at which a read begins."""
+        return self._clock()
+
+    def keep(
+        self,
+        view: int,
+        began: float,
+        moments: Mapping[bytes, int],
+        rows: Mapping[bytes, Row],
+        expires: Callable[[Row], int | None],
+    ) -> None:
+        """Keep what was read.
+
+        Args:
+            view: position of the view.
+            began: when the read began, by `began`: what was written since may not be in it.
+            moments: keys that were asked for, each with the moment of a request.
+            rows: what was found.
+            expires: tells the last moment at which a row is valid.
+        """
+        with self._lock:
+            for key, moment in moments.items():
+                row = rows.get(key)
+                last = None if row is None else expires(row)
+                self._kept[view, key] = _Kept(row, began, moment, last)
+                self._kept.move_to_end((view, key))
+            while len(self._kept) > self._rows:
+                self._kept.popitem(last=False)
