@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.serving.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
 from tidemill.serving.json_bodies import parse_json
+from tidemill.serving.queries import wants_explanation
 from tidemill.serving.schema import request_schema
 
 __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "problems"]
@@ -61,7 +62,7 @@ class PredictCodec(PlainErrors):
             instances=request.instances,
             at=request.at,
             test=headers.get(b"x-tidemill-test") == b"1",
-            explain=b"explain=" in query and _asks(query),
+            explain=wants_explanation(query),
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 
@@ -96,7 +97,3 @@ def _shown(prediction: Prediction) -> dict[str, Any]:
     if prediction.explanation is not None:
         shown["explanation"] = prediction.explanation
     return shown
-
-
-def _asks(query: bytes) -> bool:
-    return any(pair in (b"explain=true", b"explain=1") for pair in query.split(b"&"))

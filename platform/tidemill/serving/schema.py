@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 __all__ = [
@@ -22,6 +30,13 @@ __all__ = [
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200  # well inside what every engine can convert to UTC and count in ns
 
 
+def _no_number(value: object) -> object:
+    # Pydantic takes numbers for seconds, or milliseconds, since 1970: nobody who sends one can know which.
+    if not isinstance(value, str | datetime):
+        raise PydanticCustomError("datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z")
+    return value
+
+
 def _bounded(moment: datetime) -> datetime:
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise PydanticCustomError(
@@ -32,7 +47,7 @@ def _bounded(moment: datetime) -> datetime:
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_bounded)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_bounded)]
 """A moment with its offset from UTC, in a year that can be meant: for fields of requests."""
 
 

@@ -8,7 +8,7 @@ from mlflow.version import VERSION as MLFLOW_VERSION
 
 from tidemill.serving.lanes import Serving
 from tidemill.serving.protocols.open_inference_routes import responses
-from tidemill.serving.protocols.schemas import Invocation, InvocationError, InvocationResponse
+from tidemill.serving.protocols.schemas import Explain, Invocation, InvocationError, InvocationResponse, Test
 
 __all__ = ["mlflow_router"]
 
@@ -39,7 +39,9 @@ def mlflow_router(now: Callable[[], Serving | None]) -> APIRouter:
         responses=responses(InvocationError),
         openapi_extra={"requestBody": {"content": csv}},
     )
-    async def invocations(request: Invocation) -> Response:
+    async def invocations(
+        request: Invocation, explain: Explain = False, x_tidemill_test: Test = None
+    ) -> Response:
         """Predict; columns are the request's fields, or the model's features as given."""
         raise NotImplementedError  # the front answers
 

@@ -16,6 +16,7 @@ from tidemill.serving.loaded import FloatMatrix
 from tidemill.serving.protocols.inputs import Inputs, malformed, moment
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
 from tidemill.serving.protocols.open_inference import sentence
+from tidemill.serving.queries import wants_explanation
 
 __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
 
@@ -81,7 +82,7 @@ class MlflowScoring(MlflowErrors):
             features=features,
             at=moment(params["at"]) if params.get("at") is not None else None,
             test=headers.get(b"x-tidemill-test") == b"1" or params.get("test") is True,
-            explain=b"explain=true" in query.split(b"&") or params.get("explain") is True,
+            explain=wants_explanation(query) or params.get("explain") is True,
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 

@@ -14,6 +14,7 @@ from tidemill.serving.calls import Answer, Call, Failure, Headers, Prediction, R
 from tidemill.serving.json_bodies import parse_json
 from tidemill.serving.protocols.inputs import Column, Field, Inputs, malformed, moment
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
+from tidemill.serving.queries import wants_explanation
 
 __all__ = ["DATATYPE", "FEATURES", "OUTPUTS", "OpenInference", "OpenInferenceErrors", "Output"]
 
@@ -95,7 +96,7 @@ class OpenInference(OpenInferenceErrors):
         parameters = _object(content, "parameters")
         tensors = self._tensors(content.get("inputs"), tail)
         instances, features = self._asked(tensors)
-        explain = _flag(parameters, "explain") or b"explain=true" in query.split(b"&")
+        explain = _flag(parameters, "explain") or wants_explanation(query)
         wish = _wish(content, parameters, explain)
         return Call(
             instances=instances,

@@ -19,6 +19,7 @@ from tidemill.serving.protocols.open_inference import (
     OpenInferenceErrors,
 )
 from tidemill.serving.protocols.schemas import (
+    Explain,
     InferenceError,
     InferenceRequest,
     InferenceResponse,
@@ -27,6 +28,7 @@ from tidemill.serving.protocols.schemas import (
     ServerLive,
     ServerMetadata,
     ServerReady,
+    Test,
 )
 
 __all__ = ["features_of", "infer_paths", "open_inference_router", "responses", "versions_of"]
@@ -130,7 +132,9 @@ def _add_infer(router: APIRouter, model: str) -> None:
     paths = f"/v2/models/{model}"
 
     @router.post(f"{paths}/infer", response_model=InferenceResponse, responses=answers, openapi_extra=body)
-    async def infer(request: InferenceRequest) -> Response:
+    async def infer(
+        request: InferenceRequest, explain: Explain = False, x_tidemill_test: Test = None
+    ) -> Response:
         """Predict, by the request's fields or by features as given. What is answered is on record already."""
         raise NotImplementedError  # the front answers
 
@@ -140,7 +144,12 @@ def _add_infer(router: APIRouter, model: str) -> None:
         responses=answers,
         openapi_extra=body,
     )
-    async def version_infer(request: InferenceRequest, version: str = _VERSION) -> Response:
+    async def version_infer(
+        request: InferenceRequest,
+        version: str = _VERSION,
+        explain: Explain = False,
+        x_tidemill_test: Test = None,
+    ) -> Response:
         """Predict with one of the versions that answer now."""
         raise NotImplementedError  # the front answers
 
