@@ -1,25 +1,35 @@
 """The prediction log: finding the lines of one subject, and blanking them where they stand.
 
 A segment may be open: its writer appends to it (`tidemill.serving.segments`). So a file is never replaced;
-the bytes of a line become spaces, as many, which no append ever touches. Readers skip such lines.
+the bytes of a line become spaces, as many, which no append ever touches. Readers skip such lines. Compacted
+parts, which nobody appends to, are written anew without the subject's rows.
 """
 
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 
-from tidemill.errors import DataError
+from tidemill.errors import DataError, ServingError
+from tidemill.privacy.log_parts import labels_of, predictions_of
 from tidemill.privacy.subject import Subject
+from tidemill.serving.maintenance import maintaining
+from tidemill.serving.manifests import Kind, Partition, consistently, partitions
+from tidemill.serving.rewriting import clear_log, drop_rows
 
 __all__ = ["LogLines", "blank_log", "count_in_text", "find_in_log", "mask_text"]
 
+_KINDS: tuple[Kind, ...] = ("predictions", "labels")
+_EVER = (date.min, date.max)
+_PATIENCE = 600.0  # seconds that an erasure waits for a compaction to end
 _ID = re.compile(rb'"prediction_id":"([^"\\]+)"')
 _IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 _WAITS = (0.02, 0.05, 0.1, 0.3)  # seconds: how long an append that is under way can take to end its line
@@ -45,33 +55,84 @@ def find_in_log(root: Path, subject: Subject, before: datetime | None = None) ->
     Raises:
         DataError: the log cannot be read.
     """
-    ids, predictions, labels = set(), 0, 0
-    for path in _segments(root, "predictions"):
-        for _, line in _of_subject(path, subject):
-            if before is None or _served_before(line, before):
-                predictions += 1
-                ids |= _ids(line)
-    for path in _segments(root, "labels"):
-        labels += sum(1 for _ in _labels_of(path, ids))
-    return LogLines(predictions, labels, frozenset(ids))
+    with _translated():
+        found = [_find(root, model, subject, before) for model in _models(root)]
+    return _summed(found)
 
 
 def blank_log(root: Path, subject: Subject) -> LogLines:
     """Blank the predictions made for a subject, and their labels; return what that was.
 
     The labels go first: as long as a prediction is there, its labels are found again, whenever we are killed.
+    Parts that hold one of them are written anew. Compactions wait meanwhile, and we for them.
 
     Raises:
         DataError: the log cannot be read or written.
     """
-    found = find_in_log(root, subject)
-    labels = sum(
-        _blank(path, list(_labels_of(path, found.prediction_ids))) for path in _segments(root, "labels")
-    )
-    predictions = sum(
-        _blank(path, list(_of_subject(path, subject))) for path in _segments(root, "predictions")
-    )
-    return LogLines(predictions, labels, found.prediction_ids)
+    with _translated():
+        return _summed([_blank_model(root, model, subject) for model in _models(root)])
+
+
+def _find(root: Path, model: str, subject: Subject, before: datetime | None) -> LogLines:
+    ids = set[str]()
+
+    def predictions(found: Sequence[Partition]) -> int:
+        count = 0
+        for path in _segments(found):
+            for _, line in _of_subject(path, subject):
+                if before is None or _served_before(line, before):
+                    count += 1
+                    ids.update(_ids(line))
+        for scan in _scans(found):
+            rows = predictions_of(scan, subject, before).filter("found")
+            ids.update(rows["prediction_id"])
+            count += rows.height
+        return count
+
+    def labels(found: Sequence[Partition]) -> int:
+        lines = sum(1 for path in _segments(found) for _ in _labels_of(path, subject, ids))
+        return lines + sum(int(labels_of(scan, subject, ids).sum()) for scan in _scans(found))
+
+    counted = consistently(root, model, "predictions", _EVER, predictions)
+    return LogLines(counted, consistently(root, model, "labels", _EVER, labels), frozenset(ids))
+
+
+def _blank_model(root: Path, model: str, subject: Subject) -> LogLines:
+    with maintaining(root, model, wait_seconds=_PATIENCE):
+        for kind in _KINDS:
+            clear_log(root, model, kind)
+        found = _find(root, model, subject, None)
+        ids = found.prediction_ids
+        labels = sum(
+            _blank(path, list(_labels_of(path, subject, ids)))
+            for path in _segments(partitions(root, model, "labels", *_EVER))
+        )
+        labels += drop_rows(root, model, "labels", lambda scan: labels_of(scan, subject, ids))
+        predictions = sum(
+            _blank(path, list(_of_subject(path, subject)))
+            for path in _segments(partitions(root, model, "predictions", *_EVER))
+        )
+        predictions += drop_rows(
+            root, model, "predictions", lambda scan: predictions_of(scan, subject)["found"]
+        )
+    return LogLines(predictions, labels, ids)
+
+
+def _summed(found: Sequence[LogLines]) -> LogLines:
+    ids = frozenset[str]().union(*(each.prediction_ids for each in found))
+    return LogLines(sum(each.predictions for each in found), sum(each.labels for each in found), ids)
+
+
+def _models(root: Path) -> list[str]:
+    return sorted({path.parent.name for kind in _KINDS for path in root.glob(f"*/{kind}")})
+
+
+def _segments(found: Sequence[Partition]) -> list[Path]:
+    return [path for partition in found for path in partition.segments]
+
+
+def _scans(found: Sequence[Partition]) -> Iterator[pl.LazyFrame]:
+    return (located.scan() for partition in found for located in partition.parts)
 
 
 def count_in_text(path: Path, subject: Subject) -> int:
@@ -118,10 +179,6 @@ def _mentions(path: Path, subject: Subject) -> list[tuple[int, int]]:
     ]
 
 
-def _segments(root: Path, kind: str) -> list[Path]:
-    return sorted(root.glob(f"*/{kind}/date=*/*.ndjson"))
-
-
 def _of_subject(path: Path, subject: Subject) -> Iterator[tuple[int, bytes]]:
     """Give offset and bytes of each line of a prediction for the subject; of a torn one, if it names it."""
     content = _read_whole(path)
@@ -141,14 +198,14 @@ def _served_before(line: bytes, moment: datetime) -> bool:
     return record is None or datetime.fromisoformat(record["served_at"]) < moment
 
 
-def _labels_of(path: Path, ids: frozenset[str] | set[str]) -> Iterator[tuple[int, bytes]]:
-    if not ids:
-        return
+def _labels_of(path: Path, subject: Subject, ids: Set[str]) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of each line of a label of ``ids``, or by keys that name the subject."""
     wanted, content = {name.encode() for name in ids}, _read_whole(path)
-    for match in _ID.finditer(content):
+    for match in _ID.finditer(content) if wanted else ():
         if match[1] in wanted:
             start, end = content.rfind(b"\n", 0, match.start()) + 1, content.find(b"\n", match.end())
             yield start, content[start : end if end >= 0 else len(content)]
+    yield from ((start, line) for start, line in _of_subject(path, subject) if not _ids(line) & ids)
 
 
 def _ids(line: bytes) -> set[str]:
@@ -194,22 +251,31 @@ def _lines_with(content: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int,
 
 def _read_whole(path: Path) -> bytes:
     """Return the content; a last line without an end is waited for: it may be under way, else it is torn."""
-    with _Failing(path):
-        for seconds in (*_WAITS, None):
-            content = path.read_bytes()
-            if seconds is None or not content or content.endswith((b"\n", b" ")):
-                return content
-            time.sleep(seconds)
+    for seconds in (*_WAITS, None):
+        content = path.read_bytes()
+        if seconds is None or not content or content.endswith((b"\n", b" ")):
+            break
+        time.sleep(seconds)
     return content
 
 
 def _blank(path: Path, lines: Sequence[tuple[int, bytes]]) -> int:
     if lines:
-        with _Failing(path), path.open("r+b") as file:
+        with path.open("r+b") as file:
             for start, line in lines:
                 os.pwrite(file.fileno(), b" " * len(line), start)
             os.fsync(file.fileno())
     return len(lines)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (ServingError, OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"the prediction log cannot be erased from: {error}", hint="then `tidemill data erase --resume`"
+        ) from error
 
 
 class _Failing:

@@ -8,11 +8,10 @@ alone.
 Memory does not grow with the log: at most ``Sizes.rows`` rows and one piece of a segment are held.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,20 +19,18 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.errors import ServingError
+from tidemill.serving.maintenance import maintaining
 from tidemill.serving.manifests import Kind, Located, Part, day_of, manifest_name, read_manifest
 from tidemill.serving.parts import Sizes, read_in_pieces, write_part
-from tidemill.serving.places import Place, owner_of, places_of
+from tidemill.serving.places import Place, owner_of
+from tidemill.serving.rewriting import clear_date
 from tidemill.serving.segments import claim
 
-__all__ = ["KINDS", "Compacted", "LogInUse", "compact", "maintaining"]
+__all__ = ["KINDS", "Compacted", "compact"]
 
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
 _DESCRIPTORS = 200
 _SMALL = 4  # a part with less than this share of ``Sizes.rows`` waits to be merged
-
-
-class LogInUse(ServingError):
-    """Another process compacts, prunes or erases from this log right now."""
 
 
 @dataclass(frozen=True)
@@ -104,34 +101,6 @@ def compact(
     return result
 
 
-@contextmanager
-def maintaining(root: Path, model: str, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Be the only one that moves, merges or deletes files of the log of a model; appending goes on.
-
-    Raises:
-        LogInUse: another process is, and still is after ``wait_seconds``.
-    """
-    folder = root / model
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".maintenance", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    end = time.monotonic() + wait_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() >= end:
-                    raise LogInUse(
-                        f"another process compacts, prunes or erases from the log of {model} right now",
-                        hint="it ends by itself: try again in a minute",
-                    ) from error
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _size(root: Path, model: str, kind: Kind, day: date) -> int:
     return sum(path.stat().st_size for path in (root / model / kind / f"date={day}").glob("*.ndjson"))
 
@@ -164,29 +133,17 @@ class _Date:
         self._name = manifest_name(model, kind, day, self._owner)
         self._below = self._name.rpartition("/")[0]
         self._folder = root / self._below
+        clear_date(root, model, kind, day)
         self._manifest = read_manifest(place, self._name)
 
     def steps(self) -> Iterator[Compacted]:
         """Compact a group of segments at a time, then merge small parts."""
-        self._clear()
         with ExitStack() as held:
             for group in self._groups(held):
                 yield self._absorb(group)
                 held.close()
         while small := self._small():
             self._merge(small)
-
-    def _clear(self) -> None:
-        """Delete what a compaction that was killed left over."""
-        for place in places_of(self._root):
-            for name in read_manifest(place, self._name).absorbed:
-                (self._folder / name).unlink(missing_ok=True)
-        named = {f"{self._below}/{part.name}" for part in self._manifest.parts}
-        for name in self._place.names(f"{self._below}/part-{self._owner}-*.parquet"):
-            if name not in named:
-                self._place.delete(name)
-        for draft in self._folder.glob(".part-*"):
-            draft.unlink()
 
     def _groups(self, held: ExitStack) -> Iterator[list[Path]]:
         """Give the segments that nobody writes to, in groups that fill a part; ``held`` holds on to them."""
@@ -242,7 +199,7 @@ class _Date:
             self._place.delete(f"{self._below}/{part.name}")
 
     def _write(self, frame: pl.DataFrame) -> Part:
-        return write_part(frame, self._kind, self._place, self._below, self._root, self._sizes)
+        return write_part(frame, self._kind, self._place, self._below, self._root, self._owner, self._sizes)
 
     def _publish(self, parts: Sequence[Part], absorbed: Sequence[str] = (), torn: int = 0) -> None:
         self._manifest = self._manifest.following(parts, absorbed, torn)

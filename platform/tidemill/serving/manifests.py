@@ -32,6 +32,7 @@ __all__ = [
     "consistently",
     "day_of",
     "manifest_name",
+    "manifests_of",
     "partitions",
     "read_manifest",
 ]
@@ -127,9 +128,9 @@ def partitions(root: Path, model: str, kind: Kind, first: date, last: date) -> l
     for _ in range(_TRIES):
         # Segments are only deleted when a manifest says what became of them: if it says the same before and
         # after, none was taken away for being in a part that was not looked at.
-        before = _manifests(places, model, kind, first, last)
+        before = manifests_of(places, model, kind, first, last)
         segments = _segments(root, model, kind, first, last)
-        if before == _manifests(places, model, kind, first, last):
+        if before == manifests_of(places, model, kind, first, last):
             return _put_together(before, segments)
     raise ServingError(
         f"the log at {root / model / kind} changes faster than it can be listed", hint="try again"
@@ -162,9 +163,10 @@ def consistently(
     ) from failure
 
 
-def _manifests(
-    places: Sequence[Place], model: str, kind: Kind, first: date, last: date
+def manifests_of(
+    places: Sequence[Place], model: str, kind: Kind, first: date = date.min, last: date = date.max
 ) -> list[tuple[Place, str, Manifest]]:
+    """Return the manifests of some dates, of whatever log folder, with their place and name."""
     found = []
     for place in places:
         names = [

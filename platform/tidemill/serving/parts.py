@@ -9,7 +9,7 @@ import polars as pl
 from tidemill.ids import new_id
 from tidemill.serving.lines import parse_lines
 from tidemill.serving.manifests import Kind, Part
-from tidemill.serving.places import Place, owner_of
+from tidemill.serving.places import Place
 from tidemill.serving.shapes import COLUMNS, typed
 
 __all__ = ["Sizes", "read_in_pieces", "write_part"]
@@ -42,7 +42,13 @@ class Sizes:
 
 
 def write_part(
-    frame: pl.DataFrame, kind: Kind, place: Place, below: str, root: Path, sizes: Sizes | None = None
+    frame: pl.DataFrame,
+    kind: Kind,
+    place: Place,
+    below: str,
+    root: Path,
+    owner: str,
+    sizes: Sizes | None = None,
 ) -> Part:
     """Write rows as a part, sorted; it counts once a manifest names it.
 
@@ -52,9 +58,10 @@ def write_part(
         place: where it goes.
         below: name of the date's folder at that place.
         root: the folder of the log, where it is drafted.
+        owner: id of the log's folder whose manifest will name it.
         sizes: of its row groups.
     """
-    name = f"part-{owner_of(root)}-{new_id('p')}.parquet"
+    name = f"part-{owner}-{new_id('p')}.parquet"
     draft = root / below / f".{name}"
     draft.parent.mkdir(parents=True, exist_ok=True)
     frame = frame.sort(_SORTED_BY[kind], maintain_order=True)
