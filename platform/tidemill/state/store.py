@@ -1,22 +1,25 @@
 """Opens the records, migrates them, and gives transactions."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from filelock import FileLock
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tidemill.errors import TidemillError
 
-__all__ = ["State", "open_state"]
+__all__ = ["State", "expect_state", "open_state"]
 
+_WAIT_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -37,6 +40,39 @@ class State:
         self.engine.dispose()
 
 
+@dataclass(frozen=True)
+class _ExpectedState(State):
+    """Records that are opened when they are first used, and again and again until that goes well."""
+
+    url: URL = field(repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _opened: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open the records if that was not done yet, then as every `State`."""
+        with self._lock:
+            if not self._opened.is_set():
+                _bring_up(self.url, self.engine)
+                self._opened.set()
+        with super().transaction() as session:
+            yield session
+
+
+def expect_state(url: str, wait_seconds: float = 5.0) -> State:
+    """Return the records at ``url`` without opening them: for who must start though they are away.
+
+    Args:
+        url: as of `open_state`; what that raises, each transaction raises until the records are there.
+        wait_seconds: for another process that writes, if the records are in SQLite.
+
+    >>> expect_state("sqlite:////no/such/folder/state.db").engine.dialect.name
+    'sqlite'
+    """
+    address = make_url(url)
+    return _ExpectedState(_engine(address, wait_seconds), address)
+
+
 def open_state(url: str) -> State:
     """Open the records at ``url`` and bring their schema up to date.
 
@@ -50,11 +86,22 @@ def open_state(url: str) -> State:
     'sqlite'
     """
     address = make_url(url)
-    try:
+    engine = _engine(address, _WAIT_SECONDS)
+    _bring_up(address, engine)
+    return State(engine)
+
+
+def _engine(address: URL, wait_seconds: float) -> Engine:
+    with _translated(address):
         engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
-        if address.get_backend_name() == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_immediate)
+    if address.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds))
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _bring_up(address: URL, engine: Engine) -> None:
+    with _translated(address):
         if address.get_backend_name() == "sqlite" and address.database:
             path = Path(address.database)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,18 +109,24 @@ def open_state(url: str) -> State:
                 _migrate(engine)
         else:
             _migrate(engine)
+
+
+@contextmanager
+def _translated(address: URL) -> Iterator[None]:
+    try:
+        yield
     except (SQLAlchemyError, OSError) as error:
         raise TidemillError(
             f"the records at {address.render_as_string(hide_password=True)} cannot be opened: {error}",
             hint="check TIDEMILL_STATE_URL, or that the folder is writable",
         ) from error
-    return State(engine)
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy, not the driver, begins transactions
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+    waiting = f"busy_timeout={round(wait_seconds * 1000)}"
+    for pragma in (waiting, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
