@@ -47,7 +47,7 @@ def labels_of(scan: pl.LazyFrame, subject: Subject, ids: Set[str]) -> pl.Series:
 
 
 def _likely(subject: Subject, columns: list[str]) -> pl.Expr:
-    """Return an expression, true for rows that hold one of the subject's values, or could hold one written in another way."""
+    """Return an expression, true for rows that may name the subject."""
     values = {*subject.values.values(), *subject.pseudonyms.values()}
     if not all(_PLAIN.fullmatch(value) for value in values):
         return pl.lit(True)

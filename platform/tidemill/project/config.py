@@ -124,6 +124,12 @@ class LogConfig(_Section):
     """How often predictions are flushed to the disk itself; 0: each before it is answered."""
     backlog_mb: int = Field(default=64, ge=1)
     """How many MiB of predictions wait in memory while the disk takes nothing; what does not fit is lost."""
+    store: str | None = Field(default=None, pattern=r"^[a-z0-9]+://[^\s@]+$")
+    """Object store for compacted predictions, such as ``s3://bucket/log``; default: the log's folder."""
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    """Of an S3-compatible store."""
+    retention_days: int | None = Field(default=None, ge=1)
+    """Predictions and labels of older event dates are deleted; default: none ever."""
 
 
 class BatchConfig(_Section):

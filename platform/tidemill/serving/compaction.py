@@ -8,7 +8,6 @@ alone.
 Memory does not grow with the log: at most ``Sizes.rows`` rows and one piece of a segment are held.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from tidemill.serving.manifests import Kind, Located, Part, day_of, manifest_nam
 from tidemill.serving.parts import Sizes, read_in_pieces, write_part
 from tidemill.serving.places import Place, owner_of
 from tidemill.serving.rewriting import clear_date
-from tidemill.serving.segments import claim
+from tidemill.serving.segments import hold
 
 __all__ = ["KINDS", "Compacted", "compact"]
 
@@ -150,14 +149,8 @@ class _Date:
         group: list[Path] = []
         size = 0
         for path in sorted(self._folder.glob("*.ndjson")):
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
+            if not hold(path, held):
                 continue
-            if not claim(descriptor):
-                os.close(descriptor)
-                continue
-            held.callback(os.close, descriptor)
             group.append(path)
             size += path.stat().st_size
             if size >= self._sizes.group or len(group) >= _DESCRIPTORS:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tidemill.ids import new_id
 
-__all__ = ["Mark", "Rolling", "SegmentWriter", "claim"]
+__all__ = ["Mark", "Rolling", "SegmentWriter", "claim", "hold"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
@@ -216,6 +216,19 @@ def claim(descriptor: int) -> bool:
     except OSError:
         return False
     return os.fstat(descriptor).st_nlink > 0
+
+
+def hold(path: Path, held: contextlib.ExitStack) -> bool:
+    """Tell whether nobody writes to a segment; then nobody does as long as ``held`` is open."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    if not claim(descriptor):
+        os.close(descriptor)
+        return False
+    held.callback(os.close, descriptor)
+    return True
 
 
 def _open(folder: Path) -> _Segment:
