@@ -13,7 +13,19 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from tidemill import __version__
-from tidemill.cli import features, lineage, loop, models, privacy, setup, skew, stack, validation, versions
+from tidemill.cli import (
+    deploy,
+    features,
+    lineage,
+    loop,
+    models,
+    privacy,
+    setup,
+    skew,
+    stack,
+    validation,
+    versions,
+)
 from tidemill.cli.output import as_json, errors_console
 from tidemill.errors import GateRefused, TidemillError, UsageError
 
@@ -62,6 +74,7 @@ def _root(
 setup.add_to(app)
 loop.add_to(app)
 models.add_to(app)
+deploy.add_to(app)
 stack.add_to(app)
 lineage.add_to(app)
 

@@ -21,10 +21,23 @@ import orjson
 if TYPE_CHECKING:
     from tidemill.serving.loaded import LoadedModel
 
-__all__ = ["CHAMPION", "Kind", "Lane", "Router", "Serving", "Wanted", "bucket", "entity_key", "router"]
+__all__ = [
+    "CHAMPION",
+    "NAMED",
+    "Kind",
+    "Lane",
+    "Router",
+    "Serving",
+    "Wanted",
+    "bucket",
+    "entity_key",
+    "router",
+]
 
 CHAMPION = "champion"
 """The role of the version that answers everything no lane takes."""
+NAMED = "named"
+"""The role of a version that the request asked for by name."""
 _BUCKETS = 2**64
 
 Kind = Literal["canary", "ab", "shadow", "challenger"]
@@ -143,10 +156,12 @@ class Serving:
         return self.champion, CHAMPION
 
     def named(self, version: str) -> "tuple[LoadedModel, str] | None":
-        """Return a version that answers now, and its role; none if it is not one of them."""
-        if version == self.champion.version:
-            return self.champion, CHAMPION
-        return next(((model, role) for *_, model, role in self._ranges if model.version == version), None)
+        """Return a version that answers now, for who asks for it by name; none if it is not one of them.
+
+        Its role is `NAMED`, whoever it is: keys that were not drawn are not compared with those that were.
+        """
+        models = (self.champion, *(model for _, _, model, _ in self._ranges))
+        return next(((model, NAMED) for model in models if model.version == version), None)
 
     def shadowed(self, key: str) -> "tuple[LoadedModel, ...]":
         """Return the versions that get a copy of what this key asks."""

@@ -81,7 +81,8 @@ class PredictionRecord:
     """What the features were looked up by, as `Application.feature_row` gave it; moments become ISO 8601.
     None where features were given as they are."""
     role: str = "champion"
-    """Why this version answered: ``champion``, ``canary``, ``ab:<name>``; ``shadow`` if it did not answer."""
+    """Why this version answered: ``champion``, ``canary``, ``ab:<name>``, ``named`` (the request asked for
+    it); ``shadow`` if it did not answer."""
     shadow_of: str | None = None
     """For a shadow: the id of the prediction that was answered."""
     caller: str | None = None

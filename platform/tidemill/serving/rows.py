@@ -12,7 +12,7 @@ import numpy as np
 from tidemill.errors import ServingError
 from tidemill.features.online import FeatureRow
 from tidemill.serving.calls import Call
-from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.lanes import CHAMPION, NAMED
 from tidemill.serving.loaded import FloatMatrix, LoadedModel
 from tidemill.serving.tally import Tally
 
@@ -90,17 +90,17 @@ def score_rows(
     first = rows[0].role
     if all(row.role == first for row in rows) and first == CHAMPION:
         return rows, features, _tallied(champion, CHAMPION, features, name, tally)
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
-        groups.setdefault(row.role, []).append(place)
+        groups.setdefault((row.role, row.model.version), []).append(place)
     fallen: list[int] = []
     scores = [0.0] * len(rows)
-    for role, places in groups.items():
+    for (role, _), places in groups.items():
         model = rows[places[0]].model
         try:
             found = _tallied(model, role, [features[place] for place in places], name, tally)
         except ModelFailed as error:
-            if role == CHAMPION:
+            if role in (CHAMPION, NAMED):
                 raise
             _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
             fallen += places
