@@ -16,6 +16,7 @@ from tidemill import __version__
 from tidemill.cli import (
     deploy,
     features,
+    keys,
     lineage,
     loop,
     models,
@@ -84,6 +85,10 @@ data_app = typer.Typer(
 for room in (versions, validation, privacy):
     room.add_to(data_app)
 app.add_typer(data_app, rich_help_panel="Look deeper")
+
+keys_app = typer.Typer(name="keys", help="API keys of the prediction API.", no_args_is_help=True)
+keys.add_to(keys_app)
+app.add_typer(keys_app, rich_help_panel="The stack")
 
 features_app = typer.Typer(name="features", help="Features: freshness, skew.", no_args_is_help=True)
 for room in (features, skew):

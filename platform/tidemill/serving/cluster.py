@@ -28,6 +28,7 @@ from tidemill.project import Project
 from tidemill.serving.guard import MARK
 from tidemill.serving.network import free_block, free_port
 from tidemill.serving.shortcut import CALLBACK
+from tidemill.settings import Settings
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
@@ -37,8 +38,12 @@ _JOIN = {
     "RAY_AUTH_MODE": "token",
 }
 _WRAPPER = """#!/bin/sh
-# Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only.
-sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$3"
+# Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
+# own port is told apart by its number: it alone may be elsewhere, and the replicas behind it stay put.
+# Without a time limit for heads of requests, few clients that never end theirs could take all connections.
+sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
+    -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{host}:{port}/' \\
+    -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3"
 exec '{binary}' "$@"
 """
 
@@ -71,11 +76,11 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
         raise ServingError(
             "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
         )
-    with _environment(_serve_variables(folder) | {MARK: mark}):
+    with _environment(_serve_variables(project, folder, host, port) | {MARK: mark}):
         _read_again()
         try:
             _start_ray(project, folder)
-            _start_serve(project, host, port)
+            _start_serve(project, port)
             return str(ray.get_runtime_context().gcs_address)
         except (RayError, RuntimeError, OSError, ValueError, TimeoutError) as error:
             raise ServingError(
@@ -110,7 +115,7 @@ def _start_ray(project: Project, folder: Path) -> None:
     )
 
 
-def _start_serve(project: Project, host: str, port: int) -> None:
+def _start_serve(project: Project, port: int) -> None:
     # Not before its environment variables are there; and its Pydantic models are of an older fashion.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         from ray import serve
@@ -130,16 +135,21 @@ def _start_serve(project: Project, host: str, port: int) -> None:
     logs = LoggingConfig(logs_dir=str(project.logs / "serve"), enable_access_log=False)
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
-        http_options=HTTPOptions(host=host, port=port),
+        http_options=HTTPOptions(host="127.0.0.1", port=port),  # replicas, too, listen there
         logging_config=logs,
     )
     serve.run(
-        application(project.root, project.settings, project.config.serve),
+        application(project.root, _without_key(project.settings), project.config.serve),
         name=APPLICATION,
         logging_config=logs,
     )
     if project.config.serve.jobs.enabled:
         _start_jobs(project, logs)
+
+
+def _without_key(settings: Settings) -> Settings:
+    """Return what replicas need to know: what we call them with ourselves is not theirs to keep."""
+    return settings.model_copy(update={"api_key": None})
 
 
 def _start_jobs(project: Project, logs: Any) -> None:
@@ -154,11 +164,17 @@ def _start_jobs(project: Project, logs: Any) -> None:
     serve.run_many([jobs], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
 
-def _serve_variables(folder: Path) -> dict[str, str]:
+def _serve_variables(project: Project, folder: Path, host: str, port: int) -> dict[str, str]:
+    limits = project.config.serve.limits
     haproxy = folder / "haproxy"
     haproxy.mkdir(parents=True, exist_ok=True)
     wrapper = haproxy / "haproxy.sh"
-    wrapper.write_text(_WRAPPER.format(binary=get_haproxy_binary()))
+    bound = "*" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104
+    wrapper.write_text(
+        _WRAPPER.format(
+            binary=get_haproxy_binary(), host=bound, port=port, header_seconds=limits.header_seconds
+        )
+    )
     wrapper.chmod(0o700)
     replicas = free_block(2 * _REPLICA_PORTS)
     ports = {
@@ -187,6 +203,8 @@ def _serve_variables(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
         "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket nobody reads, not syslog's port
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_MAXCONN": str(limits.connections),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + _REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + _REPLICA_PORTS),

@@ -15,6 +15,7 @@ from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
 from tidemill.serving import guard, record
 from tidemill.serving.children import tail
+from tidemill.serving.exposure import require_safe_start
 from tidemill.serving.network import require_port
 from tidemill.serving.record import StackInfo
 from tidemill.settings import Settings
@@ -42,6 +43,7 @@ def up(
         foreground: stay, and stop the stack at Ctrl-C; then there is no log of the supervisor.
 
     Raises:
+        ConfigError: the API would be open beyond this machine without keys or TLS; nothing was started.
         PortTaken: a port that was asked for is in use; nothing was started.
         ServingError: a stack runs already, or it did not come up: the message says why.
     """
@@ -53,9 +55,10 @@ def up(
             hint="`tidemill status` shows it, `tidemill down` stops it",
         )
     _clean(project)
+    require_safe_start(project)
     settings = project.settings
     require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
-    require_port(settings.mlflow_port, settings.host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT")
+    require_port(settings.mlflow_port, settings.mlflow_host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT")
     if foreground:
         return _stay(project, companions or {}, on_progress)
     process = _detach(project, companions or {})

@@ -15,6 +15,7 @@ from tidemill.errors import ServingError
 from tidemill.project import Project
 from tidemill.serving import tracking_server
 from tidemill.serving.children import Child
+from tidemill.serving.exposure import require_safe_start
 from tidemill.serving.guard import MARK, Guard
 from tidemill.serving.network import require_port
 from tidemill.serving.record import StackInfo, status
@@ -74,7 +75,8 @@ class Stack:
         """Start everything, and return when it answers.
 
         Raises:
-            ConfigError: the project's application cannot be imported; nothing was started.
+            ConfigError: the project's application cannot be imported, or the API would be open beyond this
+                machine without keys or TLS; nothing was started.
             PortTaken: a port that was asked for is in use; nothing was started.
             ServingError: something did not come up; what had been started is gone again.
         """
@@ -82,9 +84,10 @@ class Stack:
         self.project.load(
             self.project.config.project.application
         )  # said at once, not after a minute of tries
+        require_safe_start(self.project)
         port = require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
         mlflow_port = require_port(
-            settings.mlflow_port, settings.host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT"
+            settings.mlflow_port, settings.mlflow_host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT"
         )
         try:
             self._start(port, mlflow_port)
@@ -132,7 +135,7 @@ class Stack:
         folder = _new_folder()
         self._guard = Guard.post(folder)
         host = self.project.settings.host
-        mlflow = self._start_mlflow(host, mlflow_port)
+        mlflow = self._start_mlflow(self.project.settings.mlflow_host, mlflow_port)
         self._tell("starting Ray and Ray Serve")
         from tidemill.serving import cluster  # the engines take seconds to import: not for `status`
 
@@ -145,7 +148,7 @@ class Stack:
         _wait(f"{self.url}/healthz", "the prediction API", self.project.logs, lambda: None)
         if mlflow is not None:
             self._tell("waiting for MLflow's server")
-            self.mlflow_url = _address(host, mlflow_port)
+            self.mlflow_url = _address(self.project.settings.mlflow_host, mlflow_port)
             _wait(f"{self.mlflow_url}/health", "MLflow's server", self.project.logs, mlflow.require_alive)
         for name, command in self._companions.items():
             self._tell(f"starting the {name}")

@@ -1,0 +1,91 @@
+"""Copies of the versions that served last, so that they can serve again while the registry is away.
+
+Each is a folder ``.tidemill/models/<model>/<version>``: the files of the version, and what the registry says
+of it. A copy is made whole or not at all, and the oldest go.
+"""
+
+import json
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+from tidemill.project import Project
+from tidemill.registry.record import ModelVersion, read_version
+
+__all__ = ["keep", "kept"]
+
+_COPIES = 4
+_FACTS = "tidemill.json"
+_log = logging.getLogger(__name__)
+
+
+def keep(project: Project, found: ModelVersion, files: Path) -> None:
+    """Copy a version that was loaded; a disk that is full is reported in the log, and no error.
+
+    Args:
+        project: in whose ``.tidemill`` the copy is.
+        found: what the registry says of the version.
+        files: the version's own, which are copied.
+    """
+    place = _place(project, found.model) / found.version
+    facts = _facts(found)
+    if _read(place) == facts:
+        os.utime(place)  # among the last that served
+        return
+    temporary = place.with_name(f".{found.version}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(files, temporary)
+        (temporary / _FACTS).write_text(json.dumps(facts))
+        shutil.rmtree(place, ignore_errors=True)
+        temporary.replace(place)
+        _forget_oldest(place.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _log.warning(
+            "%s %s could not be kept for a time without registry: %s", found.model, found.version, error
+        )
+
+
+def kept(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
+    """Return what was said of a version of the project's model, and its files; none if there is no copy."""
+    place = _place(project, project.model) / version
+    facts = _read(place)
+    if facts is None:
+        return None
+    return read_version(SimpleNamespace(**facts)), place
+
+
+def _place(project: Project, model: str) -> Path:
+    return project.home / "models" / model
+
+
+def _facts(found: ModelVersion) -> dict[str, object]:
+    return {
+        "name": found.model,
+        "version": found.version,
+        "aliases": [],
+        "run_id": found.run_id,
+        "source": found.source,
+        "creation_timestamp": round(found.registered_at.timestamp() * 1000),
+        "description": found.description,
+        "tags": dict(found.tags),
+    }
+
+
+def _read(place: Path) -> dict[str, object] | None:
+    try:
+        facts: dict[str, object] = json.loads((place / _FACTS).read_text())
+        return facts
+    except (OSError, ValueError):
+        return None
+
+
+def _forget_oldest(folder: Path) -> None:
+    copies = [one for one in folder.iterdir() if (one / _FACTS).exists() and not one.name.startswith(".")]
+    copies.sort(key=lambda one: datetime.fromtimestamp(one.stat().st_mtime, UTC), reverse=True)
+    for one in copies[_COPIES:]:
+        shutil.rmtree(one, ignore_errors=True)
