@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import httpx
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidemill.errors import ServingError
 from tidemill.serving.schema import Accepted, ModelState, PredictionResponse
+from tidemill.settings import Settings
 
 __all__ = ["Label", "PredictionClient"]
 
@@ -35,11 +36,23 @@ class PredictionClient:
     message has the status and the detail of the answer.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0, connections: int = 10) -> None:
-        """Take the address, such as ``http://127.0.0.1:8000``; nothing is sent yet."""
+    def __init__(
+        self, url: str, timeout: float = 30.0, connections: int = 10, key: SecretStr | None = None
+    ) -> None:
+        """Take the address, such as ``http://127.0.0.1:8000``; nothing is sent yet.
+
+        Args:
+            url: of the API.
+            timeout: seconds that an answer may take.
+            connections: at once.
+            key: an API key; default: the setting ``TIDEMILL_API_KEY``, if there is one.
+        """
+        key = key or Settings().api_key
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # The environment's proxies are not for a server on this machine.
         self._http = httpx.Client(base_url=url, timeout=timeout, limits=limits, trust_env=False)
+        if key is not None:
+            self._http.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._url = url
 
     def predict(
@@ -96,7 +109,8 @@ class PredictionClient:
             ) from error
         if answer.is_success:
             return answer
-        raise ServingError(f"{method} {self._url}{path}: {answer.status_code} {_detail(answer)}")
+        hint = "set TIDEMILL_API_KEY: `tidemill keys create`" if answer.status_code in (401, 403) else None
+        raise ServingError(f"{method} {self._url}{path}: {answer.status_code} {_detail(answer)}", hint=hint)
 
 
 def _detail(answer: httpx.Response) -> str:
