@@ -26,7 +26,18 @@ FAIR_WEATHER = {"precipitation": 0.0, "precipitation_6h": 0.0, "visibility": 10.
 hours: it is dry and clear, as it mostly is. All other features are left missing then."""
 
 
-def _view(name: str, entity: Entity, ttl: timedelta, features: tuple[str, ...]) -> FeatureView:
+SHARED = {"cache_seconds": "10"}
+"""Many flights share a carrier or an airport: a replica keeps what it read of those for ten seconds. Aircraft
+hardly repeat in that time."""
+
+
+def _view(
+    name: str,
+    entity: Entity,
+    ttl: timedelta,
+    features: tuple[str, ...],
+    tags: dict[str, str] | None = None,
+) -> FeatureView:
     return FeatureView(
         name=name,
         entities=[entity],
@@ -37,6 +48,7 @@ def _view(name: str, entity: Entity, ttl: timedelta, features: tuple[str, ...]) 
             path=f"../data/features/{name}.parquet",
             timestamp_field="event_timestamp",
         ),
+        tags=tags,
     )
 
 
@@ -53,18 +65,21 @@ origin_weather = _view(
         *("temperature", "humidity", "wind_speed", "wind_east", "wind_north", "precipitation"),
         *("precipitation_6h", "pressure", "pressure_change_3h", "visibility"),
     ),
+    SHARED,
 )
 origin_departures = _view(
     "origin_departures",
     origin,
     timedelta(hours=3),
     ("departures_3h", "departures_late_share_3h", "departures_delay_3h"),
+    SHARED,
 )
 carrier_lateness = _view(
     "carrier_lateness",
     carrier,
     timedelta(days=2),
     ("carrier_late_share_1d", "carrier_late_share_7d", "carrier_late_share_28d", "carrier_delay_1d"),
+    SHARED,
 )
 destination_lateness = _view(
     "destination_lateness",
@@ -74,6 +89,7 @@ destination_lateness = _view(
         *("destination_late_share_1d", "destination_late_share_7d", "destination_late_share_28d"),
         *("destination_delay_1d", "destination_distance"),
     ),
+    SHARED,
 )
 aircraft_lateness = _view(
     "aircraft_lateness",

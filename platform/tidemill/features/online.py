@@ -1,5 +1,6 @@
 """The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
@@ -54,6 +55,7 @@ class OnlineFeatures:
         *,
         cached_rows: int = 0,
         count: Count | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Resolve the views of ``service``.
 
@@ -63,6 +65,7 @@ class OnlineFeatures:
             outage: stands between requests and a store that is away: rows are made of defaults then.
             cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
             count: is told what the cache had.
+            clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
 
         Raises:
             FeatureError: the service was not applied, has a feature that is no number, a wrong default, or
@@ -80,7 +83,7 @@ class OnlineFeatures:
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
-        self._cache = Cache[Known](seconds, cached_rows) if cached_rows and any(seconds) else None
+        self._cache = Cache[Known](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
         self._count = count
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"

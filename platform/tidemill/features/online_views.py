@@ -19,7 +19,7 @@ class Known(NamedTuple):
     """Event time, microseconds."""
     raw: Sequence[Any]
     """The values as they are stored, in the order of the view's features: for on-demand views."""
-    served: tuple[float | None, ...]
+    served: Sequence[float | None]
     """The values that are served of it, in the service's order."""
     defaulted: tuple[str, ...]
     """A flag for each of them that is a default."""
@@ -43,6 +43,13 @@ class _Served:
         Raises:
             TypeError, ValueError: a value is no number.
         """
+        if self._all:
+            try:
+                total = sum(raw)  # quicker than a look at each: it is a number only if all of them are
+                if type(total) is float and total == total:
+                    return Known(event, raw, raw, ())
+            except TypeError:
+                pass  # something is unknown
         picked = raw if self._all else [raw[place] for place in self._places]
         values = [
             value if value is None or (type(value) is float and value == value) else _number(value)

@@ -12,6 +12,7 @@ from typing import Any
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
 from feast.feature_view import DUMMY_ENTITY_NAME
 
+from tidemill.features.caching import cache_seconds
 from tidemill.features.defaults import check_defaults
 from tidemill.features.definitions import load_definitions
 from tidemill.features.engine import feast_errors, open_store, repository
@@ -27,8 +28,8 @@ def apply(project: Project) -> None:
     as it was before or as it is afterwards, and a failure leaves it as it was.
 
     Raises:
-        FeatureError: a definition or a declared default is wrong, or a source is missing whose view declares
-            no schema.
+        FeatureError: a definition, a declared default or cache time is wrong, or a source is missing whose
+            view declares no schema.
     """
     repo = repository(project)
     store = open_store(project)
@@ -36,6 +37,8 @@ def apply(project: Project) -> None:
     for view in definitions:
         if isinstance(view, FeatureView | OnDemandFeatureView):
             check_defaults(view)
+        if isinstance(view, FeatureView):
+            cache_seconds(view)
     with feast_errors(f"applying {repo}"), _draft_of_registry(store), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
         store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)

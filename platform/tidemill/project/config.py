@@ -248,6 +248,8 @@ class ServeConfig(_Section):
     """A request that has no answer after so long gets 504 (408 if its own body did not arrive)."""
     feature_cache: bool = True
     """Whether replicas keep what they read of views that declare ``cache_seconds``."""
+    feature_cache_rows: int = Field(default=100_000, ge=1)
+    """How many rows a replica keeps, of all views together; those used least recently go first."""
 
     replicas: int = Field(default=1, ge=1)
     """Processes that answer requests; `autoscaling` is the other way to say it."""
@@ -268,11 +270,16 @@ class ServeConfig(_Section):
                 "fsync is gone: write `log: {sync_seconds: 0}` for true, and a number of seconds for false"
             )
         return values
+
     require_keys: Literal["auto", "always"] = "auto"
     """Whether requests need an API key: ``auto``, as soon as the API listens beyond loopback."""
     feature_seconds: float = Field(default=0.25, gt=0, le=10)
     """How long a request may wait for the online store, before it is answered with declared defaults."""
     limits: LimitsConfig = LimitsConfig()
+    compiled: Literal["auto", "off"] = "auto"
+    """Whether versions are compiled to ONNX when they are registered, and answer so."""
+    trust_pickled: tuple[str, ...] = ()
+    """Versions (``<model>/<version>``) that may be loaded though loading them can execute code."""
 
 
 class ProjectConfig(BaseModel):

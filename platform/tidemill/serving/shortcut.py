@@ -1,11 +1,11 @@
 """The way of fast requests past what Ray Serve's replica does for every request.
 
-Ray Serve 2.60 makes metadata, tasks, context variables and metrics of each request, about 150 µs of work, before
-the application sees it. None of that serves ours: it counts and limits its requests itself. So requests for
-fast routes are taken where Ray Serve lets middlewares in (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``, a
-documented setting), and all others go their usual way.
+Ray Serve 2.60 makes metadata, tasks, context variables and metrics of each request before the application
+sees it. None of that serves ours: it counts and limits its requests itself. So requests for fast routes are
+taken where Ray Serve lets middlewares in (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``, a documented
+setting), and all others go their usual way.
 
-What Ray Serve does not see, it cannot count: with autoscaling, which goes by its counts, there is no shortcut.
+What Ray Serve does not see, it cannot count: with autoscaling, which needs its counts, there is no shortcut.
 """
 
 from typing import Protocol
@@ -34,7 +34,7 @@ _fast: Fast | None = None
 
 def use(fast: Fast) -> None:
     """Have fast requests of this process answered by ``fast`` from now on."""
-    global _fast  # noqa: PLW0603 — Ray Serve makes the middleware itself: there is no other way to hand it over
+    global _fast
     _fast = fast
 
 

@@ -30,6 +30,7 @@ from tidemill.serving.predict_codec import PredictCodec
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.protocols.errors import speaker
 from tidemill.serving.protocols.served import Protocols
+from tidemill.serving.readers import Readers
 from tidemill.serving.shadows import Shadows
 from tidemill.serving.tally import Tally, record_counts
 from tidemill.serving.wanted import wanted_reader
@@ -61,18 +62,26 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
     state = open_state(project.state_url)
     tally = Tally()
+    serve, service = project.config.serve, project.config.features.service
+    store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
+    metrics = Metrics(lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica))
+    readers = Readers(
+        service,
+        lambda store, service: OnlineFeatures(
+            store,
+            service,
+            cached_rows=serve.feature_cache_rows if serve.feature_cache else 0,
+            count=metrics.cache,
+        ),
+    )
     watcher = Watcher(
         read=wanted_reader(project, state),
-        load=lambda version: load_model(project, application, version, clock.now()),
+        load=lambda version: load_model(project, application, version, clock.now(), readers),
         report=lambda status: record_status(state, project.model, replica, status, clock.now(), tally),
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
         route=lambda model: router(application.routing_key, model.features.keys),
     )
-    store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
-    service = project.config.features.service
-    metrics = Metrics(lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica))
-    serve = project.config.serve
     log = open_log(project)
     predictor = Predictor(
         application=application,
@@ -152,14 +161,23 @@ def load_model(
     application: Application,  # type: ignore[type-arg]
     version: str,
     now: datetime,
+    readers: Readers | None = None,
 ) -> LoadedModel:
     """Load a version with the features it reads, and try it out on a row of the service's shape.
+
+    Args:
+        project: whose model it is.
+        application: what answers with it.
+        version: a number or an alias.
+        now: wall-clock time.
+        readers: give what reads the features; default: one of its own.
 
     Raises:
         TidemillError: it cannot be loaded, or needs features that the service does not have.
     """
     store = open_store(project)
-    features = OnlineFeatures(store, project.config.features.service)
+    service = project.config.features.service
+    features = readers.reader(store) if readers else OnlineFeatures(store, service)
     scorer = load_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
