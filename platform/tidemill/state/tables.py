@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, TypeDecorator, text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
     "Alert",
     "ApiKey",
+    "BatchRun",
     "Deployment",
     "Erasure",
     "GateDecision",
@@ -438,3 +439,32 @@ class ReplicaState(Table):
     """Wall-clock time at which ``version`` began to answer."""
     seen_at: Mapped[datetime]
     """Wall-clock time of the replica's last sign of life."""
+
+
+class BatchRun(Table):
+    """One slot of a batch scoring schedule, and what it came to."""
+
+    __tablename__ = "batch_runs"
+    __table_args__ = (Index("uq_batch_runs_slot", "model", "schedule", "slot", unique=True),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    schedule: Mapped[str]
+    slot: Mapped[datetime]
+    """The moment that it is for: unique by schedule, so that no slot is ever scored twice."""
+    status: Mapped[str]
+    """``running`` (a process is at it, or was killed), ``done``, ``failed`` or ``skipped``."""
+    tries: Mapped[int]
+    version: Mapped[str | None]
+    rows: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the input."""
+    rejected: Mapped[int | None] = mapped_column(BigInteger)
+    output: Mapped[str | None]
+    error: Mapped[str | None]
+    """Why the last try failed, or why it was skipped."""
+    at: Mapped[datetime]
+    """Of the last try."""
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    finished_at: Mapped[datetime | None]
+    """Wall-clock time of the end of the last try."""
