@@ -13,13 +13,15 @@ from pathlib import Path
 from sqlalchemy import select
 
 from tidemill.clock import Clock, SystemClock
-from tidemill.errors import TurnInProgress
+from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.monitoring.monitor import run_due
 from tidemill.project import Project, load_project
 from tidemill.registry.promotion import recover
 from tidemill.registry.versions import champion_version
 from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
+from tidemill.serving.maintenance import LogInUse
+from tidemill.serving.upkeep import keep_up
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
@@ -123,8 +125,24 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
             log.info("%s", busy)
         except Exception:
             log.exception("this round failed; the next is in %s", interval)
+        _keep_log(project)
         stop.wait(interval.total_seconds())
     state.close()
+
+
+def _keep_log(project: Project) -> None:
+    """Compact and prune the prediction log; what fails is tried again in the next round."""
+    try:
+        done = keep_up(project, SystemClock().now())
+    except LogInUse as busy:
+        log.info("%s", busy)
+    except TidemillError as error:
+        log.warning("%s", error)
+    else:
+        if done.compacted.rows:
+            log.info("compacted %d records of the prediction log", done.compacted.rows)
+        if done.pruned is not None and done.pruned.dates:
+            log.info("deleted %d dates of the prediction log", len(done.pruned.dates))
 
 
 def main(arguments: list[str]) -> int:

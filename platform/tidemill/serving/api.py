@@ -23,6 +23,7 @@ from tidemill.serving.failures import failure_of
 from tidemill.serving.jobs.api import jobs_router
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.json_bodies import not_json
+from tidemill.serving.labelling import GivenLabel
 from tidemill.serving.metrics import Metrics
 from tidemill.serving.predict_codec import problems
 from tidemill.serving.predictor import NoChampion, Predictor
@@ -114,8 +115,14 @@ def _add_predictions(
 
     @api.post("/feedback", response_model=Accepted, responses=errors)
     async def feedback(body: Feedback) -> Response:
-        """Say what came true, by prediction id: early, late or again. The latest ``at`` counts."""
-        labels = [(item.prediction_id, int(item.label), item.at) for item in body.labels]
+        """Say what came true, by prediction id or by keys and moment: early, late or again.
+
+        The latest ``at`` counts.
+        """
+        labels = [
+            GivenLabel(item.prediction_id, int(item.label), item.at, item.keys, item.predicted_at)
+            for item in body.labels
+        ]
         return _json(200, {"accepted": await work(lambda: predictor.label(labels))})
 
 

@@ -14,20 +14,56 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
 
+from tidemill.clock import utc
 from tidemill.data.pseudonyms import text_of
+from tidemill.serving.records import LabelRecord
 
-__all__ = ["LABELLED_ID", "key_values", "matched", "of_each", "with_labels"]
+__all__ = ["LABELLED_ID", "GivenLabel", "as_records", "key_values", "matched", "of_each", "with_labels"]
 
 LABELLED_ID = "_labelled_id"
 """Column with the id by which a prediction is labelled: a shadow by that of the prediction answered."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)", re.ASCII)
+
+
+class GivenLabel(NamedTuple):
+    """A label as somebody sent it: of the prediction named, or of those with these keys at that moment."""
+
+    prediction_id: str | None
+    label: int
+    at: datetime | None = None
+    """When it became known, event time, aware; none for now."""
+    keys: Mapping[str, Any] | None = None
+    predicted_at: datetime | None = None
+
+
+def as_records(
+    given: Iterable[GivenLabel], now: datetime, hide: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> list[LabelRecord]:
+    """Return what is logged of labels.
+
+    Args:
+        given: the labels.
+        now: wall-clock time.
+        hide: hides personal values as it does in predictions, by `tidemill.serving.hiding.Hiding.values`.
+    """
+    return [
+        LabelRecord(
+            each.prediction_id,
+            each.label,
+            each.at or now,
+            now,
+            None if each.keys is None else hide({name: _value(key) for name, key in each.keys.items()}),
+            each.predicted_at,
+        )
+        for each in given
+    ]
 
 
 def with_labels(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
@@ -105,14 +141,17 @@ def _parse(text: str | None) -> dict[str, str | None]:
 
 
 def _text(value: Any) -> str | None:
-    if value is None:
-        return None
+    return None if value is None else text_of(_value(value))
+
+
+def _value(value: Any) -> Any:
+    """Return a value of a key; text that is a moment becomes one, in UTC."""
     if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
-            return text_of(datetime.fromisoformat(value))
-        except ValueError:
+            return utc(datetime.fromisoformat(value))
+        except (ValueError, OverflowError):
             return value
-    return text_of(value)
+    return value
 
 
 def _match(

@@ -14,10 +14,12 @@ from tidemill.features.online import FeatureRow
 from tidemill.ids import new_id
 from tidemill.serving.application import Application
 from tidemill.serving.calls import Answer, Call, Failure, Prediction, Refused
+from tidemill.serving.hiding import NOTHING_HIDDEN
 from tidemill.serving.hooks import Meter, NoMeter, Served, Shadow
+from tidemill.serving.labelling import GivenLabel, as_records
 from tidemill.serving.lanes import CHAMPION, Serving
 from tidemill.serving.loaded import LoadedModel
-from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.serving.predictions import PredictionLog, PredictionRecord
 from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, read_features, score_rows
 from tidemill.serving.tally import Tally
 
@@ -82,14 +84,21 @@ class Predictor(Generic[Request]):
             raise answer
         return answer
 
-    def label(self, labels: Sequence[tuple[str, int, datetime | None]]) -> int:
-        """Log labels: prediction id, 0 or 1, the moment it became known (event time; none for now).
+    def label(self, labels: Sequence[GivenLabel]) -> int:
+        """Log labels, and return how many; the keys of labels are hidden as those of predictions are.
 
         Raises:
+            NoChampion: a label is given by keys, and what of them is personal is not known yet.
             ServingError: the log cannot be written.
         """
-        now = self.clock.now()
-        self.log.append_labels([LabelRecord(name, label, at or now, now) for name, label, at in labels])
+        serving = self.serving()
+        if serving is None and any(label.keys is not None for label in labels):
+            raise NoChampion(
+                f"no version of {self.model} answers yet: which keys are personal is not known",
+                hint="send labels by prediction_id, or when a version answers",
+            )
+        hiding = NOTHING_HIDDEN if serving is None else serving.champion.hiding
+        self.log.append_labels(as_records(labels, self.clock.now(), hiding.values))
         return len(labels)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:

@@ -10,7 +10,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     create_model,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -95,13 +97,38 @@ class PredictionResponse(BaseModel):
     predictions: list[PredictionOut]
 
 
-class LabelIn(_Strict):
-    """What came true of one prediction."""
+KeyValue = (
+    StrictBool
+    | Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    | Annotated[str, Field(strict=True, max_length=1000)]
+    | None
+)
+"""The value of one entity key."""
 
-    prediction_id: str = Field(min_length=1, max_length=200)
+
+class LabelIn(_Strict):
+    """What came true of one prediction, named by its id, or of all with these keys at one moment."""
+
+    prediction_id: str | None = Field(default=None, min_length=1, max_length=200)
+    keys: dict[Annotated[str, Field(max_length=200)], KeyValue] | None = Field(
+        default=None, min_length=1, max_length=50
+    )
+    """Some or all of the entity keys of the prediction: enough to tell it from others at that moment."""
+    predicted_at: Moment | None = None
+    """With ``keys``: the moment of the prediction, as event time (its ``at``)."""
     label: int = Field(strict=True, ge=0, le=1)
     at: Moment | None = None
     """When it became known, as event time; default: now."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "LabelIn":
+        by_id = self.prediction_id is not None
+        if by_id == (self.keys is not None) or by_id == (self.predicted_at is not None):
+            raise PydanticCustomError(
+                "label_of_what", "Give either prediction_id, or both keys and predicted_at"
+            )
+        return self
 
 
 class Feedback(_Strict):
@@ -111,7 +138,7 @@ class Feedback(_Strict):
 
 
 class Accepted(BaseModel):
-    """Answer to ``POST /feedback``: that many labels are on disk, whether a prediction has the id or not."""
+    """Answer to ``POST /feedback``: that many labels are on disk, whether or not predictions match."""
 
     accepted: int
 
