@@ -18,6 +18,7 @@ from tidemill.cli import (
     features,
     keys,
     lineage,
+    log,
     loop,
     models,
     privacy,
@@ -89,6 +90,8 @@ app.add_typer(data_app, rich_help_panel="Look deeper")
 keys_app = typer.Typer(name="keys", help="API keys of the prediction API.", no_args_is_help=True)
 keys.add_to(keys_app)
 app.add_typer(keys_app, rich_help_panel="The stack")
+
+app.add_typer(log.log_app, rich_help_panel="Look deeper")
 
 features_app = typer.Typer(name="features", help="Features: freshness, skew.", no_args_is_help=True)
 for room in (features, skew):

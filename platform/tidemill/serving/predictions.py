@@ -12,7 +12,7 @@ What is promised to whom is said in `tidemill.serving.writing`; which files coun
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -37,6 +37,7 @@ __all__ = [
     "logged_days",
     "read_labelled",
     "read_labels",
+    "read_latest",
     "read_predictions",
 ]
 
@@ -78,6 +79,24 @@ def read_predictions(
         return found
     none = [pl.lit(None, pl.Float64).alias(name) for name in columns if name not in found.columns]
     return found.with_columns(none).select(columns)
+
+
+def read_latest(root: Path, model: str, count: int, columns: Sequence[str]) -> pl.DataFrame:
+    """Return the ``count`` latest predictions by event time, the latest first, of all roles and tests, too.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    found: list[pl.DataFrame] = []
+    for day in reversed(logged_days(root, model)):
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        rows = read_predictions(root, model, start, end, True, True, list(dict.fromkeys([*columns, "at"])))
+        found.append(rows.reverse())
+        if sum(each.height for each in found) >= count:
+            break
+    none = pl.DataFrame(schema={name: TYPED["predictions"].get(name, pl.Float64()) for name in columns})
+    return pl.concat([none, *found], how="diagonal_relaxed").select(columns).head(count)
 
 
 def read_labels(root: Path, model: str, known_by: datetime, since: date = date.min) -> pl.DataFrame:
