@@ -126,6 +126,7 @@ def serving(
         line = command(name, project.root, port, bento)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by name
     environment = {
+        "OMP_NUM_THREADS": "1",  # on two cores, more of them only wait for each other
         **os.environ,
         "PATH": path,
         "MLFLOW_DISABLE_TELEMETRY": "true",
