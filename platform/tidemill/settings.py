@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     openlineage_timeout: float = Field(default=3.0, gt=0)
     """Seconds that a turn waits for the collector of its events, at most."""
 
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector that traces of requests go to by OTLP over HTTP, such as
+    ``http://127.0.0.1:4318``; default: what OpenTelemetry's own variables say, else no traces."""
+
+    trace_share: float = Field(default=0.01, ge=0, le=1)
+    """Share of the requests without a trace of their caller's that are traced; ``OTEL_TRACES_SAMPLER`` has
+    precedence."""
+
     actor: str | None = None
     """Who acts, for the records; default: the name of the logged-in user."""
 

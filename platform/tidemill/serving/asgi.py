@@ -27,6 +27,7 @@ from tidemill.serving.engine import Engine
 from tidemill.serving.failures import failure_of
 from tidemill.serving.hooks import Gate, Meter
 from tidemill.serving.predict_codec import PLAIN
+from tidemill.serving.tracing import Tracing
 
 __all__ = ["Front", "Route"]
 
@@ -64,6 +65,7 @@ class Front:
         max_bytes: int,
         find: Callable[[str, str], Codec | None] = lambda method, path: None,
         speaker: Callable[[str], Codec] = lambda path: PLAIN,
+        tracing: Tracing | None = None,
     ) -> None:
         """Take the parts.
 
@@ -77,6 +79,7 @@ class Front:
             max_bytes: the largest body of a fast request.
             find: knows further fast routes, whose paths are not fixed.
             speaker: says refusals at paths that are no fast route.
+            tracing: makes traces of fast requests; none: nobody asked for traces.
         """
         self.app = app
         self._engine = engine
@@ -87,6 +90,7 @@ class Front:
         self._max_bytes = max_bytes
         self._find = find
         self._speaker = speaker
+        self._tracing = tracing
         self._in_flight = 0
 
     def takes(self, scope: Scope) -> bool:
@@ -100,6 +104,8 @@ class Front:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            if scope["type"] == "lifespan" and self._tracing is not None:
+                await asyncio.get_running_loop().run_in_executor(None, self._tracing.close)
             return
         began = time.perf_counter()
         method, path = scope["method"], scope["path"]
@@ -130,11 +136,13 @@ class Front:
     ) -> None:
         self._in_flight += 1
         self._meter.in_flight(self._in_flight)
+        trace = None if self._tracing is None else self._tracing.begin(scope, codec.name, headers)
+        answer, kind = None, None
         try:
             body = await self._body(receive)
             call = codec.parse(body, headers, scope["query_string"])
-            if caller is not None:
-                call = call._replace(caller=caller)
+            if caller is not None or trace is not None:
+                call = call._replace(caller=caller, trace=trace)
             answer = await self._engine.submit(call, began)
             reply = codec.render(call, answer)
             self._count(codec, answer, time.perf_counter() - began)
@@ -142,11 +150,14 @@ class Front:
             return
         except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
             failure = failure_of(error)
-            self._meter.failed(codec.name, failure.kind)
+            kind = failure.kind
+            self._meter.failed(codec.name, kind)
             reply = codec.error(failure)
         finally:
             self._in_flight -= 1
             self._meter.in_flight(self._in_flight)
+        if trace is not None:
+            trace.tracing.end(trace, reply.status, answer, kind)
         await _send(send, reply)
 
     async def _refuse(self, codec: Codec, failure: Failure, send: Send) -> None:

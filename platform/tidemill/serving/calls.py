@@ -7,12 +7,15 @@ does not see. One more protocol is one more `Codec` in a `Route` (see `tidemill.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
 from tidemill.errors import ServingError
 from tidemill.serving.loaded import FloatMatrix
+
+if TYPE_CHECKING:
+    from tidemill.serving.tracing import Traced
 
 __all__ = [
     "Answer",
@@ -50,6 +53,8 @@ class Call(NamedTuple):
     """Id of the API key; the front fills it in."""
     version: str | None = None
     """The version that shall answer, of those that serve at this moment; none: whoever is assigned."""
+    trace: "Traced | None" = None
+    """The trace of this request, if it has one; the front fills it in."""
     context: Any = None
     """What the codec wants to see again in `Codec.render`; nobody else looks at it."""
 

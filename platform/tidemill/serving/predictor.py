@@ -22,6 +22,7 @@ from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.predictions import PredictionLog, PredictionRecord
 from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, read_features, score_rows
 from tidemill.serving.tally import Tally
+from tidemill.serving.tracing import Stopwatch
 
 __all__ = ["FALLBACK", "GIVEN", "UNLOGGED", "LoadedModel", "ModelFailed", "NoChampion", "Predictor"]
 
@@ -52,6 +53,8 @@ class Predictor(Generic[Request]):
     """Gets a copy of what was answered while there are shadows."""
     tally: Tally = field(default_factory=Tally)
     """Counts what each version does."""
+    traced: bool = False
+    """Whether calls may have traces."""
 
     def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
         """Return for each call an answer that is on record, or why there is none.
@@ -110,9 +113,14 @@ class Predictor(Generic[Request]):
                 hint="`tidemill run --promote` makes a champion",
             )
         served_at = self.clock.now()
+        watch = Stopwatch(calls) if self.traced else None
         rows = [row for call in calls for row in self._rows(serving, call, call.at or served_at)]
         features = read_features(rows)
+        if watch is not None:
+            watch.lap("features")
         rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.tally)
+        if watch is not None:
+            watch.lap("model")
         fallen = sum(FALLBACK in row.flags for row in rows)
         decide = self.application.decide
         decisions: list[Mapping[str, Any]] = [
@@ -120,7 +128,12 @@ class Predictor(Generic[Request]):
             for row, score in zip(rows, scores, strict=True)
         ]
         records = self._records(rows, features, scores, decisions, served_at, began)
+        if watch is not None:
+            watch.lap("decide")
         further = () if self.log.append(records) else (UNLOGGED,)
+        if watch is not None:
+            watch.lap("log")
+            watch.tell(len(rows))
         self.meter.flags(features)
         if further:
             self.meter.flag(UNLOGGED, len(rows))
