@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidemill import __version__
 from tidemill.errors import TidemillError
 from tidemill.serving.calls import Failure, Refused
+from tidemill.serving.degradation import Degradation
 from tidemill.serving.failures import failure_of
 from tidemill.serving.jobs.api import jobs_router
 from tidemill.serving.jobs.submission import Jobs
@@ -36,6 +37,7 @@ from tidemill.serving.schema import (
     PredictionResponse,
     request_schema,
 )
+from tidemill.serving.surroundings import Surroundings
 from tidemill.serving.watcher import Watcher
 
 __all__ = ["create_api"]
@@ -50,6 +52,7 @@ def create_api(
     pool: ThreadPoolExecutor,
     max_instances: int,
     max_bytes: int,
+    around: Surroundings,
     jobs: Jobs | None = None,
 ) -> FastAPI:
     """Return the application.
@@ -61,15 +64,18 @@ def create_api(
         pool: where work is done that waits; shut down with the application.
         max_instances: the largest number of instances in one request.
         max_bytes: the largest body.
+        around: the keys, and what may be away.
         jobs: takes slow predictions; none if there are none.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.get_running_loop().run_in_executor(pool, around.start)
         await asyncio.get_running_loop().run_in_executor(pool, watcher.start)
         metrics.start()
         yield
         metrics.stop()
+        await asyncio.get_running_loop().run_in_executor(None, around.stop)
         await asyncio.get_running_loop().run_in_executor(None, watcher.stop)
         pool.shutdown()
         if predictor.shadow is not None:
@@ -78,7 +84,7 @@ def create_api(
 
     api = FastAPI(title=f"{predictor.model} predictions", version=__version__, lifespan=lifespan)
     _add_predictions(api, predictor, pool, max_instances)
-    _add_state(api, predictor, watcher)
+    _add_state(api, predictor, watcher, around.degradation)
     _add_metrics(api, metrics)
     _add_errors(api)
     larger = {}
@@ -126,7 +132,7 @@ def _add_predictions(
         return _json(200, {"accepted": await work(lambda: predictor.label(labels))})
 
 
-def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> None:
+def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher, degradation: Degradation) -> None:
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Say that the process lives."""
@@ -134,11 +140,14 @@ def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> Non
 
     @api.get("/readyz", responses={503: {"model": Error}})
     async def readyz() -> Response:
-        """Say whether there is a model to answer with."""
+        """Say whether there is a model to answer with, and which part of the platform it does without."""
         current = watcher.current()
         if current is None:
             raise NoChampion(watcher.status.error or f"no version of {predictor.model} is champion yet")
-        return _json(200, {"status": "ready", "model_version": current.champion.version})
+        # Names only: this is open to everybody. GET /model says more to those who have a key.
+        parts = sorted(degradation.now())
+        version = current.champion.version
+        return _json(200, {"status": "ready", "model_version": version, "degraded": parts})
 
     @api.get("/model", response_model=ModelState)
     async def model() -> Response:
@@ -154,6 +163,7 @@ def _add_state(api: FastAPI, predictor: Predictor[Any], watcher: Watcher) -> Non
                 "error": status.error,
                 "lanes": status.lanes,
                 "replica": predictor.replica,
+                "degraded": degradation.now(),
             },
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from tidemill.errors import RegistryError
 from tidemill.serving.lanes import Lane, Wanted
 
 __all__ = ["LastKnown"]
@@ -17,13 +18,24 @@ _log = logging.getLogger(__name__)
 class LastKnown:
     """Asks who should answer; until the first success, what was known before this process began will do."""
 
-    def __init__(self, read: Callable[[], Wanted], file: Path) -> None:
-        """Take the way to ask, and the file that remembers."""
+    def __init__(
+        self, read: Callable[[], Wanted], file: Path, is_empty: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            read: says who should answer.
+            file: remembers it.
+            is_empty: says whether the registry does not know the model at all: then it was lost, for a file
+                that is missing is made anew by MLflow, with nothing in it. That nobody is champion any more
+                is another thing, and is believed.
+        """
         self.problem: str | None = None
         """Why nobody could be asked the last time; none if it went well."""
         self._read = read
         self._file = file
         self._known: Wanted | None = None
+        self._is_empty = is_empty
 
     def __call__(self) -> Wanted:
         """Return who should answer.
@@ -33,6 +45,8 @@ class LastKnown:
         """
         try:
             wanted = self._read()
+            if wanted.champion is None and self._file.exists() and self._is_empty():
+                raise RegistryError("it does not know the model any more")
         except Exception as error:
             if self.problem is None:
                 _log.warning("nobody says which versions should answer: %s", error)

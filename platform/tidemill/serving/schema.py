@@ -170,6 +170,8 @@ class ModelState(BaseModel):
     lanes: list[LaneState]
     """The versions beside it."""
     replica: str
+    degraded: dict[str, str] = {}
+    """What the replica does without: part (``features``, ``registry``, ``records``, ``log``) → why."""
 
 
 class Error(BaseModel):

@@ -19,7 +19,6 @@ from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
 from tidemill.serving.engine import Engine
 from tidemill.serving.hiding import hiding_for
-from tidemill.serving.hooks import Open
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.lanes import router
@@ -32,19 +31,18 @@ from tidemill.serving.protocols.errors import speaker
 from tidemill.serving.protocols.served import Protocols
 from tidemill.serving.readers import Readers
 from tidemill.serving.shadows import Shadows
+from tidemill.serving.surroundings import body_bytes, surround
 from tidemill.serving.tally import Tally, record_counts
-from tidemill.serving.wanted import wanted_reader
+from tidemill.serving.tracing import open_tracing
 from tidemill.serving.watcher import Status, Watcher
 from tidemill.serving.writing import open_log
-from tidemill.state import State, open_state
+from tidemill.state import State, expect_state
 from tidemill.state.tables import ReplicaState
 
 __all__ = ["build_api", "load_model", "record_status"]
 
 _SILENCE = timedelta(minutes=1)
 _THREADS = 4
-_BYTES_PER_INSTANCE = 4096
-_BYTES = 64 * 1024
 
 
 def build_api(project: Project, replica: str, clock: Clock | None = None) -> Front:
@@ -60,7 +58,9 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     """
     clock = clock or SystemClock()
     application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
-    state = open_state(project.state_url)
+    state = expect_state(project.state_url)
+    log = open_log(project)
+    around = surround(project, state, clock, log.health)
     tally = Tally()
     serve, service = project.config.serve, project.config.features.service
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
@@ -70,19 +70,21 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         lambda store, service: OnlineFeatures(
             store,
             service,
+            around.outage,
             cached_rows=serve.feature_cache_rows if serve.feature_cache else 0,
             count=metrics.cache,
         ),
     )
     watcher = Watcher(
-        read=wanted_reader(project, state),
+        read=around.wanted,
         load=lambda version: load_model(project, application, version, clock.now(), readers),
         report=lambda status: record_status(state, project.model, replica, status, clock.now(), tally),
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
         route=lambda model: router(application.routing_key, model.features.keys),
     )
-    log = open_log(project)
+    metrics.add(around.degradation.families)
+    tracing = open_tracing(project.settings, project.model, replica)
     predictor = Predictor(
         application=application,
         model=project.model,
@@ -99,9 +101,10 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
             busy=lambda: metrics.requests > serve.max_in_flight // 2,
         ),
         tally=tally,
+        traced=tracing is not None,
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
-    max_bytes = _BYTES + serve.max_instances * _BYTES_PER_INSTANCE
+    max_bytes = body_bytes(project)
     engine = Engine(
         predictor.answer,
         pool,
@@ -120,19 +123,22 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         pool,
         serve.max_instances,
         max_bytes,
+        around,
         _jobs(project, application, state, clock) if serve.jobs.enabled else None,
     )
     protocols.add_to(api)
+    around.declare(api)
     return Front(
         api,
         engine,
         [Route("POST", "/predict", predict), *protocols.routes],
-        Open(),
+        around.admission,
         metrics,
         max_in_flight=serve.max_in_flight,
         max_bytes=max_bytes,
         find=protocols.find,
         speaker=speaker,
+        tracing=tracing,
     )
 
 

@@ -187,7 +187,7 @@ def test_without_a_champion_it_lives_but_is_not_ready(parcels):
 
 
 def test_it_says_which_version_answers(api, served_parcels):
-    assert api.get("/readyz").json() == {"status": "ready", "model_version": "1"}
+    assert api.get("/readyz").json() == {"status": "ready", "model_version": "1", "degraded": []}
     state = api.get("/model").json()
     assert (state["version"], state["wanted"], state["error"]) == ("1", "1", None)
     with open_state(served_parcels.state_url).transaction() as session:

@@ -1,0 +1,97 @@
+"""What a replica depends on beside its model: keys, records, registry, features; and how to do without."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from tidemill.clock import Clock
+from tidemill.errors import TidemillError
+from tidemill.features.outage import Outage
+from tidemill.project import Project
+from tidemill.registry.versions import list_versions
+from tidemill.serving.admission import Admission
+from tidemill.serving.degradation import Degradation
+from tidemill.serving.exposure import keys_required
+from tidemill.serving.keyring import Keyring
+from tidemill.serving.last_known import LastKnown
+from tidemill.serving.wanted import wanted_reader
+from tidemill.serving.writing import LogHealth
+from tidemill.state import State
+
+__all__ = ["Surroundings", "body_bytes", "surround"]
+
+_BYTES_PER_INSTANCE = 4096
+_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The parts; `start` and `stop` belong to the life of the application."""
+
+    admission: Admission
+    keyring: Keyring
+    outage: Outage
+    wanted: LastKnown
+    degradation: Degradation
+
+    def start(self) -> None:
+        """Read the keys, and go on reading them."""
+        self.keyring.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self.keyring.stop()
+        self.outage.stop()
+
+    def declare(self, api: FastAPI) -> None:
+        """Have OpenAPI say how a key is sent, and whether one is needed."""
+        make = api.openapi
+
+        def declared() -> dict[str, object]:
+            schema = make()
+            schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+            schemes["bearer"] = {"type": "http", "scheme": "bearer"}
+            schemes["header"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+            # An empty requirement says that none is needed.
+            open_too: list[dict[str, list[str]]] = [] if self.admission.required else [{}]
+            schema["security"] = [{"bearer": []}, {"header": []}, *open_too]
+            return schema
+
+        api.openapi = declared  # type: ignore[method-assign]
+
+
+def body_bytes(project: Project) -> int:
+    """Return the largest body of a request, in bytes."""
+    serve = project.config.serve
+    return serve.limits.body_bytes or _BYTES + serve.max_instances * _BYTES_PER_INSTANCE
+
+
+def surround(
+    project: Project, state: State, clock: Clock, log_health: Callable[[], LogHealth]
+) -> Surroundings:
+    """Return what a replica of the project needs; nothing is asked yet."""
+    admission = Admission(keys_required(project), body_bytes(project))
+    keyring = Keyring(admission, state, project.model, project.home / "keys.json", clock)
+    outage = Outage(project.config.serve.feature_seconds)
+    wanted = LastKnown(
+        wanted_reader(project, state),
+        project.home / "models" / project.model / "wanted.json",
+        lambda: _is_empty(project),
+    )
+    degradation = Degradation(
+        {
+            "features": lambda: outage.problem,
+            "registry": lambda: wanted.problem,
+            "records": lambda: keyring.problem,
+            "log": lambda: log_health().error,
+        }
+    )
+    return Surroundings(admission, keyring, outage, wanted, degradation)
+
+
+def _is_empty(project: Project) -> bool:
+    try:
+        return not list_versions(project)
+    except TidemillError:
+        return True
