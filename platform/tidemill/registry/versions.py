@@ -3,21 +3,28 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import mlflow.artifacts
 import polars as pl
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tidemill.errors import ModelNotFound, RegistryError, TrainingError
+from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.project import Project
+from tidemill.registry.artifacts import (
+    connect_registry,
+    keeper,
+    model_files,
+    model_source,
+    read_table,
+    search_versions,
+)
+from tidemill.registry.compiled import CompiledRecord, compile_scorer
+from tidemill.registry.loading import example_rows, read_made, read_scorer
+from tidemill.registry.originals import read_original
 from tidemill.registry.record import ModelVersion, describe, read_version, version_tags
-from tidemill.registry.scoring import Scorer, read_scorer
+from tidemill.registry.scoring import Scorer
 from tidemill.training.lineage import Lineage
 from tidemill.training.spec import load_spec
-from tidemill.training.tracking import connect
 from tidemill.training.trained import HOLDOUT, REFERENCE, TrainedModel
 
 __all__ = [
@@ -25,11 +32,14 @@ __all__ = [
     "ModelVersion",
     "champion",
     "champion_version",
+    "compile_version",
     "get_version",
     "list_versions",
     "load_holdout",
+    "load_original",
     "load_reference",
     "load_scorer",
+    "open_files",
     "register",
 ]
 
@@ -40,12 +50,13 @@ CHAMPION = "champion"
 def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
     """Make a finished training a version of the project's model, and return the version's number.
 
-    A run is registered once: asked again, the same version comes back.
+    The model is compiled first: the version is born with what came of it on record, so whoever is killed here
+    leaves no version, or a whole one. A run is registered once: asked again, the same version comes back.
 
     Raises:
         RegistryError: there is no such run, it did not finish, or MLflow refused.
     """
-    client = _connect(project)
+    client = connect_registry(project)
     try:
         run = client.get_run(run_id)
         if run.info.status != "FINISHED":
@@ -61,10 +72,10 @@ def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
             return str(known[0].version)
         version = client.create_model_version(
             project.model,
-            source=_source(project, client, trained.model_uri),
+            source=model_source(project, client, trained.model_uri),
             run_id=run_id,
             model_id=trained.model_uri.removeprefix("models:/"),
-            tags=version_tags(trained, lineage, turn_id),
+            tags={**version_tags(trained, lineage, turn_id), **_compiled(project, client, trained).tags()},
             description=describe(trained, lineage, project.config.train.metric),
         )
     except MlflowException as error:
@@ -79,7 +90,7 @@ def champion_version(project: Project) -> str | None:
         RegistryError: the registry does not answer.
     """
     try:
-        found = _connect(project).get_model_version_by_alias(project.model, CHAMPION)
+        found = connect_registry(project).get_model_version_by_alias(project.model, CHAMPION)
     except MlflowException as error:
         if _absent(error):
             return None
@@ -101,7 +112,7 @@ def get_version(project: Project, version: str, model: str | None = None) -> Mod
     Raises:
         ModelNotFound: there is no such model, version or alias; the message names those there are.
     """
-    client, model = _connect(project), model or project.model
+    client, model = connect_registry(project), model or project.model
     try:
         if version.isdecimal():
             return read_version(client.get_model_version(model, version))
@@ -118,10 +129,10 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
     Raises:
         ModelNotFound: there is no such model (the project's own may be without a version yet).
     """
-    client, model = _connect(project), model or project.model
+    client, model = connect_registry(project), model or project.model
     try:
         registered = client.get_registered_model(model)
-        found = _search(client, model)
+        found = search_versions(client, model)
     except MlflowException as error:
         if not _absent(error):
             raise RegistryError(f"the registry cannot list {model}: {error}") from error
@@ -136,7 +147,7 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
 
 
 def load_scorer(project: Project, version: str) -> Scorer:
-    """Load a version so that it can score rows.
+    """Load a version so that it can score rows: compiled if it can be, else as it was made.
 
     Args:
         project: whose model it is.
@@ -144,18 +155,62 @@ def load_scorer(project: Project, version: str) -> Scorer:
 
     Raises:
         ModelNotFound: there is no such version.
-        RegistryError: it cannot be loaded safely: it is not saved in the skops format, or it holds types that
-            neither skops, scikit-learn nor the project's training spec vouch for.
+        ModelUnsafe: it could execute code when it is loaded, and the project does not name it.
+        RegistryError: it is damaged, or its files cannot be read.
     """
     found = get_version(project, version)
-    recorded = found.trained.trusted_types if found.trained else ()
-    client = _connect(project)
+    with _files_of(project, found) as folder:
+        return read_scorer(project, found, folder)
+
+
+def load_original(project: Project, version: str) -> Scorer:
+    """Load a version as it was made, whatever there is compiled.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: like `load_scorer`.
+    """
+    found = get_version(project, version)
+    with _files_of(project, found) as folder:
+        return read_made(project, found, folder)
+
+
+def compile_version(project: Project, version: str, model: str | None = None) -> CompiledRecord:
+    """Compile a version that is registered already, and put on record what came of it.
+
+    The answers are compared on its hold-out rows; on the example that was saved with it, if Tidemill did not
+    train it.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: its files cannot be read or written.
+    """
+    found, client = get_version(project, version, model), connect_registry(project)
     try:
+        with _files_of(project, found) as folder:
+            rows = example_rows(folder)
+            if found.trained:
+                rows = load_holdout(project, found.version, found.model).to_pandas()
+            original = read_made(project, found, folder)
         address = client.get_model_version_download_uri(found.model, found.version)
-        with _files(project, address) as folder:
-            return read_scorer(folder, found.version, recorded, lambda: load_spec(project).trusted_types)
+        record = compile_scorer(original, rows, keeper(project, address))
+        for key, value in record.tags().items():
+            client.set_model_version_tag(found.model, found.version, key, value)
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the files of {found.model} {found.version} cannot be read: {error}") from error
+        raise RegistryError(f"{found.model} {found.version} cannot be compiled: {error}") from error
+    return record
+
+
+@contextmanager
+def open_files(project: Project, version: str, model: str | None = None) -> Iterator[Path]:
+    """Give the folder with a version's files for as long as the context lasts.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: the files cannot be read.
+    """
+    with _files_of(project, get_version(project, version, model)) as folder:
+        yield folder
 
 
 def load_reference(project: Project, version: str) -> pl.DataFrame:
@@ -164,48 +219,44 @@ def load_reference(project: Project, version: str) -> pl.DataFrame:
     Raises:
         RegistryError: the version has none, because Tidemill did not train it.
     """
-    return _table(project, version, REFERENCE)
+    found = get_version(project, version)
+    return read_table(project, found.run_id, REFERENCE, f"{found.model} {found.version}")
 
 
-def load_holdout(project: Project, version: str) -> pl.DataFrame:
+def load_holdout(project: Project, version: str, model: str | None = None) -> pl.DataFrame:
     """Return the rows that were held out when a version was trained: time, label, features.
 
     Raises:
         RegistryError: the version has none, because Tidemill did not train it.
     """
-    return _table(project, version, HOLDOUT)
+    found = get_version(project, version, model)
+    return read_table(project, found.run_id, HOLDOUT, f"{found.model} {found.version}")
 
 
-def _table(project: Project, version: str, artifact: str) -> pl.DataFrame:
-    found = get_version(project, version)
+def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> CompiledRecord:
+    """Compile a model that is about to become a version; whatever is in the way is a reason, not an error."""
+    if project.config.serve.compiled == "off":
+        return CompiledRecord("refused", "serve.compiled was off when it was registered")
+    address = str(client.get_logged_model(trained.model_uri.removeprefix("models:/")).artifact_location)
     try:
-        with TemporaryDirectory() as folder:
-            path = _connect(project).download_artifacts(found.run_id, artifact, folder)
-            return pl.read_parquet(path, memory_map=False)
-    except (MlflowException, OSError) as error:
-        raise RegistryError(
-            f"{found.model} {found.version} has no {artifact}: {error}",
-            hint="only versions that Tidemill trained have one",
-        ) from error
+        rows = read_table(project, trained.run_id, HOLDOUT, f"run {trained.run_id}")
+        with model_files(project, address) as folder:
+            original = read_original(
+                folder, "to be", trained.trusted_types, lambda: load_spec(project).trusted_types
+            )
+        return compile_scorer(original, rows.to_pandas(), keeper(project, address))
+    except (RegistryError, MlflowException, OSError) as error:
+        return CompiledRecord("refused", str(error))
 
 
 @contextmanager
-def _files(project: Project, address: str) -> Iterator[Path]:
-    """Give a local path of what is at ``address``: in place if it is on this machine, else a copy."""
-    with TemporaryDirectory() as folder:
-        here = address.startswith(("file:", "/"))
-        yield Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=address, dst_path=None if here else folder, tracking_uri=project.tracking_uri
-            )
-        )
-
-
-def _connect(project: Project) -> MlflowClient:
+def _files_of(project: Project, found: ModelVersion) -> Iterator[Path]:
     try:
-        return connect(project)
-    except TrainingError as error:
-        raise RegistryError(str(error), hint=error.hint) from error
+        address = connect_registry(project).get_model_version_download_uri(found.model, found.version)
+        with model_files(project, address) as folder:
+            yield folder
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"the files of {found.model} {found.version} cannot be read: {error}") from error
 
 
 def _create_model(client: MlflowClient, name: str) -> None:
@@ -216,31 +267,13 @@ def _create_model(client: MlflowClient, name: str) -> None:
             raise
 
 
-def _source(project: Project, client: MlflowClient, model_uri: str) -> str:
-    # MLflow's SQL registry looks `models:/m-…` up in the process-wide "current" store, which is not ours.
-    if project.tracking_uri.startswith("http"):
-        return model_uri
-    return str(client.get_logged_model(model_uri.removeprefix("models:/")).artifact_location)
-
-
-def _search(client: MlflowClient, model: str) -> list[Any]:
-    found: list[Any] = []
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(f"name = '{model}'", page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
 def _absent(error: MlflowException) -> bool:
     # MLflow calls a missing alias an invalid parameter.
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "alias" in str(error).lower()
 
 
 def _not_found(project: Project, model: str, version: str | None) -> ModelNotFound:
-    client = _connect(project)
+    client = connect_registry(project)
     names = [found.name for found in client.search_registered_models(max_results=100)]
     if model not in names:
         there = f"the registry has: {', '.join(names)}" if names else "the registry is empty"

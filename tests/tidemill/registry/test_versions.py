@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.tidemill.training.small_project import FEATURES, make_project
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.registry.comparison import milliseconds_per_row
-from tidemill.registry.scoring import read_scorer
+from tidemill.registry.originals import read_original
 from tidemill.registry.versions import (
     champion,
     champion_version,
@@ -150,7 +150,7 @@ def _model_folder(path: Path, estimator=None, kind="skops"):
 def test_pickles_are_refused(tmp_path, kind):
     folder = _model_folder(tmp_path / "model", kind=kind)
     with pytest.raises(RegistryError, match=f"saved as {kind}, which can execute code"):
-        read_scorer(folder, "1", [], list)
+        read_original(folder, "1", [], list)
 
 
 def test_a_model_that_trusts_itself_is_not_trusted(tmp_path):
@@ -162,12 +162,12 @@ def test_a_model_that_trusts_itself_is_not_trusted(tmp_path):
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
 
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
-        read_scorer(folder, "1", [], list)
+        read_original(folder, "1", [], list)
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
-        read_scorer(folder, "1", name, list)  # the registry recorded it, the project declares nothing
+        read_original(folder, "1", name, list)  # the registry recorded it, the project declares nothing
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
-        read_scorer(folder, "1", [], lambda: name)  # the project declares it, the registry never heard of it
-    assert read_scorer(folder, "1", name, lambda: name).estimator.weight == 3
+        read_original(folder, "1", [], lambda: name)  # the project declares it, the registry never heard of it
+    assert read_original(folder, "1", name, lambda: name).estimator.weight == 3
 
 
 class Forged:
@@ -177,11 +177,11 @@ class Forged:
 
 def test_a_broken_model_is_named(tmp_path):
     with pytest.raises(RegistryError, match="no scikit-learn model"):
-        read_scorer(tmp_path, "1", [], list)
+        read_original(tmp_path, "1", [], list)
     folder = _model_folder(tmp_path / "model")
     (folder / "model.skops").write_text("no zip")
     with pytest.raises(RegistryError, match="cannot be loaded"):
-        read_scorer(folder, "1", [], list)
+        read_original(folder, "1", [], list)
 
 
 def test_files_that_are_gone_are_named(project, runs, tmp_path_factory):
