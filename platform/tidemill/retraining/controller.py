@@ -16,9 +16,11 @@ from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.monitoring.monitor import run_due
 from tidemill.project import Project, load_project
+from tidemill.registry.deployments import reconcile
 from tidemill.registry.promotion import recover
 from tidemill.registry.versions import champion_version
 from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
+from tidemill.retraining.rolling import rolling
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
 from tidemill.serving.maintenance import LogInUse
 from tidemill.serving.upkeep import keep_up
@@ -62,10 +64,13 @@ class Controller:
             TurnInProgress: another process is making a turn right now.
         """
         recover(self._project, self._state)
+        reconcile(self._project, self._state)
         return resume_turns(self._project, self._state, self._listen)
 
     def tick(self) -> Tick:
         """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
+
+        A rollout under way is not waited for: see `tidemill.retraining.rolling`.
 
         While another process makes a turn, the monitors run and nothing is decided.
 
@@ -114,6 +119,7 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
     controller = Controller(
         project, state, SystemClock(), lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message)
     )
+    thread = rolling(project, interval, stop)
     while not stop.is_set():
         try:
             tick = controller.tick()
@@ -127,6 +133,7 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
             log.exception("this round failed; the next is in %s", interval)
         _keep_log(project)
         stop.wait(interval.total_seconds())
+    thread.join()
     state.close()
 
 
