@@ -22,6 +22,7 @@ from tidemill.cli import (
     loop,
     models,
     privacy,
+    score,
     setup,
     skew,
     stack,
@@ -77,6 +78,7 @@ setup.add_to(app)
 loop.add_to(app)
 models.add_to(app)
 deploy.add_to(app)
+score.add_to(app)
 stack.add_to(app)
 lineage.add_to(app)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tidemill.errors import DataError
-from tidemill.scoring.fragments import FRAGMENT_ROWS, Fragment, Piece
+from tidemill.scoring.fragments import Fragment, Piece
 from tidemill.scoring.places import SourceFile
 
 __all__ = ["ADDED", "Job", "Mode", "ScoreRequest", "differences", "dumped", "fingerprint", "loaded"]
@@ -18,7 +18,7 @@ __all__ = ["ADDED", "Job", "Mode", "ScoreRequest", "differences", "dumped", "fin
 Mode = Literal["columns", "keys", "online"]
 ADDED = ("prediction_id", "model_version", "probability", "decision", "flags")
 """The columns that scoring adds."""
-_FORMAT = 1
+_LAYOUT = 1
 _INCIDENTAL = ("id", "started_at", "code")
 """Fields that may differ between the beginning of a job and its resumption."""
 
@@ -38,9 +38,12 @@ class ScoreRequest:
     at_column: str | None = None
     """The moment of each row's prediction; none: ``event_timestamp``, if there is such a column."""
     at: datetime | None = None
-    """One moment for all rows, where there is no column of them."""
+    """One moment for all rows, in place of a column."""
+    default_at: datetime | None = None
+    """One moment for all rows, if there is no column of moments."""
     keep: tuple[str, ...] | None = None
-    """Columns of the input that go into the output; none: all that are no features of the version."""
+    """Columns of the input that go into the output; none: all that are no features of the version, and
+    ``("*",)`` all."""
     rename: dict[str, str] = field(default_factory=dict)
     """Name in the input → name that the version, the keys and the output have."""
     decide: bool | None = None
@@ -57,8 +60,8 @@ class ScoreRequest:
     """Whether an output that is there already is replaced."""
     workers: int | None = None
     """Processes on Ray; 0: none, in this process; none: by the size of the input."""
-    fragment_rows: int = FRAGMENT_ROWS
-    """Rows of a part, roughly."""
+    part_rows: int | None = None
+    """Rows of a part, roughly: row groups stay whole. None: by the work."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def fingerprint(job: Job) -> str:
 
 def dumped(job: Job) -> bytes:
     """Return a job as JSON."""
-    facts: dict[str, Any] = {"format": _FORMAT}
+    facts: dict[str, Any] = {"layout": _LAYOUT}
     for each in fields(Job):
         value = getattr(job, each.name)
         if isinstance(value, datetime):
@@ -150,7 +153,7 @@ def loaded(content: bytes) -> Job:
     """
     try:
         facts = json.loads(content)
-        if facts.pop("format") != _FORMAT:
+        if facts.pop("layout") != _LAYOUT:
             raise ValueError("it is of another version of tidemill")
         facts["schema"] = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(facts["schema"])))
         facts["files"] = tuple(_file(file) for file in facts["files"])

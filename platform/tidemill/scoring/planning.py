@@ -13,7 +13,7 @@ from tidemill.clock import utc
 from tidemill.data.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
-from tidemill.scoring.fragments import Shape, examine, fragments_of
+from tidemill.scoring.fragments import FRAGMENT_ROWS, Shape, examine, fragments_of
 from tidemill.scoring.identity import new_job_id
 from tidemill.scoring.job import ADDED, Job, Mode, ScoreRequest
 from tidemill.scoring.places import SourceFile, find_files, locate
@@ -23,6 +23,8 @@ from tidemill.scoring.rows import request_columns
 __all__ = ["plan"]
 
 _AT = "event_timestamp"
+_IN_PYTHON_ROWS = 100_000
+"""Rows of a part where each goes through Python, and takes ten times as long or more."""
 
 
 def plan(
@@ -67,6 +69,7 @@ def plan(
         needed |= dict.fromkeys(name for name in _request_columns(project) if name in there)
     keep = _kept(request, there, features if mode == "columns" else ())
     keyed = mode != "columns"
+    rows = request.part_rows or (_IN_PYTHON_ROWS if decide or keyed or request.log else FRAGMENT_ROWS)
     return Job(
         id=new_job_id(),
         started_at=now,
@@ -77,7 +80,7 @@ def plan(
         service=project.config.features.service if keyed else None,
         definition=_definition(project, features) if keyed else None,
         at_column=at_column,
-        at=utc(request.at) if request.at else (now if mode == "online" and at_column is None else None),
+        at=_at(request, at_column, mode, now),
         keep=keep,
         rename=dict(request.rename),
         decide=decide,
@@ -85,7 +88,7 @@ def plan(
         log=request.log,
         schema=_shared(files, schemas, [*dict.fromkeys([*keep, *needed])]),
         files=tuple(files),
-        fragments=tuple(fragments_of(files, shapes, request.fragment_rows)),
+        fragments=tuple(fragments_of(files, shapes, rows)),
         code=_code(project),
     )
 
@@ -174,12 +177,19 @@ def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str |
         return request.at_column
     if _AT in there:
         return _AT
-    if mode == "keys":
+    if mode == "keys" and request.default_at is None:
         raise UsageError(
             f"the rows do not say when: there is no column {_AT!r}",
             hint="name the column with the moment of each prediction with --at-column, or give one with --at",
         )
     return None
+
+
+def _at(request: ScoreRequest, at_column: str | None, mode: Mode, now: datetime) -> datetime | None:
+    if at_column is not None or (mode == "columns" and not request.log):
+        return None
+    given = request.at or request.default_at
+    return utc(given) if given else (now if mode == "online" else None)
 
 
 def _keys(project: Project) -> list[str]:
@@ -202,7 +212,9 @@ def _require(needed: Iterable[str], there: Sequence[str], mode: Mode, file: Sour
 
 def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:
     keep = request.keep
-    if keep is None:
+    if keep == ("*",):
+        keep = tuple(there)
+    elif keep is None:
         keep = tuple(name for name in there if name not in features)
     if absent := [name for name in keep if name not in there]:
         raise UsageError(

@@ -150,7 +150,7 @@ def _prepared(
     if earlier is not None and not pinned.isdecimal():
         pinned = earlier.version  # an alias may have moved since; the output is of one version
     scorer = load_scorer(project, get_version(project, pinned).version)
-    if earlier is not None and request.at is None:
+    if earlier is not None and request.at is None and earlier.at is not None:
         request = replace(request, at=earlier.at)
     job = plan(project, request, scorer.version, scorer.features, datetime.now(UTC), folder)
     if earlier is None:

@@ -94,12 +94,13 @@ def on_ray(
     _quieten(DataContext.get_current())
     count = workers or min(len(fragments), int(ray.cluster_resources().get("CPU", 1)))
     rows = [{"number": fragment.number} for fragment in fragments]
+    sent = ray.put((project, job, staging, model))
     records = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
         batch_size=1,
         batch_format="numpy",
         compute=ActorPoolStrategy(size=count),
-        fn_constructor_args=(project, job, staging, model),
+        fn_constructor_args=([sent],),  # in a list: a worker that is started again gets it again
         num_cpus=1,
     )
     try:
@@ -118,9 +119,11 @@ def on_ray(
 class _Worker:
     """What runs in a process of Ray."""
 
-    def __init__(self, project: Project, job: Job, staging: Staging, model: Model) -> None:
-        self._fragments = job.fragments
-        self._scorer = FragmentScorer(project, job, staging, model)
+    def __init__(self, sent: list[Any]) -> None:
+        import ray
+
+        self._scorer = FragmentScorer(*ray.get(sent[0]))
+        self._fragments = self._scorer.job.fragments
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         try:

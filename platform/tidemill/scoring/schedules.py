@@ -1,0 +1,223 @@
+"""What a project wants scored regularly (``monitoring/schedules.yaml``), and when. Imports no engine."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tidemill.clock import parse_duration, utc
+from tidemill.errors import ConfigError
+from tidemill.project import Project
+
+__all__ = ["Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
+
+_ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def _time_of_day(value: object) -> timedelta:
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'{value!r} is no time of day: write it in quotes, as in "04:00"')
+    return timedelta(hours=int(match[1]), minutes=int(match[2]))
+
+
+class Schedule(BaseModel):
+    """One entry of ``monitoring/schedules.yaml``.
+
+    >>> schedule = Schedule.model_validate({
+    ...     "name": "tomorrow", "input": "data/{slot:%Y-%m-%d}.parquet", "output": "scores/{slot:%Y-%m-%d}",
+    ...     "every": "1d", "at": "04:00"})
+    >>> schedule.filled(schedule.output, datetime(2013, 4, 1, 4, tzinfo=UTC))
+    'scores/2013-04-01'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    input: tuple[str, ...] = Field(min_length=1)
+    """Files, folders, patterns or addresses, relative to the project; ``{slot:%Y-%m-%d}`` is its moment."""
+    output: str
+    """A folder or file, likewise."""
+    every: Duration
+    """On a grid of the UTC calendar: the whole multiples since Monday, 5 January 1970."""
+    at: Annotated[timedelta, BeforeValidator(_time_of_day)] = timedelta(0)
+    """How much later than the grid, as hours and minutes."""
+    missed: Literal["latest", "all", "none"] = "latest"
+    """What becomes of slots that passed while nobody was there: the latest is made up for, or all, the oldest
+    first, or none that is older than ``grace``."""
+    grace: Duration = timedelta(hours=1)
+    """With ``missed: none``: how late a slot may begin."""
+    tries: int = Field(default=3, ge=1)
+    """How often a slot that fails is tried."""
+    retry_after: Duration = timedelta(minutes=10)
+    """How long to wait before the next try."""
+    model_version: str = "champion"
+    features: Literal["columns", "keys", "online"] | None = None
+    """Where features come from; none: columns if the input has them all, else keys."""
+    at_column: str | None = None
+    keep: tuple[str, ...] | None = None
+    rename: dict[str, str] = Field(default_factory=dict)
+    decide: bool | None = None
+    format: Literal["parquet", "csv"] | None = None
+    max_rejected: int = Field(default=0, ge=0)
+    overwrite: bool = False
+    """Whether the output of the slot before is replaced, where the output does not name the slot."""
+    workers: int | None = Field(default=None, ge=0)
+    log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_input_is_a_list_of_one(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("input"), str):
+            return {**values, "input": (values["input"],)}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Schedule":
+        if self.at >= self.every:
+            raise ValueError("at must be less than every: it says how much later than the grid")
+        slots = [_ORIGIN, _ORIGIN + self.every]
+        for text in (*self.input, self.output):
+            self.filled(text, _ORIGIN)
+        if not self.overwrite and len({self.filled(self.output, slot) for slot in slots}) < len(slots):
+            raise ValueError(
+                "output is the same for every slot: put {slot:%Y-%m-%dT%H%M} into it, or set overwrite"
+            )
+        return self
+
+    def filled(self, text: str, slot: datetime) -> str:
+        """Return ``text`` with the slot's moment (UTC) in place of ``{slot:…}``.
+
+        Raises:
+            ValueError: it has other braces.
+        """
+        try:
+            return text.format(slot=slot)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"{text!r}: only {{slot:…}} can be filled in, as in {{slot:%Y-%m-%d}}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is on record of a slot."""
+
+    status: str
+    tries: int
+    at: datetime
+    """Event time of the last try."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A slot that is to be scored now."""
+
+    slot: datetime
+    skipped: tuple[datetime, ...] = ()
+    """Slots before it that are given up."""
+
+
+def last_slot(schedule: Schedule, now: datetime) -> datetime:
+    """Return the latest slot that is not after ``now``.
+
+    >>> schedule = Schedule(name="a", input=("i",), output="{slot}", every="1d", at="04:00")
+    >>> last_slot(schedule, datetime(2013, 4, 2, 3, 59, tzinfo=UTC)).isoformat()
+    '2013-04-01T04:00:00+00:00'
+    """
+    origin = _ORIGIN + schedule.at
+    return origin + (utc(now) - origin) // schedule.every * schedule.every
+
+
+def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due | None:
+    """Decide which slot is to be scored now, if any: one at a time, unfinished ones first.
+
+    A schedule without any record begins with its latest slot: it has missed nothing.
+
+    Args:
+        schedule: when, and what becomes of missed slots.
+        past: by slot, what is on record.
+        now: event time.
+
+    >>> schedule = Schedule(name="a", input=("i",), output="{slot}", every="1d", missed="latest")
+    >>> day = [datetime(2013, 4, n, tzinfo=UTC) for n in range(1, 6)]
+    >>> found = due(schedule, {day[0]: Past("done", 1, day[0])}, day[4])
+    >>> found.slot == day[4], len(found.skipped)
+    (True, 3)
+    """
+    for slot, record in sorted(past.items()):
+        again = record.tries < schedule.tries and now - record.at >= schedule.retry_after
+        if record.status == "running" or (record.status == "failed" and again):
+            return Due(slot)
+    latest = last_slot(schedule, now)
+    known = max(past, default=None)
+    if known is None:
+        open_slots = [latest]
+    else:
+        count = max(0, (latest - known) // schedule.every)
+        open_slots = [latest - step * schedule.every for step in range(count - 1, -1, -1)]
+    if not open_slots:
+        return None
+    if schedule.missed == "all":
+        return Due(open_slots[0])
+    if schedule.missed == "none" and now - latest > schedule.grace:
+        return None  # the next one that is in time gives these up
+    return Due(latest, tuple(open_slots[:-1]))
+
+
+class _SchedulesFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schedules: tuple[Schedule, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "_SchedulesFile":
+        names = [schedule.name for schedule in self.schedules]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{doubled[0]!r} is declared twice: rename one")
+        return self
+
+
+def load_schedules(project: Project) -> tuple[Schedule, ...]:
+    """Read ``monitoring/schedules.yaml``; a project without that file has no schedules.
+
+    Raises:
+        ConfigError: it is wrong; the message names file and field.
+    """
+    path = project.root / "monitoring" / "schedules.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    try:
+        return _SchedulesFile.model_validate(content if content is not None else {}).schedules
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError(
+            f"{path} is wrong: {wrong}", hint="docs/batch-scoring.md describes every field"
+        ) from error
+
+
+def find_schedule(project: Project, name: str) -> Schedule:
+    """Return the schedule called ``name``.
+
+    Raises:
+        ConfigError: ``schedules.yaml`` declares none of that name, or is wrong.
+    """
+    schedules = load_schedules(project)
+    for schedule in schedules:
+        if schedule.name == name:
+            return schedule
+    declared = ", ".join(schedule.name for schedule in schedules) or "none"
+    path = project.root / "monitoring" / "schedules.yaml"
+    raise ConfigError(f"{path} declares no schedule {name!r}", hint=f"it declares: {declared}")
