@@ -4,11 +4,11 @@ FastAPI declares the fast routes as well, so that OpenAPI has them; it never get
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,7 +21,6 @@ from tidemill.serving.calls import (
     Overloaded,
     Refused,
     Reply,
-    TimedOut,
 )
 from tidemill.serving.engine import Engine
 from tidemill.serving.failures import failure_of
@@ -31,7 +30,8 @@ from tidemill.serving.tracing import Tracing
 
 __all__ = ["Front", "Route"]
 
-_log = logging.getLogger(__name__)
+_LARGE = 65_536
+"""Bytes of a body beyond which it is parsed in a thread, and its client is watched."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,14 @@ class Front:
         answer, kind = None, None
         try:
             body = await self._body(receive)
-            call = codec.parse(body, headers, scope["query_string"])
+            if len(body) <= _LARGE:
+                call = codec.parse(body, headers, scope["query_string"])
+            else:
+                call = await self._engine.aside(codec.parse, body, headers, scope["query_string"])
             if caller is not None or trace is not None:
                 call = call._replace(caller=caller, trace=trace)
-            answer = await self._engine.submit(call, began)
+            future = self._engine.submit(call, began)
+            answer = await future if len(body) <= _LARGE else await _unless_gone(future, receive)
             reply = codec.render(call, answer)
             self._count(codec, answer, time.perf_counter() - began)
         except _Gone:
@@ -168,8 +172,8 @@ class Front:
         try:
             async with asyncio.timeout(self._engine.timeout_seconds):
                 return await _read(receive, self._max_bytes)
-        except TimeoutError as error:
-            raise TimedOut("the body did not arrive in time") from error
+        except TimeoutError:
+            raise Refused(Failure(408, "timeout", "the body did not arrive in time")) from None
 
     def _count(self, codec: Codec, answer: Answer, seconds: float) -> None:
         predictions = answer.predictions
@@ -198,6 +202,20 @@ async def _read(receive: Receive, limit: int) -> bytes:
     if size > limit:
         raise Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
     return b"".join(parts)
+
+
+async def _unless_gone(future: "asyncio.Future[Answer]", receive: Receive) -> Answer:
+    """Wait for an answer as long as the client does: what nobody waits for is not worked on."""
+    watch = asyncio.ensure_future(receive())
+    try:
+        both: set[asyncio.Future[Any]] = {future, watch}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done() and watch.result()["type"] == "http.disconnect":
+            future.cancel()
+            raise _Gone
+        return await future
+    finally:
+        watch.cancel()
 
 
 async def _send(send: Send, reply: Reply) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tidemill.serving.calls import Answer, Call, TimedOut
 from tidemill.serving.hooks import Meter, NoMeter
@@ -21,6 +21,7 @@ __all__ = ["Engine"]
 _log = logging.getLogger(__name__)
 
 Answers = Sequence[Answer | Exception]
+T = TypeVar("T")
 
 
 class _Waiting(NamedTuple):
@@ -86,6 +87,10 @@ class Engine:
             else:
                 loop.call_soon(self._flush)
         return future
+
+    async def aside(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do other work in the pool, so that the loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def _flush(self) -> None:
         """Answer one batch; the next one has its turn after what else is due on the loop."""
