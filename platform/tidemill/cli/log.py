@@ -86,8 +86,8 @@ def compact(project: ProjectDir = None, json: AsJson = False) -> None:
 
     def render(console: Console) -> None:
         console.print(
-            f"✓ {done.rows:,} records of {done.segments:,} segments: {done.bytes_before / 2**20:,.1f} MiB are "
-            f"{done.bytes_after / 2**20:,.1f} MiB in {done.parts:,} parts"
+            f"✓ {done.rows:,} records of {done.segments:,} segments: {done.bytes_before / 2**20:,.1f} MiB "
+            f"are {done.bytes_after / 2**20:,.1f} MiB in {done.parts:,} parts"
         )
         if done.torn:
             console.print(f"  {done.torn:,} lines torn by crashes were left out")
@@ -216,7 +216,7 @@ def labels(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Take the labels of a file into the log; taking them in twice changes nothing."""
+    """Take the labels of a file into the log; taking them in twice changes no label."""
     from tidemill.project import load_project
     from tidemill.serving.bulk_labels import import_label_file
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ class Imported:
 
 
 def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
-    """Log the labels of a table, by the rules of `tidemill.serving.labelling`; doing it twice changes nothing.
+    """Log the labels of a table, by the rules of `tidemill.serving.labelling`; twice gives the same labels.
 
     Args:
         project: whose log.
         file: with columns ``label`` (0 or 1, or a truth value) and optionally ``at`` (when it became known;
-            default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys: all other columns.
+            default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys, which are all
+            other columns.
         clock: wall-clock time.
 
     Raises:
@@ -104,6 +105,8 @@ def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
             return utc(datetime.fromisoformat(value))
         if isinstance(value, datetime):
             return utc(value)
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
     except ValueError:
         pass
     else:

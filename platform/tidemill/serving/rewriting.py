@@ -33,7 +33,7 @@ def clear_date(root: Path, model: str, kind: Kind, day: date) -> None:
         _clear_parts(
             place, f"{below}/part-{owner_of(root)}-*.parquet", {part.name for part in manifest.parts}
         )
-    for draft in (root / below).glob(".part-*"):
+    for draft in (*(root / below).glob(".part-*"), *(root / below).glob(".manifest-*")):
         draft.unlink()
 
 

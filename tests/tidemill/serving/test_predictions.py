@@ -1,49 +1,25 @@
 """The prediction log: what is appended is read back, whatever happened to the writer."""
 
 import os
-import subprocess
-import sys
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tidemill.serving.log_records import ALWAYS, NOON, label, record
+from tidemill.serving.compaction import compact
+from tidemill.serving.parts import Sizes
+from tidemill.serving.places import Folder
 from tidemill.serving.predictions import (
-    LabelRecord,
     PredictionLog,
-    PredictionRecord,
     count_log,
     read_labelled,
     read_labels,
+    read_latest,
     read_predictions,
 )
-
-NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
-ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-
-
-def record(name: str, at: datetime = NOON, **changes) -> PredictionRecord:
-    values = {
-        "prediction_id": name,
-        "model": "m",
-        "version": "3",
-        "at": at,
-        "served_at": NOON,
-        "replica": "r1",
-        "instance": {"carrier": "UA", "tailnum": None},
-        "features": {"wind": 8.0, "visibility": None},
-        "score": 0.25,
-        "decision": {"risk": "low"},
-    }
-    return PredictionRecord(**(values | changes))
-
-
-def label(name: str, value: int, at: datetime = NOON, received_at: datetime = NOON) -> LabelRecord:
-    return LabelRecord(name, value, at, received_at)
-
 
 moments = st.integers(0, 400 * 86400 * 10**6).map(lambda us: NOON + timedelta(microseconds=us))
 records = st.builds(
@@ -173,22 +149,36 @@ def test_the_latest_label_counts_and_none_from_the_future(tmp_path):
     assert (counts.predictions, counts.labels, counts.unmatched, counts.contradicted) == (4, 8, 1, 2)
 
 
-def test_what_append_returned_for_survives_a_kill(tmp_path):
-    writer = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_predictions import record, PredictionLog
-log = PredictionLog(Path({str(tmp_path)!r}), "m")
-for number in range(10**9):
-    log.append([record(str(number))])
-    print(number, flush=True)
-"""
-    process = subprocess.Popen([sys.executable, "-c", writer], stdout=subprocess.PIPE, text=True)
-    acknowledged = [process.stdout.readline() for _ in range(200)]
-    process.kill()
-    acknowledged += process.stdout.read().splitlines()
-    process.wait()
-    process.stdout.close()
-    written = set(read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"])
-    assert {line.strip() for line in acknowledged if line.strip()} <= written
+def test_shadows_and_test_traffic_are_given_to_who_asks(tmp_path):
+    log = PredictionLog(tmp_path, "m")
+    log.append(
+        [
+            record("live", role="canary", caller="key_1", request_id="a7"),
+            record("shadow", role="shadow", shadow_of="live"),
+            record("test", test=True),
+        ]
+    )
+    [live] = read_predictions(tmp_path, "m", *ALWAYS).to_dicts()
+    assert (live["role"], live["caller"], live["request_id"]) == ("canary", "key_1", "a7")
+    both = read_predictions(tmp_path, "m", *ALWAYS, include_shadows=True)
+    assert dict(both.select("prediction_id", "shadow_of").iter_rows()) == {"live": None, "shadow": "live"}
+    assert read_predictions(tmp_path, "m", *ALWAYS, True, True).height == 3
+    counts = count_log(tmp_path, "m")
+    assert (counts.predictions, counts.test, counts.shadows) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_only_the_columns_asked_for_are_read(tmp_path, compacted):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("b", NOON + timedelta(hours=1), score=0.5), record("a")])
+    log.append_labels([label("a", 1)])
+    log.close()
+    if compacted:
+        compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    wanted = ["score", "feature.wind", "feature.unheard_of"]
+    frame = read_predictions(tmp_path, "m", *ALWAYS, columns=wanted)
+    assert frame.columns == wanted
+    assert frame.rows() == [(0.25, 8.0, None), (0.5, 8.0, None)]
+    labelled = read_labelled(tmp_path, "m", *ALWAYS, known_by=NOON, columns=["score"])
+    assert labelled.rows(named=True) == [{"score": 0.25, "label": 1, "label_at": NOON}]
+    assert read_latest(tmp_path, "m", 1, ["prediction_id"]).rows() == [("b",)]
