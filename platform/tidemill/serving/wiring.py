@@ -13,7 +13,7 @@ from tidemill.features.freshness import freshness
 from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import open_store
 from tidemill.project import Project
-from tidemill.registry.versions import load_scorer
+from tidemill.registry.kept import load_lasting_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
@@ -25,6 +25,7 @@ from tidemill.serving.lanes import router
 from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.metrics import Metrics
 from tidemill.serving.metrics_sharing import Board
+from tidemill.serving.metrics_sources import of_limits, of_log, of_models
 from tidemill.serving.predict_codec import PredictCodec
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.protocols.errors import speaker
@@ -84,6 +85,9 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         route=lambda model: router(application.routing_key, model.features.keys),
     )
     metrics.add(around.degradation.families)
+    metrics.add(of_models(project.model, watcher.current))
+    metrics.add(of_log(log.health))
+    metrics.add(of_limits(serve.max_in_flight))
     tracing = open_tracing(project.settings, project.model, replica)
     predictor = Predictor(
         application=application,
@@ -184,7 +188,7 @@ def load_model(
     store = open_store(project)
     service = project.config.features.service
     features = readers.reader(store) if readers else OnlineFeatures(store, service)
-    scorer = load_scorer(project, version)
+    scorer = load_lasting_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
     hiding = hiding_for(project, application.request, store)
