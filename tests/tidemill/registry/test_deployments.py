@@ -1,0 +1,158 @@
+"""Versions beside the champion: records and aliases agree, whatever was killed or moved by hand."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from tidemill.errors import ModelNotFound, RegistryError, UsageError
+from tidemill.ids import new_id
+from tidemill.registry.aliases import drop_alias, read_aliases, set_alias
+from tidemill.registry.deployments import Wish, deploy, history, live, reconcile, stop
+from tidemill.registry.settling import differs
+from tidemill.state.tables import Deployment
+
+pytestmark = pytest.mark.engine
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def crowned(registered):
+    """The project with champion 1."""
+    set_alias(registered, "champion", "1")
+    return registered
+
+
+def put(project, state, kind="canary", version="2", share=0.1, name=""):
+    return deploy(project, state, Wish(kind, version, share, "ada", "to see", name), NOW)
+
+
+def there(state):
+    return {row.name: (row.version, row.share) for row in live(state, "small-model")}
+
+
+def record(state, status, version="2", from_version=None):
+    """Write what a killed process leaves."""
+    with state.transaction() as session:
+        row = Deployment(
+            id=new_id("dep"), model="small-model", kind="canary", name="canary", version=version,
+            champion="1", share=0.1, salt="s", status=status, from_version=from_version, actor="ada", reason="r", at=NOW,
+            requested_at=NOW,
+        )  # fmt: skip
+        session.add(row)
+    return row
+
+
+def status_of(state, row):
+    with state.transaction() as session:
+        return session.get_one(Deployment, row.id).status
+
+
+def test_each_kind_has_its_record_and_its_alias(crowned, state):
+    put(crowned, state)
+    put(crowned, state, "shadow", "3", 1.0)
+    put(crowned, state, "challenger", "3", 1.0)
+    put(crowned, state, "ab", "3", 0.5, "fee")
+    assert there(state) == {
+        "canary": ("2", 0.1),
+        "shadow": ("3", 1.0),
+        "challenger": ("3", 1.0),
+        "fee": ("3", 0.5),
+    }
+    aliases = {"champion": "1", "canary": "2", "shadow": "3", "challenger": "3", "ab-fee": "3"}
+    assert read_aliases(crowned) == aliases
+    assert not differs(read_aliases(crowned), live(state, "small-model"))
+    stop(crowned, state, ["fee", "shadow"], "enough")
+    assert set(read_aliases(crowned)) == {"champion", "canary", "challenger"}
+    stop(crowned, state, [], "enough")
+    assert there(state) == {}
+    assert read_aliases(crowned) == {"champion": "1"}
+
+
+def test_a_share_changes_without_moving_other_keys_and_another_version_draws_its_own(crowned, state):
+    first = put(crowned, state)
+    assert put(crowned, state).id == first.id  # nothing to do
+    second = put(crowned, state, share=0.4)
+    third = put(crowned, state, version="3", share=0.4)
+    assert (second.salt, there(state)) == (first.salt, {"canary": ("3", 0.4)})
+    assert third.salt != first.salt
+    assert [row.ended_reason for row in reversed(history(state, "small-model"))] == [
+        "now with a share of 40.0%",
+        "followed by version 3",
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "said"),
+    [
+        ({"version": "1"}, RegistryError, "1 is the champion"),
+        ({"version": "9"}, ModelNotFound, "no version '9'"),
+        ({"share": 0.0}, UsageError, "above 0 %"),
+        ({"share": 1.5}, UsageError, "at most 100 %"),
+        ({"kind": "ab", "name": "Fee!"}, UsageError, "no name of an experiment"),
+        ({"kind": "ab", "name": "shadow"}, UsageError, "no name of an experiment"),
+        ({"kind": "blue"}, UsageError, "no way to deploy"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(crowned, state, wish, error, said):
+    with pytest.raises(error, match=said):
+        put(crowned, state, **wish)
+    assert history(state, "small-model") == []
+    with pytest.raises(UsageError, match="there is: nothing"):
+        stop(crowned, state, ["canary"], "enough")
+
+
+def test_without_a_champion_nothing_is_beside_it(registered, state):
+    with pytest.raises(RegistryError, match="has no champion"):
+        put(registered, state)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_one_that_was_killed_while_it_came_is_finished(crowned, state, moved):
+    before = record(state, "live", "3")
+    set_alias(crowned, "canary", "2" if moved else "3")
+    row = record(state, "pending", "2", from_version="3")
+    reconcile(crowned, state)
+    assert (status_of(state, before), status_of(state, row)) == ("stopped", "live")
+    assert read_aliases(crowned)["canary"] == "2"
+
+
+def test_one_that_was_killed_while_it_went_is_finished(crowned, state):
+    set_alias(crowned, "canary", "2")
+    row = record(state, "stopping", "2")
+    reconcile(crowned, state)
+    assert status_of(state, row) == "stopped"
+    assert "canary" not in read_aliases(crowned)
+
+
+def test_a_killed_one_gives_way_to_what_somebody_did_since(crowned, state):
+    row = record(state, "pending", "2", from_version=None)
+    set_alias(crowned, "canary", "3")
+    reconcile(crowned, state)
+    assert status_of(state, row) == "superseded"
+    assert there(state) == {"canary": ("3", 0.05)}  # the alias by hand is a wish, too
+
+
+def test_aliases_that_are_moved_in_the_registry_are_followed(crowned, state):
+    for alias, version in {"shadow": "2", "ab-fee": "3", "latest-best": "3"}.items():
+        set_alias(crowned, alias, version)
+    assert differs(read_aliases(crowned), live(state, "small-model"))
+    reconcile(crowned, state)
+    assert there(state) == {"shadow": ("2", 1.0), "fee": ("3", 0.5)}
+    set_alias(crowned, "shadow", "3")
+    drop_alias(crowned, "ab-fee")
+    reconcile(crowned, state)
+    assert there(state) == {"shadow": ("3", 1.0)}
+    with state.transaction() as session:
+        actors = set(session.scalars(select(Deployment.actor)))
+    assert actors == {"registry"}
+
+
+def test_one_that_becomes_champion_is_beside_it_no_more(crowned, state):
+    put(crowned, state)
+    set_alias(crowned, "champion", "2")
+    reconcile(crowned, state)
+    assert there(state) == {}
+    assert read_aliases(crowned) == {"champion": "2"}
+    assert history(state, "small-model")[0].ended_reason == "it became the champion"
