@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
+from tidemill.cli.output import columns, emit, errors_console, progress, when
 from tidemill.errors import StackNotRunning, UsageError
 
 __all__ = ["add_to"]
@@ -23,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: tidemill up   ·   tidemill up --port 8000 --foreground", rich_help_panel=_PANEL
     )(up)
     app.command(epilog="Example: tidemill down", rich_help_panel=_PANEL)(down)
-    app.command(epilog="Example: tidemill status --json", rich_help_panel=_PANEL)(status)
+    app.command(
+        epilog="Examples: tidemill status --json   ·   tidemill status --ports", rich_help_panel=_PANEL
+    )(status)
     app.command(
         epilog="""Example: tidemill predict '{"carrier": "UA", "origin": "EWR", "dest": "IAH", """
         """"tailnum": "N14228", "scheduled_departure": "2013-04-01T10:15-04:00"}' --at 2013-04-01T12:15""",
@@ -47,7 +49,7 @@ def up(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Start MLflow's server, Ray Serve and the controller on 127.0.0.1."""
+    """Start MLflow's server, Ray Serve and the controller; on 127.0.0.1, unless TIDEMILL_HOST differs."""
     from tidemill.project import load_project
     from tidemill.serving.daemon import up as start
     from tidemill.settings import Settings
@@ -65,6 +67,7 @@ def up(
         )
     if not foreground:
         _show(loaded, info, [], json)
+        _warn(loaded, info)
 
 
 def down(project: ProjectDir = None, json: AsJson = False) -> None:
@@ -80,7 +83,13 @@ def down(project: ProjectDir = None, json: AsJson = False) -> None:
     )
 
 
-def status(project: ProjectDir = None, json: AsJson = False) -> None:
+def status(
+    project: ProjectDir = None,
+    ports: Annotated[
+        bool, typer.Option("--ports", help="Show every port that the stack listens on, and who can reach it.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Show the stack, the champion, what each replica answers with, and the turn under way."""
     from sqlalchemy import select
 
@@ -90,6 +99,9 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
     from tidemill.state.tables import ReplicaState, Turn
 
     loaded = load_project(project)
+    if ports:
+        _show_ports(loaded, json)
+        return
     state = open_state(loaded.state_url)
     with state.transaction() as session:
         replicas = list(session.scalars(select(ReplicaState).where(ReplicaState.model == loaded.model)))
@@ -97,6 +109,46 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
             select(Turn).where(Turn.model == loaded.model).order_by(Turn.requested_at.desc())
         )
     _show(loaded, running(loaded), replicas if running(loaded) else [], json, turn)
+
+
+def _show_ports(project: Any, json: bool) -> None:
+    from tidemill.serving.exposure import listeners, warnings
+    from tidemill.serving.record import status as running
+
+    info = running(project)
+    if info is None:
+        raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
+    found = listeners(project, info)
+    told = warnings(found)
+
+    def render(console: Console) -> None:
+        table = columns("port", "address", "reached from", "what it is", "process")
+        for one in found:
+            reach = (
+                "this machine" if not one.public else "other machines" + ("" if one.meant else ", not meant")
+            )
+            table.add_row(str(one.port), one.address, reach, one.purpose, f"{one.process} {one.pid}")
+        console.print(table)
+        for sentence in told:
+            console.print(f"! {sentence}")
+        if not any(one.public for one in found):
+            console.print("✓ only this machine can reach them; anybody on it can")
+
+    emit({"ports": found, "warnings": told}, json, render)
+
+
+def _warn(project: Any, info: Any) -> None:
+    """Say what other machines can reach, on stderr."""
+    from tidemill.serving.exposure import listeners, warnings
+
+    found = listeners(project, info)
+    for one in found:
+        if one.public and one.meant:
+            errors_console.print(
+                f"! port {one.port} on {one.address} is open to other machines: {one.purpose}"
+            )
+    for sentence in warnings(found):
+        errors_console.print(f"! {sentence}")
 
 
 def _show(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:

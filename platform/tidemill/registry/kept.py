@@ -12,14 +12,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
 from tidemill.project import Project
+from tidemill.registry.loading import read_scorer
 from tidemill.registry.record import ModelVersion, read_version
+from tidemill.registry.scoring import Scorer
+from tidemill.registry.versions import get_version, list_versions, open_files
 
-__all__ = ["keep", "kept"]
+__all__ = ["keep", "kept", "load_lasting_scorer"]
 
 _COPIES = 4
 _FACTS = "tidemill.json"
 _log = logging.getLogger(__name__)
+
+
+def load_lasting_scorer(project: Project, version: str) -> Scorer:
+    """Load a version for serving: from the registry, and kept; else from the copy that was kept.
+
+    Raises:
+        RegistryError: like `tidemill.registry.versions.load_scorer`, and there is no copy.
+    """
+    try:
+        found = get_version(project, version)
+        with open_files(project, version) as files:
+            scorer = read_scorer(project, found, files)
+            keep(project, found, files)
+            return scorer
+    except ModelUnsafe:
+        raise
+    except RegistryError as error:
+        copy = kept(project, version)
+        if copy is None or (isinstance(error, ModelNotFound) and list_versions(project)):
+            raise  # a version that was deleted from a registry that is there shall not come back
+        _log.warning("%s; version %s comes from the copy in %s", error, version, copy[1])
+        return read_scorer(project, *copy)
 
 
 def keep(project: Project, found: ModelVersion, files: Path) -> None:
