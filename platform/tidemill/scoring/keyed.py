@@ -127,6 +127,11 @@ class PointInTime:
         features, defaults = known_features(self._project, keys.with_columns(at.alias(_AT)))
         _require(self._names, features.columns, self._project)
         flags = features.select(_flags(features, self._keys, defaults).alias("flags"))["flags"]
+        if words := [name for name in self._names if not _is_number(features.schema[name])]:
+            raise FeatureError(
+                f"features that are looked up must be numbers: {', '.join(words)}",
+                hint="encode them as numbers, or give them as columns",
+            )
         whole = filled(features, defaults).select(
             pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in self._names
         )
@@ -169,6 +174,10 @@ def _flags(features: pl.DataFrame, keys: Keys, defaults: Mapping[str, float]) ->
     if not told:
         return pl.lit([], pl.List(pl.String))
     return pl.concat_list(told).list.drop_nulls()
+
+
+def _is_number(kind: pl.DataType) -> bool:
+    return kind.is_numeric() or kind in (pl.Boolean, pl.Null)
 
 
 def _require(names: Sequence[str], there: Sequence[str], project: Project) -> None:

@@ -19,6 +19,7 @@ from tidemill.scoring.job import ADDED, Job, Mode, ScoreRequest
 from tidemill.scoring.places import SourceFile, find_files, locate
 from tidemill.scoring.reading import types_of_lines
 from tidemill.scoring.rows import request_columns
+from tidemill.scoring.values import is_numeric
 
 __all__ = ["plan"]
 
@@ -34,6 +35,8 @@ def plan(
     features: tuple[str, ...],
     now: datetime,
     folder: Path,
+    *,
+    words: bool = False,
 ) -> Job:
     """Return the job that a request becomes.
 
@@ -44,6 +47,7 @@ def plan(
         features: of the version, in its order.
         now: wall-clock time.
         folder: where relative inputs begin.
+        words: whether the version takes text, too.
 
     Raises:
         UsageError: the request cannot be meant, or its columns do not fit; the message names them.
@@ -67,6 +71,8 @@ def plan(
     _require(needed, there, mode, files[0])
     if decide:
         needed |= dict.fromkeys(name for name in _request_columns(project) if name in there)
+    if mode == "columns":
+        _require_types(features, schemas[0], files[0], words)
     keep = _kept(request, there, features if mode == "columns" else ())
     keyed = mode != "columns"
     rows = request.part_rows or (_IN_PYTHON_ROWS if decide or keyed or request.log else FRAGMENT_ROWS)
@@ -208,6 +214,19 @@ def _require(needed: Iterable[str], there: Sequence[str], mode: Mode, file: Sour
         hint="--rename NAME=OURS if they are called otherwise; --keys looks features up, --columns takes "
         "them as given",
     )
+
+
+def _require_types(features: Sequence[str], schema: pa.Schema, file: SourceFile, words: bool) -> None:
+    wrong = [
+        f"{name} ({schema.field(name).type})" for name in features if not is_numeric(schema.field(name).type)
+    ]
+    if wrong:
+        raise UsageError(f"{file.address}: features must be numbers: {', '.join(wrong)}")
+    if words and file.format == "csv":
+        raise UsageError(
+            "the version takes text as well as numbers, and CSV does not say which is which",
+            hint="give it parquet or ndjson",
+        )
 
 
 def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:

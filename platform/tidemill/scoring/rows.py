@@ -1,19 +1,23 @@
 """Scores batches of rows: features, model, business logic, and what is wrong with a row. No files here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
+from tidemill.errors import ServingError, TidemillError
+from tidemill.registry.scoring import Matrix, Scores
 from tidemill.scoring.identity import prediction_ids
 from tidemill.scoring.job import Job
 from tidemill.scoring.reading import Batch, Reject
-from tidemill.scoring.values import Wrong, matrix, moments
+from tidemill.scoring.values import Wrong, is_text, matrix, moments
 
 __all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
 
@@ -21,10 +25,15 @@ _SHOWN = 300  # characters of what a validator says
 
 
 class Model(Protocol):
-    """A loaded model version."""
+    """A loaded model version, as `tidemill.registry.scoring.Scorer` is one."""
 
-    def score(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the probability of label 1 for each row."""
+    @property
+    def score(self) -> Callable[[Matrix], Scores]:
+        """Gives the probability of label 1 for each row."""
+
+    @property
+    def by_name(self) -> Callable[[pd.DataFrame], Scores] | None:
+        """The same for a frame, if the model takes text as well."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,13 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     at = _moments(job, batch.table, wrong)
     keys, flags = None, None
     if parts.keyed is None:
-        rows = matrix(batch.table, job.features, wrong)
+        words = [n for n in job.features if parts.model.by_name and is_text(job.schema.field(n).type)]
+        rows = matrix(batch.table, job.features, wrong, words)
     else:
         keys = _keys(parts, batch.table, instances, wrong)
         found = parts.keyed.lookup.find(keys, at)
         rows, flags = found.matrix, found.flags
-    scores = parts.model.score(rows)
+    scores = _scores(parts, batch.table, rows)
     for position in np.flatnonzero(~np.isfinite(scores)):
         wrong.setdefault(int(position), f"the model gave {scores[position]}")
     decisions = _decisions(parts, instances, scores, wrong)
@@ -176,6 +186,26 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
                 wrong.setdefault(position, f"feature_row failed: {error!r}"[:_SHOWN])
         rows.append(row)
     return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
+
+
+def _scores(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
+    """Return the probability for each row; text goes to a model that takes it by the names of columns."""
+    job, model = parts.job, parts.model
+    try:
+        if model.by_name is None or parts.keyed is not None:
+            return model.score(rows)
+        frame = pd.DataFrame(rows, columns=list(job.features))
+        for name in job.features:
+            if is_text(job.schema.field(name).type):
+                frame[name] = table[name].cast(pa.string()).to_pandas()
+        return model.by_name(frame)
+    except TidemillError:
+        raise
+    except Exception as error:  # a model can fail in any way
+        raise ServingError(
+            f"version {job.version} of {job.model} cannot score {table.num_rows} rows: {error!r}",
+            hint="are the columns what the version was trained on? `tidemill models show`",
+        ) from error
 
 
 def _decisions(

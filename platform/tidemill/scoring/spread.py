@@ -13,6 +13,7 @@ from typing import Any
 
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
+from tidemill.registry.scoring import Matrix, Scores
 from tidemill.scoring.fragments import Fragment
 from tidemill.scoring.job import Job
 from tidemill.scoring.rows import Model
@@ -94,7 +95,7 @@ def on_ray(
     _quieten(DataContext.get_current())
     count = workers or min(len(fragments), int(ray.cluster_resources().get("CPU", 1)))
     rows = [{"number": fragment.number} for fragment in fragments]
-    sent = ray.put((project, job, staging, model))
+    sent = ray.put((project, job, staging, _portable(project, job, model)))
     records = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
         batch_size=1,
@@ -114,6 +115,40 @@ def on_ray(
             f"Ray could not finish the work: {str(error).strip().splitlines()[-1]}",
             hint="--resume goes on with what is finished; --workers 0 scores without Ray",
         ) from error
+
+
+def _portable(project: Project, job: Job, model: Model) -> Model:
+    """Return a model that can go to another process: as it is, or one that is loaded there."""
+    from ray import cloudpickle
+
+    try:
+        cloudpickle.dumps(model)
+    except Exception:  # noqa: BLE001 - whatever a model's package has to say about it
+        return _LoadedThere(project, job.version)
+    return model
+
+
+class _LoadedThere:
+    """A version that each process loads for itself."""
+
+    def __init__(self, project: Project, version: str) -> None:
+        self._project, self._version = project, version
+        self._scorer: Any = None
+
+    @property
+    def by_name(self) -> Any:
+        return self._loaded().by_name
+
+    def score(self, matrix: Matrix) -> Scores:
+        found: Scores = self._loaded().score(matrix)
+        return found
+
+    def _loaded(self) -> Any:
+        if self._scorer is None:
+            from tidemill.registry.versions import load_scorer  # MLflow takes seconds to import
+
+            self._scorer = load_scorer(self._project, self._version)
+        return self._scorer
 
 
 class _Worker:

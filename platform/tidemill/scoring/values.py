@@ -1,6 +1,6 @@
 """Turns columns of any type into what a model or the feature store takes; says which values do not fit."""
 
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Wrong", "is_numeric", "matrix", "moments", "numbers", "typed"]
+__all__ = ["Wrong", "is_numeric", "is_text", "matrix", "moments", "numbers", "typed"]
 
 Wrong = MutableMapping[int, str]
 """Position of a row in its batch → the first thing that is wrong with it."""
@@ -37,10 +37,13 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def matrix(table: pa.Table, names: tuple[str, ...], wrong: Wrong) -> npt.NDArray[np.float64]:
+def matrix(
+    table: pa.Table, names: Sequence[str], wrong: Wrong, words: Collection[str] = ()
+) -> npt.NDArray[np.float64]:
     """Return columns as rows of float64, shape (rows, columns); null becomes NaN.
 
-    Rows with text that is no number are noted in ``wrong``, and have NaN there.
+    Rows with text that is no number are noted in ``wrong``, and have NaN there. Columns in ``words`` hold
+    text that is to be none: all of it is NaN.
 
     >>> noted: dict[int, str] = {}
     >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
@@ -48,7 +51,8 @@ def matrix(table: pa.Table, names: tuple[str, ...], wrong: Wrong) -> npt.NDArray
     >>> noted
     {1: "rain: 'x' is no number"}
     """
-    columns = [numbers(table[name], name, wrong) for name in names]
+    nothing = np.full(table.num_rows, np.nan) if words else np.empty(0)
+    columns = [nothing if name in words else numbers(table[name], name, wrong) for name in names]
     rows = np.empty((table.num_rows, len(names)), np.float64)
     for start in range(0, table.num_rows, _ROWS):
         for position, column in enumerate(columns):

@@ -29,6 +29,11 @@ class Session:
     """Places of the columns that hold text."""
     run: Any = field(repr=False)
     """onnxruntime's own ``run``, past the checks in Python that cost as much as a small model."""
+    content: bytes = field(default=b"", repr=False)
+    """The model itself, so that another process can open it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_session, (self.content, self.features, self.words)
 
     def score(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the probability of label 1, shape (rows,); NaN where the original would raise an error.
@@ -61,7 +66,7 @@ def open_session(content: bytes, features: Sequence[str], words: Sequence[int] =
     """
     check_content(content)
     session = start(content)
-    return Session(tuple(features), tuple(words), session._sess.run)
+    return Session(tuple(features), tuple(words), session._sess.run, content)
 
 
 def start(content: bytes) -> onnxruntime.InferenceSession:
