@@ -36,8 +36,8 @@ def record(state, status, version="2", from_version=None):
     with state.transaction() as session:
         row = Deployment(
             id=new_id("dep"), model="small-model", kind="canary", name="canary", version=version,
-            champion="1", share=0.1, salt="s", status=status, from_version=from_version, actor="ada", reason="r", at=NOW,
-            requested_at=NOW,
+            champion="1", share=0.1, salt="s", status=status, from_version=from_version, actor="ada",
+            reason="r", at=NOW, requested_at=NOW,
         )  # fmt: skip
         session.add(row)
     return row
