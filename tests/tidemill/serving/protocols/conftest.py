@@ -1,0 +1,20 @@
+"""One small project behind a real HTTP server, for all protocols."""
+
+import shutil
+
+import pytest
+
+from tests.tidemill.serving.http_server import listening
+from tidemill.project import load_project
+from tidemill.serving.wiring import build_api
+
+
+@pytest.fixture(scope="package")
+def project(tmp_path_factory, served_template):
+    return load_project(shutil.copytree(served_template, tmp_path_factory.mktemp("protocols") / "project"))
+
+
+@pytest.fixture(scope="package")
+def url(project):
+    with listening(build_api(project, "r1")) as address:
+        yield address
