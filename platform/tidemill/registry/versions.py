@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -146,19 +147,20 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
     return sorted(versions, key=lambda version: int(version.version), reverse=True)
 
 
-def load_scorer(project: Project, version: str) -> Scorer:
+def load_scorer(project: Project, version: str, model: str | None = None) -> Scorer:
     """Load a version so that it can score rows: compiled if it can be, else as it was made.
 
     Args:
         project: whose model it is.
         version: a number or an alias.
+        model: name of the registered model; default: the project's.
 
     Raises:
         ModelNotFound: there is no such version.
         ModelUnsafe: it could execute code when it is loaded, and the project does not name it.
         RegistryError: it is damaged, or its files cannot be read.
     """
-    found = get_version(project, version)
+    found = get_version(project, version, model)
     with _files_of(project, found) as folder:
         return read_scorer(project, found, folder)
 
@@ -178,8 +180,8 @@ def load_original(project: Project, version: str) -> Scorer:
 def compile_version(project: Project, version: str, model: str | None = None) -> CompiledRecord:
     """Compile a version that is registered already, and put on record what came of it.
 
-    The answers are compared on its hold-out rows; on the example that was saved with it, if Tidemill did not
-    train it.
+    The answers are compared on its hold-out rows; on the example that was saved with it if it has none,
+    because Tidemill did not train it.
 
     Raises:
         ModelNotFound: there is no such version.
@@ -188,10 +190,7 @@ def compile_version(project: Project, version: str, model: str | None = None) ->
     found, client = get_version(project, version, model), connect_registry(project)
     try:
         with _files_of(project, found) as folder:
-            rows = example_rows(folder)
-            if found.trained:
-                rows = load_holdout(project, found.version, found.model).to_pandas()
-            original = read_made(project, found, folder)
+            rows, original = _real_rows(project, found.run_id, folder), read_made(project, found, folder)
         address = client.get_model_version_download_uri(found.model, found.version)
         record = compile_scorer(original, rows, keeper(project, address))
         for key, value in record.tags().items():
@@ -223,13 +222,13 @@ def load_reference(project: Project, version: str) -> pl.DataFrame:
     return read_table(project, found.run_id, REFERENCE, f"{found.model} {found.version}")
 
 
-def load_holdout(project: Project, version: str, model: str | None = None) -> pl.DataFrame:
+def load_holdout(project: Project, version: str) -> pl.DataFrame:
     """Return the rows that were held out when a version was trained: time, label, features.
 
     Raises:
         RegistryError: the version has none, because Tidemill did not train it.
     """
-    found = get_version(project, version, model)
+    found = get_version(project, version)
     return read_table(project, found.run_id, HOLDOUT, f"{found.model} {found.version}")
 
 
@@ -239,14 +238,21 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
         return CompiledRecord("refused", "serve.compiled was off when it was registered")
     address = str(client.get_logged_model(trained.model_uri.removeprefix("models:/")).artifact_location)
     try:
-        rows = read_table(project, trained.run_id, HOLDOUT, f"run {trained.run_id}")
         with model_files(project, address) as folder:
+            rows = _real_rows(project, trained.run_id, folder)
             original = read_original(
                 folder, "to be", trained.trusted_types, lambda: load_spec(project).trusted_types
             )
-        return compile_scorer(original, rows.to_pandas(), keeper(project, address))
+        return compile_scorer(original, rows, keeper(project, address))
     except (RegistryError, MlflowException, OSError) as error:
         return CompiledRecord("refused", str(error))
+
+
+def _real_rows(project: Project, run_id: str, folder: Path) -> pd.DataFrame:
+    try:
+        return read_table(project, run_id, HOLDOUT, f"run {run_id}").to_pandas()
+    except RegistryError:
+        return example_rows(folder)
 
 
 @contextmanager

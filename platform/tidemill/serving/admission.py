@@ -162,6 +162,7 @@ class Admission:
         required: bool,
         body_bytes: int,
         now: Callable[[], float] = time.time,
+        larger: Mapping[str, int] | None = None,
     ) -> None:
         """Take what does not change.
 
@@ -169,9 +170,11 @@ class Admission:
             required: whether a request needs a key.
             body_bytes: the largest body; a longer one that says so is refused unread.
             now: wall-clock time, seconds since 1970.
+            larger: path → the largest body there, where it may be a larger one.
         """
         self.required = required
         self.body_bytes = body_bytes
+        self._larger = dict(larger or {})
         self.used: dict[str, float] = {}
         """Key id → the last time it was admitted, seconds since 1970; whoever records it may clear it."""
         self._now = now
@@ -211,7 +214,9 @@ class Admission:
             return decided
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self.body_bytes:
-            return Refusal(413, f"the body is larger than {self.body_bytes:,} bytes")
+            limit = self._larger.get(path, self.body_bytes)
+            if int(length[:20]) > limit:
+                return Refusal(413, f"the body is larger than {limit:,} bytes")
         return decided
 
     def _who(self, method: str, path: str, headers: Headers) -> Admitted | Refusal:

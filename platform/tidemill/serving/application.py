@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from tidemill.serving.composition import Composition
+
 __all__ = ["Application"]
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -38,3 +40,6 @@ class Application(Generic[Request]):
     routing_key: Callable[[Request], str] | None = None
     """What decides which version answers an instance while several do: the same key, the same version.
     None: the entity keys that its features are looked up by."""
+
+    composition: Composition | None = None
+    """Models that answer together with the project's own, and how. None: it answers alone, in one hop."""

@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,14 @@ def _start_serve(project: Project, port: int) -> None:
         http_options=HTTPOptions(host="127.0.0.1", port=port),  # replicas, too, listen there
         logging_config=logs,
     )
+    without_key = replace(project, settings=_without_key(project.settings))
     serve.run(
-        application(project.root, _without_key(project.settings), project.config.serve),
+        application(without_key),
         name=APPLICATION,
         logging_config=logs,
     )
     if project.config.serve.jobs.enabled:
-        _start_jobs(project, logs)
+        _start_jobs(without_key, logs)
 
 
 def _without_key(settings: Settings) -> Settings:

@@ -18,8 +18,8 @@ from typing import Any
 import ray
 from starlette.types import ASGIApp
 
-from tidemill.project import load_project
-from tidemill.project.config import AutoscalingConfig, ServeConfig
+from tidemill.project import Project, load_project
+from tidemill.project.config import AutoscalingConfig
 from tidemill.serving import shortcut
 from tidemill.settings import Settings
 
@@ -34,11 +34,20 @@ _LOOPBACK = "127.0.0.1"
 class Replica:
     """One process that answers requests."""
 
-    def __init__(self, root: str, settings: Settings) -> None:
-        """Load the project at ``root``; the model comes when the API starts."""
+    def __init__(self, root: str, settings: Settings, *_parts: object) -> None:
+        """Load the project at ``root``; the model comes when the API starts.
+
+        Args:
+            root: of the project.
+            settings: where things are.
+            _parts: handles of the other models that take part; `tidemill.serving.composing` finds them.
+        """
         from ray import serve
 
         os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported, which is later
+        # A registry that is away is asked again anyway; MLflow's own patience is minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         listen_on_loopback_only()
         logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
         logging.getLogger("tidemill").setLevel(logging.INFO)
@@ -55,10 +64,19 @@ class Replica:
         return front
 
 
-def application(root: Path, settings: Settings, config: ServeConfig) -> Any:
-    """Return the Serve application (a ``serve.Application``) for the project at ``root``."""
+def application(project: Project) -> Any:
+    """Return the Serve application (a ``serve.Application``) of a project, with the parts of a composition.
+
+    Raises:
+        ConfigError: the project's application cannot be imported.
+    """
     from ray import serve
 
+    from tidemill.serving.composing import part_deployments
+
+    config = project.config.serve
+    composition = project.load(project.config.project.application).composition
+    parts = part_deployments(project.root, project.settings, composition)
     deployment = serve.deployment(
         serve.ingress()(Replica),
         name="predictions",
@@ -68,7 +86,7 @@ def application(root: Path, settings: Settings, config: ServeConfig) -> Any:
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
     )
-    return deployment.bind(str(root), settings)
+    return deployment.bind(str(project.root), project.settings, *parts.values())
 
 
 def scaling(replicas: int, autoscaling: AutoscalingConfig | None) -> dict[str, Any]:

@@ -24,12 +24,25 @@ from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, read_featur
 from tidemill.serving.tally import Tally
 from tidemill.serving.tracing import Stopwatch
 
-__all__ = ["FALLBACK", "GIVEN", "UNLOGGED", "LoadedModel", "ModelFailed", "NoChampion", "Predictor"]
+__all__ = [
+    "FALLBACK",
+    "GIVEN",
+    "UNLOGGED",
+    "Compose",
+    "LoadedModel",
+    "ModelFailed",
+    "NoChampion",
+    "Predictor",
+]
 
 Request = TypeVar("Request", bound=BaseModel)
 
 UNLOGGED = "fallback:log"
 """Flag of a prediction that waits in memory for a disk that takes nothing."""
+
+
+Compose = Callable[[list[Row], Sequence[FeatureRow], Sequence[float]], tuple[list[Row], list[float]]]
+"""From rows, features and scores to the rows with further flags, and the scores that are answered."""
 
 
 class NoChampion(ServingError):
@@ -55,6 +68,8 @@ class Predictor(Generic[Request]):
     """Counts what each version does."""
     traced: bool = False
     """Whether calls may have traces."""
+    compose: Compose | None = None
+    """Makes the answered scores of those of the project's own model, if it does not answer alone."""
 
     def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
         """Return for each call an answer that is on record, or why there is none.
@@ -119,6 +134,8 @@ class Predictor(Generic[Request]):
         if watch is not None:
             watch.lap("features")
         rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.tally)
+        if self.compose is not None:
+            rows, scores = self.compose(rows, features, scores)
         if watch is not None:
             watch.lap("model")
         fallen = sum(FALLBACK in row.flags for row in rows)

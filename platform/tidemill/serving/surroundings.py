@@ -71,7 +71,9 @@ def surround(
     project: Project, state: State, clock: Clock, log_health: Callable[[], LogHealth]
 ) -> Surroundings:
     """Return what a replica of the project needs; nothing is asked yet."""
-    admission = Admission(keys_required(project), body_bytes(project))
+    jobs = project.config.serve.jobs
+    larger = {"/jobs": jobs.max_bytes} if jobs.enabled else {}
+    admission = Admission(keys_required(project), body_bytes(project), larger=larger)
     keyring = Keyring(admission, state, project.model, project.home / "keys.json", clock)
     outage = Outage(project.config.serve.feature_seconds)
     wanted = LastKnown(

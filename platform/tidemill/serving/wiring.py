@@ -17,6 +17,7 @@ from tidemill.registry.kept import load_lasting_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
+from tidemill.serving.composing import composer
 from tidemill.serving.engine import Engine
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
@@ -106,6 +107,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         ),
         tally=tally,
         traced=tracing is not None,
+        compose=composer(application, serve.timeout_seconds),
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
     max_bytes = body_bytes(project)
@@ -113,7 +115,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         predictor.answer,
         pool,
         max_rows=serve.batch.max_rows,
-        loop_rows=0 if log.waits else serve.batch.loop_rows,
+        loop_rows=0 if log.waits or predictor.compose else serve.batch.loop_rows,
         wait_seconds=serve.batch.wait_ms / 1000,
         timeout_seconds=serve.timeout_seconds,
         meter=metrics,

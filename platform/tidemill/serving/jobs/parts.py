@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from tidemill.clock import SystemClock
 from tidemill.project import Project
 from tidemill.registry.versions import champion_version
+from tidemill.serving.composing import composer
 from tidemill.serving.jobs.broker import Publisher
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.records import Retries
@@ -49,6 +50,7 @@ def build_worker(project: Project, name: str, stop: threading.Event) -> tuple[Jo
         retries=retries,
         keep=keep,
         chunk_rows=jobs.chunk_rows,
+        compose=composer(application, jobs.chunk_seconds),
         stopping=stop.is_set,
     )
     publisher = Publisher(project)

@@ -22,7 +22,7 @@ from tidemill.serving.jobs import records
 from tidemill.serving.jobs.files import JobFiles
 from tidemill.serving.lanes import Serving
 from tidemill.serving.loaded import LoadedModel
-from tidemill.serving.predictor import NoChampion, Predictor
+from tidemill.serving.predictor import Compose, NoChampion, Predictor
 from tidemill.serving.records import PredictionRecord
 from tidemill.serving.writing import LogHealth
 from tidemill.state import State
@@ -80,6 +80,8 @@ class JobRunner:
     keep: timedelta
     """How long a job waits for what it needs: a champion, the registry, the online store."""
     chunk_rows: int
+    compose: Compose | None = None
+    """As of `tidemill.serving.predictor.Predictor`."""
     stopping: Callable[[], bool] = lambda: False
     """Asked before each chunk: whether the worker is to stop."""
     progress: Progress = field(default_factory=Progress)
@@ -153,6 +155,7 @@ class JobRunner:
             log=held,  # type: ignore[arg-type]
             replica=self.worker,
             clock=self.clock,
+            compose=self.compose,
         )
         requests = TypeAdapter(list[self.application.request]).validate_python(instances)  # type: ignore[name-defined]
         call = Call(requests, at=job.at, test=job.test, request_id=job.id, caller=job.caller or None)

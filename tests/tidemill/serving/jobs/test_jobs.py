@@ -29,7 +29,7 @@ def project(served_parcels):
         "enabled": True,
         "chunk_rows": 10,
         "max_instances": 50,
-        "max_bytes": 4096,
+        "max_bytes": 300_000,
         "max_waiting": 5,
         "retry_seconds": 0.01,
     }
@@ -198,8 +198,10 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(api, project):
     assert bad.json()["detail"][0]["loc"] == ["body", "instances", 1, "depot"]
     assert submit(api, 51).status_code == 422
     assert api.post("/jobs", content=b"[" * 100).status_code == 422
-    assert api.post("/jobs", content=b"x" * 5000).status_code == 413
-    assert api.post("/jobs", content=iter([b"x" * 3000] * 2)).status_code == 413
+    assert api.post("/jobs", content=b"x" * 300_001).status_code == 413
+    assert api.post("/jobs", content=iter([b"x" * 200_000] * 2)).status_code == 413
+    assert api.post("/jobs", content=b"[" + b" " * 299_000 + b"]").status_code == 422
+    assert api.post("/feedback", content=b"x" * 300_000).status_code == 413
     assert submit(api, 1, Idempotency_Key="x" * 201).status_code == 422
     assert api.get("/jobs/job_unknown").status_code == 404
     assert api.delete("/jobs/job_unknown").status_code == 404
