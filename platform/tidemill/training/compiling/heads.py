@@ -156,7 +156,9 @@ def _stacked(graph: Graph, model: Any, table: Table) -> str:
         if method not in ("predict_proba", "decision_function"):
             raise CannotCompile(f"its members are asked by {method}")
         ask = probability if method == "predict_proba" else _decision
-        columns += graph.tensor(ask(graph, one, table), 1)
+        answer = ask(graph, one, table)
+        graph.refuse_unknown(answer)  # the final model might take NaN for a value
+        columns += graph.tensor(answer, 1)
     return probability(graph, model.final_estimator_, columns + table if model.passthrough else columns)
 
 

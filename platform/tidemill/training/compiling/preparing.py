@@ -49,6 +49,8 @@ def prepare(graph: Graph, step: Any, table: Table) -> Table:
     if own is not None:
         return own(graph, step, table)
     if hasattr(step, "get_support"):  # whatever it selects columns by
+        if not step.__sklearn_tags__().input_tags.allow_nan:
+            graph.refuse_unknown(graph.numbers(table))  # also for columns that it drops
         return table.take(step.get_support(indices=True).tolist())
     return transform_foreign(graph, step, table)
 
