@@ -52,6 +52,7 @@ def create_api(
     pool: ThreadPoolExecutor,
     max_instances: int,
     max_bytes: int,
+    body_seconds: float,
     around: Surroundings,
     jobs: Jobs | None = None,
 ) -> FastAPI:
@@ -64,6 +65,7 @@ def create_api(
         pool: where work is done that waits; shut down with the application.
         max_instances: the largest number of instances in one request.
         max_bytes: the largest body.
+        body_seconds: in which it must have arrived.
         around: the keys, and what may be away.
         jobs: takes slow predictions; none if there are none.
     """
@@ -91,7 +93,7 @@ def create_api(
     if jobs is not None:
         api.include_router(jobs_router(jobs))
         larger["/jobs"] = jobs.limits.max_bytes
-    api.add_middleware(_BodyLimit, limit=max_bytes, larger=larger)
+    api.add_middleware(_BodyLimit, limit=max_bytes, larger=larger, seconds=body_seconds)
     return api
 
 
@@ -212,10 +214,11 @@ def _json(status: int, content: object, headers: Mapping[str, str] | None = None
 
 
 class _BodyLimit:
-    """Ends requests whose body is too large, before it is read into memory."""
+    """Ends requests whose body is too large, before it is read into memory, or takes too long to come."""
 
-    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int], seconds: float) -> None:
         self._app = app
+        self._seconds = seconds
         self._limit = limit
         self._larger = larger
 
@@ -228,11 +231,17 @@ class _BodyLimit:
         if length.isdigit() and int(length) > limit:
             await self._refuse(scope, receive, send, limit)
             return
-        read = 0
+        read, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole
+            try:
+                async with asyncio.timeout_at(None if whole else deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "the body did not arrive in time") from error
+            whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > limit:
                 raise HTTPException(413, f"the body is larger than {limit:,} bytes")

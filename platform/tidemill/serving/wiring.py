@@ -129,6 +129,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         pool,
         serve.max_instances,
         max_bytes,
+        serve.timeout_seconds,
         around,
         _jobs(project, application, state, clock) if serve.jobs.enabled else None,
     )
