@@ -10,7 +10,6 @@ from typing import Any, Literal
 from zipfile import BadZipFile
 
 import mlflow.pyfunc
-import mlflow.sklearn
 import numpy as np
 import pandas as pd
 import skops.io
@@ -45,6 +44,7 @@ _NATIVE = {
     "lightgbm.basic.Booster": ("lightgbm", "Booster"),
 }
 """Classes whose own file formats hold nothing but trees."""
+_ESTIMATORS = {"lightgbm", "sklearn", "xgboost"}
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,10 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if "sklearn" in flavors:
-                return _by_estimator(version, given, mlflow.sklearn.load_model(str(folder)), "pyfunc")
+            for name in _ESTIMATORS.intersection(flavors):
+                estimator = importlib.import_module(f"mlflow.{name}").load_model(str(folder))
+                if hasattr(estimator, "predict_proba"):  # pyfunc would give labels
+                    return _by_estimator(version, given, estimator, "pyfunc")
             model = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:  # whatever a pickle does
         raise RegistryError(f"version {version} cannot be loaded from {folder}: {error}") from error
