@@ -49,6 +49,8 @@ def prepare(folder: Path) -> Project:
     """Train a champion of the reference project in ``folder``, as ``tidemill run --promote`` does."""
     if not (folder / "params.yaml").exists():
         project = prepare_workspace(reference_project(), folder)
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("\nserve:\n", "\nserve:\n  feature_cache: true\n"))
         _set(project, LIGHT)
         _git(folder)
         done = subprocess.run(
