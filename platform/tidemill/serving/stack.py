@@ -15,6 +15,7 @@ from tidemill.errors import ServingError
 from tidemill.project import Project
 from tidemill.serving import tracking_server
 from tidemill.serving.children import Child
+from tidemill.serving.coherence import require_coherent
 from tidemill.serving.exposure import require_safe_start
 from tidemill.serving.guard import MARK, Guard
 from tidemill.serving.network import require_port
@@ -75,15 +76,13 @@ class Stack:
         """Start everything, and return when it answers.
 
         Raises:
-            ConfigError: the project's application cannot be imported, or the API would be open beyond this
-                machine without keys or TLS; nothing was started.
+            ConfigError: the project's application cannot be imported, its ``serve`` section does not fit
+                together, or the API would be open beyond this machine without keys or TLS; nothing was started.
             PortTaken: a port that was asked for is in use; nothing was started.
             ServingError: something did not come up; what had been started is gone again.
         """
         settings = self.project.settings
-        self.project.load(
-            self.project.config.project.application
-        )  # said at once, not after a minute of tries
+        require_coherent(self.project)  # said at once, not after a minute of tries
         require_safe_start(self.project)
         port = require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
         mlflow_port = require_port(
