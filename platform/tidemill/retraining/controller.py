@@ -24,6 +24,7 @@ from tidemill.retraining.rolling import rolling
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
 from tidemill.serving.maintenance import LogInUse
 from tidemill.serving.upkeep import keep_up
+from tidemill.scoring.scheduled import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
@@ -70,7 +71,8 @@ class Controller:
     def tick(self) -> Tick:
         """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
 
-        A rollout under way is not waited for: see `tidemill.retraining.rolling`.
+        A rollout under way is not waited for: see `tidemill.retraining.rolling`; nor is scheduled batch scoring,
+        which goes on in processes of its own: see `tidemill.scoring.scheduled`.
 
         While another process makes a turn, the monitors run and nothing is decided.
 
@@ -78,6 +80,7 @@ class Controller:
             TidemillError: a monitor or the turn failed; the records say which.
         """
         now = self._clock.now()
+        start_due(self._project, self._state, now)
         try:
             self.recover()
         except TurnInProgress:
