@@ -22,9 +22,9 @@ from tidemill.registry.versions import champion_version
 from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
 from tidemill.retraining.rolling import rolling
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
+from tidemill.scoring.scheduled import start_due
 from tidemill.serving.maintenance import LogInUse
 from tidemill.serving.upkeep import keep_up
-from tidemill.scoring.scheduled import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
@@ -71,8 +71,8 @@ class Controller:
     def tick(self) -> Tick:
         """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
 
-        A rollout under way is not waited for: see `tidemill.retraining.rolling`; nor is scheduled batch scoring,
-        which goes on in processes of its own: see `tidemill.scoring.scheduled`.
+        A rollout under way is not waited for: see `tidemill.retraining.rolling`; nor is scheduled batch
+        scoring, which goes on in processes of its own: see `tidemill.scoring.scheduled`.
 
         While another process makes a turn, the monitors run and nothing is decided.
 
