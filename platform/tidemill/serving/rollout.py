@@ -179,6 +179,7 @@ def _take(
 ) -> Rollout:
     """Write down what was decided; with it, it takes effect. The lock must be held."""
     last = rollout.step + 1 == len(plan.steps)
+    counts = as_baseline(read_counts(state, rollout.model))
     with state.transaction() as session:
         row = session.get_one(Rollout, rollout.id)
         row.checks = [*row.checks[: row.step], _check(plan, row.step, verdict, now)]
@@ -194,7 +195,7 @@ def _take(
             row.status = "promoting"
         elif verdict.action == "advance":
             row.step, row.stepped_at = row.step + 1, now
-            row.baseline = {**row.baseline, "step": as_baseline(read_counts(state, row.model))}
+            row.baseline = {**row.baseline, "step": counts}
             _reshare(session, canary, plan.steps[row.step].share, now)
     settle_deployments(project, state)
     return row
