@@ -77,7 +77,7 @@ class Stack:
 
         Raises:
             ConfigError: the project's application cannot be imported, its ``serve`` section does not fit
-                together, or the API would be open beyond this machine without keys or TLS: nothing was started
+                together, or the API would be open beyond this machine without keys or TLS; nothing started
             PortTaken: a port that was asked for is in use; nothing was started.
             ServingError: something did not come up; what had been started is gone again.
         """
