@@ -1,12 +1,13 @@
 """``tidemill models``, ``promote`` and ``rollback``: the registry."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import columns, emit, when
+from tidemill.cli.output import columns, emit, progress, when
 from tidemill.clock import SystemClock
 
 __all__ = ["add_to"]
@@ -79,8 +80,9 @@ def models_show(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show one version: metrics, lineage, and what the gate said."""
+    """Show one version: metrics, lineage, what runs it, and what the gate said."""
     from tidemill.project import load_project
+    from tidemill.registry.compiled import CompiledRecord
     from tidemill.registry.history import decisions_for
     from tidemill.registry.versions import get_version
     from tidemill.state import open_state
@@ -89,6 +91,7 @@ def models_show(
     found = get_version(loaded, version, model)
     lineage = found.lineage.as_dict() if found.lineage else {}
     decisions = decisions_for(open_state(loaded.state_url), model, found.version)
+    compiled = CompiledRecord.from_tags(found.tags)
     facts = {
         "model": found.model,
         "version": found.version,
@@ -96,6 +99,7 @@ def models_show(
         "run_id": found.run_id,
         "metrics": found.metrics,
         "lineage": lineage,
+        "compiled": compiled and compiled.facts(),
         "gate": [
             {
                 "passed": d.passed,
@@ -115,6 +119,7 @@ def models_show(
             for name, value in sorted(values.items()):
                 table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
             console.print(table)
+        console.print(f"compiled: {compiled or 'no: it was registered without'}")
         for d in decisions:
             verdict = "passed" if d.passed else "refused"
             console.print(f"gate {when(d.decided_at)}: {verdict}")
@@ -122,6 +127,53 @@ def models_show(
                 console.print(f"  {sentence}")
 
     emit(facts, json, render)
+
+
+@models_app.command("compile", epilog="Example: tidemill models compile flight-delay 2")
+def models_compile(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Compile a version that is registered already; new versions are compiled when they are registered."""
+    from tidemill.project import load_project
+    from tidemill.registry.versions import compile_version, get_version
+
+    loaded = load_project(project)
+    found = get_version(loaded, version, model)
+    with progress(json) as tell:
+        tell("compile", "and compare with the original", None, None)
+        record = compile_version(loaded, found.version, model)
+    emit(
+        {"model": model, "version": found.version, **record.facts()},
+        json,
+        lambda console: console.print(f"{model} {found.version}, compiled: {record}"),
+    )
+
+
+@models_app.command(
+    "export", epilog="Example: tidemill models export flight-delay champion --output flight-delay-edge"
+)
+def models_export(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Give a compiled model out, with examples that run it in Python and in a browser."""
+    from tidemill.project import load_project
+    from tidemill.registry.export import export_version
+
+    done = export_version(load_project(project), model, version, output)
+
+    def render(console: Console) -> None:
+        console.print(f"✓ {done.model} {done.version} in {done.folder}: {', '.join(done.files)}")
+        console.print(f"  {done.size:,} bytes of ONNX, SHA-256 {done.sha256}")
+        console.print(f"  try it: pip install onnxruntime numpy && python {done.folder / 'predict.py'}")
+
+    emit(done, json, render)
 
 
 @models_app.command("history", epilog="Example: tidemill models history flight-delay")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -53,10 +53,20 @@ class CompiledRecord:
 
     def tags(self) -> dict[str, str]:
         """Return it as a tag of the version."""
-        found = asdict(replace(self, reason=self.reason and self.reason[:_LONGEST_REASON]))
+        short = replace(self, reason=self.reason and self.reason[:_LONGEST_REASON])
+        return {TAG: json.dumps(short.facts())}
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as JSON knows it; an infinite difference is none."""
+        found = asdict(self)
         if self.parity and not np.isfinite(self.parity.max_difference):
-            found["parity"]["max_difference"] = None  # JSON knows no infinity
-        return {TAG: json.dumps(found)}
+            found["parity"]["max_difference"] = None
+        return found
+
+    def __str__(self) -> str:
+        if self.status == "refused":
+            return f"no: {self.reason}"
+        return f"yes, {self.size:,} bytes of ONNX; {self.parity}; in {self.seconds:.1f} s"
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "CompiledRecord | None":

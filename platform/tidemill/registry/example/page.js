@@ -1,0 +1,43 @@
+// The page: one field a feature, and the probability as you type. Nothing leaves the browser.
+import { check, predict } from "./predict.js";
+
+const at = (id) => document.getElementById(id);
+
+try {
+  const ort = await import("./ort/ort.wasm.min.mjs");
+  ort.env.wasm.numThreads = 1;
+  const model = await (await fetch("model.json")).json();
+  const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
+  const worst = await check(ort, session, model);
+  const same = worst <= model.parity.threshold;
+  document.title = at("name").textContent = `${model.model} ${model.version}`;
+  at("state").textContent = same
+    ? `${model.checks.length} known answers come out the same here (largest difference ${worst.toExponential(1)}).`
+    : `The known answers come out differently here, by ${worst}: do not use this model.`;
+
+  const fields = model.features.map(({ name, kind }) => {
+    const label = document.createElement("label");
+    const field = document.createElement("input");
+    field.type = kind === "number" ? "number" : "text";
+    field.step = "any";
+    field.placeholder = "not known";
+    label.append(name, field);
+    at("form").append(label);
+    return { name, kind, field };
+  });
+  const show = async () => {
+    const row = {};
+    for (const { name, kind, field } of fields) {
+      if (field.value !== "") row[name] = kind === "number" ? Number(field.value) : field.value;
+    }
+    const [probability] = await predict(ort, session, model.features, [row]);
+    at("answer").textContent = Number.isNaN(probability)
+      ? "The model does not take such a row."
+      : `${(100 * probability).toFixed(2)} %`;
+  };
+  at("form").addEventListener("input", show);
+  at("form").addEventListener("submit", (event) => event.preventDefault());
+  await show();
+} catch (error) {
+  at("state").textContent = `The model cannot be loaded: ${error.message}. Are onnxruntime-web's files in ort/ (see README.md)?`;
+}

@@ -1,0 +1,56 @@
+"""Runs the model in this folder: needs nothing but Python, onnxruntime and numpy.
+
+python predict.py                        the rows of model.json with known answers: are they the same here?
+python predict.py wind=3.2 origin=JFK    one row; a feature that is not named is not known
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+FOLDER = Path(__file__).parent
+
+
+def predict(session: Any, features: list[dict[str, str]], rows: list[dict[str, Any]]) -> list[float]:
+    """Return the probability of label 1 for each row; a value that is missing or None is not known."""
+    numbers = [one["name"] for one in features if one["kind"] == "number"]
+    words = [one["name"] for one in features if one["kind"] == "word"]
+    feeds = {}
+    if numbers:  # None becomes NaN
+        feeds["features"] = np.array([[row.get(name) for name in numbers] for row in rows], dtype=np.float64)
+    if words:
+        texts = [[str(row.get(name) or "") for name in words] for row in rows]
+        feeds["words"] = np.array(texts, dtype=object)
+    [found] = session.run(["probability"], feeds)
+    return [float(value) for value in found[:, 0]]
+
+
+def main() -> int:
+    """Print a prediction, or compare all known answers."""
+    model = json.loads((FOLDER / "model.json").read_text())
+    session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), providers=["CPUExecutionProvider"])
+    if len(sys.argv) == 1:
+        found = predict(session, model["features"], [check["row"] for check in model["checks"]])
+        worst = max(
+            abs(mine - check["probability"]) for mine, check in zip(found, model["checks"], strict=True)
+        )
+        print(f"{len(found)} known answers, largest difference {worst:.2g}")  # noqa: T201
+        return int(worst > model["parity"]["threshold"])
+    kinds = {one["name"]: one["kind"] for one in model["features"]}
+    row: dict[str, Any] = {}
+    for argument in sys.argv[1:]:
+        name, _, value = argument.partition("=")
+        if name not in kinds:
+            print(f"no such feature: {name}; there are {', '.join(kinds)}", file=sys.stderr)  # noqa: T201
+            return 2
+        row[name] = float(value) if kinds[name] == "number" else value
+    print(json.dumps({"probability": predict(session, model["features"], [row])[0]}))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
