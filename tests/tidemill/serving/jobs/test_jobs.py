@@ -1,5 +1,6 @@
 """Jobs with the real parts but Ray and the broker: what is accepted, run, retried, resumed, given up."""
 
+import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -7,8 +8,11 @@ from datetime import timedelta
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
+from tidemill.cli.main import app
+from tidemill.errors import TidemillError
 from tidemill.project import load_project
 from tidemill.serving.jobs import records
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
@@ -298,3 +302,33 @@ def test_openapi_has_the_jobs_with_the_applications_own_fields(api):
     assert body["properties"]["instances"]["items"]["$ref"] == "#/components/schemas/Parcel"
     assert "Parcel" in document["components"]["schemas"]
     assert set(document["paths"]) >= {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/result"}
+
+
+def run(project, *arguments):
+    answer = CliRunner().invoke(app, ["jobs", *arguments, "--project", str(project.root), "--json"])
+    assert answer.exception is None or isinstance(answer.exception, SystemExit | TidemillError)
+    return answer.exception or json.loads(answer.stdout)
+
+
+def test_the_command_line_lists_shows_cancels_and_brings_back_the_dead(api, project, worker):
+    runner, _ = worker
+    broken = replace(runner, chunk_rows=0, retries=records.Retries(1, 0.01))
+    dead, waiting = (submit(api, 15).json()["id"] for _ in range(2))
+    broken.run(dead)
+    listed = run(project, "list")
+    assert [(job["id"], job["status"]) for job in listed["jobs"]] == [(waiting, "queued"), (dead, "dead")]
+    assert (listed["counts"]["queued"], listed["counts"]["dead"]) == (1, 1)
+    assert run(project, "list", "--status", "queued")["jobs"][0]["id"] == waiting
+    (found,) = run(project, "dead")["jobs"]
+    assert (found["id"], found["error"]) == (dead, "the job has 15 rows, but its file ends at row 0")
+    assert run(project, "retry", dead)["status"] == "queued"
+    runner.run(dead)
+    assert run(project, "show", dead)["rows_done"] == 15
+    assert run(project, "cancel", waiting)["status"] == "cancelled"
+    assert "is not dead but done" in str(run(project, "retry", dead))
+    assert "there is no job job_x" in str(run(project, "show", "job_x"))
+    assert "no job is 'slow'" in str(run(project, "list", "--status", "slow"))
+    for arguments in (["list"], ["show", dead], ["dead"]):
+        shown = CliRunner().invoke(app, ["jobs", *arguments, "--project", str(project.root)])
+        assert shown.exit_code == 0
+        assert dead in shown.stdout or arguments == ["dead"]
