@@ -41,10 +41,10 @@ _JOIN = {
 }
 _WRAPPER = """#!/bin/sh
 # Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
-# own port is told apart by its number: it alone may be elsewhere, and the replicas behind it stay put.
+# own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
 # Without a time limit for heads of requests, few clients that never end theirs could take all connections.
 sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
-    -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{host}:{port}/' \\
+    -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{bound}/' \\
     -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3"
 exec '{binary}' "$@"
 """
@@ -172,10 +172,12 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
     haproxy = folder / "haproxy"
     haproxy.mkdir(parents=True, exist_ok=True)
     wrapper = haproxy / "haproxy.sh"
-    bound = "*" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104
     wrapper.write_text(
         _WRAPPER.format(
-            binary=get_haproxy_binary(), host=bound, port=port, header_seconds=limits.header_seconds
+            binary=get_haproxy_binary(),
+            bound=_bound(host, port),
+            port=port,
+            header_seconds=limits.header_seconds,
         )
     )
     wrapper.chmod(0o700)
@@ -216,6 +218,19 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
+
+
+def _bound(host: str, port: int) -> str:
+    """Return where HAProxy is to listen: always on 127.0.0.1, too, where Ray Serve looks whether it does.
+
+    >>> _bound("10.0.0.7", 8000), _bound("0.0.0.0", 8000), _bound("::1", 8000)
+    ('127.0.0.1:8000,10.0.0.7:8000', '*:8000', '127.0.0.1:8000,[::1]:8000')
+    """
+    if host in ("127.0.0.1", "localhost"):
+        return f"127.0.0.1:{port}"
+    if host == "0.0.0.0":  # noqa: S104
+        return f"*:{port}"
+    return f"127.0.0.1:{port},{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @contextlib.contextmanager
