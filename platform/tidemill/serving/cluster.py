@@ -207,6 +207,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
         "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket nobody reads, not syslog's port
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # on a busy machine 5 s, thrice, is not enough
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_MAXCONN": str(limits.connections),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
@@ -221,7 +222,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
 
 
 def _bound(host: str, port: int) -> str:
-    """Return where HAProxy is to listen: always on 127.0.0.1, too, where Ray Serve looks whether it does.
+    """Return where HAProxy is to listen: always on 127.0.0.1, too, for this machine's own programs.
 
     >>> _bound("10.0.0.7", 8000), _bound("0.0.0.0", 8000), _bound("::1", 8000)
     ('127.0.0.1:8000,10.0.0.7:8000', '*:8000', '127.0.0.1:8000,[::1]:8000')
