@@ -118,14 +118,17 @@ def test_one_bad_request_of_a_batch_is_refused_alone(served_parcels):
 
 
 def test_one_request_of_a_batch_that_business_logic_breaks_on_fails_alone(served_parcels):
-    path = served_parcels.root / "parcels_app.py"
+    whole = (served_parcels.root / "parcels_app.py").read_text()
     broken = 'def decide(parcel, probability):\n    assert parcel.depot != "boom"\n'
-    path.write_text(path.read_text().replace("def decide(parcel, probability):\n", broken))
+    module = served_parcels.root / "parcels_breaking.py"
+    module.write_text(whole.replace("def decide(parcel, probability):\n", broken))
+    names = served_parcels.config.project.model_copy(update={"application": "parcels_breaking:application"})
+    project = replace(served_parcels, config=served_parcels.config.model_copy(update={"project": names}))
 
     async def steps(api):
         return await asyncio.gather(*(api.ask(body(depot)) for depot in ("north", "boom", "south")))
 
-    answers = scenario(served_parcels, steps)
+    answers = scenario(project, steps)
     assert [status for status, _, _ in answers] == [200, 500, 200]
     made = {answer["predictions"][0]["prediction_id"] for _, _, answer in (answers[0], answers[2])}
     log = read_predictions(served_parcels.predictions, "parcel-delay", KNOWN, KNOWN + timedelta(days=1))
