@@ -29,8 +29,8 @@ class Answers:
         return "7", np.nansum(matrix, axis=1) / 100
 
 
-def compose(score, timeout=5.0):
-    ask = Answers()
+def compose(score, timeout=5.0, ask=None):
+    ask = ask or Answers()
     composer = Composer(Composition(PARTS, score), ask, timeout)
     rows = [Row(Call(), None, None, "champion", instance=n, flags=("old",)) for n in range(3)]
     flagged, made = composer(rows, [FeatureRow(values, ()) for values in ROWS], OWN)
@@ -120,3 +120,20 @@ def test_a_composition_that_breaks_or_takes_too_long_is_an_error():
         compose(broken)
     with pytest.raises(PartFailed, match="its time was over"):
         compose(slow, timeout=0.05)
+
+
+def test_the_example_asks_for_a_second_opinion_where_it_matters():
+    from examples.composition.application import application
+
+    assert application.composition.parts == {"challenger": Part("flight-delay", alias="challenger")}
+    flags, made, _ = compose(application.composition.score)
+    assert made == pytest.approx([(0.2 + 0.015) / 2, 0.8, (0.5 + 0.04) / 2])
+    assert flags[1] == ("old",)
+    assert flags[2] == ("old", "rule:second-opinion", "model:challenger:7")
+
+    class Nobody(Answers):
+        async def __call__(self, name, matrix, columns):
+            raise PartFailed("no challenger")
+
+    flags, made, _ = compose(application.composition.score, ask=Nobody())
+    assert (made, flags[0]) == (OWN, ("old", "rule:second-opinion", "rule:alone"))
