@@ -1,7 +1,7 @@
 """Requests and answers of the prediction API, as they are on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "ExplanationOut",
     "Accepted",
     "Error",
     "Feedback",
@@ -74,17 +75,28 @@ def request_schema(instance: type[BaseModel], max_instances: int) -> type[Predic
     )
 
 
+class ExplanationOut(BaseModel):
+    """What each feature contributed: with the base value, they add up to what the model says."""
+
+    unit: Literal["log-odds", "probability"]
+    """What they add up to: log(p / (1 - p)) or p, where p is the probability as the model itself says it."""
+    base_value: float
+    contributions: dict[str, float]
+
+
 class PredictionOut(BaseModel):
     """One prediction."""
 
     prediction_id: str
     """To send the label by, later."""
+    model_version: str
+    """The version that made it."""
     probability: float
     decision: dict[str, Any]
     """The project's business logic about it."""
     flags: list[str]
     """What to know about it, such as ``missing:<view>``, ``expired:<view>``, ``default:<feature>``."""
-    explanation: dict[str, float] | None = None
+    explanation: ExplanationOut | None = None
     """What each feature contributed, with ``?explain=true``."""
 
 
