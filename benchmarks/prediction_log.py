@@ -1,10 +1,10 @@
 """What the prediction log costs: appending, compacting, and a window of one day.
 
-``python -m benchmarks.prediction_log`` writes 10 million predictions of 30 features over 10 days (17 GB) below
-a temporary folder, compacts them, reads one day, and takes all of it away again; ``--predictions`` for fewer. A
-third of the features are measurements with many digits, the rest have few distinct values, as real ones do.
-Memory is that of a process which does nothing else, its imports included. Compaction is done for a tenth of the
-predictions, too: its memory must not grow.
+``python -m benchmarks.prediction_log`` writes 10 million predictions of 30 features over 10 days (17 GB)
+below a temporary folder, compacts them, reads one day, and takes all of it away again; ``--predictions``
+for fewer. A third of the features are measurements with many digits, the rest have few distinct values,
+as real ones do. Memory is that of a process which does nothing else, its imports included. Compaction is
+done for a tenth of the predictions, too: its memory must not grow.
 """
 
 import argparse

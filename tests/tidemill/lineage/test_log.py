@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -11,6 +12,9 @@ from tidemill.ids import new_id
 from tidemill.lineage import log
 from tidemill.lineage.log import find_labels, find_prediction, latest, made_at
 from tidemill.lineage.tallies import tally
+from tidemill.serving.compaction import compact
+from tidemill.serving.parts import Sizes
+from tidemill.serving.places import Folder
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord, count_log
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -47,8 +51,23 @@ def filled(tmp_path):
     return tmp_path, ids
 
 
-def test_every_prediction_is_found_and_no_other(filled):
+@pytest.fixture(params=["lines", "parts", "both"])
+def stored(filled, request):
+    """The same, as lines, compacted into parts, and partly so."""
     root, ids = filled
+    if request.param != "lines":
+        apart = list(root.rglob("date=2013-04-03/*.ndjson")) if request.param == "both" else []
+        for path in apart:
+            path.rename(root / path.name)
+        compact(root, "m", Folder(root), Sizes(rows=150, piece=4096).all_of_it())
+        for path in apart:
+            (root / path.name).rename(path)
+        assert len(list(root.rglob("*.parquet"))) > 2
+    return root, ids
+
+
+def test_every_prediction_is_found_and_no_other(stored):
+    root, ids = stored
     for identifier in random.Random(0).sample(ids, 20):
         found = find_prediction(root, "m", identifier)
         assert found is not None
@@ -116,8 +135,8 @@ def test_an_id_that_holds_no_time_is_found(tmp_path):
     writer.close()
 
 
-def test_versions_are_counted(filled):
-    root, ids = filled
+def test_versions_are_counted(stored):
+    root, ids = stored
     writer = PredictionLog(root, "m")
     writer.append_labels([LabelRecord(each, 1, NOON, NOON) for each in (*ids[:10], *ids[:5], "pred_unknown")])
     writer.close()
@@ -130,8 +149,8 @@ def test_versions_are_counted(filled):
     assert tally(root, "other") == {}
 
 
-def test_the_latest_are_those_of_the_latest_event_time(filled):
-    root, ids = filled
+def test_the_latest_are_those_of_the_latest_event_time(stored):
+    root, ids = stored
     assert [each["prediction_id"] for each in latest(root, "m", "1", 3)] == ids[299:296:-1]
     assert [each["prediction_id"] for each in latest(root, "m", "1", 150)] == ids[299:149:-1]
 
@@ -142,6 +161,22 @@ def test_the_label_that_counts_comes_last(tmp_path):
         writer.append_labels([LabelRecord(one, value, NOON + timedelta(days=days), NOON)])
     assert [each["label"] for each in find_labels(tmp_path, "m", one)] == [0, 1]
     writer.close()
+
+
+def test_labels_by_keys_are_found_and_what_was_compacted_is_as_it_was_written(tmp_path):
+    writer, one = PredictionLog(tmp_path, "m"), new_id("pred")
+    writer.append([replace(record(one), keys={"depot": "north", "day": NOON})])
+    by = {"keys": {"depot": "north"}, "predicted_at": NOON}
+    writer.append_labels([LabelRecord(None, 1, NOON, NOON, **by), LabelRecord(one, 0, NOON, NOON)])
+    writer.append_labels([LabelRecord(None, 1, NOON, NOON, keys={"depot": "east"}, predicted_at=NOON)])
+    writer.close()
+    before = find_prediction(tmp_path, "m", one), find_labels(tmp_path, "m", one)
+    compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    after = find_prediction(tmp_path, "m", one), find_labels(tmp_path, "m", one)
+    assert [each["label"] for each in before[1]] == [each["label"] for each in after[1]] == [0, 1]
+    for name in ("at", "served_at"):
+        assert datetime.fromisoformat(before[0].pop(name)) == datetime.fromisoformat(after[0].pop(name))
+    assert before[0] == after[0]
 
 
 def ulid(prefix: str, milliseconds: int) -> str:

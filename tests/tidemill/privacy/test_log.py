@@ -1,11 +1,17 @@
+import contextlib
 import threading
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from tidemill.data.pseudonyms import Pseudonymiser
 from tidemill.privacy.log import blank_log, count_in_text, find_in_log, mask_text
 from tidemill.privacy.subject import Subject
+from tidemill.serving.compaction import compact
+from tidemill.serving.maintenance import LogInUse
+from tidemill.serving.parts import Sizes
+from tidemill.serving.places import Folder
 from tidemill.serving.predictions import (
     LabelRecord,
     PredictionLog,
@@ -13,6 +19,7 @@ from tidemill.serving.predictions import (
     count_log,
     read_labelled,
 )
+from tidemill.serving.segments import Rolling
 
 HIDE = Pseudonymiser(b"a key of at least 16 bytes").hide
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -60,7 +67,17 @@ def test_a_log_is_blanked_while_it_is_written_to(tmp_path):
         assert HIDE("ada-lovelace").encode() not in path.read_bytes()
 
 
-def test_the_subject_is_recognised_however_it_was_logged(tmp_path):
+def compacted(root):
+    compact(root, "m", Folder(root), Sizes(rows=3, row_group=2, merge=10**9).all_of_it())
+
+
+AS_LINES_AND_AS_PARTS = pytest.mark.parametrize(
+    "store", [lambda root: None, compacted], ids=["lines", "parts"]
+)
+
+
+@AS_LINES_AND_AS_PARTS
+def test_the_subject_is_recognised_however_it_was_logged(tmp_path, store):
     log = PredictionLog(tmp_path, "m")
     log.append(
         [
@@ -72,21 +89,75 @@ def test_the_subject_is_recognised_however_it_was_logged(tmp_path):
             record("pred_5", {"rider": None, "friend": "ada-lovelace"}),
         ]
     )
+    log.append_labels([LabelRecord(f"pred_{number}", 1, NOON, NOON) for number in range(6)])
+    log.append_labels(
+        [
+            LabelRecord(None, 1, NOON, NOON, keys={"rider": HIDE(name)}, predicted_at=NOON)
+            for name in ("ada-lovelace", "grace-hopper")
+        ]
+    )
     log.close()
+    store(tmp_path)
     found = find_in_log(tmp_path, ADA)
+    assert (found.predictions, found.labels) == (4, 5)
     assert found.prediction_ids == {"pred_0", "pred_1", "pred_2", "pred_3"}
     assert find_in_log(tmp_path, ADA, before=NOON).predictions == 0
-    assert blank_log(tmp_path, ADA).predictions == 4
+    blanked = blank_log(tmp_path, ADA)
+    assert (blanked.predictions, blanked.labels) == (4, 5)
     assert blank_log(tmp_path, ADA).predictions == 0
-    assert count_log(tmp_path, "m").predictions == 2
+    counts = count_log(tmp_path, "m")
+    assert (counts.predictions, counts.labels) == (2, 3)
+    left = read_labelled(tmp_path, "m", NOON, NOON + timedelta(days=1), NOON)
+    assert left["prediction_id"].to_list() == ["pred_4", "pred_5"]
 
 
-def test_numbers_and_accents_are_recognised_too(tmp_path):
+def test_an_erasure_and_a_compaction_at_once_leave_nothing_of_the_subject(tmp_path):
+    log = PredictionLog(tmp_path, "m", rolling=Rolling(bytes=12_000))
+    stop = threading.Event()
+
+    def compact_on() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(LogInUse):
+                compact(tmp_path, "m", Folder(tmp_path), Sizes(rows=100).all_of_it())
+
+    thread = threading.Thread(target=compact_on)
+    thread.start()
+    for number in range(150):
+        rider = HIDE("ada-lovelace") if number % 3 == 0 else f"rider-{number}"
+        log.append([record(f"pred_{number:06}", {"rider": rider})])
+        if number % 60 == 50:
+            blank_log(tmp_path, ADA)
+    log.close()
+    blank_log(tmp_path, ADA)
+    stop.set()
+    thread.join()
+    assert find_in_log(tmp_path, ADA).predictions == 0
+    assert count_log(tmp_path, "m").predictions == 100
+    for path in tmp_path.rglob("*.ndjson"):
+        assert HIDE("ada-lovelace").encode() not in path.read_bytes()
+
+
+def test_what_a_killed_compaction_left_over_is_erased_too(tmp_path, monkeypatch):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("pred_0", {"rider": "ada-lovelace"}), record("pred_1", {"rider": "x"})])
+    log.close()
+    monkeypatch.setattr(Folder, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compacted(tmp_path)  # the part is there, and no manifest names it
+    monkeypatch.undo()
+    assert list(tmp_path.rglob("part-*.parquet"))
+    assert blank_log(tmp_path, ADA).predictions == 1
+    assert not list(tmp_path.rglob("part-*.parquet"))
+
+
+@AS_LINES_AND_AS_PARTS
+def test_numbers_and_accents_are_recognised_too(tmp_path, store):
     log = PredictionLog(tmp_path, "m")
     log.append(
         [record("pred_0", {"id": 7}), record("pred_1", {"id": 77}), record("pred_2", {"id": 'Zoë "Z"'})]
     )
     log.close()
+    store(tmp_path)
     for value, left in (("7", 2), ('Zoë "Z"', 1)):
         assert (
             blank_log(tmp_path, Subject({"id": value}, {"id": HIDE(value)}, {"id": ("id",)}, {})).predictions
