@@ -1,7 +1,7 @@
 """OpenTelemetry traces of requests, on request: spans for the request, its features, its model and the log.
 
-Off unless an address is given (``TIDEMILL_OTLP_ENDPOINT``, or OpenTelemetry's own variables); OpenTelemetry
-is not even imported then. A request that brings a W3C ``traceparent`` continues that trace and its decision
+Off unless an address is given (``TIDEMILL_OTLP_ENDPOINT``, or OpenTelemetry's own variables); no request
+costs anything then. A request that brings a W3C ``traceparent`` continues that trace and its decision
 about sampling; of the others a share is sampled. Spans are exported by OTLP over HTTP, in the SDK's thread.
 
 Requests that came together share one lookup, one call of each model and one write: each of their traces has
