@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +22,7 @@ from tidemill.scoring.places import SourceFile
 __all__ = ["BATCH_ROWS", "Batch", "Columns", "Reject", "read", "types_of_lines"]
 
 BATCH_ROWS = 65_536
+_JUDGED = 1000  # lines that are looked at one by one where they contradict each other
 _TIMES = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time, pa.types.is_null)
 
 
@@ -98,16 +100,23 @@ def types_of_lines(file: SourceFile) -> pa.Schema:
     """
     with open_file(file.address) as stream:
         head = opened(stream, file.address).read(BLOCK)
-    sound = b"\n".join(line for line in head[: head.rfind(b"\n") + 1 or None].split(b"\n") if _object(line))
+    lines = [line for line in head[: head.rfind(b"\n") + 1 or None].split(b"\n") if _object(line)]
+    if not lines:
+        raise DataError(f"{file.address} cannot be read as ndjson", hint="each line is one JSON object")
     try:
-        schema = pajson.read_json(io.BytesIO(sound), _whole(pajson.ReadOptions, sound)).schema
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{file.address} cannot be read as ndjson: {error}", hint="each line is one JSON object"
-        ) from error
+        schema = _inferred(b"\n".join(lines))
+    except pa.ArrowException:  # some contradict the others: those that agree with the first ones count
+        schema = _inferred(lines[0])
+        for line in lines[1:_JUDGED]:
+            with suppress(pa.ArrowException):
+                schema = pa.unify_schemas([schema, _inferred(line)], promote_options="permissive")
     return pa.schema(
         [(f.name, pa.string() if any(kind(f.type) for kind in _TIMES) else f.type) for f in schema]
     )
+
+
+def _inferred(content: bytes) -> pa.Schema:
+    return pajson.read_json(io.BytesIO(content), _whole(pajson.ReadOptions, content)).schema
 
 
 def _parquet(

@@ -85,7 +85,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         keys = _keys(parts, batch.table, instances, wrong)
         found = parts.keyed.lookup.find(keys, at)
         rows, flags = found.matrix, found.flags
-    scores = _scores(parts, batch.table, rows)
+    scores = _scores(parts, batch.table, rows, wrong)
     for position in np.flatnonzero(~np.isfinite(scores)):
         wrong.setdefault(int(position), f"the model gave {scores[position]}")
     decisions = _decisions(parts, instances, scores, wrong)
@@ -188,24 +188,36 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
     return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
 
 
-def _scores(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
-    """Return the probability for each row; text goes to a model that takes it by the names of columns."""
-    job, model = parts.job, parts.model
+def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores:
+    """Return the probability for each row; NaN for rows that have gaps, if the model takes none."""
     try:
-        if model.by_name is None or parts.keyed is not None:
-            return model.score(rows)
-        frame = pd.DataFrame(rows, columns=list(job.features))
-        for name in job.features:
-            if is_text(job.schema.field(name).type):
-                frame[name] = table[name].cast(pa.string()).to_pandas()
-        return model.by_name(frame)
+        return _run(parts, table, rows)
     except TidemillError:
         raise
     except Exception as error:  # a model can fail in any way
-        raise ServingError(
-            f"version {job.version} of {job.model} cannot score {table.num_rows} rows: {error!r}",
-            hint="are the columns what the version was trained on? `tidemill models show`",
-        ) from error
+        whole = np.isfinite(rows).all(axis=1)
+        if whole.all() or parts.model.by_name is not None:
+            raise ServingError(
+                f"version {parts.job.version} of {parts.job.model} cannot score these rows: {error!r}",
+                hint="are the columns what the version was trained on? `tidemill models show`",
+            ) from error
+        for position in np.flatnonzero(~whole):
+            wrong.setdefault(int(position), f"the model takes no gaps: {error}"[:_SHOWN])
+        scores = np.full(len(rows), np.nan)
+        scores[whole] = _scores(parts, table, rows[whole], {}) if whole.any() else ()
+        return scores
+
+
+def _run(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
+    """Run the model; text goes to one that takes it, by the names of columns."""
+    job, model = parts.job, parts.model
+    if model.by_name is None or parts.keyed is not None:
+        return model.score(rows)
+    frame = pd.DataFrame(rows, columns=list(job.features))
+    for name in job.features:
+        if is_text(job.schema.field(name).type):
+            frame[name] = table[name].cast(pa.string()).to_pandas()
+    return model.by_name(frame)
 
 
 def _decisions(

@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ def on_ray(
     import ray  # the engine takes seconds to import, and small inputs are scored without it
     from ray.data import ActorPoolStrategy, DataContext
 
-    _quieten(DataContext.get_current())
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # about its own defaults
+        _quieten(DataContext.get_current())
     count = workers or min(len(fragments), int(ray.cluster_resources().get("CPU", 1)))
     rows = [{"number": fragment.number} for fragment in fragments]
     sent = ray.put((project, job, staging, _portable(project, job, model)))

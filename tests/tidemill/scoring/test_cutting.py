@@ -1,0 +1,29 @@
+import csv
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.scoring import cutting
+from tidemill.scoring.cutting import cut
+
+CELL = st.text(st.sampled_from('ab,"\n'), max_size=4)
+
+
+@given(st.lists(st.tuples(CELL, CELL), max_size=30), st.integers(1, 60), st.integers(1, 40), st.booleans())
+def test_pieces_hold_whole_rows_and_all_of_them(rows, block, chunk, ended):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    content = text.getvalue().encode() if ended else text.getvalue().rstrip("\n").encode()
+    before, cutting._CHUNK = cutting._CHUNK, chunk
+    try:
+        pieces = cut(io.BytesIO(content), quoted=True, block=block)
+    finally:
+        cutting._CHUNK = before
+    assert b"".join(content[piece.start : piece.end] for piece in pieces) == content
+    read = [list(csv.reader(io.StringIO(content[p.start : p.end].decode(), newline=""))) for p in pieces]
+    assert [row for piece in read for row in piece] == list(
+        csv.reader(io.StringIO(content.decode(), newline=""))
+    )
+    assert [piece.lines for piece in pieces] == [len(piece) for piece in read]
+    assert all(piece.end - piece.start >= block for piece in pieces[:-1])

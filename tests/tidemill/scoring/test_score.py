@@ -1,0 +1,316 @@
+"""Whole runs over real files, with a real registry and feature store; on Ray and without."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from tests.tidemill.serving.small_project import KNOWN, crown
+from tidemill.errors import UsageError
+from tidemill.features.store import training_frame
+from tidemill.registry.versions import load_scorer
+from tidemill.scoring.job import ScoreRequest
+from tidemill.scoring.score import TooManyRejected, score
+from tidemill.serving.predictions import read_predictions
+
+pytestmark = pytest.mark.engine
+
+
+def run(project, inputs, output="out", **asked):
+    folder = project.root.parent
+    inputs = (inputs,) if isinstance(inputs, str) else inputs
+    return score(project, ScoreRequest(inputs, output, **{"workers": 0, **asked}), folder=folder)
+
+
+def parts(folder: Path) -> pl.DataFrame:
+    return pl.concat(
+        [pl.read_parquet(path, hive_partitioning=False) for path in sorted(folder.glob("part-*"))]
+    )
+
+
+def expected(project, frame: pl.DataFrame, version="1") -> list[float]:
+    return load_scorer(project, version).predict(frame.select("wind", "rain").to_pandas()).tolist()
+
+
+def rejects(path: str) -> dict[int, str]:
+    return {line["row"]: line["reason"] for line in map(json.loads, Path(path).read_text().splitlines())}
+
+
+def test_columns_as_given(parcels, table, tmp_path):
+    outcome = run(parcels, "rows.parquet", part_rows=2500)
+    found = parts(tmp_path / "out")
+    assert found.columns == ["id", "prediction_id", "model_version", "probability", "flags"]
+    assert found["id"].to_list() == table["id"].to_list()
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, table))
+    assert found["prediction_id"].n_unique() == 10_000
+    assert set(found["model_version"]) == {"1"}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest == outcome.manifest
+    assert (manifest["version"], manifest["alias"], manifest["rows"]) == ("1", "champion", 10_000)
+    assert len(manifest["parts"]) == 5  # row groups stay whole: two of a thousand rows a part
+    assert not list(tmp_path.glob(".out*"))
+
+    with pytest.raises(UsageError, match="exists already"):
+        run(parcels, "rows.parquet")
+    run(parcels, "rows.parquet", overwrite=True, version="2", keep=("*",))
+    found = parts(tmp_path / "out")
+    assert_frame_equal(found.select(table.columns), table)
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, table, "2"))
+
+
+def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, tmp_path):
+    table.drop("rain").rename({"wind": "Wind"}).write_parquet(tmp_path / "less.parquet")
+    with pytest.raises(
+        UsageError, match=r"less.parquet has no column wind, rain \(features of the version\)"
+    ):
+        run(parcels, "less.parquet", features="columns")
+    with pytest.raises(UsageError, match="do not say when"):
+        run(parcels, "less.parquet")
+    table.rename({"id": "probability"}).write_parquet(tmp_path / "taken.parquet")
+    with pytest.raises(UsageError, match="the input has a column probability"):
+        run(parcels, "taken.parquet")
+    table.drop("id").write_parquet(tmp_path / "z.parquet")
+    with pytest.raises(UsageError, match=r"lacks columns that .*: id"):
+        run(parcels, ("rows.parquet", "z.parquet"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="no output of batch scoring"):
+        run(parcels, "rows.parquet", "mine", overwrite=True)
+    assert not list(tmp_path.glob(".*.scoring"))
+
+
+def test_folders_are_columns_and_one_file_comes_out(parcels, table, tmp_path):
+    for day in (1, 2):
+        (tmp_path / "days" / f"date=2013-04-0{day}").mkdir(parents=True)
+        table[:3].write_parquet(tmp_path / "days" / f"date=2013-04-0{day}" / "a.parquet")
+    (tmp_path / "days" / "_draft.parquet").write_text("no parquet")
+    run(parcels, "days", "scores.parquet", keep=("date", "id"), part_rows=3)
+    found = pl.read_parquet(tmp_path / "scores.parquet")
+    assert found["date"].to_list() == ["2013-04-01"] * 3 + ["2013-04-02"] * 3
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, table[:3]) * 2)
+    run(parcels, "days", "scores.csv", part_rows=3)
+    assert_frame_equal(
+        pl.read_csv(tmp_path / "scores.csv")["probability"].to_frame(), found.select("probability")
+    )
+    names = {path.name for path in tmp_path.glob("*scores*")}
+    assert names == {
+        "scores.parquet",
+        "scores.parquet.manifest.json",
+        "scores.csv",
+        "scores.csv.manifest.json",
+    }
+
+
+CSV = b"""id,WIND,rain\r
+1,0.5,1\r
+"2,
+two",x,1\r
+3,1\r
+4,,NA\r
+5,1e2,-inf\r
+\xff,1,1\r
+"""
+
+
+def test_bad_rows_of_csv_are_set_aside_with_their_reason(parcels, tmp_path):
+    (tmp_path / "rows.csv").write_bytes(CSV)
+    asked = {"rename": {"WIND": "wind"}, "features": "columns"}
+    with pytest.raises(
+        TooManyRejected, match="3 rows were rejected, 2 are allowed: nothing was published"
+    ) as refusal:
+        run(parcels, "rows.csv", max_rejected=2, **asked)
+    assert "--resume --max-rejected 3" in refusal.value.hint
+    assert not (tmp_path / "out").exists()
+    outcome = run(parcels, "rows.csv", max_rejected=3, existing="resume", **asked)
+    assert outcome.resumed == 1
+    told = rejects(outcome.rejects)
+    assert told[1] == "wind: 'x' is no number"
+    assert "2 values where the header has 3" in told[2]
+    assert "UTF-8" in " ".join(told.values())
+    found = parts(tmp_path / "out")
+    assert found["id"].to_list() == ["1", "4", "5"]
+    assert (outcome.manifest["rows"], outcome.manifest["scored"]) == (6, 3)
+
+
+def test_bad_lines_of_ndjson_are_set_aside_with_their_reason(parcels, table, tmp_path):
+    lines = [
+        '{"id":1,"wind":1,"rain":0.5}',
+        "{oops",
+        '{"id":2,"wind":true,"rain":0}',
+        '{"id":3,"rain":0,"more":[1]}',
+    ]
+    (tmp_path / "rows.ndjson").write_text("\n".join(lines))
+    outcome = run(parcels, "rows.ndjson", max_rejected=2)
+    assert rejects(outcome.rejects) == {
+        1: "the line is no JSON object",
+        2: "wind: True is no int64, as it is in the first lines",
+    }
+    assert parts(tmp_path / "out")["id"].to_list() == [1, 3]
+
+
+def keyed(tmp_path) -> pl.DataFrame:
+    hours = [-1, 0, 1, 2, 2.9, 5, 1]
+    frame = pl.DataFrame(
+        {
+            "depot": ["north", "north", "south", "x9", "south", "north", "east"],
+            "event_timestamp": [KNOWN + timedelta(hours=hour) for hour in hours],
+            "weight": [None, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        }
+    )
+    frame.write_parquet(tmp_path / "keys.parquet")
+    return frame
+
+
+def test_features_by_key_are_those_that_were_known_then(parcels, tmp_path):
+    frame = keyed(tmp_path)
+    outcome = run(parcels, "keys.parquet", max_rejected=1)
+    assert rejects(outcome.rejects)[3].startswith("depot: String should match pattern")
+    sound = frame.filter(pl.col("depot") != "x9")
+    seen = training_frame(parcels, sound.select("depot", "event_timestamp"))
+    assert seen["wind"].to_list() == [
+        None,
+        1.0,
+        9.0,
+        9.0,
+        None,
+        None,
+    ]  # nothing from the future, nothing expired
+    found = parts(tmp_path / "out")
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, seen), nan_ok=True)
+    assert found["decision"].to_list() == [
+        json.dumps({"advice": "phone ahead" if p > 0.5 else "deliver"}, separators=(",", ":"))
+        for p in found["probability"]
+    ]
+    gap = ["missing:weather", "default:rain"]
+    assert found["flags"].to_list() == [gap, [], [], [], gap, gap]
+
+
+def test_the_latest_features_are_those_that_the_api_reads(parcels, tmp_path):
+    keyed(tmp_path)
+    run(parcels, "keys.parquet", features="online", decide=False, keep=("depot",))
+    found = parts(tmp_path / "out")
+    assert "decision" not in found.columns
+    flags = dict(zip(found["depot"], found["flags"].to_list(), strict=True))
+    assert found["flags"].to_list()[0] == ["future:weather"]
+    assert flags["north"] == ["expired:weather", "default:rain"]
+    assert flags["east"] == ["missing:weather", "default:rain"]
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from tidemill.project import load_project
+from tidemill.scoring.job import ScoreRequest
+from tidemill.scoring.score import score
+root = Path(sys.argv[1])
+request = ScoreRequest(("many.parquet",), "out", workers=0, part_rows=500)
+score(load_project(root), request, folder=root.parent)
+"""
+
+
+def test_a_killed_run_goes_on_and_scores_no_row_twice(parcels, tmp_path):
+    rows = 100_000
+    rng = np.random.default_rng(2)
+    frame = pl.DataFrame({"id": range(rows), "wind": rng.normal(size=rows), "rain": rng.normal(size=rows)})
+    frame.write_parquet(tmp_path / "many.parquet", row_group_size=500)
+    command = [sys.executable, "-W", "ignore", "-c", _KILLED, str(parcels.root)]
+    process = subprocess.Popen(command, start_new_session=True)
+    done = tmp_path / ".out.scoring" / "done"
+    while process.poll() is None and (not done.exists() or len(list(done.glob("*.json"))) < 20):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+    assert not (tmp_path / "out").exists()
+    staged = tmp_path / ".out.scoring" / "output"
+    finished = {json.loads(path.read_text())["part"] for path in done.glob("*.json")}
+    before = {name: (staged / name).stat().st_mtime_ns for name in finished}
+    crown(parcels, "2")  # the alias moves meanwhile: the run stays with the version that it began with
+
+    asked = {"part_rows": 500}
+    with pytest.raises(UsageError, match=r"unfinished run .* of 200 parts are finished"):
+        run(parcels, "many.parquet", **asked)
+    with pytest.raises(UsageError, match="version was 1 and is 2"):
+        run(parcels, "many.parquet", version="2", existing="resume", **asked)
+    with pytest.raises(UsageError, match="keep was"):
+        run(parcels, "many.parquet", existing="resume", keep=(), **asked)
+    moment = (tmp_path / "many.parquet").stat()
+    os.utime(tmp_path / "many.parquet")
+    with pytest.raises(UsageError, match=r"many\.parquet has changed"):
+        run(parcels, "many.parquet", existing="resume", **asked)
+    os.utime(tmp_path / "many.parquet", ns=(moment.st_atime_ns, moment.st_mtime_ns))
+
+    outcome = run(parcels, "many.parquet", existing="resume", **asked)
+    assert 20 <= outcome.resumed == len(finished) < 200
+    after = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in finished}
+    assert after == before
+    found = parts(tmp_path / "out")
+    run(parcels, "many.parquet", "whole", version="1")
+    assert_frame_equal(found.drop("prediction_id"), parts(tmp_path / "whole").drop("prediction_id"))
+    assert found["prediction_id"].n_unique() == rows
+    assert not list(tmp_path.glob(".out*"))
+    again = run(parcels, "many.parquet", version="1", existing="resume", **asked)  # asked again, it is done
+    assert again.manifest["id"] == outcome.manifest["id"]
+
+
+def test_object_stores(parcels, table, tmp_path, bucket):
+    files = fsspec.filesystem("s3")
+    files.put(str(tmp_path / "rows.parquet"), f"{bucket}/in/a=1/rows.parquet")
+    outcome = run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out", part_rows=5000, keep=("a", "id"))
+    names = {path.rpartition("/")[2] for path in files.find(f"{bucket}/out")}
+    assert {"_SUCCESS", "manifest.json"} < names
+    assert len(names) == 4
+    assert not files.exists(f"{bucket}/out/_scoring")
+
+    def read() -> pl.DataFrame:
+        found = sorted(files.glob(f"{bucket}/out/part-*"))
+        return pl.concat([pl.read_parquet(files.cat_file(path)) for path in found])
+
+    assert read()["probability"].to_list() == pytest.approx(expected(parcels, table))
+    assert outcome.manifest["input"][0]["mark"]
+    with pytest.raises(UsageError, match="exists already"):
+        run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out")
+    run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out", overwrite=True, version="2")
+    assert set(read()["model_version"]) == {"2"}
+    run(parcels, "rows.parquet", f"s3://{bucket}/one.parquet")
+    assert pl.read_parquet(files.cat_file(f"{bucket}/one.parquet")).height == 10_000
+
+
+def test_ray_data_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path):
+    outcome = run(parcels, "rows.parquet", workers=2, part_rows=2000)
+    found = parts(tmp_path / "out")
+    assert found["id"].to_list() == table["id"].to_list()
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, table))
+    assert len(outcome.manifest["parts"]) == 5
+    (tmp_path / "rows.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9] + b"not the end")
+
+
+def test_predictions_go_into_the_log_only_when_asked(parcels, tmp_path):
+    keyed(tmp_path)
+    run(parcels, "keys.parquet", max_rejected=1, log=True)
+    logged = read_predictions(
+        parcels.predictions, parcels.model, KNOWN - timedelta(days=1), KNOWN + timedelta(days=1)
+    )
+    found = parts(tmp_path / "out")
+    assert sorted(logged["prediction_id"]) == sorted(found["prediction_id"])
+    assert set(logged["role"]) == {"batch"}
+    assert json.loads(logged["keys"][1])["depot"] == "north"
+    assert logged["feature.wind"][1] == 1.0
+    run(parcels, "keys.parquet", "again", max_rejected=1)
+    assert (
+        len(
+            read_predictions(
+                parcels.predictions, parcels.model, KNOWN - timedelta(days=1), KNOWN + timedelta(days=1)
+            )
+        )
+        == 6
+    )
