@@ -78,8 +78,8 @@ class Prediction(NamedTuple):
     decision: Mapping[str, Any]
     """The project's business logic about it; empty where features were given."""
     flags: tuple[str, ...]
-    explanation: Mapping[str, float] | None = None
-    """Feature → what it contributed; none unless asked for."""
+    explanation: Mapping[str, Any] | None = None
+    """``unit``, ``base_value``, and ``contributions`` by feature; none unless asked for."""
 
 
 class Answer(NamedTuple):

@@ -103,7 +103,7 @@ class Engine:
             return
         self._meter.batch(rows)
         calls = [waiting.call for waiting in batch]
-        if rows <= self._loop_rows:
+        if rows <= self._loop_rows and not calls[0].explain:
             _settle(batch, self._work(calls))
             return
         work = loop.run_in_executor(self._pool, self._work, calls)
@@ -122,11 +122,13 @@ class Engine:
             elif first.deadline < now:
                 waiting.popleft()
                 first.future.set_exception(_too_late())
-            elif batch and rows + first.call.rows > self._max_rows:
+            elif batch and (rows + first.call.rows > self._max_rows or first.call.explain):
                 break
             else:
                 batch.append(waiting.popleft())
                 rows += first.call.rows
+                if first.call.explain:  # slow: it goes alone, and in the pool
+                    break
         return batch, rows
 
     def _work(self, calls: Sequence[Call]) -> Answers:

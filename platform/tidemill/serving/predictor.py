@@ -45,6 +45,9 @@ Compose = Callable[[list[Row], Sequence[FeatureRow], Sequence[float]], tuple[lis
 """From rows, features and scores to the rows with further flags, and the scores that are answered."""
 
 
+Explain = Callable[[str, Sequence[FeatureRow]], Sequence[Mapping[str, Any]]]
+
+
 class NoChampion(ServingError):
     """There is no model to answer with yet."""
 
@@ -68,6 +71,8 @@ class Predictor(Generic[Request]):
     """Counts what each version does."""
     traced: bool = False
     """Whether calls may have traces."""
+    explain: Explain | None = None
+    """Says what each feature contributed, for a version and rows of features."""
     compose: Compose | None = None
     """Makes the answered scores of those of the project's own model, if it does not answer alone."""
 
@@ -138,6 +143,8 @@ class Predictor(Generic[Request]):
             rows, scores = self.compose(rows, features, scores)
         if watch is not None:
             watch.lap("model")
+        asked = any(call.explain for call in calls)
+        explanations = self._explanations(rows, features) if asked else {}
         fallen = sum(FALLBACK in row.flags for row in rows)
         decide = self.application.decide
         decisions: list[Mapping[str, Any]] = [
@@ -167,11 +174,31 @@ class Predictor(Generic[Request]):
                     record.score,
                     decision,
                     record.flags + further,
+                    explanations.get(place),
                 )
-                for row, record, decision in zip(rows, records, decisions, strict=True)
+                for place, (row, record, decision) in enumerate(zip(rows, records, decisions, strict=True))
             ]
         )
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
+
+    def _explanations(
+        self, rows: Sequence[Row], features: Sequence[FeatureRow]
+    ) -> dict[int, Mapping[str, Any]]:
+        """Return the explanations that were asked for, by the place of their rows."""
+        wanted: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            if row.call.explain:
+                wanted.setdefault(row.model.version, []).append(place)
+        if wanted and self.explain is None:
+            raise Refused(Failure(501, "unsupported", "this replica explains no predictions"))
+        return {
+            place: explanation
+            for version, places in wanted.items()
+            if self.explain is not None
+            for place, explanation in zip(
+                places, self.explain(version, [features[place] for place in places]), strict=True
+            )
+        }
 
     def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[Row]:
         fixed = None if serving.splits else (serving.champion, CHAMPION)

@@ -17,9 +17,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 __all__ = [
-    "ExplanationOut",
     "Accepted",
     "Error",
+    "ExplanationOut",
     "Feedback",
     "ModelState",
     "Moment",

@@ -14,11 +14,13 @@ from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import open_store
 from tidemill.project import Project
 from tidemill.registry.kept import load_lasting_scorer
+from tidemill.registry.versions import load_original
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
 from tidemill.serving.composing import composer
 from tidemill.serving.engine import Engine
+from tidemill.serving.explaining import Explainer
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.submission import Jobs
@@ -107,6 +109,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         ),
         tally=tally,
         traced=tracing is not None,
+        explain=Explainer(lambda version: load_original(project, version)).explain,
         compose=composer(application, serve.timeout_seconds),
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidemill.serving.schema import Moment
+from tidemill.serving.schema import ExplanationOut, Moment
 
 __all__ = [
     "Explain",
@@ -227,7 +227,7 @@ class InvocationResponse(BaseModel):
     """To send the labels by, later."""
     flags: list[list[str]]
     decisions: list[dict[str, Any]]
-    explanations: list[dict[str, float] | None] | None = None
+    explanations: list[ExplanationOut | None] | None = None
     """Only where they were asked for."""
 
 

@@ -1,0 +1,68 @@
+"""Which feature each column of a prepared table comes from, so that contributions can be told by feature."""
+
+from typing import Any
+
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+__all__ = ["Mixed", "origins"]
+
+
+class Mixed(Exception):
+    """A step that mixes features, so that its columns belong to none of them."""
+
+
+def origins(step: Any, given: list[int]) -> list[int]:
+    """Return for each column that a fitted step makes the feature it comes from.
+
+    Args:
+        step: a transformer of scikit-learn, ``"passthrough"``, ``"drop"`` or None.
+        given: the feature of each column that it is given.
+
+    Raises:
+        Mixed: a column is made of several features.
+
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> encoder = OneHotEncoder().fit([["JFK", 1], ["EWR", 1], ["LGA", 2]])
+    >>> origins(encoder, [0, 1])
+    [0, 0, 0, 1, 1]
+    """
+    if step is None or step == "passthrough":
+        return given
+    if isinstance(step, str):  # drop
+        return []
+    match step:
+        case Pipeline():
+            for _, one in step.steps:
+                given = origins(one, given)
+            return given
+        case ColumnTransformer():
+            made = []
+            for name, one, _ in step.transformers_:
+                indices = step._transformer_to_input_indices[name]
+                if len(indices):
+                    made += origins(one, [given[int(index)] for index in indices])
+            return made
+        case FeatureUnion():
+            return [place for _, one in step.transformer_list for place in origins(one, given)]
+        case OneHotEncoder():
+            return [place for place, n in zip(given, step._n_features_outs, strict=True) for _ in range(n)]
+        case SimpleImputer():
+            kept = [
+                place
+                for place, fill in zip(given, step.statistics_, strict=True)
+                if step.keep_empty_features or fill == fill
+            ]
+            if step.add_indicator:
+                kept += [given[int(index)] for index in step.indicator_.features_]
+            return kept
+        case FunctionTransformer() if step.func is None:
+            return given
+        case OneToOneFeatureMixin():
+            return given
+    if hasattr(step, "get_support"):
+        return [given[int(index)] for index in step.get_support(indices=True)]
+    raise Mixed(f"{type(step).__name__} mixes features")
