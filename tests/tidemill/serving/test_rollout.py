@@ -1,5 +1,6 @@
 """Rollouts, with the real API, log, registry and records: to the top, back, and on after a kill."""
 
+import os
 import random
 import signal
 import subprocess
@@ -205,49 +206,57 @@ def test_the_gate_is_asked_before_the_first_step(project, state):
 
 
 ADVANCER = """
-import sys
+import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from tidemill.project import load_project
 from tidemill.serving.rollout import advance, begin
 from tidemill.state import open_state
 
-project = load_project(Path(sys.argv[1]))
-state = open_state(project.state_url)
 print("ready", flush=True)
-sys.stdin.readline()
-while True:
-    if advance(project, state, datetime.now(UTC)) is None:
-        begin(project, state, "2", "ada", "again", datetime.now(UTC))
+for _ in sys.stdin:  # each line asks for a process of its own: starting one from nothing takes seconds
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+        continue
+    project = load_project(Path(sys.argv[1]))
+    state = open_state(project.state_url)
+    while True:
+        if advance(project, state, datetime.now(UTC)) is None:
+            begin(project, state, "2", "ada", "again", datetime.now(UTC))
 """
 
 
 def test_killed_at_any_moment_it_goes_on_from_there(project, state):
     """What replicas report is written by hand, so that every look brings the next step."""
     chosen, tally = random.Random(7), Tally()
-    for killed in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ADVANCER, str(project.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        try:
-            process.stdout.readline()
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            end = time.monotonic() + chosen.uniform(0.05, 1.2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", ADVANCER, str(project.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        for killed in range(6):
+            print("go", file=process.stdin, flush=True)
+            child = int(process.stdout.readline())
+            end = time.monotonic() + 0.3 + chosen.uniform(0, 0.7)
             while time.monotonic() < end:
-                report_of_replica(project, state, tally, failing=killed == 1)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
-        consistent(project, state)
-    deadline = time.monotonic() + 20
+                report_of_replica(project, state, tally, failing=killed % 3 == 1)
+                time.sleep(0.02)
+            os.kill(child, signal.SIGKILL)
+            assert process.stdout.readline() == "gone\n"
+            consistent(project, state)
+    deadline = time.monotonic() + 60
     while running(state, project.model) is not None:
         assert time.monotonic() < deadline
         report_of_replica(project, state, tally, failing=False)
         advance(project, state, now())
         consistent(project, state)
+    assert rollouts(state, project.model)
     assert all(row.finished_at is not None for row in rollouts(state, project.model))
     assert live(state, project.model) == []
 
