@@ -1,0 +1,170 @@
+"""Scores by several versions at once, and what becomes of one that fails; copies for shadows."""
+
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from tidemill.features.online import FeatureRow
+from tidemill.serving.calls import Call
+from tidemill.serving.hooks import Served
+from tidemill.serving.lanes import NAMED, Lane, Serving
+from tidemill.serving.loaded import LoadedModel
+from tidemill.serving.predictions import PredictionRecord
+from tidemill.serving.rows import FALLBACK, ModelFailed, Row, score_rows
+from tidemill.serving.shadows import Shadows
+from tidemill.serving.tally import Tally
+
+NOW = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+class Constant:
+    """A model that answers one number, or fails."""
+
+    features = ("wind",)
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def score(self, matrix):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return np.full(len(matrix), self.answer)
+
+
+class Reader:
+    """Features of its own: the champion's differ from the canary's."""
+
+    features = (("weather", "wind"),)
+    keys = ("depot",)
+
+    def __init__(self, wind):
+        self.wind = wind
+
+    def read(self, rows, at):
+        return [FeatureRow({"wind": self.wind}, ()) for _ in rows]
+
+
+def version(name, answer):
+    return LoadedModel(name, Constant(answer), Reader(float(name)), NOW)
+
+
+CHAMPION = version("1", 0.2)
+
+
+def row(model, role):
+    return Row(Call(), NOW, model, role, None, {"depot": "north"})
+
+
+def scored(*rows):
+    tally = Tally()
+    features = [FeatureRow({"wind": float(one.model.version)}, ()) for one in rows]
+    return (*score_rows(list(rows), features, CHAMPION, "m", tally), tally.counts())
+
+
+def test_each_version_scores_its_own_rows_in_one_call():
+    canary, test = version("2", 0.8), version("3", 0.5)
+    mixed = [row(CHAMPION, "champion"), row(canary, "canary"), row(test, "ab:fee"), row(canary, "canary")]
+    rows, _, scores, counts = scored(*mixed)
+    assert scores == [0.2, 0.8, 0.5, 0.8]
+    assert rows == mixed
+    assert {key: (one.answered, sum(one.seconds.values())) for key, one in counts.items()} == {
+        ("champion", "1"): (1, 1),
+        ("canary", "2"): (2, 1),
+        ("ab:fee", "3"): (1, 1),
+    }
+
+
+@pytest.mark.parametrize("answer", [ValueError("no"), float("nan"), float("inf")])
+def test_the_champion_answers_for_a_version_that_fails(answer):
+    canary = version("2", answer)
+    rows, features, scores, counts = scored(row(canary, "canary"), row(CHAMPION, "champion"))
+    assert scores == [0.2, 0.2]
+    assert [(one.model.version, one.role, one.flags) for one in rows] == [
+        ("1", "champion", (FALLBACK,)),
+        ("1", "champion", ()),
+    ]
+    assert features[0].values == {"wind": 1.0}  # read as the champion reads it
+    assert (counts["canary", "2"].failed, counts["canary", "2"].answered) == (1, 0)
+    assert counts["champion", "1"].answered == 2
+
+
+@pytest.mark.parametrize("role", ["champion", NAMED])
+def test_nobody_answers_for_the_champion_nor_for_a_version_that_was_asked_for(role):
+    model = version("1" if role == "champion" else "2", ValueError("no"))
+    with pytest.raises(ModelFailed, match="cannot score this"):
+        score_rows([row(model, role)], [FeatureRow({"wind": 1.0}, ())], model, "m", Tally())
+
+
+class Log:
+    """Keeps what is appended; its gate lets nothing through while it is closed."""
+
+    def __init__(self):
+        self.records, self.gate, self.entered = [], threading.Event(), threading.Event()
+
+    def append(self, records):
+        self.entered.set()
+        assert self.gate.wait(10)
+        self.records += records
+
+
+def served(number):
+    record = PredictionRecord(f"pred_{number}", "m", "1", NOW, NOW, "r1", {}, {"wind": 1.0}, 0.2, {})
+    return Served(None, {"depot": f"d{number}"}, NOW, FeatureRow({"wind": 1.0}, ()), CHAMPION, record)
+
+
+def shadowing(log, tally, **options):
+    counted = []
+    shadows = Shadows(
+        log,
+        lambda instance, score: {},
+        tally,
+        count=lambda what, rows: counted.append((what, rows)),
+        **options,
+    )
+    return shadows, counted
+
+
+def beside(model):
+    return Serving(CHAMPION, ((Lane("shadow", "shadow", model.version, 1.0, "s"), model),))
+
+
+def test_copies_are_answered_into_the_log_and_name_what_was_answered():
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, _ = shadowing(log, tally)
+    shadows.offer(beside(version("2", 0.8)), [served(number) for number in range(5)])
+    shadows.stop()
+    assert [(one.role, one.version, one.score, one.shadow_of) for one in log.records] == [
+        ("shadow", "2", 0.8, f"pred_{number}") for number in range(5)
+    ]
+    assert len({one.prediction_id for one in log.records}) == 5
+    assert tally.counts()["shadow", "2"].answered == 5
+
+
+def test_copies_are_dropped_when_there_are_too_many_and_when_requests_need_the_time():
+    log, tally, busy = Log(), Tally(), []
+    shadows, counted = shadowing(log, tally, max_waiting=3, max_rows=1, busy=lambda: bool(busy))
+    model = beside(version("2", 0.8))
+    shadows.offer(model, [served(0)])
+    assert log.entered.wait(10)
+    shadows.offer(model, [served(number) for number in range(1, 6)])
+    busy.append(True)
+    shadows.offer(model, [served(9)])
+    assert tally.counts()["shadow", "2"].dropped == 3
+    log.gate.set()
+    shadows.stop()
+    assert sorted(one.shadow_of for one in log.records) == ["pred_0", "pred_1", "pred_2", "pred_3"]
+    assert counted.count(("dropped", 1)) == 3
+
+
+def test_a_shadow_that_fails_costs_only_itself():
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, counted = shadowing(log, tally)
+    shadows.offer(beside(version("2", ValueError("no"))), [served(0)])
+    shadows.stop()
+    assert log.records == []
+    assert tally.counts()["shadow", "2"].failed == 1
+    assert counted == [("failed", 1)]
