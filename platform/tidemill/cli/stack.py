@@ -67,7 +67,7 @@ def up(
         )
     if not foreground:
         _show(loaded, info, [], json)
-        _warn(loaded, info)
+        _warn(info)
 
 
 def down(project: ProjectDir = None, json: AsJson = False) -> None:
@@ -118,7 +118,7 @@ def _show_ports(project: Any, json: bool) -> None:
     info = running(project)
     if info is None:
         raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
-    found = listeners(project, info)
+    found = listeners(info)
     told = warnings(found)
 
     def render(console: Console) -> None:
@@ -137,11 +137,11 @@ def _show_ports(project: Any, json: bool) -> None:
     emit({"ports": found, "warnings": told}, json, render)
 
 
-def _warn(project: Any, info: Any) -> None:
+def _warn(info: Any) -> None:
     """Say what other machines can reach, on stderr."""
     from tidemill.serving.exposure import listeners, warnings
 
-    found = listeners(project, info)
+    found = listeners(info)
     for one in found:
         if one.public and one.meant:
             errors_console.print(

@@ -36,7 +36,7 @@ class Listener:
     public: bool
     """Whether other machines can reach it, as far as no firewall says no."""
     meant: bool
-    """Whether the settings ask for that, if it is public."""
+    """Whether a setting can make it public (``host``, ``mlflow_host``); if not, nobody asked for that."""
 
 
 def is_loopback(host: str) -> bool:
@@ -88,9 +88,9 @@ def require_safe_start(project: Project) -> None:
         )
 
 
-def listeners(project: Project, info: StackInfo) -> list[Listener]:
+def listeners(info: StackInfo) -> list[Listener]:
     """Return every listening socket of every process of a running stack, by port."""
-    return sorted(_listeners(marked(info.mark), _meaning(project, info)))
+    return sorted(_listeners(marked(info.mark), _meaning(info)))
 
 
 def warnings(found: Iterable[Listener]) -> list[str]:
@@ -103,16 +103,15 @@ def warnings(found: Iterable[Listener]) -> list[str]:
     ]
 
 
-def _meaning(project: Project, info: StackInfo) -> Callable[[str, int], tuple[str, bool]]:
-    """Return what says of a process's name and port: what it is for, and whether it may be public."""
-    settings = project.settings
+def _meaning(info: StackInfo) -> Callable[[str, int], tuple[str, bool]]:
+    """Return what says of a name and a port: what it is for, and whether a setting can make it public."""
     api, mlflow = _port(info.url), _port(info.mlflow_url or "")
 
     def means(name: str, port: int) -> tuple[str, bool]:
         if port == api:
-            return "the prediction API, by HAProxy", not is_loopback(settings.host)
+            return "the prediction API, by HAProxy", True
         if port == mlflow:
-            return "MLflow's server, which asks for no password", not is_loopback(settings.mlflow_host)
+            return "MLflow's server, which asks for no password", True
         return _PURPOSES.get(name, "Ray Serve, behind HAProxy" if name.startswith("ray") else name), False
 
     return means

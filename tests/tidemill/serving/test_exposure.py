@@ -1,5 +1,6 @@
 """A real stack that listens beyond loopback, with keys: what can be reached, by whom, and how slowly."""
 
+import json
 import shutil
 import socket
 import time
@@ -10,8 +11,10 @@ import httpx
 import pytest
 import yaml
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
+from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
 from tidemill.project import load_project
@@ -79,13 +82,24 @@ def test_it_does_not_start_without_keys(tmp_path, served_template):
 
 
 def test_only_the_port_of_the_api_is_where_the_host_says(project, stack):
-    found = listeners(project, stack)
+    found = listeners(stack)
     assert len(found) > 10
     there = [one for one in found if one.address.removeprefix("::ffff:") != "127.0.0.1"]
     assert [(one.address, one.port) for one in there] == [(HOST, project.settings.serve_port)]
     purposes = " ".join(one.purpose for one in found)
     for part in ("prediction API", "MLflow", "control store", "scheduler", "statistics"):
         assert part in purposes
+
+
+def test_the_command_lists_every_port(project, stack):
+    asked = ["status", "--ports", "--project", str(project.root)]
+    done = CliRunner().invoke(app, [*asked, "--json"], catch_exceptions=False)
+    facts = json.loads(done.stdout)
+    assert project.settings.serve_port in [one["port"] for one in facts["ports"]]
+    assert facts["warnings"] == []
+    shown = CliRunner().invoke(app, asked, catch_exceptions=False, env={"COLUMNS": "160"}).stdout
+    assert "the prediction API" in shown
+    assert "only this machine can reach them" in shown
 
 
 def test_what_others_can_reach_and_should_not_is_said():
@@ -195,8 +209,7 @@ def test_heads_that_are_too_large_or_make_no_sense_are_refused(project, stack, k
 
 def test_deep_and_chunked_bodies_meet_their_limits(stack, keys):
     deep = b'{"instances": [{"depot": ' + b"[" * 500 + b"]" * 500 + b"}]}"
-    json = {"content-type": "application/json"}
-    key = {"Authorization": f"Bearer {keys['shop'].get_secret_value()}", **json}
+    key = {"X-API-Key": keys["shop"].get_secret_value(), "Content-Type": "application/json"}
     post = lambda content: httpx.post(  # noqa: E731
         f"{stack.url}/predict", content=content, headers=key, trust_env=False
     )
