@@ -390,7 +390,8 @@ def _with_small_project(folder: Path, cases: int, seed: int) -> Report:
     from tests.tidemill.serving.small_project import add_version, crown, make_project
     from tidemill.serving.wiring import build_api
 
-    project = make_project(folder / "project")
+    # The first request for an explanation loads SHAP, which takes a while.
+    project = make_project(folder / "project", timeout_seconds=300)
     crown(project, add_version(project, 0.2))
     with listening(build_api(project, "fuzzed")) as url:
         return fuzz(url, cases, seed)

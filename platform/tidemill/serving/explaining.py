@@ -140,7 +140,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
             import shap  # takes seconds: only who asks for explanations waits for it
     except ImportError as error:
         raise Refused(
-            Failure(501, "unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
+            Failure(422, "unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
         ) from error
     prepare, model = None, scorer.estimator
     while hasattr(model, "steps"):
@@ -163,4 +163,4 @@ def _open(scorer: Scorer) -> TreeExplanation:
 
 
 def _impossible(why: str) -> Refused:
-    return Refused(Failure(501, "unsupported", f"this prediction cannot be explained: {why}"))
+    return Refused(Failure(422, "unsupported", f"this prediction cannot be explained: {why}"))

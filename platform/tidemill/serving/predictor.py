@@ -190,7 +190,7 @@ class Predictor(Generic[Request]):
             if row.call.explain:
                 wanted.setdefault(row.model.version, []).append(place)
         if wanted and self.explain is None:
-            raise Refused(Failure(501, "unsupported", "this replica explains no predictions"))
+            raise Refused(Failure(422, "unsupported", "this replica explains no predictions"))
         return {
             place: explanation
             for version, places in wanted.items()

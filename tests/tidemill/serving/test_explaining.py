@@ -102,7 +102,7 @@ def test_what_cannot_be_explained_says_why(model, why):
     explain, served, *_ = explainer(model, 5)
     with pytest.raises(Refused) as refused:
         explain.explain("1", served)
-    assert refused.value.failure.status == 501
+    assert refused.value.failure.status == 422
     assert why in refused.value.failure.detail
 
 
@@ -126,7 +126,7 @@ def test_an_answer_is_explained_on_request(served_parcels, monkeypatch, missing)
         assert "explanation" not in client.post("/predict", json=body).json()["predictions"][0]
         answer = client.post("/predict?explain=true", json=body)
         if missing:
-            assert answer.status_code == 501
+            assert answer.status_code == 422
             assert "pip install 'tidemill[explain]'" in answer.json()["detail"]
             return
         assert answer.status_code == 200

@@ -11,7 +11,11 @@ from tidemill.serving.wiring import build_api
 
 @pytest.fixture(scope="package")
 def project(tmp_path_factory, served_template):
-    return load_project(shutil.copytree(served_template, tmp_path_factory.mktemp("protocols") / "project"))
+    root = shutil.copytree(served_template, tmp_path_factory.mktemp("protocols") / "project")
+    # The first request for an explanation loads SHAP, which takes a while.
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("serve:\n", "serve:\n  timeout_seconds: 300\n"))
+    return load_project(root)
 
 
 @pytest.fixture(scope="package")
