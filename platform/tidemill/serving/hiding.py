@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from feast import FeatureStore
@@ -16,6 +16,7 @@ from tidemill.project import Project
 
 __all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
 
+_REMEMBERED = 1000  # pseudonyms
 _SHORT = 3  # characters: what is shorter names nobody, and is found in any text
 
 
@@ -33,12 +34,20 @@ class Hiding:
     fields: frozenset[str]
     pseudonymiser: Pseudonymiser | None
     """None if there is nothing to hide."""
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Pseudonyms of late: a value comes twice in each prediction, and often in the next ones."""
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``values`` with a pseudonym for each personal one, at any depth; what is null stays null."""
         if not self.fields:
             return values
-        return {name: self._value(value, name in self.fields) for name, value in values.items()}
+        hidden = dict(values)
+        for name, value in values.items():
+            if name in self.fields or isinstance(value, dict | list | tuple):
+                hidden[name] = self._known.get(value) if type(value) is str else None
+                if hidden[name] is None:
+                    hidden[name] = self._value(value, name in self.fields)
+        return hidden
 
     def features(self, features: Mapping[str, float | None]) -> Mapping[str, float | None]:
         """Return ``features`` with null for each personal one."""
@@ -82,7 +91,12 @@ class Hiding:
             case list() | tuple():
                 return [self._value(each, personal) for each in value]
             case _ if personal and self.pseudonymiser is not None:
-                return self.pseudonymiser.hide(value)
+                pseudonym = self.pseudonymiser.hide(value)
+                if isinstance(value, str):
+                    if len(self._known) >= _REMEMBERED:
+                        self._known.clear()
+                    self._known[value] = pseudonym
+                return pseudonym
             case _:
                 return value
 
