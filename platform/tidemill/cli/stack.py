@@ -239,9 +239,8 @@ def predict(
         answer = client.predict(_read(instances), at=moment(at) if at else None)
 
     def render(console: Console) -> None:
-        table = columns(
-            "probability", "decision", "flags", "prediction", title=f"{answer.model} {answer.model_version}"
-        )
+        version = answer.model_version or "of several versions"
+        table = columns("probability", "decision", "flags", "prediction", title=f"{answer.model} {version}")
         for p in answer.predictions:
             decision = ", ".join(f"{name}: {value}" for name, value in p.decision.items())
             table.add_row(f"{p.probability:.4f}", decision, ", ".join(p.flags) or "–", p.prediction_id)

@@ -98,4 +98,4 @@ class Load:
                 continue
             with self._lock:
                 self._milliseconds.append((time.perf_counter() - began) * 1000)
-                self._versions[answer.model_version] += 1
+                self._versions[answer.predictions[0].model_version] += 1
