@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.serving.predictions import count_log, read_labelled, read_predictions
@@ -208,6 +209,17 @@ def test_the_alias_moves_and_the_next_answers_are_the_new_versions(api, served_p
         probability = answer.json()["predictions"][0]["probability"]
         assert probability == pytest.approx({"1": 0.2, "2": 0.8}[answer.json()["model_version"]])
     assert "2" in versions
+
+
+def test_no_websocket_gets_past_the_front(api):
+    with pytest.raises(WebSocketDisconnect), api.websocket_connect("/predict"):
+        pass
+
+
+def test_openapi_says_how_a_key_is_sent(api):
+    schema = api.get("/openapi.json").json()
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert {} in schema["security"]  # on loopback it works without
 
 
 def test_openapi_names_the_applications_own_fields(api):

@@ -18,6 +18,7 @@ from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
 from tidemill.project import load_project
+from tidemill.serving.admission import scope_of
 from tidemill.serving.client import PredictionClient
 from tidemill.serving.daemon import down, up
 from tidemill.serving.exposure import Listener, listeners, warnings
@@ -122,13 +123,13 @@ def test_every_route_but_those_of_health_asks_for_its_key(stack, keys):
         if path not in ("/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready")
     ]
     assert len(closed) > 8
+    assert "admin" not in [scope_of(*one) for one in closed]  # each was given a scope of its own
     for method, path in [*closed, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/surprise")]:
         answer = ask(stack, method, path)
         assert (path, answer.status_code) == (path, 401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
-        # Each protocol says it in its own shape.
-        word = next(iter(answer.json()))
-        assert word == ("error" if path.startswith("/v2") else word)
+        said = next(iter(answer.json()))  # each protocol in its own shape
+        assert said == {"/v2": "error", "/in": "error_code"}.get(path[:3], "detail")
     assert ask(stack, "POST", "/predict", keys["labels"]).status_code == 403
     assert ask(stack, "GET", "/metrics", keys["shop"]).status_code == 403
     assert ask(stack, "GET", "/metrics", keys["prometheus"]).status_code == 200
