@@ -223,6 +223,8 @@ for _ in sys.stdin:  # each line asks for a process of its own: starting one fro
         continue
     project = load_project(Path(sys.argv[1]))
     state = open_state(project.state_url)
+    advance(project, state, datetime.now(UTC))
+    print("warm", flush=True)
     while True:
         if advance(project, state, datetime.now(UTC)) is None:
             begin(project, state, "2", "ada", "again", datetime.now(UTC))
@@ -243,7 +245,8 @@ def test_killed_at_any_moment_it_goes_on_from_there(project, state):
         for killed in range(6):
             print("go", file=process.stdin, flush=True)
             child = int(process.stdout.readline())
-            end = time.monotonic() + 0.3 + chosen.uniform(0, 0.7)
+            assert process.stdout.readline() == "warm\n"
+            end = time.monotonic() + chosen.uniform(0.1, 1.0)
             while time.monotonic() < end:
                 report_of_replica(project, state, tally, failing=killed % 3 == 1)
                 time.sleep(0.02)
