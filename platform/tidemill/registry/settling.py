@@ -41,7 +41,9 @@ def settle_deployments(project: Project, state: State) -> None:
 def differs(aliases: dict[str, str], rows: list[Deployment]) -> bool:
     """Return whether the registry and the records disagree, so that somebody should settle it."""
     champion = aliases.get(CHAMPION)
-    wanted = {alias_of(row.kind, row.name): row.version for row in rows if row.version != champion}
+    if any(row.version == champion for row in rows):
+        return True
+    wanted = {alias_of(row.kind, row.name): row.version for row in rows}
     there = {
         alias: version
         for alias, version in aliases.items()

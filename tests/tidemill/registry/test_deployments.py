@@ -152,6 +152,7 @@ def test_aliases_that_are_moved_in_the_registry_are_followed(crowned, state):
 def test_one_that_becomes_champion_is_beside_it_no_more(crowned, state):
     put(crowned, state)
     set_alias(crowned, "champion", "2")
+    assert differs(read_aliases(crowned), live(state, "small-model"))
     reconcile(crowned, state)
     assert there(state) == {}
     assert read_aliases(crowned) == {"champion": "2"}
