@@ -114,10 +114,14 @@ def write(root: str, count: int) -> None:
 
 def compaction(root: str, _count: int) -> None:
     """Compact everything."""
-    base, began = children.resident(), time.perf_counter()
+    base, began, worked = children.resident(), time.perf_counter(), time.process_time()
     done = compact(Path(root), MODEL, Folder(Path(root)), Sizes().all_of_it())
     children.report(
-        seconds=time.perf_counter() - began, before=done.bytes_before, after=done.bytes_after, base=base
+        seconds=time.perf_counter() - began,
+        cpu=time.process_time() - worked,
+        before=done.bytes_before,
+        after=done.bytes_after,
+        base=base,
     )
 
 
@@ -174,7 +178,7 @@ def through(root: Path, count: int, window_too: bool) -> None:
         )
     done = child("compaction", root)
     size = f"{done['before'] / 1e9:.2f} → {done['after'] / 1e9:.2f} GB, {count / done['seconds']:,.0f}/s"
-    show("compaction", done, f"{size}, {done['base']:.2f} GB of it imports")
+    show("compaction", done, f"{size}, {done['cpu']:.0f} s of CPU; {done['base']:.2f} GB is imports")
     if window_too:
         show("one day, all columns", read := child("window", root, 1), f"{read['rows']:,} rows")
         show("one day, score and one feature", read := child("window", root, 0), f"{read['rows']:,} rows")

@@ -284,7 +284,11 @@ def _tend(
         log = reference()
         if log is None:
             return
-        again = log._look_after()
+        try:
+            again = log._look_after()
+        except Exception:  # a thread that ends would leave predictions in memory without a word
+            _log.exception("the prediction log could not be looked after; it is tried again")
+            again = True
         del log
         stop.wait(max(pause, _RETRY) if again else pause)
 
