@@ -60,7 +60,8 @@ class Publisher:
         url = _prepared_url(project)
         self._queue = _queue(project)
         self._celery = Celery(self._queue, broker=url, set_as_current=False)
-        self._celery.conf.update(_CELERY, broker_transport_options=_transport(url))
+        once = {"max_retries": 0, "interval_start": 0, "interval_step": 0}  # who submits shall not wait
+        self._celery.conf.update(_CELERY, broker_transport_options=_transport(url) | once)
         self._celery.conf.update(task_queues=[Queue(self._queue, Exchange(self._queue), self._queue)])
         self._sending = threading.Lock()
 

@@ -92,7 +92,7 @@ def test_models_answer_together_and_say_who_took_part(http, project):
     assert (answer["model_version"], len(answer["predictions"])) == ("1", 2)
     for one in answer["predictions"]:
         assert one["probability"] == pytest.approx(0.5)
-        assert one["flags"] == ["rule:halved", "model:second:2"]
+        assert one["flags"] == ["model:second:2", "rule:halved"]
     logged = read_predictions(project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1))
     assert logged["score"].to_list() == pytest.approx([0.5, 0.5])
     assert logged["flags"].to_list() == [one["flags"] for one in answer["predictions"]]
@@ -100,7 +100,7 @@ def test_models_answer_together_and_say_who_took_part(http, project):
 
 def test_the_parts_follow_their_aliases(http, project):
     connect(project).set_registered_model_alias(project.model, "challenger", "1")
-    wait_for(lambda: http.post("/predict", json=rows(1)).json()["predictions"][0]["flags"][1][-1] == "1")
+    wait_for(lambda: http.post("/predict", json=rows(1)).json()["predictions"][0]["flags"][0][-1] == "1")
     crown(project, "2")
     wait_for(lambda: {http.get("/model").json()["version"] for _ in range(8)} == {"2"})
     assert http.post("/predict", json=rows(1)).json()["predictions"][0]["probability"] == pytest.approx(0.5)
@@ -119,7 +119,7 @@ def test_a_job_survives_the_death_of_its_worker(http, project, stack):
     wait_for(lambda: state()["status"] == "done")
     result = http.get(f"/jobs/{first}/result").json()
     assert len(result["predictions"]) == 400
-    assert {tuple(one["flags"]) for one in result["predictions"]} == {("rule:halved", "model:second:1")}
+    assert {tuple(one["flags"]) for one in result["predictions"]} == {("model:second:1", "rule:halved")}
     logged = read_predictions(project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1))
     of_job = logged.filter(request_id=first)
     assert of_job["prediction_id"].to_list() == [one["prediction_id"] for one in result["predictions"]]
