@@ -1,6 +1,6 @@
 """Rows a second of ``tidemill score``, beside a bare onnxruntime loop and plain Ray Data over the same file.
 
-``python -m benchmarks.batch_scoring`` writes 8 million rows × 29 features (2 GB) into a temporary folder,
+``python -m benchmarks.batch_scoring`` writes 16 million rows × 29 features (4 GB) into a temporary folder,
 trains a gradient-boosted model of 100 trees, registers it, and scores the file, each way in its own process:
 
 - bare: ``pyarrow`` reads batches, ``onnxruntime`` runs them, ``pyarrow`` writes id and probability; with
@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", type=int, nargs="?", default=8_000_000)
+    parser.add_argument("rows", type=int, nargs="?", default=16_000_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keys", type=int, default=0, metavar="ROWS")
