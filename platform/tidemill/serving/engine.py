@@ -2,7 +2,8 @@
 
 A call waits for the end of the present turn of the loop, in which all requests that the kernel had ready are
 read, and for ``wait_seconds`` beyond it. Under load a turn brings many requests; a lone one waits for nobody.
-Small batches are worked off on the loop itself: handing one over to a thread costs more than the work.
+Small batches are worked off on the loop itself: handing one over to a thread costs more than the work. What
+takes long is not: large batches, and calls that ask for explanations, which are never in a batch with others.
 """
 
 import asyncio

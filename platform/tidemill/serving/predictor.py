@@ -145,7 +145,6 @@ class Predictor(Generic[Request]):
             watch.lap("model")
         asked = any(call.explain for call in calls)
         explanations = self._explanations(rows, features) if asked else {}
-        fallen = sum(FALLBACK in row.flags for row in rows)
         decide = self.application.decide
         decisions: list[Mapping[str, Any]] = [
             {} if row.instance is None else dict(decide(row.instance, score))
@@ -158,13 +157,7 @@ class Predictor(Generic[Request]):
         if watch is not None:
             watch.lap("log")
             watch.tell(len(rows))
-        self.meter.flags(features)
-        if further:
-            self.meter.flag(UNLOGGED, len(rows))
-        if fallen:
-            self.meter.flag(FALLBACK, fallen)
-        if self.shadow is not None and serving.shadows:
-            self.shadow.offer(serving, _served(rows, features, records))
+        self._tell(serving, rows, features, records, further)
         answered = iter(
             [
                 Prediction(
@@ -180,6 +173,24 @@ class Predictor(Generic[Request]):
             ]
         )
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
+
+    def _tell(
+        self,
+        serving: Serving,
+        rows: Sequence[Row],
+        features: Sequence[FeatureRow],
+        records: Sequence[PredictionRecord],
+        further: Sequence[str],
+    ) -> None:
+        """Count the flags, and give the shadows their copies."""
+        self.meter.flags(features)
+        for flag in further:
+            self.meter.flag(flag, len(rows))
+        fallen = sum(FALLBACK in row.flags for row in rows)
+        if fallen:
+            self.meter.flag(FALLBACK, fallen)
+        if self.shadow is not None and serving.shadows:
+            self.shadow.offer(serving, _served(rows, features, records))
 
     def _explanations(
         self, rows: Sequence[Row], features: Sequence[FeatureRow]

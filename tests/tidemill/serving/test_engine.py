@@ -95,6 +95,18 @@ def test_a_large_batch_leaves_the_loop_free():
     assert recorder.threads[0] is not threading.current_thread()
 
 
+def test_explanations_hold_up_nobody():
+    async def scenario(engine):
+        calls = [call("a"), call("why")._replace(explain=True), call("b")]
+        answers = await asyncio.gather(*(engine.submit(each, time.perf_counter()) for each in calls))
+        assert ids(answers) == ["a", "why", "b"]
+
+    recorder = run(scenario)
+    assert sorted(recorder.batches) == [["a"], ["b"], ["why"]]
+    where = dict(zip([names[0] for names in recorder.batches], recorder.threads, strict=True))
+    assert where["why"] is not where["a"] is threading.current_thread()
+
+
 def test_a_call_that_fails_fails_alone():
     async def scenario(engine):
         futures = [engine.submit(call(name), time.perf_counter()) for name in ("a", "bad", "b")]
