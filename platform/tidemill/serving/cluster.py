@@ -209,6 +209,8 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket nobody reads, not syslog's port
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # on a busy machine 5 s, thrice, is not enough
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Else a Python process parses a line of HAProxy's for each request; our replicas count themselves.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_MAXCONN": str(limits.connections),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
         # Later than the replica's own, so that it is the replica that says so; but a dead one says nothing.
