@@ -1,0 +1,77 @@
+"""A version that is given out runs without Tidemill."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tidemill.cli.main import app
+from tidemill.registry.versions import load_scorer, register
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def tidemill(project, runs):
+    register(project, runs[1])
+
+    def run(*arguments, refused=False):
+        done = CliRunner().invoke(
+            app, ["models", *arguments, "-p", str(project.root)], env={"COLUMNS": "200"}
+        )
+        assert (done.exception is not None) == refused, done.output
+        return str(done.exception) if refused else done.stdout
+
+    return run
+
+
+def predict(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-I", str(folder / "predict.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_exported_model_runs_alone(tidemill, project, tmp_path):
+    folder = tmp_path / "edge"
+    done = json.loads(tidemill("export", "small-model", "1", "--output", str(folder), "--json"))
+    assert done["files"] == sorted(file.name for file in folder.iterdir())
+    described = json.loads((folder / "model.json").read_text())
+    assert [one["name"] for one in described["features"]] == ["wind", "delay", "hour"]
+    assert described["opset"] == {"ai.onnx": 19, "ai.onnx.ml": 5}
+    assert len(described["checks"]) == 5
+
+    checked = predict(folder)
+    assert checked.returncode == 0, checked.stderr
+    assert "5 known answers, largest difference 0" in checked.stdout
+    one = predict(folder, "wind=1.5", "hour=7")
+    row = pd.DataFrame({"wind": [1.5], "delay": [np.nan], "hour": [7.0]})
+    assert json.loads(one.stdout)["probability"] == load_scorer(project, "1").predict(row)[0]
+    assert "no such feature: speed; there are wind, delay, hour" in predict(folder, "speed=1").stderr
+    shown = "".join((folder / name).read_text() for name in ("index.html", "page.js", "predict.js"))
+    assert "http" not in shown  # the page loads nothing from elsewhere
+
+    assert "is not empty" in tidemill("export", "small-model", "1", "--output", str(folder), refused=True)
+
+
+def test_what_is_not_compiled_is_not_exported_and_says_so(tidemill, project, tmp_path):
+    from tidemill.registry.compiled import TAG, CompiledRecord
+    from tidemill.training.tracking import connect
+
+    assert "compiled: yes, " in tidemill("show", "small-model", "1")
+    assert json.loads(tidemill("show", "small-model", "1", "--json"))["compiled"]["status"] == "compiled"
+    refused = CompiledRecord("refused", "SVC: too large").tags()[TAG]
+    connect(project).set_model_version_tag("small-model", "1", TAG, refused)
+    assert "compiled: no: SVC: too large" in tidemill("show", "small-model", "1")
+    said = tidemill("export", "small-model", "1", "--output", str(tmp_path / "x"), refused=True)
+    assert "has no compiled model: SVC: too large" in said
+    assert not (tmp_path / "x").exists()
+    assert list(tmp_path.glob(".x*")) == []
+    assert "compiled: yes" in tidemill("compile", "small-model", "1")
+    tidemill("export", "small-model", "1", "--output", str(tmp_path / "x"))
