@@ -1,14 +1,19 @@
 """What Prometheus reads of a replica beside its counters: its models, its log, its limits."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.serving.lanes import CHAMPION, Serving
 from tidemill.serving.metrics_families import Family
 from tidemill.serving.writing import LogHealth
 
-__all__ = ["of_limits", "of_log", "of_models"]
+__all__ = ["of_jobs", "of_limits", "of_log", "of_models"]
 
 Source = Callable[[], list[Family]]
+_JOBS_SECONDS = 5.0
 
 
 def of_models(model: str, now: Callable[[], Serving | None]) -> Source:
@@ -65,6 +70,26 @@ def of_log(health: Callable[[], LogHealth]) -> Source:
                 (((), float(now.lost)),),
             ),
         ]
+
+    return families
+
+
+def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
+    """Return what tells how many jobs there are; it is counted every five seconds at most.
+
+    >>> of_jobs(lambda: {"queued": 2, "dead": 0})()[0].samples
+    ((('queued',), 2.0), (('dead',), 0.0))
+    """
+    seen: tuple[float, Mapping[str, int]] = (-_JOBS_SECONDS, {})
+
+    def families() -> list[Family]:
+        nonlocal seen
+        if time.monotonic() - seen[0] >= _JOBS_SECONDS:
+            seen = (time.monotonic(), seen[1])  # others may look meanwhile
+            with suppress(SQLAlchemyError):  # the records are away: what was seen last will do
+                seen = (seen[0], count())
+        samples = tuple(((status,), float(number)) for status, number in seen[1].items())
+        return [Family("tidemill_jobs", "gauge", "Slow predictions on record.", ("status",), samples)]
 
     return families
 

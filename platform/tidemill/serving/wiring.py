@@ -23,12 +23,13 @@ from tidemill.serving.engine import Engine
 from tidemill.serving.explaining import Explainer
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
+from tidemill.serving.jobs.records import count_jobs
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.lanes import router
 from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.metrics import Metrics
 from tidemill.serving.metrics_sharing import Board
-from tidemill.serving.metrics_sources import of_limits, of_log, of_models
+from tidemill.serving.metrics_sources import of_jobs, of_limits, of_log, of_models
 from tidemill.serving.predict_codec import PredictCodec
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.protocols.errors import speaker
@@ -91,6 +92,8 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     metrics.add(of_models(project.model, watcher.current))
     metrics.add(of_log(log.health))
     metrics.add(of_limits(serve.max_in_flight))
+    if serve.jobs.enabled:
+        metrics.add(of_jobs(lambda: count_jobs(state, project.model)))
     tracing = open_tracing(project.settings, project.model, replica)
     predictor = Predictor(
         application=application,
