@@ -286,7 +286,7 @@ def _tend(
             return
         try:
             again = log._look_after()
-        except Exception:  # a thread that ends would leave predictions in memory without a word
+        except Exception:  # noqa: BLE001 - a thread that ends would leave predictions in memory
             _log.exception("the prediction log could not be looked after; it is tried again")
             again = True
         del log
