@@ -17,6 +17,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.defaults import filled
 from tidemill.features.lookups import lookups
 from tidemill.features.online import OnlineFeatures
+from tidemill.features.outage import FALLBACK
 from tidemill.features.store import get_service, known_features, open_store
 from tidemill.project import Project
 from tidemill.scoring.values import Wrong, typed
@@ -154,6 +155,11 @@ class Latest:
             FeatureError: the online store cannot be read.
         """
         rows = self._reader.read(keys.to_dicts(), at.to_list())
+        if any(FALLBACK in row.flags for row in rows):  # good enough for one who waits, not for a table
+            raise FeatureError(
+                "the online store is away: it cannot be read",
+                hint="--resume when it is back; nothing is lost",
+            )
         values = [[row.values[name] for name in self._names] for row in rows]
         flags = pl.Series("flags", [list(row.flags) for row in rows], pl.List(pl.String))
         return Found(np.array(values, np.float64).reshape(len(rows), len(self._names)), flags)

@@ -16,7 +16,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests.tidemill.serving.small_project import KNOWN, crown
-from tidemill.errors import UsageError
+from tidemill.errors import FeatureError, UsageError
 from tidemill.features.store import training_frame
 from tidemill.registry.versions import load_scorer
 from tidemill.scoring.job import ScoreRequest
@@ -204,6 +204,10 @@ def test_the_latest_features_are_those_that_the_api_reads(parcels, tmp_path):
     assert found["flags"].to_list()[0] == ["future:weather"]
     assert flags["north"] == ["expired:weather", "default:rain"]
     assert flags["east"] == ["missing:weather", "default:rain"]
+    (parcels.home / "online.db").unlink()
+    (parcels.home / "online.db").mkdir()
+    with pytest.raises(FeatureError):  # defaults for all of them would be no scores
+        run(parcels, "keys.parquet", "again", features="online", decide=False)
 
 
 _KILLED = """
