@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import delete
@@ -11,6 +12,7 @@ from sqlalchemy import delete
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.freshness import freshness
 from tidemill.features.online import OnlineFeatures
+from tidemill.features.outage import Outage
 from tidemill.features.store import open_store
 from tidemill.project import Project
 from tidemill.registry.kept import load_lasting_scorer
@@ -70,16 +72,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     serve, service = project.config.serve, project.config.features.service
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
     metrics = Metrics(lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica))
-    readers = Readers(
-        service,
-        lambda store, service: OnlineFeatures(
-            store,
-            service,
-            around.outage,
-            cached_rows=serve.feature_cache_rows if serve.feature_cache else 0,
-            count=metrics.cache,
-        ),
-    )
+    readers = _readers(project, around.outage, metrics)
     watcher = Watcher(
         read=around.wanted,
         load=lambda version: load_model(project, application, version, clock.now(), readers),
@@ -117,15 +110,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
     max_bytes = body_bytes(project)
-    engine = Engine(
-        predictor.answer,
-        pool,
-        max_rows=serve.batch.max_rows,
-        loop_rows=0 if log.waits or predictor.compose else serve.batch.loop_rows,
-        wait_seconds=serve.batch.wait_ms / 1000,
-        timeout_seconds=serve.timeout_seconds,
-        meter=metrics,
-    )
+    engine = _engine(project, predictor, pool, metrics)
     protocols = Protocols(project.model, application.request, serve.max_instances, watcher.current)
     predict = PredictCodec(project.model, application.request, serve.max_instances)
     api = create_api(
@@ -152,6 +137,36 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         find=protocols.find,
         speaker=speaker,
         tracing=tracing,
+    )
+
+
+def _readers(project: Project, outage: Outage, metrics: Metrics) -> Readers:
+    serve = project.config.serve
+    return Readers(
+        project.config.features.service,
+        lambda store, service: OnlineFeatures(
+            store,
+            service,
+            outage,
+            cached_rows=serve.feature_cache_rows if serve.feature_cache else 0,
+            count=metrics.cache,
+        ),
+    )
+
+
+def _engine(
+    project: Project, predictor: Predictor[Any], pool: ThreadPoolExecutor, metrics: Metrics
+) -> Engine:
+    serve = project.config.serve
+    waits = predictor.log.waits or predictor.compose is not None
+    return Engine(
+        predictor.answer,
+        pool,
+        max_rows=serve.batch.max_rows,
+        loop_rows=0 if waits else serve.batch.loop_rows,
+        wait_seconds=serve.batch.wait_ms / 1000,
+        timeout_seconds=serve.timeout_seconds,
+        meter=metrics,
     )
 
 
