@@ -215,6 +215,10 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
         # Later than the replica's own, so that it is the replica that says so; but a dead one says nothing.
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(math.ceil(project.config.serve.timeout_seconds) + 5),
+        # What a replica had when it was killed is asked of another one, once: at worst a prediction is in the
+        # log that nobody was told of.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + REPLICA_PORTS),

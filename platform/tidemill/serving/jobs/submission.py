@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -23,6 +24,8 @@ from tidemill.state import State
 from tidemill.state.tables import Job
 
 __all__ = ["Asked", "Jobs"]
+
+_PART = 500  # instances
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,32 @@ class Jobs:
     def _read(self, body: bytes, content_type: str | None) -> tuple[list[Any], datetime | None]:
         kind = {} if content_type is None else {b"content-type": content_type.encode("latin-1", "replace")}
         content = parse_json(body, kind)
-        try:
-            found = TypeAdapter(self.schema).validate_python(content)
-        except ValidationError as error:
-            raise Refused(Failure(422, "malformed", problems(error.errors(include_url=False)))) from None
-        return content["instances"], found.at
+        given = content.get("instances") if isinstance(content, dict) else None
+        if not isinstance(given, list):
+            self._check(self.schema, content, 0)  # it tells what is wrong
+            raise AssertionError("a schema that takes anything")
+        most = self.limits.max_instances
+        if len(given) > most:
+            message = f"List should have at most {most} items after validation, not {len(given)}"
+            problem = {"loc": ["body", "instances"], "msg": message, "type": "too_long"}
+            raise Refused(Failure(422, "malformed", [problem]))
+        # A part at a time: nothing else happens in this process while pydantic is at one.
+        found = self._check(self.schema, {**content, "instances": given[:_PART]}, 0)
+        for first in range(_PART, len(given), _PART):
+            self._check(self.schema, {"instances": given[first : first + _PART]}, first)
+        return given, found.at
 
-    @property
+    def _check(self, schema: type[Any], content: Any, first: int) -> Any:
+        try:
+            return TypeAdapter(schema).validate_python(content)
+        except ValidationError as error:
+            found = problems(error.errors(include_url=False))
+            for problem in found:
+                if len(problem["loc"]) > 2:  # body, instances, and which of them
+                    problem["loc"][2] += first
+            raise Refused(Failure(422, "malformed", found)) from None
+
+    @cached_property
     def schema(self) -> type[Any]:
         """Of the body of ``POST /jobs``."""
         return request_schema(self.request, self.limits.max_instances)

@@ -14,7 +14,7 @@ from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.errors import TidemillError
 from tidemill.project import load_project
-from tidemill.serving.jobs import records
+from tidemill.serving.jobs import records, submission
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.parts import build_worker
 from tidemill.serving.predictions import read_predictions
@@ -196,11 +196,17 @@ def test_jobs_are_cancelled_while_they_wait_and_while_they_run(api, project, wor
     assert api.delete(f"/jobs/{done}").status_code == 409
 
 
-def test_what_cannot_be_meant_is_refused_and_leaves_nothing(api, project):
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(api, project, monkeypatch):
+    monkeypatch.setattr(submission, "_PART", 20)
     bad = api.post("/jobs", json={"instances": [{"depot": "north"}, {"depot": 5}]})
     assert bad.status_code == 422
     assert bad.json()["detail"][0]["loc"] == ["body", "instances", 1, "depot"]
-    assert submit(api, 51).status_code == 422
+    late = api.post("/jobs", json={"instances": [{"depot": "north"}] * 40 + [{"depot": "N"}]})
+    assert late.json()["detail"][0]["loc"] == ["body", "instances", 40, "depot"]
+    assert api.post("/jobs", json=[]).json()["detail"][0]["loc"] == ["body"]
+    assert api.post("/jobs", json={"instances": "x"}).json()["detail"][0]["loc"] == ["body", "instances"]
+    assert api.post("/jobs", json={"instances": []}).status_code == 422
+    assert submit(api, 51).json()["detail"][0]["type"] == "too_long"
     assert api.post("/jobs", content=b"[" * 100).status_code == 422
     assert api.post("/jobs", content=b"x" * 300_001).status_code == 413
     assert api.post("/jobs", content=iter([b"x" * 200_000] * 2)).status_code == 413

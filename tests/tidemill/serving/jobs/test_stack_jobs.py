@@ -116,13 +116,13 @@ def test_a_job_survives_the_death_of_its_worker(http, project, stack):
     (worker,) = processes(stack, "ServeReplica:tidemill-jobs:jobs")
     os.kill(worker.pid, signal.SIGKILL)
     assert state()["status"] == "running"
-    wait_for(lambda: state()["status"] == "done")
+    wait_for(lambda: state()["status"] == "done", 180)
     result = http.get(f"/jobs/{first}/result").json()
     assert len(result["predictions"]) == 400
     assert {tuple(one["flags"]) for one in result["predictions"]} == {("model:second:1", "rule:halved")}
     logged = read_predictions(project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1))
     of_job = logged.filter(request_id=first)
-    assert of_job["prediction_id"].to_list() == [one["prediction_id"] for one in result["predictions"]]
+    assert of_job["prediction_id"].to_list() == sorted(one["prediction_id"] for one in result["predictions"])
     assert of_job["replica"].n_unique() == 2
 
 
@@ -144,14 +144,14 @@ def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
         time.sleep(1)
         victim = processes(stack, "ServeReplica:tidemill:predictions")[0]
         os.kill(victim.pid, signal.SIGKILL)
-        wait_for(lambda: len(processes(stack, "ServeReplica:tidemill:predictions")) == 2)
-        time.sleep(1)
+        time.sleep(3)
         stop.set()
         list(tasks)
-    print(answers, slowest)
+    print(answers, slowest)  # of use when it fails
     assert set(answers) <= {200, 502, 503, 504}
     assert answers[200] > 20 * (sum(answers.values()) - answers[200])
     assert slowest[0] < 12
+    wait_for(lambda: len(processes(stack, "ServeReplica:tidemill:predictions")) == 2, 120)
     wait_for(lambda: {http.post("/predict", json=rows(1)).status_code for _ in range(20)} == {200})
 
 
