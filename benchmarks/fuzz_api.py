@@ -37,6 +37,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 SIZES = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4", "UINT8": "u1", "BOOL": "?"}
+REFUSALS = ["400", "401", "403", "404", "405", "413", "415", "422", "429"]
 QUIET = {"deadline": None, "database": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 
 
@@ -73,10 +74,14 @@ def _load(url: str, seed: int, examples: int, coverage: bool) -> Any:
         {
             "seed": seed,
             "cache": {"enabled": False},
+            "request-timeout": 120,  # the first explanation loads SHAP
             "generation": {"max-examples": examples, "no-shrink": True},
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"enabled": False}},
             # That rows and shapes agree is more than a schema can say: valid requests may be refused.
-            "checks": {"positive_data_acceptance": {"enabled": False}},
+            "checks": {
+                "positive_data_acceptance": {"enabled": False},
+                "negative_data_rejection": {"expected-statuses": REFUSALS},
+            },
         }
     )
     return schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
