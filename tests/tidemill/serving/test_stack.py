@@ -17,6 +17,8 @@ import pytest
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
 from tidemill.project import load_project
+from tidemill.registry.deployments import Wish, deploy
+from tidemill.registry.deployments import stop as stop_lanes
 from tidemill.serving.client import Label, PredictionClient
 from tidemill.serving.daemon import down, up
 from tidemill.serving.guard import marked
@@ -129,7 +131,7 @@ def test_a_second_one_is_refused_and_a_taken_port_is_named(project, stack, tmp_p
 def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
     broken = add_version(project, 0.5, features=("wind", "snow"))
     answers, errors, stop = Counter(), [], threading.Event()
-    client = PredictionClient(stack.url, connections=32)
+    client, state = PredictionClient(stack.url, connections=33), open_state(project.state_url)
 
     def ask(_):
         while not stop.is_set():
@@ -153,9 +155,21 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
             else:
                 wait_for(lambda version=version: client.served_version() == version)
             time.sleep(1)
+        for kind, share in (("shadow", 1.0), ("canary", 0.3), ("canary", 1.0)):  # beside champion 2
+            deploy(project, state, Wish(kind, "1", share, "ada", "to see"), KNOWN)
+            told = (kind, share, True)
+            wait_for(
+                lambda told=told: told in [(one.role, one.share, one.loaded) for one in client.model().lanes]
+            )
+            time.sleep(0.5)
+        assert client.predict([{"depot": "north"}], at=KNOWN, test=True).model_version == "1"
+        answers["1"] += 1
+        stop_lanes(project, state, [], "enough")
+        wait_for(lambda: client.model().lanes == [])
         stop.set()
         list(tasks)
     client.close()
+    state.close()
     assert errors == []
     assert min(answers.values()) > 20
     logged = read_predictions(project.predictions, project.model, KNOWN, KNOWN.replace(year=2014), True)
