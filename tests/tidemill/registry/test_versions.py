@@ -164,9 +164,9 @@ def test_a_model_that_trusts_itself_is_not_trusted(tmp_path):
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
         read_original(folder, "1", [], list)
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
-        read_original(folder, "1", name, list)  # the registry recorded it, the project declares nothing
+        read_original(folder, "1", name, list)  # on record, but not declared
     with pytest.raises(RegistryError, match=r"types that are not trusted: .*Forged"):
-        read_original(folder, "1", [], lambda: name)  # the project declares it, the registry never heard of it
+        read_original(folder, "1", [], lambda: name)  # declared, but not on record
     assert read_original(folder, "1", name, lambda: name).estimator.weight == 3
 
 
