@@ -1,4 +1,4 @@
-"""What the prediction log holds: answered predictions and labels."""
+"""What the prediction log holds, answered predictions and labels, and how it fares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ __all__ = [
     "PREDICTION_COLUMNS",
     "SHADOW",
     "LabelRecord",
+    "LogHealth",
     "PredictionRecord",
 ]
 
@@ -108,3 +109,23 @@ class LabelRecord:
     """Some or all of `PredictionRecord.keys`, hidden in the same way."""
     predicted_at: datetime | None = None
     """`PredictionRecord.at` of the predictions meant."""
+
+
+@dataclass(frozen=True)
+class LogHealth:
+    """How the log of one replica fares."""
+
+    error: str | None = None
+    """Why predictions are not on disk right now; none if they are."""
+    waiting: int = 0
+    """Predictions in memory that could not be written yet."""
+    waiting_bytes: int = 0
+    lost: int = 0
+    """Predictions that were answered and will never be in the log, since the replica began."""
+    since: datetime | None = None
+    """Wall-clock time from which on ``error`` holds."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything answered is on disk."""
+        return self.error is None

@@ -29,7 +29,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -40,7 +40,7 @@ import orjson
 from tidemill.clock import utc
 from tidemill.errors import ServingError
 from tidemill.project import Project
-from tidemill.serving.records import LabelRecord, PredictionRecord
+from tidemill.serving.records import LabelRecord, LogHealth, PredictionRecord
 from tidemill.serving.segments import Mark, Rolling, SegmentWriter
 
 __all__ = ["LogHealth", "PredictionLog", "open_log"]
@@ -48,26 +48,6 @@ __all__ = ["LogHealth", "PredictionLog", "open_log"]
 _RETRY = 1.0  # seconds between two looks at a disk that takes nothing
 _TIDY = 60.0  # seconds between two looks at segments that nobody writes to
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LogHealth:
-    """How the log of one replica fares."""
-
-    error: str | None = None
-    """Why predictions are not on disk right now; none if they are."""
-    waiting: int = 0
-    """Predictions in memory that could not be written yet."""
-    waiting_bytes: int = 0
-    lost: int = 0
-    """Predictions that were answered and will never be in the log, since the replica began."""
-    since: datetime | None = None
-    """Wall-clock time from which on ``error`` holds."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything answered is on disk."""
-        return self.error is None
 
 
 class _Piece(NamedTuple):
