@@ -109,11 +109,13 @@ def _uvicorn(port: int) -> None:
     uvicorn.run(echo, host="127.0.0.1", port=port, access_log=False, log_level="error", lifespan="off")
 
 
-def _ray(application: Callable[[], Any], port: int, haproxy: bool) -> None:
+def _ray(application: Callable[[], Any], workspace: Path, port: int, haproxy: bool) -> None:
+    from tidemill.project import load_project
     from tidemill.serving import cluster
 
     folder = Path(tempfile.mkdtemp(prefix="tm-", dir="/tmp"))
-    variables = cluster._serve_variables(folder)
+    variables = cluster._serve_variables(load_project(workspace), folder, "127.0.0.1", port)
+    variables.pop("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")  # our way past Ray Serve is none of theirs
     if not haproxy:
         variables = {name: value for name, value in variables.items() if "HA_PROXY" not in name}
         variables.pop("RAY_SERVE_THROUGHPUT_OPTIMIZED")  # as it comes
@@ -217,9 +219,9 @@ def main(name: str, workspace: str, port: str) -> None:
         case "uvicorn echo":
             _uvicorn(int(port))
         case "ray echo":
-            _ray(_ray_echo, int(port), haproxy=True)
+            _ray(_ray_echo, Path(workspace), int(port), haproxy=True)
         case "ray default":
-            _ray(lambda: _ray_obvious(Path(workspace)), int(port), haproxy=False)
+            _ray(lambda: _ray_obvious(Path(workspace)), Path(workspace), int(port), haproxy=False)
         case _:
             raise SystemExit(f"no server is called {name!r}")
 
