@@ -60,7 +60,7 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
 
 
 def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Return the service's features as `training_frame` does, before defaults are filled in, and the defaults.
+    """Return the features of the service as of each row, before defaults are filled in, and those defaults.
 
     Args:
         project: Its service says which features.

@@ -71,6 +71,8 @@ class Admitted:
 
     caller: str | None = None
     """Id of the key, none where no key is needed and none was sent."""
+    admin: bool = False
+    """Whether the key may do everything, also with what belongs to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ class Bucket:
 
     def take(self, now: float) -> float:
         """Take a token: 0 if there was one, else the seconds until there will be."""
-        self.tokens = min(max(self.rate, 1.0), self.tokens + (now - self.at) * self.rate)
+        passed = max(now - self.at, 0.0)  # a clock that is set back takes no token away
+        self.tokens = min(max(self.rate, 1.0), self.tokens + passed * self.rate)
         self.at = now
         if self.tokens >= 1.0:
             self.tokens -= 1.0
@@ -196,7 +199,7 @@ class Admission:
                 rate = key.rate / max(replicas, 1)
                 old = self._buckets.get(key.id)
                 buckets[key.id] = old if old is not None and old.rate == rate else Bucket(rate, self._now())
-        self._admitted = {name: Admitted(name) for name in known}
+        self._admitted = {name: Admitted(name, ADMIN in key.scopes) for name, key in known.items()}
         self._buckets = buckets
         self._keys = known
 
@@ -252,7 +255,7 @@ class Admission:
                 seconds = str(int(wait) + 1).encode()
                 return Refusal(429, f"the API key {key.id} is over its rate", ((b"retry-after", seconds),))
         self.used[key.id] = now
-        return self._admitted.get(key.id) or Admitted(key.id)
+        return self._admitted.get(key.id) or Admitted(key.id, ADMIN in key.scopes)
 
 
 _NOBODY = Admitted()

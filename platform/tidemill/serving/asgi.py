@@ -122,7 +122,7 @@ class Front:
             failure = Failure(admitted.status, "refused", admitted.detail, admitted.headers)
             await self._refuse(codec or self._speaker(path), failure, send)
         elif codec is None:
-            scope["tidemill.caller"] = admitted.caller
+            scope["tidemill.caller"], scope["tidemill.admin"] = admitted.caller, admitted.admin
             await self.app(scope, receive, send)
         else:
             await self._serve(codec, scope, headers, admitted.caller, receive, send, began)

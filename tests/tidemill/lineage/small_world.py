@@ -15,8 +15,8 @@ from tidemill.features.store import apply
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
 from tidemill.retraining.turn import TurnRequest, make_turn
-from tidemill.serving.predictions import LabelRecord, PredictionLog
 from tidemill.serving.lanes import Serving
+from tidemill.serving.predictions import LabelRecord, PredictionLog
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.wiring import load_model
 from tidemill.settings import Settings
@@ -125,7 +125,9 @@ def predict(project: Project, version: str, depot: str, hours: int = 1, test: bo
     application = project.load(project.config.project.application)
     log = PredictionLog(project.predictions, project.model)
     loaded = load_model(project, application, version, datetime.now(UTC))
-    predictor = Predictor(application, project.model, lambda: Serving(loaded), log, "replica-1", SystemClock())
+    predictor = Predictor(
+        application, project.model, lambda: Serving(loaded), log, "replica-1", SystemClock()
+    )
     parcel = application.request(depot=depot, weight=2.5)
     answer = predictor.predict([parcel], NOON + timedelta(hours=hours), test)
     log.close()

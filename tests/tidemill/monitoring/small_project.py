@@ -22,9 +22,9 @@ from tidemill.registry.record import version_tags
 from tidemill.registry.versions import CHAMPION
 from tidemill.serving.application import Application
 from tidemill.serving.hiding import hiding_for
-from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.lanes import Serving
 from tidemill.serving.loaded import LoadedModel
+from tidemill.serving.predictions import PredictionLog
 from tidemill.serving.predictor import Predictor
 from tidemill.training.lineage import Lineage
 from tidemill.training.splits import Period, Split

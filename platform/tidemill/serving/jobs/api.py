@@ -79,8 +79,8 @@ def _add_looks(router: APIRouter, jobs: Jobs) -> None:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
-        """List the caller's jobs, the latest first."""
-        caller = _caller(request) or ""
+        """List the caller's jobs, the latest first; those of all callers to a key of the scope `admin`."""
+        caller = _owner(request)
         found = await _work(
             lambda: records.list_jobs(
                 jobs.state, jobs.model, caller=caller, statuses=status or (), before=before, limit=limit
@@ -118,7 +118,7 @@ def _add_result(router: APIRouter, jobs: Jobs) -> None:
 
 def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
     try:
-        return records.get_job(jobs.state, jobs.model, job_id, _caller(request) or "")
+        return records.get_job(jobs.state, jobs.model, job_id, _owner(request))
     except records.JobNotFound as error:
         raise Refused(Failure(404, "refused", str(error))) from error
 
@@ -136,6 +136,11 @@ def _cancel(jobs: Jobs, job: Job) -> Job:
 def _caller(request: Request) -> str | None:
     caller: str | None = request.scope.get("tidemill.caller")
     return caller
+
+
+def _owner(request: Request) -> str | None:
+    """Return whose jobs the caller may see: its own; none for everybody's, which takes a key of an admin."""
+    return None if request.scope.get("tidemill.admin") else _caller(request) or ""
 
 
 async def _body(request: Request, limit: int) -> bytes:

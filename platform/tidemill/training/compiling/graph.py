@@ -25,6 +25,7 @@ OUTPUT = "probability"
 ML = "ai.onnx.ml"
 OPSETS = {"": 19, ML: 5}
 _IR = 10
+_LARGEST = float(np.finfo(np.float64).max)
 _NUMBERS, _TEXT, _INDICES = onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING, onnx.TensorProto.INT64
 
 
@@ -73,6 +74,8 @@ class Graph:
     constants: list[onnx.TensorProto] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     """Values of booleans, shape (rows, 1): where one is true the original would raise an error."""
+    finite: set[tuple[Tensor, int]] = field(default_factory=set)
+    """Columns of which infinite values are refused already."""
 
     def name(self, what: str) -> str:
         """Return a name that nothing else has."""
@@ -142,6 +145,21 @@ class Graph:
         self.invalid.append(
             self.add("Cast", self.add("ReduceMax", missing, axis, keepdims=1), to=onnx.TensorProto.BOOL)
         )
+
+    def refuse_infinite(self, table: Table, largest: float = _LARGEST) -> None:
+        """Let the answer be NaN for rows with a number beyond ``largest``, as scikit-learn refuses them."""
+        columns = [column for column in table.columns if column[0].kind == "number"]
+        if largest == _LARGEST:
+            columns = [column for column in columns if column not in self.finite]
+        if not columns:
+            return
+        size = self.add("Abs", self.numbers(Table(tuple(columns))))
+        beyond = self.add("Cast", self.add("Greater", size, self.constant(np.array([largest]))), to=_INDICES)
+        axis = self.constant(np.array([1], np.int64))
+        self.invalid.append(
+            self.add("Cast", self.add("ReduceMax", beyond, axis, keepdims=1), to=onnx.TensorProto.BOOL)
+        )
+        self.finite.update(columns)
 
     def model(
         self, probability: str, numbers: int, words: int, about: dict[str, str] | None = None

@@ -11,7 +11,7 @@ from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
 from tidemill.training.compiling.graph import CannotCompile, Graph, Table
 from tidemill.training.compiling.preparing import prepare
-from tidemill.training.compiling.trees import Ensemble, Tree, add_trees
+from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
 
 __all__ = ["probability"]
 
@@ -52,6 +52,7 @@ def _name(model: Any) -> str:
 
 
 def _linear(graph: Graph, model: Any, table: Table) -> str:
+    graph.refuse_infinite(table)
     weights = graph.constant(np.asarray(model.coef_, np.float64).reshape(-1, 1))
     product = graph.add("MatMul", graph.numbers(table), weights)
     return graph.add("Add", product, graph.constant(np.asarray(model.intercept_, np.float64).reshape(1, 1)))
@@ -63,10 +64,15 @@ def _descent(graph: Graph, model: Any, table: Table) -> str:
     return _linear(graph, model, table)
 
 
-def _trees(read: Callable[[Any], Ensemble], takes_unknown: Callable[[Any], bool] = lambda _: True) -> Head:
+def _trees(read: Callable[[Any], Ensemble]) -> Head:
+    return lambda graph, model, table: add_trees(graph, read(model), graph.numbers(table))
+
+
+def _scikit_trees(read: Callable[[Any], Ensemble]) -> Head:
     def head(graph: Graph, model: Any, table: Table) -> str:
         values = graph.numbers(table)
-        if not takes_unknown(model):
+        graph.refuse_infinite(table, LARGEST_FLOAT32)
+        if not _takes_unknown(model):
             graph.refuse_unknown(values)
         return add_trees(graph, read(model), values)
 
@@ -86,6 +92,7 @@ def _histogram(graph: Graph, model: Any, table: Table) -> str:
 
 def _boosted(graph: Graph, model: Any, table: Table) -> str:
     values = graph.numbers(table)
+    graph.refuse_infinite(table, LARGEST_FLOAT32)
     graph.refuse_unknown(values)
     margin = add_trees(graph, scikit_trees.boosted(model), values)
     exponential = model.loss == "exponential"
@@ -176,10 +183,10 @@ _MARGINS: dict[str, Head] = {
 """Whose probability is the sigmoid of a margin."""
 
 _DIRECT: dict[str, Head] = {
-    "sklearn.RandomForestClassifier": _trees(scikit_trees.forest, _takes_unknown),
-    "sklearn.ExtraTreesClassifier": _trees(scikit_trees.forest, _takes_unknown),
-    "sklearn.DecisionTreeClassifier": _trees(scikit_trees.single_tree, _takes_unknown),
-    "sklearn.ExtraTreeClassifier": _trees(scikit_trees.single_tree, _takes_unknown),
+    "sklearn.RandomForestClassifier": _scikit_trees(scikit_trees.forest),
+    "sklearn.ExtraTreesClassifier": _scikit_trees(scikit_trees.forest),
+    "sklearn.DecisionTreeClassifier": _scikit_trees(scikit_trees.single_tree),
+    "sklearn.ExtraTreeClassifier": _scikit_trees(scikit_trees.single_tree),
     "sklearn.DummyClassifier": _constant,
     "sklearn.VotingClassifier": _voting,
     "sklearn.CalibratedClassifierCV": _calibrated,

@@ -101,8 +101,8 @@ def _with(row: Any, rows: pd.DataFrame, names: list[str], unknown: bool) -> dict
     for name in names:
         if pd.api.types.is_numeric_dtype(rows[name]):
             changed[name] = np.nan if unknown else 0.0
-        elif unknown:
-            changed[name] = np.nan
+        else:
+            changed[name] = np.nan if unknown else ""
     return changed
 
 

@@ -46,8 +46,13 @@ def prepare(graph: Graph, step: Any, table: Table) -> Table:
     if step is None or step == "passthrough":
         return table
     own = _STEPS.get(type(step))
-    if own is not None:
+    if own is not None and type(step) in _CHECKS_NOTHING:
         return own(graph, step, table)
+    graph.refuse_infinite(table)
+    if own is not None:
+        result = own(graph, step, table)
+        graph.finite.update(result.columns)
+        return result
     if hasattr(step, "get_support"):  # whatever it selects columns by
         if not step.__sklearn_tags__().input_tags.allow_nan:
             graph.refuse_unknown(graph.numbers(table))  # also for columns that it drops
@@ -176,3 +181,5 @@ _STEPS: dict[type, Step] = {
     OrdinalEncoder: encode,
     TargetEncoder: encode,
 }
+_CHECKS_NOTHING = {Pipeline, ColumnTransformer, FeatureUnion, FunctionTransformer}
+"""Steps that let infinite values pass; all others of scikit-learn refuse them."""

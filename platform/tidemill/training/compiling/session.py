@@ -18,6 +18,8 @@ from tidemill.training.compiling.graph import INPUT, ML, OUTPUT, WORDS
 __all__ = ["Session", "check_content", "open_session"]
 
 _DOMAINS = {"", "ai.onnx", ML}
+_EMPTY = "\x1f the empty text"
+"""Stands for the empty text, which is a category that no model knows: "" stands for "not known"."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Session:
         Args:
             matrix: shape (rows, features), float64, in order; NaN means "not known".
         """
+        if not len(matrix):  # not every operator takes none
+            return np.empty(0)
         found: npt.NDArray[np.float64] = self.run([OUTPUT], {INPUT: matrix}, None)[0]
         return found.reshape(-1)
 
@@ -50,7 +54,10 @@ class Session:
             return self.score(np.ascontiguousarray(frame[list(self.features)].to_numpy(np.float64)))
         words = [self.features[place] for place in self.words]
         numbers = [name for name in self.features if name not in words]
-        texts = frame[words].astype(object).where(frame[words].notna(), "").to_numpy(object)
+        if frame.empty:
+            return np.empty(0)
+        given = frame[words].astype(object)
+        texts = given.where(given != "", _EMPTY).where(given.notna(), "").to_numpy(object)
         feeds: dict[str, npt.NDArray[Any]] = {WORDS: texts}
         if numbers:
             feeds[INPUT] = np.ascontiguousarray(frame[numbers].to_numpy(np.float64))

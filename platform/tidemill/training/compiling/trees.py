@@ -10,12 +10,14 @@ from onnx import numpy_helper
 
 from tidemill.training.compiling.graph import ML, CannotCompile, Graph
 
-__all__ = ["Ensemble", "Tree", "add_trees", "as_float32"]
+__all__ = ["LARGEST_FLOAT32", "Ensemble", "Tree", "add_trees", "as_float32"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+LARGEST_FLOAT32 = float(np.nextafter(2.0**128 - 2.0**103, 0.0))
+"""The largest double that is finite when it is cut to 32 bits."""
 _LEAF = -1
 _MODES = {"<=": 0, "<": 1}
 _MEMBER = 6
