@@ -101,6 +101,7 @@ class JobFiles:
             (orjson.dumps(answer, str) for answer in answers),
             flush=True,
         )
+        _flush(self.folder)  # the record that says so may be on another disk
 
     def results(self) -> Iterator[bytes]:
         """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time."""

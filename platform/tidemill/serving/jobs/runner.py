@@ -118,7 +118,10 @@ class JobRunner:
             if not instances:
                 raise ServingError(f"the job has {job.rows} rows, but its file ends at row {first}")
             self._watched(job, first, first + len(instances))
-            first += self._chunk(job, files, model, first, instances)
+            answered = self._chunk(job, files, model, first, instances)
+            first += answered
+            if answered != len(instances):  # prepared when serve.jobs.chunk_rows was another
+                chunks = files.chunks(first, self.chunk_rows)
             going_on = records.advance(self.state, job.id, first, version)
         return self._end(job, files, "done")
 

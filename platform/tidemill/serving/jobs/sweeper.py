@@ -87,8 +87,8 @@ class Sweeper:
 
     def _clean(self) -> None:
         for job_id in records.ended_before(self.state, self.model, self.clock.now() - self.keep):
+            records.forget(self.state, job_id)  # first: no job is on record without its result
             JobFiles(self.folder / job_id).remove()
-            records.forget(self.state, job_id)
         self._remove_orphans()
 
     def _remove_orphans(self) -> None:

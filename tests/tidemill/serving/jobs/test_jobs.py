@@ -3,7 +3,7 @@
 import json
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -17,6 +17,7 @@ from tidemill.project import load_project
 from tidemill.serving.jobs import records, submission
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.parts import build_worker
+from tidemill.serving.keys import active_keys, create_key
 from tidemill.serving.predictions import read_predictions
 from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
@@ -122,6 +123,21 @@ def test_a_worker_that_dies_while_it_logs_costs_no_row_and_doubles_none(api, pro
     assert [one["prediction_id"] for one in result[:10]] == [one["prediction_id"] for one in prepared[1]]
     assert logged(project)["prediction_id"].to_list() == sorted(one["prediction_id"] for one in result)
     assert logged(project)["replica"].to_list() == ["w1"] * 10 + ["w2"] * 15
+
+
+@pytest.mark.parametrize("rows", [7, 13])
+def test_chunks_of_another_size_go_on_where_the_ones_before_ended(api, project, worker, rows):
+    runner, sweeper = worker
+    job = submit(api, 25).json()["id"]
+    with pytest.raises(KeyboardInterrupt):
+        replace(runner, log=Dying(runner.log, 4)).run(job)
+    sweeper.sweep()
+    threading.Event().wait(0.05)
+    replace(build_worker(project, "w2", threading.Event())[0], chunk_rows=rows).run(job)
+    result = api.get(f"/jobs/{job}/result").json()["predictions"]
+    by_id = dict(logged(project).select("prediction_id", "feature.wind").rows())
+    assert [by_id.pop(one["prediction_id"]) for one in result] == [1.0 if n % 2 else 9.0 for n in range(25)]
+    assert not by_id
 
 
 def test_a_job_whose_worker_lives_is_left_alone(api, project, worker):
@@ -299,6 +315,24 @@ def test_jobs_belong_to_who_submitted_them(api, project, worker):
     with pytest.raises(records.JobNotFound):
         records.get_job(state, project.model, job, caller="somebody")
     assert records.list_jobs(state, project.model, caller="somebody") == []
+
+
+def test_a_key_sees_its_own_jobs_and_an_admins_key_all(api, project):
+    state, now = open_state(project.state_url), datetime.now(UTC)
+    keys = {
+        name: create_key(state, name=name, scopes=[scope], actor="me", now=now).secret.get_secret_value()
+        for name, scope in (("one", "predict"), ("two", "predict"), ("boss", "admin"))
+    }
+    api.app._gate.use(active_keys(state, now))
+    who = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
+    job = submit(api, 1, **who["one"]).json()["id"]
+    for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
+        assert api.request(method, f"/jobs/{job}{path}", headers=who["two"]).status_code == 404
+        assert api.request(method, f"/jobs/{job}{path}").status_code == 404
+    seen = {name: [one["id"] for one in api.get("/jobs", headers=who[name]).json()["jobs"]] for name in who}
+    assert seen == {"one": [job], "two": [], "boss": [job]}
+    assert api.get(f"/jobs/{job}", headers=who["one"]).json()["status"] == "queued"
+    assert api.delete(f"/jobs/{job}", headers=who["boss"]).json()["status"] == "cancelled"
 
 
 def test_openapi_has_the_jobs_with_the_applications_own_fields(api):
