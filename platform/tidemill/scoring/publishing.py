@@ -16,7 +16,15 @@ from tidemill.scoring.rows import output_schema
 from tidemill.scoring.staging import Record, Staging, is_file, is_part_of
 from tidemill.scoring.worker import write_table
 
-__all__ = ["is_published", "manifest_of", "publish", "published", "rejects_place", "require_free"]
+__all__ = [
+    "is_published",
+    "is_publishing",
+    "manifest_of",
+    "publish",
+    "published",
+    "rejects_place",
+    "require_free",
+]
 
 _MANIFEST, _SUCCESS, _REJECTS = "manifest.json", "_SUCCESS", "_rejects.ndjson"
 _CHUNK = 16 * 2**20
@@ -45,6 +53,15 @@ def is_published(staging: Staging, job: Job) -> bool:
     if manifest is None or manifest["id"] != job.id:
         return False
     return not (is_file(staging.output) and staging.parts.names())
+
+
+def is_publishing(output: Place, job: Job) -> bool:
+    """Tell whether a job was killed while its output took its place: what stood in the way was judged."""
+    content = _beside(output, _MANIFEST).read()
+    try:
+        return content is not None and bool(json.loads(content)["id"] == job.id)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None:

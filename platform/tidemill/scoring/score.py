@@ -21,6 +21,7 @@ from tidemill.scoring.places import Place, locate
 from tidemill.scoring.planning import plan
 from tidemill.scoring.publishing import (
     is_published,
+    is_publishing,
     manifest_of,
     publish,
     published,
@@ -87,7 +88,8 @@ def score(
         whole = published(staging.output)
         if earlier is None and request.existing == "resume" and whole and whole["job"] == fingerprint(job):
             return _outcome(staging, whole, 0)
-        require_free(staging.output, request.overwrite, job)
+        if not is_publishing(staging.output, job):
+            require_free(staging.output, request.overwrite, job)
         if earlier is None:
             staging.begin(job)
         records = staging.finished()

@@ -83,7 +83,8 @@ class Staging:
         return None if content is None else loaded(content)
 
     def begin(self, job: Job) -> None:
-        """Put a job on record."""
+        """Put a job on record; what may be left over of another one, killed while it was removed, goes."""
+        self.base.remove()
         if self.parts.local is not None:
             with reaching(self.parts):
                 self.parts.local.mkdir(parents=True, exist_ok=True)
@@ -147,6 +148,9 @@ class Staging:
             for name in self.parts.names():
                 if is_part_of(job, name):
                     self.parts.child(name).remove()
+        replaced = self.base.child("replaced").local
+        if replaced is not None and replaced.exists() and not self.output.exists():
+            replaced.rename(self.output.path)  # it was killed between two renames
         self.base.remove()
 
     def _sizes(self) -> dict[str, int]:

@@ -80,7 +80,13 @@ def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong)
     given = pl.Series(name, column)
     if given.dtype == wanted:
         return given
-    if wanted.is_integer() and given.dtype.is_float():
+    if given.dtype == pl.String and wanted.is_numeric():
+        given = given.str.strip_chars()
+    if given.dtype == pl.String and wanted.is_integer():
+        found = given.cast(wanted, strict=False)
+        parts = given.str.extract(r"^([+-]?\d+)\.0*$")  # pandas writes whole numbers with gaps as 5.0
+        found = found.fill_null(parts.cast(wanted, strict=False))
+    elif wanted.is_integer() and given.dtype.is_float():
         fits = given.is_finite() & (given.floor() == given)
         found = given.set(~fits, None).cast(wanted, strict=False)
         given = given.fill_nan(None)  # pandas writes whole numbers with gaps as floats with NaN

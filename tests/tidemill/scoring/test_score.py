@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -20,7 +21,9 @@ from tidemill.errors import FeatureError, UsageError
 from tidemill.features.store import training_frame
 from tidemill.registry.versions import load_scorer
 from tidemill.scoring.job import ScoreRequest
+from tidemill.scoring.places import Place
 from tidemill.scoring.score import TooManyRejected, score
+from tidemill.scoring.values import typed
 from tidemill.serving.predictions import read_predictions
 
 pytestmark = pytest.mark.engine
@@ -195,6 +198,16 @@ def test_features_by_key_are_those_that_were_known_then(parcels, tmp_path):
     assert found["flags"].to_list() == [gap, [], [], [], gap, gap]
 
 
+def test_keys_of_csv_are_read_as_pandas_writes_them():
+    column = pa.chunked_array(
+        [["5", " 6", "7.0", None, "8.5", "x", "9007199254740993.0", "9007199254740993"]]
+    )
+    wrong = {}
+    found = typed(column, "depot", pl.Int64(), wrong)
+    assert found.to_list() == [5, 6, 7, None, None, None, 2**53 + 1, 2**53 + 1]
+    assert sorted(wrong) == [4, 5]
+
+
 def test_the_latest_features_are_those_that_the_api_reads(parcels, tmp_path):
     keyed(tmp_path)
     run(parcels, "keys.parquet", features="online", decide=False, keep=("depot",))
@@ -266,7 +279,52 @@ def test_a_killed_run_goes_on_and_scores_no_row_twice(parcels, tmp_path):
     assert again.manifest["id"] == outcome.manifest["id"]
 
 
-def test_object_stores(parcels, table, tmp_path, bucket):
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours handles it."""
+
+
+def killed(*_, **__):
+    raise Killed
+
+
+def test_a_run_killed_while_its_output_takes_its_place_comes_to_its_end(
+    parcels, table, tmp_path, monkeypatch
+):
+    for attempt in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr("tidemill.scoring.publishing.shutil.rmtree", killed)
+            with pytest.raises(Killed):
+                run(parcels, "rows.parquet", "one.parquet", part_rows=2000, overwrite=attempt > 0)
+        assert run(parcels, "rows.parquet", "one.parquet", existing="resume", part_rows=2000)
+        assert pl.read_parquet(tmp_path / "one.parquet")["id"].to_list() == table["id"].to_list()
+    assert not (tmp_path / ".one.parquet.scoring").exists()
+
+
+def test_what_a_removal_cut_short_left_behind_is_no_part_of_another_run(
+    parcels, table, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr("tidemill.scoring.score.publish", killed)
+        with pytest.raises(Killed):
+            run(parcels, "rows.parquet", part_rows=2000)
+    (tmp_path / ".out.scoring" / "job.json").unlink()
+    run(parcels, "rows.parquet", version="2", part_rows=2000)
+    assert set(parts(tmp_path / "out")["model_version"]) == {"2"}
+
+
+def test_an_output_that_was_about_to_be_replaced_comes_back(parcels, table, tmp_path, monkeypatch):
+    run(parcels, "rows.parquet")
+    with monkeypatch.context() as patched:
+        patched.setattr("tidemill.scoring.score.publish", killed)
+        with pytest.raises(Killed):
+            run(parcels, "rows.parquet", version="2", overwrite=True)
+    (tmp_path / "out").rename(tmp_path / ".out.scoring" / "replaced")
+    with pytest.raises(UsageError, match="no column"):
+        run(parcels, "rows.parquet", existing="restart", overwrite=True, keep=("nothing",))
+    assert set(parts(tmp_path / "out")["model_version"]) == {"1"}
+
+
+def test_object_stores(parcels, table, tmp_path, bucket, monkeypatch):
     files = fsspec.filesystem("s3")
     files.put(str(tmp_path / "rows.parquet"), f"{bucket}/in/a=1/rows.parquet")
     outcome = run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out", part_rows=5000, keep=("a", "id"))
@@ -285,6 +343,13 @@ def test_object_stores(parcels, table, tmp_path, bucket):
         run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out")
     run(parcels, f"s3://{bucket}/in", f"s3://{bucket}/out", overwrite=True, version="2")
     assert set(read()["model_version"]) == {"2"}
+    with monkeypatch.context() as patched:
+        write = Place.write  # it dies just before it writes the marker
+        patched.setattr(Place, "write", lambda *given: killed() if not given[1] else write(*given))
+        with pytest.raises(Killed):
+            run(parcels, "rows.parquet", f"s3://{bucket}/late")
+    run(parcels, "rows.parquet", f"s3://{bucket}/late", existing="resume")
+    assert files.exists(f"{bucket}/late/_SUCCESS")
     run(parcels, "rows.parquet", f"s3://{bucket}/one.parquet")
     assert pl.read_parquet(files.cat_file(f"{bucket}/one.parquet")).height == 10_000
 
