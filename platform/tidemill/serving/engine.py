@@ -144,11 +144,10 @@ class Engine:
 
     def _work_for(self, batch: Sequence[_Waiting]) -> Answers:
         """Answer a batch in the pool, but not calls that were given up while they waited for a thread."""
-        wanted = [waiting.call for waiting in batch if not waiting.future.done()]
-        answers = iter(self._work(wanted) if wanted else ())
-        # By identity: futures may be given up meanwhile.
-        asked = {id(call) for call in wanted}
-        return [next(answers) if id(waiting.call) in asked else _too_late() for waiting in batch]
+        wanted = [not waiting.future.done() for waiting in batch]
+        calls = [waiting.call for waiting, is_wanted in zip(batch, wanted, strict=True) if is_wanted]
+        answers = iter(self._work(calls) if calls else ())
+        return [next(answers) if is_wanted else _too_late() for is_wanted in wanted]
 
     def _work(self, calls: Sequence[Call]) -> Answers:
         try:

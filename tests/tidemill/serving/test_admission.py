@@ -143,6 +143,11 @@ def test_a_bucket_never_grants_more_than_its_rate_and_one_second_ahead(rate, wai
     assert granted <= max(rate, 1.0) + rate * now + 1e-6
 
 
+def test_a_clock_that_is_set_back_takes_no_token_away():
+    bucket = Bucket(10.0, 5000.0)
+    assert [bucket.take(now) for now in (5000.0, 1000.0, 1000.1)] == [0.0, 0.0, 0.0]
+
+
 def test_before_the_keys_are_known_it_says_try_again():
     decided = Admission(True, 1000).admit("POST", "/predict", headers())
     assert (decided.status, decided.headers) == (503, ((b"retry-after", b"1"),))

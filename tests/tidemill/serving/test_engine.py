@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tidemill.serving.calls import Answer, Call, Prediction, TimedOut
+from tidemill.serving.calls import Answer, Call, Overloaded, Prediction, TimedOut
 from tidemill.serving.engine import Engine
 
 
@@ -49,6 +49,30 @@ def run(scenario, answer=None, **choices):
 
     asyncio.run(main())
     return recorder
+
+
+def test_calls_given_up_before_a_thread_is_free_are_not_worked_on():
+    async def scenario(engine):
+        began = time.perf_counter()
+        busy = [engine.submit(call(f"busy{n}", 2), began) for n in range(2)]
+        await asyncio.sleep(0)
+        late = engine.submit(call("late", 2), began)
+        await asyncio.sleep(0)
+        late.cancel()
+        assert ids(await asyncio.gather(*busy)) == ["busy0", "busy1"]
+
+    batches = run(scenario, Recorder(0.05), max_rows=2, loop_rows=1).batches
+    assert sorted(batches) == [["busy0"], ["busy1"]]
+
+
+def test_a_pool_that_is_shut_down_refuses_and_keeps_nobody_waiting():
+    async def main():
+        with ThreadPoolExecutor(1) as pool:
+            engine = Engine(Recorder(), pool, loop_rows=0)
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(engine.submit(call("c"), time.perf_counter()), 1)
+
+    asyncio.run(main())
 
 
 def test_calls_of_one_turn_are_one_batch_and_each_gets_its_own_answer():
