@@ -9,9 +9,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tidemill.serving.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
 from tidemill.serving.json_bodies import parse_json
 from tidemill.serving.queries import wants_explanation
-from tidemill.serving.schema import request_schema
+from tidemill.serving.schema import MOST_ERRORS, request_schema, too_many
 
-__all__ = ["PLAIN", "PlainErrors", "PredictCodec", "problems"]
+__all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
 
 
 class PlainErrors:
@@ -56,7 +56,7 @@ class PredictCodec(PlainErrors):
         try:
             request = self._validate(content)
         except ValidationError as error:
-            raise Refused(Failure(422, "malformed", problems(error.errors(include_url=False)))) from None
+            raise Refused(Failure(422, "malformed", listed(error))) from None
         request_id = headers.get(b"x-request-id")
         return Call(
             instances=request.instances,
@@ -74,6 +74,13 @@ class PredictCodec(PlainErrors):
             "predictions": [_shown(prediction) for prediction in answer.predictions],
         }
         return Reply(200, orjson.dumps(content, default=str))
+
+
+def listed(error: ValidationError) -> list[dict[str, Any]]:
+    """Return what was wrong with a body, one a field; beyond 1,000 only how many: listing takes seconds."""
+    if error.error_count() > MOST_ERRORS:
+        return problems([{"loc": (), "msg": too_many(error).message(), "type": too_many(error).type}])
+    return problems(error.errors(include_url=False))
 
 
 def problems(

@@ -20,7 +20,7 @@ from tidemill.serving.labelling import GivenLabel, as_records
 from tidemill.serving.lanes import CHAMPION, Serving
 from tidemill.serving.loaded import LoadedModel
 from tidemill.serving.predictions import PredictionLog, PredictionRecord
-from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, read_features, score_rows
+from tidemill.serving.rows import FALLBACK, GIVEN, ModelFailed, Row, not_loggable, read_features, score_rows
 from tidemill.serving.tally import Tally
 from tidemill.serving.tracing import Stopwatch
 
@@ -87,7 +87,7 @@ class Predictor(Generic[Request]):
         except Exception as error:  # noqa: BLE001 — the error is the answer
             if len(calls) > 1:
                 return [answer for call in calls for answer in self.answer([call])]
-            return [self._without_secrets(calls[0], error)]
+            return [not_loggable(calls[0]) or self._without_secrets(calls[0], error)]
 
     def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
         """Return the answer to one call.

@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from tidemill.errors import ServingError
 from tidemill.features.online import FeatureRow
-from tidemill.serving.calls import Call
+from tidemill.serving.calls import Call, Failure, Refused
 from tidemill.serving.lanes import CHAMPION, NAMED
 from tidemill.serving.loaded import FloatMatrix, LoadedModel
 from tidemill.serving.tally import Tally
 
-__all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "read_features", "score_rows"]
+__all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "not_loggable", "read_features", "score_rows"]
 
 GIVEN = "features:given"
 """Flag of a prediction whose features came with the request."""
@@ -69,6 +70,18 @@ def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
     return [row for row in found if row is not None]
 
 
+def not_loggable(call: Call) -> Refused | None:
+    """Return the refusal of a call whose fields no record can hold: integers beyond 64 bits."""
+    for place, instance in enumerate(call.instances or ()):
+        try:
+            orjson.dumps(instance.model_dump(mode="json"), str)
+        except orjson.JSONEncodeError as error:
+            message = f"Input cannot be written as JSON: {error}"
+            problem = {"loc": ["body", "instances", place], "msg": message, "type": "not_loggable"}
+            return Refused(Failure(422, "malformed", [problem]))
+    return None
+
+
 def score_rows(
     rows: list[Row], features: list[FeatureRow], champion: LoadedModel, name: str, tally: Tally
 ) -> tuple[list[Row], list[FeatureRow], list[float]]:
@@ -88,46 +101,66 @@ def score_rows(
         FeatureError: what the champion needs in another's place cannot be read.
     """
     first = rows[0].role
+    # If nobody stands in, the calls of a batch are answered again, each alone: a failure counts only then.
+    alone = rows[0].call is rows[-1].call
     if all(row.role == first for row in rows) and first == CHAMPION:
-        return rows, features, _tallied(champion, CHAMPION, features, name, tally)
+        return rows, features, _tallied(champion, CHAMPION, features, name, tally, failures=alone)
     groups: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault((row.role, row.model.version), []).append(place)
     fallen: list[int] = []
     scores = [0.0] * len(rows)
     for (role, _), places in groups.items():
-        model = rows[places[0]].model
-        try:
-            found = _tallied(model, role, [features[place] for place in places], name, tally)
-        except ModelFailed as error:
-            if role in (CHAMPION, NAMED):
-                raise
-            _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
-            fallen += places
-            continue
+        model, of_group = rows[places[0]].model, [features[place] for place in places]
+        if role in (CHAMPION, NAMED):
+            found: Sequence[float | None] = _tallied(model, role, of_group, name, tally, failures=alone)
+        else:
+            found = _each(model, role, of_group, name, tally)
         for place, score in zip(places, found, strict=True):
-            scores[place] = score
+            if score is None:
+                fallen.append(place)
+            else:
+                scores[place] = score
     if not fallen:
         return rows, features, scores
     rows, features = list(rows), list(features)
     for place in fallen:
         rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=(FALLBACK,))
     read = read_features([rows[place] for place in fallen])
-    for place, values, score in zip(
-        fallen, read, _tallied(champion, CHAMPION, read, name, tally), strict=True
-    ):
-        features[place], scores[place] = values, score
+    stood_in = _tallied(champion, CHAMPION, read, name, tally, failures=alone)
+    for place, values, given in zip(fallen, read, stood_in, strict=True):
+        features[place], scores[place] = values, given
     return rows, features, scores
 
 
-def _tallied(
+def _each(
     model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, tally: Tally
+) -> Sequence[float | None]:
+    """Return the score of each row, none where it has none: a row that fails takes no other with it."""
+    try:
+        return _tallied(model, role, features, name, tally, failures=len(features) == 1)
+    except ModelFailed as error:
+        if len(features) > 1:
+            return [score for row in features for score in _each(model, role, [row], name, tally)]
+        _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
+        return [None]
+
+
+def _tallied(
+    model: LoadedModel,
+    role: str,
+    features: Sequence[FeatureRow],
+    name: str,
+    tally: Tally,
+    *,
+    failures: bool = True,
 ) -> list[float]:
     began = time.perf_counter()
     try:
         scores = _call(model, features, name)
     except ModelFailed as error:
-        tally.failed(role, model.version, len(features), error)
+        if failures:
+            tally.failed(role, model.version, len(features), error)
         raise
     tally.scored(role, model.version, len(features), time.perf_counter() - began)
     return scores

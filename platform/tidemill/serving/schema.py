@@ -1,7 +1,7 @@
 """Requests and answers of the prediction API, as they are on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -10,13 +10,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StrictBool,
+    ValidationError,
     create_model,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "MOST_ERRORS",
     "Accepted",
     "Error",
     "ExplanationOut",
@@ -27,7 +30,11 @@ __all__ = [
     "PredictionRequest",
     "PredictionResponse",
     "request_schema",
+    "too_many",
 ]
+
+MOST_ERRORS = 1000
+"""In one body: beyond that a list of them would take seconds to make, and tens of megabytes to send."""
 
 
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200  # well inside what every engine can convert to UTC and count in ns
@@ -38,6 +45,15 @@ def _no_number(value: object) -> object:
     if not isinstance(value, str | datetime):
         raise PydanticCustomError("datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z")
     return value
+
+
+def too_many(error: ValidationError) -> PydanticCustomError:
+    """Return what stands for errors that are not listed."""
+    return PydanticCustomError(
+        "too_many_errors",
+        "{count} things are wrong with it, too many to list: send one item alone to see what",
+        {"count": error.error_count()},
+    )
 
 
 def _bounded(moment: datetime) -> datetime:
@@ -147,6 +163,16 @@ class Feedback(_Strict):
     """What ``POST /feedback`` takes."""
 
     labels: list[LabelIn] = Field(min_length=1, max_length=100_000)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _says_so_briefly(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if error.error_count() > MOST_ERRORS:
+                raise too_many(error) from None
+            raise
 
 
 class Accepted(BaseModel):

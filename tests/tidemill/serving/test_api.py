@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from tests.tidemill.serving.small_project import KNOWN, crown
+from tidemill.project import load_project
 from tidemill.serving.predictions import count_log, read_labelled, read_predictions
 from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
@@ -64,6 +65,28 @@ def test_expired_features_are_replaced_by_the_declared_default(api, served_parce
     assert answer["predictions"][0]["flags"] == ["expired:weather", "default:rain"]
     row = log(served_parcels).row(0, named=True)
     assert (row["feature.wind"], row["feature.rain"]) == (None, 0.0)
+
+
+def test_an_integer_that_no_record_can_hold_is_the_requests_fault(served_parcels):
+    root = served_parcels.root
+    wide = (root / "parcels_app.py").read_text().replace("    pickup:", "    pieces: int = 0\n    pickup:")
+    (root / "counted_parcels_app.py").write_text(wide)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("parcels_app:app", "counted_parcels_app:app"))
+    with TestClient(build_api(load_project(root), "r1"), raise_server_exceptions=False) as api:
+        refused = predict(api, {"depot": "north"}, {"depot": "north", "pieces": "9" * 30})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "instances", 1]
+        assert predict(api, {"depot": "north", "pieces": 2**63 - 1}).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "list_of"), [("/predict", "instances"), ("/feedback", "labels")])
+def test_a_body_that_is_wrong_a_thousand_times_over_gets_a_short_answer(api, path, list_of):
+    answer = api.post(path, json={list_of: [{f"x{n}": 0 for n in range(5000)}]})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert problem["type"] == "too_many_errors"
+    assert len(answer.content) < 300
 
 
 def test_test_traffic_is_marked(api, served_parcels):

@@ -90,6 +90,34 @@ def test_the_champion_answers_for_a_version_that_fails(answer):
     assert counts["champion", "1"].answered == 2
 
 
+class Picky(Constant):
+    """Cannot score what is calm."""
+
+    def score(self, matrix):
+        return np.where(matrix[:, 0] > 0, self.answer, np.nan)
+
+
+def test_a_row_that_a_version_fails_on_takes_no_other_with_it_and_counts_once():
+    canary = LoadedModel("2", Picky(0.8), Reader(2.0), NOW)
+    winds, tally = (3.0, 0.0, 4.0), Tally()
+    features = [FeatureRow({"wind": wind}, ()) for wind in winds]
+    rows, _, scores = score_rows([row(canary, "canary") for _ in winds], features, CHAMPION, "m", tally)
+    assert scores == [0.8, 0.2, 0.8]
+    assert [one.flags for one in rows] == [(), (FALLBACK,), ()]
+    count = tally.counts()["canary", "2"]
+    assert (count.answered, count.failed) == (2, 1)
+
+
+def test_a_failure_of_the_champion_counts_when_its_call_is_alone():
+    champion, tally = LoadedModel("1", Picky(0.2), Reader(1.0), NOW), Tally()
+    calls = [row(champion, "champion")._replace(call=Call(request_id=str(n))) for n in range(3)]
+    calm = FeatureRow({"wind": 0.0}, ())
+    for several in (calls, calls[:1]):
+        with pytest.raises(ModelFailed):
+            score_rows(list(several), [calm] * len(several), champion, "m", tally)
+    assert tally.counts()["champion", "1"].failed == 1
+
+
 @pytest.mark.parametrize("role", ["champion", NAMED])
 def test_nobody_answers_for_the_champion_nor_for_a_version_that_was_asked_for(role):
     model = version("1" if role == "champion" else "2", ValueError("no"))

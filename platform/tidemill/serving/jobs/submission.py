@@ -18,7 +18,7 @@ from tidemill.serving.failures import RETRY
 from tidemill.serving.jobs import records
 from tidemill.serving.jobs.files import JobFiles
 from tidemill.serving.json_bodies import parse_json
-from tidemill.serving.predict_codec import problems
+from tidemill.serving.predict_codec import listed
 from tidemill.serving.schema import request_schema
 from tidemill.state import State
 from tidemill.state.tables import Job
@@ -111,7 +111,7 @@ class Jobs:
         try:
             return TypeAdapter(schema).validate_python(content)
         except ValidationError as error:
-            found = problems(error.errors(include_url=False))
+            found = listed(error)
             for problem in found:
                 if len(problem["loc"]) > 2:  # body, instances, and which of them
                     problem["loc"][2] += first

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tidemill.serving.calls import Failure, Refused
 from tidemill.serving.loaded import FloatMatrix
 from tidemill.serving.predictor import NoChampion
-from tidemill.serving.schema import Moment
+from tidemill.serving.schema import MOST_ERRORS, Moment, too_many
 
 __all__ = ["Column", "Features", "Field", "Inputs", "Kind", "Rows", "fields_of", "malformed", "moment"]
 
@@ -107,6 +107,8 @@ class Inputs:
         try:
             return _adapter(self.instance).validate_python(records)
         except ValidationError as error:
+            if error.error_count() > MOST_ERRORS:
+                raise malformed(too_many(error).message()) from None
             problems = [
                 f"row {item['loc'][0]}, {'.'.join(map(str, item['loc'][1:]))}: {item['msg']}"
                 for item in error.errors(include_url=False, include_input=False, include_context=False)
