@@ -32,7 +32,8 @@ def exposed():
     for source in (of_models("m", lambda: None), of_log(LogHealth), of_limits(1)):
         metrics.add(source)
     text = metrics.text().decode()
-    return {*re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE), "tidemill_degraded"}
+    elsewhere = {"tidemill_degraded", "tidemill_jobs"}
+    return elsewhere | set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
 
 
 def bare(name):
