@@ -7,6 +7,7 @@ the same requests answered twice, a challenger the rows of the log, scored again
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,11 @@ class Agreement:
 
 
 def compare_keys(
-    project: Project, answers: pl.DataFrame, row: Deployment, others: Sequence[Deployment]
+    project: Project,
+    answers: pl.DataFrame,
+    row: Deployment,
+    others: Sequence[Deployment],
+    left_at: datetime | None = None,
 ) -> Comparison:
     """Compare a canary or an experiment with the champion.
 
@@ -75,6 +80,7 @@ def compare_keys(
         answers: of `tidemill.serving.evidence.read_answers`, from when the version was there.
         row: the deployment.
         others: all that are live: they say what the champion has left.
+        left_at: when a version was last taken away, wall-clock time: until then the champion had fewer keys.
     """
     role = _role(row)
     mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, row.champion)
@@ -92,7 +98,7 @@ def compare_keys(
         quality=quality,
         score=mean("score", *groups),
         decisions=_decisions(mine, theirs, groups),
-        mismatch=_mismatch(answers, row, others),
+        mismatch=_mismatch(project, answers, row, others, left_at),
     )
     return Comparison(**{**vars(found), "says": tuple(_say(project, found))})
 
@@ -190,7 +196,13 @@ def _fields(decisions: pl.Series) -> dict[str, list[Any]]:
     return columns
 
 
-def _mismatch(answers: pl.DataFrame, row: Deployment, others: Sequence[Deployment]) -> Mismatch | None:
+def _mismatch(
+    project: Project,
+    answers: pl.DataFrame,
+    row: Deployment,
+    others: Sequence[Deployment],
+    left_at: datetime | None,
+) -> Mismatch | None:
     """Compare how many keys each has with the shares, since the shares last changed."""
     answering = sorted(
         (one for one in others if one.kind in ("canary", "ab")),
@@ -199,7 +211,10 @@ def _mismatch(answers: pl.DataFrame, row: Deployment, others: Sequence[Deploymen
     moments = [one.live_at for one in [*answering, row] if one.live_at is not None]
     if not moments or row.status != "live":
         return None
-    since = answers.filter(pl.col("served_at") >= max(moments))
+    # Replicas follow within two looks; until then they divide keys as they did before.
+    settled = max([*moments, *([left_at] if left_at else [])])
+    settled += timedelta(seconds=2 * project.config.serve.poll_seconds)
+    since = answers.filter(pl.col("served_at") >= settled)
     # What the champion has left of the keys that came as far as this lane: those of no later one.
     left, later = 1 - row.share, False
     for one in answering:

@@ -29,6 +29,8 @@ __all__ = [
 
 CONFIDENCE = 0.95
 _RESAMPLES = 400
+_FEWEST_KEYS = 10
+"""Below that no interval over keys can be believed: of one key, every resample is the same."""
 _CHUNK = 4_000_000  # weights at once: 32 MB
 _MISMATCH = 0.001
 """Below this probability a ratio of samples is no chance any more (Fabijan et al., KDD 2019)."""
@@ -218,7 +220,7 @@ def _bootstrap(score: Any, arm: Arm, seed: int, width: int) -> tuple[float, Floa
 def _from_resamples(
     name: str, ours: Arm, theirs: Arm, measured: Sequence[tuple[float, Floats]]
 ) -> Difference | None:
-    if len(measured) != 2:
+    if len(measured) != 2 or min(ours.clusters, theirs.clusters) < _FEWEST_KEYS:
         return None
     (mine, my_resamples), (other, their_resamples) = measured
     gains = my_resamples - their_resamples
@@ -227,7 +229,13 @@ def _from_resamples(
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(gains, [tail, 1 - tail])
-    return _difference(name, ours, theirs, (mine, other), (float(low), float(high)))
+    # Resamples of few keys differ too little, and know nothing of the tails: widened as for a mean of keys.
+    keys = min(ours.clusters, theirs.clusters)
+    z, t = stats.norm.ppf(1 - tail), stats.t.ppf(1 - tail, keys - 1)
+    wider = float(t / z * (keys / (keys - 1)) ** 0.5)
+    gain = mine - other
+    interval = (gain + (float(low) - gain) * wider, gain + (float(high) - gain) * wider)
+    return _difference(name, ours, theirs, (mine, other), interval)
 
 
 def _difference(

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tidemill.errors import RegistryError, UsageError
 from tidemill.project import Project
@@ -68,7 +68,7 @@ def report(
     answers = read_answers(project, start, now, include_shadows=row.kind == "shadow")
     if row.kind == "shadow":
         return compare_shadow(project, answers, row)
-    return compare_keys(project, answers, row, live(state, row.model))
+    return compare_keys(project, answers, row, live(state, row.model), _left_at(state, row.model))
 
 
 def _first(state: State, row: Deployment) -> datetime:
@@ -78,6 +78,18 @@ def _first(state: State, row: Deployment) -> datetime:
             select(Deployment).where(Deployment.model == row.model, Deployment.salt == row.salt)
         ).all()
     return min(one.at for one in rows)
+
+
+def _left_at(state: State, model: str) -> datetime | None:
+    """Return when a version that answered a share of the keys was last taken away, wall-clock time."""
+    with state.transaction() as session:
+        return session.scalar(
+            select(func.max(Deployment.ended_at)).where(
+                Deployment.model == model,
+                Deployment.kind.in_(("canary", "ab")),
+                Deployment.live_at.is_not(None),
+            )
+        )
 
 
 def _challenge(project: Project, row: Deployment, start: datetime, end: datetime) -> Agreement:

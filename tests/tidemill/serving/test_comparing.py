@@ -98,6 +98,20 @@ def test_what_other_lanes_take_is_no_mismatch():
         assert not compare_keys(Declared(), made, row, rows).mismatch.found, row.name
 
 
+def test_what_a_version_took_that_is_gone_is_no_mismatch():
+    rows = [deployment("canary", "canary", "3", 0.3), deployment("ab", "fee", "2", 0.5)]
+    before, after = answers(*rows, keys=2000, each=1), answers(rows[0], keys=2000, each=1)
+    late = after.with_columns(
+        pl.lit(NOW + timedelta(hours=1, seconds=5)).alias("served_at"), ("late" + pl.col("key")).alias("key")
+    )
+    made = pl.concat([before, late])
+    assert compare_keys(Declared(), made, rows[0], rows[:1]).mismatch.found
+    left_at = NOW + timedelta(hours=1)
+    found = compare_keys(Declared(), made, rows[0], rows[:1], left_at).mismatch
+    assert sum(found.keys) <= 2000
+    assert not found.found
+
+
 def test_answers_in_anothers_place_belong_to_neither():
     row = deployment()
     made = answers(row)

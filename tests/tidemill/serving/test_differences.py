@@ -70,6 +70,15 @@ def test_what_cannot_be_told_is_not_told():
     assert ratio_mismatch((0, 0), (0.5, 0.5)) is None
 
 
+def test_few_keys_make_no_one_sure():
+    rng = np.random.default_rng(6)
+    many = keyed(rng, 200, 10)
+    assert metric("neg_brier", keyed(rng, 1, 500), many) is None  # every resample of one key is the same
+    assert expected("neg_brier", keyed(rng, 9, 50), many) is None
+    wide, narrow = (metric("neg_brier", keyed(rng, keys, 50), many) for keys in (12, 120))
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
 def test_a_ratio_of_keys_that_chance_cannot_explain_is_found():
     assert not ratio_mismatch((5050, 4950), (0.5, 0.5)).found
     assert ratio_mismatch((5300, 4700), (0.5, 0.5)).found
