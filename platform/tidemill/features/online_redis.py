@@ -36,7 +36,7 @@ from redis.retry import Retry
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import check_type, microseconds, timestamp_messages, value_messages
 from tidemill.features.lookups import Found, Read
-from tidemill.features.online_rows import OnlineRows, kinds_of
+from tidemill.features.online_rows import OnlineRows, key_columns, kinds_of
 from tidemill.features.redis_script import SCRIPT, calls
 
 __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "redis_reader"]
@@ -167,12 +167,13 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
 
     def _keys(self, config: RepoConfig, view: FeatureView) -> Iterator[list[bytes]]:
         """Yield the keys of the view's entities; Redis may give one twice while it grows."""
-        prefix, suffix = _redis_key_prefix(view.join_keys), config.project.encode()
+        keys = [column.name for column in key_columns(view)]
+        prefix, suffix = _redis_key_prefix(keys), config.project.encode()
         found = self._get_client(config.online_store).scan_iter(
             _escaped(prefix) + b"*" + _escaped(suffix), count=_SCAN
         )
         while part := list(itertools.islice(found, _SCAN)):
-            ends = (_end(key, len(prefix), len(view.join_keys)) for key in part)
+            ends = (_end(key, len(prefix), len(keys)) for key in part)
             yield [key for key, end in zip(part, ends, strict=True) if end == len(key) - len(suffix)]
 
     def _write(

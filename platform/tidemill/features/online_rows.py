@@ -6,14 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast import FeatureView
-from feast.feature_view import DUMMY_ENTITY_ID
+from feast import FeatureView, Field
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
+from feast.types import String
 from feast.value_type import ValueType
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import NATIVE, entity_keys, other_messages
 
-__all__ = ["OnlineRows", "kinds_of", "online_rows"]
+__all__ = ["OnlineRows", "key_columns", "kinds_of", "online_rows"]
 
 _KEYS = {ValueType.STRING: pa.string(), ValueType.BYTES: pa.binary()}
 _KEYS |= {kind: NATIVE[kind] for kind in (ValueType.INT32, ValueType.INT64, ValueType.UNIX_TIMESTAMP)}
@@ -56,6 +57,25 @@ class OnlineRows:
             )
 
 
+def key_columns(view: FeatureView) -> list[Field]:
+    """Return the columns of the keys of ``view``; one of a view without entities is Feast's own constant.
+
+    Feast takes that column away from its cached views when it lists them, and may hand such a view out again
+    where its stores need the column.
+
+    Raises:
+        FeatureError: the view has entities, but no columns for them.
+    """
+    if view.entity_columns:
+        return list(view.entity_columns)
+    if view.entities and view.entities != [DUMMY_ENTITY_NAME]:
+        raise FeatureError(
+            f"view {view.name!r} has no join keys: its definition was not applied, or only in part",
+            hint="`feast apply` it again",
+        )
+    return [Field(name=DUMMY_ENTITY_ID, dtype=String)]
+
+
 def kinds_of(view: FeatureView) -> dict[str, ValueType]:
     """Return the type of each feature of ``view``, in its order."""
     return {field.name: field.dtype.to_value_type() for field in view.features}
@@ -76,12 +96,7 @@ def online_rows(view: FeatureView, table: pa.Table) -> OnlineRows:
     table = table.rename_columns([mapping.get(name, name) for name in table.column_names])
     keys: dict[str, ValueType] = {}
     columns: dict[str, pa.Array] = {}
-    if not view.entity_columns:
-        raise FeatureError(
-            f"view {view.name!r} has no join keys: its definition was not applied, or only in part",
-            hint="`feast apply` it again",
-        )
-    for column in view.entity_columns:
+    for column in key_columns(view):
         kind = column.dtype.to_value_type()
         if kind not in _KEYS:
             raise FeatureError(

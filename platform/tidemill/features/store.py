@@ -208,7 +208,11 @@ def _views_pushed_to(store: FeatureStore, name: str) -> list[FeatureView]:
     try:
         return [store.get_feature_view(name)]
     except FeastObjectNotFoundException:
-        views = [*store.list_feature_views(), *store.list_stream_feature_views()]
+        # The registry's own lists: the store's change the views that Feast keeps in its cache.
+        views = [
+            *store.registry.list_feature_views(store.project),
+            *store.registry.list_stream_feature_views(store.project),
+        ]
         pushed = [view for view in views if isinstance(view.stream_source, PushSource)]
         if found := [view for view in pushed if view.stream_source.name == name]:
             return found

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from feast.data_source import PushMode
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -23,6 +24,7 @@ from tests.tidemill.features.online_repository import (
 from tidemill.errors import FeatureError
 from tidemill.features.freshness import freshness
 from tidemill.features.online import OnlineFeatures
+from tidemill.features.online_rows import online_rows
 from tidemill.features.store import push
 
 pytestmark = [
@@ -149,6 +151,15 @@ def test_what_is_older_never_replaces_what_is_newer(empty, kind):
     both = pd.concat([report(wind=5.0, hour=2.8), report(wind=6.0, hour=2.7)])
     push(store, "weather", both)
     assert read(store, hour=3).values["wind"] == 5.0
+
+
+def test_a_view_without_entities_has_its_key_also_when_feast_took_it_away(empty):
+    store = empty("sqlite")
+    rows = pa.table({"fuel_price": [3.0], "event_timestamp": pa.array([at(1)])})
+    whole = store.registry.get_feature_view("country", store.project)
+    [listed] = [view for view in store.list_feature_views() if view.name == "country"]
+    assert (listed.entities, listed.entity_columns) == ([], [])
+    assert online_rows(listed, rows).keys == online_rows(whole, rows).keys
 
 
 @pytest.mark.parametrize("kind", ALL)
