@@ -135,7 +135,7 @@ def _of_parquet(number: int, stream: BinaryIO) -> Shape:
 def _of_csv(number: int, stream: BinaryIO) -> Shape:
     text = cut(stream, quoted=True)
     if not text:
-        raise DataError("there is no header")
+        raise ValueError("there is no header")
     stream.seek(0)
     head = cut(io.BytesIO(stream.read(text[0].end)), quoted=True, block=1)[0].end
     stream.seek(0)

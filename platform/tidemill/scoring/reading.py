@@ -15,7 +15,7 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from tidemill.errors import DataError
-from tidemill.scoring.cutting import BLOCK, opened
+from tidemill.scoring.cutting import BLOCK, cut, opened
 from tidemill.scoring.fragments import Fragment, Piece, open_file
 from tidemill.scoring.places import SourceFile
 
@@ -224,11 +224,12 @@ def _typed(value: Any, column: pa.Field) -> Any:
 
 
 def _decodable(content: bytes, piece: Piece, file: SourceFile) -> tuple[bytes, list[Reject]]:
-    """Return the lines that are UTF-8, and the others."""
+    """Return the rows that are UTF-8, and the others."""
     try:
         content.decode()
     except UnicodeDecodeError:
-        lines = content.splitlines(keepends=True)
+        rows = cut(io.BytesIO(content), quoted=True, block=1)  # a value may hold line ends
+        lines = [content[row.start : row.end] for row in rows]
     else:
         return content, []
     sound, unread = [], []
