@@ -110,7 +110,7 @@ def publish(staging: Staging, job: Job, records: Mapping[int, Record], manifest:
         if is_file(output):
             _publish_file(staging, job, parts, manifest)
         elif output.local is not None:
-            _publish_folder(staging, manifest)
+            _publish_folder(staging, parts, manifest)
         else:
             _publish_objects(staging, parts, manifest)
         shutil.rmtree(staging.base.path) if output.local is not None else staging.base.remove()
@@ -157,15 +157,16 @@ def manifest_of(job: Job, records: Mapping[int, Record], about: Mapping[str, Any
     }
 
 
-def _publish_folder(staging: Staging, manifest: dict[str, Any]) -> None:
+def _publish_folder(staging: Staging, named: list[str], manifest: dict[str, Any]) -> None:
     """Put what is missing beside the parts, then give the folder its name: one rename."""
     output, parts, replaced = staging.output.local, staging.parts.local, staging.base.child("replaced").local
     assert output is not None
     assert parts is not None
     assert replaced is not None
     if parts.exists():
-        for hidden in parts.glob(".*"):  # what a killed worker was writing
-            hidden.unlink()
+        for file in parts.iterdir():  # what a worker of a killed run was writing, or wrote for another one
+            if file.name.startswith(".") or (file.name.startswith("part-") and file.name not in named):
+                file.unlink()
         _write_beside(staging, Place(str(parts), str(parts), staging.output.files), manifest)
         if output.exists() and not replaced.exists():
             output.rename(replaced)

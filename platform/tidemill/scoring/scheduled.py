@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from tidemill.clock import SystemClock, utc
 from tidemill.errors import TidemillError, UsageError
@@ -45,7 +46,10 @@ def start_due(project: Project, state: State, now: datetime) -> list[str]:
     Nobody waits for it: the work may take hours, and what it comes to is on record. What is wrong with the
     schedules is logged; it must not keep monitors from running.
     """
-    _children[:] = [child for child in _children if child.poll() is None]
+    for child in [child for child in _children if child.poll() is not None]:
+        _children.remove(child)
+        if child.returncode:
+            _log.error("a schedule's process ended with %d; its log is in %s", child.returncode, project.logs)
     try:
         schedules = load_schedules(project)
         waiting = [(each, found) for each in schedules if (found := next_due(project, state, each, now))]
@@ -157,6 +161,7 @@ def _claim(project: Project, state: State, schedule: Schedule, found: Due, now: 
         if run is None:
             run = _new(project, schedule, found.slot, now)
             session.add(run)
+        _give_up_the_dead(session, run)
         if found.skipped:
             given_up = _new(project, schedule, found.skipped[-1], now)
             given_up.status, given_up.finished_at = "skipped", datetime.now(UTC)
@@ -165,6 +170,21 @@ def _claim(project: Project, state: State, schedule: Schedule, found: Due, now: 
         run.status, run.tries, run.at = "running", run.tries + 1, utc(now)
         run.finished_at = None
     return run
+
+
+def _give_up_the_dead(session: Session, run: BatchRun) -> None:
+    """Record what became of other slots that are said to run: whoever holds the schedule knows better."""
+    query = select(BatchRun).where(
+        BatchRun.model == run.model,
+        BatchRun.schedule == run.schedule,
+        BatchRun.slot != run.slot,
+        BatchRun.status == "running",
+    )
+    for dead in session.scalars(query):
+        dead.status, dead.finished_at = "failed", datetime.now(UTC)
+        dead.error = (
+            f"its process was killed at each of {dead.tries} tries; the log of the schedule says more"
+        )
 
 
 def _new(project: Project, schedule: Schedule, slot: datetime, now: datetime) -> BatchRun:

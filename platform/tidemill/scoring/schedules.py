@@ -13,9 +13,11 @@ from tidemill.clock import parse_duration, utc
 from tidemill.errors import ConfigError
 from tidemill.project import Project
 
-__all__ = ["Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
+__all__ = ["DEATHS", "Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
 
 _ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
+DEATHS = 10
+"""How often a slot is taken up again whose process was killed: each time it goes on where it was."""
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
@@ -152,7 +154,8 @@ def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due
     """
     for slot, record in sorted(past.items()):
         again = record.tries < schedule.tries and now - record.at >= schedule.retry_after
-        if record.status == "running" or (record.status == "failed" and again):
+        killed = record.status == "running" and record.tries < schedule.tries + DEATHS
+        if killed or (record.status == "failed" and again):
             return Due(slot)
     latest = last_slot(schedule, now)
     known = max(past, default=None)

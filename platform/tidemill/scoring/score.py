@@ -92,7 +92,7 @@ def score(
             require_free(staging.output, request.overwrite, job)
         if earlier is None:
             staging.begin(job)
-        records = staging.finished()
+        records = staging.finished(job)
         resumed = len(records)
         _score_the_rest(project, request, job, scorer, staging, records, tell)
         _check_rejected(staging, request, records)
@@ -134,7 +134,7 @@ def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:
     if request.existing == "refuse":
         raise UsageError(
             f"an unfinished run for {staging.output.text} began {job.started_at:%Y-%m-%d %H:%M} UTC: "
-            f"{len(staging.finished())} of {len(job.fragments)} parts are finished",
+            f"{len(staging.finished(job))} of {len(job.fragments)} parts are finished",
             hint="--resume goes on with it, --restart forgets it",
         )
     return job

@@ -90,15 +90,19 @@ class Staging:
                 self.parts.local.mkdir(parents=True, exist_ok=True)
         self.base.child("job.json").write(dumped(job))
 
-    def finished(self) -> dict[int, Record]:
-        """Return the finished fragments by number; one whose part is not there, or not whole, is not."""
+    def finished(self, job: Job) -> dict[int, Record]:
+        """Return the job's finished fragments by number; one whose part is not there, or not whole, is not.
+
+        What a worker of a run that was killed and forgotten may still put on record is not the job's.
+        """
         sizes = self._sizes()
         records = {}
         for name in self.base.child("done").names():
             content = self.base.child("done", name).read()
             if name.endswith(".json") and content:
                 record = Record(**json.loads(content))
-                if record.part is None or sizes.get(record.part) == record.size:
+                ours = record.part is None or is_part_of(job, record.part)
+                if ours and (record.part is None or sizes.get(record.part) == record.size):
                     records[record.number] = record
         return records
 

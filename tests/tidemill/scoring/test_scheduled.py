@@ -10,7 +10,7 @@ from tidemill.project import Project
 from tidemill.retraining.controller import Controller
 from tidemill.scoring import scheduled
 from tidemill.scoring.scheduled import next_due, run_slot, start_due
-from tidemill.scoring.schedules import find_schedule
+from tidemill.scoring.schedules import DEATHS, find_schedule
 from tidemill.state import open_state
 from tidemill.state.tables import BatchRun
 
@@ -71,6 +71,20 @@ def test_a_slot_is_scored_once_and_a_failed_one_is_tried_again(nightly):
         session.get_one(BatchRun, run.id).status = "running"
     run_slot(project, state, schedule, next_due(project, state, schedule, later), later)
     assert (records(state)[SLOT].status, part.stat().st_mtime_ns) == ("done", scored_at)
+
+
+def test_a_slot_that_kills_its_process_does_not_keep_the_next_ones_from_their_turn(nightly):
+    project, state, schedule = nightly
+    dead = scheduled._new(project, schedule, SLOT, SLOT)
+    dead.tries = schedule.tries + DEATHS
+    with state.transaction() as session:
+        session.add(dead)
+    write(project, 2)
+    later = SLOT + timedelta(days=1)
+    run_slot(project, state, schedule, next_due(project, state, schedule, later), later)
+    found = records(state)
+    assert (found[SLOT].status, found[later].status) == ("failed", "done")
+    assert "was killed at each of 12 tries" in found[SLOT].error
 
 
 def test_the_controller_starts_what_is_due_and_waits_for_nothing(nightly):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tidemill.errors import ConfigError
 from tidemill.project import load_project
-from tidemill.scoring.schedules import Past, Schedule, due, last_slot, load_schedules
+from tidemill.scoring.schedules import DEATHS, Past, Schedule, due, last_slot, load_schedules
 
 DAY = timedelta(days=1)
 MONDAY = datetime(2013, 4, 1, 4, tzinfo=UTC)
@@ -47,6 +47,9 @@ def test_what_failed_is_tried_again_later_and_not_for_ever():
     assert due(one, {MONDAY: Past("failed", 2, MONDAY)}, MONDAY + timedelta(hours=9)) is None
     killed = {MONDAY: Past("running", 9, MONDAY)}
     assert due(one, killed, MONDAY + timedelta(seconds=1)).slot == MONDAY
+    deadly = {MONDAY: Past("running", 2 + DEATHS, MONDAY)}
+    assert due(one, deadly, MONDAY + timedelta(hours=9)) is None
+    assert due(one, deadly, MONDAY + DAY).slot == MONDAY + DAY
 
 
 @given(

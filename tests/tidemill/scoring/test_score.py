@@ -17,7 +17,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests.tidemill.serving.small_project import KNOWN, crown
-from tidemill.errors import FeatureError, UsageError
+from tidemill.errors import DataError, FeatureError, UsageError
 from tidemill.features.store import training_frame
 from tidemill.registry.versions import load_scorer
 from tidemill.scoring.job import ScoreRequest
@@ -143,6 +143,17 @@ def test_bad_rows_of_csv_are_set_aside_with_their_reason(parcels, tmp_path):
     found = parts(tmp_path / "out")
     assert found["id"].to_list() == ["1", "4", "5"]
     assert (outcome.manifest["rows"], outcome.manifest["scored"]) == (6, 3)
+
+
+def test_a_row_that_is_no_text_takes_no_other_with_it(parcels, tmp_path):
+    rows = [b'"a\nb\xe9",1,2', b'"c\rd",1,2', b"e,3,4", b"\xff,1,2"]
+    (tmp_path / "old.csv").write_bytes(b"\n".join([b"id,wind,rain", *rows, b""]))
+    outcome = run(parcels, "old.csv", max_rejected=2)
+    assert parts(tmp_path / "out")["id"].to_list() == ["c\rd", "e"]
+    assert sorted(rejects(outcome.rejects)) == [0, 3]
+    (tmp_path / "none.csv").write_bytes(b"")
+    with pytest.raises(DataError, match=r"none\.csv cannot be read as csv: there is no header"):
+        run(parcels, "none.csv", "nowhere")
 
 
 def test_bad_lines_of_ndjson_are_set_aside_with_their_reason(parcels, table, tmp_path):
@@ -307,8 +318,16 @@ def test_what_a_removal_cut_short_left_behind_is_no_part_of_another_run(
         patched.setattr("tidemill.scoring.score.publish", killed)
         with pytest.raises(Killed):
             run(parcels, "rows.parquet", part_rows=2000)
+    staged = tmp_path / ".out.scoring" / "output"
+    late = next(staged.glob("part-*"))
+    content = late.read_bytes()
     (tmp_path / ".out.scoring" / "job.json").unlink()
-    run(parcels, "rows.parquet", version="2", part_rows=2000)
+    with monkeypatch.context() as patched:  # nor what a worker of the run before finishes meanwhile
+        patched.setattr("tidemill.scoring.score.manifest_of", killed)
+        with pytest.raises(Killed):
+            run(parcels, "rows.parquet", version="2", part_rows=2000)
+    (staged / late.name).write_bytes(content)
+    run(parcels, "rows.parquet", existing="resume", version="2", part_rows=2000)
     assert set(parts(tmp_path / "out")["model_version"]) == {"2"}
 
 
