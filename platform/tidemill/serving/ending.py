@@ -12,7 +12,7 @@ from tidemill.registry.promotion import promote
 from tidemill.registry.settling import end, settle_deployments
 from tidemill.registry.versions import champion_version
 from tidemill.state import State
-from tidemill.state.tables import Deployment, GateDecision, Rollout
+from tidemill.state.tables import Deployment, GateDecision, Promotion, Rollout
 
 __all__ = ["crown", "foreign_end"]
 
@@ -26,6 +26,10 @@ def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Ro
     with state.transaction() as session:
         decision = session.get(GateDecision, rollout.decision_id) if rollout.decision_id else None
     serving = champion_version(project)
+    if serving != rollout.version and _was_promoted(state, rollout):
+        # Killed after the promotion and before the note of it: what others decided since then stands.
+        outcome = f"version {rollout.version} became the champion, and version {serving} after it"
+        return _end(project, state, rollout, "promoted", outcome)
     try:
         if serving != rollout.version:
             promote(
@@ -33,7 +37,7 @@ def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Ro
                 state,
                 rollout.version,
                 actor=rollout.actor,
-                reason=f"rolled out by {rollout.id}: {rollout.reason}",
+                reason=f"{_mark(rollout)} {rollout.reason}",
                 now=now,
                 decision=decision if decision is not None and decision.champion == serving else None,
             )
@@ -44,6 +48,23 @@ def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Ro
             raise
     outcome = f"version {rollout.version} is the champion"
     return _end(project, state, rollout, "promoted", outcome)
+
+
+def _mark(rollout: Rollout) -> str:
+    return f"rolled out by {rollout.id}:"
+
+
+def _was_promoted(state: State, rollout: Rollout) -> bool:
+    with state.transaction() as session:
+        found = session.scalar(
+            select(Promotion.id).where(
+                Promotion.model == rollout.model,
+                Promotion.to_version == rollout.version,
+                Promotion.status == "done",
+                Promotion.reason.startswith(_mark(rollout), autoescape=True),
+            )
+        )
+    return found is not None
 
 
 def foreign_end(project: Project, state: State, rollout: Rollout) -> Rollout | None:

@@ -25,6 +25,7 @@ from tidemill.serving.tally import Tally, record_counts
 from tidemill.serving.watcher import LaneStatus, Status
 from tidemill.serving.wiring import build_api, record_status
 from tidemill.state import open_state
+from tidemill.state.tables import Rollout
 
 pytestmark = pytest.mark.engine
 PLAN = {
@@ -116,6 +117,12 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
     assert read_aliases(project) == {"champion": third}
     assert live(state, project.model) == []
     assert advance(project, state, now()) is None
+    # As if killed before the end was noted, and somebody has promoted another version since.
+    with state.transaction() as session:
+        session.get_one(Rollout, done.id).status = "promoting"
+    crown(project, "1")
+    assert advance(project, state, now()).rollout.status == "promoted"
+    assert read_aliases(project) == {"champion": "1"}
 
 
 def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state):
