@@ -83,7 +83,8 @@ def application(project: Project) -> Any:
         **scaling(config.replicas, config.autoscaling),
         max_ongoing_requests=_IN_FLIGHT,
         ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=5,
+        # A replica that is stopped ends what it has begun, and says so if that takes too long.
+        graceful_shutdown_timeout_s=config.timeout_seconds + 2,
         health_check_period_s=5,
     )
     return deployment.bind(str(project.root), project.settings, *parts.values())
