@@ -241,6 +241,11 @@ class PredictionLog:
             if failure is not None:
                 self._failed(failure)
             self._drain()
+            if self.waits and self._health.error is not None:  # what waited is promised to be on the disk
+                try:
+                    self._predictions.flush()
+                except OSError as error:
+                    failure = error
             if failure is None and not self._backlog and self._health.error is not None:
                 _log.warning("predictions are written again; %d were lost", self._health.lost)
                 self._health = LogHealth(lost=self._health.lost)
