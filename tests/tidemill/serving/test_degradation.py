@@ -34,13 +34,20 @@ def predict(api, depot="north"):
 
 
 def degraded(api):
-    ready = api.get("/readyz")
-    assert ready.status_code == 200
-    parts = ready.json()["degraded"]
-    text = api.get("/metrics").text
-    assert [part for part in parts if f'tidemill_degraded{{part="{part}",replica="r1"}} 1.0' in text] == parts
-    assert set(api.get("/model").json()["degraded"]) == set(parts)
+    """What readiness, metrics and the model's state say alike; asked again if it changed meanwhile."""
+    parts = None
+    while parts is None or parts != ready(api):
+        parts = ready(api)
+        text, told = api.get("/metrics").text, set(api.get("/model").json()["degraded"])
+    gauges = [part for part in parts if f'tidemill_degraded{{part="{part}",replica="r1"}} 1.0' in text]
+    assert (gauges, told) == (parts, set(parts))
     return parts
+
+
+def ready(api):
+    answer = api.get("/readyz")
+    assert answer.status_code == 200
+    return answer.json()["degraded"]
 
 
 def wait_for(condition, seconds=15.0):

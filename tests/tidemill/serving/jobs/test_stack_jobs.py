@@ -148,7 +148,8 @@ def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
         stop.set()
         list(tasks)
     print(answers, slowest)  # of use when it fails
-    assert set(answers) <= {200, 502, 503, 504}
+    assert set(answers) <= {200, 502, 503, 504, "RemoteProtocolError"}
+    assert answers["RemoteProtocolError"] <= 8  # an answer that was on its way, cut off: at most one a client
     assert answers[200] > 20 * (sum(answers.values()) - answers[200])
     assert slowest[0] < 12
     wait_for(lambda: len(processes(stack, "ServeReplica:tidemill:predictions")) == 2, 120)
