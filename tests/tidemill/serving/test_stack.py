@@ -33,6 +33,7 @@ from tidemill.state.tables import ReplicaState
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
 OWNER = """
+import select
 import sys
 from pathlib import Path
 from tidemill.project import load_project
@@ -44,7 +45,9 @@ def tell(message):
 stack = Stack(load_project(Path(sys.argv[1])), tell, mlflow_server=False)
 with stack:
     tell("ready")
-    sys.stdin.read()
+    # Not a read: a signal that another thread gets, of those that Ray starts, would not end it.
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        pass
 """
 NEIGHBOUR = """
 import sys
