@@ -43,13 +43,6 @@ class _Served:
         Raises:
             TypeError, ValueError: a value is no number.
         """
-        if self._all:
-            try:
-                total = sum(raw)  # quicker than a look at each: it is a number only if all of them are
-                if type(total) is float and total == total:
-                    return Known(event, raw, raw, ())
-            except TypeError:
-                pass  # something is unknown
         picked = raw if self._all else [raw[place] for place in self._places]
         values = [
             value if value is None or (type(value) is float and value == value) else _number(value)
