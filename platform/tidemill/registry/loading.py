@@ -10,7 +10,6 @@ from mlflow.models import Model
 from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.compiled import CompiledRecord, read_compiled
-from tidemill.registry.originals import read_original
 from tidemill.registry.record import ModelVersion
 from tidemill.registry.scoring import Scorer
 from tidemill.training.spec import load_spec
@@ -51,6 +50,8 @@ def read_made(project: Project, found: ModelVersion, folder: Path, reason: str |
     Raises:
         RegistryError: it cannot be loaded, or not safely.
     """
+    from tidemill.registry.originals import read_original  # scikit-learn takes seconds, and most run compiled
+
     return read_original(
         folder,
         found.version,

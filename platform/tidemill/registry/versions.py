@@ -21,7 +21,6 @@ from tidemill.registry.artifacts import (
 )
 from tidemill.registry.compiled import CompiledRecord, compile_scorer
 from tidemill.registry.loading import example_rows, read_made, read_scorer
-from tidemill.registry.originals import read_original
 from tidemill.registry.record import ModelVersion, describe, read_version, version_tags
 from tidemill.registry.scoring import Scorer
 from tidemill.training.lineage import Lineage
@@ -236,6 +235,8 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
     """Compile a model that is about to become a version; whatever is in the way is a reason, not an error."""
     if project.config.serve.compiled == "off":
         return CompiledRecord("refused", "serve.compiled was off when it was registered")
+    from tidemill.registry.originals import read_original  # scikit-learn takes seconds; reading asks for none
+
     address = str(client.get_logged_model(trained.model_uri.removeprefix("models:/")).artifact_location)
     try:
         with model_files(project, address) as folder:
