@@ -39,7 +39,7 @@ Tell = Callable[[str, str, int | None, int | None], None]
 _RAY_STARTS = 15.0
 """Seconds, roughly, until Ray's workers score their first row."""
 _CELL, _IN_PYTHON = 60e-9, 40e-6
-"""Seconds that a value takes, and a row that goes through the project's own Python."""
+"""Seconds that a value takes, and a row that goes through Python: the project's own, or the log's."""
 _SHOWN = 5
 
 
@@ -183,7 +183,7 @@ def _score_the_rest(
         return
     began = time.perf_counter()
     with ExitStack() as stack:
-        if request.workers == 0 or (request.workers is None and _is_small(job, waiting)):
+        if request.workers == 0 or (request.workers is None and _stays_here(project, job, scorer, waiting)):
             finished = in_this_process(project, job, staging, scorer, waiting)
         else:
             tell("scoring", "starting Ray", done, job.rows)
@@ -199,10 +199,16 @@ def _score_the_rest(
             tell("scoring", said, done, max(job.rows, done))
 
 
-def _is_small(job: Job, fragments: Sequence[Fragment]) -> bool:
-    """Tell whether the work is done here before Ray would have started, by what a row roughly costs."""
-    row = _CELL * len(job.features)
-    row += _IN_PYTHON * (job.decide + job.log + (job.mode == "online"))
+def _stays_here(project: Project, job: Job, scorer: Scorer, fragments: Sequence[Fragment]) -> bool:
+    """Tell whether threads of this process do it sooner than Ray would, by what a row roughly costs.
+
+    Reading, looking up, running a compiled model and writing leave Python's lock alone: on one machine
+    threads keep all cores busy, and start at once. Other nodes, and Python for each row, are worth Ray.
+    """
+    in_python = job.decide + job.log + (job.mode == "online")
+    if project.settings.ray_address is None and scorer.kind == "onnx" and not in_python:
+        return True
+    row = _CELL * len(job.features) + _IN_PYTHON * in_python
     return sum(fragment.rows for fragment in fragments) * row < _RAY_STARTS
 
 

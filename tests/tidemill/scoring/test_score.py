@@ -382,6 +382,20 @@ def test_ray_data_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9] + b"not the end")
 
 
+def test_ray_is_started_for_what_threads_of_one_machine_cannot_share(parcels, table, tmp_path, monkeypatch):
+    monkeypatch.setattr("tidemill.scoring.score._RAY_STARTS", 0.0)  # everything takes long now
+
+    def told(output, **asked):
+        steps = []
+        request = ScoreRequest(("rows.parquet",), output, **asked)
+        score(parcels, request, lambda _step, message, *_: steps.append(message), folder=tmp_path)
+        assert parts(tmp_path / output).height == 10_000
+        return steps
+
+    assert "starting Ray" not in told("compiled")
+    assert "starting Ray" in told("logged", log=True, at=KNOWN)  # records are made in Python, row by row
+
+
 def test_predictions_go_into_the_log_only_when_asked(parcels, tmp_path):
     keyed(tmp_path)
     run(parcels, "keys.parquet", max_rejected=1, log=True)
