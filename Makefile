@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint check format lock clean
+.PHONY: help demo test lint check format torch lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -40,6 +40,11 @@ check: $(STAMP)  ## Check types.
 format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+# Not in the lock: its usual build brings gigabytes for graphics cards. Where pip finds no build for CPUs, its
+# tests are skipped, and say so.
+torch: $(STAMP)  ## Add PyTorch for CPUs, if pip finds it, for the tests that need it.
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input 'torch==2.13.0+cpu' 'onnxscript==0.7.2'
 
 lock:  ## Pin the dependencies anew (needs uv).
 	@uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
