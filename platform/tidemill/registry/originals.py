@@ -91,6 +91,11 @@ def read_original(
             f"nor any other that can be served: {error!r}",
             hint="register models by `tidemill run`, or log them with a signature",
         ) from error
+    if inputs.is_tensor_spec():
+        raise RegistryError(
+            f"the signature of version {version} is a tensor's, which has no names for the features",
+            hint="log it with the signature of a frame: `infer_signature(frame, scores)`",
+        )
     return replace(_choose(folder, version, given, flavors, recorded, declared, trusted), reason=reason)
 
 
@@ -118,7 +123,7 @@ def _choose(
 
 
 def _refusal(version: str, flavors: Mapping[str, Any]) -> ModelUnsafe:
-    kind = flavors.get("sklearn", {}).get("serialization_format") or ("cloudpickle" if flavors else "nothing")
+    kind = flavors.get("sklearn", {}).get("serialization_format") or ("pickle" if flavors else "nothing")
     what = next((name for name in flavors if name != "python_function"), "python_function")
     return ModelUnsafe(
         f"version {version} ({what}) is saved as {kind}, which can execute code when it is loaded: refused",
@@ -200,11 +205,16 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if "pytorch" in flavors:
+                module = importlib.import_module("mlflow.pytorch").load_model(str(folder), device="cpu")
+                return _by_module(version, given, module)
             for name in _ESTIMATORS.intersection(flavors):
                 estimator = importlib.import_module(f"mlflow.{name}").load_model(str(folder))
                 if hasattr(estimator, "predict_proba"):  # pyfunc would give labels
                     return _by_estimator(version, given, estimator, "pyfunc")
             model = mlflow.pyfunc.load_model(str(folder))
+    except RegistryError:
+        raise
     except Exception as error:  # whatever a pickle does
         raise RegistryError(f"version {version} cannot be loaded from {folder}: {error}") from error
     names = list(given.features)
@@ -217,6 +227,20 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
         return by_name(pd.DataFrame(matrix, columns=names, copy=False))
 
     return Scorer(version, given.features, score, "pyfunc", None, model, by_name if given.words else None)
+
+
+def _by_module(version: str, given: _Signature, module: Any) -> Scorer:
+    """Return a scorer for a PyTorch module itself: MLflow's wrapper of it could not be compiled."""
+    from tidemill.training.compiling.torch_modules import module_scores  # whoever has a module has PyTorch
+
+    if given.words:
+        raise RegistryError(
+            f"version {version} is a PyTorch module, and its signature has text: it takes numbers only",
+            hint="log it with a signature of numbers, one column a feature",
+        )
+    return Scorer(
+        version, given.features, lambda matrix: module_scores(module, matrix), "native", None, module
+    )
 
 
 def _load_skops(

@@ -28,7 +28,7 @@ class Scorer:
     gives the probability of label 1, float64, shape (rows,). Nothing is looked up and nothing is checked;
     where the original would refuse a row, a compiled model gives NaN."""
     kind: Literal["onnx", "skops", "native", "pyfunc"] = "skops"
-    """What runs it: onnxruntime, scikit-learn, the booster's own package, or MLflow's pyfunc."""
+    """What runs it: onnxruntime, scikit-learn, the model's own package, or MLflow's pyfunc."""
     reason: str | None = None
     """Why the compiled model does not run; none if it does."""
     estimator: Any = field(default=None, repr=False)

@@ -1,11 +1,13 @@
 """Versions are compiled at birth, answer compiled, and fall back to what they were made as."""
 
 import json
+import shutil
 import warnings
 
 import lightgbm
 import mlflow
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import xgboost
@@ -168,8 +170,6 @@ def test_a_model_in_onnx_is_loaded_if_it_keeps_to_itself(tmp_path):
     from tidemill.training.compiling.compiler import compile_model
 
     model, rows = taught(HistGradientBoostingClassifier(max_iter=3))
-    import onnx
-
     made = onnx.load_model_from_string(compile_model(model, rows).content)
     scorer = read_original(saved(tmp_path / "o", mlflow.onnx, made), "1", None, list)
     assert scorer.kind == "onnx"
@@ -205,6 +205,29 @@ def test_a_pickle_is_loaded_only_if_the_project_names_it(registered, tmp_path, c
     assert scorer.predict(rows) == pytest.approx(light.predict_proba(rows)[:, 1])
 
 
+def test_a_module_of_pytorch_is_trusted_by_name_and_then_runs_compiled(tmp_path):
+    torch = pytest.importorskip("torch")
+    from tidemill.registry.compiled import compile_scorer, read_compiled
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1), torch.nn.Sigmoid()
+    )
+    folder = saved(tmp_path / "m", mlflow.pytorch, net, serialization_format="pickle")
+    with pytest.raises(ModelUnsafe, match="can execute code when it is loaded: refused"):
+        read_original(folder, "1", None, list)
+    original = read_original(folder, "1", None, list, trusted=True)
+    assert (original.kind, original.features) == ("native", ("wind", "rain"))
+    rows = pd.DataFrame({"rain": [0.0, 2.0, -1.0], "wind": [1.0, -3.0, 0.5]})
+    wanted = net(torch.from_numpy(rows[["wind", "rain"]].to_numpy(np.float32))).detach().numpy()[:, 0]
+    assert original.predict(rows) == pytest.approx(wanted, abs=1e-7)
+    record = compile_scorer(
+        original, rows, lambda file, inside: shutil.copytree(file.parent, folder / inside)
+    )
+    assert (record.status, record.parity.passed) == ("compiled", True), record.reason
+    assert read_compiled(folder, "1", record).predict(rows) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_a_model_without_a_signature_is_refused(tmp_path):
     model, _ = taught(xgboost.XGBClassifier(n_estimators=3))
     with warnings.catch_warnings():
@@ -212,6 +235,20 @@ def test_a_model_without_a_signature_is_refused(tmp_path):
         mlflow.xgboost.save_model(model, tmp_path / "m", pip_requirements=["xgboost"])
     with pytest.raises(RegistryError, match="with a signature"):
         read_original(tmp_path / "m", "1", None, list)
+
+
+def test_a_signature_without_names_is_refused(tmp_path):
+    from tidemill.training.compiling.compiler import compile_model
+
+    model, rows = taught(HistGradientBoostingClassifier(max_iter=3))
+    made = onnx.load_model_from_string(compile_model(model, rows).content)
+    tensor = mlflow.models.infer_signature(rows.to_numpy(), np.zeros(len(rows)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.onnx.save_model(made, tmp_path / "m", signature=tensor, pip_requirements=["onnx"])
+    with pytest.raises(RegistryError, match="no names for the features") as refused:
+        read_original(tmp_path / "m", "1", None, list)
+    assert "signature of a frame" in refused.value.hint
 
 
 @pytest.mark.parametrize(
