@@ -75,7 +75,8 @@ def plan(
         _require_types(features, schemas[0], files[0], words)
     keep = _kept(request, there, features if mode == "columns" else ())
     keyed = mode != "columns"
-    rows = request.part_rows or (_IN_PYTHON_ROWS if decide or keyed or request.log else FRAGMENT_ROWS)
+    in_python = decide or request.log or mode == "online"
+    rows = request.part_rows or (_IN_PYTHON_ROWS if in_python else FRAGMENT_ROWS)
     return Job(
         id=new_job_id(),
         started_at=now,
