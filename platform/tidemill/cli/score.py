@@ -158,7 +158,7 @@ def show(outcome: Any, json: bool) -> None:
         rate = manifest["rows"] / max(manifest["seconds"], 1e-9)
         console.print(
             f"✓ {manifest['scored']:,} rows scored by {manifest['model']} {manifest['version']} "
-            f"in {manifest['seconds']:.1f} s ({rate:,.0f} rows/s)"
+            f"in {manifest['seconds']:.1f} s" + ("" if outcome.resumed else f" ({rate:,.0f} rows/s)")
         )
         if outcome.resumed:
             console.print(f"  {outcome.resumed} of {len(manifest['parts'])} parts were finished before")
