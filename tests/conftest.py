@@ -1,9 +1,11 @@
 """Real servers for tests, on loopback; what this machine lacks skips its tests, and says so."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,62 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL: its address without a database, ended with the session."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    binary = shutil.which("postgres") or (str(found[-1]) if found else None)
+    if binary is None:
+        pytest.skip("needs postgres (on Debian: apt-get install postgresql)")
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="pg-"))  # its socket's path must be short
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to be root
+    if user:
+        shutil.chown(folder, "postgres")
+    initdb = [*user, str(Path(binary).with_name("initdb")), "-D", f"{folder}/data", "-U", "tidemill"]
+    subprocess.run([*initdb, "--auth=trust", "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    process = subprocess.Popen(
+        [*user, binary, "-D", f"{folder}/data", "-p", str(port), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    try:
+        wait_for_port(port, process)
+        yield f"postgresql://tidemill@127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_address: str) -> str:
+    """A new and empty database."""
+    import psycopg
+
+    name = f"test_{os.urandom(6).hex()}"
+    with psycopg.connect(f"{postgres_address}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgres_address}/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where records may be: each test that asks for it runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def any_records(any_state_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the records of this test's projects are, and those of its child processes: on both."""
+    monkeypatch.setenv("TIDEMILL_STATE_URL", any_state_url)
+    return any_state_url
 
 
 @pytest.fixture(scope="session")

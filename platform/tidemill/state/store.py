@@ -1,6 +1,12 @@
-"""Opens the records, migrates them, and gives transactions."""
+"""Opens the records, migrates them, and gives transactions, in SQLite or PostgreSQL.
+
+One transaction at a time: the rules are written for that, and the records are small and asked a few times a
+second. SQLite does so by itself, once told to begin in earnest; PostgreSQL by a lock that each transaction
+takes first. Whoever stops in the middle loses both the lock and what he began.
+"""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +26,10 @@ from tidemill.errors import TidemillError
 __all__ = ["State", "expect_state", "open_state"]
 
 _WAIT_SECONDS = 30.0
+_IDLE_SECONDS = 60.0
+"""A transaction in PostgreSQL whose process says nothing for so long is given up."""
+_TURN = 0x7469_6465_6D69_6C6C
+"""Number of the lock that transactions in PostgreSQL take ("tidemill" in ASCII)."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -28,6 +38,9 @@ class State:
     """The records behind one engine."""
 
     engine: Engine
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.engine.dispose)  # whoever forgets to close leaves no connection behind
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -92,11 +105,32 @@ def open_state(url: str) -> State:
 
 
 def _engine(address: URL, wait_seconds: float) -> Engine:
+    kind = address.get_backend_name()
+    if kind == "postgresql":
+        return _postgres(address, wait_seconds)
+    if kind != "sqlite":
+        raise TidemillError(
+            f"the records cannot be kept in {kind}",
+            hint="TIDEMILL_STATE_URL takes sqlite:///PATH and postgresql://USER:PASSWORD@HOST/DATABASE",
+        )
     with _translated(address):
-        engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
-    if address.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds))
-        event.listen(engine, "begin", _begin_immediate)
+        engine = create_engine(address)
+    event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds))
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _postgres(address: URL, wait_seconds: float) -> Engine:
+    limits = {"lock_timeout": wait_seconds, "idle_in_transaction_session_timeout": _IDLE_SECONDS}
+    options = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
+    if address.drivername == "postgresql":  # what that stands for depends on the version of SQLAlchemy
+        address = address.set(drivername="postgresql+psycopg")
+    given = address.query.get("options", "")
+    address = address.update_query_dict({"options": f"{given} {options}".strip()})
+    address = address.update_query_dict({"connect_timeout": str(max(round(wait_seconds), 1))})
+    with _translated(address):
+        engine = create_engine(address, pool_pre_ping=True)
+    event.listen(engine, "begin", _take_turn)
     return engine
 
 
@@ -115,6 +149,11 @@ def _bring_up(address: URL, engine: Engine) -> None:
 def _translated(address: URL) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        raise TidemillError(
+            f"the records at {address.render_as_string(hide_password=True)} need a driver: {error}",
+            hint="pip install 'tidemill[postgres]'",
+        ) from error
     except (SQLAlchemyError, OSError) as error:
         raise TidemillError(
             f"the records at {address.render_as_string(hide_password=True)} cannot be opened: {error}",
@@ -134,6 +173,10 @@ def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> No
 def _begin_immediate(connection: Any) -> None:
     # A reader that turns writer in mid-transaction fails at once in WAL mode, busy_timeout or not.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _take_turn(connection: Any) -> None:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
 
 
 def _migrate(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from tidemill.registry.deployments import Wish, deploy, history, live, reconcile
 from tidemill.registry.settling import differs
 from tidemill.state.tables import Deployment
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 
 

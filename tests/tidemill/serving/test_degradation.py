@@ -106,6 +106,22 @@ def test_a_replica_starts_without_registry_and_records_if_it_served_before(serve
         assert degraded(api) == []
 
 
+def test_records_in_postgres_go_away_and_come_back(served_parcels, postgres_address, postgres_url):
+    import psycopg
+
+    project = load_project(served_parcels.root, Settings(state_url=postgres_url))
+    name = postgres_url.rpartition("/")[2]
+    with running(project) as api, psycopg.connect(f"{postgres_address}/postgres", autocommit=True) as other:
+        assert predict(api) == ("1", [])
+        assert degraded(api) == []
+        other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        wait_for(lambda: "records" in degraded(api))
+        assert predict(api) == ("1", [])
+        other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        wait_for(lambda: degraded(api) == [])
+
+
 def test_a_registry_that_was_lost_is_away_but_a_champion_that_was_dismissed_is_not(served_parcels, tmp_path):
     from tidemill.training.tracking import connect
 

@@ -38,8 +38,14 @@ class Clock:
 
 
 @pytest.fixture
-def url(tmp_path):
+def url(request, tmp_path):
+    """In SQLite; a test may ask for ``postgres`` as well."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        return request.getfixturevalue("postgres_url")
     return f"sqlite:///{tmp_path / 'state.db'}"
+
+
+both = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
 
 
 @pytest.fixture
@@ -69,6 +75,7 @@ def test_a_key_is_nowhere_but_in_the_hands_of_who_made_it(state, tmp_path):
     assert secret.encode() not in content
 
 
+@both
 def test_two_keys_in_use_never_share_a_name(state):
     first = make(state)
     with pytest.raises(UsageError, match="named 'shop' in use"):
@@ -103,6 +110,7 @@ def test_a_whole_key_that_is_pasted_as_a_name_is_not_repeated(state):
     assert made.secret.get_secret_value() not in str(refused.value) + str(refused.value.hint)
 
 
+@both
 def test_an_expired_key_is_rotated_only_with_another_life(state):
     make(state, lifetime=timedelta(days=1))
     later = NOW + timedelta(days=2)
@@ -114,6 +122,7 @@ def test_an_expired_key_is_rotated_only_with_another_life(state):
     assert len(key.digests) == 2
 
 
+@both
 def test_the_last_use_is_on_record_to_ten_minutes_and_never_goes_back(state):
     made = make(state)
     record_use(state, {made.info.id: NOW, "gone": NOW})
@@ -133,6 +142,7 @@ def ring(state, url, tmp_path):
     return of
 
 
+@both
 def test_replicas_hear_of_new_rotated_and_revoked_keys_by_polling(state, ring):
     admission, keyring = ring()
     keyring.look()

@@ -27,7 +27,7 @@ from tidemill.serving.wiring import build_api, record_status
 from tidemill.state import open_state
 from tidemill.state.tables import Rollout
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
 PLAN = {
     "steps": [{"share": share, "minutes": 0, "requests": 30} for share in (0.3, 1.0)],
     "min_labels": 40,

@@ -1,4 +1,6 @@
 import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,23 +23,22 @@ def turn(number: int, status: str = "running", model: str = "m") -> Turn:
     )  # fmt: skip
 
 
-def test_the_migrations_bring_exactly_the_tables(tmp_path: Path):
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_the_migrations_bring_exactly_the_tables(any_state_url: str):
+    state = open_state(any_state_url)
     with state.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
-def test_opening_twice_changes_nothing(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'state.db'}"
-    first = open_state(url)
+def test_opening_twice_changes_nothing(any_state_url: str):
+    first = open_state(any_state_url)
     with first.transaction() as session:
         session.add(turn(1))
-    with open_state(url).transaction() as session:
+    with open_state(any_state_url).transaction() as session:
         assert session.get_one(Turn, "turn_1").as_of == NOW
 
 
-def test_moments_come_back_aware_and_in_utc(tmp_path: Path):
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_moments_come_back_aware_and_in_utc(any_state_url: str):
+    state = open_state(any_state_url)
     row = turn(1)
     row.as_of = NOW.astimezone(timezone(timedelta(hours=-5)))
     with state.transaction() as session:
@@ -49,24 +50,24 @@ def test_moments_come_back_aware_and_in_utc(tmp_path: Path):
     assert found.as_of.utcoffset() == timedelta(0)
 
 
-def test_a_naive_moment_is_refused(tmp_path: Path):
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_a_naive_moment_is_refused(any_state_url: str):
+    state = open_state(any_state_url)
     row = turn(1)
     row.as_of = NOW.replace(tzinfo=None)
     with pytest.raises(sa.exc.StatementError, match="naive"), state.transaction() as session:
         session.add(row)
 
 
-def test_two_turns_of_one_model_never_run_at_once(tmp_path: Path):
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_two_turns_of_one_model_never_run_at_once(any_state_url: str):
+    state = open_state(any_state_url)
     with state.transaction() as session:
         session.add_all([turn(1), turn(2, "promoted"), turn(3, model="other")])
     with pytest.raises(sa.exc.IntegrityError), state.transaction() as session:
         session.add(turn(4))
 
 
-def test_a_failed_transaction_leaves_nothing(tmp_path: Path):
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_a_failed_transaction_leaves_nothing(any_state_url: str):
+    state = open_state(any_state_url)
     with pytest.raises(sa.exc.IntegrityError), state.transaction() as session:
         session.add_all([turn(1), turn(2)])
     with state.transaction() as session:
@@ -78,17 +79,35 @@ def _add(url: str, number: int) -> None:
         session.add(turn(number, "promoted"))
 
 
-def test_many_processes_open_migrate_and_write_at_once(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'state.db'}"
+def test_many_processes_open_migrate_and_write_at_once(any_state_url: str):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_add, args=(url, number)) for number in range(4)]
+    writers = [context.Process(target=_add, args=(any_state_url, number)) for number in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 4
-    with open_state(url).transaction() as session:
+    with open_state(any_state_url).transaction() as session:
         assert len(session.scalars(sa.select(Turn)).all()) == 4
+
+
+def test_transactions_take_turns(any_state_url: str):
+    """What is read in a transaction is still so when it writes: rules rest on that."""
+    state = open_state(any_state_url)
+    with state.transaction() as session:
+        session.add(turn(1))
+
+    def count(_: int) -> None:
+        with state.transaction() as session:
+            row = session.get_one(Turn, "turn_1")
+            seen = row.seconds.get("n", 0)
+            time.sleep(0.005)
+            row.seconds = {"n": seen + 1}
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(20)))
+    with state.transaction() as session:
+        assert session.get_one(Turn, "turn_1").seconds == {"n": 20}
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):
@@ -97,7 +116,16 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):
         open_state(f"sqlite:///{tmp_path / 'file' / 'state.db'}")
 
 
-def test_a_password_is_not_in_the_message():
-    with pytest.raises(TidemillError) as caught:
-        open_state("sqlite://user:secret@/no/such/host.db")
+@pytest.mark.parametrize(
+    "url", ["sqlite://user:secret@/no/such/host.db", "postgresql://user:secret@127.0.0.1:1/records"]
+)
+def test_a_password_is_not_in_the_message(url: str):
+    with pytest.raises(TidemillError, match="cannot be opened") as caught:
+        open_state(url)
     assert "secret" not in str(caught.value)
+
+
+def test_other_databases_are_refused():
+    with pytest.raises(TidemillError, match="cannot be kept in mysql") as caught:
+        open_state("mysql://user:secret@host/records")
+    assert "postgresql://" in caught.value.hint

@@ -22,7 +22,7 @@ from tidemill.serving.predictions import read_predictions
 from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
 AT = (KNOWN + timedelta(hours=1)).isoformat()
 
 
