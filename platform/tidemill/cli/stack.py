@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import columns, emit, errors_console, progress, when
+from tidemill.clock import SystemClock
 from tidemill.errors import StackNotRunning, UsageError
 
 __all__ = ["add_to"]
@@ -95,8 +96,9 @@ def status(
 
     from tidemill.project import load_project
     from tidemill.serving.record import status as running
+    from tidemill.serving.replicas import living
     from tidemill.state import open_state
-    from tidemill.state.tables import ReplicaState, Turn
+    from tidemill.state.tables import Turn
 
     loaded = load_project(project)
     if ports:
@@ -104,7 +106,7 @@ def status(
         return
     state = open_state(loaded.state_url)
     with state.transaction() as session:
-        replicas = list(session.scalars(select(ReplicaState).where(ReplicaState.model == loaded.model)))
+        replicas = list(living(session, loaded.model, SystemClock().now()))
         turn = session.scalar(
             select(Turn).where(Turn.model == loaded.model).order_by(Turn.requested_at.desc())
         )

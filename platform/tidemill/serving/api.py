@@ -78,10 +78,10 @@ def create_api(
         yield
         metrics.stop()
         await asyncio.get_running_loop().run_in_executor(None, around.stop)
-        await asyncio.get_running_loop().run_in_executor(None, watcher.stop)
         pool.shutdown()
         if predictor.shadow is not None:
             await asyncio.get_running_loop().run_in_executor(None, predictor.shadow.stop)
+        await asyncio.get_running_loop().run_in_executor(None, watcher.stop)  # has the last word on counts
         predictor.log.close()
 
     api = FastAPI(title=f"{predictor.model} predictions", version=__version__, lifespan=lifespan)

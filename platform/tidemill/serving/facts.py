@@ -1,9 +1,7 @@
 """Collects what a rollout is judged by: what replicas count, and what the prediction log tells."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
-
-from sqlalchemy import select
 
 from tidemill.project import Project
 from tidemill.project.config import RolloutConfig
@@ -11,14 +9,14 @@ from tidemill.serving.checks import Facts
 from tidemill.serving.differences import Difference, expected, mean, metric
 from tidemill.serving.evidence import arm, of_role, read_answers
 from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.replicas import living
 from tidemill.serving.tally import Count, read_counts, since
 from tidemill.state import State
-from tidemill.state.tables import ReplicaState, Rollout
+from tidemill.state.tables import Rollout
 
 __all__ = ["gather"]
 
 _CANARY = "canary"
-_ALIVE = timedelta(seconds=20)
 _ROWS = 500_000
 """With more answers than that, the log is read only when a step is due."""
 
@@ -62,11 +60,7 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
 def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
     """Return how many replicas live, how many of them have the canary, and why one has not."""
     with state.transaction() as session:
-        rows = session.scalars(
-            select(ReplicaState).where(
-                ReplicaState.model == rollout.model, ReplicaState.seen_at > datetime.now(UTC) - _ALIVE
-            )
-        ).all()
+        rows = living(session, rollout.model, datetime.now(UTC))
     loaded, unloadable = 0, None
     for row in rows:
         for lane in row.lanes or ():

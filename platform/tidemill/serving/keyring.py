@@ -13,13 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
-
 from tidemill.clock import Clock
 from tidemill.serving.admission import Admission, Key
 from tidemill.serving.keys import active_keys, record_use
+from tidemill.serving.replicas import living
 from tidemill.state import State
-from tidemill.state.tables import ReplicaState
 
 __all__ = ["Keyring"]
 
@@ -80,7 +78,7 @@ class Keyring:
         """Read the keys once."""
         now = self._clock.now()
         try:
-            keys, replicas = active_keys(self._state, now), self._replicas()
+            keys, replicas = active_keys(self._state, now), self._replicas(now)
         except Exception as error:  # noqa: BLE001 — whatever ails the records, requests go on
             self._go_on(error)
             return
@@ -106,10 +104,9 @@ class Keyring:
                 self._known = (tuple(keys), 1)
                 self._admission.use(keys)
 
-    def _replicas(self) -> int:
+    def _replicas(self, now: datetime) -> int:
         with self._state.transaction() as session:
-            query = select(func.count()).select_from(ReplicaState).where(ReplicaState.model == self._model)
-            return max(session.scalar(query) or 1, 1)
+            return max(len(living(session, self._model, now)), 1)
 
     def _record(self, now: float) -> None:
         used, self._admission.used = self._admission.used, {}

@@ -1,14 +1,13 @@
 """Who answers now, as the records tell it: for ``tidemill deploy show``."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import select
 
 from tidemill.project import Project
 from tidemill.registry.deployments import live, reconcile
 from tidemill.registry.versions import champion_version
+from tidemill.serving.replicas import living
 from tidemill.serving.rollout import rollouts
 from tidemill.serving.tally import Count, read_counts
 from tidemill.serving.wanted import as_lane
@@ -16,8 +15,6 @@ from tidemill.state import State
 from tidemill.state.tables import Deployment, ReplicaState, Rollout
 
 __all__ = ["situation"]
-
-_ALIVE = timedelta(seconds=20)
 
 
 def situation(project: Project, state: State, now: datetime) -> dict[str, Any]:
@@ -30,11 +27,7 @@ def situation(project: Project, state: State, now: datetime) -> dict[str, Any]:
     """
     reconcile(project, state)
     with state.transaction() as session:
-        replicas = session.scalars(
-            select(ReplicaState).where(
-                ReplicaState.model == project.model, ReplicaState.seen_at > datetime.now(UTC) - _ALIVE
-            )
-        ).all()
+        replicas = living(session, project.model, datetime.now(UTC))
     counts = read_counts(state, project.model)
     latest = next(iter(rollouts(state, project.model, 1)), None)
     return {

@@ -72,6 +72,7 @@ class Watcher:
         clock: Clock,
         poll_seconds: float,
         route: "Callable[[LoadedModel], Router]" = lambda _model: router(None),
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the parts; nothing runs yet.
 
@@ -82,6 +83,7 @@ class Watcher:
             clock: wall-clock time.
             poll_seconds: between two looks.
             route: says how a request gets its routing key while a model is champion.
+            leave: is called when the thread has ended, after which nothing is reported any more.
         """
         self._read = read
         self._load = load
@@ -89,6 +91,7 @@ class Watcher:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._route = route
+        self._leave = leave
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._current: Serving | None = None
@@ -112,10 +115,14 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, and leave."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        try:
+            self._leave()
+        except Exception:  # noqa: BLE001 — as for a killed one, silence will tell
+            _log.warning("the end of this replica could not be recorded", exc_info=True)
 
     def look(self) -> None:
         """Look at what is wanted once, and load what does not answer already."""

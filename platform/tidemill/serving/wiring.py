@@ -1,13 +1,11 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import delete
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.freshness import freshness
@@ -37,18 +35,17 @@ from tidemill.serving.predictor import Predictor
 from tidemill.serving.protocols.errors import speaker
 from tidemill.serving.protocols.served import Protocols
 from tidemill.serving.readers import Readers
+from tidemill.serving.replicas import forget_replica, record_status
 from tidemill.serving.shadows import Shadows
 from tidemill.serving.surroundings import body_bytes, surround
-from tidemill.serving.tally import Tally, record_counts
+from tidemill.serving.tally import Tally
 from tidemill.serving.tracing import open_tracing
-from tidemill.serving.watcher import Status, Watcher
+from tidemill.serving.watcher import Watcher
 from tidemill.serving.writing import open_log
 from tidemill.state import State, expect_state
-from tidemill.state.tables import ReplicaState
 
-__all__ = ["build_api", "load_model", "record_status"]
+__all__ = ["build_api", "load_model"]
 
-_SILENCE = timedelta(minutes=1)
 _THREADS = 4
 
 
@@ -77,6 +74,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         read=around.wanted,
         load=lambda version: load_model(project, application, version, clock.now(), readers),
         report=lambda status: record_status(state, project.model, replica, status, clock.now(), tally),
+        leave=lambda: forget_replica(state, project.model, replica, clock.now(), tally),
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
         route=lambda model: router(application.routing_key, model.features.keys),
@@ -217,30 +215,3 @@ def load_model(
     scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
     hiding = hiding_for(project, application.request, store)
     return LoadedModel(version, scorer, features, now, hiding)
-
-
-def record_status(
-    state: State, model: str, replica: str, status: Status, now: datetime, tally: Tally | None = None
-) -> None:
-    """Put on record which versions a replica answers with, and what it counted.
-
-    Replicas that are silent for a minute are gone; what they counted stays.
-    """
-    with state.transaction() as session:
-        if tally is not None:
-            record_counts(session, model, replica, tally, now)
-        session.execute(
-            delete(ReplicaState).where(ReplicaState.model == model, ReplicaState.seen_at < now - _SILENCE)
-        )
-        session.merge(
-            ReplicaState(
-                id=replica,
-                model=model,
-                version=status.version,
-                wanted=status.wanted,
-                error=status.error,
-                lanes=[asdict(lane) for lane in status.lanes],
-                loaded_at=status.loaded_at,
-                seen_at=now,
-            )
-        )

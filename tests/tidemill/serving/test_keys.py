@@ -23,6 +23,8 @@ from tidemill.serving.keys import (
     revoke_key,
     rotate_key,
 )
+from tidemill.serving.replicas import record_status
+from tidemill.serving.watcher import Status
 from tidemill.settings import Settings
 from tidemill.state import expect_state, open_state
 
@@ -161,6 +163,16 @@ def test_replicas_hear_of_new_rotated_and_revoked_keys_by_polling(state, ring):
     keyring.look()
     assert not admits(admission, made.secret)
     assert not admits(admission, rotated.secret)
+
+
+def test_a_rate_is_shared_by_the_replicas_that_live(state, ring):
+    admission, keyring = ring()
+    made = make(state, rate=4.0)
+    record_status(state, "m", "r1", Status("1", "1"), NOW)
+    record_status(state, "m", "killed", Status("1", "1"), NOW - timedelta(seconds=30))
+    record_status(state, "another model", "r9", Status("1", "1"), NOW)
+    keyring.look()
+    assert [admits(admission, made.secret) for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_keys_stay_known_while_the_records_are_away_also_across_a_restart(state, ring, tmp_path):

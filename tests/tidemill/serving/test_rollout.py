@@ -18,12 +18,13 @@ from tidemill.errors import GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.aliases import read_aliases, set_alias
 from tidemill.registry.deployments import Wish, deploy, history, live, stop
+from tidemill.serving.replicas import record_status
 from tidemill.serving.reports import find, report
 from tidemill.serving.rollout import advance, begin, rollouts, running
 from tidemill.serving.situation import situation
 from tidemill.serving.tally import Tally, record_counts
 from tidemill.serving.watcher import LaneStatus, Status
-from tidemill.serving.wiring import build_api, record_status
+from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.tables import Rollout
 
