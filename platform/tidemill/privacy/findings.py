@@ -8,11 +8,12 @@ from typing import Any
 
 from tidemill.features.engine import open_store, repository
 from tidemill.privacy.history import earlier_versions, open_contents
-from tidemill.privacy.log import count_in_text, find_in_log
+from tidemill.privacy.log import find_in_log
 from tidemill.privacy.models import trained_on
 from tidemill.privacy.online import count_online
 from tidemill.privacy.places import count_in, find_places, known_as
 from tidemill.privacy.subject import Subject
+from tidemill.privacy.texts import count_in_text
 from tidemill.project import Project
 
 __all__ = ["Findings", "Tell", "look", "look_again", "texts"]

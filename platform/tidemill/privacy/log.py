@@ -21,17 +21,17 @@ import polars as pl
 from tidemill.errors import DataError, ServingError
 from tidemill.privacy.log_parts import labels_of, predictions_of
 from tidemill.privacy.subject import Subject
+from tidemill.privacy.texts import first_needles, json_needles
 from tidemill.serving.maintenance import maintaining
 from tidemill.serving.manifests import Kind, Partition, consistently, partitions
 from tidemill.serving.rewriting import clear_log, drop_rows
 
-__all__ = ["LogLines", "blank_log", "count_in_text", "find_in_log", "mask_text"]
+__all__ = ["LogLines", "blank_log", "find_in_log"]
 
 _KINDS: tuple[Kind, ...] = ("predictions", "labels")
 _EVER = (date.min, date.max)
 _PATIENCE = 600.0  # seconds that an erasure waits for a compaction to end
 _ID = re.compile(rb'"prediction_id":"([^"\\]+)"')
-_IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 _WAITS = (0.02, 0.05, 0.1, 0.3)  # seconds: how long an append that is under way can take to end its line
 
 
@@ -135,59 +135,15 @@ def _scans(found: Sequence[Partition]) -> Iterator[pl.LazyFrame]:
     return (located.scan() for partition in found for located in partition.parts)
 
 
-def count_in_text(path: Path, subject: Subject) -> int:
-    """Return how often a text file, such as a server's log or a report, mentions one of the subject's values.
-
-    Only values that are not numbers and have three characters or more count: others stand in any text.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    return len(_mentions(path, subject))
-
-
-def mask_text(path: Path, subject: Subject) -> int:
-    """Put asterisks, as many, over what `count_in_text` counts; return how often.
-
-    A file that is being written to may be masked: its length does not change.
-
-    Raises:
-        DataError: it cannot be read or written.
-    """
-    found = _mentions(path, subject)
-    with _Failing(path):
-        if found:
-            with path.open("r+b") as file:
-                for start, length in found:
-                    os.pwrite(file.fileno(), b"*" * length, start)
-                os.fsync(file.fileno())
-    return len(found)
-
-
-def _mentions(path: Path, subject: Subject) -> list[tuple[int, int]]:
-    values = [
-        value for value in subject.values.values() if len(value) >= 3 and not _IN_ANY_TEXT.fullmatch(value)
-    ]
-    with _Failing(path):
-        content = path.read_bytes()
-    return [
-        (match.start(), match.end() - match.start())
-        for value in values
-        for match in re.finditer(
-            rb"(?<![A-Za-z0-9_])" + re.escape(value.encode()) + rb"(?![A-Za-z0-9_])", content
-        )
-    ]
-
-
 def _of_subject(path: Path, subject: Subject) -> Iterator[tuple[int, bytes]]:
     """Give offset and bytes of each line of a prediction for the subject; of a torn one, if it names it."""
     content = _read_whole(path)
     # A number may be written in another way than it was given; text stands there as it is, or as a pseudonym.
-    numeric = any(_IN_ANY_TEXT.fullmatch(value) for value in subject.values.values())
-    for start, line in _lines(content) if numeric else _lines_with(content, _escaped(subject)):
+    needles = json_needles(subject)
+    for start, line in _lines(content) if needles is None else _lines_with(content, needles):
         record = _record(line)
         if record is None:
-            if any(needle in line for needle in _escaped(subject)):
+            if any(needle in line for needle in first_needles(subject)):
                 yield start, line
         elif subject.within(record):
             yield start, line
@@ -210,11 +166,6 @@ def _labels_of(path: Path, subject: Subject, ids: Set[str]) -> Iterator[tuple[in
 
 def _ids(line: bytes) -> set[str]:
     return {match.decode() for match in _ID.findall(line)[:1]}
-
-
-def _escaped(subject: Subject) -> list[bytes]:
-    first = next(iter(subject.values))
-    return [orjson.dumps(text)[1:-1] for text in (subject.values[first], subject.pseudonyms[first])]
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -276,20 +227,3 @@ def _translated() -> Iterator[None]:
         raise DataError(
             f"the prediction log cannot be erased from: {error}", hint="then `tidemill data erase --resume`"
         ) from error
-
-
-class _Failing:
-    """Translates what the file system raises."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise DataError(
-                f"{self._path} cannot be erased from: {error.strerror or error}",
-                hint="make it writable, then `tidemill data erase --resume`",
-            ) from error

@@ -12,11 +12,12 @@ from tidemill.errors import DataError
 from tidemill.features.engine import open_store, repository
 from tidemill.privacy.findings import look_again, texts
 from tidemill.privacy.history import earlier_versions, open_contents, purge
-from tidemill.privacy.log import blank_log, mask_text
+from tidemill.privacy.log import blank_log
 from tidemill.privacy.online import forget_online
 from tidemill.privacy.places import find_places, known_as, leave_out_of, pipeline_paths
 from tidemill.privacy.record import Order
 from tidemill.privacy.subject import Subject
+from tidemill.privacy.texts import mask_text
 from tidemill.project import Project
 
 __all__ = ["LAST", "STEPS", "Work"]

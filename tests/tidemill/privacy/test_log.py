@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from tidemill.data.pseudonyms import Pseudonymiser
-from tidemill.privacy.log import blank_log, count_in_text, find_in_log, mask_text
+from tidemill.privacy.log import blank_log, find_in_log
 from tidemill.privacy.subject import Subject
+from tidemill.privacy.texts import count_in_text, mask_text
 from tidemill.serving.compaction import compact
 from tidemill.serving.maintenance import LogInUse
 from tidemill.serving.parts import Sizes

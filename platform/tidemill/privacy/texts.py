@@ -1,0 +1,89 @@
+"""Texts, such as servers' logs and reports: finding the subject's values in them, and masking them."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from tidemill.errors import DataError
+from tidemill.privacy.subject import Subject
+
+__all__ = ["count_in_text", "first_needles", "json_needles", "mask_text", "mentions_in"]
+
+_IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
+
+
+def count_in_text(path: Path, subject: Subject) -> int:
+    """Return how often a text file, such as a server's log or a report, mentions one of the subject's values.
+
+    Only values that are not numbers and have three characters or more count: others stand in any text.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _failing(path):
+        return len(mentions_in(path.read_bytes(), subject))
+
+
+def mask_text(path: Path, subject: Subject) -> int:
+    """Put asterisks, as many, over what `count_in_text` counts; return how often.
+
+    A file that is being written to may be masked: its length does not change.
+
+    Raises:
+        DataError: it cannot be read or written.
+    """
+    with _failing(path):
+        found = mentions_in(path.read_bytes(), subject)
+        if found:
+            with path.open("r+b") as file:
+                for start, length in found:
+                    os.pwrite(file.fileno(), b"*" * length, start)
+                os.fsync(file.fileno())
+    return len(found)
+
+
+def mentions_in(content: bytes, subject: Subject) -> list[tuple[int, int]]:
+    """Return offset and length of each mention of one of the subject's values, as a word of its own.
+
+    >>> mentions_in(b"ada-lovelace, not xada-lovelace", Subject({"id": "ada-lovelace"}, {}, {}, {}))
+    [(0, 12)]
+    """
+    return [place for value in subject.values.values() for place in _places(value, content)]
+
+
+def json_needles(subject: Subject) -> Sequence[bytes] | None:
+    """Return what a line of JSON must hold, one of them at least, to name the subject; none if that may be
+    anything: a number may be written in another way than it was given, text stands there as it is, or as a
+    pseudonym.
+    """  # noqa: D205
+    if any(_IN_ANY_TEXT.fullmatch(value) for value in subject.values.values()):
+        return None
+    return first_needles(subject)
+
+
+def first_needles(subject: Subject) -> Sequence[bytes]:
+    """Return the value and the pseudonym of the key's first column, as JSON writes them."""
+    first = next(iter(subject.values))
+    return [orjson.dumps(text)[1:-1] for text in (subject.values[first], subject.pseudonyms[first])]
+
+
+def _places(value: str, content: bytes) -> list[tuple[int, int]]:
+    if len(value) < 3 or _IN_ANY_TEXT.fullmatch(value):
+        return []
+    word = rb"(?<![A-Za-z0-9_])" + re.escape(value.encode()) + rb"(?![A-Za-z0-9_])"
+    return [(match.start(), match.end() - match.start()) for match in re.finditer(word, content)]
+
+
+@contextmanager
+def _failing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be erased from: {error.strerror or error}",
+            hint="make it writable, then `tidemill data erase --resume`",
+        ) from error
