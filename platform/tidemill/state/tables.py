@@ -395,7 +395,7 @@ class Job(Table):
     key: Mapped[str | None]
     """What makes submitting it twice one job."""
     digest: Mapped[str]
-    """SHA-256 of what was submitted, in hexadecimal."""
+    """SHA-256 of what was submitted, in hexadecimal; empty if that was erased."""
     status: Mapped[str]
     """``queued``, ``running``, ``done``, ``dead`` (too many attempts came to nothing) or ``cancelled``."""
     version: Mapped[str | None]
@@ -420,6 +420,8 @@ class Job(Table):
     """When a message about it last went to the broker."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+    """When its files, and what is on record of them, were erased, as they named an erased subject."""
 
 
 class ReplicaState(Table):

@@ -105,11 +105,14 @@ def _add_result(router: APIRouter, jobs: Jobs) -> None:
     @router.get(
         "/jobs/{job_id}/result",
         response_model=JobResult,
-        responses=_errors(401, 403, 404, 409, 422, 429, 500, 503),
+        responses=_errors(401, 403, 404, 409, 410, 422, 429, 500, 503),
     )
     async def result(request: Request, job_id: JobId) -> Response:
         """Give the predictions of a job that is done."""
         job = await _work(lambda: _own(jobs, request, job_id))
+        if job.erased_at is not None:
+            why = "it named somebody whose data was erased; submit the other instances anew"
+            raise Refused(Failure(410, "refused", f"the result of job {job.id} was erased: {why}"))
         if job.status != "done":
             detail = f"job {job.id} is {job.status}: {job.rows_done} of {job.rows} rows"
             raise Refused(Failure(409, "refused", detail))

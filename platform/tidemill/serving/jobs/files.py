@@ -27,6 +27,8 @@ from tidemill.project import Project
 
 __all__ = ["JobFiles", "jobs_folder"]
 
+_LOCK = "lock"
+
 
 def jobs_folder(project: Project) -> Path:
     """Return where the jobs of a project lie."""
@@ -97,21 +99,49 @@ class JobFiles:
     def write_chunk(self, first: int, answers: Iterable[Mapping[str, Any]]) -> None:
         """Write what is answered for the rows from ``first`` on."""
         _write(
-            self.folder / f"chunk-{first:08}.ndjson",
+            self._chunk(first),
             (orjson.dumps(answer, str) for answer in answers),
             flush=True,
         )
         _flush(self.folder)  # the record that says so may be on another disk
 
     def results(self) -> Iterator[bytes]:
-        """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time."""
-        for path in sorted(self.folder.glob("chunk-*.ndjson")):
+        """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time.
+
+        Raises:
+            ServingError: they have just been removed.
+        """
+        chunks = sorted(self.folder.glob("chunk-*.ndjson"))
+        if not chunks or chunks[0] != self._chunk(0):
+            raise ServingError(f"the job's result is gone: {self.folder}")
+        for path in chunks:
             yield path.read_bytes()
 
     def drop_input(self) -> None:
         """Remove what only a job that goes on needs."""
         self._instances.unlink(missing_ok=True)
         self._prepared.unlink(missing_ok=True)
+
+    def stored(self) -> list[Path]:
+        """Return every file of what was submitted or answered, half-written ones included."""
+        return sorted(path for path in self.folder.glob("*") if path.name != _LOCK)
+
+    def erase(self) -> None:
+        """Remove everything but the lock, which the caller holds; answers from the first on.
+
+        Raises:
+            ServingError: a file cannot be removed.
+        """
+        try:
+            for path in self.stored():
+                path.unlink(missing_ok=True)
+            if self.folder.is_dir():
+                _flush(self.folder)
+        except OSError as error:
+            raise ServingError(
+                f"the job's files cannot be removed: {self.folder}: {error.strerror or error}",
+                hint="make the folder writable",
+            ) from error
 
     def remove(self) -> None:
         """Remove everything."""
@@ -125,7 +155,7 @@ class JobFiles:
         of a job that is said to run knows that its worker is dead.
         """
         try:
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:  # the whole folder is gone: whoever sees to that need not wait
             yield True
             return
@@ -138,6 +168,9 @@ class JobFiles:
                 yield True
         finally:
             os.close(descriptor)
+
+    def _chunk(self, first: int) -> Path:
+        return self.folder / f"chunk-{first:08}.ndjson"
 
     @property
     def _instances(self) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidemill.errors import ServingError
@@ -274,6 +274,8 @@ def retry(state: State, job: Job, now: datetime) -> Job:
                 f"job {job.id} is not dead but {found.status if found else 'gone'}",
                 hint="`tidemill jobs dead` lists those that can be tried again",
             )
+        if found.erased_at is not None:
+            raise JobRefused(f"job {job.id} cannot be tried again: {found.error}", hint="submit it anew")
         found.status, found.attempts, found.due_at = "queued", 0, now
         found.finished_at = found.published_at = None
         return found
@@ -289,9 +291,7 @@ def ended_before(state: State, model: str, moment: datetime) -> list[str]:
 def forget(state: State, job_id: str) -> None:
     """Remove a job from the records."""
     with state.transaction() as session:
-        job = session.get(Job, job_id)
-        if job is not None:
-            session.delete(job)
+        session.execute(delete(Job).where(Job.id == job_id))
 
 
 def _change(state: State, job_id: str, **values: Any) -> None:

@@ -32,6 +32,8 @@ class JobOut(BaseModel):
     requested_at: AwareDatetime
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
+    erased_at: AwareDatetime | None
+    """When what was submitted and answered was erased, as it named somebody whose data was erased."""
 
 
 class JobList(BaseModel):

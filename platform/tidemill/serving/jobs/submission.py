@@ -146,4 +146,5 @@ class Jobs:
             published_at=None,
             started_at=None,
             finished_at=None,
+            erased_at=None,
         )

@@ -6,51 +6,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import yaml
-from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.errors import TidemillError
-from tidemill.project import load_project
 from tidemill.serving.jobs import records, submission
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.parts import build_worker
 from tidemill.serving.keys import active_keys, create_key
 from tidemill.serving.predictions import read_predictions
-from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
 AT = (KNOWN + timedelta(hours=1)).isoformat()
-
-
-@pytest.fixture
-def project(served_parcels):
-    path = served_parcels.root / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    params["serve"]["jobs"] = {
-        "enabled": True,
-        "chunk_rows": 10,
-        "max_instances": 50,
-        "max_bytes": 300_000,
-        "max_waiting": 5,
-        "retry_seconds": 0.01,
-    }
-    path.write_text(yaml.safe_dump(params))
-    return load_project(served_parcels.root)
-
-
-@pytest.fixture
-def api(project):
-    with TestClient(build_api(project, "r1"), raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
-def worker(project):
-    return build_worker(project, "w1", threading.Event())
 
 
 def submit(api, rows=25, at=AT, **headers):
