@@ -165,7 +165,9 @@ def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> No
     connection.isolation_level = None  # SQLAlchemy, not the driver, begins transactions
     cursor = connection.cursor()
     waiting = f"busy_timeout={round(wait_seconds * 1000)}"
-    for pragma in (waiting, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # Erased words must not stay in a freed page, as they would where SQLite was built otherwise than here.
+    erasing = "secure_delete=ON"
+    for pragma in (waiting, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", erasing):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
