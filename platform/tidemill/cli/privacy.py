@@ -152,6 +152,8 @@ def _show(console: Console, erased: "Erased") -> None:
         table.add_row(name, "online store", f"{keys} keys")
     for place in found["places"]:
         table.add_row(place["name"], place["what"], f"{place['rows']:,} rows")
+    for job in found.get("jobs", ()):  # an order of before they were looked for has none
+        table.add_row(job["id"], f"slow prediction, {job['status']}", f"{job['lines']:,} lines")
     for name, count in found["texts"].items():
         table.add_row(name, "log or report", f"{count} mentions")
     table.add_row("predictions", "prediction log", f"{found['predictions']:,} and {found['labels']:,} labels")

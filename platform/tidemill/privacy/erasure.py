@@ -129,7 +129,7 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
                 continue
             put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "running")
             tell(name, "")
-            work = Work(project, subject, order, partial(tell, name))
+            work = Work(project, subject, order, clock, partial(tell, name))
             steps[name] = _attempt(name, work, steps)
             tell(name, steps[name]["status"])
             order = replace(order, steps=dict(steps))

@@ -8,6 +8,7 @@ from typing import Any
 
 from tidemill.features.engine import open_store, repository
 from tidemill.privacy.history import earlier_versions, open_contents
+from tidemill.privacy.jobs import find_jobs
 from tidemill.privacy.log import find_in_log
 from tidemill.privacy.models import trained_on
 from tidemill.privacy.online import count_online
@@ -22,7 +23,7 @@ Tell = Callable[[str, str], None]
 """Called with step and message, as work goes on."""
 
 _TEXTS = {".log", ".out", ".err", ".txt", ".html", ".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
-_NOT_TEXTS = {"predictions", "erasures", "remote"}
+_NOT_TEXTS = {"predictions", "erasures", "remote", "jobs"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Findings:
     """Table of the online store → keys."""
     predictions: int
     labels: int
+    jobs: tuple[Mapping[str, Any], ...]
+    """`tidemill.privacy.jobs.NamingJob` of each slow prediction that names it."""
     texts: Mapping[str, int]
     """Server log or report → mentions."""
     places: tuple[Mapping[str, Any], ...]
@@ -50,7 +53,7 @@ class Findings:
     @property
     def anything(self) -> bool:
         """Whether there is anything of it, earlier versions and models apart."""
-        return bool(self.online or self.predictions or self.labels or self.texts or self.places)
+        return bool(self.online or self.predictions or self.labels or self.jobs or self.texts or self.places)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -93,12 +96,14 @@ def look_again(
         project: the project.
         subject: who.
         tell: hears what is being done.
-        before: predictions served later than this moment do not count.
+        before: predictions served, and jobs submitted, later than this moment do not count.
     """
     tell("look", "online store")
     online = count_online(open_store(project), subject) if _has_features(project) else {}
     tell("look", "prediction log")
     logged = find_in_log(project.predictions, subject, before)
+    tell("look", "slow predictions")
+    jobs = find_jobs(project, subject, logged.prediction_ids, before)
     tell("look", "logs and reports")
     mentions = {_name(project, path): count_in_text(path, subject) for path in texts(project)}
     places = []
@@ -112,6 +117,7 @@ def look_again(
         "online": online,
         "predictions": logged.predictions,
         "labels": logged.labels,
+        "jobs": tuple(asdict(job) for job in jobs),
         "texts": {name: count for name, count in mentions.items() if count},
         "places": tuple(places),
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.clock import Clock
 from tidemill.data.add import add
 from tidemill.data.git import commit_staged, git
 from tidemill.data.tombstones import FILE, Tombstone, add_tombstone
@@ -12,7 +13,8 @@ from tidemill.errors import DataError
 from tidemill.features.engine import open_store, repository
 from tidemill.privacy.findings import look_again, texts
 from tidemill.privacy.history import earlier_versions, open_contents, purge
-from tidemill.privacy.log import blank_log
+from tidemill.privacy.jobs import erase_jobs
+from tidemill.privacy.log import blank_log, find_in_log
 from tidemill.privacy.online import forget_online
 from tidemill.privacy.places import find_places, known_as, leave_out_of, pipeline_paths
 from tidemill.privacy.record import Order
@@ -32,6 +34,8 @@ class Work:
     project: Project
     subject: Subject
     order: Order
+    clock: Clock
+    """Wall-clock time."""
     line: Callable[[str], None]
     """Hears what is being done."""
 
@@ -52,6 +56,12 @@ def _forget(work: Work) -> dict[str, Any]:
     if not (repository(work.project) / "feature_store.yaml").is_file():
         return {"keys": {}}
     return {"keys": forget_online(open_store(work.project), work.subject)}
+
+
+def _erase_jobs(work: Work) -> dict[str, Any]:
+    """Erase the jobs; a worker that is at one writes to the log until then, which therefore comes later."""
+    ids = find_in_log(work.project.predictions, work.subject).prediction_ids
+    return {"jobs": erase_jobs(work.project, work.subject, ids, work.clock, work.line)}
 
 
 def _blank(work: Work) -> dict[str, Any]:
@@ -98,6 +108,7 @@ def _check(work: Work) -> dict[str, Any]:
         *places,
         *(f"{count} keys in {table}" for table, count in left["online"].items()),
         *([f"{left['predictions']} predictions"] if left["predictions"] else []),
+        *(f"{job['id']} ({job['status']})" for job in left["jobs"]),
         *left["texts"],
     ]
     if rest:
@@ -130,6 +141,7 @@ def _purge(work: Work) -> dict[str, Any] | None:
 STEPS: Mapping[str, Callable[[Work], dict[str, Any] | None]] = {
     "tombstone": _bury,
     "online": _forget,
+    "jobs": _erase_jobs,
     "log": _blank,
     "texts": _mask,
     "files": _rewrite,

@@ -11,7 +11,7 @@ import orjson
 from tidemill.errors import DataError
 from tidemill.privacy.subject import Subject
 
-__all__ = ["count_in_text", "first_needles", "json_needles", "mask_text", "mentions_in"]
+__all__ = ["count_in_text", "first_needles", "json_needles", "mask_text", "mentions_all"]
 
 _IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 
@@ -25,7 +25,7 @@ def count_in_text(path: Path, subject: Subject) -> int:
         DataError: it cannot be read.
     """
     with _failing(path):
-        return len(mentions_in(path.read_bytes(), subject))
+        return len(_mentions(path.read_bytes(), subject))
 
 
 def mask_text(path: Path, subject: Subject) -> int:
@@ -37,7 +37,7 @@ def mask_text(path: Path, subject: Subject) -> int:
         DataError: it cannot be read or written.
     """
     with _failing(path):
-        found = mentions_in(path.read_bytes(), subject)
+        found = _mentions(path.read_bytes(), subject)
         if found:
             with path.open("r+b") as file:
                 for start, length in found:
@@ -46,13 +46,14 @@ def mask_text(path: Path, subject: Subject) -> int:
     return len(found)
 
 
-def mentions_in(content: bytes, subject: Subject) -> list[tuple[int, int]]:
-    """Return offset and length of each mention of one of the subject's values, as a word of its own.
+def mentions_all(content: bytes, subject: Subject) -> bool:
+    """Tell whether a text mentions every value of the subject's key, as a word of its own.
 
-    >>> mentions_in(b"ada-lovelace, not xada-lovelace", Subject({"id": "ada-lovelace"}, {}, {}, {}))
-    [(0, 12)]
+    >>> subject = Subject({"id": "ada-lovelace"}, {}, {}, {})
+    >>> mentions_all(b"of ada-lovelace", subject), mentions_all(b"of xada-lovelace", subject)
+    (True, False)
     """
-    return [place for value in subject.values.values() for place in _places(value, content)]
+    return all(_places(value, content) for value in subject.values.values())
 
 
 def json_needles(subject: Subject) -> Sequence[bytes] | None:
@@ -71,7 +72,12 @@ def first_needles(subject: Subject) -> Sequence[bytes]:
     return [orjson.dumps(text)[1:-1] for text in (subject.values[first], subject.pseudonyms[first])]
 
 
+def _mentions(content: bytes, subject: Subject) -> list[tuple[int, int]]:
+    return [place for value in subject.values.values() for place in _places(value, content)]
+
+
 def _places(value: str, content: bytes) -> list[tuple[int, int]]:
+    """Return offset and length of each mention of a value."""
     if len(value) < 3 or _IN_ANY_TEXT.fullmatch(value):
         return []
     word = rb"(?<![A-Za-z0-9_])" + re.escape(value.encode()) + rb"(?![A-Za-z0-9_])"

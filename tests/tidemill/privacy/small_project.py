@@ -5,6 +5,7 @@ import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import polars as pl
 import yaml
 
@@ -14,8 +15,12 @@ from tidemill.data.versions import init_workspace, reproduce
 from tidemill.features.store import apply, materialise
 from tidemill.project import load_project
 from tidemill.serving.hiding import Hiding
+from tidemill.serving.jobs import records
+from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
 from tidemill.settings import Settings
+from tidemill.state import open_state
+from tidemill.state.tables import Job
 from tidemill.training.lineage import Lineage
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking import connect, experiment_id, log_table, log_values
@@ -139,6 +144,7 @@ def serve_and_train(project) -> None:
             log.append([prediction(f"pred_{clear}_{number}", rider, None if clear else hiding)])
             log.append_labels([LabelRecord(f"pred_{clear}_{number}", 1, NOON, NOON)])
         log.close()
+    submit_jobs(project)
     project.logs.mkdir(parents=True)
     (project.logs / "serve.log").write_text(f"ERROR no features of {SUBJECT}: expired\n")
     client = connect(project)
@@ -155,6 +161,45 @@ def serve_and_train(project) -> None:
     log_values(client, run, tags=tags)
     client.create_registered_model(project.model)
     client.create_model_version(project.model, source=f"runs:/{run}/m", run_id=run, tags=tags)
+
+
+def submit_jobs(project) -> None:
+    """Submit slow predictions: some name the subject by what is asked or answered, others do not."""
+    state = open_state(project.state_url)
+    for name, status, instances, answers in (
+        ("job_1", "done", None, [answer("pred_9", SUBJECT)]),
+        (
+            "job_2",
+            "done",
+            None,
+            [answer("pred_8", None), answer("pred_False_0", None)],
+        ),  # the log knows whose
+        ("job_3", "queued", [{"rider": SUBJECT, "city": "york"}], ()),
+        ("job_4", "running", [{"rider": "alan-turing"}, {"note": f"as for {SUBJECT}"}], [answer("p", None)]),
+        ("job_5", "done", None, [answer("pred_7", "grace-hopper")]),
+        ("job_6", "queued", [{"rider": "grace-hopper"}], ()),
+    ):
+        files = JobFiles(jobs_folder(project) / name)
+        files.create(map(orjson.dumps, instances or ({},)))
+        if answers:
+            files.write_chunk(0, answers)
+        if status == "done":
+            files.drop_input()
+        records.submit(state, job(name, status))
+    state.close()
+
+
+def job(name: str, status: str) -> Job:
+    return Job(
+        id=name, model="rides", caller="", key=f"for {SUBJECT}" if name == "job_3" else None, digest=name,
+        status=status, version=None, at=NOON, test=False, rows=2, rows_done=0, attempts=0, worker=None,
+        error=None, cancel_requested=False, requested_at=NOON, due_at=NOON, published_at=None,
+        started_at=None, finished_at=None, erased_at=None,
+    )  # fmt: skip
+
+
+def answer(name: str, rider: str | None) -> dict[str, object]:
+    return {"prediction_id": name, "probability": 0.5, "decision": {"tell": rider}, "flags": []}
 
 
 def prediction(name: str, rider: str, hiding: Hiding | None) -> PredictionRecord:

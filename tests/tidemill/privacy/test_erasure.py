@@ -24,6 +24,8 @@ from tidemill.features.online import OnlineFeatures
 from tidemill.features.store import materialise, open_store, push
 from tidemill.privacy import erasure, record
 from tidemill.project import load_project
+from tidemill.serving.jobs import records
+from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.predictions import count_log, read_predictions
 from tidemill.settings import Settings
 from tidemill.state import open_state
@@ -111,6 +113,13 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
 
     assert done.found["online"] == {"rides_stats": 1, "rides_habits": 1}
     assert (done.found["predictions"], done.found["labels"]) == (2, 2)
+    assert [(job["id"], job["status"], job["lines"]) for job in done.found["jobs"]] == [
+        ("job_1", "done", 1),
+        ("job_2", "done", 1),
+        ("job_3", "queued", 2),
+        ("job_4", "running", 1),
+    ]
+    assert done.steps["jobs"] == {"status": "done", "jobs": 4}
     assert {place["name"]: place["rows"] for place in done.found["places"]} == {
         "data/rider_stats.parquet": 2,
         "data/training_set.parquet": 2,
@@ -126,6 +135,29 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
     assert row.reason == f"{pseudonym} asked"
     assert SUBJECT not in json.dumps([row.steps, done.found, dict(done.steps)])
     assert row.finished_at > row.requested_at
+
+
+def test_jobs_that_name_the_subject_are_erased_and_no_others(erased):
+    riders, _, _ = erased
+    state = open_state(riders.state_url)
+    jobs = {job.id: job for job in records.list_jobs(state, "rides")}
+    state.close()
+    assert {name: job.status for name, job in jobs.items()} == {
+        "job_1": "done", "job_2": "done", "job_3": "cancelled", "job_4": "cancelled",
+        "job_5": "done", "job_6": "queued",
+    }  # fmt: skip
+    assert [name for name, job in sorted(jobs.items()) if job.erased_at] == [
+        "job_1",
+        "job_2",
+        "job_3",
+        "job_4",
+    ]
+    left = {name: [path.name for path in JobFiles(jobs_folder(riders) / name).stored()] for name in jobs}
+    assert left == {
+        **{f"job_{number}": [] for number in (1, 2, 3, 4)},
+        "job_5": ["chunk-00000000.ndjson"],
+        "job_6": ["instances.ndjson"],
+    }
 
 
 def test_what_comes_later_is_kept_out_and_history_can_be_purged_later(erased):
@@ -242,6 +274,8 @@ MOMENTS = [
     ("look", "data/training_set.parquet"),
     ("tombstone", "done"),
     ("online", "done"),
+    ("jobs", "job_3"),
+    ("jobs", "done"),
     ("log", "done"),
     ("texts", "done"),
     ("files", "raw/rides.csv"),
@@ -281,6 +315,7 @@ def test_an_erasure_that_is_killed_at_every_step_is_finished_by_the_next(riders)
     [done] = erasure.resume(riders, SystemClock(), quiet)
     assert done.status == "done"
     assert (done.found["predictions"], done.found["online"]) == (2, {"rides_stats": 1, "rides_habits": 1})
+    assert len(done.found["jobs"]) == 4
     assert whoever_names(riders.root, SUBJECT) == []
     assert is_clean(riders)
     assert [row.status for row in on_record(riders)] == ["done"]
