@@ -165,6 +165,17 @@ def _show(console: Console, erased: "Erased") -> None:
                 console.print(f"  hint: {outcome['hint']}")
     _show_models(console, found["models"])
     _show_versions(console, found["versions"], erased.steps)
+    _show_elsewhere(console, found.get("elsewhere", ()))
+
+
+def _show_elsewhere(console: Console, outputs: Sequence[Mapping[str, Any]]) -> None:
+    for schedule in dict.fromkeys(place["schedule"] for place in outputs):
+        written = [place["output"] for place in outputs if place["schedule"] == schedule]
+        what = "1 output" if len(written) == 1 else f"{len(written)} outputs"
+        console.print(
+            f"not looked into: {what} of schedule {schedule} outside the project, the latest {written[-1]}",
+            soft_wrap=True,
+        )
 
 
 def _show_models(console: Console, models: Sequence[Mapping[str, Any]]) -> None:

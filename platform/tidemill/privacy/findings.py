@@ -12,6 +12,7 @@ from tidemill.privacy.jobs import find_jobs
 from tidemill.privacy.log import find_in_log
 from tidemill.privacy.models import trained_on
 from tidemill.privacy.online import count_online
+from tidemill.privacy.outputs import outputs_elsewhere
 from tidemill.privacy.places import count_in, find_places, known_as
 from tidemill.privacy.subject import Subject
 from tidemill.privacy.texts import count_in_text
@@ -44,6 +45,8 @@ class Findings:
     """`tidemill.privacy.models.ModelKnowledge` of each version."""
     versions: tuple[Mapping[str, Any], ...]
     """Earlier data versions: ``revision``, ``time``, ``message``, ``files``, ``unknown``."""
+    elsewhere: tuple[Mapping[str, Any], ...]
+    """Outputs of schedules outside the project, not looked into: ``schedule``, ``output``, ``rows``."""
 
     @property
     def rows(self) -> int:
@@ -84,6 +87,7 @@ def look(project: Project, subject: Subject, tell: Tell) -> Findings:
             }
             for version in earlier
         ),
+        elsewhere=tuple(outputs_elsewhere(project, subject)),
     )
 
 
