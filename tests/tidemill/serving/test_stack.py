@@ -133,7 +133,7 @@ def test_a_second_one_is_refused_and_a_taken_port_is_named(project, stack, tmp_p
 
 def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
     broken = add_version(project, 0.5, features=("wind", "snow"))
-    answers, errors, stop = Counter(), [], threading.Event()
+    answers, errors, stop = [], [], threading.Event()  # a counter would lose some between the threads
     client, state = PredictionClient(stack.url, connections=33), open_state(project.state_url)
 
     def ask(_):
@@ -142,7 +142,7 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
                 answer = client.predict([{"depot": "north"}], at=KNOWN, test=True)
                 probability = {"1": 0.2, "2": 0.8}[answer.model_version]
                 assert answer.predictions[0].probability == pytest.approx(probability)
-                answers[answer.model_version] += 1
+                answers.append(answer.model_version)
             except (ServingError, AssertionError, KeyError) as error:
                 errors.append(error)
 
@@ -166,7 +166,7 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
             )
             time.sleep(0.5)
         assert client.predict([{"depot": "north"}], at=KNOWN, test=True).model_version == "1"
-        answers["1"] += 1
+        answers.append("1")
         stop_lanes(project, state, [], "enough")
         wait_for(lambda: client.model().lanes == [])
         stop.set()
@@ -174,9 +174,9 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
     client.close()
     state.close()
     assert errors == []
-    assert min(answers.values()) > 20
+    assert min(Counter(answers).values()) > 20
     logged = read_predictions(project.predictions, project.model, KNOWN, KNOWN.replace(year=2014), True)
-    assert logged.height - before == sum(answers.values())
+    assert logged.height - before == len(answers)
     with open_state(project.state_url).transaction() as session:
         assert {(one.version, one.error) for one in session.query(ReplicaState)} == {("2", None)}
 
