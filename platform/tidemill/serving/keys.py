@@ -138,7 +138,7 @@ def list_keys(state: State, now: datetime) -> list[KeyInfo]:
 def rotate_key(
     state: State, key: str, *, overlap: timedelta, now: datetime, lifetime: timedelta | None = None
 ) -> NewKey:
-    """Give a key another secret; the one it has stays valid for ``overlap``, an older one does not.
+    """Give a key another secret; the one it has stays valid for ``overlap``, unless it has expired.
 
     Args:
         state: the records.
@@ -153,13 +153,16 @@ def rotate_key(
     secret = secrets.token_urlsafe(32)
     with state.transaction() as session:
         row = _find(session, key)
-        if lifetime is None and row.expires_at is not None and row.expires_at <= now:
+        expired = row.expires_at is not None and row.expires_at <= now
+        if expired and lifetime is None:
             raise UsageError(
                 f"the key {row.name!r} expired {row.expires_at:%Y-%m-%d %H:%M} UTC, so another secret of it "
                 "would be of no use",
                 hint="say for how long it is to be valid: --expires 90d",
             )
-        row.previous_digest, row.previous_until = row.digest, now + overlap
+        # What has expired stays so: the key's new life is for its new secret alone.
+        row.previous_digest = None if expired else row.digest
+        row.previous_until = None if expired else now + overlap
         row.digest, row.rotated_at = _digest(secret), now
         if lifetime is not None:
             row.expires_at = now + lifetime

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from typer.testing import CliRunner
@@ -119,9 +120,11 @@ def test_an_expired_key_is_rotated_only_with_another_life(state):
     assert active_keys(state, later) == []
     with pytest.raises(UsageError, match="expired 2013-04-02"):
         rotate_key(state, "shop", overlap=timedelta(hours=1), now=later)
-    rotate_key(state, "shop", overlap=timedelta(hours=1), now=later, lifetime=timedelta(days=1))
+    rotated = rotate_key(state, "shop", overlap=timedelta(hours=1), now=later, lifetime=timedelta(days=1))
     (key,) = active_keys(state, later)
-    assert len(key.digests) == 2
+    secret = rotated.secret.get_secret_value().split("_", 2)[2]
+    assert key.digests == ((sha256(secret.encode()).digest(), None),)  # what has expired stays so
+    assert rotated.info.overlap_until is None
 
 
 @both
