@@ -14,12 +14,12 @@ from sqlalchemy.exc import IntegrityError
 
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.project import Project
-from tidemill.registry.versions import CHAMPION, champion_version, get_version
+from tidemill.registry.versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
 from tidemill.state.tables import Promotion
 from tidemill.training.tracking import connect
 
-__all__ = ["lock", "move", "recover", "settle"]
+__all__ = ["lock", "move", "recover", "refuse_lost", "settle"]
 
 _LOCK_SECONDS = 120.0
 
@@ -48,6 +48,8 @@ def settle(project: Project, state: State) -> list[Promotion]:
                 .order_by(Promotion.requested_at, Promotion.id)
             )
         )
+    if found:
+        refuse_lost(project)
     for record in found:
         serving = champion_version(project)
         if serving == record.to_version:
@@ -78,6 +80,19 @@ def move(project: Project, state: State, record: Promotion) -> Promotion:
     _set_alias(project, record.to_version)
     _end(state, record, "done")
     return record
+
+
+def refuse_lost(project: Project) -> None:
+    """Refuse to take a registry at its word that was lost: MLflow makes a missing database anew, empty.
+
+    Raises:
+        RegistryError: it knows no version of the model, though our records tell of some.
+    """
+    if not list_versions(project):
+        raise RegistryError(
+            f"the registry does not know {project.model}, though versions of it are deployed by our records",
+            hint="bring its database back: what is on record stays as it is until then",
+        )
 
 
 def _set_alias(project: Project, version: str) -> None:

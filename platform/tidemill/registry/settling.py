@@ -9,6 +9,7 @@ from tidemill.errors import ModelNotFound
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.aliases import EXPERIMENT, alias_of, drop_alias, read_aliases, set_alias
+from tidemill.registry.moves import refuse_lost
 from tidemill.registry.versions import CHAMPION, get_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment
@@ -18,14 +19,17 @@ __all__ = ["differs", "end", "go_live", "settle_deployments"]
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Of aliases that somebody set in the registry, where no share can be said; an experiment gets half."""
 _HALF = 0.5
+_OPEN = ("pending", "live", "stopping")
 
 
 def settle_deployments(project: Project, state: State) -> None:
     """Finish what was left half done, then follow what was changed in the registry; the lock must be held.
 
     Raises:
-        RegistryError: the registry does not answer.
+        RegistryError: the registry does not answer, or has lost what it knew.
     """
+    if not read_aliases(project) and _in(state, project.model, *_OPEN):
+        refuse_lost(project)
     for row in _in(state, project.model, "pending"):
         _finish(project, state, row)
     aliases = read_aliases(project)
@@ -149,12 +153,12 @@ def _used(state: State, row: Deployment) -> bool:
     )
 
 
-def _in(state: State, model: str, status: str) -> list[Deployment]:
+def _in(state: State, model: str, *statuses: str) -> list[Deployment]:
     with state.transaction() as session:
         return list(
             session.scalars(
                 select(Deployment)
-                .where(Deployment.model == model, Deployment.status == status)
+                .where(Deployment.model == model, Deployment.status.in_(statuses))
                 .order_by(Deployment.requested_at, Deployment.id)
             )
         )

@@ -7,9 +7,12 @@ from sqlalchemy import select
 
 from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.ids import new_id
+from tidemill.project import load_project
 from tidemill.registry.aliases import drop_alias, read_aliases, set_alias
 from tidemill.registry.deployments import Wish, deploy, history, live, reconcile, stop
 from tidemill.registry.settling import differs
+from tidemill.serving.wanted import wanted_reader
+from tidemill.settings import Settings
 from tidemill.state.tables import Deployment
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
@@ -157,3 +160,19 @@ def test_one_that_becomes_champion_is_beside_it_no_more(crowned, state):
     assert there(state) == {}
     assert read_aliases(crowned) == {"champion": "2"}
     assert history(state, "small-model")[0].ended_reason == "it became the champion"
+
+
+def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
+    put(crowned, state)
+    put(crowned, state, "ab", "3", 0.2, "fee")
+    salts = {row.salt for row in live(state, "small-model")}
+    pending = record(state, "pending", "3", from_version="2")
+    lost = load_project(crowned.root, Settings(tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
+    with pytest.raises(RegistryError, match="does not know small-model"):
+        reconcile(lost, state)
+    read = wanted_reader(lost, state)
+    assert [len(read().lanes) for _ in range(3)] == [2, 2, 2]
+    assert status_of(state, pending) == "pending"
+    reconcile(crowned, state)  # it is back
+    assert there(state) == {"canary": ("3", 0.1), "fee": ("3", 0.2)}
+    assert len(salts & {row.salt for row in live(state, "small-model")}) == 1

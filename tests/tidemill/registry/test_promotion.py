@@ -12,9 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from tidemill.errors import GateRefused, ModelNotFound, RegistryError
+from tidemill.project import load_project
 from tidemill.registry.history import decisions_for, history
 from tidemill.registry.promotion import evaluate_gate, promote, recover, rollback
 from tidemill.registry.versions import champion_version, get_version
+from tidemill.settings import Settings
 from tidemill.state.tables import Promotion, Turn
 from tidemill.training.tracking import connect
 
@@ -274,6 +276,15 @@ def test_a_killed_promotion_of_a_version_that_is_gone_is_dropped(registered, sta
     connect(registered).delete_model_version("small-model", "2")
     assert [one.status for one in recover(registered, state)] == ["superseded"]
     assert champion_version(registered) == "1"
+
+
+@pytest.mark.usefixtures("pending")
+def test_a_killed_promotion_outlasts_a_registry_that_was_lost(registered, state, tmp_path):
+    lost = load_project(registered.root, Settings(tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
+    with pytest.raises(RegistryError, match="does not know small-model"):
+        recover(lost, state)
+    assert [one.status for one in recover(registered, state)] == ["done"]
+    assert champion_version(registered) == "2"
 
 
 @pytest.mark.usefixtures("pending")
