@@ -123,7 +123,7 @@ def request(project: Project, state: State, wish: Wish, now: datetime) -> Deploy
         raise RegistryError(f"{project.model} {version} is the champion: it answers what nobody else does")
     before = next((row for row in live(state, project.model) if row.name == name), None)
     same = before is not None and before.version == version and before.kind == wish.kind
-    if before is not None and same and before.share == wish.share:
+    if before is not None and same and (before.share, before.champion) == (wish.share, champion):
         return before
     return Deployment(
         id=new_id("dep"),

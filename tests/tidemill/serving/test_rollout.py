@@ -203,6 +203,16 @@ def test_others_may_end_a_rollout(project, state):
     assert live(state, project.model)[0].version == "1"
 
 
+def test_a_canary_from_before_the_last_promotion_may_be_rolled_out(project, state):
+    third = add_version(project, 0.2)
+    deploy(project, state, Wish("canary", third, 0.3, "ada", "r"), now())
+    crown(project, "2")
+    begun = begin(project, state, third, "ada", "r", now())
+    assert begun.champion == "2"
+    assert not advance(project, state, now()).ended
+    assert [(row.version, row.champion) for row in live(state, project.model)] == [(third, "2")]
+
+
 def test_the_gate_is_asked_before_the_first_step(project, state):
     path = project.root / "params.yaml"
     path.write_text(path.read_text().replace("mode: 'off'", "mode: enforce"))
