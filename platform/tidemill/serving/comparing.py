@@ -7,7 +7,6 @@ the same requests answered twice, a challenger the rows of the log, scored again
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ import polars as pl
 
 from tidemill.project import Project
 from tidemill.serving.differences import Arm, Difference, Mismatch, mean, metric, paired, ratio_mismatch
-from tidemill.serving.evidence import arm, of_role
+from tidemill.serving.evidence import arm, arms, of_role
 from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.periods import Periods
 from tidemill.serving.records import SHADOW
 from tidemill.state.tables import Deployment
 
@@ -35,7 +35,7 @@ class Comparison:
     champion: str
     share: float
     answers: tuple[int, int]
-    """The version's, the champion's."""
+    """The version's, the champion's; those of times at which both answered."""
     keys: tuple[int, int]
     labelled: tuple[int, int]
     quality: Difference | None
@@ -70,8 +70,9 @@ def compare_keys(
     project: Project,
     answers: pl.DataFrame,
     row: Deployment,
+    champion: str,
     others: Sequence[Deployment],
-    left_at: datetime | None = None,
+    periods: Periods,
 ) -> Comparison:
     """Compare a canary or an experiment with the champion.
 
@@ -79,18 +80,20 @@ def compare_keys(
         project: its ``gate.metric`` is what quality is.
         answers: of `tidemill.serving.evidence.read_answers`, from when the version was there.
         row: the deployment.
+        champion: the version that it is compared with.
         others: all that are live: they say what the champion has left.
-        left_at: when a version was last taken away, wall-clock time: until then the champion had fewer keys.
+        periods: in which the shares stood.
     """
     role = _role(row)
-    mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, row.champion)
-    groups = arm(mine), arm(theirs)
-    labelled = arm(mine, labelled=True), arm(theirs, labelled=True)
+    mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, champion)
+    labelled = arms(mine, theirs, periods, labelled=True)
     quality = metric(project.config.gate.metric, *labelled, seed=project.config.train.seed)
+    mine, theirs = periods.balanced(mine, theirs)
+    groups = arm(mine), arm(theirs)
     found = Comparison(
         role=role,
         version=row.version,
-        champion=row.champion,
+        champion=champion,
         share=row.share,
         answers=(groups[0].answers, groups[1].answers),
         keys=(groups[0].clusters, groups[1].clusters),
@@ -98,37 +101,38 @@ def compare_keys(
         quality=quality,
         score=mean("score", *groups),
         decisions=_decisions(mine, theirs, groups),
-        mismatch=_mismatch(project, answers, row, others, left_at),
+        mismatch=_mismatch(answers, row, champion, others, periods),
     )
     return Comparison(**{**vars(found), "says": tuple(_say(project, found))})
 
 
-def compare_shadow(project: Project, answers: pl.DataFrame, row: Deployment) -> Agreement:
+def compare_shadow(project: Project, answers: pl.DataFrame, row: Deployment, champion: str) -> Agreement:
     """Compare a shadow with what was answered to the same requests.
 
     Args:
         project: its ``gate.metric`` is what quality is.
         answers: of `tidemill.serving.evidence.read_answers`, shadows among them.
         row: the deployment.
+        champion: the version that it is compared with.
     """
     shadows = answers.filter(pl.col("role") == SHADOW, pl.col("version") == row.version)
-    given = of_role(answers, CHAMPION, row.champion).select(
+    given = of_role(answers, CHAMPION, champion).select(
         pl.col("prediction_id").alias("shadow_of"),
         pl.col("score").alias("given"),
         pl.col("decision").alias("decided"),
         pl.col("label").alias("truth"),
     )
     pairs = shadows.join(given, on="shadow_of", how="inner")
-    return agreement(project, SHADOW, row, pairs)
+    return agreement(project, SHADOW, (row.version, champion), pairs)
 
 
-def agreement(project: Project, role: str, row: Deployment, pairs: pl.DataFrame) -> Agreement:
+def agreement(project: Project, role: str, versions: tuple[str, str], pairs: pl.DataFrame) -> Agreement:
     """Return how far two versions agree.
 
     Args:
         project: its ``gate.metric`` is what quality is.
         role: ``shadow`` or ``challenger``.
-        row: the deployment.
+        versions: the version's number, and the champion's.
         pairs: columns ``key``, ``score`` and ``decision`` of the version; ``given``, ``decided`` and
             ``truth`` (0, 1 or null) of what was answered. No decision (null) is compared with none.
     """
@@ -139,8 +143,8 @@ def agreement(project: Project, role: str, row: Deployment, pairs: pl.DataFrame)
     quality = _paired_quality(project, labelled)
     found = Agreement(
         role=role,
-        version=row.version,
-        champion=row.champion,
+        version=versions[0],
+        champion=versions[1],
         answers=pairs.height,
         mean_difference=_number(gaps.mean()),
         largest_difference=_number(gaps.max()),
@@ -197,24 +201,17 @@ def _fields(decisions: pl.Series) -> dict[str, list[Any]]:
 
 
 def _mismatch(
-    project: Project,
-    answers: pl.DataFrame,
-    row: Deployment,
-    others: Sequence[Deployment],
-    left_at: datetime | None,
+    answers: pl.DataFrame, row: Deployment, champion: str, others: Sequence[Deployment], periods: Periods
 ) -> Mismatch | None:
-    """Compare how many keys each has with the shares, since the shares last changed."""
+    """Compare how many keys each has with the shares, since the shares or the champion last changed."""
     answering = sorted(
         (one for one in others if one.kind in ("canary", "ab")),
         key=lambda one: (one.kind != "canary", one.name),
     )
-    moments = [one.live_at for one in [*answering, row] if one.live_at is not None]
-    if not moments or row.status != "live":
+    if row.status != "live":
         return None
-    # Replicas follow within two looks; until then they divide keys as they did before.
-    settled = max([*moments, *([left_at] if left_at else [])])
-    settled += timedelta(seconds=2 * project.config.serve.poll_seconds)
-    since = answers.filter(pl.col("served_at") >= settled)
+    settled = periods.settled_at
+    since = answers if settled is None else answers.filter(pl.col("served_at") >= settled)
     # What the champion has left of the keys that came as far as this lane: those of no later one.
     left, later = 1 - row.share, False
     for one in answering:
@@ -223,7 +220,7 @@ def _mismatch(
         later = later or one.id == row.id
     keys = [
         of_role(since, role, version)["key"].n_unique()
-        for role, version in ((_role(row), row.version), (CHAMPION, row.champion))
+        for role, version in ((_role(row), row.version), (CHAMPION, champion))
     ]
     return ratio_mismatch((keys[0], keys[1]), (row.share, left))
 

@@ -48,11 +48,18 @@ class Arm:
     """The key of each answer, numbered from 0; shape (answers,)."""
     labels: Floats | None = None
     """0 or 1, shape (answers,)."""
+    weights: Floats | None = None
+    """How much each answer counts, shape (answers,); none for all alike."""
 
     @property
     def answers(self) -> int:
         """How many there are."""
         return len(self.scores)
+
+    @property
+    def counts(self) -> Floats:
+        """The weights, ones where there are none; shape (answers,)."""
+        return np.ones(self.answers) if self.weights is None else self.weights
 
     @property
     def clusters(self) -> int:
@@ -108,8 +115,8 @@ def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None
     if min(ours.clusters, theirs.clusters) < 2:
         return None
     first, second = values or (ours.scores, theirs.scores)
-    mine, my_variance = _mean(first, ours.keys, ours.clusters)
-    other, their_variance = _mean(second, theirs.keys, theirs.clusters)
+    mine, my_variance = _mean(first, ours)
+    other, their_variance = _mean(second, theirs)
     # Welch–Satterthwaite: few keys make wide tails.
     variance = my_variance + their_variance
     freedom = (
@@ -195,10 +202,11 @@ def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Mismat
     return Mismatch(keys, (meant[0], meant[1]), float(stats.chisquare(keys, meant).pvalue))
 
 
-def _mean(values: Floats, keys: npt.NDArray[np.int64], clusters: int) -> tuple[float, float]:
+def _mean(values: Floats, arm: Arm) -> tuple[float, float]:
     """Return the mean, and the variance of the mean when whole keys are drawn."""
-    sums = np.bincount(keys, values, clusters)
-    sizes = np.bincount(keys, minlength=clusters).astype(np.float64)
+    clusters = arm.clusters
+    sums = np.bincount(arm.keys, values * arm.counts, clusters)
+    sizes = np.bincount(arm.keys, arm.counts, clusters)
     found = float(sums.sum() / sizes.sum())
     residuals = sums - found * sizes
     variance = float((residuals**2).sum() / sizes.sum() ** 2 * clusters / (clusters - 1))
@@ -213,8 +221,8 @@ def _bootstrap(score: Any, arm: Arm, seed: int, width: int) -> tuple[float, Floa
     for start in range(0, _RESAMPLES, step):
         size = min(step, _RESAMPLES - start)
         times = drawn.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
-        found.append(score(times[:, arm.keys]))
-    return float(score(np.ones((1, arm.answers)))[0]), np.concatenate(found)
+        found.append(score(times[:, arm.keys] * arm.counts))
+    return float(score(arm.counts[np.newaxis])[0]), np.concatenate(found)
 
 
 def _from_resamples(

@@ -14,10 +14,11 @@ from tidemill.project import Project
 from tidemill.serving.application import Application
 from tidemill.serving.differences import Arm
 from tidemill.serving.lanes import CHAMPION, entity_key
+from tidemill.serving.periods import Periods
 from tidemill.serving.predictions import read_labelled, read_predictions
 from tidemill.serving.rows import FALLBACK
 
-__all__ = ["arm", "of_role", "read_answers"]
+__all__ = ["arm", "arms", "of_role", "read_answers"]
 
 _COLUMNS = (
     "prediction_id",
@@ -85,7 +86,11 @@ def of_role(answers: pl.DataFrame, role: str, version: str) -> pl.DataFrame:
 
 
 def arm(answers: pl.DataFrame, labelled: bool = False) -> Arm:
-    """Return a group of answers as numbers; only those with a label if ``labelled``.
+    """Return a group of answers as numbers, weighted by a column ``weight`` if there is one.
+
+    Args:
+        answers: of `read_answers`.
+        labelled: whether only those with a label are wanted.
 
     >>> frame = pl.DataFrame({"score": [0.1, 0.2], "key": ["a", "a"], "label": [None, 1]})
     >>> arm(frame).clusters, arm(frame, labelled=True).answers
@@ -98,7 +103,25 @@ def arm(answers: pl.DataFrame, labelled: bool = False) -> Arm:
         scores=answers["score"].cast(pl.Float64).to_numpy(),
         keys=np.asarray(keys, dtype=np.int64),
         labels=answers["label"].cast(pl.Float64).to_numpy() if labelled else None,
+        weights=answers["weight"].to_numpy() if "weight" in answers.columns else None,
     )
+
+
+def arms(
+    ours: pl.DataFrame, theirs: pl.DataFrame, periods: Periods, labelled: bool = False
+) -> tuple[Arm, Arm]:
+    """Return the groups of a version and of the champion, as far as they answered at the same times.
+
+    Args:
+        ours: the version's, of `of_role`.
+        theirs: the champion's.
+        periods: in which the shares stood.
+        labelled: whether only those with a label are wanted.
+    """
+    if labelled:
+        ours, theirs = (answers.filter(pl.col("label").is_not_null()) for answers in (ours, theirs))
+    first, second = periods.balanced(ours, theirs)
+    return arm(first, labelled), arm(second, labelled)
 
 
 def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:

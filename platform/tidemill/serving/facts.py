@@ -7,8 +7,9 @@ from tidemill.project import Project
 from tidemill.project.config import RolloutConfig
 from tidemill.serving.checks import Facts
 from tidemill.serving.differences import Difference, expected, mean, metric
-from tidemill.serving.evidence import arm, of_role, read_answers
+from tidemill.serving.evidence import arms, of_role, read_answers
 from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.periods import Periods, read_periods
 from tidemill.serving.replicas import living
 from tidemill.serving.tally import Count, read_counts, since
 from tidemill.state import State
@@ -42,7 +43,9 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
     step = plan.steps[rollout.step]
     due = canary.answered >= step.requests and minutes >= step.minutes
     answered = champion.answered + in_all.get((_CANARY, rollout.version), Count()).answered
-    quality = _quality(project, rollout, plan, now) if due or answered < _ROWS else _Quality()
+    quality = _Quality()
+    if due or answered < _ROWS:
+        quality = _quality(project, rollout, plan, now, read_periods(project, state))
     replicas, loaded, unloadable = _replicas(state, rollout)
     return Facts(
         minutes=minutes,
@@ -70,17 +73,19 @@ def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
     return len(rows), loaded, unloadable
 
 
-def _quality(project: Project, rollout: Rollout, plan: RolloutConfig, now: datetime) -> _Quality:
+def _quality(
+    project: Project, rollout: Rollout, plan: RolloutConfig, now: datetime, periods: Periods
+) -> _Quality:
     answers = read_answers(project, rollout.at, now)
     mine = of_role(answers, _CANARY, rollout.version)
     theirs = of_role(answers, CHAMPION, rollout.champion)
     name, seed = project.config.gate.metric, project.config.train.seed
-    labelled = arm(mine, labelled=True), arm(theirs, labelled=True)
+    labelled = arms(mine, theirs, periods, labelled=True)
     if min(group.answers for group in labelled) >= plan.min_labels:
         measured = metric(name, *labelled, seed=seed)
         if measured is not None:
             return _Quality(measured=measured)
-    groups = arm(mine), arm(theirs)
+    groups = arms(mine, theirs, periods)
     if min(group.answers for group in groups) < plan.min_labels:
         return _Quality()
     return _Quality(estimated=expected(name, *groups, seed=seed), scores=mean("mean score", *groups))

@@ -4,18 +4,19 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tidemill.errors import RegistryError, UsageError
 from tidemill.project import Project
 from tidemill.registry.deployments import live
-from tidemill.registry.versions import load_scorer
+from tidemill.registry.versions import champion_version, load_scorer
 from tidemill.serving.comparing import Agreement, Comparison, agreement, compare_keys, compare_shadow
 from tidemill.serving.evidence import of_role, read_answers
 from tidemill.serving.lanes import CHAMPION
+from tidemill.serving.periods import read_periods
 from tidemill.serving.predictions import FEATURE_PREFIX, read_predictions
 from tidemill.state import State
-from tidemill.state.tables import Deployment
+from tidemill.state.tables import Deployment, Promotion
 
 __all__ = ["find", "report"]
 
@@ -48,7 +49,7 @@ def find(state: State, model: str, name: str) -> Deployment:
 def report(
     project: Project, state: State, row: Deployment, now: datetime, since: datetime | None = None
 ) -> Comparison | Agreement:
-    """Compare a deployment with the champion of its time.
+    """Compare a deployment with the champion: the present one, or the last one of its time if it has ended.
 
     Args:
         project: whose log is read.
@@ -60,15 +61,20 @@ def report(
 
     Raises:
         ServingError: the log cannot be read.
-        RegistryError: a challenger cannot be loaded, or needs features that the log does not have.
+        RegistryError: the registry does not answer; or a challenger cannot be loaded, or needs features that
+            the log does not have.
     """
+    champion = _champion(project, state, row)
     if row.kind == "challenger":
-        return _challenge(project, row, since or now - _BACK, now)
+        return _challenge(project, row, champion, since or now - _BACK, now)
     start = since or _first(state, row)
     answers = read_answers(project, start, now, include_shadows=row.kind == "shadow")
+    if row.ended_at is not None:  # what the champion answers since then has nothing beside it
+        answers = answers.filter(pl.col("served_at") < row.ended_at)
     if row.kind == "shadow":
-        return compare_shadow(project, answers, row)
-    return compare_keys(project, answers, row, live(state, row.model), _left_at(state, row.model))
+        return compare_shadow(project, answers, row, champion)
+    periods = read_periods(project, state)
+    return compare_keys(project, answers, row, champion, live(state, row.model), periods)
 
 
 def _first(state: State, row: Deployment) -> datetime:
@@ -80,21 +86,29 @@ def _first(state: State, row: Deployment) -> datetime:
     return min(one.at for one in rows)
 
 
-def _left_at(state: State, model: str) -> datetime | None:
-    """Return when a version that answered a share of the keys was last taken away, wall-clock time."""
+def _champion(project: Project, state: State, row: Deployment) -> str:
+    """Return the champion beside which a deployment is, or was when it ended."""
+    if row.status == "live":
+        return champion_version(project) or row.champion
     with state.transaction() as session:
-        return session.scalar(
-            select(func.max(Deployment.ended_at)).where(
-                Deployment.model == model,
-                Deployment.kind.in_(("canary", "ab")),
-                Deployment.live_at.is_not(None),
+        latest = session.scalar(
+            select(Promotion.to_version)
+            .where(
+                Promotion.model == row.model,
+                Promotion.status == "done",
+                Promotion.to_version != row.version,  # it may have ended by becoming the champion
+                Promotion.requested_at >= row.requested_at,
+                Promotion.requested_at < (row.ended_at or row.requested_at),
             )
+            .order_by(Promotion.requested_at.desc())
+            .limit(1)
         )
+    return latest or row.champion
 
 
-def _challenge(project: Project, row: Deployment, start: datetime, end: datetime) -> Agreement:
+def _challenge(project: Project, row: Deployment, champion: str, start: datetime, end: datetime) -> Agreement:
     """Let a challenger score the rows of the log that the champion answered."""
-    answers = of_role(read_answers(project, start, end), CHAMPION, row.champion)
+    answers = of_role(read_answers(project, start, end), CHAMPION, champion)
     scorer = load_scorer(project, row.version)
     names = [f"{FEATURE_PREFIX}{name}" for name in scorer.features]
     logged = read_predictions(
@@ -116,7 +130,7 @@ def _challenge(project: Project, row: Deployment, start: datetime, end: datetime
     return agreement(
         project,
         "challenger",
-        row,
+        (row.version, champion),
         pairs.select(
             "key",
             pl.Series("score", scores, pl.Float64),

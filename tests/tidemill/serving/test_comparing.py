@@ -12,6 +12,7 @@ from tidemill.project.config import ProjectConfig
 from tidemill.serving.comparing import compare_keys, compare_shadow
 from tidemill.serving.lanes import Lane, Serving
 from tidemill.serving.loaded import LoadedModel
+from tidemill.serving.periods import Periods
 from tidemill.serving.rows import FALLBACK
 from tidemill.state.tables import Deployment
 
@@ -66,7 +67,7 @@ def answers(*rows, keys=400, each=5, better=0.0, seed=0):
 
 def test_a_better_version_is_said_to_be_and_how_sure_that_is():
     row = deployment()
-    found = compare_keys(Declared(), answers(row, better=0.3), row, [row])
+    found = compare_keys(Declared(), answers(row, better=0.3), row, "1", [row], Periods())
     assert sum(found.keys) == 400
     assert sum(found.labelled) == sum(found.answers) == 2000
     assert found.quality.low > 0
@@ -77,7 +78,7 @@ def test_a_better_version_is_said_to_be_and_how_sure_that_is():
 
 def test_versions_that_are_the_same_cannot_be_told_apart():
     row = deployment()
-    found = compare_keys(Declared(), answers(row), row, [row])
+    found = compare_keys(Declared(), answers(row), row, "1", [row], Periods())
     assert "cannot be told apart yet" in found.says[0]
     assert found.quality.low < 0 < found.quality.high
 
@@ -85,7 +86,7 @@ def test_versions_that_are_the_same_cannot_be_told_apart():
 def test_keys_that_are_lost_are_found_out():
     row = deployment()
     made = answers(row, better=0.3).filter((pl.col("version") == "1") | (pl.col("key").str.len_chars() < 4))
-    found = compare_keys(Declared(), made, row, [row])
+    found = compare_keys(Declared(), made, row, "1", [row], Periods())
     assert found.mismatch.found
     assert found.says[0].startswith("do not trust this: ")
 
@@ -95,7 +96,7 @@ def test_what_other_lanes_take_is_no_mismatch():
     rows.append(deployment("ab", "zoo", "4", 0.5))
     made = answers(*rows, keys=4000, each=1)
     for row in rows:
-        assert not compare_keys(Declared(), made, row, rows).mismatch.found, row.name
+        assert not compare_keys(Declared(), made, row, "1", rows, Periods()).mismatch.found, row.name
 
 
 def test_what_a_version_took_that_is_gone_is_no_mismatch():
@@ -105,11 +106,35 @@ def test_what_a_version_took_that_is_gone_is_no_mismatch():
         pl.lit(NOW + timedelta(hours=1, seconds=5)).alias("served_at"), ("late" + pl.col("key")).alias("key")
     )
     made = pl.concat([before, late])
-    assert compare_keys(Declared(), made, rows[0], rows[:1]).mismatch.found
-    left_at = NOW + timedelta(hours=1)
-    found = compare_keys(Declared(), made, rows[0], rows[:1], left_at).mismatch
+    assert compare_keys(Declared(), made, rows[0], "1", rows[:1], Periods()).mismatch.found
+    periods = Periods((NOW, NOW + timedelta(hours=1)), timedelta(seconds=1))
+    found = compare_keys(Declared(), made, rows[0], "1", rows[:1], periods).mismatch
     assert sum(found.keys) <= 2000
     assert not found.found
+
+
+def test_a_share_that_grew_makes_no_hour_the_version_s_fault():
+    """The same scores by the same keys, but the second hour is riskier, and most of it is the version's."""
+    changes, made = (NOW, NOW + timedelta(hours=1)), []
+    for hour, share in enumerate((0.1, 0.9)):
+        frame = answers(deployment(share=share), seed=hour)
+        made.append(
+            frame.with_columns(
+                pl.lit(changes[hour] + timedelta(seconds=1)).alias("served_at"),
+                (pl.col("score") * (0.3 + 0.7 * hour)).alias("score"),
+                ("p" + pl.col("prediction_id") if hour else pl.col("prediction_id")).alias("prediction_id"),
+            )
+        )
+    row = deployment(share=0.9)
+    together = compare_keys(Declared(), pl.concat(made), row, "1", [row], Periods())
+    assert together.score.low > 0.1
+    found = compare_keys(Declared(), pl.concat(made), row, "1", [row], Periods(changes))
+    assert found.score.low < 0 < found.score.high
+    assert sum(found.answers) == 4000
+    alone = made[1].filter(pl.col("version") == "2")  # an hour without the champion tells nothing
+    less = compare_keys(Declared(), pl.concat([made[0], alone]), row, "1", [row], Periods(changes))
+    first = compare_keys(Declared(), made[0], row, "1", [row], Periods(changes))
+    assert (less.score, less.quality) == (first.score, first.quality)
 
 
 def test_answers_in_anothers_place_belong_to_neither():
@@ -118,14 +143,14 @@ def test_answers_in_anothers_place_belong_to_neither():
     fallen = made.filter(pl.col("version") == "2").with_columns(
         pl.lit("1").alias("version"), pl.lit("champion").alias("role"), flags=pl.lit([FALLBACK])
     )
-    found = compare_keys(Declared(), pl.concat([made, fallen]), row, [row])
+    found = compare_keys(Declared(), pl.concat([made, fallen]), row, "1", [row], Periods())
     assert sum(found.answers) == made.height
 
 
 def test_without_labels_it_says_so():
     row = deployment()
     made = answers(row).with_columns(pl.lit(None, pl.Int64).alias("label"))
-    found = compare_keys(Declared(), made, row, [row])
+    found = compare_keys(Declared(), made, row, "1", [row], Periods())
     assert found.quality is None
     assert found.says[0].startswith("roc_auc cannot be compared yet: 0 answers of version 2")
 
@@ -142,9 +167,9 @@ def test_a_shadow_is_compared_with_what_was_answered_and_borrows_its_label():
         pl.lit(None, pl.Int64).alias("label"),
     )
     row = deployment("shadow", "shadow", "2", 1.0)
-    found = compare_shadow(Declared(), pl.concat([given, copies]), row)
+    found = compare_shadow(Declared(), pl.concat([given, copies]), row, "1")
     assert found.answers == given.height
     assert found.mean_difference == pytest.approx(given["score"].mean() / 2)
     assert found.quality.gain == pytest.approx(0)  # the same order of scores
     assert found.says[0].startswith("on 500 requests the scores differ by 0.")
-    assert compare_shadow(Declared(), given, row).says == ("there is nothing to compare yet",)
+    assert compare_shadow(Declared(), given, row, "1").says == ("there is nothing to compare yet",)

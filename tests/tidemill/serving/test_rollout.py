@@ -16,8 +16,10 @@ from fastapi.testclient import TestClient
 from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.errors import GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
+from tidemill.project.config import RolloutConfig
 from tidemill.registry.aliases import read_aliases, set_alias
 from tidemill.registry.deployments import Wish, deploy, history, live, stop
+from tidemill.registry.promotion import promote
 from tidemill.serving.replicas import record_status
 from tidemill.serving.reports import find, report
 from tidemill.serving.rollout import advance, begin, rollouts, running
@@ -95,6 +97,18 @@ def lanes_of(api):
     return [(one["role"], one["version"], one["loaded"]) for one in api.get("/model").json()["lanes"]]
 
 
+def follow(api, role, version, share):
+    """Wait until a version has its share, and until answers count for the time that begins with it."""
+    until(lambda: [(one["role"], one["version"], one["share"], one["loaded"]) for one in lanes(api)] == [
+        (role, version, share, True)
+    ])  # fmt: skip
+    time.sleep(0.2)  # two looks
+
+
+def lanes(api):
+    return api.get("/model").json()["lanes"]
+
+
 def one_late_in_five(number):
     return int(number % 5 == 0)
 
@@ -104,7 +118,7 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
     with serving(project) as api:
         began = now()
         begin(project, state, third, "ada", "autumn", began)
-        until(lambda: lanes_of(api) == [("canary", third, True)])
+        follow(api, "canary", third, 0.3)
         first = ask(api, 300, one_late_in_five)
         mine = {depot for depot, one in first.items() if one["model_version"] == third}
         assert 0.2 < len(mine) / 300 < 0.4
@@ -129,7 +143,7 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
 def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state):
     with serving(project) as api:
         begin(project, state, "2", "ada", "bold", now())
-        until(lambda: lanes_of(api) == [("canary", "2", True)])
+        follow(api, "canary", "2", 0.3)
         ask(api, 300, one_late_in_five)
         until(lambda: advance(project, state, now()).ended)
         until(lambda: not api.get("/model").json()["lanes"])
@@ -211,6 +225,55 @@ def test_a_canary_from_before_the_last_promotion_may_be_rolled_out(project, stat
     assert begun.champion == "2"
     assert not advance(project, state, now()).ended
     assert [(row.version, row.champion) for row in live(state, project.model)] == [(third, "2")]
+
+
+def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
+    """Both versions are the same; by the second step, where most is the canary's, it is late everywhere."""
+    third = add_version(project, 0.2)
+    steps = [{"share": share, "minutes": 0, "requests": 30} for share in (0.2, 0.8, 1.0)]
+    plan = RolloutConfig.model_validate({**PLAN, "steps": steps})
+    with serving(project) as api:
+        begin(project, state, third, "ada", "autumn", now(), plan)
+        follow(api, "canary", third, 0.2)
+        ask(api, 300, lambda n: 0)
+        until(lambda: advance(project, state, now()).rollout.step == 1)
+        follow(api, "canary", third, 0.8)
+        ask(api, 300, lambda n: 1)
+        until(lambda: advance(project, state, now()).rollout.step == 2)
+        follow(api, "canary", third, 1.0)
+        ask(api, 100, lambda n: 1)
+        until(lambda: advance(project, state, now()).ended)
+    done = rollouts(state, project.model)[0]
+    assert done.status == "promoted"
+    assert all("neg_brier" in " ".join(check["checks"]) for check in done.checks)  # it was looked at
+
+
+def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(project, state):
+    third = add_version(project, 0.2)
+    with serving(project) as api:
+        deploy(project, state, Wish("ab", third, 0.5, "ada", "r", "fee"), now())
+        deploy(project, state, Wish("shadow", third, 1.0, "ada", "r"), now())
+        until(
+            lambda: (
+                [(one["role"], one["loaded"]) for one in lanes(api)] == [("ab:fee", True), ("shadow", True)]
+            )
+        )
+        ask(api, 100)
+        promote(project, state, "2", "ada", "bold", now())
+        until(lambda: api.get("/model").json()["version"] == "2")
+        time.sleep(0.2)
+        ask(api, 60)
+        compared = report(project, state, find(state, project.model, "fee"), now())
+        row = find(state, project.model, "shadow")
+        until(lambda: report(project, state, row, now()).answers == compared.answers[1])
+        stop(project, state, [], "enough")
+        until(lambda: lanes(api) == [])
+        ask(api, 60)
+        again = report(project, state, find(state, project.model, "fee"), now())
+    assert (compared.champion, sum(compared.answers)) == ("2", 60)
+    assert compared.score.gain == pytest.approx(-0.6)
+    assert not compared.mismatch.found
+    assert (again.champion, again.answers, again.score) == ("2", compared.answers, compared.score)
 
 
 def test_the_gate_is_asked_before_the_first_step(project, state):
