@@ -89,8 +89,7 @@ class Shadows:
         """Take copies for the shadows of this moment; return at once."""
         busy = self._busy()
         for row in rows:
-            key = serving.key(row.instance, row.keys) if row.keys is not None else row.record.prediction_id
-            for model in serving.shadowed(key):
+            for model in self._wanted(serving, row):
                 if busy or len(self._waiting) >= self._max_waiting:
                     self._tally.dropped(SHADOW, model.version, 1)
                     self._count("dropped", 1)
@@ -99,6 +98,16 @@ class Shadows:
         if self._thread is None:
             self._start()
         self._there.set()
+
+    def _wanted(self, serving: Serving, row: Served) -> Sequence[LoadedModel]:
+        """Return the shadows that shall answer a row."""
+        try:
+            key = serving.key(row.instance, row.keys) if row.keys is not None else row.record.prediction_id
+        except Exception as error:  # noqa: BLE001 — the project's own code; the row is answered, and logged
+            for model in serving.shadows:
+                self._fail(model, 1, error)
+            return ()
+        return serving.shadowed(key)
 
     def _start(self) -> None:
         with self._starting:
@@ -128,12 +137,15 @@ class Shadows:
                 [self._record(model, row, score, spent) for row, score in zip(rows, scores, strict=True)]
             )
         except Exception as error:  # noqa: BLE001 — a model can fail in any way; nobody waits for this one
-            _log.warning("shadow %s could not answer %d copies", model.version, len(rows), exc_info=True)
-            self._tally.failed(SHADOW, model.version, len(rows), error)
-            self._count("failed", len(rows))
+            self._fail(model, len(rows), error)
             return
         self._tally.scored(SHADOW, model.version, len(rows), spent)
         self._count("scored", len(rows))
+
+    def _fail(self, model: LoadedModel, rows: int, error: Exception) -> None:
+        _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
+        self._tally.failed(SHADOW, model.version, rows, error)
+        self._count("failed", rows)
 
     def _record(self, model: LoadedModel, row: Served, score: float, spent: float) -> PredictionRecord:
         decision = {} if row.instance is None else dict(self._decide(row.instance, score))

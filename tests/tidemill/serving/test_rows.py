@@ -196,3 +196,22 @@ def test_a_shadow_that_fails_costs_only_itself():
     assert log.records == []
     assert tally.counts()["shadow", "2"].failed == 1
     assert counted == [("failed", 1)]
+
+
+def test_a_routing_key_that_fails_costs_no_answer():
+    def key(instance, keys):
+        if keys["depot"] == "d1":
+            raise ValueError("no key")
+        return keys["depot"]
+
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, counted = shadowing(log, tally)
+    lane = Lane("shadow", "shadow", "2", 1.0, "s")
+    serving = Serving(CHAMPION, ((lane, version("2", 0.8)),), key)
+    shadows.offer(serving, [served(number) for number in range(3)])
+    shadows.stop()
+    assert [one.shadow_of for one in log.records] == ["pred_0", "pred_2"]
+    count = tally.counts()["shadow", "2"]
+    assert (count.answered, count.failed, count.error) == (2, 1, "ValueError: no key")
+    assert ("failed", 1) in counted
