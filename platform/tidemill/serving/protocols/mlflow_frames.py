@@ -61,10 +61,11 @@ def parse_frame(content: Mapping[str, Any]) -> Frame:
 def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
     """Return the frame of a CSV body: a header with the names, then the rows.
 
-    Values of the request's fields have the field's type; all others are numbers. What is empty is unknown.
+    Values of the request's fields have the field's type; all others are numbers if they can be. What is empty
+    is unknown.
 
     Raises:
-        Refused: it is no UTF-8, its rows have different widths, or a value is no number where one belongs.
+        Refused: it is no UTF-8, its rows have different widths, or a value is none that its field can have.
     """
     try:
         lines = [
@@ -82,7 +83,7 @@ def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
             raise malformed(f"row {number} of the CSV has {len(row)} values, its header {len(header)}")
     kinds = {field.name: field.kind for field in fields}
     columns = {
-        name: [_value(name, kinds.get(name, "number"), number, row[place]) for number, row in enumerate(rows)]
+        name: [_value(name, kinds.get(name), number, row[place]) for number, row in enumerate(rows)]
         for place, name in enumerate(header)
     }
     return Frame(columns)
@@ -151,7 +152,7 @@ def _width(form: str, rows: object) -> int:
     return widths.pop() if widths else 0
 
 
-def _value(name: str, kind: str, row: int, text: str) -> Any:
+def _value(name: str, kind: str | None, row: int, text: str) -> Any:
     if kind == "text":
         return text or None
     if text.strip().lower() in _MISSING:
@@ -161,6 +162,8 @@ def _value(name: str, kind: str, row: int, text: str) -> Any:
             return orjson.loads(text)
         if kind == "boolean" and text.strip().lower() in _BOOLEANS:
             return _BOOLEANS[text.strip().lower()]
-        return float(text) if kind == "number" else text
+        return float(text) if kind in ("number", None) else text
     except ValueError:
+        if kind is None:  # a feature, which must be a number, or one of the columns that nobody reads
+            return text
         raise malformed(f"row {row} of the CSV, {name}: {kind} is wanted here") from None

@@ -70,7 +70,13 @@ def test_features_are_read_as_mlflow_reads_them(content):
 
 
 @pytest.mark.parametrize(
-    "body", [b"wind,rain\n1,2\n,4.5\n", b'rain,wind\r\n"1",2e3\r\nNaN,-1\r\n', b"\xef\xbb\xbfwind,rain\n1,2"]
+    "body",
+    [
+        b"wind,rain\n1,2\n,4.5\n",
+        b'rain,wind\r\n"1",2e3\r\nNaN,-1\r\n',
+        b"\xef\xbb\xbfwind,rain\n1,2",
+        b"tail,wind,rain\nN0,1,2\n,3,4\n",
+    ],
 )
 def test_csv_is_read_as_mlflow_reads_it(body):
     ours = CODEC.parse(body, CSV, b"").features
@@ -132,7 +138,8 @@ def test_what_mlflow_refuses_we_refuse(body):
         (b'{"inputs": [[1, 2]], "params": {"test": 1}}', JSON, "params.test must be"),
         (b"", CSV, "no header"),
         (b"wind,rain\n1\n", CSV, "row 0 of the CSV has 1 values"),
-        (b"wind,rain\n1,x\n", CSV, "row 0 of the CSV, rain: number is wanted"),
+        (b"wind,rain\n1,x\n", CSV, "row 0, rain: a feature is a number, this is str"),
+        (b"depot,weight\nn,x\n", CSV, "row 0 of the CSV, weight: number is wanted"),
         (b"wind,rain\n\xff,1\n", CSV, "UTF-8"),
         (b'wind,rain\n"1,2', CSV, "not CSV"),
     ],
