@@ -275,8 +275,9 @@ def _create_model(client: MlflowClient, name: str) -> None:
 
 
 def _absent(error: MlflowException) -> bool:
-    # MLflow calls a missing alias an invalid parameter.
-    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "alias" in str(error).lower()
+    # MLflow calls a missing alias an invalid parameter; what ails its database may name aliases as well.
+    code, said = error.error_code, str(error).lower()
+    return code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "alias" in said)
 
 
 def _not_found(project: Project, model: str, version: str | None) -> ModelNotFound:

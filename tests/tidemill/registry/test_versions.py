@@ -1,7 +1,9 @@
 """Versions, the champion, and loading models safely."""
 
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import mlflow.sklearn
@@ -14,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.tidemill.training.small_project import FEATURES, make_project
 from tidemill.errors import ModelNotFound, RegistryError
+from tidemill.registry.aliases import set_alias
 from tidemill.registry.comparison import milliseconds_per_row
 from tidemill.registry.originals import read_original
 from tidemill.registry.versions import (
@@ -199,3 +202,14 @@ def test_a_first_project_gets_a_store(tmp_path):
     assert champion_version(project) is None
     assert (project.home / "mlflow.db").exists()
     shutil.rmtree(project.home)
+
+
+def test_a_registry_that_is_ill_is_not_without_a_champion(registered):
+    set_alias(registered, "champion", "1")
+    with closing(sqlite3.connect(registered.home / "mlflow.db")) as other:
+        other.execute("ALTER TABLE registered_model_aliases RENAME TO gone")
+    with pytest.raises(RegistryError, match="does not say which small-model is champion"):
+        champion_version(registered)
+    with pytest.raises(RegistryError, match="cannot read small-model champion") as refused:
+        get_version(registered, "champion")
+    assert not isinstance(refused.value, ModelNotFound)
