@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
 from tidemill.project import Project
-from tidemill.registry.loading import read_scorer
+from tidemill.registry.loading import read_made, read_scorer
 from tidemill.registry.record import ModelVersion, read_version
 from tidemill.registry.scoring import Scorer
-from tidemill.registry.versions import get_version, list_versions, open_files
+from tidemill.registry.versions import get_version, list_versions, load_original, open_files
 
-__all__ = ["keep", "kept", "load_lasting_scorer"]
+__all__ = ["keep", "kept", "load_lasting_original", "load_lasting_scorer"]
 
 _COPIES = 4
 _FACTS = "tidemill.json"
@@ -46,6 +46,18 @@ def load_lasting_scorer(project: Project, version: str) -> Scorer:
             raise  # a version that was deleted from a registry that is there shall not come back
         _log.warning("%s; version %s comes from the copy in %s", error, version, copy[1])
         return read_scorer(project, *copy)
+
+
+def load_lasting_original(project: Project, version: str) -> Scorer:
+    """Load a version that serves as it was made: from the copy that was kept, or from the registry.
+
+    A request may wait for it, so the registry, which may be away, is not asked first.
+
+    Raises:
+        RegistryError: like `tidemill.registry.versions.load_original`.
+    """
+    copy = kept(project, version)
+    return load_original(project, version) if copy is None else read_made(project, *copy)
 
 
 def keep(project: Project, found: ModelVersion, files: Path) -> None:

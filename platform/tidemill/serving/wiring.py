@@ -13,8 +13,7 @@ from tidemill.features.online import OnlineFeatures
 from tidemill.features.outage import Outage
 from tidemill.features.store import open_store
 from tidemill.project import Project
-from tidemill.registry.kept import load_lasting_scorer
-from tidemill.registry.versions import load_original
+from tidemill.registry.kept import load_lasting_original, load_lasting_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
 from tidemill.serving.asgi import Front, Route
@@ -103,7 +102,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         ),
         tally=tally,
         traced=tracing is not None,
-        explain=Explainer(lambda version: load_original(project, version)).explain,
+        explain=Explainer(lambda version: load_lasting_original(project, version)).explain,
         compose=composer(application, serve.timeout_seconds),
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")

@@ -78,6 +78,13 @@ def test_with_the_registry_broken_the_last_version_goes_on_and_the_next_one_come
             other.execute(rename.format("registered_model_aliases", "gone"))
             wait_for(lambda: degraded(api) == ["registry"])
             assert predict(api) == ("2", [])
+            asked = {"instances": [{"depot": "north"}], "at": AT}
+            explained = api.post("/predict?explain=true", json=asked)
+            assert explained.status_code == 200, explained.text
+            assert explained.json()["predictions"][0]["explanation"]["contributions"].keys() == {
+                "wind",
+                "rain",
+            }
             other.execute(rename.format("gone", "registered_model_aliases"))
         crown(served_parcels, "1")
         wait_for(lambda: predict(api)[0] == "1")
