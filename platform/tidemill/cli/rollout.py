@@ -41,7 +41,10 @@ def rollout(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", metavar="WHEN", help="Event time of its begin (default: now).", show_default=False
+            "--as-of",
+            metavar="WHEN",
+            help="Event time from which on answers count, for history that is replayed (default: now).",
+            show_default=False,
         ),
     ] = None,
     json: AsJson = False,
@@ -60,8 +63,8 @@ def rollout(
         raise UsageError("name the version to roll out", hint="or follow the one under way with --watch")
     if version is not None:
         plan = _plan(loaded.config.serve.rollout, steps, minutes, requests)
-        now = moment(as_of) if as_of else SystemClock().now()
-        begun = begin(loaded, state, version, loaded.settings.who, reason, now, plan)
+        now, since = SystemClock().now(), moment(as_of) if as_of else None
+        begun = begin(loaded, state, version, loaded.settings.who, reason, now, plan, since)
     else:
         found = running(state, loaded.model)
         if found is None:

@@ -70,6 +70,7 @@ def begin(
     reason: str,
     now: datetime,
     plan: RolloutConfig | None = None,
+    since: datetime | None = None,
 ) -> Rollout:
     """Ask the gate, then make a version the canary with the share of the first step.
 
@@ -81,17 +82,18 @@ def begin(
         reason: why.
         now: event time.
         plan: steps and limits; default: ``serve.rollout`` of params.yaml.
+        since: event time from which on answers count, if they are of the past; default: now.
 
     Raises:
         GateRefused: the gate said no, and is enforced.
         ModelNotFound: there is no such version.
         RegistryError: it is the champion, another rollout or canary is there, or the registry refused.
     """
-    plan = plan or project.config.serve.rollout
+    plan, since = plan or project.config.serve.rollout, since or now
     version = get_version(project, version).version
     wish = Wish("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
-    request(project, state, wish, now)  # what is wrong with it should not cost a comparison
+    request(project, state, wish, since)  # what is wrong with it should not cost a comparison
     decision = evaluate_gate(project, state, version, now)
     if decision.mode == "enforce" and not decision.passed:
         raise GateRefused(
@@ -102,7 +104,7 @@ def begin(
         settle(project, state)
         settle_deployments(project, state)
         _refuse_others(project, state, version)
-        row = request(project, state, wish, now)
+        row = request(project, state, wish, since)
         counts = as_baseline(read_counts(state, project.model))
         rollout = Rollout(
             id=new_id("roll"),
@@ -117,7 +119,7 @@ def begin(
             decision_id=decision.id,
             actor=actor,
             reason=reason,
-            at=now,
+            at=since,
             stepped_at=now,
             requested_at=datetime.now(UTC),
         )

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import add_version, crown
+from tidemill.cli.main import app
 from tidemill.errors import GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.project.config import RolloutConfig
@@ -274,6 +276,17 @@ def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(pro
     assert compared.score.gain == pytest.approx(-0.6)
     assert not compared.mismatch.found
     assert (again.champion, again.answers, again.score) == ("2", compared.answers, compared.score)
+
+
+def test_a_rollout_over_history_has_its_steps_now(project, state):
+    command = ["deploy", "rollout", "2", "--as-of", "2013-04-01", "--project", str(project.root), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    looked = advance(project, state, now())
+    assert (looked.rollout.status, looked.verdict.reason) == ("running", "no replica is alive")
+    assert looked.verdict.numbers["minutes"] < 5
+    began = datetime(2013, 4, 1, tzinfo=UTC)  # of the answers that it is judged by
+    assert (looked.rollout.at, live(state, project.model)[0].at) == (began, began)
 
 
 def test_the_gate_is_asked_before_the_first_step(project, state):
