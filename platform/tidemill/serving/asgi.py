@@ -158,7 +158,7 @@ class Front:
         except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
             failure = failure_of(error)
             kind = failure.kind
-            self._meter.failed(codec.name, kind)
+            self._meter.failed(codec.name, kind, failure.version)
             reply = codec.error(failure)
         finally:
             self._in_flight -= 1
@@ -168,7 +168,7 @@ class Front:
         await _send(send, reply)
 
     async def _refuse(self, codec: Codec, failure: Failure, send: Send) -> None:
-        self._meter.failed(codec.name, failure.kind)
+        self._meter.failed(codec.name, failure.kind, failure.version)
         await _send(send, codec.error(failure))
 
     async def _body(self, receive: Receive) -> bytes:

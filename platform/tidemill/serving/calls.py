@@ -113,6 +113,8 @@ class Failure(NamedTuple):
     detail: Any
     """A sentence; or, with status 422, a list of ``{"loc": […], "msg": …, "type": …}``."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    version: str = ""
+    """The version of the model that is to blame; empty if none is."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ def failure_of(error: Exception) -> Failure:
         case TidemillError():
             _log.error("%s", error, exc_info=error)
             if isinstance(error, ModelFailed):
-                return Failure(500, "model", str(error))
+                return Failure(500, "model", str(error), version=error.version)
             if isinstance(error, FeatureError):
                 return Failure(503, "features", str(error))
             return Failure(503 if isinstance(error, ServingError) else 500, "internal", str(error))

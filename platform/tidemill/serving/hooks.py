@@ -53,8 +53,8 @@ class Meter(Protocol):
     ) -> None:
         """Count an answer; ``further`` for the second and later versions that took part in it."""
 
-    def failed(self, protocol: str, kind: str) -> None:
-        """Count a request that got no answer, by `tidemill.serving.calls.Failure.kind`."""
+    def failed(self, protocol: str, kind: str, version: str = "") -> None:
+        """Count a request that got no answer, by `tidemill.serving.calls.Failure`'s kind and version."""
 
     def batch(self, rows: int) -> None:
         """Count a batch of so many rows."""
@@ -88,7 +88,7 @@ class NoMeter:
     ) -> None:
         """Do nothing."""
 
-    def failed(self, protocol: str, kind: str) -> None:
+    def failed(self, protocol: str, kind: str, version: str = "") -> None:
         """Do nothing."""
 
     def batch(self, rows: int) -> None:

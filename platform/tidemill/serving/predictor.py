@@ -268,6 +268,8 @@ class Predictor(Generic[Request]):
             with serving.champion.hiding.in_errors(call.instances):
                 raise error
         except Exception as shown:  # noqa: BLE001 — the error is the answer
+            if isinstance(shown, ModelFailed) and isinstance(error, ModelFailed):
+                shown.version = error.version  # which is no secret
             return shown
 
 

@@ -29,6 +29,11 @@ _log = logging.getLogger(__name__)
 class ModelFailed(ServingError):
     """The model raised an error, or gave something that is no probability."""
 
+    def __init__(self, message: str, *, hint: str | None = None, version: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.version = version
+        """Which is to blame; empty if none is, but what is composed of them."""
+
 
 class Row(NamedTuple):
     """What is asked for, once."""
@@ -173,11 +178,13 @@ def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list
         raise ModelFailed(
             f"version {model.version} of {name} cannot score this: {error!r}",
             hint="`tidemill rollback` goes back to the version before",
+            version=model.version,
         ) from error
     if len(scores) != len(features) or not all(map(math.isfinite, scores)):
         raise ModelFailed(
             f"version {model.version} of {name} gave {scores[:3]} … for {len(features)} rows",
             hint="`tidemill rollback` goes back to the version before",
+            version=model.version,
         )
     return scores
 

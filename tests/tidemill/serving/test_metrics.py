@@ -74,6 +74,21 @@ def test_the_api_tells_them(served_parcels):
     assert found["tidemill_feature_flags_total", "missing", "weather", "r1"] == 1
 
 
+@pytest.mark.engine
+def test_a_version_that_fails_is_named(served_parcels, monkeypatch):
+    def fail(model, features):
+        raise ValueError("no")
+
+    with TestClient(build_api(served_parcels, "r1"), raise_server_exceptions=False) as client:
+        monkeypatch.setattr("tidemill.serving.rows._matrix", fail)
+        assert client.post("/predict", json={"instances": [{"depot": "north"}]}).status_code == 500
+        text = client.get("/metrics").text
+    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    (errors,) = [one for one in samples if one.name == "tidemill_request_errors_total"]
+    assert errors.labels == {"protocol": "predict", "kind": "model", "version": "1", "replica": "r1"}
+    assert errors.value == 1
+
+
 def told(metrics):
     """Return sample name → labels and value, without prometheus_client's own order of labels."""
     return {
