@@ -263,9 +263,11 @@ _NOBODY = Admitted()
 
 def _sent(headers: Headers) -> bytes | None:
     bearer = headers.get(b"authorization")
-    if bearer is not None:
-        return bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
-    return headers.get(b"x-api-key")
+    if bearer is None:
+        return headers.get(b"x-api-key")
+    token = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
+    # What is none of our keys is for somebody in between, such as a proxy with a password.
+    return token if token.startswith(_PREFIX) else headers.get(b"x-api-key", token)
 
 
 def _matches(key: Key, secret: bytes, now: float) -> bool:

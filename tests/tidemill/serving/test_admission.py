@@ -59,6 +59,9 @@ def test_a_key_passes_by_either_header_and_names_its_caller():
     sent = {b"x-api-key": f"tmk_abc_{SECRET}".encode()}
     assert who.admit("POST", "/predict", sent) == Admitted("abc")
     assert who.used == {"abc": 1000.0}
+    for other in (b"Basic dXNlcjpwYXNz", b"Bearer of-something-else"):  # a proxy in between wants that one
+        assert who.admit("POST", "/predict", sent | {b"authorization": other}) == Admitted("abc")
+    assert who.admit("POST", "/predict", headers() | {b"x-api-key": b"of-something-else"}) == Admitted("abc")
 
 
 @pytest.mark.parametrize(
