@@ -103,9 +103,10 @@ def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
     champion = aliases.get(CHAMPION)
     rows = {alias_of(row.kind, row.name): row for row in _in(state, project.model, "live")}
     for alias, row in rows.items():
-        if alias not in aliases:
+        if aliases.get(alias) in (None, champion):
+            how = "given to the champion" if alias in aliases else "taken away in the registry"
             with state.transaction() as session:
-                end(session, row, "stopped", f"the alias {alias} was taken away in the registry")
+                end(session, row, "stopped", f"the alias {alias} was {how}")
     for alias, version in aliases.items():
         kind, before = _kind(alias), rows.get(alias)
         if kind is None or champion is None or version == champion:

@@ -176,3 +176,12 @@ def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
     reconcile(crowned, state)  # it is back
     assert there(state) == {"canary": ("3", 0.1), "fee": ("3", 0.2)}
     assert len(salts & {row.salt for row in live(state, "small-model")}) == 1
+
+
+def test_an_alias_that_is_given_to_the_champion_ends_what_had_it(crowned, state):
+    put(crowned, state)
+    set_alias(crowned, "canary", "1")
+    reconcile(crowned, state)
+    assert there(state) == {}
+    assert not differs(read_aliases(crowned), live(state, "small-model"))
+    assert history(state, "small-model")[0].ended_reason == "the alias canary was given to the champion"
