@@ -144,7 +144,9 @@ def _adopt(
 def _kind(alias: str) -> str | None:
     if alias in _SHARES:
         return alias
-    return "ab" if alias.startswith(EXPERIMENT) and len(alias) > len(EXPERIMENT) else None
+    name = alias.removeprefix(EXPERIMENT)
+    # Names are told apart without their kind: no experiment may be called canary.
+    return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_SHARES) else None
 
 
 def _used(state: State, row: Deployment) -> bool:

@@ -178,6 +178,15 @@ def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
     assert len(salts & {row.salt for row in live(state, "small-model")}) == 1
 
 
+def test_an_alias_of_an_experiment_takes_no_other_deployment_s_name(crowned, state):
+    put(crowned, state)
+    set_alias(crowned, "ab-canary", "3")
+    for _ in range(2):
+        reconcile(crowned, state)
+        assert there(state) == {"canary": ("2", 0.1)}
+    assert not differs(read_aliases(crowned), live(state, "small-model"))
+
+
 def test_an_alias_that_is_given_to_the_champion_ends_what_had_it(crowned, state):
     put(crowned, state)
     set_alias(crowned, "canary", "1")
