@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -10,7 +11,7 @@ from tidemill.errors import TidemillError
 from tidemill.features.outage import Outage
 from tidemill.project import Project
 from tidemill.registry.versions import list_versions
-from tidemill.serving.admission import Admission
+from tidemill.serving.admission import Admission, scope_of
 from tidemill.serving.degradation import Degradation
 from tidemill.serving.exposure import keys_required
 from tidemill.serving.keyring import Keyring
@@ -23,6 +24,12 @@ __all__ = ["Surroundings", "body_bytes", "surround"]
 
 _BYTES_PER_INSTANCE = 4096
 _BYTES = 64 * 1024
+_REFUSALS = {
+    401: "There is no API key, or one that is unknown, expired or revoked.",
+    403: "The key lacks the scope; or, where none is needed, a page of another site asks.",
+    421: "Where no key is needed: the name is none of the server's own machine.",
+    429: "The key is over its rate.",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Surroundings:
         self.outage.stop()
 
     def declare(self, api: FastAPI) -> None:
-        """Have OpenAPI say how a key is sent, and whether one is needed."""
+        """Have OpenAPI say how a key is sent, where one is needed, and how a request is refused."""
         make = api.openapi
 
         def declared() -> dict[str, object]:
@@ -56,6 +63,7 @@ class Surroundings:
             # An empty requirement says that none is needed.
             open_too: list[dict[str, list[str]]] = [] if self.admission.required else [{}]
             schema["security"] = [{"bearer": []}, {"header": []}, *open_too]
+            _declare_refusals(schema)
             return schema
 
         api.openapi = declared  # type: ignore[method-assign]
@@ -90,6 +98,19 @@ def surround(
         }
     )
     return Surroundings(admission, keyring, outage, wanted, degradation)
+
+
+def _declare_refusals(schema: dict[str, Any]) -> None:
+    """Add what is decided before any path is asked; protocols declare it in their own shape."""
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            is_open = scope_of(method.upper(), path) is None
+            if is_open:
+                operation["security"] = []
+            for status in (403, 421) if is_open else _REFUSALS:
+                declared = {"description": _REFUSALS[status], "content": error}
+                operation["responses"].setdefault(str(status), declared)
 
 
 def _is_empty(project: Project) -> bool:

@@ -245,6 +245,25 @@ def test_openapi_says_how_a_key_is_sent(api):
     assert {} in schema["security"]  # on loopback it works without
 
 
+def test_openapi_says_how_a_request_is_refused_and_what_is_open(api):
+    paths = api.get("/openapi.json").json()["paths"]
+    refused = api.get("/model", headers={"host": "models.example.com"})
+    assert (refused.status_code, set(refused.json())) == (421, {"detail"})
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            is_open = path in (
+                "/healthz",
+                "/readyz",
+                "/ping",
+                "/health",
+                "/v2/health/live",
+                "/v2/health/ready",
+            )
+            assert (operation.get("security") == []) == is_open, (method, path)
+            wanted = {"403", "421"} if is_open else {"401", "403", "421", "429"}
+            assert wanted <= set(operation["responses"]), (method, path)
+
+
 def test_openapi_names_the_applications_own_fields(api):
     schemas = api.get("/openapi.json").json()["components"]["schemas"]
     assert set(schemas["Parcel"]["properties"]) == {"depot", "weight", "pickup"}
