@@ -74,11 +74,13 @@ def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
         return Verdict("roll_back", bad[0], said, numbers)
     wanted, late = plan.steps[step], plan.give_up_hours
     missing = _missing(wanted.minutes, wanted.requests, facts)
+    if not missing and facts.canary.error_rate > plan.max_errors:
+        missing = "some rows failed, too few to tell"
     if missing and late is not None and facts.minutes > late * 60:
         why = f"the step did not end within {late:g} hours: {missing}"
         return Verdict("roll_back", why, (why, *said), numbers)
-    if missing or facts.canary.error_rate > plan.max_errors:
-        return Verdict("wait", missing or "some rows failed, too few to tell", said, numbers)
+    if missing:
+        return Verdict("wait", missing, said, numbers)
     return Verdict("advance", _good(facts), said, numbers)
 
 

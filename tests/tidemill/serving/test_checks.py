@@ -65,6 +65,7 @@ def test_what_is_not_known_well_enough_waits(changes, reason):
         ({"estimate": found(-0.1, -0.12, -0.08, "expected roc_auc")}, "no labels yet: expected roc_auc"),
         ({"scores": found(0.2, 0.15, 0.25, "mean score")}, "mean score 0.9000, the champion's 0.7000"),
         ({"minutes": 25 * 60, "canary": count(9)}, "the step did not end within 24 hours: 9 of 100"),
+        ({"minutes": 25 * 60, "canary": count(100, failed=2)}, "the step did not end within 24 hours: some"),
     ],
 )
 def test_what_is_bad_goes_back_at_once_and_says_why(changes, reason):
