@@ -13,6 +13,10 @@ BLOCK = 16 * 2**20
 """Bytes of a piece, roughly."""
 _CHUNK = 4 * 2**20
 _NEWLINE, _QUOTE = 10, 34
+_BEFORE = np.zeros(256, bool)
+_BEFORE[[*b'\n\r,"']] = True
+"""What a quote comes after that begins a value, or goes on with one: others are text, as in ``5" pipe``."""
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
     [TextPiece(start=0, end=8, lines=1), TextPiece(start=8, end=12, lines=1)]
     """
     pieces: list[TextPiece] = []
-    start = position = lines = inside = 0
-    last = b""
+    start = position = lines = 0
+    last, quotes = b"", _Quotes()
     while chunk := stream.read(_CHUNK):
-        ends, inside = _line_ends(chunk, inside, quoted)
+        ends = _line_ends(chunk, quotes) if quoted else _newlines(chunk)
         told = 0
         while (reach := start + block - position) <= len(chunk):
             first = int(np.searchsorted(ends, max(reach - 1, 0)))
@@ -59,7 +63,7 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
         position += len(chunk)
         last = chunk[-1:]
     if position > start:
-        pieces.append(TextPiece(start, position, lines + (last != b"\n")))
+        pieces.append(TextPiece(start, position, lines + (last != b"\n" or quotes.inside)))
     return pieces
 
 
@@ -69,12 +73,53 @@ def rows_of(stream: BinaryIO, piece: TextPiece) -> bytes:
     return stream.read(piece.end - piece.start)
 
 
-def _line_ends(chunk: bytes, inside: int, quoted: bool) -> tuple[npt.NDArray[np.int64], int]:
-    """Return where rows end in a chunk, and whether (1) its end is inside quotes."""
+@dataclass
+class _Quotes:
+    """What one chunk leaves for the next one to know."""
+
+    inside: bool = False
+    """Whether it ends within a quoted value."""
+    begins: bool = True
+    """Whether a quote right behind it would begin a value, or go on with one."""
+
+
+def _newlines(chunk: bytes) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(np.frombuffer(chunk, np.uint8) == _NEWLINE)
+
+
+def _line_ends(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
+    """Return where rows end in a chunk; the state is then that of its end."""
+    ends, inside = _newlines(chunk), state.inside
+    if inside or b'"' in chunk:
+        quotes = _real_quotes(chunk, state)
+        before = np.searchsorted(quotes, ends) + inside
+        ends = ends[before % 2 == 0]
+        state.inside = bool((inside + len(quotes)) % 2)
+        closed = len(quotes) > 0 and quotes[-1] == len(chunk) - 1
+        state.begins = closed or (chunk[-1] != _QUOTE and bool(_BEFORE[chunk[-1]]))
+    else:
+        state.begins = bool(_BEFORE[chunk[-1]])
+    return ends
+
+
+def _real_quotes(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
+    """Return where quotes begin and end values, in turn; two in a row are an end and a beginning.
+
+    A quote amid a value that has none around it is text, to Arrow and Python alike.
+    """
     content = np.frombuffer(chunk, np.uint8)
-    ends = np.flatnonzero(content == _NEWLINE)
-    quotes = np.flatnonzero(content == _QUOTE) if quoted and (inside or b'"' in chunk) else ()
-    if not len(quotes):
-        return (ends[:0] if inside else ends), inside
-    before = np.searchsorted(quotes, ends) + inside
-    return ends[before % 2 == 0], (inside + len(quotes)) % 2
+    quotes = np.flatnonzero(content == _QUOTE)
+    begins = _BEFORE[content[quotes - 1]]
+    if len(quotes) and quotes[0] == 0:
+        begins[0] = state.begins
+    if chunk.startswith(_BOM + b'"') and quotes[0] == len(_BOM):
+        begins[0] = True
+    if begins[int(state.inside) :: 2].all():
+        return quotes  # each of them counts: the rule in all files that a program wrote
+    real, inside, closed = list[int](), state.inside, -1
+    for place, fits in zip(quotes.tolist(), begins.tolist(), strict=True):
+        if inside or (fits and (place == 0 or content[place - 1] != _QUOTE or closed == place - 1)):
+            real.append(place)
+            closed = place if inside else closed
+            inside = not inside
+    return np.array(real, np.int64)

@@ -139,7 +139,10 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
     stream.seek(0)
     head = cut(io.BytesIO(stream.read(text[0].end)), quoted=True, block=1)[0].end
     stream.seek(0)
-    names = next(csv.reader(io.StringIO(stream.read(head).decode("utf-8-sig"), newline="")), [])
+    header = csv.reader(io.StringIO(stream.read(head).decode("utf-8-sig"), newline=""))
+    names = next(header, [])
+    if next(header, None) is not None:
+        raise ValueError("its lines end in carriage returns alone: have them end in line feeds")
     pieces, first = [], 0
     for index, piece in enumerate(text):
         start, lines = (piece.start, piece.lines) if index else (head, piece.lines - 1)

@@ -145,6 +145,20 @@ def test_bad_rows_of_csv_are_set_aside_with_their_reason(parcels, tmp_path):
     assert (outcome.manifest["rows"], outcome.manifest["scored"]) == (6, 3)
 
 
+def test_a_quote_amid_a_value_hides_no_row(parcels, tmp_path):
+    (tmp_path / "rows.csv").write_text('id,wind,rain\na,1,2\n5" pipe,3,4\nb,5,6\n')
+    run(parcels, "rows.csv", features="columns")
+    assert parts(tmp_path / "out")["id"].to_list() == ["a", '5" pipe', "b"]
+    (tmp_path / "first.csv").write_text('id,wind,rain\n5" pipe,3,4\nb,5,6\n')
+    assert run(parcels, "first.csv", "first", features="columns").manifest["rows"] == 2
+
+
+def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path):
+    (tmp_path / "rows.csv").write_bytes(b"id,wind,rain\r1,1,2\r2,3,4\r")
+    with pytest.raises(DataError, match="carriage returns"):
+        run(parcels, "rows.csv", features="columns")
+
+
 def test_a_row_that_is_no_text_takes_no_other_with_it(parcels, tmp_path):
     rows = [b'"a\nb\xe9",1,2', b'"c\rd",1,2', b"e,3,4", b"\xff,1,2"]
     (tmp_path / "old.csv").write_bytes(b"\n".join([b"id,wind,rain", *rows, b""]))
