@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def _examine(number: int, file: SourceFile) -> Shape:
                 return _of_parquet(number, stream)
             text = opened(stream, file.address)
             return _of_csv(number, text) if file.format == "csv" else _of_ndjson(number, text)
-    except (pa.ArrowException, OSError, EOFError, ValueError, csv.Error) as error:
+    except (pa.ArrowException, OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise DataError(
             f"{file.address} cannot be read as {file.format}: {error}", hint="is it what its name says?"
         ) from error

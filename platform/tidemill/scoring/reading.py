@@ -1,6 +1,7 @@
 """Reads the rows of a piece as Arrow tables. What cannot be read as a row is set aside with its reason."""
 
 import io
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -73,16 +74,17 @@ def read(
         DataError: a file cannot be read any more, or not as it could when the work was planned.
     """
     number, stream = -1, cast("BinaryIO", io.BytesIO())
+    source = stream
     for piece in fragment.pieces:
         file = files[piece.file]
         try:
             if piece.file != number:
                 stream.close()
                 number, stream = piece.file, open_file(file.address)
-            source = stream if file.format == "parquet" else opened(stream, file.address)
+                source = stream if file.format == "parquet" else opened(stream, file.address)
             for batch in _READERS[file.format](source, piece, file, columns, batch_rows):
                 yield _with_partitions(batch, file, columns)
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{file.address} cannot be read: {error}",
                 hint="was it changed meanwhile? --restart begins anew",

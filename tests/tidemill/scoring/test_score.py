@@ -1,5 +1,6 @@
 """Whole runs over real files, with a real registry and feature store; on Ray and without."""
 
+import gzip
 import json
 import os
 import signal
@@ -157,6 +158,22 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path)
     (tmp_path / "rows.csv").write_bytes(b"id,wind,rain\r1,1,2\r2,3,4\r")
     with pytest.raises(DataError, match="carriage returns"):
         run(parcels, "rows.csv", features="columns")
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "ndjson.gz"])
+def test_a_compressed_file_may_have_many_pieces(parcels, table, tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("tidemill.scoring.cutting.cut.__kwdefaults__", {"block": 10_000})
+    text = table.write_csv() if suffix.startswith("csv") else table.write_ndjson()
+    (tmp_path / f"rows.{suffix}").write_bytes(gzip.compress(text.encode()))
+    run(parcels, f"rows.{suffix}", features="columns")
+    found = parts(tmp_path / "out")
+    assert found["id"].cast(pl.Int64).to_list() == table["id"].to_list()
+    assert found["probability"].to_list() == pytest.approx(expected(parcels, table))
+
+    content = (tmp_path / f"rows.{suffix}").read_bytes()
+    (tmp_path / f"rows.{suffix}").write_bytes(content[:1000] + bytes(1000) + content[2000:])
+    with pytest.raises(DataError, match=f"rows.{suffix} cannot be read"):
+        run(parcels, f"rows.{suffix}", "other", features="columns")
 
 
 def test_a_row_that_is_no_text_takes_no_other_with_it(parcels, tmp_path):
