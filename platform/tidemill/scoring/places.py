@@ -193,11 +193,12 @@ def find_files(place: Place) -> list[SourceFile]:
             found, root = {place.path: place.files.info(place.path)}, place.path.rpartition("/")[0]
         else:
             found, root = place.files.find(place.path, detail=True), place.path
-    tables = [
-        _source(place, path, info, kind, root)
-        for path, info in sorted(found.items())
-        if info["type"] == "file" and (kind := table_format(path)) and _counts(path, root)
-    ]
+        tables = [
+            _source(place, path, info, kind, root)
+            for path, given in sorted(found.items())
+            if (kind := table_format(path)) and _counts(path, root)
+            if (info := _followed(place, path, given))["type"] == "file"
+        ]
     if not tables:
         there = "there are no tables" if found else "there is nothing"
         raise DataError(
@@ -205,6 +206,17 @@ def find_files(place: Place) -> list[SourceFile]:
             hint="--input names parquet, CSV or ndjson files, folders of them, or a pattern",
         )
     return tables
+
+
+def _followed(place: Place, path: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is known of what a link leads to: it is listed with what is known of the link."""
+    if not info.get("islink"):
+        return info
+    try:
+        found: Mapping[str, Any] = place.files.info(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is a link to {info.get('destination')}, which is not there") from error
+    return found
 
 
 def _source(place: Place, path: str, info: Mapping[str, Any], kind: str, root: str) -> SourceFile:

@@ -176,6 +176,16 @@ def test_a_compressed_file_may_have_many_pieces(parcels, table, tmp_path, monkey
         run(parcels, f"rows.{suffix}", "other", features="columns")
 
 
+def test_links_in_folders_are_files(parcels, table, tmp_path):
+    (tmp_path / "days").mkdir()
+    (tmp_path / "days" / "a.parquet").symlink_to(tmp_path / "rows.parquet")
+    table[:10].write_parquet(tmp_path / "days" / "b.parquet")
+    assert run(parcels, "days").manifest["rows"] == 10_010
+    (tmp_path / "days" / "c.parquet").symlink_to(tmp_path / "nowhere.parquet")
+    with pytest.raises(DataError, match=r"c.parquet is a link to .*nowhere.parquet, which is not there"):
+        run(parcels, "days", "other")
+
+
 def test_a_row_that_is_no_text_takes_no_other_with_it(parcels, tmp_path):
     rows = [b'"a\nb\xe9",1,2', b'"c\rd",1,2', b"e,3,4", b"\xff,1,2"]
     (tmp_path / "old.csv").write_bytes(b"\n".join([b"id,wind,rain", *rows, b""]))
