@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 
 from tidemill import __version__
 from tidemill.clock import utc
@@ -74,6 +75,9 @@ def plan(
     if mode == "columns":
         _require_types(features, schemas[0], files[0], words)
     keep = _kept(request, there, features if mode == "columns" else ())
+    form, schema = _format(request), _shared(files, schemas, [*dict.fromkeys([*keep, *needed])])
+    if form == "csv":
+        _require_writable(keep, schema)
     keyed = mode != "columns"
     in_python = decide or request.log or mode == "online"
     rows = request.part_rows or (_IN_PYTHON_ROWS if in_python else FRAGMENT_ROWS)
@@ -91,9 +95,9 @@ def plan(
         keep=keep,
         rename=dict(request.rename),
         decide=decide,
-        format=_format(request),
+        format=form,
         log=request.log,
-        schema=_shared(files, schemas, [*dict.fromkeys([*keep, *needed])]),
+        schema=schema,
         files=tuple(files),
         fragments=tuple(fragments_of(files, shapes, rows)),
         code=_code(project),
@@ -246,6 +250,20 @@ def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) 
             hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",
         )
     return tuple(keep)
+
+
+def _require_writable(keep: Sequence[str], schema: pa.Schema) -> None:
+    """Refuse what CSV has no way to say, such as lists."""
+    unfit = []
+    for name in keep:
+        try:
+            pacsv.CSVWriter(pa.BufferOutputStream(), pa.schema([schema.field(name)])).close()
+        except pa.ArrowException:
+            unfit.append(f"{name} ({schema.field(name).type})")
+    if unfit:
+        raise UsageError(
+            f"CSV cannot hold {', '.join(unfit)}", hint="write parquet, or name what is kept with --keep"
+        )
 
 
 def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:

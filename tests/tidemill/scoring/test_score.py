@@ -83,6 +83,9 @@ def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, 
     table.rename({"id": "probability"}).write_parquet(tmp_path / "taken.parquet")
     with pytest.raises(UsageError, match="the input has a column probability"):
         run(parcels, "taken.parquet")
+    table.with_columns(many=pl.lit([1, 2])).write_parquet(tmp_path / "lists.parquet")
+    with pytest.raises(UsageError, match=r"CSV cannot hold many \(.*list<.*int.*>\)"):
+        run(parcels, "lists.parquet", "out.csv")
     table.drop("id").write_parquet(tmp_path / "z.parquet")
     with pytest.raises(UsageError, match=r"lacks columns that .*: id"):
         run(parcels, ("rows.parquet", "z.parquet"))
