@@ -24,6 +24,7 @@ from tidemill.ids import new_id
 
 __all__ = ["Mark", "Rolling", "SegmentWriter", "claim", "hold"]
 
+_MOST_ENDED = 64  # descriptors
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class SegmentWriter:
     _segments: "OrderedDict[date, _Segment]" = field(default_factory=OrderedDict, repr=False)
     _ended: "deque[_Segment]" = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _failure: OSError | None = field(default=None, repr=False)
+    """Of a segment that was closed by who wrote: it is whoever flushes who asks for it."""
 
     def write(self, day: date, lines: bytes) -> Mark:
         """Append whole lines with one write: they are in the kernel's page cache then.
@@ -83,7 +86,9 @@ class SegmentWriter:
                 raise
             if end >= self.rolling.bytes:
                 self._end(day)
-            return Mark(segment, end)
+        if len(self._ended) > _MOST_ENDED:  # writes to many dates are faster than whoever flushes
+            self._failure = self._close_ended(_MOST_ENDED) or self._failure
+        return Mark(segment, end)
 
     def flush(self) -> None:
         """Flush everything to the disk itself, and let go of segments that are ended, old or idle.
@@ -91,7 +96,7 @@ class SegmentWriter:
         Raises:
             OSError: a segment could not be flushed; it is given up.
         """
-        failure: OSError | None = None
+        failure, self._failure = self._failure, None
         with self._lock:
             for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
                 self._end(day)
@@ -104,21 +109,19 @@ class SegmentWriter:
                 with self._lock:
                     if self._segments.get(day) is segment:
                         self._end(day)
-        while self._ended:
-            try:
-                self._ended.popleft().close()
-            except OSError as error:
-                failure = error
+        failure = self._close_ended() or failure
         if failure is not None:
             raise failure
 
     def tidy(self) -> None:
         """Let go of segments that are ended, old or idle; the same errors as `flush`."""
+        failure, self._failure = self._failure, None
         with self._lock:
             for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
                 self._end(day)
-        while self._ended:
-            self._ended.popleft().close()
+        failure = self._close_ended() or failure
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Flush and end all segments; a later write begins new ones.
@@ -145,6 +148,18 @@ class SegmentWriter:
                 self._end(next(iter(self._segments)))
         self._segments.move_to_end(day)
         return self._segments[day]
+
+    def _close_ended(self, most: int = 0) -> OSError | None:
+        """Close segments until at most so many are ended and open; return why one could not be flushed."""
+        failure = None
+        while len(self._ended) > most:
+            try:
+                self._ended.popleft().close()
+            except IndexError:  # another thread was faster
+                break
+            except OSError as error:
+                failure = error
+        return failure
 
     def _end(self, day: date) -> None:
         # Closing means flushing, which takes a while: not where somebody waits for a write.

@@ -31,7 +31,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -287,8 +286,8 @@ def _shut(wake: threading.Event, stop: threading.Event, writers: Sequence[Segmen
 
 
 def _pieces(records: Sequence[PredictionRecord] | Sequence[LabelRecord]) -> list[_Piece]:
-    pieces = []
-    for day, group in groupby(records, key=lambda record: utc(record.at).date()):
-        lines = [orjson.dumps(record, str, orjson.OPT_APPEND_NEWLINE) for record in group]
-        pieces.append(_Piece(day, b"".join(lines), len(lines)))
-    return pieces
+    of_day: dict[date, list[bytes]] = {}
+    for record in records:
+        line = orjson.dumps(record, str, orjson.OPT_APPEND_NEWLINE)
+        of_day.setdefault(utc(record.at).date(), []).append(line)
+    return [_Piece(day, b"".join(lines), len(lines)) for day, lines in of_day.items()]

@@ -195,6 +195,26 @@ def test_segments_end_when_they_are_large_old_idle_or_many(tmp_path):
     until(ended)
 
 
+def test_records_of_many_dates_in_any_order_are_one_write_a_date(tmp_path):
+    log = PredictionLog(tmp_path, "m", sync_seconds=60)
+    days = [NOON + timedelta(days=number % 20) for number in range(400)]
+    assert log.append([record(f"p{number}", at) for number, at in enumerate(days)])
+    log.append_labels([label(f"p{number}", 1, at) for number, at in enumerate(days)])
+    assert len(list(tmp_path.rglob("*.ndjson"))) == 40
+    assert len(ids(tmp_path)) == 400
+    log.close()
+
+
+def test_writes_to_ever_new_dates_keep_few_files_open(tmp_path):
+    log = PredictionLog(tmp_path, "m", sync_seconds=60)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(300):
+        assert log.append([record(f"p{number}", NOON + timedelta(days=number))])
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 100
+    assert len(ids(tmp_path)) == 300
+    log.close()
+
+
 def test_a_log_that_nobody_holds_lets_go_of_its_files(tmp_path):
     log = PredictionLog(tmp_path, "m")
     log.append([record("a")])
