@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import orjson
+import pyarrow as pa
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ServingError
@@ -37,25 +40,30 @@ class BatchLog:
         Raises:
             ServingError: the disk is full or broken.
         """
-        for start in range(0, scored.table.num_rows, _AT_ONCE):
-            if not self._log.append(self._records(scored, start)):
+        moments = scored.moments
+        if moments is None:
+            order = np.arange(scored.table.num_rows)
+        else:  # a date at a time: the log has a file for each that it goes back and forth between
+            order = moments.dt.date().arg_sort().to_numpy()
+        for start in range(0, len(order), _AT_ONCE):
+            if not self._log.append(self._records(scored, order[start : start + _AT_ONCE])):
                 raise ServingError(
                     f"the prediction log cannot be written: {self._log.health().error}",
                     hint="free space there, then --resume; or score without --log",
                 )
 
-    def _records(self, scored: Scored, start: int) -> list[PredictionRecord]:
+    def _records(self, scored: Scored, chosen: npt.NDArray[np.integer]) -> list[PredictionRecord]:
         job, hiding, now = self._job, self._hiding, self._clock.now()
-        rows = scored.table.slice(start, _AT_ONCE).to_pylist()
+        rows = scored.table.take(pa.array(chosen)).to_pylist()
         at = [job.started_at] * len(rows)
         if scored.moments is not None:
-            at = scored.moments.slice(start, _AT_ONCE).to_list()
-        keys = None if scored.keys is None else scored.keys.slice(start, _AT_ONCE).to_dicts()
+            at = scored.moments[chosen].to_list()
+        keys = None if scored.keys is None else scored.keys[chosen].to_dicts()
         records = []
         for place, row in enumerate(rows):
-            values = scored.matrix[start + place].tolist()
+            values = scored.matrix[chosen[place]].tolist()
             features = dict(zip(job.features, (None if math.isnan(v) else v for v in values), strict=True))
-            instance = scored.instances[start + place] if scored.instances else None
+            instance = scored.instances[chosen[place]] if scored.instances else None
             records.append(
                 PredictionRecord(
                     prediction_id=row["prediction_id"],

@@ -460,3 +460,18 @@ def test_predictions_go_into_the_log_only_when_asked(parcels, tmp_path):
         )
         == 6
     )
+
+
+def test_the_log_gets_a_file_a_date_in_whatever_order_the_rows_are(parcels, table, tmp_path):
+    at = pl.lit(KNOWN) + pl.duration(days=pl.col("id") % 30)
+    table[:3000].with_columns(event_timestamp=at).write_parquet(tmp_path / "rows.parquet")
+    run(parcels, "rows.parquet", log=True)
+    logged = read_predictions(
+        parcels.predictions, parcels.model, KNOWN - timedelta(days=1), KNOWN + timedelta(days=40)
+    )
+    found = parts(tmp_path / "out").sort("event_timestamp", "prediction_id")
+    assert logged["prediction_id"].to_list() == found["prediction_id"].to_list()
+    assert logged["score"].to_list() == found["probability"].to_list()
+    wind = found.join(table, "id", maintain_order="left")["wind"]
+    assert logged["feature.wind"].to_list() == wind.to_list()
+    assert len(list(parcels.predictions.rglob("*.ndjson"))) == 30
