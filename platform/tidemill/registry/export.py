@@ -62,6 +62,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
             f"{model} {found.version} has no compiled model: {reason}",
             hint=f"`tidemill models compile {model} {found.version}` tries again",
         )
+    output = output.absolute()
     half = output.with_name(f".{output.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -72,9 +73,11 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
         (half / "model.json").write_text(json.dumps(_facts(found, record, scorer, half), indent=2) + "\n")
         for name in _EXAMPLE:
             (half / name).write_text((files("tidemill.registry") / "example" / name).read_text())
-        if output.exists():
-            output.rmdir()
-        half.replace(output)
+        if output.exists():  # empty: it keeps its place, for it may be where somebody stands
+            for file in half.iterdir():
+                file.replace(output / file.name)
+        else:
+            half.replace(output)
     except OSError as error:
         raise RegistryError(f"{output} cannot be written: {error}") from error
     finally:

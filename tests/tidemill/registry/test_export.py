@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,26 @@ def test_an_exported_model_runs_alone(tidemill, project, tmp_path):
     assert "http" not in shown  # the page loads nothing from elsewhere
 
     assert "is not empty" in tidemill("export", "small-model", "1", "--output", str(folder), refused=True)
+
+
+def test_examples_say_what_they_could_not_compare(tidemill, tmp_path):
+    folder = tmp_path / "edge"
+    tidemill("export", "small-model", "1", "--output", str(folder))
+    described = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(described | {"checks": []}))
+    nothing = predict(folder)
+    assert (nothing.returncode, nothing.stdout[:19]) == (0, "no known answers to")
+    described["checks"][0]["probability"] = float("nan")
+    (folder / "model.json").write_text(json.dumps(described))
+    assert predict(folder).returncode == 1
+
+
+def test_an_empty_folder_keeps_its_place(tidemill, tmp_path, monkeypatch):
+    (tmp_path / "edge").mkdir()
+    monkeypatch.chdir(tmp_path / "edge")
+    tidemill("export", "small-model", "1", "--output", ".")
+    assert Path("predict.py").exists()
+    assert list(tmp_path.glob(".edge*")) == []
 
 
 def test_what_is_not_compiled_is_not_exported_and_says_so(tidemill, project, tmp_path):
