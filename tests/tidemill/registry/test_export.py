@@ -1,8 +1,13 @@
 """A version that is given out runs without Tidemill."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +84,52 @@ def test_an_empty_folder_keeps_its_place(tidemill, tmp_path, monkeypatch):
     tidemill("export", "small-model", "1", "--output", ".")
     assert Path("predict.py").exists()
     assert list(tmp_path.glob(".edge*")) == []
+
+
+WEB = os.environ.get("ONNXRUNTIME_WEB")  # …/node_modules/onnxruntime-web
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def shown(folder, profile):
+    """Return the page as Chromium shows it once nothing is left to do."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
+    page = ["--virtual-time-budget=20000", "--dump-dom", f"http://127.0.0.1:{server.server_port}/index.html"]
+    try:
+        done = subprocess.run([CHROMIUM, *flags, *page], capture_output=True, text=True, timeout=120)
+        return done.stdout
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.skipif(
+    not (WEB and CHROMIUM), reason="ONNXRUNTIME_WEB names no package, or no Chromium is there"
+)
+def test_the_page_runs_the_model_in_a_browser(tidemill, project, tmp_path):
+    folder = tmp_path / "edge"
+    tidemill("export", "small-model", "1", "--output", str(folder))
+    assert "The model cannot be loaded" in shown(folder, tmp_path / "profile")
+    (folder / "ort").mkdir()
+    for line in (folder / "README.md").read_text().splitlines():
+        if line.startswith("    cp node_modules/onnxruntime-web/"):
+            file = line.split()[1].removeprefix("node_modules/onnxruntime-web/")
+            shutil.copy(Path(WEB) / file, folder / "ort")
+    page = shown(folder, tmp_path / "profile")
+    assert "5 known answers come out the same here" in page
+    unknown = pd.DataFrame({"wind": [np.nan], "delay": [np.nan], "hour": [np.nan]})
+    assert f"{100 * load_scorer(project, '1').predict(unknown)[0]:.2f} %" in page
+
+    described = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(described | {"checks": []}))
+    assert "There are no known answers to compare" in shown(folder, tmp_path / "profile")
 
 
 def test_what_is_not_compiled_is_not_exported_and_says_so(tidemill, project, tmp_path):
