@@ -89,7 +89,10 @@ class Located(NamedTuple):
     def scan(self) -> pl.LazyFrame:
         """Return its rows, not read yet."""
         return pl.scan_parquet(
-            self.place.location(self.name), storage_options=self.place.options, hive_partitioning=False
+            self.place.location(self.name),
+            storage_options=self.place.options,
+            hive_partitioning=False,
+            glob=False,  # it is one file, whatever characters its path has
         )
 
 

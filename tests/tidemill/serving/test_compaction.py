@@ -75,6 +75,13 @@ def test_a_compacted_log_reads_as_before_and_takes_less(tmp_path):
     assert compact(tmp_path, "m", Folder(tmp_path), SMALL).rows == 0
 
 
+def test_the_path_of_a_log_is_no_pattern(tmp_path):
+    root = tmp_path / "pro[j]ect*"
+    fill(root)
+    compact(root, "m", Folder(root), SMALL)
+    assert read_predictions(root, "m", *ALWAYS).height == 600
+
+
 def test_old_records_and_new_parts_are_read_together(tmp_path):
     PredictionLog(tmp_path, "m").append([record("old")])
     [segment] = tmp_path.rglob("*.ndjson")
