@@ -65,6 +65,10 @@ def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
 def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     if not lines.strip():
         return pl.DataFrame(schema=columns)
+    if b"\\" in lines:
+        lines = b"\n".join(
+            _with_texts(line, columns) if b"\\" in line else line for line in lines.split(b"\n")
+        )
     present = _columns_of_first(lines)  # the writer of a segment gives all its lines the same ones
     frame = pl.read_ndjson(
         lines,
@@ -74,6 +78,22 @@ def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     return frame.with_columns(
         pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in present
     )
+
+
+def _with_texts(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
+    """Return a line with text, itself JSON, in place of nested values that are to be text.
+
+    Polars turns those into text, too, but what JSON says with a backslash comes out of that as no JSON: tabs
+    in strings, and quotes in names.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line
+    for name, value in record.items() if isinstance(record, dict) else ():
+        if isinstance(value, dict | list) and columns.get(name) == pl.String:
+            record[name] = orjson.dumps(value).decode()
+    return orjson.dumps(record)
 
 
 def _columns_of_first(lines: bytes) -> frozenset[str]:

@@ -122,6 +122,27 @@ def test_keys_are_kept_as_json_and_null_where_a_log_is_older_than_they_are(tmp_p
     assert frame.filter(prediction_id="old")["feature.wind"].to_list() == [8.0]
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_characters_that_json_escapes_stay_json_and_hide_no_label(tmp_path, compacted):
+    values = [f"a{character}b" for character in '\t\x00\x1f\r\n"\\/\x7f\u2028']
+    log = PredictionLog(tmp_path, "m")
+    for value in values:
+        nested = {value: [value, {"in": value}]}
+        log.append([record(value, keys={"depot": value}, instance=nested, decision=nested)])
+        log.append_labels([label(None, 1, keys={"depot": value}, predicted_at=NOON)])
+    log.append([record("plain", keys={"depot": "plain"}, request_id='{"a": "\t"}')])
+    log.close()
+    if compacted:
+        compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    found = read_predictions(tmp_path, "m", *ALWAYS).rows_by_key("prediction_id", named=True, unique=True)
+    for value in values:
+        assert orjson.loads(found[value]["keys"]) == {"depot": value}
+        assert orjson.loads(found[value]["instance"]) == {value: [value, {"in": value}]}
+        assert orjson.loads(found[value]["decision"]) == {value: [value, {"in": value}]}
+    assert found["plain"]["request_id"] == '{"a": "\t"}'
+    assert set(read_labelled(tmp_path, "m", *ALWAYS, ALWAYS[1])["prediction_id"]) == set(values)
+
+
 def test_models_with_different_features_are_read_together(tmp_path):
     log = PredictionLog(tmp_path, "m")
     log.append([record("a", features={"wind": 1.0}), record("b", features={"rain": 2.0, "carrier": "UA"})])
