@@ -5,6 +5,7 @@ A chunk goes through four steps: it is scored; what goes into the log and what i
 comes after a worker that died finds the prepared chunk, adds to the log what the log lacks, and goes on.
 """
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,7 @@ class JobRunner:
     clock: Clock
     retries: records.Retries
     keep: timedelta
-    """How long a job waits for what it needs: a champion, the registry, the online store."""
+    """How long a job waits for what it needs: a champion, the registry, the online store, a disk."""
     chunk_rows: int
     compose: Compose | None = None
     """As of `tidemill.serving.predictor.Predictor`."""
@@ -144,6 +145,7 @@ class JobRunner:
         while made and not self.log.append(made):
             while self.log.health().waiting:
                 time.sleep(_FULL_DISK_SECONDS)
+                self.progress.since = time.monotonic()  # it is not the chunk that takes that long
             there = self.logged(job.at, [record.prediction_id for record in made])
             made = [record for record in made if record.prediction_id not in there]
 
@@ -197,7 +199,8 @@ class JobRunner:
         where = f" (rows {self.progress.rows})" if self.progress.job_id else ""
         _log.error("job %s: %s%s", job.id, said, where, exc_info=error)
         now = self.clock.now()
-        if isinstance(error, _AWAY) and now - job.requested_at < self.keep:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if (full or isinstance(error, _AWAY)) and now - job.requested_at < self.keep:
             records.postpone(self.state, job.id, said, now + _AWAY_WAIT)
             return
         after = records.fail(self.state, job.id, said + where, self.retries, now)

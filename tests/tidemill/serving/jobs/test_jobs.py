@@ -1,9 +1,12 @@
 """Jobs with the real parts but Ray and the broker: what is accepted, run, retried, resumed, given up."""
 
+import errno
 import json
+import os
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +18,7 @@ from tidemill.serving.jobs import records, submission
 from tidemill.serving.jobs.files import JobFiles, jobs_folder
 from tidemill.serving.jobs.parts import build_worker
 from tidemill.serving.keys import active_keys, create_key
-from tidemill.serving.predictions import read_predictions
+from tidemill.serving.predictions import LogHealth, read_predictions
 from tidemill.state import open_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
@@ -146,6 +149,45 @@ def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(
     runner.run(job)
     assert api.get(f"/jobs/{job}").json()["status"] == "done"
     assert logged(project).height == 25
+
+
+@pytest.mark.parametrize("step", ["prepare", "write_chunk"])
+def test_a_job_waits_for_room_on_the_disk_and_that_is_no_attempt(api, project, worker, monkeypatch, step):
+    runner, _ = worker
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    job = submit(api, 25).json()["id"]
+    with monkeypatch.context() as patched:
+        patched.setattr(JobFiles, step, full)
+        runner.run(job)
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["attempts"]) == ("queued", 0)
+    assert "No space left on device" in state["error"]
+    later = replace(runner, clock=SimpleNamespace(now=lambda: datetime.now(UTC) + timedelta(seconds=31)))
+    later.run(job)
+    assert api.get(f"/jobs/{job}").json()["status"] == "done"
+    assert logged(project).height == 25
+
+
+def test_who_waits_for_the_log_does_not_hang(api, worker, monkeypatch):
+    runner, sweeper = worker
+    monkeypatch.setattr("tidemill.serving.jobs.runner._FULL_DISK_SECONDS", 0.01)
+    sweeper.chunk_seconds, looks = 0.2, []
+
+    class Full:
+        def append(self, records):
+            return runner.log.append(records) and False
+
+        def health(self):
+            looks.append(sweeper.sweep())
+            return LogHealth("no room", waiting=int(len(looks) < 50))
+
+    job = submit(api, 5).json()["id"]
+    replace(runner, log=Full()).run(job)
+    assert (len(looks), all(looks)) == (50, True)
+    assert api.get(f"/jobs/{job}").json()["status"] == "done"
 
 
 def test_submitting_twice_with_one_key_is_one_job(api, project):
