@@ -21,6 +21,7 @@ from tidemill.scoring.places import SourceFile, find_files, locate
 from tidemill.scoring.reading import types_of_lines
 from tidemill.scoring.rows import request_columns
 from tidemill.scoring.values import is_numeric
+from tidemill.serving.schema import FIRST_YEAR, LAST_YEAR
 
 __all__ = ["plan"]
 
@@ -200,6 +201,8 @@ def _at(request: ScoreRequest, at_column: str | None, mode: Mode, now: datetime)
     if at_column is not None or (mode == "columns" and not request.log):
         return None
     given = request.at or request.default_at
+    if given is not None and not FIRST_YEAR <= given.year <= LAST_YEAR:
+        raise UsageError(f"{given.isoformat()} is not in the years {FIRST_YEAR} to {LAST_YEAR}")
     return utc(given) if given else (now if mode == "online" else None)
 
 

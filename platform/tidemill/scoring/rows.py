@@ -18,6 +18,7 @@ from tidemill.scoring.identity import prediction_ids
 from tidemill.scoring.job import Job
 from tidemill.scoring.reading import Batch, Reject
 from tidemill.scoring.values import Wrong, is_text, matrix, moments
+from tidemill.serving.schema import FIRST_YEAR, LAST_YEAR
 
 __all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
 
@@ -166,6 +167,10 @@ def _moments(job: Job, table: pa.Table, wrong: Wrong) -> pl.Series | None:
         found = moments(table[job.at_column], job.at_column, wrong)
         for position in found.is_null().arg_true().to_list():
             wrong.setdefault(position, f"{job.at_column}: there is no moment")
+        for position in (~found.dt.year().is_between(FIRST_YEAR, LAST_YEAR)).arg_true().to_list():
+            wrong.setdefault(
+                position, f"{job.at_column}: the moment is not in the years {FIRST_YEAR} to {LAST_YEAR}"
+            )
         return found
     if job.at is None:
         return None

@@ -15,6 +15,7 @@ from tidemill.features.store import open_store
 from tidemill.project import Project
 from tidemill.serving.hiding import hiding_for
 from tidemill.serving.labelling import GivenLabel, as_records
+from tidemill.serving.schema import FIRST_YEAR, LAST_YEAR
 from tidemill.serving.writing import open_log
 
 __all__ = ["Imported", "import_label_file"]
@@ -82,6 +83,7 @@ def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
+    _require_bounded(file, rows)
     for row in rows.iter_rows(named=True):
         label = row["label"]
         if label not in (0, 1):
@@ -98,11 +100,27 @@ def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[G
         yield GivenLabel(None, int(label), at, {name: _plain(row[name]) for name in keys}, moment)
 
 
+def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
+    """Refuse moments that ``POST /feedback`` refuses; Python has no word for some of them."""
+    for column in set(rows.columns) & {"at", "predicted_at"}:
+        moments = rows[column]
+        if isinstance(moments.dtype, pl.Datetime | pl.Date):
+            outside = moments.filter(~moments.dt.year().is_between(FIRST_YEAR, LAST_YEAR))
+            if len(outside):
+                first = outside.cast(pl.String)[0]
+                raise DataError(
+                    f"{file}: {column} {first!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}"
+                )
+
+
 def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
     value = row.get(column)
     try:
-        if isinstance(value, str):
-            return utc(datetime.fromisoformat(value))
+        if (
+            isinstance(value, str)
+            and FIRST_YEAR <= (given := datetime.fromisoformat(value)).year <= LAST_YEAR
+        ):
+            return utc(given)
         if isinstance(value, datetime):
             return utc(value)
         if isinstance(value, date):
@@ -113,7 +131,8 @@ def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
         if value is None:
             return None
     raise DataError(
-        f"{file}: {column} {value!r} is not a moment", hint="write it like 2013-04-01T06:00+00:00"
+        f"{file}: {column} {value!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
+        hint="write it like 2013-04-01T06:00+00:00",
     )
 
 

@@ -37,7 +37,8 @@ MOST_ERRORS = 1000
 """In one body: beyond that a list of them would take seconds to make, and tens of megabytes to send."""
 
 
-_FIRST_YEAR, _LAST_YEAR = 1900, 2200  # well inside what every engine can convert to UTC and count in ns
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+"""Of moments: well inside what every engine can convert to UTC and count in nanoseconds."""
 
 
 def _no_number(value: object) -> object:
@@ -57,11 +58,11 @@ def too_many(error: ValidationError) -> PydanticCustomError:
 
 
 def _bounded(moment: datetime) -> datetime:
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise PydanticCustomError(
             "datetime_range",
             "Input should lie in the years {first} to {last}",
-            {"first": _FIRST_YEAR, "last": _LAST_YEAR},
+            {"first": FIRST_YEAR, "last": LAST_YEAR},
         )
     return moment
 

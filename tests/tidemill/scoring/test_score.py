@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -25,7 +25,7 @@ from tidemill.scoring.job import ScoreRequest
 from tidemill.scoring.places import Place
 from tidemill.scoring.score import TooManyRejected, score
 from tidemill.scoring.values import typed
-from tidemill.serving.predictions import read_predictions
+from tidemill.serving.predictions import read_latest, read_predictions
 
 pytestmark = pytest.mark.engine
 
@@ -251,6 +251,19 @@ def test_features_by_key_are_those_that_were_known_then(parcels, tmp_path):
     ]
     gap = ["missing:weather", "default:rain"]
     assert found["flags"].to_list() == [gap, [], [], [], gap, gap]
+
+
+def test_moments_that_the_api_refuses_are_rejected(parcels, tmp_path):
+    at = [KNOWN, datetime(9999, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)]
+    frame = pl.DataFrame({"depot": ["north"] * 3, "event_timestamp": at})
+    frame.write_parquet(tmp_path / "keys.parquet")
+    outcome = run(parcels, "keys.parquet", max_rejected=2, log=True)
+    said = "event_timestamp: the moment is not in the years 1900 to 2200"
+    assert rejects(outcome.rejects) == {1: said, 2: said}
+    assert read_latest(parcels.predictions, parcels.model, 10, ["at"])["at"].to_list() == [KNOWN]
+    frame.drop("event_timestamp").write_parquet(tmp_path / "keys.parquet")
+    with pytest.raises(UsageError, match="not in the years"):
+        run(parcels, "keys.parquet", "other", at=at[1])
 
 
 def test_keys_of_csv_are_read_as_pandas_writes_them():

@@ -1,7 +1,7 @@
 """``tidemill log``, and labels by keys over HTTP, on a small project with a personal key."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -127,6 +127,9 @@ def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, 
     assert json.loads(tidemill("prune", "--json"))["predictions"] == 0
 
 
+LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -137,6 +140,8 @@ def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, 
         ({"label": [2], "prediction_id": ["p"]}, "a label is 2"),
         ({"label": [1, 1], "prediction_id": ["p", None]}, "a row has no prediction_id"),
         ({"label": [1], "depot": ["north"], "predicted_at": ["noon"]}, "'noon' is not a moment"),
+        ({"label": [1], "prediction_id": ["p"], "at": ["9999-12-31T23:00-05:00"]}, "is not a moment of the"),
+        ({"label": [1], "prediction_id": ["p"], "at": [LAST]}, "'9999-12-31 23:00:00.000000+00:00' is not a"),
     ],
 )
 def test_a_file_that_is_no_labels_is_refused_whole(served_parcels, tmp_path, columns, message):
