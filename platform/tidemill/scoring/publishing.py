@@ -91,7 +91,7 @@ def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None
         return
     if not overwrite:
         raise UsageError(f"{output.text} exists already", hint="name another output, or --overwrite it")
-    if folder and _MANIFEST not in names:
+    if (_MANIFEST not in names) if folder else not _beside(output, _MANIFEST).exists():
         raise UsageError(
             f"{output.text} is no output of batch scoring, and is not overwritten",
             hint="name another output, or remove it yourself",

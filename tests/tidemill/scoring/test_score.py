@@ -93,6 +93,11 @@ def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, 
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="no output of batch scoring"):
         run(parcels, "rows.parquet", "mine", overwrite=True)
+    (tmp_path / "mine.csv").write_text("years of work")
+    with pytest.raises(UsageError, match=r"mine.csv is no output of batch scoring"):
+        run(parcels, "rows.parquet", "mine.csv", overwrite=True)
+    with pytest.raises(UsageError, match=r"rows.parquet is no output of batch scoring"):
+        run(parcels, "rows.parquet", "rows.parquet", overwrite=True)
     assert not list(tmp_path.glob(".*.scoring"))
 
 
