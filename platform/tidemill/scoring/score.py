@@ -80,7 +80,7 @@ def score(
         TidemillError: an input, the registry, the features or the output failed.
     """
     began, folder = time.perf_counter(), folder or Path.cwd()
-    staging = Staging(locate(request.output, folder))
+    staging = Staging(_output(request, folder))
     with _lock(project, staging.output):
         tell("planning", "reading what there is to score", None, None)
         earlier = _earlier(staging, request)
@@ -107,6 +107,14 @@ def score(
         manifest = manifest_of(job, records, about)
         publish(staging, job, records, manifest)
         return _outcome(staging, manifest, resumed)
+
+
+def _output(request: ScoreRequest, folder: Path) -> Place:
+    """Return where the output goes: where a link to a folder leads, as it is that disk that is meant."""
+    place = locate(request.output, folder)
+    if place.local is None or not place.local.is_dir():
+        return place
+    return locate(str(place.local.resolve()), folder)
 
 
 def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:

@@ -101,6 +101,15 @@ def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, 
     assert not list(tmp_path.glob(".*.scoring"))
 
 
+def test_a_link_to_a_folder_stays_one(parcels, table, tmp_path):
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "large disk")
+    for _ in range(2):
+        outcome = run(parcels, "rows.parquet", overwrite=True)
+        assert parts(tmp_path / "large disk").columns[:2] == ["id", "prediction_id"]
+    assert (outcome.output, (tmp_path / "out").is_symlink()) == (str(tmp_path / "large disk"), True)
+
+
 def test_folders_are_columns_and_one_file_comes_out(parcels, table, tmp_path):
     for day in (1, 2):
         (tmp_path / "days" / f"date=2013-04-0{day}").mkdir(parents=True)
