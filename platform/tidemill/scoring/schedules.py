@@ -152,13 +152,15 @@ def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due
     >>> found.slot == day[4], len(found.skipped)
     (True, 3)
     """
-    for slot, record in sorted(past.items()):
+    slots = sorted(past)
+    for slot in slots:
+        record = past[slot]
         again = record.tries < schedule.tries and now - record.at >= schedule.retry_after
         killed = record.status == "running" and record.tries < schedule.tries + DEATHS
         if killed or (record.status == "failed" and again):
             return Due(slot)
     latest = last_slot(schedule, now)
-    known = max(past, default=None)
+    known = next((slot for slot in reversed(slots) if slot <= latest), None)  # later ones were run by hand
     if known is None:
         open_slots = [latest]
     else:

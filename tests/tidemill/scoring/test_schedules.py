@@ -52,6 +52,14 @@ def test_what_failed_is_tried_again_later_and_not_for_ever():
     assert due(one, deadly, MONDAY + DAY).slot == MONDAY + DAY
 
 
+@pytest.mark.parametrize("missed", ["latest", "all"])
+def test_a_slot_that_was_run_ahead_by_hand_keeps_no_other_waiting(missed):
+    one, past = schedule(missed=missed), done(0, 3)
+    assert due(one, past, MONDAY + DAY).slot == MONDAY + DAY
+    assert due(one, done(3), MONDAY + DAY).slot == MONDAY + DAY
+    assert due(one, past | done(1, 2), MONDAY + 3 * DAY) is None
+
+
 @given(
     st.sampled_from(["latest", "all"]),
     st.lists(st.timedeltas(timedelta(minutes=1), 3 * DAY), min_size=1, max_size=30),
