@@ -252,7 +252,7 @@ def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) 
             f"the input has a column {', '.join(taken)}, as the output will",
             hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",
         )
-    return tuple(keep)
+    return tuple(dict.fromkeys(keep))
 
 
 def _require_writable(keep: Sequence[str], schema: pa.Schema) -> None:

@@ -115,7 +115,7 @@ def test_folders_are_columns_and_one_file_comes_out(parcels, table, tmp_path):
         (tmp_path / "days" / f"date=2013-04-0{day}").mkdir(parents=True)
         table[:3].write_parquet(tmp_path / "days" / f"date=2013-04-0{day}" / "a.parquet")
     (tmp_path / "days" / "_draft.parquet").write_text("no parquet")
-    run(parcels, "days", "scores.parquet", keep=("date", "id"), part_rows=3)
+    run(parcels, "days", "scores.parquet", keep=("date", "id", "date"), part_rows=3)
     found = pl.read_parquet(tmp_path / "scores.parquet")
     assert found["date"].to_list() == ["2013-04-01"] * 3 + ["2013-04-02"] * 3
     assert found["probability"].to_list() == pytest.approx(expected(parcels, table[:3]) * 2)
