@@ -15,6 +15,7 @@ Wrong = MutableMapping[int, str]
 """Position of a row in its batch → the first thing that is wrong with it."""
 
 _UNKNOWN = ("", "na", "nan", "null", "none")
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _ROWS = 8192  # of a block that is turned from columns into rows while it is in the processor's cache
 
 
@@ -78,9 +79,11 @@ def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong)
     if isinstance(wanted, pl.Datetime):
         return moments(column, name, wrong)
     given = pl.Series(name, column)
+    if isinstance(given.dtype, pl.Categorical):
+        given = given.cast(pl.String)
     if given.dtype == wanted:
         return given
-    if given.dtype == pl.String and wanted.is_numeric():
+    if given.dtype == pl.String and not isinstance(wanted, pl.String):
         given = given.str.strip_chars()
     if given.dtype == pl.String and wanted.is_integer():
         found = given.cast(wanted, strict=False)
@@ -90,10 +93,25 @@ def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong)
         fits = given.is_finite() & (given.floor() == given)
         found = given.set(~fits, None).cast(wanted, strict=False)
         given = given.fill_nan(None)  # pandas writes whole numbers with gaps as floats with NaN
+    elif given.dtype.is_float() and isinstance(wanted, pl.String):
+        given = given.fill_nan(None)  # likewise: 5.0 is the key 5
+        found = given.cast(pl.String).str.replace(r"\.0$", "")
+    elif given.dtype == pl.String and isinstance(wanted, pl.Boolean):
+        found = given.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
     else:
-        found = given.cast(wanted, strict=False)
+        found = _cast(given, wanted)
     _note(given, found, f"is no {wanted}", wrong)
     return found
+
+
+def _cast(given: pl.Series, wanted: pl.DataType) -> pl.Series:
+    try:
+        return given.cast(wanted, strict=False)
+    except (
+        pl.exceptions.InvalidOperationError,
+        pl.exceptions.ComputeError,
+    ):  # no value of this type ever fits
+        return pl.Series(given.name, [None] * len(given), wanted)
 
 
 def moments(column: pa.ChunkedArray, name: str, wrong: Wrong) -> pl.Series:

@@ -290,6 +290,24 @@ def test_keys_of_csv_are_read_as_pandas_writes_them():
     assert sorted(wrong) == [4, 5]
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        (["True", "false ", "1", None, "maybe"], pl.Boolean(), [True, False, True, None, None]),
+        ([5.0, float("nan"), 8.5, None], pl.String(), ["5", None, "8.5", None]),
+        (pa.array(["5", "x"]).dictionary_encode(), pl.Int64(), [5, None]),
+        ([[1]], pl.Int64(), [None]),
+    ],
+)
+def test_keys_of_any_type_fit_or_are_said_not_to(given, wanted, expected):
+    wrong = {}
+    column = pa.chunked_array([given])
+    found = typed(column, "depot", wanted, wrong)
+    assert (found.to_list(), found.dtype) == (expected, wanted)
+    nothing = [value is None or value != value for value in column.to_pylist()]
+    assert sorted(wrong) == [n for n, value in enumerate(expected) if value is None and not nothing[n]]
+
+
 def test_the_latest_features_are_those_that_the_api_reads(parcels, tmp_path):
     keyed(tmp_path)
     run(parcels, "keys.parquet", features="online", decide=False, keep=("depot",))
