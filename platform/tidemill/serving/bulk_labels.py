@@ -86,6 +86,8 @@ def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[G
     _require_bounded(file, rows)
     for row in rows.iter_rows(named=True):
         label = row["label"]
+        if label in ("0", "1"):  # the column has other text, too: that is what is to be told
+            label = int(label)
         if label not in (0, 1):
             raise DataError(f"{file}: a label is {label!r}", hint="labels are 0 or 1")
         at = _moment(file, row, "at")

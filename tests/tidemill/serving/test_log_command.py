@@ -138,6 +138,7 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
         ({"label": [1], "depot": ["north"]}, "does not say which predictions"),
         ({"label": [1], "prediction_id": ["p"], "depot": ["north"]}, "both by id and by keys"),
         ({"label": [2], "prediction_id": ["p"]}, "a label is 2"),
+        ({"label": ["1", "yes"], "prediction_id": ["p", "q"]}, "a label is 'yes'"),
         ({"label": [1, 1], "prediction_id": ["p", None]}, "a row has no prediction_id"),
         ({"label": [1], "depot": ["north"], "predicted_at": ["noon"]}, "'noon' is not a moment"),
         ({"label": [1], "prediction_id": ["p"], "at": ["9999-12-31T23:00-05:00"]}, "is not a moment of the"),
