@@ -192,7 +192,8 @@ def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str |
     if mode == "keys" and request.default_at is None:
         raise UsageError(
             f"the rows do not say when: there is no column {_AT!r}",
-            hint="name the column with the moment of each prediction with --at-column, or give one with --at",
+            hint="--at-column names the column, --at gives one moment for all rows; if the features are "
+            "columns, --columns says which are missing",
         )
     return None
 
