@@ -140,16 +140,14 @@ def _parquet(
 def _csv(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: int) -> Iterator[Batch]:
     stream.seek(piece.start)
     content = stream.read(piece.end - piece.start)
-    content, unread = _decodable(content, piece, file)
+    content, places, unread = _decodable(content, piece, file)
     if not content:
         yield Batch(file.address, columns.schema.empty_table(), np.empty(0, np.int64), unread)
         return
-    numbers: list[int] = []
+    refused: list[Any] = []
 
     def refuse(row: Any) -> str:
-        numbers.append(row.number - 1)
-        said = f"the row has {row.actual_columns} values where the header has {row.expected_columns}"
-        unread.append(Reject(file.address, piece.first_row + row.number - 1, said, row.text))
+        refused.append(row)
         return "skip"
 
     names = list(file.header)
@@ -165,8 +163,13 @@ def _csv(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: 
             include_columns=wanted,
         ),
     )
-    rows = np.delete(np.arange(table.num_rows + len(numbers)), numbers) + piece.first_row
-    yield Batch(file.address, _ours(table, columns), rows, unread)
+    rows = np.arange(table.num_rows + len(refused))
+    rows = (places if places is not None and len(places) == len(rows) else rows) + piece.first_row
+    numbers = [row.number - 1 for row in refused]
+    for number, row in zip(numbers, refused, strict=True):
+        said = f"the row has {row.actual_columns} values where the header has {row.expected_columns}"
+        unread.append(Reject(file.address, int(rows[number]), said, row.text))
+    yield Batch(file.address, _ours(table, columns), np.delete(rows, numbers), unread)
 
 
 def _ndjson(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: int) -> Iterator[Batch]:
@@ -225,24 +228,27 @@ def _typed(value: Any, column: pa.Field) -> Any:
     return value
 
 
-def _decodable(content: bytes, piece: Piece, file: SourceFile) -> tuple[bytes, list[Reject]]:
-    """Return the rows that are UTF-8, and the others."""
+def _decodable(
+    content: bytes, piece: Piece, file: SourceFile
+) -> tuple[bytes, npt.NDArray[np.int64] | None, list[Reject]]:
+    """Return the rows that are UTF-8, which of the piece's they are (none: all of them), and the others."""
     try:
         content.decode()
     except UnicodeDecodeError:
         rows = cut(io.BytesIO(content), quoted=True, block=1)  # a value may hold line ends
         lines = [content[row.start : row.end] for row in rows]
     else:
-        return content, []
-    sound, unread = [], []
-    for number, line in enumerate(lines, piece.first_row):
+        return content, None, []
+    sound, places, unread = [], [], []
+    for place, line in enumerate(line for line in lines if line.strip(b"\r\n")):  # Arrow counts no empty ones
         try:
             line.decode()
             sound.append(line)
+            places.append(place)
         except UnicodeDecodeError:
             text = line.decode(errors="replace").strip()
-            unread.append(Reject(file.address, number, "the row is not in UTF-8", text))
-    return b"".join(sound), unread
+            unread.append(Reject(file.address, piece.first_row + place, "the row is not in UTF-8", text))
+    return b"".join(sound), np.array(places, np.int64), unread
 
 
 def _ours(table: pa.Table, columns: Columns) -> pa.Table:

@@ -209,6 +209,9 @@ def test_a_row_that_is_no_text_takes_no_other_with_it(parcels, tmp_path):
     outcome = run(parcels, "old.csv", max_rejected=2)
     assert parts(tmp_path / "out")["id"].to_list() == ["c\rd", "e"]
     assert sorted(rejects(outcome.rejects)) == [0, 3]
+    (tmp_path / "mixed.csv").write_bytes(b"id,wind,rain\n0,1,2\n\xff,1,2\n2,1\n3,x,2\n\xfe,1,2\n5,1\n6,y,2\n")
+    outcome = run(parcels, "mixed.csv", "mixed", max_rejected=6, features="columns")
+    assert sorted(rejects(outcome.rejects)) == [1, 2, 3, 4, 5, 6]
     (tmp_path / "none.csv").write_bytes(b"")
     with pytest.raises(DataError, match=r"none\.csv cannot be read as csv: there is no header"):
         run(parcels, "none.csv", "nowhere")
