@@ -40,6 +40,7 @@ __all__ = [
 Kind = Literal["predictions", "labels"]
 T = TypeVar("T")
 _TRIES = 8
+_READS = 64  # each after a compaction has taken a file away, which one through many dates does all the time
 
 
 @dataclass(frozen=True)
@@ -122,19 +123,28 @@ def read_manifest(place: Place, name: str) -> Manifest:
 
 
 def partitions(root: Path, model: str, kind: Kind, first: date, last: date) -> list[Partition]:
-    """Return the files of the dates from ``first`` to ``last``, as they were at one moment, in order.
+    """Return the files of the dates from ``first`` to ``last``, of each as they were at one moment, in order.
 
     Raises:
         ServingError: a manifest is broken, or the log's store cannot be used.
     """
     places = places_of(root)
+    settled: dict[date, Partition] = {}
     for _ in range(_TRIES):
         # Segments are only deleted when a manifest says what became of them: if it says the same before and
         # after, none was taken away for being in a part that was not looked at.
         before = manifests_of(places, model, kind, first, last)
         segments = _segments(root, model, kind, first, last)
-        if before == manifests_of(places, model, kind, first, last):
-            return _put_together(before, segments)
+        after = manifests_of(places, model, kind, first, last)
+        found = {each.day: each for each in _put_together(before, segments)}
+        unsettled = {day_of(name) for _, name, _ in {*before} ^ {*after}}
+        # A compaction that goes through many dates changes some all the time, but none of them for long.
+        for day in found.keys() - unsettled:
+            settled.setdefault(day, found[day])
+        waiting = unsettled - settled.keys()
+        if not waiting:
+            return [settled[day] for day in sorted(settled)]
+        first, last = min(waiting), max(waiting)
     raise ServingError(
         f"the log at {root / model / kind} changes faster than it can be listed", hint="try again"
     )
@@ -153,7 +163,7 @@ def consistently(
         ServingError: a file cannot be read.
     """
     found = partitions(root, model, kind, *span)
-    for _ in range(_TRIES):
+    for _ in range(_READS):
         try:
             return read(found)
         except (OSError, pl.exceptions.PolarsError) as error:

@@ -18,7 +18,8 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.serving.log_records import ALWAYS, NOON, label, record
 from tidemill.errors import ConfigError, ServingError
-from tidemill.serving.compaction import compact
+from tidemill.serving import manifests
+from tidemill.serving.compaction import _Date, compact
 from tidemill.serving.maintenance import LogInUse, maintaining
 from tidemill.serving.manifests import Manifest, manifest_name, partitions, read_manifest
 from tidemill.serving.parts import Sizes
@@ -152,7 +153,8 @@ def test_small_parts_are_merged(tmp_path):
 COMPACTOR = """
 import sys
 from pathlib import Path
-from tidemill.serving.compaction import compact
+from tidemill.serving import manifests
+from tidemill.serving.compaction import _Date, compact
 from tidemill.serving.parts import Sizes
 from tidemill.serving.places import Folder
 small = Sizes(rows=500, row_group=100, piece=4096, group=100_000).all_of_it()
@@ -242,6 +244,22 @@ def test_a_compaction_cut_short_at_any_step_reads_the_same(tmp_path, monkeypatch
     assert_same(tmp_path, before)
     assert not list(tmp_path.rglob("*.ndjson"))
     assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_a_compaction_that_goes_through_many_dates_keeps_no_reader_out(tmp_path, monkeypatch):
+    fill(tmp_path, 600, days=40)
+    listed = manifests._segments
+    steps = iter(range(40))
+
+    def list_while_another_date_is_compacted(root, *about):
+        if (step := next(steps, None)) is not None:
+            day = _Date(root, "m", "predictions", DAY + timedelta(days=step), Folder(root), SMALL)
+            assert list(day.steps())
+        return listed(root, *about)
+
+    monkeypatch.setattr(manifests, "_segments", list_while_another_date_is_compacted)
+    found = read_predictions(tmp_path, "m", *ALWAYS)["prediction_id"]
+    assert sorted(found) == [f"{number:06}" for number in range(600)]
 
 
 def test_one_at_a_time(tmp_path):
