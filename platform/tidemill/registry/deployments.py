@@ -24,7 +24,18 @@ from tidemill.registry.versions import CHAMPION, get_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Rollout
 
-__all__ = ["KINDS", "Wish", "carry_out", "deploy", "history", "live", "reconcile", "request", "stop"]
+__all__ = [
+    "KINDS",
+    "Wish",
+    "carry_out",
+    "deploy",
+    "history",
+    "live",
+    "reconcile",
+    "request",
+    "settle_if_it_answers",
+    "stop",
+]
 
 KINDS = ("canary", "ab", "shadow", "challenger")
 RUNNING = ("running", "promoting")
@@ -169,8 +180,7 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         RegistryError: the registry refused; they are out of service all the same.
     """
     with lock(project):
-        settle(project, state)
-        settle_deployments(project, state)
+        settle_if_it_answers(project, state)
         rows = live(state, project.model)
         known = [row.name for row in rows]
         unknown = [name for name in names if name not in known]
@@ -188,6 +198,20 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
                 _stop_rollout(session, project.model, reason)
         settle_deployments(project, state)
         return chosen
+
+
+def settle_if_it_answers(project: Project, state: State) -> RegistryError | None:
+    """Settle what a kill left half done, for who takes something away: that must not wait for the registry.
+
+    Returns:
+        why the registry could not be asked, none if all is settled. The lock must be held.
+    """
+    try:
+        settle(project, state)
+        settle_deployments(project, state)
+    except RegistryError as error:
+        return error
+    return None
 
 
 def reconcile(project: Project, state: State, seconds: float | None = None) -> None:

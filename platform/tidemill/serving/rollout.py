@@ -2,13 +2,15 @@
 
 One call of `advance` does at most one thing, and what it decides is on record before it takes effect: the
 next share and the note of it are one transaction, an end is noted before the registry is touched. Killed
-anywhere, the next call goes on from there.
+anywhere, the next call goes on from there. While the registry is away nothing goes on, but what must go back
+does: replicas follow the records.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -16,7 +18,7 @@ from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.config import RolloutConfig
-from tidemill.registry.deployments import RUNNING, Wish, carry_out, live, request
+from tidemill.registry.deployments import RUNNING, Wish, carry_out, live, request, settle_if_it_answers
 from tidemill.registry.moves import lock, settle
 from tidemill.registry.promotion import evaluate_gate
 from tidemill.registry.settling import end, go_live, settle_deployments
@@ -29,6 +31,8 @@ from tidemill.state import State
 from tidemill.state.tables import Deployment, Rollout
 
 __all__ = ["Progress", "advance", "begin", "rollouts", "running"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -144,36 +148,53 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
         None if there is no rollout.
 
     Raises:
-        RegistryError: the registry does not answer; the next call goes on from there.
+        RegistryError: the registry does not answer, and the rollout need not go back; the next call goes on
+            from there.
         ServingError: the prediction log cannot be read; likewise.
     """
     with lock(project):
-        settle(project, state)
-        settle_deployments(project, state)
-        found = running(state, project.model)
+        found, ended, away = _look(project, state)
+    if found is None or ended or found.status == "promoting":
+        if away is not None:
+            raise away
         if found is None:
             return None
-        if found.status == "running":
-            ended = foreign_end(project, state, found)
-            if ended is not None:
-                return Progress(ended)
-    if found.status == "promoting":
-        return Progress(crown(project, state, found, now))
+        return Progress(found if ended else crown(project, state, found, now))
     plan = RolloutConfig.model_validate(found.plan)
     facts = gather(project, state, found, plan, now)  # reads the log: not while others wait for the lock
     verdict = judge(plan, found.step, facts)
     with lock(project):
-        settle_deployments(project, state)
-        current = running(state, project.model)
-        if current is None or (current.id, current.step, current.status) != (found.id, found.step, "running"):
-            return Progress(current, verdict) if current else None  # somebody else was faster
-        ended = foreign_end(project, state, current)
-        if ended is not None:
-            return Progress(ended)
+        current, ended, away = _look(project, state)
+        if current is None or ended:
+            return Progress(current) if current else None
+        if (current.id, current.step, current.status) != (found.id, found.step, "running"):
+            return Progress(current, verdict)  # somebody else was faster
+        if away is not None and verdict.action != "roll_back":
+            raise away
         current = _take(project, state, current, plan, verdict, now)
     if current.status == "promoting":
         return Progress(crown(project, state, current, now), verdict)
     return Progress(current, verdict)
+
+
+class _Look(NamedTuple):
+    rollout: Rollout | None
+    """The one under way, or that has just ended."""
+    ended: bool = False
+    """Because others have decided otherwise."""
+    away: RegistryError | None = None
+    """Why the registry could not be asked."""
+
+
+def _look(project: Project, state: State) -> _Look:
+    """Settle what there is to settle, and return the rollout; the lock must be held."""
+    away = settle_if_it_answers(project, state)
+    found = running(state, project.model)
+    if found is not None and found.status == "running" and away is None:
+        ended = foreign_end(project, state, found)
+        if ended is not None:
+            return _Look(ended, ended=True)
+    return _Look(found, away=away)
 
 
 def _take(
@@ -199,7 +220,11 @@ def _take(
             row.step, row.stepped_at = row.step + 1, now
             row.baseline = {**row.baseline, "step": counts}
             _reshare(session, canary, plan.steps[row.step].share, now)
-    settle_deployments(project, state)
+    away = settle_if_it_answers(project, state)
+    if away is not None:
+        if verdict.action != "roll_back":
+            raise away
+        _log.warning("rollout %s goes back; the alias follows when the registry answers: %s", row.id, away)
     return row
 
 

@@ -7,7 +7,7 @@ answer a trial row, is never put in: the others go on, and the records say why.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -73,6 +73,7 @@ class Watcher:
         poll_seconds: float,
         route: "Callable[[LoadedModel], Router]" = lambda _model: router(None),
         leave: Callable[[], None] = lambda: None,
+        standing: Callable[[], Collection[Lane]] | None = None,
     ) -> None:
         """Take the parts; nothing runs yet.
 
@@ -84,6 +85,7 @@ class Watcher:
             poll_seconds: between two looks.
             route: says how a request gets its routing key while a model is champion.
             leave: is called when the thread has ended, after which nothing is reported any more.
+            standing: says what is beside the champion without the registry; asked while ``read`` fails.
         """
         self._read = read
         self._load = load
@@ -92,6 +94,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._route = route
         self._leave = leave
+        self._standing = standing
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
         self._current: Serving | None = None
@@ -129,7 +132,7 @@ class Watcher:
         try:
             wanted = self._read()
         except Exception as error:  # noqa: BLE001 — whatever ails the registry, serving goes on
-            self._tell(replace(self._status, error=f"the registry cannot be asked: {_say(error)}"))
+            self._withdraw(f"the registry cannot be asked: {_say(error)}")
             return
         versions = _versions(wanted)
         self._failures = {name: why for name, why in self._failures.items() if name in versions}
@@ -139,6 +142,20 @@ class Watcher:
                 self._put_in(wanted)
         self._put_in(wanted)
         self._drop(versions)
+
+    def _withdraw(self, why: str) -> None:
+        """Go on, but without what the records have ended: going back must not wait for the registry."""
+        lanes = self._current.lanes if self._current is not None else ()
+        if lanes and self._standing is not None:
+            try:
+                standing = {(lane.role, lane.version): lane for lane in self._standing()}
+            except Exception as error:  # noqa: BLE001 — the records are away as well: all stays as it is
+                _log.info("nor do the records say what has ended: %s", _say(error))
+            else:
+                kept = [standing.get((lane.role, lane.version)) for lane, _ in lanes]
+                self._put_in(Wanted(self._status.wanted, tuple(lane for lane in kept if lane)), why)
+                return
+        self._tell(replace(self._status, error=why))
 
     def _is_due(self, version: str) -> bool:
         # A version that fails is tried again ever more rarely: 1, 2, 4 … 64 looks after the last time.
@@ -160,7 +177,7 @@ class Watcher:
         _log.info("version %s is loaded", version)
         return True
 
-    def _put_in(self, wanted: Wanted) -> None:
+    def _put_in(self, wanted: Wanted, error: str | None = None) -> None:
         # An alias that is gone takes no model away: serving ends when the stack ends, not by an accident.
         champion = self._models.get(wanted.champion or "")
         if champion is None and self._current is not None:
@@ -178,7 +195,7 @@ class Watcher:
             Status(
                 version=champion.version if champion else None,
                 wanted=wanted.champion,
-                error=failure.message if failure else None,
+                error=error or (failure.message if failure else None),
                 loaded_at=champion.loaded_at if champion else None,
                 lanes=tuple(self._lane_status(lane) for lane in wanted.lanes if lane.served),
             )

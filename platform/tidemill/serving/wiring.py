@@ -13,6 +13,7 @@ from tidemill.features.online import OnlineFeatures
 from tidemill.features.outage import Outage
 from tidemill.features.store import open_store
 from tidemill.project import Project
+from tidemill.registry.deployments import live
 from tidemill.registry.kept import load_lasting_original, load_lasting_scorer
 from tidemill.serving.api import create_api
 from tidemill.serving.application import Application
@@ -39,6 +40,7 @@ from tidemill.serving.shadows import Shadows
 from tidemill.serving.surroundings import body_bytes, surround
 from tidemill.serving.tally import Tally
 from tidemill.serving.tracing import open_tracing
+from tidemill.serving.wanted import as_lane
 from tidemill.serving.watcher import Watcher
 from tidemill.serving.writing import open_log
 from tidemill.state import State, expect_state
@@ -77,6 +79,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
         route=lambda model: router(application.routing_key, model.features.keys),
+        standing=lambda: tuple(map(as_lane, live(state, project.model))),
     )
     metrics.add(around.degradation.families)
     metrics.add(of_models(project.model, watcher.current))

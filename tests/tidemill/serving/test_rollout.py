@@ -3,10 +3,11 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -113,6 +114,15 @@ def lanes(api):
 
 def one_late_in_five(number):
     return int(number % 5 == 0)
+
+
+@contextmanager
+def registry_away(project):
+    rename = 'ALTER TABLE "{}" RENAME TO "{}"'
+    with closing(sqlite3.connect(project.home / "mlflow.db")) as other:
+        other.execute(rename.format("registered_model_aliases", "gone"))
+        yield
+        other.execute(rename.format("gone", "registered_model_aliases"))
 
 
 def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
@@ -379,3 +389,40 @@ def consistent(project, state):
     under_way = running(state, project.model)
     if under_way is not None and under_way.status == "running" and rows:
         assert rows[0].share == under_way.plan["steps"][under_way.step]["share"]
+
+
+def test_what_must_go_back_does_so_while_the_registry_is_away(project, state):
+    with serving(project) as api:
+        begin(project, state, "2", "ada", "autumn", now())
+        follow(api, "canary", "2", 0.3)
+        ask(api, 300, one_late_in_five)  # 2 says 0.8
+        with registry_away(project):
+            gone = advance(project, state, now()).rollout
+            assert (gone.status, gone.version) == ("rolled_back", "2")
+            until(lambda: lanes(api) == [])
+            assert {one["model_version"] for one in ask(api, 60).values()} == {"1"}
+            assert api.get("/readyz").json()["degraded"] == ["registry"]
+            with pytest.raises(RegistryError):
+                read_aliases(project)
+        assert advance(project, state, now()) is None
+        assert "canary" not in read_aliases(project)
+        until(lambda: api.get("/readyz").json()["degraded"] == [])
+
+
+def test_nothing_goes_on_while_the_registry_is_away_but_a_canary_can_be_stopped(project, state):
+    third = add_version(project, 0.2)
+    with serving(project) as api:
+        begin(project, state, third, "ada", "autumn", now())
+        follow(api, "canary", third, 0.3)
+        ask(api, 300, one_late_in_five)
+        with registry_away(project):
+            with pytest.raises(RegistryError):
+                advance(project, state, now())
+            assert running(state, project.model).step == 0
+            assert [one["role"] for one in lanes(api)] == ["canary"]
+            with pytest.raises(RegistryError):
+                stop(project, state, ["canary"], "enough")
+            until(lambda: lanes(api) == [])
+        assert stop(project, state, [], "all") == []
+        assert "canary" not in read_aliases(project)
+        assert rollouts(state, project.model)[0].status == "stopped"
