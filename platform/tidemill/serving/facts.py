@@ -1,5 +1,6 @@
 """Collects what a rollout is judged by: what replicas count, and what the prediction log tells."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from tidemill.serving.evidence import arms, of_role, read_answers
 from tidemill.serving.lanes import CHAMPION
 from tidemill.serving.periods import Periods, read_periods
 from tidemill.serving.replicas import living
-from tidemill.serving.tally import Count, read_counts, since
+from tidemill.serving.tally import Count, Key, read_counts, since
 from tidemill.state import State
 from tidemill.state.tables import Rollout
 
@@ -20,6 +21,9 @@ __all__ = ["gather"]
 _CANARY = "canary"
 _ROWS = 500_000
 """With more answers than that, the log is read only when a step is due."""
+
+_ENOUGH = 200
+"""Calls of the champion in a step, to hold the canary's p99 against."""
 
 
 class _Quality(NamedTuple):
@@ -38,7 +42,7 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
     in_step = since(rollout.baseline.get("step", {}), counts)
     in_all = since(rollout.baseline.get("start", {}), counts)
     canary = in_step.get((_CANARY, rollout.version), Count())
-    champion = in_all.get((CHAMPION, rollout.champion), Count())
+    champion = _alongside(in_step, in_all, (CHAMPION, rollout.champion))
     minutes = (now - rollout.stepped_at).total_seconds() / 60
     step = plan.steps[rollout.step]
     due = canary.answered >= step.requests and minutes >= step.minutes
@@ -58,6 +62,20 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
         estimate=quality.estimated,
         scores=quality.scores,
     )
+
+
+def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: Key) -> Count:
+    """Return what the champion did in this step, as some hours are slower; in all of them, if that is little.
+
+    >>> from collections import Counter
+    >>> some = Count(seconds=Counter({3: 500}))
+    >>> _alongside({("champion", "1"): some}, {}, ("champion", "1")) is some
+    True
+    >>> _alongside({}, {("champion", "1"): some}, ("champion", "1")) is some
+    True
+    """
+    found = in_step.get(who, Count())
+    return found if found.seconds.total() >= _ENOUGH else in_all.get(who, Count())
 
 
 def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from tidemill.state import State
 from tidemill.state.tables import LaneCount
 
-__all__ = ["Count", "Tally", "as_baseline", "quantile", "read_counts", "record_counts", "since"]
+__all__ = ["Count", "Key", "Tally", "as_baseline", "quantile", "read_counts", "record_counts", "since"]
 
 _FIRST = 1e-6  # seconds
 _GROWTH = 1.25
