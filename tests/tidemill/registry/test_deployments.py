@@ -15,7 +15,8 @@ from tidemill.serving.wanted import wanted_reader
 from tidemill.settings import Settings
 from tidemill.state.tables import Deployment
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
+pytestmark = pytest.mark.engine
+both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 
 
@@ -51,6 +52,7 @@ def status_of(state, row):
         return session.get_one(Deployment, row.id).status
 
 
+@both
 def test_each_kind_has_its_record_and_its_alias(crowned, state):
     put(crowned, state)
     put(crowned, state, "shadow", "3", 1.0)
@@ -72,6 +74,7 @@ def test_each_kind_has_its_record_and_its_alias(crowned, state):
     assert read_aliases(crowned) == {"champion": "1"}
 
 
+@both
 def test_a_share_changes_without_moving_other_keys_and_another_version_draws_its_own(crowned, state):
     first = put(crowned, state)
     assert put(crowned, state).id == first.id  # nothing to do
@@ -111,6 +114,7 @@ def test_without_a_champion_nothing_is_beside_it(registered, state):
         put(registered, state)
 
 
+@both
 @pytest.mark.parametrize("moved", [False, True])
 def test_one_that_was_killed_while_it_came_is_finished(crowned, state, moved):
     before = record(state, "live", "3")
@@ -121,6 +125,7 @@ def test_one_that_was_killed_while_it_came_is_finished(crowned, state, moved):
     assert read_aliases(crowned)["canary"] == "2"
 
 
+@both
 def test_one_that_was_killed_while_it_went_is_finished(crowned, state):
     set_alias(crowned, "canary", "2")
     row = record(state, "stopping", "2")

@@ -20,7 +20,8 @@ from tidemill.settings import Settings
 from tidemill.state.tables import Promotion, Turn
 from tidemill.training.tracking import connect
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
+pytestmark = pytest.mark.engine
+both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 
@@ -61,6 +62,7 @@ def add_turn(state, turn_id="turn_1"):
         )
 
 
+@both
 def test_the_first_champion_needs_no_rival(registered, state):
     done = move(registered, state, "1")
 
@@ -132,6 +134,7 @@ def test_promoting_the_champion_again_is_told(registered, state):
         move(registered, state, "9")
 
 
+@both
 def test_a_turn_promotes_once(registered, state):
     add_turn(state)
     first = move(registered, state, "1", turn_id="turn_1")
@@ -150,6 +153,7 @@ def test_a_decision_is_only_good_for_the_champion_it_was_about(registered, state
     assert champion_version(registered) == "1"
 
 
+@both
 def test_rolling_back_goes_to_the_champion_before(registered, state):
     project = with_gate(registered, mode="off")
     for number, version in enumerate(("1", "2", "3")):
@@ -221,6 +225,7 @@ def killed(registered, state):
     return kill
 
 
+@both
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_promotion_that_was_killed_is_finished_once(registered, state, killed, moment):
     killed(moment)
@@ -293,6 +298,7 @@ def test_the_next_move_settles_what_a_kill_left(registered, state):
     assert [one.status for one in promotions(state)] == ["done", "done", "done"]
 
 
+@both
 def test_two_at_once_move_one_after_the_other(registered, state):
     project, ended = with_gate(registered, mode="off"), []
 

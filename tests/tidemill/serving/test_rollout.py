@@ -33,7 +33,8 @@ from tidemill.serving.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.tables import Rollout
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
+pytestmark = pytest.mark.engine
+both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
 PLAN = {
     "steps": [{"share": share, "minutes": 0, "requests": 30} for share in (0.3, 1.0)],
     "min_labels": 40,
@@ -125,6 +126,7 @@ def registry_away(project):
         other.execute(rename.format("gone", "registered_model_aliases"))
 
 
+@both
 def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
     third = add_version(project, 0.2)
     with serving(project) as api:
@@ -335,6 +337,7 @@ for _ in sys.stdin:  # each line asks for a process of its own: starting one fro
 """
 
 
+@both
 def test_killed_at_any_moment_it_goes_on_from_there(project, state):
     """What replicas report is written by hand, so that every look brings the next step."""
     chosen, tally = random.Random(7), Tally()

@@ -21,7 +21,8 @@ from tidemill.serving.keys import active_keys, create_key
 from tidemill.serving.predictions import LogHealth, read_predictions
 from tidemill.state import open_state
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("any_records")]
+pytestmark = pytest.mark.engine
+both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
 AT = (KNOWN + timedelta(hours=1)).isoformat()
 
 
@@ -35,6 +36,7 @@ def logged(project):
     return read_predictions(project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1), True)
 
 
+@both
 def test_a_job_is_answered_fetched_and_in_the_log_in_order(api, project, worker):
     accepted = submit(api, 25)
     assert accepted.status_code == 202
@@ -74,6 +76,7 @@ class Dying:
         return self.log.health()
 
 
+@both
 @pytest.mark.parametrize("takes", [0, 4, 10])
 def test_a_worker_that_dies_while_it_logs_costs_no_row_and_doubles_none(api, project, worker, takes):
     runner, sweeper = worker
@@ -124,6 +127,7 @@ def test_a_job_whose_worker_lives_is_left_alone(api, project, worker):
         assert api.get(f"/jobs/{job}").json()["rows_done"] == 0
 
 
+@both
 def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(api, project, worker):
     runner, _ = worker
     rows = iter(range(1000))
@@ -190,6 +194,7 @@ def test_who_waits_for_the_log_does_not_hang(api, worker, monkeypatch):
     assert api.get(f"/jobs/{job}").json()["status"] == "done"
 
 
+@both
 def test_submitting_twice_with_one_key_is_one_job(api, project):
     first, again = (submit(api, 5, Idempotency_Key="nightly") for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 202)
@@ -246,6 +251,7 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(api, project, monkey
     assert not list(jobs_folder(project).glob("job_*"))
 
 
+@both
 def test_too_many_waiting_jobs_are_refused_until_there_is_room(api, worker):
     jobs = [submit(api, 1).json()["id"] for _ in range(5)]
     refused = submit(api, 1)
@@ -281,6 +287,7 @@ class Later:
         return SystemClock().now() + timedelta(hours=1)
 
 
+@both
 def test_messages_that_were_lost_are_sent_again_and_what_has_expired_goes(api, project, worker):
     runner, sweeper = worker
     sent = []
