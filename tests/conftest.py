@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and whatever makes a console then keeps it
+
 
 def free_port() -> int:
     with socket.socket() as probe:
