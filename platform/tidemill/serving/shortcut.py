@@ -13,6 +13,8 @@ from typing import Protocol
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidemill.serving import one_write
+
 __all__ = ["CALLBACK", "Fast", "Shortcut", "middlewares", "use"]
 
 CALLBACK = f"{__name__}:middlewares"
@@ -39,7 +41,11 @@ def use(fast: Fast) -> None:
 
 
 def middlewares() -> list[Middleware]:
-    """Return what Ray Serve puts around its replicas, and around its proxies, which have nothing fast."""
+    """Return what Ray Serve puts around its replicas, and around its proxies, which have nothing fast.
+
+    It asks before it starts a server: this is also where servers learn to answer in `one_write`.
+    """
+    one_write.install()
     return [Middleware(Shortcut)]
 
 

@@ -1,0 +1,71 @@
+"""One write for an answer: its head waits for the body that follows in the same turn of the event loop.
+
+uvicorn 0.54 writes the head of an answer and its body one after the other, two system calls. Each of them
+wakes HAProxy, which may wake the client, to read half an answer: on a busy machine that took longer than the
+prediction. A body that comes later (a stream) finds its head gone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["Joined", "OneWrite", "install"]
+
+_HEAD = b"HTTP/"
+
+
+class Joined:
+    """A transport that keeps what begins an answer until the next write, or to the end of this turn."""
+
+    def __init__(self, transport: asyncio.Transport, soon: Callable[[Callable[[], None]], Any]) -> None:
+        """Stand before a transport; ``soon`` is the event loop's ``call_soon``."""
+        self._transport = transport
+        self._soon = soon
+        self._head = b""
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        """Have everything that writes nothing done by the transport."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or wait for more if this is where an answer begins."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def write_eof(self) -> None:
+        """Write what waits, and no more after it."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self.flush()
+        self._transport.close()
+
+
+class OneWrite(HttpToolsProtocol):
+    """uvicorn's protocol on such a transport."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection."""
+        super().connection_made(cast("asyncio.Transport", Joined(transport, self.loop.call_soon)))
+
+
+def install() -> None:
+    """Have the servers of this process that are started from now on, and are told no other, speak it."""
+    HTTP_PROTOCOLS["auto"] = f"{__name__}:{OneWrite.__name__}"
