@@ -93,25 +93,38 @@ class Cache(Generic[Row]):
         """Say whether rows of a view are kept at all."""
         return self._seconds[view] is not None
 
-    def find(self, view: int, wanted: Sequence[tuple[bytes, int]]) -> list[tuple[Row | None] | None]:
-        """Return what is kept for keys and moments: a tuple of the row (none: nothing is there), or none.
+    def find(
+        self,
+        keys: Sequence[Sequence[bytes | None]],
+        moments: Sequence[int],
+        known: Sequence[list[Row | None]],
+    ) -> list[list[int]]:
+        """Fill in what is kept, of all views at once; return for each view the places of what is not.
 
         Args:
-            view: position of the view, one that is kept.
-            wanted: entity keys, and the moments they are asked for, event time, microseconds.
+            keys: for each view the entity keys of some rows; none is in no store, and is not looked for.
+            moments: that the rows are asked for, event time, microseconds.
+            known: for each view a place for each row.
         """
-        seconds = self._seconds[view] or 0.0
-        span, oldest = int(seconds * 1_000_000), self._clock() - seconds
-        found: list[tuple[Row | None] | None] = []
+        missed, now = [], self._clock()
         with self._lock:
-            for key, moment in wanted:
-                kept = self._kept.get((view, key))
-                if kept is None or kept.read < oldest or not kept.serves(moment, span):
-                    found.append(None)
+            kept_rows = self._kept
+            for view, (seconds, of_view) in enumerate(zip(self._seconds, keys, strict=True)):
+                if seconds is None:
+                    missed.append([place for place, key in enumerate(of_view) if key is not None])
                     continue
-                self._kept.move_to_end((view, key))
-                found.append((kept.row,))
-        return found
+                span, oldest, column, gone = int(seconds * 1_000_000), now - seconds, known[view], []
+                for place, key in enumerate(of_view):
+                    if key is None:
+                        continue
+                    kept = kept_rows.get((view, key))
+                    if kept is None or kept.read < oldest or not kept.serves(moments[place], span):
+                        gone.append(place)
+                    else:
+                        kept_rows.move_to_end((view, key))
+                        column[place] = kept.row
+                missed.append(gone)
+        return missed
 
     def began(self) -> float:
         """Return the moment, by the wall clock, at which a read begins."""

@@ -20,8 +20,8 @@ from tidemill.features.outage import FALLBACK, GuardedRead, Outage
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
-Count = Callable[[str, int, int], None]
-"""Told of a view, how many of its rows the cache had, and how many it had not."""
+Count = Callable[[Sequence[tuple[str, int, int]]], None]
+"""Told for each view that is kept how many of its rows the cache had, and how many it had not."""
 
 
 class FeatureRow(NamedTuple):
@@ -93,7 +93,10 @@ class OnlineFeatures:
     def _resolve(self, on_demand: Sequence[Transformation], defaults: Mapping[str, float]) -> None:
         """Work out once which view gives which of the served values."""
         self._views = [StoredView(lookup, self.features, defaults) for lookup in self._lookups]
-        self._blank = [view.blank for view in self._views]
+        kept = self._cache
+        self._kept_views = [
+            (n, view.name) for n, view in enumerate(self._views) if kept is not None and kept.keeps(n)
+        ]
         self._computed = [ComputedView(each, self._views, self.features, defaults) for each in on_demand]
         names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
         order = dict.fromkeys(name for name, _ in self.features)
@@ -138,12 +141,17 @@ class OnlineFeatures:
     ) -> tuple[list[list[Known | None]], list[bool]]:
         """Return for each view what is known for each row, and for which rows the store was away."""
         known: list[list[Known | None]] = [[None] * len(moments) for _ in self._views]
-        open_: list[list[int]] = []
-        for view, of_view in enumerate(keys):
-            places = [place for place, key in enumerate(of_view) if key is not None]
-            if self._cache is not None and self._cache.keeps(view):
-                places = self._from_cache(view, of_view, moments, places, known[view])
-            open_.append(places)
+        if self._cache is None:
+            open_ = [[place for place, key in enumerate(of_view) if key is not None] for of_view in keys]
+        else:
+            open_ = self._cache.find(keys, moments, known)
+            if self._count is not None:
+                self._count(
+                    [
+                        (name, len(moments) - keys[view].count(None) - len(open_[view]), len(open_[view]))
+                        for view, name in self._kept_views
+                    ]
+                )
         if not any(open_):
             return known, [False] * len(moments)
         asked = [
@@ -157,34 +165,15 @@ class OnlineFeatures:
             gone = set(chain.from_iterable(open_))
             return known, [place in gone for place in range(len(moments))]
         for n, found in enumerate(answers):
+            if not open_[n]:
+                continue
             rows = {key: self._views[n].known(row) for key, row in found.items()}
             if self._cache is not None and self._cache.keeps(n):
                 self._cache.keep(n, began, asked[n], rows, self._views[n].expires)
+            of_view, column = keys[n], known[n]
             for place in open_[n]:
-                known[n][place] = rows.get(keys[n][place] or b"")
+                column[place] = rows.get(of_view[place] or b"")
         return known, [False] * len(moments)
-
-    def _from_cache(
-        self,
-        view: int,
-        keys: Sequence[bytes | None],
-        moments: Sequence[int],
-        places: list[int],
-        known: list[Known | None],
-    ) -> list[int]:
-        """Fill in what the cache has; return the places it has nothing for."""
-        if self._cache is None:
-            return places
-        found = self._cache.find(view, [(keys[place] or b"", moments[place]) for place in places])
-        missed = []
-        for place, kept in zip(places, found, strict=True):
-            if kept is None:
-                missed.append(place)
-            else:
-                known[place] = kept[0]
-        if self._count is not None and places:
-            self._count(self._views[view].name, len(places) - len(missed), len(missed))
-        return missed
 
     def _judge(
         self, known: list[list[Known | None]], away: Sequence[bool], moments: Sequence[int]

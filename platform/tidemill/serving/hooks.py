@@ -59,8 +59,8 @@ class Meter(Protocol):
     def batch(self, rows: int) -> None:
         """Count a batch of so many rows."""
 
-    def cache(self, view: str, hits: int, misses: int) -> None:
-        """Count lookups of one view in the feature cache."""
+    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
+        """Count lookups in the feature cache: each view, how many rows it had, and how many it had not."""
 
     def in_flight(self, requests: int) -> None:
         """Say how many requests are under way now."""
@@ -94,7 +94,7 @@ class NoMeter:
     def batch(self, rows: int) -> None:
         """Do nothing."""
 
-    def cache(self, view: str, hits: int, misses: int) -> None:
+    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
         """Do nothing."""
 
     def in_flight(self, requests: int) -> None:

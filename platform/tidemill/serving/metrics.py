@@ -105,13 +105,14 @@ class Metrics:
         with self._counting:
             self._batches.observe(rows)
 
-    def cache(self, view: str, hits: int, misses: int) -> None:
-        """Count lookups of a view's rows that the replica's cache had, and that the store was asked for."""
+    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
+        """Count lookups: of each view, the rows that the replica's cache had, and that it had not."""
         with self._counting:
-            if hits:
-                _bounded_add(self._cache, (view, "hit"), ("other", "hit"), hits)
-            if misses:
-                _bounded_add(self._cache, (view, "miss"), ("other", "miss"), misses)
+            for view, hits, misses in views:
+                if hits:
+                    _bounded_add(self._cache, (view, "hit"), ("other", "hit"), hits)
+                if misses:
+                    _bounded_add(self._cache, (view, "miss"), ("other", "miss"), misses)
 
     def shadow(self, outcome: Literal["scored", "dropped", "failed"], rows: int = 1) -> None:
         """Count shadow predictions: made, dropped under load, or failed."""

@@ -121,9 +121,10 @@ def test_a_row_is_never_older_than_declared(steps):
             world.held.append((world.clock.now, (value, float(count))))
         else:
             moment = round(value * 1e6)
-            (found,) = cache.find(0, [(b"key", moment)])
-            row = world.held[-1][1] if found is None else found[0]
-            if found is None:
+            known = [[None]]
+            missed = cache.find([[b"key"]], [moment], known) == [[0]]
+            row = world.held[-1][1] if missed else known[0][0]
+            if missed:
                 began = cache.began()
                 reads.append((began, value))
                 cache.keep(
@@ -140,29 +141,46 @@ def test_a_row_is_never_older_than_declared(steps):
             assert world.judged(row, value) in world.allowed(value)
 
 
+def kept(cache, *asked):
+    """Return the row that is kept for each key and moment; "missed" for none."""
+    known = [[None] * len(asked)]
+    (missed,) = cache.find([[key for key, _ in asked]], [moment for _, moment in asked], known)
+    return ["missed" if place in missed else row for place, row in enumerate(known[0])]
+
+
 def test_what_has_expired_since_it_was_read_is_read_again():
     clock = Clock()
     cache = Cache([10.0], 10, clock)
     cache.keep(0, 0.0, {b"k": 1_000_000, b"none": 0}, {b"k": "row"}, lambda row: 2_000_000)
-    assert cache.find(0, [(b"k", 2_000_000), (b"k", 2_000_001)]) == [("row",), None]
+    assert kept(cache, (b"k", 2_000_000), (b"k", 2_000_001)) == ["row", "missed"]
     cache.keep(0, 0.0, {b"k": 2_000_001}, {b"k": "row"}, lambda row: 2_000_000)
-    assert cache.find(0, [(b"k", 2_000_001)]) == [("row",)]  # it had expired when it was read
-    assert cache.find(0, [(b"none", 5), (b"other", 5)]) == [(None,), None]
+    assert kept(cache, (b"k", 2_000_001)) == ["row"]  # it had expired when it was read
+    assert kept(cache, (b"none", 5), (b"other", 5)) == [None, "missed"]
 
 
 def test_what_was_used_last_stays():
     cache = Cache([10.0], 2, Clock())
     for key in (b"a", b"b"):
         cache.keep(0, 0.0, {key: 0}, {key: key}, lambda row: None)
-    cache.find(0, [(b"a", 0)])
+    kept(cache, (b"a", 0))
     cache.keep(0, 0.0, {b"c": 0}, {b"c": b"c"}, lambda row: None)
-    assert cache.find(0, [(b"a", 0), (b"b", 0), (b"c", 0)]) == [(b"a",), None, (b"c",)]
+    assert kept(cache, (b"a", 0), (b"b", 0), (b"c", 0)) == [b"a", "missed", b"c"]
     assert len(cache) == 2
+
+
+def test_views_are_found_together_each_by_its_own_seconds():
+    cache = Cache([10.0, None, 1.0], 9, Clock())
+    for view in (0, 2):
+        cache.keep(view, 0.0, {b"k": 0}, {b"k": f"row {view}"}, lambda row: None)
+    known = [[None, None] for _ in range(3)]
+    keys = [[b"k", None], [b"k", None], [b"k", b"other"]]
+    assert cache.find(keys, [5_000_000, 0], known) == [[], [0], [0, 1]]
+    assert known == [["row 0", None], [None, None], [None, None]]
 
 
 def test_hits_and_misses_are_counted_by_view(store):
     counted = []
-    reader = OnlineFeatures(store, "all", cached_rows=9, count=lambda *each: counted.append(each))
+    reader = OnlineFeatures(store, "all", cached_rows=9, count=counted.extend)
     reader.read([{"origin": "JFK", "gate": 1}, {"origin": "EWR", "gate": 1}], [at(2)] * 2)
     reader.read([{"origin": "JFK", "gate": 2}], [at(2)])
     assert counted == [("weather", 0, 2), ("country", 0, 2), ("weather", 1, 0), ("country", 1, 0)]
