@@ -5,8 +5,9 @@ FastAPI declares the fast routes as well, so that OpenAPI has them; it never get
 
 import asyncio
 import time
+import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,9 +173,15 @@ class Front:
         await _send(send, codec.error(failure))
 
     async def _body(self, receive: Receive) -> bytes:
+        reading = _read(receive, self._max_bytes)
+        try:
+            waits_for = reading.send(None)
+        except StopIteration as done:  # all of it was here: nearly always, and a timer costs more than that
+            body: bytes = done.value
+            return body
         try:
             async with asyncio.timeout(self._engine.timeout_seconds):
-                return await _read(receive, self._max_bytes)
+                return await _resumed(reading, waits_for)
         except TimeoutError:
             raise Refused(Failure(408, "timeout", "the body did not arrive in time")) from None
 
@@ -186,6 +193,18 @@ class Front:
         parts = Counter((one.role, one.version) for one in predictions)
         for place, ((role, version), rows) in enumerate(parts.items()):
             self._meter.answered(codec.name, role, version, rows, seconds, further=place > 0)
+
+
+@types.coroutine
+def _resumed(begun: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
+    """Go on with a coroutine that was begun outside, and waits."""
+    try:
+        yield waits_for
+    except BaseException:
+        begun.close()
+        raise
+    body: bytes = yield from begun
+    return body
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
