@@ -200,6 +200,9 @@ def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
     head = struct.Struct("<II").pack
 
     def text(value: Any) -> bytes:
+        if type(value) is str and kind is ValueType.STRING:  # what nearly all are
+            encoded = value.encode()
+            return head(kind.value, len(encoded)) + encoded
         if isinstance(value, int) and not isinstance(value, bool) and kind is ValueType.STRING:
             value = str(value)
         raw = value.encode() if isinstance(value, str) and kind is ValueType.STRING else value

@@ -17,6 +17,7 @@ from tidemill.project import Project
 __all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
 
 _REMEMBERED = 1000  # pseudonyms
+_NESTED = (dict, list, tuple)
 _SHORT = 3  # characters: what is shorter names nobody, and is found in any text
 
 
@@ -43,7 +44,7 @@ class Hiding:
             return values
         hidden = dict(values)
         for name, value in values.items():
-            if name in self.fields or isinstance(value, dict | list | tuple):
+            if name in self.fields or isinstance(value, _NESTED):
                 hidden[name] = self._known.get(value) if type(value) is str else None
                 if hidden[name] is None:
                     hidden[name] = self._value(value, name in self.fields)
