@@ -168,6 +168,20 @@ def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_nothing(s
     scenario(tune(served_parcels, timeout_seconds=0.2), steps)
 
 
+def test_a_body_that_comes_in_pieces_is_read_to_its_end(served_parcels):
+    async def steps(api):
+        pieces = [body("north")[:9], body("north")[9:]]
+
+        async def receive():
+            await asyncio.sleep(0.02)
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+        assert (await api.ask(receive=receive))[0] == 200
+        assert pieces == []
+
+    scenario(served_parcels, steps)
+
+
 def test_a_client_that_goes_while_its_large_request_waits_is_not_answered(served_parcels):
     messages = [
         {"type": "http.disconnect"},
