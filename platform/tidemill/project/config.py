@@ -135,7 +135,7 @@ class LogConfig(_Section):
 class BatchConfig(_Section):
     """How requests that arrive together are answered together."""
 
-    max_rows: int = Field(default=256, ge=1)
+    max_rows: int = Field(default=64, ge=1)
     """Largest number of rows in one batch; a request with more is a batch of its own."""
     wait_ms: float = Field(default=0.0, ge=0, le=1000)
     """How long a request waits for others, in milliseconds, beyond those that came in the same moment."""

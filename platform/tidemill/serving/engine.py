@@ -40,7 +40,7 @@ class Engine:
         answer: Callable[[Sequence[Call]], Answers],
         pool: Executor,
         *,
-        max_rows: int = 256,
+        max_rows: int = 64,
         loop_rows: int = 64,
         wait_seconds: float = 0.0,
         timeout_seconds: float = 10.0,
