@@ -102,7 +102,7 @@ def _add_predictions(
 ) -> None:
     schema = request_schema(predictor.application.request, max_instances)
     errors: dict[int | str, dict[str, Any]] = {
-        code: {"model": Error} for code in (401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+        code: {"model": Error} for code in (401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
     }
 
     async def work(task: Callable[[], T]) -> T:

@@ -38,7 +38,7 @@ Now = Callable[[], Serving | None]
 
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _VERSION = Path(pattern="^[^/]+$")
-_STATUSES = (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 503, 504)
+_STATUSES = (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 502, 503, 504)
 
 
 def versions_of(serving: Serving | None) -> tuple[str, ...]:
