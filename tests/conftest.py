@@ -1,6 +1,5 @@
 """Real servers for tests, on loopback; what this machine lacks skips its tests, and says so."""
 
-import functools
 import os
 import shutil
 import socket
@@ -12,31 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and whatever makes a console then keeps it
 
 
-class _StacksInTurn(LoadScopeScheduling):
-    """One file at a time to each worker; all that start whole stacks to one, one after the other."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """For ``--dist loadfile``: a file at a time to each worker, and to one of them all that start stacks."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
 
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "stacks" if file in self._stacks else file
+    tests = config.rootpath / "tests"
+    found = [file for file in tests.rglob("test_*.py") if "mark.e2e" in file.read_text()]
+    assert found, "no test that starts a stack was found: they would run beside each other"
+    stacks = {str(file.relative_to(config.rootpath)) for file in found}
 
-    @functools.cached_property
-    def _stacks(self) -> set[str]:
-        root = self.config.rootpath
-        return {
-            str(file.relative_to(root))
-            for file in (root / "tests").rglob("test_*.py")
-            if "mark.e2e" in file.read_text()
-        }
+    class StacksInTurn(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "stacks" if file in stacks else file
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _StacksInTurn:
-    """Divide the tests among the workers of pytest-xdist."""
-    return _StacksInTurn(config, log)
+    return StacksInTurn(config, log)
 
 
 def free_port() -> int:
