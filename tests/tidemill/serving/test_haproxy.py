@@ -8,6 +8,7 @@ import httpx
 import psutil
 import pytest
 
+from tidemill.errors import ServingError
 from tidemill.serving.haproxy import write_wrapper
 from tidemill.serving.network import free_port
 
@@ -87,3 +88,29 @@ def test_nothing_listens_beyond_loopback(haproxy):
         if one.status == psutil.CONN_LISTEN
     }
     assert listening == {("127.0.0.1", client.base_url.port), ("127.0.0.1", statistics)}
+
+
+def test_a_head_that_never_ends_is_cut_off(haproxy):
+    client, _, _ = haproxy
+    ask(client, "/dead")
+    with socket.create_connection(("127.0.0.1", client.base_url.port), timeout=10) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_haproxy_never_runs_without_what_the_wrapper_mends(tmp_path):
+    wrapper = write_wrapper(tmp_path, "127.0.0.1", free_port(), 2)
+    missing = subprocess.run(
+        [str(wrapper), "-db", "-f", str(tmp_path / "none")], capture_output=True, check=False
+    )
+    assert missing.returncode == 1
+    assert b"none" in missing.stderr
+
+
+@pytest.mark.parametrize("name", ["a b", "a|b", "a&b", "a'b"])
+def test_a_folder_that_would_be_misread_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ServingError, match="HAProxy's files cannot be in") as refused:
+        write_wrapper(tmp_path / name, "127.0.0.1", 8000, 2)
+    assert "TMPDIR" in refused.value.hint
+    assert list((tmp_path / name).iterdir()) == []
