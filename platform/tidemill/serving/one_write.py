@@ -6,7 +6,7 @@ prediction. A body that comes later (a stream) finds its head gone.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from uvicorn.config import HTTP_PROTOCOLS
@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 __all__ = ["Joined", "OneWrite", "install"]
 
 _HEAD = b"HTTP/"
+_SMALL = 65_536
+"""Bytes of a body beyond which copying it costs more than a second write."""
 
 
 class Joined:
@@ -31,20 +33,26 @@ class Joined:
         """Have everything that writes nothing done by the transport."""
         return getattr(self._transport, name)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write, or wait for more if this is where an answer begins."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(_HEAD):
-            self._head = data
+        if self._head and len(data) <= _SMALL:
+            data, self._head = b"".join((self._head, data)), b""
+        elif self._head:
+            self.flush()
+        elif bytes(data[: len(_HEAD)]) == _HEAD:
+            self._head = bytes(data)
             self._soon(self.flush)
             return
         self._transport.write(data)
 
+    def writelines(self, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write parts as one."""
+        self.write(b"".join(parts))
+
     def flush(self) -> None:
-        """Write what waits."""
-        if self._head:
-            head, self._head = self._head, b""
+        """Write what waits, if there is still somebody to write to."""
+        head, self._head = self._head, b""
+        if head and not self.is_closing():
             self._transport.write(head)
 
     def write_eof(self) -> None:

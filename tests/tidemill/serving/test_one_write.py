@@ -125,6 +125,31 @@ def test_the_head_of_a_stream_does_not_wait_for_its_body(written, run):
     assert b"".join(written) == answer
 
 
+def test_views_are_joined_large_bodies_are_not_copied_and_nothing_overtakes():
+    sink = Sink()
+    transport = Joined(sink, lambda later: None)
+    transport.write(memoryview(b"HTTP/1.1 1"))
+    transport.write(memoryview(b"one"))
+    assert sink.told == [b"HTTP/1.1 1one"]
+    large = b"x" * 70_000
+    transport.write(b"HTTP/1.1 2")
+    transport.write(large)
+    assert sink.told[1] == b"HTTP/1.1 2"
+    assert sink.told[2] is large
+    transport.write(b"HTTP/1.1 3")
+    transport.writelines([b"a", b"b"])
+    assert sink.told[3:] == [b"HTTP/1.1 3ab"]
+
+
+def test_nothing_is_written_to_who_is_gone():
+    sink, soon = Sink(), []
+    transport = Joined(sink, soon.append)
+    transport.write(b"HTTP/1.1 200 OK")
+    sink.close()
+    soon[0]()
+    assert sink.told == ["close"]
+
+
 @pytest.mark.parametrize("ends", ["close", "write_eof"])
 def test_nothing_that_waits_is_lost_at_the_end(ends):
     sink, soon = Sink(), []
