@@ -4,6 +4,7 @@ FastAPI declares the fast routes as well, so that OpenAPI has them; it never get
 """
 
 import asyncio
+import functools
 import time
 import types
 from collections import Counter
@@ -197,14 +198,22 @@ class Front:
 
 @types.coroutine
 def _resumed(begun: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
-    """Go on with a coroutine that was begun outside, and waits."""
-    try:
-        yield waits_for
-    except BaseException:
-        begun.close()
-        raise
-    body: bytes = yield from begun
-    return body
+    """Go on with a coroutine that was begun outside, and waits: what ends its wait is its own to handle."""
+    while True:
+        try:
+            sent = yield waits_for
+        except GeneratorExit:
+            begun.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 — it goes on to whom it is for
+            step = functools.partial(begun.throw, error)
+        else:
+            step = functools.partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as done:
+            body: bytes = done.value
+            return body
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

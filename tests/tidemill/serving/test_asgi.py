@@ -182,6 +182,28 @@ def test_a_body_that_comes_in_pieces_is_read_to_its_end(served_parcels):
     scenario(served_parcels, steps)
 
 
+def test_what_ends_a_wait_for_the_body_reaches_whoever_waits(served_parcels):
+    async def steps(api):
+        async def patient():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await asyncio.Event().wait()
+            await asyncio.sleep(0.02)
+            return {"type": "http.request", "body": body("north"), "more_body": False}
+
+        async def broken():
+            failed = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0.02, failed.set_exception, OSError("gone"))
+            with contextlib.suppress(OSError):
+                await failed
+            return {"type": "http.request", "body": body("north"), "more_body": False}
+
+        assert (await api.ask(receive=patient))[0] == 200
+        assert (await api.ask(receive=broken))[0] == 200
+
+    scenario(served_parcels, steps)
+
+
 def test_a_client_that_goes_while_its_large_request_waits_is_not_answered(served_parcels):
     messages = [
         {"type": "http.disconnect"},
