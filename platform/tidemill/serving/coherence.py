@@ -50,7 +50,7 @@ def _numbers(project: Project) -> Iterator[str]:
 
 def _limits(project: Project) -> Iterator[str]:
     serve, batch, jobs = project.config.serve, project.config.serve.batch, project.config.serve.jobs
-    if batch.loop_rows > batch.max_rows:
+    if "max_rows" in batch.model_fields_set and batch.loop_rows > batch.max_rows:
         yield f"serve.batch.loop_rows ({batch.loop_rows}) is above serve.batch.max_rows ({batch.max_rows})"
     for name, seconds in (
         ("batch.wait_ms", batch.wait_ms / 1000),

@@ -78,6 +78,10 @@ def test_what_cannot_work_names_the_fields(project, serve, said):
     assert [words for words in said if words not in str(error.value)] == []
 
 
+def test_the_default_size_of_batches_is_no_choice_to_contradict(project):
+    require_coherent(project(batch={"loop_rows": 128}))
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
