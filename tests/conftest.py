@@ -1,5 +1,7 @@
 """Real servers for tests, on loopback; what this machine lacks skips its tests, and says so."""
 
+import contextlib
+import linecache
 import os
 import shutil
 import socket
@@ -13,6 +15,17 @@ from pathlib import Path
 import pytest
 
 os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and whatever makes a console then keeps it
+
+_checkcache = linecache.checkcache
+
+
+def checkcache(filename: str | None = None) -> None:
+    """Python 3.11's, which raises KeyError where another thread forgets a file (a traceback does)."""
+    with contextlib.suppress(KeyError):
+        _checkcache(filename)
+
+
+linecache.checkcache = checkcache
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,6 +83,22 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(timeout=10)
 
 
+def wait_for_database(address: str, seconds: float = 30) -> None:
+    """PostgreSQL listens before it lets anybody in."""
+    import psycopg
+
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(f"{address}/postgres").close()
+        except psycopg.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 @pytest.fixture(scope="session")
 def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL: its address without a database, ended with the session."""
@@ -93,7 +122,9 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     try:
         wait_for_port(port, process)
-        yield f"postgresql://tidemill@127.0.0.1:{port}"
+        address = f"postgresql://tidemill@127.0.0.1:{port}"
+        wait_for_database(address)
+        yield address
     finally:
         process.terminate()
         process.wait(timeout=30)
