@@ -3,6 +3,7 @@
 - Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
   own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
 - Without a time limit for heads of requests, few clients that never end theirs could take all connections.
+- A line for each request, to a log that nobody reads, took longer than reading the request.
 - Ray Serve has HAProxy say 500 for each failure of its own; here it says which it was, and what to do.
 """
 
@@ -20,7 +21,7 @@ _WRAPPER = """#!/bin/sh
 sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
     -e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{bound}/' \\
     -e 's|^\\( *errorfile \\(50[234]\\) \\).*|\\1{folder}/\\2.http|' \\
-    -e '/^defaults/a\\    timeout http-request {header_seconds}s' "$3" || exit 1
+    -e '/^defaults/a\\    timeout http-request {header_seconds}s\\n    option dontlog-normal' "$3" || exit 1
 exec '{binary}' "$@"
 """
 _ERRORS = {

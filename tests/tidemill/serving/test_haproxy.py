@@ -17,8 +17,11 @@ pytestmark = pytest.mark.engine
 # As Ray Serve writes it, where it matters.
 CONFIGURATION = """global
     maxconn 10
+    log {folder}/log local0 info
 defaults
     mode http
+    log global
+    option httplog
     timeout connect 1s
     timeout client 5s
     timeout server 500ms
@@ -30,6 +33,7 @@ frontend prometheus
     http-request use-service prometheus-exporter
 frontend http_frontend
     bind *:{port}
+    http-request return status 200 if {{ path /fine }}
     use_backend dead if {{ path /dead }}
     use_backend mute
 backend dead
@@ -77,6 +81,16 @@ def test_what_haproxy_answers_itself_is_no_error_of_the_application(haproxy):
     assert dead.json()["detail"] == "no replica takes requests right now: try again"
     mute = client.get("/anything")
     assert (mute.status_code, mute.json()["error"]) == (504, "there was no answer in time")
+
+
+def test_only_what_goes_wrong_is_logged(haproxy, tmp_path):
+    client, _, _ = haproxy
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(tmp_path / "log"))
+        log.settimeout(10)
+        assert ask(client, "/fine").status_code == 200
+        client.get("/dead")
+        assert b"GET /dead" in log.recv(10_000)
 
 
 def test_nothing_listens_beyond_loopback(haproxy):
