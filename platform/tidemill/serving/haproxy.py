@@ -3,7 +3,7 @@
 - Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
   own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
 - Without a time limit for heads of requests, few clients that never end theirs could take all connections.
-- A line for each request, to a log that nobody reads, took longer than reading the request.
+- HAProxy would write a line for each request, a system call, to a log that nobody reads; errors are enough.
 - Ray Serve has HAProxy say 500 for each failure of its own; here it says which it was, and what to do.
 """
 
