@@ -1,8 +1,8 @@
 """One write for an answer: its head waits for the body that follows in the same turn of the event loop.
 
-uvicorn 0.54 writes the head of an answer and its body one after the other: two system calls, each of which can
-wake HAProxy, and that the client, to read half an answer. A killed replica could leave such a half behind. A
-body that comes later (a stream) finds its head gone.
+uvicorn 0.54 writes the head of an answer and its body one after the other: two system calls, each of which
+can wake HAProxy, and that the client, to read half an answer. A killed replica could leave such a half behind.
+A body that comes later (a stream) finds its head gone.
 """
 
 import asyncio
