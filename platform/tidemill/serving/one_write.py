@@ -1,7 +1,7 @@
 """One write for an answer: its head waits for the body that follows in the same turn of the event loop.
 
 uvicorn 0.54 writes the head of an answer and its body one after the other: two system calls, each of which
-can wake HAProxy, and that the client, to read half an answer. A killed replica could leave such a half behind.
+can wake HAProxy, and that the client, to read half an answer. A killed replica could leave such a half.
 A body that comes later (a stream) finds its head gone.
 """
 
