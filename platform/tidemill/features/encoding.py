@@ -182,6 +182,10 @@ def _key_head(names: Sequence[str]) -> bytes:
 
 
 def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
+    number, is_text = (
+        kind.value,
+        kind is ValueType.STRING,
+    )  # a look at an enumeration costs more than the rest
     if kind in _KEY_FORMATS:
         pack = struct.Struct("<II" + _KEY_FORMATS[kind][1]).pack
         width = _width(kind)
@@ -190,7 +194,7 @@ def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
             if isinstance(value, datetime) and kind is ValueType.UNIX_TIMESTAMP:
                 value = microseconds(value) // 1_000_000
             try:
-                return pack(kind.value, width, value)
+                return pack(number, width, value)
             except struct.error as error:
                 raise _wrong(name, kind, value) from error
 
@@ -200,15 +204,15 @@ def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
     head = struct.Struct("<II").pack
 
     def text(value: Any) -> bytes:
-        if type(value) is str and kind is ValueType.STRING:  # what nearly all are
+        if is_text and type(value) is str:  # what nearly all are
             encoded = value.encode()
-            return head(kind.value, len(encoded)) + encoded
-        if isinstance(value, int) and not isinstance(value, bool) and kind is ValueType.STRING:
+            return head(number, len(encoded)) + encoded
+        if is_text and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        raw = value.encode() if isinstance(value, str) and kind is ValueType.STRING else value
+        raw = value.encode() if is_text and isinstance(value, str) else value
         if not isinstance(raw, bytes):
             raise _wrong(name, kind, value)
-        return head(kind.value, len(raw)) + raw
+        return head(number, len(raw)) + raw
 
     return text
 

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from feast import FeatureStore
@@ -16,8 +17,8 @@ from tidemill.project import Project
 
 __all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
 
-_REMEMBERED = 1000  # pseudonyms
-_NESTED = (dict, list, tuple)
+_REMEMBERED = 10_000  # pseudonyms: some 2 MB
+_FLAT = frozenset({str, int, float, bool, type(None), datetime})
 _SHORT = 3  # characters: what is shorter names nobody, and is found in any text
 
 
@@ -43,11 +44,13 @@ class Hiding:
         if not self.fields:
             return values
         hidden = dict(values)
-        for name, value in values.items():
-            if name in self.fields or isinstance(value, _NESTED):
-                hidden[name] = self._known.get(value) if type(value) is str else None
-                if hidden[name] is None:
-                    hidden[name] = self._value(value, name in self.fields)
+        # Nearly all have nothing below them: then only what is personal has to be looked at.
+        names = self.fields if _FLAT.issuperset(map(type, values.values())) else values
+        for name in names:
+            value = hidden.get(name)
+            if value is not None:
+                known = self._known.get(value) if type(value) is str and name in self.fields else None
+                hidden[name] = self._value(value, name in self.fields) if known is None else known
         return hidden
 
     def features(self, features: Mapping[str, float | None]) -> Mapping[str, float | None]:
