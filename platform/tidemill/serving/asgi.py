@@ -24,6 +24,7 @@ from tidemill.serving.calls import (
     Refused,
     Reply,
 )
+from tidemill.serving.direct import LARGE, Whole
 from tidemill.serving.engine import Engine
 from tidemill.serving.failures import failure_of
 from tidemill.serving.hooks import Gate, Meter
@@ -31,9 +32,6 @@ from tidemill.serving.predict_codec import PLAIN
 from tidemill.serving.tracing import Tracing
 
 __all__ = ["Front", "Route"]
-
-_LARGE = 65_536
-"""Bytes of a body beyond which it is parsed in a thread, and its client is watched."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,48 @@ class Front:
         """Say whether this is for a fast route."""
         if scope["type"] != "http":
             return False
-        method, path = scope["method"], scope["path"]
-        return (method, path) in self._routes or self._find(method, path) is not None
+        return self._codec(scope["method"], scope["path"]) is not None
+
+    def codec(self, method: str, path: str) -> Codec | None:
+        """Return who speaks at a fast route if `answer` may answer there: it leaves no traces."""
+        return self._codec(method, path) if self._tracing is None else None
+
+    def answer(self, request: Whole, reply: Callable[[Reply], None]) -> None:
+        """Answer a request for a fast route whose body is here."""
+        began = time.perf_counter()
+        codec, method, path, sent, body = request
+        if self._in_flight >= self._max_in_flight:
+            reply(self._failed(codec, failure_of(_overloaded())))
+            return
+        headers: Headers = dict(sent)
+        admitted = self._gate.admit(method, path, headers, None)
+        if isinstance(admitted, Refusal):
+            reply(self._failed(codec, _refused(admitted)))
+            return
+        self._count_in_flight(1)
+
+        def settle(future: "asyncio.Future[Answer]") -> None:
+            self._count_in_flight(-1)
+            try:
+                answer = future.result()
+                content = codec.render(call, answer)
+                self._count(codec, answer, time.perf_counter() - began)
+            except Exception as error:  # noqa: BLE001 — it becomes an answer in the protocol's own shape
+                content = self._failed(codec, failure_of(error))
+            reply(content)
+
+        try:
+            if len(body) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            call = codec.parse(body, headers, b"")
+            if admitted.caller is not None:
+                call = call._replace(caller=admitted.caller)
+            future = self._engine.submit(call, began)
+        except Exception as error:  # noqa: BLE001 — as above
+            self._count_in_flight(-1)
+            reply(self._failed(codec, failure_of(error)))
+        else:
+            future.add_done_callback(settle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -114,15 +152,14 @@ class Front:
             return
         began = time.perf_counter()
         method, path = scope["method"], scope["path"]
-        codec = self._routes.get((method, path)) or self._find(method, path)
+        codec = self._codec(method, path)
         if codec is not None and self._in_flight >= self._max_in_flight:
-            await self._refuse(codec, failure_of(_overloaded()), send)
+            await _send(send, self._failed(codec, failure_of(_overloaded())))
             return
         headers: Headers = dict(scope["headers"])
         admitted = self._gate.admit(method, path, headers, scope.get("client"))
         if isinstance(admitted, Refusal):
-            failure = Failure(admitted.status, "refused", admitted.detail, admitted.headers)
-            await self._refuse(codec or self._speaker(path), failure, send)
+            await _send(send, self._failed(codec or self._speaker(path), _refused(admitted)))
         elif codec is None:
             scope["tidemill.caller"], scope["tidemill.admin"] = admitted.caller, admitted.admin
             await self.app(scope, receive, send)
@@ -139,20 +176,19 @@ class Front:
         send: Send,
         began: float,
     ) -> None:
-        self._in_flight += 1
-        self._meter.in_flight(self._in_flight)
+        self._count_in_flight(1)
         trace = None if self._tracing is None else self._tracing.begin(scope, codec.name, headers)
         answer, kind = None, None
         try:
             body = await self._body(receive)
-            if len(body) <= _LARGE:
+            if len(body) <= LARGE:
                 call = codec.parse(body, headers, scope["query_string"])
             else:
                 call = await self._engine.aside(codec.parse, body, headers, scope["query_string"])
             if caller is not None or trace is not None:
                 call = call._replace(caller=caller, trace=trace)
             future = self._engine.submit(call, began)
-            answer = await future if len(body) <= _LARGE else await _unless_gone(future, receive)
+            answer = await future if len(body) <= LARGE else await _unless_gone(future, receive)
             reply = codec.render(call, answer)
             self._count(codec, answer, time.perf_counter() - began)
         except _Gone:
@@ -160,18 +196,23 @@ class Front:
         except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
             failure = failure_of(error)
             kind = failure.kind
-            self._meter.failed(codec.name, kind, failure.version)
-            reply = codec.error(failure)
+            reply = self._failed(codec, failure)
         finally:
-            self._in_flight -= 1
-            self._meter.in_flight(self._in_flight)
+            self._count_in_flight(-1)
         if trace is not None:
             trace.tracing.end(trace, reply.status, answer, kind)
         await _send(send, reply)
 
-    async def _refuse(self, codec: Codec, failure: Failure, send: Send) -> None:
+    def _codec(self, method: str, path: str) -> Codec | None:
+        return self._routes.get((method, path)) or self._find(method, path)
+
+    def _failed(self, codec: Codec, failure: Failure) -> Reply:
         self._meter.failed(codec.name, failure.kind, failure.version)
-        await _send(send, codec.error(failure))
+        return codec.error(failure)
+
+    def _count_in_flight(self, more: int) -> None:
+        self._in_flight += more
+        self._meter.in_flight(self._in_flight)
 
     async def _body(self, receive: Receive) -> bytes:
         reading = _read(receive, self._max_bytes)
@@ -231,7 +272,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
     if size > limit:
-        raise Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
+        raise _too_large(limit)
     return b"".join(parts)
 
 
@@ -257,6 +298,14 @@ async def _send(send: Send, reply: Reply) -> None:
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _refused(refusal: Refusal) -> Failure:
+    return Failure(refusal.status, "refused", refusal.detail, refusal.headers)
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
 
 
 def _overloaded() -> Overloaded:

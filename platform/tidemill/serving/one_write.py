@@ -9,10 +9,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["Joined", "OneWrite", "install"]
+__all__ = ["Joined", "OneWrite"]
 
 _HEAD = b"HTTP/"
 _SMALL = 65_536
@@ -72,8 +71,3 @@ class OneWrite(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(cast("asyncio.Transport", Joined(transport, self.loop.call_soon)))
-
-
-def install() -> None:
-    """Have the servers of this process that are started from now on, and are told no other, speak it."""
-    HTTP_PROTOCOLS["auto"] = f"{__name__}:{OneWrite.__name__}"

@@ -13,7 +13,7 @@ from typing import Protocol
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.serving import one_write
+from tidemill.serving import direct
 
 __all__ = ["CALLBACK", "Fast", "Shortcut", "middlewares", "use"]
 
@@ -21,7 +21,7 @@ CALLBACK = f"{__name__}:middlewares"
 """What Ray Serve imports and calls in every process that listens for HTTP."""
 
 
-class Fast(Protocol):
+class Fast(direct.Fast, Protocol):
     """What a replica answers with: `tidemill.serving.asgi.Front`."""
 
     def takes(self, scope: Scope) -> bool:
@@ -37,15 +37,15 @@ _fast: Fast | None = None
 def use(fast: Fast) -> None:
     """Have fast requests of this process answered by ``fast`` from now on."""
     global _fast
-    _fast = fast
+    _fast = direct.Direct.fast = fast
 
 
 def middlewares() -> list[Middleware]:
     """Return what Ray Serve puts around its replicas, and around its proxies, which have nothing fast.
 
-    It asks before it starts a server: this is also where servers learn to answer in `one_write`.
+    It asks before it starts a server: this is also where servers learn the way of `direct`.
     """
-    one_write.install()
+    direct.install()
     return [Middleware(Shortcut)]
 
 

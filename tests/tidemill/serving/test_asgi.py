@@ -10,7 +10,8 @@ import pytest
 
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.project import load_project
-from tidemill.project.config import BatchConfig
+from tidemill.project.config import BatchConfig, LimitsConfig
+from tidemill.serving.direct import Whole
 from tidemill.serving.predictions import read_predictions
 from tidemill.serving.wiring import build_api
 
@@ -59,6 +60,15 @@ class Asker:
         content = b"".join(message.get("body", b"") for message in sent[1:])
         return sent[0]["status"], dict(sent[0]["headers"]), json.loads(content) if content else None
 
+    async def ask_directly(self, content=b"", headers=JSON):
+        """Ask as a server does that has read the whole request."""
+        reply = asyncio.get_running_loop().create_future()
+        codec = self.front.codec("POST", "/predict")
+        self.front.answer(Whole(codec, "POST", "/predict", headers, content), reply.set_result)
+        status, answer, kind, further = await reply
+        sent = {b"content-type": kind, b"content-length": b"%d" % len(answer), **dict(further)}
+        return status, sent, json.loads(answer)
+
 
 @contextlib.asynccontextmanager
 async def running(front):
@@ -89,6 +99,66 @@ def tune(project, **serve):
     """The same project, served otherwise."""
     serving = project.config.serve.model_copy(update=serve)
     return replace(project, config=project.config.model_copy(update={"serve": serving}))
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "serve", "status"),
+    [
+        (body("north", "south"), JSON, {}, 200),
+        (body("N0RTH"), JSON, {}, 422),
+        (b"{", JSON, {}, 422),
+        (body("north"), ((b"content-type", b"text/plain"),), {}, 415),
+        (body("north"), (*JSON, (b"host", b"evil.example")), {}, 421),
+        (body("north"), (*JSON, (b"content-length", b"99999999999")), {}, 413),
+        (body("north") + b" " * 2_000, JSON, {"limits": LimitsConfig(body_bytes=1_500)}, 413),
+    ],
+)
+def test_both_ways_say_the_same(served_parcels, content, headers, serve, status):
+    async def steps(api):
+        asked = await asyncio.gather(
+            *(way(content, headers=headers) for way in (api.ask, api.ask_directly) for _ in range(3))
+        )
+        for _, sent, answer in asked:
+            sent.pop(b"content-length")  # ids are of one length, scores are not
+            for prediction in answer.get("predictions", ()):
+                assert prediction.pop("prediction_id")
+        return asked
+
+    first, *others = scenario(tune(served_parcels, **serve), steps)
+    assert first[0] == status
+    assert others == [first] * 5
+
+
+def test_both_ways_refuse_what_is_too_much(served_parcels):
+    async def steps(api):
+        release = asyncio.Event()
+
+        async def slow():
+            await release.wait()
+            return {"type": "http.request", "body": body("north"), "more_body": False}
+
+        waiting = asyncio.create_task(api.ask(receive=slow))
+        await asyncio.sleep(0)
+        refused = [await way(body("north")) for way in (api.ask, api.ask_directly)]
+        release.set()
+        assert (await waiting)[0] == 200
+        assert (await api.ask_directly(body("north")))[0] == 200
+        return refused
+
+    first, second = scenario(tune(served_parcels, max_in_flight=1), steps)
+    assert (first[0], first[1][b"retry-after"]) == (503, b"1")
+    assert first == second
+
+
+def test_with_traces_nothing_is_answered_directly(served_parcels, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+
+    async def steps(api):
+        return api.front.codec("POST", "/predict"), api.front.takes(
+            {"type": "http", "method": "POST", "path": "/predict"}
+        )
+
+    assert scenario(served_parcels, steps) == (None, True)
 
 
 def test_requests_that_come_together_each_get_their_own_answer_and_record(served_parcels):

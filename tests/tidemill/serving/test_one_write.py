@@ -8,7 +8,6 @@ import pytest
 import uvicorn
 import uvloop
 
-from tidemill.serving import one_write
 from tidemill.serving.one_write import Joined, OneWrite
 
 
@@ -52,9 +51,7 @@ async def app(scope, receive, send):
 
 @contextlib.asynccontextmanager
 async def served() -> AsyncIterator[int]:
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
-    config.load()
-    assert config.http_protocol_class is OneWrite
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, http=OneWrite)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
     task = asyncio.ensure_future(server.serve())
@@ -97,9 +94,6 @@ def written(monkeypatch):
         write(self, data)
 
     monkeypatch.setattr(Joined, "write", watched)
-    monkeypatch.setattr("uvicorn.config.HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
-    monkeypatch.setattr(one_write, "HTTP_PROTOCOLS", uvicorn.config.HTTP_PROTOCOLS)
-    one_write.install()
     return found
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tidemill.serving import shortcut
+from tidemill.serving.direct import Direct
 
 
 class Front:
@@ -34,6 +35,7 @@ def way(path):
 @pytest.fixture
 def front(monkeypatch):
     monkeypatch.setattr(shortcut, "_fast", None)
+    monkeypatch.setattr(Direct, "fast", None)
     assert way("/predict") == ["ray"]  # a proxy, or a replica that is autoscaled
     shortcut.use(Front())
 
