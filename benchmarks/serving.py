@@ -5,8 +5,9 @@ flight's keys, computes two on demand, predicts, applies the business rule, and 
 before it gives it out. MLflow's model server and BentoML get the 29 features in the body, look nothing up and
 log nothing. Ray Serve's default proxy runs the obvious code: FastAPI, Feast's SDK, scikit-learn, a line in a
 file.
-Two echoes are the floor: bare uvicorn, and Ray Serve behind HAProxy, which is what ours stands on. Ours is
-measured once more with a log that writes nothing: what the prediction log costs is the difference.
+Two echoes are the floor: bare uvicorn, and Ray Serve behind HAProxy, which is what ours stands on. What the
+prediction log costs, and what too many clients do, is measured by runs in turn at one server, whose log is
+switched off and on: machines change their speed from minute to minute by more than that.
 
     python -m benchmarks.serving [--seconds 6] [--rounds 1] [--only ours,mlflow] [--workspace DIR]
 
@@ -15,6 +16,7 @@ Needs no root; takes about ten minutes. BentoML is installed beside the workspac
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,22 +42,35 @@ from tidemill.serving.network import free_port
 
 CLIENTS = (1, 8, 32, 128)
 FRESH, CACHED = "ours, every feature afresh", "ours, with the declared caching"
-UNLOGGED = "ours, cached, nothing logged"
-OURS = (FRESH, CACHED, UNLOGGED)
+OURS = (FRESH, CACHED)
 ORDER = ("uvicorn echo", "ray echo", "mlflow", "bentoml", "ray default", *OURS)
 BEYOND = 512
 READY_SECONDS = 120.0
 WARM_SECONDS = 2.0
 LIGHT = {"train.trials": 2, "train.search_rows": 20000}
-_LOGS_NOTHING = "BENCHMARK_LOGS_NOTHING"
-_LOGLESS = f"""
+PAIRS = 6
+"""Runs in turn of what is compared within one server."""
+LOG_CLIENTS = (32, 128)
+_SWITCH = "BENCHMARK_LOGS_NOTHING"
+_SWITCHED = f"""
 
 import os
 
-if os.environ.get("{_LOGS_NOTHING}"):  # in the workspace of a benchmark only
+if os.environ.get("{_SWITCH}"):  # in the workspace of a benchmark only
+    import threading
+    import time
+
     from tidemill.serving.writing import PredictionLog
 
-    PredictionLog.append = lambda self, records: True
+    _append = PredictionLog.append
+
+    def _watch():
+        while True:
+            off = os.path.exists(os.environ["{_SWITCH}"])
+            PredictionLog.append = (lambda self, records: True) if off else _append
+            time.sleep(0.05)
+
+    threading.Thread(target=_watch, daemon=True).start()
 """
 
 
@@ -67,7 +82,7 @@ def prepare(folder: Path) -> Project:
         params.write_text(params.read_text().replace("\nserve:\n", "\nserve:\n  feature_cache: true\n"))
         _set(project, LIGHT)
         with (folder / "serving" / "application.py").open("a") as application:
-            application.write(_LOGLESS)
+            application.write(_SWITCHED)
         _git(folder)
         done = subprocess.run(
             [sys.executable, "-m", "tidemill.cli.main", "run", "--promote", "-p", str(folder)],
@@ -146,7 +161,7 @@ def serving(
     environment = {
         "OMP_NUM_THREADS": "1",  # on two cores, more of them only wait for each other
         **os.environ,
-        **({_LOGS_NOTHING: "1"} if name == UNLOGGED else {}),
+        **({_SWITCH: str(_switch(project))} if name == CACHED else {}),
         "PATH": path,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "BENTOML_DO_NOT_TRACK": "True",
@@ -165,6 +180,46 @@ def serving(
                 child.kill()
 
 
+def _switch(project: Project) -> Path:
+    """Return the file that switches the log off while it is there."""
+    return project.root / "logs-nothing"
+
+
+def in_turn(one: Callable[[], float], other: Callable[[], float]) -> list[float]:
+    """Return one rate as a share of the other, for each of some pairs of runs."""
+    shares = []
+    for number in range(PAIRS):
+        if number % 2:
+            below, above = other(), one()
+        else:
+            above, below = one(), other()
+        shares.append(above / below)
+    return shares
+
+
+def compare(
+    project: Project, rate: Callable[[int], float], outcomes: Sequence[Outcome]
+) -> dict[str, list[float]]:
+    """Return shares of rates: with the log of those without it, and with too many clients of the best."""
+
+    def switched(off: bool, clients: int) -> float:
+        _switch(project).touch() if off else _switch(project).unlink(missing_ok=True)
+        time.sleep(0.2)
+        return rate(clients)
+
+    found = {}
+    for clients in LOG_CLIENTS:
+        found[f"at c = {clients}, with its log, of without"] = in_turn(
+            functools.partial(switched, False, clients), functools.partial(switched, True, clients)
+        )
+    switched(False, 1)
+    best = max(outcomes, key=lambda one: one.rps if one.clients != BEYOND else 0.0).clients
+    found[f"at c = {BEYOND}, of its best, which is at c = {best}"] = in_turn(
+        functools.partial(rate, BEYOND), functools.partial(rate, best)
+    )
+    return found
+
+
 def wait_for(process: "subprocess.Popen[bytes]", port: int, requests: Path, log: Path) -> None:
     """Wait until a request is answered with 200."""
     deadline = time.monotonic() + READY_SECONDS
@@ -176,15 +231,25 @@ def wait_for(process: "subprocess.Popen[bytes]", port: int, requests: Path, log:
 
 
 def measure(
-    name: str, project: Project, requests: dict[str, Path], bento: Path | None, seconds: float
+    name: str,
+    project: Project,
+    requests: dict[str, Path],
+    bento: Path | None,
+    seconds: float,
+    shares: dict[str, list[float]],
 ) -> list[Outcome]:
-    """Run one server, ask it with each number of clients, and end it."""
+    """Run one server, ask it with each number of clients, and end it; `compare` fills ``shares``."""
     body = requests.get(name, requests["ours"])
     with serving(name, project, bento) as (process, port):
         wait_for(process, port, body, project.root / "server.log")
         run_apart("127.0.0.1", port, body, 32, WARM_SECONDS)
         clients = (*CLIENTS, BEYOND) if name == CACHED else CLIENTS
-        return [run_apart("127.0.0.1", port, body, count, seconds) for count in clients]
+        outcomes = [run_apart("127.0.0.1", port, body, count, seconds) for count in clients]
+        if name == CACHED:
+            rate = lambda count: run_apart("127.0.0.1", port, body, count, seconds / 2).rps  # noqa: E731
+            for what, found in compare(project, rate, outcomes).items():
+                shares.setdefault(what, []).extend(found)
+        return outcomes
 
 
 def show(name: str, rounds: Sequence[Sequence[Outcome]]) -> dict[int, float]:
@@ -233,9 +298,10 @@ def main() -> None:
         print(f"{'server':32} {'c':>4} {'rps':>9} {'p50 ms':>9} {'p99 ms':>9} {'max ms':>9}   other answers")
         rates = {}
         outcomes: dict[str, list[list[Outcome]]] = {name: [] for name in wanted}
+        shares: dict[str, list[float]] = {}
         for _ in range(given.rounds):
             for name in wanted:
-                outcomes[name].append(measure(name, project, requests, bento, given.seconds))
+                outcomes[name].append(measure(name, project, requests, bento, given.seconds, shares))
                 if given.rounds > 1:
                     at_32 = outcomes[name][-1][CLIENTS.index(32)]
                     print(f"  {name}: {at_32.rps:,.0f} rps at c = 32", file=sys.stderr, flush=True)
@@ -245,8 +311,11 @@ def main() -> None:
         print("\nours with the declared caching, at c = 32, is")
         for name in (one for one in wanted if one != CACHED):
             print(f"  {rates[CACHED][32] / rates[name][32]:6.2f} × {name}")
-        best = max(rates[CACHED].values())
-        print(f"and at c = {BEYOND} {rates[CACHED][BEYOND] / best:.2f} × its own best")
+    for what, found in shares.items():
+        print(
+            f"ours {what}: {statistics.median(found):.2f} (median of {len(found)} pairs in turn,"
+            f" {min(found):.2f} … {max(found):.2f})"
+        )
 
 
 if __name__ == "__main__":
