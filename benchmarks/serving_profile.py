@@ -1,9 +1,9 @@
 """Where the time of one prediction goes, in the replica's own process: no network, no HAProxy, no Ray.
 
-The front of a replica is asked as its server asks it, by one client and by 32 at once (which makes batches of
-32). Each step is then left out in turn, from the last to the first, and what that saves is its share; an echo
-that reads the body and sends the same answer is what remains. CPU time of the process, the least of some
-rounds.
+A replica's protocol is given the bytes of requests, by one client and by 32 at once (which makes batches of
+32), and what it writes is taken. Each step is then left out in turn, from the last to the first, and what
+that saves is its share; an echo that reads requests and writes the same answer is what remains. CPU time of
+the process, the least of some rounds.
 
     python -m benchmarks.serving_profile [--workspace DIR] [--cprofile 32]
 """
@@ -21,14 +21,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mutabl
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 import uvloop
+from uvicorn.server import ServerState
 
+from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
 from tidemill.features.online import FeatureRow
 from tidemill.project import Project
-from tidemill.serving import asgi, rows
-from tidemill.serving.calls import Answer, Prediction, Reply
+from tidemill.serving import rows
+from tidemill.serving.calls import Answer, Codec, Prediction, Reply
+from tidemill.serving.direct import Direct, Fast, Whole
 from tidemill.serving.loaded import LoadedModel
+from tidemill.serving.predict_codec import PLAIN
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.wiring import build_api
 
@@ -37,42 +42,65 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 CLIENTS = (1, 32)
 REQUESTS, ROUNDS = 1200, 5
 ANSWER = Answer((Prediction("pred_0", "1", "champion", 0.5, {"risk": "high"}, ()),))
-HEAD: Scope = {
-    "type": "http",
-    "method": "POST",
-    "path": "/predict",
-    "query_string": b"",
-    "headers": [
-        (b"host", b"127.0.0.1:8000"),
-        (b"content-type", b"application/json"),
-        (b"content-length", b"180"),
-    ],
-    "client": ("127.0.0.1", 1),
-}
 
 
-async def ask(app: App, body: bytes) -> None:
-    """Send one request, as uvicorn does once it has it."""
-    status = 0
+class Wire:
+    """One connection: a transport that keeps what is written to it, and the protocol that reads it."""
 
-    async def receive() -> Scope:
-        return {"type": "http.request", "body": body, "more_body": False}
+    def __init__(self, app: App) -> None:
+        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+        config.load()
+        state = ServerState()
+        state.default_headers = [(b"date", b"Mon, 01 Apr 2013 12:00:00 GMT"), (b"server", b"uvicorn")]
+        self._protocol = Direct(config, state, {}, asyncio.get_running_loop())
+        self._protocol.access_log = False
+        self._protocol.connection_made(self)  # type: ignore[arg-type]
+        self._answer: asyncio.Future[bytes] | None = None
 
-    async def send(message: Scope) -> None:
-        nonlocal status
-        status = message.get("status", status)
+    async def ask(self, request: bytes) -> None:
+        """Send one request, as HAProxy passes it on."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._protocol.data_received(request)
+        answer = await self._answer
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise SystemExit(f"answered with {answer[:200]!r}")
 
-    await app(dict(HEAD), receive, send)
-    if status != 200:
-        raise SystemExit(f"answered with {status}")
+    def write(self, data: bytes) -> None:
+        """Take the answer."""
+        if self._answer is not None:
+            self._answer.set_result(data)
+
+    def is_closing(self) -> bool:
+        """Say that this goes on."""
+        return False
+
+    def get_extra_info(self, name: str) -> None:
+        """Say nothing about the peer."""
+
+    def resume_reading(self) -> None:
+        """Have never paused."""
 
 
-async def measure(app: App, bodies: Sequence[bytes], clients: int) -> float:
+class Echo:
+    """Answers whatever it is asked with what is always the same."""
+
+    def codec(self, method: str, path: str) -> Codec:
+        """Take every request."""
+        return PLAIN
+
+    def answer(self, request: Whole, reply: Callable[[Reply], None]) -> None:
+        """Answer."""
+        reply(Reply(200, b"x" * 300))
+
+
+async def measure(app: App, fast: Fast, requests: Sequence[bytes], clients: int) -> float:
     """Return CPU microseconds a request."""
+    Direct.fast = fast
 
     async def client(number: int, count: int) -> None:
+        wire = Wire(app)
         for index in range(count):
-            await ask(app, bodies[(number * 37 + index) % len(bodies)])
+            await wire.ask(requests[(number * 37 + index) % len(requests)])
 
     best = float("inf")
     each = REQUESTS // clients
@@ -81,12 +109,6 @@ async def measure(app: App, bodies: Sequence[bytes], clients: int) -> float:
         await asyncio.gather(*(client(number, each) for number in range(clients)))
         best = min(best, (time.process_time() - began) / (each * clients))
     return best * 1e6
-
-
-async def echo(scope: Scope, receive: Any, send: Any) -> None:
-    """Read a body, and answer with what is always the same."""
-    await asgi._read(receive, 1 << 20)
-    await asgi._send(send, Reply(200, b"x" * 300))
 
 
 @contextlib.asynccontextmanager
@@ -132,34 +154,34 @@ def steps(predictor: Predictor[Any], model: LoadedModel) -> list[tuple[str, tupl
     ]
 
 
-async def table(front: Any, bodies: Sequence[bytes], find: Callable[[type], Any]) -> None:
+async def table(front: Any, requests: Sequence[bytes], find: Callable[[type], Any]) -> None:
     """Print the steps, their microseconds and shares."""
     print(f"{'':40}" + "".join(f"{f'c = {clients}':>14}" for clients in CLIENTS))
-    whole = [await measure(front, bodies, clients) for clients in CLIENTS]
+    whole = [await measure(front, front, requests, clients) for clients in CLIENTS]
     predictor, model = find(Predictor), find(LoadedModel)
     found: list[tuple[str, list[float]]] = []
     with contextlib.ExitStack() as stack:
         before = whole
         for name, how in steps(predictor, model):
             stack.enter_context(without(how))
-            now = [await measure(front, bodies, clients) for clients in CLIENTS]
+            now = [await measure(front, front, requests, clients) for clients in CLIENTS]
             found.append((name, [a - b for a, b in zip(before, now, strict=True)]))
             before = now
-    floor = [await measure(echo, bodies, clients) for clients in CLIENTS]
+    floor = [await measure(front, Echo(), requests, clients) for clients in CLIENTS]
     found.append(
         (
             "parse, validate, batch, count, render",
             [a - b for a, b in zip(before, floor, strict=True)],
         )
     )
-    found.append(("echo: read the body, send an answer", floor))
+    found.append(("echo: read a request, write an answer", floor))
     for name, times in reversed(found):
         shares = (f"{each:7.1f} µs {each / total:4.0%}" for each, total in zip(times, whole, strict=True))
         print(f"{name:40}" + "".join(shares))
     print(f"{'all':40}" + "".join(f"{each:7.1f} µs     " for each in whole))
 
 
-async def run(project: Project, bodies: Sequence[bytes], profiled: int) -> None:
+async def run(project: Project, requests: Sequence[bytes], profiled: int) -> None:
     """Measure, and profile if asked to."""
     front = build_api(project, "profile")
 
@@ -167,13 +189,13 @@ async def run(project: Project, bodies: Sequence[bytes], profiled: int) -> None:
         return next(each for each in gc.get_objects() if isinstance(each, kind))
 
     async with running(front):
-        await measure(front, bodies, 8)
+        await measure(front, front, requests, 8)
         if not profiled:
-            await table(front, bodies, find)
+            await table(front, requests, find)
             return
         profile = cProfile.Profile()
         with profile:
-            await measure(front, bodies, profiled)
+            await measure(front, front, requests, profiled)
         pstats.Stats(profile).sort_stats("tottime").print_stats(40)
 
 
@@ -188,8 +210,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as scratch:
         project = prepare(given.workspace or Path(scratch) / "flights")
         asked = json.loads(write_requests(project)["ours"].read_text())
-        bodies = [json.dumps(each["body"]).encode() for each in asked]
-        uvloop.run(run(project, bodies, given.cprofile))
+        requests = [
+            encode(each["path"], json.dumps(each["body"]).encode(), {}, "localhost") for each in asked
+        ]
+        uvloop.run(run(project, requests, given.cprofile))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def utc(moment: datetime) -> datetime:
     >>> utc(datetime(2013, 4, 1)).isoformat()
     '2013-04-01T00:00:00+00:00'
     """
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -24,7 +24,7 @@ from tidemill.serving.calls import (
     Refused,
     Reply,
 )
-from tidemill.serving.direct import LARGE, Whole
+from tidemill.serving.direct import BEGAN, LARGE, Whole
 from tidemill.serving.engine import Engine
 from tidemill.serving.failures import failure_of
 from tidemill.serving.hooks import Gate, Meter
@@ -150,7 +150,7 @@ class Front:
             if scope["type"] == "lifespan" and self._tracing is not None:
                 await asyncio.get_running_loop().run_in_executor(None, self._tracing.close)
             return
-        began = time.perf_counter()
+        began = scope.get(BEGAN) or time.perf_counter()
         method, path = scope["method"], scope["path"]
         codec = self._codec(method, path)
         if codec is not None and self._in_flight >= self._max_in_flight:
@@ -180,7 +180,7 @@ class Front:
         trace = None if self._tracing is None else self._tracing.begin(scope, codec.name, headers)
         answer, kind = None, None
         try:
-            body = await self._body(receive)
+            body = await self._body(receive, began)
             if len(body) <= LARGE:
                 call = codec.parse(body, headers, scope["query_string"])
             else:
@@ -214,7 +214,7 @@ class Front:
         self._in_flight += more
         self._meter.in_flight(self._in_flight)
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, began: float) -> bytes:
         reading = _read(receive, self._max_bytes)
         try:
             waits_for = reading.send(None)
@@ -222,7 +222,7 @@ class Front:
             body: bytes = done.value
             return body
         try:
-            async with asyncio.timeout(self._engine.timeout_seconds):
+            async with asyncio.timeout(began + self._engine.timeout_seconds - time.perf_counter()):
                 return await _resumed(reading, waits_for)
         except TimeoutError:
             raise Refused(Failure(408, "timeout", "the body did not arrive in time")) from None

@@ -7,6 +7,7 @@ query, are pipelined, or end their connection.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -16,12 +17,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from tidemill.serving.calls import Codec, Reply
 from tidemill.serving.one_write import OneWrite
 
-__all__ = ["LARGE", "Direct", "Fast", "Whole", "install"]
+__all__ = ["BEGAN", "LARGE", "Direct", "Fast", "Whole", "install"]
+
+BEGAN = "tidemill.began"
+"""In the scope of a request that was waited for here: since when, by `time.perf_counter`."""
 
 LARGE = 65_536
 """Bytes of a body beyond which it is parsed in a thread, and its client is watched."""
 _PATIENCE = 1.0
-"""Seconds that a body may take; uvicorn's way, which a slower one goes, has a timer of its own."""
+"""Seconds that a body may take here; what is slower goes uvicorn's way."""
 
 
 class Whole(NamedTuple):
@@ -56,6 +60,7 @@ class Direct(OneWrite):
     """Codec, method and path of a fast request whose body is being read."""
     _parts: Sequence[bytes] = ()
     _timer: asyncio.TimerHandle | None = None
+    _began = 0.0
     _whole: "tuple[Whole, _Answering] | None" = None
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +71,7 @@ class Direct(OneWrite):
             if Direct.fast is not None and not self.transport.is_closing():
                 Direct.fast.answer(whole, reply)
         elif self._where is not None and self._timer is None:
+            self._began = time.perf_counter()
             self._timer = self.loop.call_later(_PATIENCE, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,6 +137,8 @@ class Direct(OneWrite):
     def _give_up(self) -> None:
         """Let the request that is being read go uvicorn's way from here."""
         parts = self._parts
+        if self._timer is not None:
+            self.scope[BEGAN] = self._began  # type: ignore[literal-required]
         self._end_reading()
         if not self.transport.is_closing():
             super().on_headers_complete()

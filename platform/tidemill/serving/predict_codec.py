@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tidemill.clock import utc
 from tidemill.serving.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
 from tidemill.serving.json_bodies import parse_json
 from tidemill.serving.queries import wants_explanation
@@ -60,7 +61,7 @@ class PredictCodec(PlainErrors):
         request_id = headers.get(b"x-request-id")
         return Call(
             instances=request.instances,
-            at=request.at,
+            at=None if request.at is None else utc(request.at),
             test=headers.get(b"x-tidemill-test") == b"1",
             explain=wants_explanation(query),
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),

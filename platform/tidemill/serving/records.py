@@ -55,9 +55,12 @@ LABEL_COLUMNS: Mapping[str, pl.DataType] = {
 """Types of what every line of a label has."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class PredictionRecord:
-    """One answered prediction, as it is logged."""
+    """One answered prediction, as it is logged.
+
+    Neither frozen nor slotted: one is made and written for each prediction, which takes half the time so.
+    """
 
     prediction_id: str
     model: str

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ import pytest
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.project import load_project
 from tidemill.project.config import BatchConfig, LimitsConfig
-from tidemill.serving.direct import Whole
+from tidemill.serving.direct import BEGAN, Whole
 from tidemill.serving.predictions import read_predictions
 from tidemill.serving.wiring import build_api
 
@@ -30,9 +31,12 @@ class Asker:
     def __init__(self, front):
         self.front = front
 
-    async def ask(self, content=b"", method="POST", path="/predict", headers=JSON, query=b"", receive=None):
+    async def ask(
+        self, content=b"", method="POST", path="/predict", headers=JSON, query=b"", receive=None, **scope
+    ):
         """Return status, headers and body; none if nothing was sent."""
         scope = {
+            **scope,
             "type": "http",
             "method": method,
             "path": path,
@@ -231,7 +235,12 @@ def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_nothing(s
         return {"type": "http.disconnect"}
 
     async def steps(api):
+        began = time.perf_counter()
         assert (await api.ask(receive=asyncio.Event().wait))[0] == 408
+        assert time.perf_counter() - began >= 0.2
+        waited = {BEGAN: time.perf_counter() - 10}  # by the server, before it came here
+        assert (await api.ask(receive=asyncio.Event().wait, **waited))[0] == 408
+        assert time.perf_counter() - began < 0.4
         assert await api.ask(receive=gone) is None
         assert (await api.ask(body("north")))[0] == 200
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import time
 
 import httpx
 import pytest
@@ -35,9 +36,13 @@ class Fast:
             reply(answer)
 
 
+waited = []
+
+
 async def app(scope, receive, send):
     """The long way, which answers everything."""
     body, more = b"", True
+    waited.append(time.perf_counter() - scope[direct.BEGAN] if direct.BEGAN in scope else 0.0)
     while more:
         message = await receive()
         body, more = body + message["body"], message["more_body"]
@@ -178,7 +183,14 @@ def test_a_body_that_is_slow_or_large_goes_the_usual_way(fast, monkeypatch, piec
     monkeypatch.setattr(direct, "_PATIENCE", 0.02)
     for got in through(lambda server: ask(server, *pieces)):
         assert _bodies(got)[0].startswith(b"usual ")
+        assert 0.0 <= waited.pop() < 0.5
     assert fast.asked == []
+
+
+def test_the_wait_for_a_slow_body_counts_from_its_head(fast, monkeypatch):
+    monkeypatch.setattr(direct, "_PATIENCE", 0.1)
+    through(lambda server: ask(server, request()[:-3], request()[-3:], pause=0.3))
+    assert min(waited[-2:]) >= 0.09
 
 
 def test_a_server_that_stops_waits_for_a_body_that_has_begun(fast):
