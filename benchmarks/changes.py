@@ -69,6 +69,9 @@ class Load:
                 continue
             self.slowest = max(self.slowest, time.perf_counter() - began)
             self.judge(head[9:12].decode(), content)
+            if b"connection: close" in head:  # HAProxy learned of another replica: no answer is lost by that
+                writer.close()
+                reader, writer = await asyncio.open_connection(*self.address)
         writer.close()
 
     def judge(self, status: str, content: bytes) -> None:
