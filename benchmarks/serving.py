@@ -51,7 +51,7 @@ LIGHT = {"train.trials": 2, "train.search_rows": 20000}
 PAIRS = 6
 """Runs in turn of what is compared within one server."""
 LOG_CLIENTS = (32, 128)
-_SWITCH = "BENCHMARK_LOGS_NOTHING"
+_SWITCH = "BENCHMARK_LOG_SWITCH"
 _SWITCHED = f"""
 
 import os
@@ -166,6 +166,7 @@ def serving(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "BENTOML_DO_NOT_TRACK": "True",
     }
+    _switch(project).unlink(missing_ok=True)
     with log.open("w") as out:
         process = subprocess.Popen(line, stdout=out, stderr=out, env=environment, start_new_session=True)
     try:

@@ -30,10 +30,9 @@ from benchmarks.serving import prepare, write_requests
 from tidemill.features.online import FeatureRow
 from tidemill.project import Project
 from tidemill.serving import rows
-from tidemill.serving.calls import Answer, Codec, Prediction, Reply
-from tidemill.serving.direct import Direct, Fast, Whole
+from tidemill.serving.calls import Answer, Prediction, Reply
+from tidemill.serving.direct import Direct, Fast
 from tidemill.serving.loaded import LoadedModel
-from tidemill.serving.predict_codec import PLAIN
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.wiring import build_api
 
@@ -74,6 +73,9 @@ class Wire:
         """Say that this goes on."""
         return False
 
+    def close(self) -> None:
+        """End after an idle time."""
+
     def get_extra_info(self, name: str) -> None:
         """Say nothing about the peer."""
 
@@ -84,13 +86,20 @@ class Wire:
 class Echo:
     """Answers whatever it is asked with what is always the same."""
 
-    def codec(self, method: str, path: str) -> Codec:
+    def begin(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """Take every request."""
-        return PLAIN
+        return True
 
-    def answer(self, request: Whole, reply: Callable[[Reply], None]) -> None:
+    def is_refused(self, ticket: bool) -> bool:
+        """Refuse none."""
+        return False
+
+    def answer(self, ticket: bool, body: bytes, reply: Callable[[Reply], None]) -> None:
         """Answer."""
         reply(Reply(200, b"x" * 300))
+
+    def leave(self, ticket: bool) -> None:
+        """Have nothing to forget."""
 
 
 async def measure(app: App, fast: Fast, requests: Sequence[bytes], clients: int) -> float:

@@ -5,18 +5,20 @@ FastAPI declares the fast routes as well, so that OpenAPI has them; it never get
 
 import asyncio
 import functools
+import logging
 import time
 import types
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidemill.serving.admission import Refusal
 from tidemill.serving.calls import (
     Answer,
+    Call,
     Codec,
     Failure,
     Headers,
@@ -24,14 +26,17 @@ from tidemill.serving.calls import (
     Refused,
     Reply,
 )
-from tidemill.serving.direct import BEGAN, LARGE, Whole
+from tidemill.serving.direct import LARGE, TICKET
 from tidemill.serving.engine import Engine
 from tidemill.serving.failures import failure_of
 from tidemill.serving.hooks import Gate, Meter
 from tidemill.serving.predict_codec import PLAIN
 from tidemill.serving.tracing import Tracing
 
-__all__ = ["Front", "Route"]
+__all__ = ["Front", "Route", "Ticket"]
+
+_log = logging.getLogger(__name__)
+_BROKEN = Reply(500, b'{"detail":"internal error; the replica\'s log says more"}')
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,18 @@ class Route:
     method: str
     path: str
     codec: Codec
+
+
+class Ticket(NamedTuple):
+    """What was decided about a request by its head."""
+
+    codec: Codec
+    headers: Headers
+    began: float
+    """By `time.perf_counter`."""
+    caller: str | None
+    refusal: Failure | None
+    """Why it is answered without its body; none: it is in flight."""
 
 
 class _Gone(Exception):
@@ -99,46 +116,50 @@ class Front:
             return False
         return self._codec(scope["method"], scope["path"]) is not None
 
-    def codec(self, method: str, path: str) -> Codec | None:
-        """Return who speaks at a fast route if `answer` may answer there: it leaves no traces."""
-        return self._codec(method, path) if self._tracing is None else None
+    def begin(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> "Ticket | None":
+        """Decide about a request for a fast route by its head; none if it is for another, or is traced."""
+        codec = self._codec(method, path) if self._tracing is None else None
+        return None if codec is None else self._begin(codec, method, path, dict(headers), None)
 
-    def answer(self, request: Whole, reply: Callable[[Reply], None]) -> None:
-        """Answer a request for a fast route whose body is here."""
-        began = time.perf_counter()
-        codec, method, path, sent, body = request
-        if self._in_flight >= self._max_in_flight:
-            reply(self._failed(codec, failure_of(_overloaded())))
-            return
-        headers: Headers = dict(sent)
-        admitted = self._gate.admit(method, path, headers, None)
-        if isinstance(admitted, Refusal):
-            reply(self._failed(codec, _refused(admitted)))
-            return
-        self._count_in_flight(1)
+    def is_refused(self, ticket: "Ticket") -> bool:
+        """Say whether the answer is known without the body."""
+        return ticket.refusal is not None
 
-        def settle(future: "asyncio.Future[Answer]") -> None:
+    def leave(self, ticket: "Ticket") -> None:
+        """Forget a request that ended before its body was here."""
+        if ticket.refusal is None:
             self._count_in_flight(-1)
-            try:
-                answer = future.result()
-                content = codec.render(call, answer)
-                self._count(codec, answer, time.perf_counter() - began)
-            except Exception as error:  # noqa: BLE001 — it becomes an answer in the protocol's own shape
-                content = self._failed(codec, failure_of(error))
-            reply(content)
 
+    def answer(self, ticket: "Ticket", body: bytes, reply: Callable[[Reply], None]) -> None:
+        """Answer a request whose body is here, or that is refused without."""
+        if ticket.refusal is not None:
+            reply(self._failed(ticket.codec, ticket.refusal))
+            return
         try:
-            if len(body) > self._max_bytes:
-                raise _too_large(self._max_bytes)
-            call = codec.parse(body, headers, b"")
-            if admitted.caller is not None:
-                call = call._replace(caller=admitted.caller)
-            future = self._engine.submit(call, began)
-        except Exception as error:  # noqa: BLE001 — as above
+            call = self._parse(ticket, body, b"")
+            future = self._engine.submit(call, ticket.began)
+        except Exception as error:  # noqa: BLE001 — it becomes an answer in the protocol's own shape
             self._count_in_flight(-1)
-            reply(self._failed(codec, failure_of(error)))
+            reply(self._why(ticket.codec, error))
         else:
-            future.add_done_callback(settle)
+            future.add_done_callback(lambda future: self._settle(ticket, call, future, reply))
+
+    def _settle(
+        self, ticket: "Ticket", call: Call, future: "asyncio.Future[Answer]", reply: Callable[[Reply], None]
+    ) -> None:
+        self._count_in_flight(-1)
+        try:
+            content = self._rendered(ticket, call, future.result())
+        except Exception as error:  # noqa: BLE001 — as above
+            content = self._why(ticket.codec, error)
+        reply(content)
+
+    def _why(self, codec: Codec, error: Exception) -> Reply:
+        try:
+            return self._failed(codec, failure_of(error))
+        except Exception:  # noqa: BLE001 — a codec that fails twice
+            _log.exception("there is no way to say why a request got no answer")
+            return _BROKEN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -150,47 +171,39 @@ class Front:
             if scope["type"] == "lifespan" and self._tracing is not None:
                 await asyncio.get_running_loop().run_in_executor(None, self._tracing.close)
             return
-        began = scope.get(BEGAN) or time.perf_counter()
         method, path = scope["method"], scope["path"]
-        codec = self._codec(method, path)
-        if codec is not None and self._in_flight >= self._max_in_flight:
-            await _send(send, self._failed(codec, failure_of(_overloaded())))
+        codec, headers = self._codec(method, path), dict(scope["headers"])
+        if codec is not None:
+            ticket = scope.get(TICKET) or self._begin(codec, method, path, headers, scope.get("client"))
+            if ticket.refusal is not None:
+                await _send(send, self._failed(codec, ticket.refusal))
+            else:
+                await self._serve(ticket, scope, headers, receive, send)
             return
-        headers: Headers = dict(scope["headers"])
         admitted = self._gate.admit(method, path, headers, scope.get("client"))
         if isinstance(admitted, Refusal):
-            await _send(send, self._failed(codec or self._speaker(path), _refused(admitted)))
-        elif codec is None:
+            await _send(send, self._failed(self._speaker(path), _refused(admitted)))
+        else:
             scope["tidemill.caller"], scope["tidemill.admin"] = admitted.caller, admitted.admin
             await self.app(scope, receive, send)
-        else:
-            await self._serve(codec, scope, headers, admitted.caller, receive, send, began)
 
     async def _serve(
-        self,
-        codec: Codec,
-        scope: Scope,
-        headers: Headers,
-        caller: str | None,
-        receive: Receive,
-        send: Send,
-        began: float,
+        self, ticket: "Ticket", scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        self._count_in_flight(1)
+        codec, query = ticket.codec, scope["query_string"]
         trace = None if self._tracing is None else self._tracing.begin(scope, codec.name, headers)
         answer, kind = None, None
         try:
-            body = await self._body(receive, began)
+            body = await self._body(receive, ticket.began)
             if len(body) <= LARGE:
-                call = codec.parse(body, headers, scope["query_string"])
+                call = self._parse(ticket, body, query)
             else:
-                call = await self._engine.aside(codec.parse, body, headers, scope["query_string"])
-            if caller is not None or trace is not None:
-                call = call._replace(caller=caller, trace=trace)
-            future = self._engine.submit(call, began)
+                call = await self._engine.aside(self._parse, ticket, body, query)
+            if trace is not None:
+                call = call._replace(trace=trace)
+            future = self._engine.submit(call, ticket.began)
             answer = await future if len(body) <= LARGE else await _unless_gone(future, receive)
-            reply = codec.render(call, answer)
-            self._count(codec, answer, time.perf_counter() - began)
+            reply = self._rendered(ticket, call, answer)
         except _Gone:
             return
         except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
@@ -205,6 +218,28 @@ class Front:
 
     def _codec(self, method: str, path: str) -> Codec | None:
         return self._routes.get((method, path)) or self._find(method, path)
+
+    def _begin(self, codec: Codec, method: str, path: str, headers: Headers, client: object) -> "Ticket":
+        """Decide by the head; who is not refused is in flight from here."""
+        began = time.perf_counter()
+        if self._in_flight >= self._max_in_flight:
+            return Ticket(codec, headers, began, None, failure_of(_overloaded()))
+        admitted = self._gate.admit(method, path, headers, client)
+        if isinstance(admitted, Refusal):
+            return Ticket(codec, headers, began, None, _refused(admitted))
+        self._count_in_flight(1)
+        return Ticket(codec, headers, began, admitted.caller, None)
+
+    def _parse(self, ticket: "Ticket", body: bytes, query: bytes) -> Call:
+        if len(body) > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        call = ticket.codec.parse(body, ticket.headers, query)
+        return call if ticket.caller is None else call._replace(caller=ticket.caller)
+
+    def _rendered(self, ticket: "Ticket", call: Call, answer: Answer) -> Reply:
+        reply = ticket.codec.render(call, answer)
+        self._count(ticket.codec, answer, time.perf_counter() - ticket.began)
+        return reply
 
     def _failed(self, codec: Codec, failure: Failure) -> Reply:
         self._meter.failed(codec.name, failure.kind, failure.version)

@@ -4,50 +4,48 @@ uvicorn makes a task for every request, which calls the application, which calls
 for the answer: more than a third of what a small prediction costs. A small request for a fast route needs
 none of it. All others go uvicorn's way, those among them that are large, come slowly, ask something in their
 query, are pipelined, or end their connection.
+
+Whether a request may pass is decided by its head, here as there. What a client calls a header after its body
+(a trailer) is none: nobody who stands between could have removed it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from tidemill.serving.calls import Codec, Reply
+from tidemill.serving.calls import Reply
 from tidemill.serving.one_write import OneWrite
 
-__all__ = ["BEGAN", "LARGE", "Direct", "Fast", "Whole", "install"]
-
-BEGAN = "tidemill.began"
-"""In the scope of a request that was waited for here: since when, by `time.perf_counter`."""
+__all__ = ["LARGE", "TICKET", "Direct", "Fast", "install"]
 
 LARGE = 65_536
 """Bytes of a body beyond which it is parsed in a thread, and its client is watched."""
+TICKET = "tidemill.ticket"
+"""In the scope of a request that went uvicorn's way after it had begun here: what `Fast.begin` gave."""
 _PATIENCE = 1.0
 """Seconds that a body may take here; what is slower goes uvicorn's way."""
-
-
-class Whole(NamedTuple):
-    """A request whose body is here."""
-
-    codec: Codec
-    method: str
-    path: str
-    headers: Sequence[tuple[bytes, bytes]]
-    """Names in lower case."""
-    body: bytes
-    """At most `LARGE` bytes."""
 
 
 class Fast(Protocol):
     """Who answers: `tidemill.serving.asgi.Front`."""
 
-    def codec(self, method: str, path: str) -> Codec | None:
-        """Return who speaks at this path; none if the request is to go uvicorn's way."""
+    def begin(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Any | None:
+        """Decide about a request by its head (names in lower case): a ticket, or none for uvicorn's way.
 
-    def answer(self, request: Whole, reply: Callable[[Reply], None]) -> None:
-        """Have ``reply`` called once, now or later on the event loop."""
+        Each ticket comes back once: by `answer`, by `leave`, or in a scope.
+        """
+
+    def is_refused(self, ticket: Any) -> bool:
+        """Say whether the answer is known without the body."""
+
+    def answer(self, ticket: Any, body: bytes, reply: Callable[[Reply], None]) -> None:
+        """Have ``reply`` called once, now or later on the event loop; raises nothing."""
+
+    def leave(self, ticket: Any) -> None:
+        """Forget a request that ended before its body was here."""
 
 
 class Direct(OneWrite):
@@ -56,64 +54,69 @@ class Direct(OneWrite):
     fast: ClassVar[Fast | None] = None
     """Answers the fast requests of this process; none: there are none."""
 
-    _where: tuple[Codec, str, str] | None = None
-    """Codec, method and path of a fast request whose body is being read."""
-    _parts: Sequence[bytes] = ()
+    _ticket: Any = None
+    """Of the request whose body is being read."""
+    _parts: "list[bytes]"
+    _size = 0
     _timer: asyncio.TimerHandle | None = None
-    _began = 0.0
-    _whole: "tuple[Whole, _Answering] | None" = None
+    _whole: "tuple[Any, bytes, _Answering] | None" = None
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, and answer what is whole."""
+        """Read what came, and answer what can be answered."""
         super().data_received(data)
+        if self._whole is None and self._ticket is not None:
+            if Direct.fast is not None and Direct.fast.is_refused(self._ticket):
+                self._complete(
+                    b""
+                )  # what still comes of the body is dropped, as that of every answered request
+            elif self._timer is None:
+                self._timer = self.loop.call_later(_PATIENCE, self._give_up)
         if self._whole is not None:
-            (whole, reply), self._whole = self._whole, None
-            if Direct.fast is not None and not self.transport.is_closing():
-                Direct.fast.answer(whole, reply)
-        elif self._where is not None and self._timer is None:
-            self._began = time.perf_counter()
-            self._timer = self.loop.call_later(_PATIENCE, self._give_up)
+            (ticket, body, reply), self._whole = self._whole, None
+            if Direct.fast is not None:
+                Direct.fast.answer(ticket, body, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was read."""
-        self._end_reading()
+        ticket = self._end_reading()
+        if ticket is not None and Direct.fast is not None:
+            Direct.fast.leave(ticket)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """End after what has begun."""
-        if self._where is not None:
+        if self._ticket is not None:
             self._give_up()
         super().shutdown()
 
     def on_headers_complete(self) -> None:
         """Decide which way the request goes."""
-        self._where = self._decide()
-        if self._where is None:
+        self._ticket = self._begin()
+        if self._ticket is None:
             super().on_headers_complete()
         else:
-            self._parts = []
+            self._parts, self._size = [], 0
+        if not self.parser.should_upgrade():
+            self.headers = []  # for trailers, which nobody reads
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._where is None:
+        if self._ticket is None:
             super().on_body(body)
-        else:
-            self._parts = (*self._parts, body)
-            if sum(map(len, self._parts)) > LARGE:
-                self._give_up()
+            return
+        self._parts.append(body)
+        self._size += len(body)
+        if self._size > LARGE:
+            self._give_up()
 
     def on_message_complete(self) -> None:
         """Take the request as a whole."""
-        if self._where is None:
+        if self._ticket is None:
             super().on_message_complete()
-            return
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        answering = _Answering(self)
-        self._whole = Whole(*self._where, self.headers, body), answering
-        self._end_reading()
-        self.cycle = answering  # type: ignore[assignment]
+        else:
+            self._complete(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
 
-    def _decide(self) -> tuple[Codec, str, str] | None:
+    def _begin(self) -> Any | None:
         fast, parser, url = Direct.fast, self.parser, self.url
         if (
             fast is None
@@ -130,26 +133,27 @@ class Direct(OneWrite):
             or self.access_log
         ):
             return None
-        method, path = parser.get_method().decode("ascii"), url.decode("latin-1")
-        codec = fast.codec(method, path)
-        return None if codec is None else (codec, method, path)
+        return fast.begin(parser.get_method().decode("ascii"), url.decode("latin-1"), self.headers)
+
+    def _complete(self, body: bytes) -> None:
+        answering = _Answering(self)
+        self._whole = self._end_reading(), body, answering
+        self.cycle = answering  # type: ignore[assignment]
 
     def _give_up(self) -> None:
         """Let the request that is being read go uvicorn's way from here."""
         parts = self._parts
-        if self._timer is not None:
-            self.scope[BEGAN] = self._began  # type: ignore[literal-required]
-        self._end_reading()
-        if not self.transport.is_closing():
-            super().on_headers_complete()
-            for part in parts:
-                super().on_body(part)
+        self.scope[TICKET] = self._end_reading()  # type: ignore[literal-required]
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
 
-    def _end_reading(self) -> None:
-        self._where, self._parts = None, ()
+    def _end_reading(self) -> Any | None:
+        ticket, self._ticket, self._parts = self._ticket, None, []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return ticket
 
 
 class _Answering:
@@ -158,32 +162,33 @@ class _Answering:
     __slots__ = ("_protocol", "disconnected", "keep_alive", "message_event", "response_complete")
 
     def __init__(self, protocol: Direct) -> None:
-        self._protocol = protocol
+        self._protocol: Direct | None = protocol
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
         self.message_event = _NOBODY_WAITS
 
     def __call__(self, reply: Reply) -> None:
-        protocol = self._protocol
+        protocol, self._protocol = self._protocol, None  # which has this: a circle for the garbage collector
         self.response_complete = True
-        if self.disconnected:
+        if protocol is None or self.disconnected or protocol.transport.is_closing():
             return
         parts = [STATUS_LINE[reply.status]]
-        for header in (*protocol.server_state.default_headers, *reply.headers):
-            parts += (header[0], b": ", header[1], b"\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
+        for name, value in protocol.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
         parts += (
             b"content-type: ",
             reply.content_type,
-            b"\r\ncontent-length: %d\r\n\r\n" % len(reply.body),
-            reply.body,
+            b"\r\ncontent-length: %d\r\n" % len(reply.body),
         )
-        transport: Any = protocol.transport
-        transport.write(b"".join(parts))
+        for name, value in reply.headers:
+            parts += (name, b": ", value, b"\r\n")
         if not self.keep_alive:
-            transport.close()
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", reply.body)
+        protocol.transport.write(b"".join(parts))
+        if not self.keep_alive:
+            protocol.transport.close()
         protocol.on_response_complete()
 
 

@@ -17,7 +17,8 @@ from tidemill.project import Project
 
 __all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
 
-_REMEMBERED = 10_000  # pseudonyms: some 2 MB
+_REMEMBERED = 10_000  # pseudonyms, of values of up to so many characters: at most some 3 MB
+_LONG = 100
 _FLAT = frozenset({str, int, float, bool, type(None), datetime})
 _SHORT = 3  # characters: what is shorter names nobody, and is found in any text
 
@@ -96,7 +97,7 @@ class Hiding:
                 return [self._value(each, personal) for each in value]
             case _ if personal and self.pseudonymiser is not None:
                 pseudonym = self.pseudonymiser.hide(value)
-                if isinstance(value, str):
+                if isinstance(value, str) and len(value) <= _LONG:
                     if len(self._known) >= _REMEMBERED:
                         self._known.clear()
                     self._known[value] = pseudonym

@@ -12,7 +12,7 @@ import pytest
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.project import load_project
 from tidemill.project.config import BatchConfig, LimitsConfig
-from tidemill.serving.direct import BEGAN, Whole
+from tidemill.serving.direct import TICKET
 from tidemill.serving.predictions import read_predictions
 from tidemill.serving.wiring import build_api
 
@@ -67,8 +67,7 @@ class Asker:
     async def ask_directly(self, content=b"", headers=JSON):
         """Ask as a server does that has read the whole request."""
         reply = asyncio.get_running_loop().create_future()
-        codec = self.front.codec("POST", "/predict")
-        self.front.answer(Whole(codec, "POST", "/predict", headers, content), reply.set_result)
+        self.front.answer(self.front.begin("POST", "/predict", headers), content, reply.set_result)
         status, answer, kind, further = await reply
         sent = {b"content-type": kind, b"content-length": b"%d" % len(answer), **dict(further)}
         return status, sent, json.loads(answer)
@@ -154,11 +153,38 @@ def test_both_ways_refuse_what_is_too_much(served_parcels):
     assert first == second
 
 
+def test_what_has_begun_is_in_flight_until_it_is_answered_or_left(served_parcels):
+    async def steps(api):
+        begun = api.front.begin("POST", "/predict", JSON)
+        assert (await api.ask_directly(body("north")))[0] == 503
+        api.front.leave(api.front.begin("POST", "/predict", JSON))  # was refused: it held no place
+        assert (await api.ask_directly(body("north")))[0] == 503
+        assert (await api.ask(body("north"), **{TICKET: begun}))[0] == 200  # and is not counted twice
+        api.front.leave(api.front.begin("POST", "/predict", JSON))
+        assert (await api.ask_directly(b"{"))[0] == 422
+        assert (await api.ask_directly(body("north")))[0] == 200
+
+    scenario(tune(served_parcels, max_in_flight=1), steps)
+
+
+def test_an_answer_that_cannot_be_said_is_500_all_the_same(served_parcels, monkeypatch):
+    def broken(*_):
+        raise ValueError("this cannot be said")
+
+    async def steps(api):
+        codec = api.front.begin("POST", "/predict", JSON).codec
+        for name in ("render", "error"):
+            monkeypatch.setattr(type(codec), name, broken)
+        return [(await api.ask_directly(each))[0] for each in (body("north"), b"{")]
+
+    assert scenario(served_parcels, steps) == [500, 500]
+
+
 def test_with_traces_nothing_is_answered_directly(served_parcels, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
 
     async def steps(api):
-        return api.front.codec("POST", "/predict"), api.front.takes(
+        return api.front.begin("POST", "/predict", JSON), api.front.takes(
             {"type": "http", "method": "POST", "path": "/predict"}
         )
 
@@ -238,8 +264,8 @@ def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_nothing(s
         began = time.perf_counter()
         assert (await api.ask(receive=asyncio.Event().wait))[0] == 408
         assert time.perf_counter() - began >= 0.2
-        waited = {BEGAN: time.perf_counter() - 10}  # by the server, before it came here
-        assert (await api.ask(receive=asyncio.Event().wait, **waited))[0] == 408
+        begun = api.front.begin("POST", "/predict", JSON)._replace(began=time.perf_counter() - 10)
+        assert (await api.ask(receive=asyncio.Event().wait, **{TICKET: begun}))[0] == 408
         assert time.perf_counter() - began < 0.4
         assert await api.ask(receive=gone) is None
         assert (await api.ask(body("north")))[0] == 200

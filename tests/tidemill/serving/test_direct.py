@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
-import time
 
 import httpx
 import pytest
@@ -13,36 +13,43 @@ import uvloop
 from tidemill.serving import direct, shortcut
 from tidemill.serving.calls import Reply
 from tidemill.serving.direct import Direct
-from tidemill.serving.predict_codec import PLAIN
 
 
 class Fast:
     """Answers with what it was asked; as late as told."""
 
     def __init__(self):
-        self.asked, self.waits = [], []
+        self.asked, self.waits, self.left = [], [], 0
         self.late = False
 
-    def codec(self, method, path):
-        return PLAIN if (method, path) == ("POST", "/fast") else None
+    def begin(self, method, path, headers):
+        return dict(headers) if (method, path) == ("POST", "/fast") else None
 
-    def answer(self, request, reply):
-        self.asked.append(request)
-        extra = ((b"retry-after", b"1"),)
-        answer = Reply(200, b"direct " + request.body, b"text/plain", extra)
+    def is_refused(self, ticket):
+        return b"x-refuse" in ticket
+
+    def answer(self, ticket, body, reply):
+        if self.is_refused(ticket):
+            reply(Reply(401, b"refused"))
+            return
+        self.asked.append((ticket, body))
+        answer = Reply(200, b"direct " + body, b"text/plain", ((b"retry-after", b"1"),))
         if self.late:
             self.waits.append(lambda: reply(answer))
         else:
             reply(answer)
 
+    def leave(self, ticket):
+        self.left += 1
 
-waited = []
+
+scopes = []
 
 
 async def app(scope, receive, send):
     """The long way, which answers everything."""
     body, more = b"", True
-    waited.append(time.perf_counter() - scope[direct.BEGAN] if direct.BEGAN in scope else 0.0)
+    scopes.append(scope)
     while more:
         message = await receive()
         body, more = body + message["body"], message["more_body"]
@@ -55,6 +62,7 @@ async def app(scope, receive, send):
 @pytest.fixture
 def fast(monkeypatch):
     made = Fast()
+    scopes.clear()
     monkeypatch.setattr(Direct, "fast", None)
     monkeypatch.setattr(shortcut, "_fast", None)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
@@ -138,8 +146,8 @@ def test_a_whole_request_is_answered_at_once_and_the_connection_goes_on(fast):
             assert answer.headers["retry-after"] == "1"
             assert {"date", "server", "content-length"} <= set(answer.headers)
     assert len(fast.asked) == 6
-    asked = fast.asked[0]
-    assert (asked.method, asked.path, dict(asked.headers)[b"x-some"]) == ("POST", "/fast", b"Thing")
+    ticket, body = fast.asked[0]
+    assert (ticket[b"x-some"], body) == (b"Thing", b"hello")
 
 
 def test_a_request_without_a_body_is_whole(fast):
@@ -183,14 +191,38 @@ def test_a_body_that_is_slow_or_large_goes_the_usual_way(fast, monkeypatch, piec
     monkeypatch.setattr(direct, "_PATIENCE", 0.02)
     for got in through(lambda server: ask(server, *pieces)):
         assert _bodies(got)[0].startswith(b"usual ")
-        assert 0.0 <= waited.pop() < 0.5
-    assert fast.asked == []
+        assert scopes.pop()[direct.TICKET][b"host"] == b"here"  # who had it begun goes on with it
+    assert (fast.asked, fast.left) == ([], 0)
 
 
-def test_the_wait_for_a_slow_body_counts_from_its_head(fast, monkeypatch):
-    monkeypatch.setattr(direct, "_PATIENCE", 0.1)
-    through(lambda server: ask(server, request()[:-3], request()[-3:], pause=0.3))
-    assert min(waited[-2:]) >= 0.09
+def test_many_small_parts_take_no_longer_than_few(fast):
+    head = b"POST /fast HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = through(lambda server: ask(server, head + b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n"))  # quadratic: 16 s
+    assert [len(_bodies(each)[0]) for each in got] == [40_007] * 2
+
+
+@pytest.mark.parametrize("path", [b"/fast", b"/other"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_what_comes_after_the_body_is_no_header(fast, path, pieces):
+    sent = b"POST %s HTTP/1.1\r\nHost: here\r\nX-Key: none\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    rest = b"5\r\nhello\r\n0\r\nX-Key: forged\r\nAuthorization: forged\r\n\r\n"
+    for got in through(lambda server: ask(server, *([sent, rest] if pieces == 2 else [sent + rest]))):
+        assert got.endswith(b"hello" if path == b"/fast" else b"usual 5")
+        seen = fast.asked.pop()[0] if path == b"/fast" else dict(scopes.pop()["headers"])
+        assert (seen[b"x-key"], b"authorization" in seen) == (b"none", False)
+
+
+def test_what_is_refused_is_told_before_its_body_is_here(fast):
+    async def steps(server):
+        head = request(b"hello", b"/fast", b"X-Refuse: 1")[:-3]
+        first = await ask(server, head)
+        both = await ask(server, head, b"llo" + request(), answers=2)  # the rest of its body is no request
+        return first, both
+
+    for first, both in through(steps):
+        assert first.startswith(b"HTTP/1.1 401 ")
+        assert _bodies(both) == [b"refused", b"direct hello"]
+    assert [body for _, body in fast.asked] == [b"hello"] * 2
 
 
 def test_a_server_that_stops_waits_for_a_body_that_has_begun(fast):
@@ -215,6 +247,7 @@ def test_a_client_that_goes_within_its_body_leaves_nothing(fast, monkeypatch):
         return server.server_state.connections, server.server_state.tasks
 
     assert through(steps) == [(set(), set())] * 2
+    assert fast.left + len(scopes) == 2  # it had gone before or after it was given up
 
 
 def test_who_waits_to_be_asked_for_the_body_is_asked(fast):
@@ -246,7 +279,7 @@ def test_pipelined_requests_are_answered_in_their_order(fast):
 
     for got in through(steps):
         assert _bodies(got) == [b"direct one", b"usual 4", b"usual 5"]
-    assert [asked.body for asked in fast.asked] == [b"one", b"one"]
+    assert [body for _, body in fast.asked] == [b"one", b"one"]
 
 
 def test_an_answer_to_who_is_gone_is_dropped(fast):
@@ -280,6 +313,22 @@ def test_a_server_that_stops_answers_first_what_it_was_asked(fast):
     for got in through(steps):
         assert b"connection: close\r\n" in got
         assert _bodies(got) == [b"direct hello"]
+
+
+def test_connections_leave_nothing_for_the_garbage_collector(fast):
+    async def steps(server):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await ask(server, request())
+            while server.server_state.connections:
+                await asyncio.sleep(0.01)
+            return sum(isinstance(each, Direct) for each in gc.get_objects())
+        finally:
+            gc.enable()
+
+    assert max(through(steps)) <= 2
 
 
 def test_an_idle_connection_ends_after_its_time(fast):
