@@ -324,7 +324,7 @@ def test_connections_leave_nothing_for_the_garbage_collector(fast):
                 await ask(server, request())
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
-            return sum(isinstance(each, Direct) for each in gc.get_objects())
+            return sum(type(each) is Direct for each in gc.get_objects())
         finally:
             gc.enable()
 
