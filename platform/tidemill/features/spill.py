@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _COPIES = 3  # how often a join in memory holds a value: as read, sorted, joined
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _PART = "__part"
 _PREFIX, _LOCK = "tidemill-join-", "lock"
+_PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def temporary(room: Room) -> Iterator[Path]:
         _sweep(folder.parent)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
 
 
@@ -126,6 +128,16 @@ def read_part(folder: Path, part: int) -> pl.LazyFrame | None:
 def forget(folder: Path, part: int) -> None:
     """Make room: delete what was set aside under ``part``."""
     shutil.rmtree(folder / f"{_PART}={part}", ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder in which Polars' threads may still write for a moment after one of them has failed."""
+    for pause in _PAUSES:
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+    (folder / _LOCK).touch()  # which nobody will hold: the next join deletes what is left
 
 
 def _sweep(parent: Path) -> None:

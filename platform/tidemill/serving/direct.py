@@ -66,9 +66,7 @@ class Direct(OneWrite):
         super().data_received(data)
         if self._whole is None and self._ticket is not None:
             if Direct.fast is not None and Direct.fast.is_refused(self._ticket):
-                self._complete(
-                    b""
-                )  # what still comes of the body is dropped, as that of every answered request
+                self._complete(b"")  # the rest of its body is dropped, as that of all that is answered
             elif self._timer is None:
                 self._timer = self.loop.call_later(_PATIENCE, self._give_up)
         if self._whole is not None:

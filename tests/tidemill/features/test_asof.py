@@ -1,5 +1,8 @@
+import contextlib
 import random
 import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.errors import FeatureError
+from tidemill.features import spill
 from tidemill.features.asof import History, Room, point_in_time_batches, point_in_time_join
 
 START = datetime(2013, 1, 1)
@@ -328,6 +332,31 @@ def test_nothing_stays_on_disk_when_batches_are_given_up(crowd, tmp_path):
     others.close()
     batches.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_which_a_thread_still_writes_is_removed_in_the_end(tmp_path):
+    ends = time.monotonic() + 0.1
+
+    def write(folder):
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError):  # it is being deleted
+                (folder / "part").mkdir(exist_ok=True)
+                (folder / "part" / str(time.monotonic_ns())).touch()
+
+    with ThreadPoolExecutor(1) as thread, spill.temporary(Room(folder=tmp_path)) as folder:
+        thread.submit(write, folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_could_not_be_removed_is_removed_by_the_next_join(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(spill, "_PAUSES", (0.0,))
+        patched.setattr(spill.shutil, "rmtree", lambda folder, **_: (folder / "lock").unlink())
+        with spill.temporary(Room(folder=tmp_path)) as left:
+            pass
+    assert left.exists()
+    with spill.temporary(Room(folder=tmp_path)) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_disk_that_is_full_is_named(crowd, tmp_path):
