@@ -213,7 +213,7 @@ def compare(
         found[f"at c = {clients}, with its log, of without"] = in_turn(
             functools.partial(switched, False, clients), functools.partial(switched, True, clients)
         )
-    switched(False, 1)
+    _switch(project).unlink(missing_ok=True)
     best = max(outcomes, key=lambda one: one.rps if one.clients != BEYOND else 0.0).clients
     found[f"at c = {BEYOND}, of its best, which is at c = {best}"] = in_turn(
         functools.partial(rate, BEYOND), functools.partial(rate, best)

@@ -11,13 +11,13 @@ Whether a request may pass is decided by its head, here as there. What a client 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tidemill.serving.calls import Reply
-from tidemill.serving.one_write import OneWrite
+from tidemill.serving.one_write import Joined, OneWrite
 
 __all__ = ["LARGE", "TICKET", "Direct", "Fast", "install"]
 
@@ -184,7 +184,7 @@ class _Answering:
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", reply.body)
-        protocol.transport.write(b"".join(parts))
+        cast("Joined", protocol.transport).write_whole(b"".join(parts))
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -44,6 +44,11 @@ class Joined:
             return
         self._transport.write(data)
 
+    def write_whole(self, answer: bytes) -> None:
+        """Write an answer at once, of which nothing follows."""
+        self.flush()
+        self._transport.write(answer)
+
     def writelines(self, parts: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write parts as one."""
         self.write(b"".join(parts))

@@ -135,6 +135,15 @@ def test_views_are_joined_large_bodies_are_not_copied_and_nothing_overtakes():
     assert sink.told[3:] == [b"HTTP/1.1 3ab"]
 
 
+def test_a_whole_answer_waits_for_nothing_and_overtakes_nothing():
+    sink = Sink()
+    transport = Joined(sink, lambda later: None)
+    transport.write_whole(b"HTTP/1.1 1")
+    transport.write(b"HTTP/1.1 2")
+    transport.write_whole(b"HTTP/1.1 3")
+    assert sink.told == [b"HTTP/1.1 1", b"HTTP/1.1 2", b"HTTP/1.1 3"]
+
+
 def test_nothing_is_written_to_who_is_gone():
     sink, soon = Sink(), []
     transport = Joined(sink, soon.append)
