@@ -57,7 +57,7 @@ _STORE = """
 project: bench
 provider: local
 registry: ../.tidemill/registry.db
-online_store: {type: tidemill.features.online_sqlite.SqliteOnlineStore, path: ../.tidemill/online.db}
+online_store: {type: tidemill.features.online.SqliteOnlineStore, path: ../.tidemill/online.db}
 offline_store: {type: tidemill.features.offline.PolarsOfflineStore}
 entity_key_serialization_version: 3
 """
@@ -68,7 +68,7 @@ features: {service: bench}
 """
 _APPLICATION = """
 from pydantic import BaseModel
-from tidemill.serving.application import Application
+from tidemill.serving.inference.application import Application
 
 class Row(BaseModel):
     nothing_like_this: str
@@ -81,14 +81,14 @@ def make_project(root: Path) -> Path:
     """Write a project with a registered, compiled model; return the compiled model's file."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from tidemill.features.store import apply
+    from tidemill.features.feature_store import apply
     from tidemill.project import load_project
-    from tidemill.registry.versions import load_scorer, register
-    from tidemill.training.lineage import Lineage
-    from tidemill.training.packaging import log_model, trusted_types
+    from tidemill.registry.versions.model_versions import load_scorer, register
+    from tidemill.training.fitting.packaging import log_model, trusted_types
     from tidemill.training.splits import Period, Split
-    from tidemill.training.tracking import connect, experiment_id, log_values
-    from tidemill.training.trained import TrainedModel
+    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+    from tidemill.training.tracking.run_lineage import Lineage
+    from tidemill.training.tracking.training_result import TrainedModel
 
     for folder in ("feature_repo", "data"):
         (root / folder).mkdir(parents=True)
@@ -205,8 +205,8 @@ def ours(root: str, source: str, target: str, workers: str, features: str) -> di
     """Score as ``tidemill score`` does."""
     began = time.perf_counter()
     from tidemill.project import load_project
-    from tidemill.scoring.job import ScoreRequest
     from tidemill.scoring.score import score
+    from tidemill.scoring.scoring_job import ScoreRequest
 
     ready = [began]
 

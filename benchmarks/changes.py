@@ -200,8 +200,8 @@ def measure(root: Path, options: argparse.Namespace) -> bool:
     from tests.tidemill.serving.small_project import add_version, make_project
     from tidemill.project import load_project
     from tidemill.registry.promotion import promote
-    from tidemill.serving.network import free_port
-    from tidemill.serving.stack import Stack
+    from tidemill.serving.runtime.local_stack import Stack
+    from tidemill.serving.runtime.network import free_port
     from tidemill.settings import Settings
     from tidemill.state import open_state
 

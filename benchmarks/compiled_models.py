@@ -28,12 +28,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tidemill.features.online import FeatureRow
-from tidemill.registry.scoring import Scorer
-from tidemill.serving.explaining import Explainer
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.serving.inference.explaining import Explainer
 from tidemill.training.compiling.compiler import CompiledModel, compile_model
+from tidemill.training.compiling.onnx_session import open_session
 from tidemill.training.compiling.parity import compare_answers
-from tidemill.training.compiling.session import open_session
 
 ROWS, COLUMNS, RUNS = 20_000, 20, 7
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from tidemill.lineage.log import find_labels, find_prediction
-from tidemill.lineage.tallies import tally
-from tidemill.serving.predictions import read_predictions
+from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction
+from tidemill.lineage.sources.version_totals import tally
+from tidemill.prediction_log.prediction_log import read_predictions
 
 DAYS, REPLICAS, MODEL = 100, 2, "m"
 START = date(2013, 1, 1)

@@ -19,9 +19,9 @@ from pipelines.features import write_features
 from pipelines.flights import flights_to_predict
 from pipelines.ingest import ingest
 from pipelines.validate import validate_tables
-from tidemill.data.params import set_values
-from tidemill.features.online import OnlineFeatures
-from tidemill.features.store import apply, materialise, open_store
+from tidemill.data.versioning.params_file import set_values
+from tidemill.features.feature_store import apply, materialise, open_store
+from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.project import Project, load_project
 from tidemill.project.scaffold import copy_project, reference_project
 

@@ -23,16 +23,16 @@ import orjson
 
 from benchmarks import children
 from tidemill.ids import new_id
-from tidemill.serving.compaction import compact
-from tidemill.serving.parts import Sizes
-from tidemill.serving.places import Folder
-from tidemill.serving.predictions import (
+from tidemill.prediction_log.prediction_log import (
     LabelRecord,
     PredictionLog,
     PredictionRecord,
     read_labelled,
     read_predictions,
 )
+from tidemill.prediction_log.storage.log_parts import Sizes
+from tidemill.prediction_log.storage.log_places import Folder
+from tidemill.prediction_log.upkeep.compaction import compact
 
 MODEL, DAYS, FEATURES, BATCH = "m", 10, 30, 32
 START = datetime(2013, 1, 1, tzinfo=UTC)

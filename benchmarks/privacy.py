@@ -13,12 +13,12 @@ from pathlib import Path
 
 import polars as pl
 
-from tidemill.data.pseudonyms import Pseudonymiser
-from tidemill.data.tombstones import erased_rows
-from tidemill.privacy.log import blank_log, find_in_log
+from tidemill.data.personal.pseudonyms import Pseudonymiser
+from tidemill.data.personal.tombstones import erased_rows
+from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
+from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.subject import Subject
-from tidemill.serving.hiding import NOTHING_HIDDEN, Hiding
-from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
 PSEUDONYMS = Pseudonymiser(b"a key of at least 16 bytes")

@@ -62,7 +62,7 @@ def model_folder(workspace: Path) -> Path:
     from urllib.parse import unquote, urlparse
 
     from tidemill.project import load_project
-    from tidemill.training.tracking import connect
+    from tidemill.training.tracking.mlflow_tracking import connect
 
     project = load_project(workspace)
     client = connect(project)
@@ -111,16 +111,16 @@ def _uvicorn(port: int) -> None:
 
 def _ray(application: Callable[[], Any], workspace: Path, port: int, haproxy: bool) -> None:
     from tidemill.project import load_project
-    from tidemill.serving import cluster
+    from tidemill.serving.runtime import ray_cluster
 
     folder = Path(tempfile.mkdtemp(prefix="tm-", dir="/tmp"))
-    variables = cluster._serve_variables(load_project(workspace), folder, "127.0.0.1", port)
+    variables = ray_cluster._serve_variables(load_project(workspace), folder, "127.0.0.1", port)
     variables.pop("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")  # our way past Ray Serve is none of theirs
     if not haproxy:
         variables = {name: value for name, value in variables.items() if "HA_PROXY" not in name}
         variables.pop("RAY_SERVE_THROUGHPUT_OPTIMIZED")  # as it comes
     os.environ.update(variables)
-    cluster._read_again()
+    ray_cluster._read_again()
     import ray
 
     ray.init(

@@ -34,11 +34,11 @@ import psutil
 
 from benchmarks.load import Outcome, run_apart
 from benchmarks.rivals import bento_environment, command
-from tidemill.data.params import set_values
-from tidemill.demo.workspace import prepare_workspace
+from tidemill.data.versioning.params_file import set_values
+from tidemill.demo.demo_workspace import prepare_workspace
 from tidemill.project import Project, load_project
 from tidemill.project.scaffold import reference_project
-from tidemill.serving.network import free_port
+from tidemill.serving.runtime.network import free_port
 
 CLIENTS = (1, 8, 32, 128)
 FRESH, CACHED = "ours, every feature afresh", "ours, with the declared caching"
@@ -60,7 +60,7 @@ if os.environ.get("{_SWITCH}"):  # in the workspace of a benchmark only
     import threading
     import time
 
-    from tidemill.serving.writing import PredictionLog
+    from tidemill.prediction_log.writing.log_writer import PredictionLog
 
     _append = PredictionLog.append
 
@@ -110,8 +110,8 @@ def write_requests(project: Project) -> dict[str, Path]:
 
     The online store holds what was known at that moment, so no feature has expired.
     """
-    from tidemill.features.online import OnlineFeatures
-    from tidemill.features.store import open_store
+    from tidemill.features.feature_store import open_store
+    from tidemill.features.online.online_features import OnlineFeatures
     from tidemill.project.moments import declared_moment
 
     replay = project.load(project.config.project.replay)  # type: ignore[arg-type]

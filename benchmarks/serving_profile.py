@@ -27,14 +27,14 @@ from uvicorn.server import ServerState
 
 from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
-from tidemill.features.online import FeatureRow
+from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
-from tidemill.serving import rows
-from tidemill.serving.calls import Answer, Prediction, Reply
-from tidemill.serving.direct import Direct, Fast
-from tidemill.serving.loaded import LoadedModel
-from tidemill.serving.predictor import Predictor
-from tidemill.serving.wiring import build_api
+from tidemill.serving.http.fast_lane import Direct, Fast
+from tidemill.serving.inference import row_scoring
+from tidemill.serving.inference.calls import Answer, Prediction, Reply
+from tidemill.serving.inference.predictor import Predictor
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.runtime.wiring import build_api
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -154,7 +154,7 @@ def steps(predictor: Predictor[Any], model: LoadedModel) -> list[tuple[str, tupl
     log = type(predictor.log)
     return [
         ("log: JSON and one write", (log, "append", lambda self, records: True)),
-        ("model", (rows, "_call", lambda model, features, name: [0.5] * len(features))),
+        ("model", (row_scoring, "_call", lambda model, features, name: [0.5] * len(features))),
         ("features", (type(model.features), "read", lambda self, keys, at: [row] * len(keys))),
         (
             "keys, decision, pseudonyms, records",

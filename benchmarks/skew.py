@@ -16,14 +16,14 @@ from pipelines.features import write_features
 from pipelines.flights import KEYS, flights_to_predict
 from pipelines.ingest import ingest
 from pipelines.validate import validate_tables
-from tidemill.data.params import set_values
-from tidemill.data.pseudonyms import Pseudonymiser, load_key
-from tidemill.features.store import apply, open_store, service_features, training_frame
-from tidemill.features.tracing import trace_origins
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.versioning.params_file import set_values
+from tidemill.features.feature_store import apply, open_store, service_features, training_frame
+from tidemill.features.skew.feature_sources import trace_origins
+from tidemill.prediction_log.prediction_log import PredictionLog, PredictionRecord
 from tidemill.project import Project, load_project
 from tidemill.project.scaffold import copy_project, reference_project
-from tidemill.serving.predictions import PredictionLog, PredictionRecord
-from tidemill.training.tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect
 
 ROWS = (10_000, 100_000, 1_000_000)
 AUTUMN = datetime(2013, 10, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def _served(project: Project, asked: pl.DataFrame, stale: bool) -> pl.DataFrame:
 
 def measure(folder: Path) -> None:
     """Compare all that is logged, and print what the parent reads."""
-    from tidemill.monitoring.skew import Slice, measure_skew
+    from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
 
     project = load_project(folder)
     before = children.resident()

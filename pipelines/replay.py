@@ -15,9 +15,9 @@ from pipelines.ingest import tables
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, YEAR, Span
 from tidemill.clock import utc
-from tidemill.data.checking import raise_for
-from tidemill.data.declarations import load_expectations
-from tidemill.data.parting import part_frames
+from tidemill.data.expectations.declarations import load_expectations
+from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.project_validation import raise_for
 
 if TYPE_CHECKING:
     import pandas as pd

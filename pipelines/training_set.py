@@ -6,7 +6,7 @@ from pipelines.flights import KEYS, flights_to_predict
 from pipelines.span import NEW_YORK, read_span
 from pipelines.stage import read_parquet, run_stage, write_outputs
 from tidemill.errors import DataError
-from tidemill.features.store import apply, service_features, training_frame
+from tidemill.features.feature_store import apply, service_features, training_frame
 from tidemill.project import Project
 
 __all__ = ["write_training_set"]

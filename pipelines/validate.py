@@ -6,8 +6,8 @@ the departure does not count either. That is hindsight, but only for the few fli
 
 from pipelines.span import read_span
 from pipelines.stage import run_stage
-from tidemill.data.checking import write_checked
-from tidemill.features.personal import declared_columns
+from tidemill.data.validation.project_validation import write_checked
+from tidemill.features.personal_fields import declared_columns
 from tidemill.project import Project
 
 __all__ = ["validate_tables"]

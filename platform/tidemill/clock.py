@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "ReplayClock", "SystemClock", "parse_duration", "utc"]
+__all__ = ["FIRST_YEAR", "LAST_YEAR", "Clock", "ReplayClock", "SystemClock", "parse_duration", "utc"]
+
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+"""Of moments: well inside what every engine can convert to UTC and count in nanoseconds."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     wire. Accept it where TLS ends in front of it, such as at an ingress."""
 
     api_key: SecretStr | None = Field(default=None, repr=False)
-    """What clients of ours (the command line, `tidemill.serving.client`) send to the prediction API."""
+    """What clients of ours (the command line, `tidemill.serving.http.client`) send to the prediction API."""
 
     serve_port: int = Field(default=0, ge=0, le=65535)
     """Port of the prediction API; 0 takes a free one."""

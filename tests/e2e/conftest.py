@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tidemill.data.params import set_values
+from tidemill.data.versioning.params_file import set_values
 from tidemill.project.scaffold import copy_project, reference_project
 
 SMALL = {

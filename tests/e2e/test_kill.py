@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tidemill.data.workspace import init_workspace
+from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.state import open_state
 from tidemill.state.tables import Promotion, Turn
 

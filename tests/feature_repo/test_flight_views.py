@@ -10,9 +10,9 @@ from pipelines.flights import flights_to_predict
 from pipelines.ingest import tables
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import read_span
-from tidemill.features.definitions import load_definitions
-from tidemill.features.online import OnlineFeatures
-from tidemill.features.store import apply, materialise, open_store, service_features, training_frame
+from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.feature_store import apply, materialise, open_store, service_features, training_frame
+from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.project import load_project
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.monitoring.config import load_monitors
+from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.project import Project, load_project
 
 PARAMS = """

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tidemill.serving.metrics import Metrics
-from tidemill.serving.metrics_sources import of_limits, of_log, of_models
-from tidemill.serving.writing import LogHealth
+from tidemill.prediction_log.writing.log_writer import LogHealth
+from tidemill.serving.observability.metrics_sources import of_limits, of_log, of_models
+from tidemill.serving.observability.replica_metrics import Metrics
 
 RULES = Path(__file__).parents[2] / "monitoring/prometheus/rules.yaml"
 DOCS = Path(__file__).parents[2] / "docs/metrics.md"

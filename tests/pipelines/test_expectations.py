@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tidemill.data.declarations import load_expectations
-from tidemill.data.parting import part_frames
+from tidemill.data.expectations.declarations import load_expectations
+from tidemill.data.validation.in_memory import part_frames
 
 DECLARED = load_expectations(Path(__file__).parents[2])
 

@@ -10,8 +10,8 @@ from polars.testing import assert_frame_equal
 from pipelines.ingest import ingest, tables
 from pipelines.source import read_flights, read_weather, source_folder
 from pipelines.span import Span
-from tidemill.data.pseudonyms import Pseudonymiser, load_key
-from tidemill.data.tombstones import Tombstone, add_tombstone
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.personal.tombstones import Tombstone, add_tombstone
 from tidemill.errors import DataError
 
 NOON = datetime(2013, 2, 10, 17, tzinfo=UTC)

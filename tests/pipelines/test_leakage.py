@@ -14,7 +14,7 @@ from pipelines.ingest import ingest
 from pipelines.model import spec
 from pipelines.training_set import write_training_set
 from pipelines.validate import validate_tables
-from tidemill.features.store import service_features
+from tidemill.features.feature_store import service_features
 
 MOMENT = datetime(2013, 1, 20, 17, 30, tzinfo=UTC)
 SETTINGS = {"boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15}, "linear": {"alpha": 1e-4}}

@@ -4,7 +4,7 @@ import pytest
 import skops.io
 
 from pipelines.model import spec
-from tidemill.training.trust import untrusted
+from tidemill.training.fitting.trusted_types import untrusted
 
 PARAMS = {
     "boosting": {

@@ -64,7 +64,7 @@ def test_the_bands_begin_at_their_thresholds(probability, risk):
 def test_the_features_are_looked_up_by_what_the_views_need():
     from feast import Entity, RequestSource
 
-    from tidemill.features.definitions import load_definitions
+    from tidemill.features.feature_definitions import load_definitions
 
     found = load_definitions(REPO)
     keys = {item.join_key for item in found if isinstance(item, Entity)}

@@ -47,6 +47,21 @@ def test_every_error_of_ours_stands_in_the_tree_of_the_docstring():
     assert defined == set(errors.__all__)
 
 
+def test_no_two_rooms_have_a_module_of_the_same_name():
+    """Faces and tables of records may be called like the subject of the room that they belong to."""
+    found: dict[str, list[Path]] = {}
+    for file in LIBRARY.rglob("*.py"):
+        if file.name != "__init__.py" and not {"cli", "state"} & set(file.relative_to(LIBRARY).parts):
+            found.setdefault(file.stem, []).append(file.relative_to(LIBRARY))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_a_folder_holds_about_fifteen_modules_and_says_what_is_in_it():
+    for folder in (path.parent for path in LIBRARY.rglob("__init__.py")):
+        assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 17, folder
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
 @pytest.mark.parametrize("place", LIGHT)
 def test_what_must_start_fast_imports_no_engine_at_its_top(place: str):
     path = LIBRARY / place

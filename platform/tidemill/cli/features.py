@@ -11,7 +11,7 @@ from tidemill.cli.output import columns, emit, progress, when
 from tidemill.clock import SystemClock
 
 if TYPE_CHECKING:
-    from tidemill.features.freshness import ViewFreshness
+    from tidemill.features.online.freshness import ViewFreshness
 
 __all__ = ["add_to"]
 
@@ -31,8 +31,8 @@ def add_to(app: typer.Typer) -> None:
 
 def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
     """Show how old the features in the online store are, per view."""
-    from tidemill.features.freshness import freshness
-    from tidemill.features.store import open_store
+    from tidemill.features.feature_store import open_store
+    from tidemill.features.online.freshness import freshness
     from tidemill.project import load_project
 
     loaded = load_project(project)
@@ -53,7 +53,7 @@ def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> N
 
 def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
     """Write the latest values up to a moment to the online store; what it has of later ones stays."""
-    from tidemill.features.store import materialise as fill
+    from tidemill.features.feature_store import materialise as fill
     from tidemill.project import load_project
 
     loaded = load_project(project)

@@ -14,7 +14,7 @@ from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, errors_console
 
 if TYPE_CHECKING:
-    from tidemill.lineage.graph import Branch, Direction, Node
+    from tidemill.lineage.graph.chain_graph import Branch, Direction, Node
 
 __all__ = ["add_to", "summary"]
 
@@ -61,8 +61,8 @@ def lineage(
     if openlineage or send:
         _events(thing, project, send, json)
         return
-    from tidemill.lineage.chain import trace
-    from tidemill.lineage.graph import as_dict, tree
+    from tidemill.lineage.graph.chain import trace
+    from tidemill.lineage.graph.chain_graph import as_dict, tree
     from tidemill.project import load_project
 
     directions: list[Direction] = ["up"] if up or not down else []
@@ -91,7 +91,7 @@ def lineage(
 
 def _events(thing: str, project: Path | None, send: bool, json: bool) -> None:
     """Print, or send, the events of the turn that a thing was made in."""
-    from tidemill.lineage.emission import deliver, events_of
+    from tidemill.lineage.openlineage.emission import deliver, events_of
     from tidemill.project import load_project
 
     loaded = load_project(project)

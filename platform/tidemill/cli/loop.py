@@ -68,7 +68,7 @@ def _turn(
 ) -> None:
     from tidemill.project import load_project
     from tidemill.retraining.turn import TurnRequest, declared_moment, make_turn
-    from tidemill.serving.stack import attached
+    from tidemill.serving.runtime.local_stack import attached
     from tidemill.state import open_state
     from tidemill.state.tables import GateDecision
 
@@ -140,7 +140,7 @@ def monitor_run(
     json: AsJson = False,
 ) -> None:
     """Evaluate monitors over the window that ends now, whether due or not."""
-    from tidemill.monitoring.config import load_monitors
+    from tidemill.monitoring.monitor_config import load_monitors
     from tidemill.project import load_project
     from tidemill.state import open_state
 

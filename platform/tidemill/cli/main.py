@@ -13,24 +13,10 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from tidemill import __version__
-from tidemill.cli import (
-    deploy,
-    features,
-    jobs,
-    keys,
-    lineage,
-    log,
-    loop,
-    models,
-    privacy,
-    score,
-    setup,
-    skew,
-    stack,
-    validation,
-    versions,
-)
+from tidemill.cli import features, lineage, loop, models, setup, skew
+from tidemill.cli.data import privacy, validation, versions
 from tidemill.cli.output import as_json, errors_console
+from tidemill.cli.serving import deploy, jobs, keys, log, score, stack
 from tidemill.errors import GateRefused, TidemillError, UsageError
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]

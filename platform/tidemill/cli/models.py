@@ -39,7 +39,7 @@ def models_list(
 ) -> None:
     """Show the versions of a model."""
     from tidemill.project import load_project
-    from tidemill.registry.versions import list_versions
+    from tidemill.registry.versions.model_versions import list_versions
 
     loaded = load_project(project)
     versions = list_versions(loaded, model or loaded.model)
@@ -82,9 +82,9 @@ def models_show(
 ) -> None:
     """Show one version: metrics, lineage, what runs it, and what the gate said."""
     from tidemill.project import load_project
-    from tidemill.registry.compiled import CompiledRecord
-    from tidemill.registry.history import decisions_for
-    from tidemill.registry.versions import get_version
+    from tidemill.registry.history.serving_history import decisions_for
+    from tidemill.registry.versions.compiled_versions import CompiledRecord
+    from tidemill.registry.versions.model_versions import get_version
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -138,7 +138,7 @@ def models_compile(
 ) -> None:
     """Compile a version that is registered already; new versions are compiled when they are registered."""
     from tidemill.project import load_project
-    from tidemill.registry.versions import compile_version, get_version
+    from tidemill.registry.versions.model_versions import compile_version, get_version
 
     loaded = load_project(project)
     found = get_version(loaded, version, model)
@@ -164,7 +164,7 @@ def models_export(
 ) -> None:
     """Give a compiled model out, with examples that run it in Python and in a browser."""
     from tidemill.project import load_project
-    from tidemill.registry.export import export_version
+    from tidemill.registry.versions.export import export_version
 
     done = export_version(load_project(project), model, version, output)
 
@@ -180,8 +180,8 @@ def models_export(
 def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
     """Show which version served when, and who or what decided it."""
     from tidemill.project import load_project
-    from tidemill.registry.history import history
-    from tidemill.registry.versions import list_versions
+    from tidemill.registry.history.serving_history import history
+    from tidemill.registry.versions.model_versions import list_versions
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -210,7 +210,7 @@ def promote(
     from tidemill.project import load_project
     from tidemill.registry.promotion import evaluate_gate, recover
     from tidemill.registry.promotion import promote as move
-    from tidemill.registry.versions import get_version
+    from tidemill.registry.versions.model_versions import get_version
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -248,7 +248,7 @@ def rollback(
     from tidemill.project import load_project
     from tidemill.registry.promotion import recover
     from tidemill.registry.promotion import rollback as back
-    from tidemill.registry.versions import list_versions
+    from tidemill.registry.versions.model_versions import list_versions
     from tidemill.state import open_state
 
     loaded = load_project(project)

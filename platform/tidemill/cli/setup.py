@@ -39,8 +39,8 @@ def init(
     json: AsJson = False,
 ) -> None:
     """Make a new project from the reference project, under git and DVC."""
-    from tidemill.data.remotes import parse_remote
-    from tidemill.data.workspace import init_workspace
+    from tidemill.data.repository.remotes import parse_remote
+    from tidemill.data.repository.repository_setup import init_workspace
     from tidemill.project.scaffold import copy_project, new_folder, reference_project, without_leftovers
 
     place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
@@ -67,7 +67,7 @@ def demo(
     json: AsJson = False,
 ) -> None:
     """Run the whole loop on history: train, serve, watch, retrain, promote and refuse."""
-    from tidemill.demo.summary import render_summary
+    from tidemill.demo.demo_summary import render_summary
     from tidemill.errors import ProjectNotFound
     from tidemill.project import load_project
     from tidemill.project.scaffold import reference_project
@@ -81,7 +81,7 @@ def demo(
     target = workspace or (source if project or source != reference_project() else Path.cwd()) / "workspace"
     with progress(hidden=json) as tell:
         tell("engines", "loading DVC, Feast, Ray, MLflow and Evidently", None, None)
-        from tidemill.demo.run import run_demo
+        from tidemill.demo.demo_run import run_demo
 
         facts = run_demo(source, target, tell)
     emit(facts, json, lambda console: render_summary(facts, console))

@@ -11,7 +11,7 @@ from tidemill.cli.output import columns, emit, progress, when
 from tidemill.errors import SkewFound, UsageError
 
 if TYPE_CHECKING:
-    from tidemill.features.skew_report import FeatureSkew, SkewReport
+    from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
     from tidemill.project import Project
 
 __all__ = ["add_to"]
@@ -73,7 +73,7 @@ def skew(
     start, end = _span(loaded, since, until, days)
     with progress(hidden=json) as tell:
         tell("skew", "loading the feature store", 0, None)
-        from tidemill.monitoring.skew import Slice, measure_skew
+        from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
 
         wanted = Slice(start, end, version, frozenset(feature) if feature else None, test)
         report = measure_skew(
@@ -92,7 +92,7 @@ def _span(
     project: "Project", since: str | None, until: str | None, days: int | None
 ) -> tuple[datetime, datetime]:
     """Return the span that is meant: it ends with the log, and begins some days before that."""
-    from tidemill.serving.predictions import logged_days
+    from tidemill.prediction_log.prediction_log import logged_days
 
     logged = logged_days(project.predictions, project.model)
     if not logged:

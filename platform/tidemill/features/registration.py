@@ -12,10 +12,10 @@ from typing import Any
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
 from feast.feature_view import DUMMY_ENTITY_NAME
 
-from tidemill.features.caching import cache_seconds
 from tidemill.features.defaults import check_defaults
-from tidemill.features.definitions import load_definitions
-from tidemill.features.engine import feast_errors, open_store, repository
+from tidemill.features.feast_session import feast_errors, open_store, repository
+from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.online.feature_cache import cache_seconds
 from tidemill.project import Project
 
 __all__ = ["apply"]

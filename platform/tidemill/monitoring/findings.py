@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tidemill.features.skew_report import FeatureSkew, SkewReport
-from tidemill.monitoring.columns import ColumnDrift, Comparison
-from tidemill.monitoring.config import Monitor
-from tidemill.monitoring.quality import Quality
+from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
+from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.quality.labelled_quality import Quality
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "find"]
 

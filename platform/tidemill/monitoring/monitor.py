@@ -24,21 +24,21 @@ from sqlalchemy import func, select
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError, FeatureError, MonitoringError, TidemillError
-from tidemill.features.engine import open_store, repository
-from tidemill.features.personal import personal_fields
-from tidemill.features.skew_report import SkewReport
+from tidemill.features.feast_session import open_store, repository
+from tidemill.features.personal_fields import personal_fields
+from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record
-from tidemill.monitoring.columns import Comparison
-from tidemill.monitoring.config import Monitor, load_monitors
-from tidemill.monitoring.drift import compare
+from tidemill.monitoring.drift.drift_columns import Comparison
 from tidemill.monitoring.findings import Findings, Kind, find
-from tidemill.monitoring.quality import Quality, measure
-from tidemill.monitoring.skew import Slice, measure_skew
-from tidemill.monitoring.windows import Window, due_at, window_before
+from tidemill.monitoring.monitor_config import Monitor, load_monitors
+from tidemill.monitoring.quality.labelled_quality import Quality, measure
+from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
+from tidemill.monitoring.reports.evidently_report import compare
+from tidemill.monitoring.windows.time_windows import Window, due_at, window_before
+from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, read_labelled, read_predictions
 from tidemill.project import Project
-from tidemill.registry.versions import ModelVersion, champion, champion_version, load_reference
-from tidemill.serving.predictions import FEATURE_PREFIX, read_labelled, read_predictions
+from tidemill.registry.versions.model_versions import ModelVersion, champion, champion_version, load_reference
 from tidemill.state import State
 from tidemill.state.tables import MonitorRun
 

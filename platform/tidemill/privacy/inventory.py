@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from tidemill.data.pseudonyms import key_source
-from tidemill.data.tombstones import read_tombstones
+from tidemill.data.personal.pseudonyms import key_source
+from tidemill.data.personal.tombstones import read_tombstones
 from tidemill.errors import TidemillError
-from tidemill.features.engine import open_store
-from tidemill.features.personal import declared_personal, personal_fields
-from tidemill.privacy.places import find_places
-from tidemill.privacy.record import orders
-from tidemill.privacy.tables import files_below, format_of
+from tidemill.features.feast_session import open_store
+from tidemill.features.personal_fields import declared_personal, personal_fields
+from tidemill.privacy.erasure.erasure_record import orders
+from tidemill.privacy.stores.row_places import find_places
+from tidemill.privacy.stores.table_subjects import files_below, format_of
 from tidemill.project import Project
 
 __all__ = ["FieldInventory", "PrivacyInventory", "take_inventory"]

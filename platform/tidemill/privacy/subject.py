@@ -9,11 +9,11 @@ import polars as pl
 from feast import Entity, FeatureService
 from feast.value_type import ValueType
 
-from tidemill.data.pseudonyms import Pseudonymiser, text_of
+from tidemill.data.personal.pseudonyms import Pseudonymiser, text_of
 from tidemill.errors import UsageError
-from tidemill.features.definitions import load_definitions
-from tidemill.features.engine import repository
-from tidemill.features.personal import find_personal
+from tidemill.features.feast_session import repository
+from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.personal_fields import find_personal
 from tidemill.project import Project
 
 __all__ = ["Subject", "find_subject", "parse_entity"]

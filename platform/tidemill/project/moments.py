@@ -5,7 +5,7 @@ from typing import Any
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError
-from tidemill.project.load import Project
+from tidemill.project.project import Project
 
 __all__ = ["declared_moment"]
 

@@ -9,14 +9,14 @@ from sqlalchemy import select
 from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.comparison import compare
-from tidemill.registry.history import previous_champion
-from tidemill.registry.moves import lock, move, recover, settle
-from tidemill.registry.record import DECISION
-from tidemill.registry.versions import CHAMPION, champion_version, get_version
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.history.alias_journal import lock, move, recover, settle
+from tidemill.registry.history.serving_history import previous_champion
+from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
+from tidemill.registry.versions.version_record import DECISION
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
-from tidemill.training.tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect
 
 __all__ = ["evaluate_gate", "promote", "recover", "rollback"]
 

@@ -15,16 +15,16 @@ from sqlalchemy import select
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.monitoring.monitor import run_due
+from tidemill.prediction_log.upkeep.housekeeping import keep_up
+from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.promotion import recover
-from tidemill.registry.versions import champion_version
+from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
-from tidemill.retraining.rolling import rolling
+from tidemill.retraining.rollout_thread import rolling
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
-from tidemill.scoring.scheduled import start_due
-from tidemill.serving.maintenance import LogInUse
-from tidemill.serving.upkeep import keep_up
+from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
@@ -71,8 +71,8 @@ class Controller:
     def tick(self) -> Tick:
         """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
 
-        A rollout under way is not waited for: see `tidemill.retraining.rolling`; nor is scheduled batch
-        scoring, which goes on in processes of its own: see `tidemill.scoring.scheduled`.
+        A rollout under way is not waited for: see `rollout_thread`; nor is scheduled batch
+        scoring, which goes on in processes of its own: see `tidemill.scoring.schedules.scheduled_runs`.
 
         While another process makes a turn, the monitors run and nothing is decided.
 

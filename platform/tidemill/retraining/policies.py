@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidemill.errors import ConfigError
-from tidemill.monitoring.config import Duration
+from tidemill.monitoring.monitor_config import Duration
 from tidemill.project import Project
 
 __all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]

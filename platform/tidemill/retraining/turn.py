@@ -16,14 +16,14 @@ from filelock import FileLock, Timeout
 from sqlalchemy import select
 
 from tidemill.clock import utc
-from tidemill.data.params import set_values
+from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.ids import new_id
-from tidemill.lineage.reporting import TurnReport
+from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
-from tidemill.project.load import check_params
 from tidemill.project.moments import declared_moment
-from tidemill.retraining.steps import STEPS, Advance, StepContext
+from tidemill.project.project import check_params
+from tidemill.retraining.turn_steps import STEPS, Advance, StepContext
 from tidemill.state import State
 from tidemill.state.tables import Turn
 

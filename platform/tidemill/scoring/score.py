@@ -13,13 +13,14 @@ from filelock import FileLock, Timeout
 
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
-from tidemill.registry.scoring import Scorer
-from tidemill.registry.versions import get_version, load_scorer
-from tidemill.scoring.fragments import Fragment
-from tidemill.scoring.job import Job, ScoreRequest, differences, fingerprint
-from tidemill.scoring.places import Place, locate
-from tidemill.scoring.planning import plan
-from tidemill.scoring.publishing import (
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.model_versions import get_version, load_scorer
+from tidemill.scoring.execution.executor import in_this_process, on_ray, ray_of
+from tidemill.scoring.execution.planning import plan
+from tidemill.scoring.execution.staging import Record, Staging
+from tidemill.scoring.input.fragments import Fragment
+from tidemill.scoring.input.table_places import Place, locate
+from tidemill.scoring.output.publishing import (
     is_published,
     is_publishing,
     manifest_of,
@@ -28,8 +29,7 @@ from tidemill.scoring.publishing import (
     rejects_place,
     require_free,
 )
-from tidemill.scoring.spread import in_this_process, on_ray, ray_of
-from tidemill.scoring.staging import Record, Staging
+from tidemill.scoring.scoring_job import Job, ScoreRequest, differences, fingerprint
 
 __all__ = ["Outcome", "TooManyRejected", "score"]
 

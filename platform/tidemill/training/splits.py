@@ -9,7 +9,7 @@ import polars as pl
 from tidemill.errors import TrainingError
 
 if TYPE_CHECKING:
-    from tidemill.project.config import DatasetConfig, SplitConfig
+    from tidemill.project.project_config import DatasetConfig, SplitConfig
 
 __all__ = ["Period", "Split", "known_before", "split_by_time"]
 
@@ -67,7 +67,7 @@ def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "Spl
         TrainingError: there is less than one day left to train on.
 
     >>> from datetime import UTC
-    >>> from tidemill.project.config import SplitConfig
+    >>> from tidemill.project.project_config import SplitConfig
     >>> split = split_by_time(
     ...     datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=UTC),
     ...     datetime(2013, 3, 29, tzinfo=UTC), SplitConfig(validation_days=14, holdout_days=14))

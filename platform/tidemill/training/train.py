@@ -9,17 +9,17 @@ from mlflow.exceptions import MlflowException
 from tidemill.clock import utc
 from tidemill.errors import TrainingError
 from tidemill.project import Project
-from tidemill.training import tracking
-from tidemill.training.final import finish, read_split, trial_data
-from tidemill.training.lineage import Lineage, installed
-from tidemill.training.spec import load_spec
-from tidemill.training.trained import SUMMARY, TrainedModel
-from tidemill.training.trials import Progress, TrialLog
-from tidemill.training.tuning import search
-from tidemill.training.validated import log_validation
+from tidemill.training.fitting.final_fit import finish, read_split, trial_data
+from tidemill.training.model_spec import load_spec
+from tidemill.training.search.trial_records import Progress, TrialLog
+from tidemill.training.search.tuning import search
+from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.run_lineage import Lineage, installed
+from tidemill.training.tracking.training_result import SUMMARY, TrainedModel
+from tidemill.training.tracking.validation_record import log_validation
 
 if TYPE_CHECKING:
-    from tidemill.data.versions import DataVersion
+    from tidemill.data.versioning.data_versions import DataVersion
 
 __all__ = ["TrainedModel", "train"]
 
@@ -53,20 +53,20 @@ def train(
         ConfigError: the project's training spec is not one.
     """
     spec, as_of = load_spec(project), utc(as_of)
-    client = tracking.connect(project)
+    client = mlflow_tracking.connect(project)
     try:
-        experiment = tracking.experiment_id(client, project)
-        tracking.kill_orphans(client, experiment, turn_id)
+        experiment = mlflow_tracking.experiment_id(client, project)
+        mlflow_tracking.kill_orphans(client, experiment, turn_id)
         done = _finished(client, experiment, turn_id, data.revision, as_of)
         if done is not None:
             return done
         rows = read_split(project, features, as_of)
         lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
-        with tracking.parent_run(
+        with mlflow_tracking.parent_run(
             client,
             experiment,
             f"{project.model} {as_of:%Y-%m-%d}",
-            {tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision, **lineage.tags()},
+            {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision, **lineage.tags()},
         ) as run_id:
             client.log_dict(run_id, lineage.as_dict(), "lineage.json")
             log_validation(client, run_id, project)
@@ -84,7 +84,9 @@ def train(
 def _finished(
     client: MlflowClient, experiment: str, turn_id: str, revision: str, as_of: datetime
 ) -> TrainedModel | None:
-    for run in tracking.find_runs(client, experiment, {tracking.TURN: turn_id, tracking.ROLE: "search"}):
+    for run in mlflow_tracking.find_runs(
+        client, experiment, {mlflow_tracking.TURN: turn_id, mlflow_tracking.ROLE: "search"}
+    ):
         tags = run.data.tags
         if run.info.status == "FINISHED" and SUMMARY in tags:
             lineage = Lineage.from_tags(tags)

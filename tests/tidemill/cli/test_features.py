@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.features.conftest import hours, make
 from tidemill.cli.main import app
-from tidemill.features.store import apply
+from tidemill.features.feature_store import apply
 
 pytestmark = pytest.mark.engine
 

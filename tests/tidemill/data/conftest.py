@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tidemill.data.add import add
-from tidemill.data.git import git
-from tidemill.data.versions import init_workspace
+from tidemill.data.repository.git import git
+from tidemill.data.versioning.add import add
+from tidemill.data.versioning.data_versions import init_workspace
 from tidemill.project import Project, load_project
 
 PARAMS = """\

@@ -26,7 +26,7 @@ project: mini
 provider: local
 registry: ../.tidemill/registry.db
 online_store:
-    type: tidemill.features.online_sqlite.SqliteOnlineStore
+    type: tidemill.features.online.SqliteOnlineStore
     path: ../.tidemill/online.db
 offline_store:
     type: tidemill.features.offline.PolarsOfflineStore

@@ -5,9 +5,9 @@ import pytest
 
 from tests.tidemill.features.conftest import hours
 from tidemill.errors import FeatureError
-from tidemill.features import store as features
+from tidemill.features import feature_store as features
 from tidemill.features.defaults import filled
-from tidemill.features.online import OnlineFeatures
+from tidemill.features.online.online_features import OnlineFeatures
 
 pytestmark = pytest.mark.engine
 

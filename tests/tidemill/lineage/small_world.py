@@ -8,17 +8,17 @@ import yaml
 
 from tests.tidemill.serving.small_project import APPLICATION, DEFINITIONS, PARAMS, STORE
 from tidemill.clock import SystemClock
-from tidemill.data.command import run_dvc, silent
-from tidemill.data.git import git
-from tidemill.data.workspace import init_workspace
-from tidemill.features.store import apply
+from tidemill.data.repository.dvc_command import run_dvc, silent
+from tidemill.data.repository.git import git
+from tidemill.data.repository.repository_setup import init_workspace
+from tidemill.features.feature_store import apply
 from tidemill.ids import new_id
+from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog
 from tidemill.project import Project, load_project
 from tidemill.retraining.turn import TurnRequest, make_turn
-from tidemill.serving.lanes import Serving
-from tidemill.serving.predictions import LabelRecord, PredictionLog
-from tidemill.serving.predictor import Predictor
-from tidemill.serving.wiring import load_model
+from tidemill.serving.inference.predictor import Predictor
+from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.runtime.wiring import load_model
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
@@ -64,7 +64,7 @@ rows.select(
 
 MODEL = """
 from sklearn.ensemble import HistGradientBoostingClassifier
-from tidemill.training.spec import Family, TrainingSpec
+from tidemill.training.model_spec import Family, TrainingSpec
 
 
 def fit(params, features, labels):

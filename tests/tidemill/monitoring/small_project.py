@@ -15,21 +15,21 @@ import yaml
 from pydantic import AwareDatetime, BaseModel
 
 from tidemill.clock import SystemClock
-from tidemill.features.online import OnlineFeatures
-from tidemill.features.store import apply, open_store, push
+from tidemill.features.feature_store import apply, open_store, push
+from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.prediction_log.prediction_log import PredictionLog
+from tidemill.prediction_log.writing.redaction import hiding_for
 from tidemill.project import Project, load_project
-from tidemill.registry.record import version_tags
-from tidemill.registry.versions import CHAMPION
-from tidemill.serving.application import Application
-from tidemill.serving.hiding import hiding_for
-from tidemill.serving.lanes import Serving
-from tidemill.serving.loaded import LoadedModel
-from tidemill.serving.predictions import PredictionLog
-from tidemill.serving.predictor import Predictor
-from tidemill.training.lineage import Lineage
+from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.registry.versions.version_record import version_tags
+from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.predictor import Predictor
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.traffic_split import Serving
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking import connect, experiment_id, log_table
-from tidemill.training.trained import REFERENCE, TrainedModel
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 ORIGINS = ("JFK", "EWR", "LGA")

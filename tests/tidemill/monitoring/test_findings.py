@@ -1,7 +1,7 @@
-from tidemill.monitoring.columns import ColumnDrift, Comparison
-from tidemill.monitoring.config import Monitor
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 from tidemill.monitoring.findings import find
-from tidemill.monitoring.quality import Measured, Quality
+from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.quality.labelled_quality import Measured, Quality
 
 MONITOR = Monitor.model_validate(
     {

@@ -11,18 +11,18 @@ from sqlalchemy import select
 
 from tidemill.errors import ConfigError, MonitoringError
 from tidemill.monitoring.alerts import list_alerts
-from tidemill.monitoring.config import load_monitors
 from tidemill.monitoring.monitor import evaluate, run_due
+from tidemill.monitoring.monitor_config import load_monitors
+from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
 from tidemill.project import Project, load_project
-from tidemill.registry.record import version_tags
-from tidemill.registry.versions import CHAMPION
-from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.registry.versions.version_record import version_tags
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun
-from tidemill.training.lineage import Lineage
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking import connect, experiment_id, log_table
-from tidemill.training.trained import REFERENCE, TrainedModel
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 pytestmark = pytest.mark.engine
 

@@ -9,22 +9,22 @@ import orjson
 import polars as pl
 import yaml
 
-from tidemill.data.add import add
-from tidemill.data.pseudonyms import Pseudonymiser, load_key
-from tidemill.data.versions import init_workspace, reproduce
-from tidemill.features.store import apply, materialise
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.versioning.add import add
+from tidemill.data.versioning.data_versions import init_workspace, reproduce
+from tidemill.features.feature_store import apply, materialise
+from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.prediction_log.writing.redaction import Hiding
 from tidemill.project import load_project
-from tidemill.serving.hiding import Hiding
-from tidemill.serving.jobs import records
-from tidemill.serving.jobs.files import JobFiles, jobs_folder
-from tidemill.serving.predictions import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.serving.jobs import job_records
+from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import Job
-from tidemill.training.lineage import Lineage
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking import connect, experiment_id, log_table, log_values
-from tidemill.training.trained import HOLDOUT, TrainedModel
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table, log_values
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
 RIDERS = ("ada-lovelace", "grace-hopper", "alan-turing")
@@ -42,7 +42,7 @@ PREPARE = """
 
     import polars as pl
 
-    from tidemill.data.tombstones import without_erased
+    from tidemill.data.personal.tombstones import without_erased
     from tidemill.project import load_project
 
     project = load_project(Path.cwd(), None)
@@ -105,7 +105,7 @@ DEFINITIONS = """
 """
 
 
-def make_project(root: Path, online: str = "tidemill.features.online_sqlite.SqliteOnlineStore"):
+def make_project(root: Path, online: str = "tidemill.features.online.SqliteOnlineStore"):
     """Write, version, materialise and serve; every rider is everywhere."""
     (root / "raw").mkdir(parents=True)
     (root / "data").mkdir()
@@ -185,7 +185,7 @@ def submit_jobs(project) -> None:
             files.write_chunk(0, answers)
         if status == "done":
             files.drop_input()
-        records.submit(state, job(name, status))
+        job_records.submit(state, job(name, status))
     state.close()
 
 

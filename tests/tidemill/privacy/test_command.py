@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.privacy.small_project import SUBJECT
 from tidemill.cli.main import app
-from tidemill.data.tombstones import read_tombstones
+from tidemill.data.personal.tombstones import read_tombstones
 from tidemill.errors import UsageError
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

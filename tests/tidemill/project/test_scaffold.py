@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.errors import TidemillError, UsageError
-from tidemill.project.load import load_project
+from tidemill.project.project import load_project
 from tidemill.project.scaffold import PROJECT_FILES, clear_folder, copy_project, new_folder, reference_project
 
 

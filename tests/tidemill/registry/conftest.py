@@ -25,16 +25,16 @@ RUNS = (Trained("line", 70), Trained("trees", 100), Trained("constant", 130))
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
     """A project whose store has a finished run of each of `RUNS`, made without a search."""
-    from tidemill.training import tracking
-    from tidemill.training.final import finish, read_split
-    from tidemill.training.lineage import Lineage, installed
-    from tidemill.training.spec import load_spec
-    from tidemill.training.trials import TrialRecord
-    from tidemill.training.tuning import SearchResult, candidates
+    from tidemill.training.fitting.final_fit import finish, read_split
+    from tidemill.training.model_spec import load_spec
+    from tidemill.training.search.trial_records import TrialRecord
+    from tidemill.training.search.tuning import SearchResult, candidates
+    from tidemill.training.tracking import mlflow_tracking
+    from tidemill.training.tracking.run_lineage import Lineage, installed
 
     project = make_project(tmp_path_factory.mktemp("template"))
-    spec, client = load_spec(project), tracking.connect(project)
-    experiment = tracking.experiment_id(client, project)
+    spec, client = load_spec(project), mlflow_tracking.connect(project)
+    experiment = mlflow_tracking.experiment_id(client, project)
     params = {one["family"]: one["params"] for one in candidates(spec, 3, seed=0)}
     made = []
     for one in RUNS:
@@ -46,7 +46,7 @@ def template(tmp_path_factory):
         found = SearchResult(
             TrialRecord(0, one.family, params[one.family], rounds, "none"), 0.8, rounds, trials=1, failed=0
         )
-        with tracking.parent_run(client, experiment, one.family, lineage.tags()) as run_id:
+        with mlflow_tracking.parent_run(client, experiment, one.family, lineage.tags()) as run_id:
             made.append(finish(project, client, spec, rows, run_id, found))
     return project.root, made
 
@@ -72,7 +72,7 @@ def state(project):
 @pytest.fixture
 def registered(project, runs):
     """The project with all three registered: 1 is good, 2 better, 3 a constant."""
-    from tidemill.registry.versions import register
+    from tidemill.registry.versions.model_versions import register
 
     assert [register(project, run) for run in runs] == ["1", "2", "3"]
     return project

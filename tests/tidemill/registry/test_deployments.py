@@ -8,10 +8,10 @@ from sqlalchemy import select
 from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import load_project
-from tidemill.registry.aliases import drop_alias, read_aliases, set_alias
 from tidemill.registry.deployments import Wish, deploy, history, live, reconcile, stop
-from tidemill.registry.settling import differs
-from tidemill.serving.wanted import wanted_reader
+from tidemill.registry.history.reconciliation import differs
+from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
+from tidemill.serving.routing.desired_state import wanted_reader
 from tidemill.settings import Settings
 from tidemill.state.tables import Deployment
 

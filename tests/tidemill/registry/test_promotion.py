@@ -13,12 +13,12 @@ from sqlalchemy import select
 
 from tidemill.errors import GateRefused, ModelNotFound, RegistryError
 from tidemill.project import load_project
-from tidemill.registry.history import decisions_for, history
+from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import evaluate_gate, promote, recover, rollback
-from tidemill.registry.versions import champion_version, get_version
+from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.settings import Settings
 from tidemill.state.tables import Promotion, Turn
-from tidemill.training.tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
 both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
@@ -188,17 +188,18 @@ KILLED = """
     import os, signal, sys
     from datetime import UTC, datetime
     from tidemill.project import load_project
-    from tidemill.registry import moves, promotion
+    from tidemill.registry import promotion
+    from tidemill.registry.history import alias_journal
     from tidemill.state import open_state
 
-    real = moves._set_alias
+    real = alias_journal._set_alias
 
     def killed(project, version):
         if sys.argv[1] == "after":
             real(project, version)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    moves._set_alias = killed
+    alias_journal._set_alias = killed
     project = load_project()
     promotion.promote(
         project, open_state(project.state_url), "2", "ada", "better", datetime(2013, 6, 2, tzinfo=UTC),

@@ -14,12 +14,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tests.tidemill.serving.small_project import KNOWN, crown, make_project
 from tidemill.project import load_project
-from tidemill.registry.versions import register
-from tidemill.training.lineage import Lineage
-from tidemill.training.packaging import log_model, trusted_types
+from tidemill.registry.versions.model_versions import register
+from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking import connect, experiment_id, log_values
-from tidemill.training.trained import TrainedModel
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import TrainedModel
 
 FEATURES = ("wind", "rain")
 

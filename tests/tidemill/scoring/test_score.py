@@ -19,13 +19,13 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.errors import DataError, FeatureError, UsageError
-from tidemill.features.store import training_frame
-from tidemill.registry.versions import load_scorer
-from tidemill.scoring.job import ScoreRequest
-from tidemill.scoring.places import Place
+from tidemill.features.feature_store import training_frame
+from tidemill.prediction_log.prediction_log import read_latest, read_predictions
+from tidemill.registry.versions.model_versions import load_scorer
+from tidemill.scoring.input.column_values import typed
+from tidemill.scoring.input.table_places import Place
 from tidemill.scoring.score import TooManyRejected, score
-from tidemill.scoring.values import typed
-from tidemill.serving.predictions import read_latest, read_predictions
+from tidemill.scoring.scoring_job import ScoreRequest
 
 pytestmark = pytest.mark.engine
 
@@ -179,7 +179,7 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path)
 
 @pytest.mark.parametrize("suffix", ["csv.gz", "ndjson.gz"])
 def test_a_compressed_file_may_have_many_pieces(parcels, table, tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr("tidemill.scoring.cutting.cut.__kwdefaults__", {"block": 10_000})
+    monkeypatch.setattr("tidemill.scoring.input.text_splitter.cut.__kwdefaults__", {"block": 10_000})
     text = table.write_csv() if suffix.startswith("csv") else table.write_ndjson()
     (tmp_path / f"rows.{suffix}").write_bytes(gzip.compress(text.encode()))
     run(parcels, f"rows.{suffix}", features="columns")
@@ -330,7 +330,7 @@ _KILLED = """
 import sys
 from pathlib import Path
 from tidemill.project import load_project
-from tidemill.scoring.job import ScoreRequest
+from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.scoring.score import score
 root = Path(sys.argv[1])
 request = ScoreRequest(("many.parquet",), "out", workers=0, part_rows=500)
@@ -395,7 +395,7 @@ def test_a_run_killed_while_its_output_takes_its_place_comes_to_its_end(
 ):
     for attempt in range(2):
         with monkeypatch.context() as patched:
-            patched.setattr("tidemill.scoring.publishing.shutil.rmtree", killed)
+            patched.setattr("tidemill.scoring.output.publishing.shutil.rmtree", killed)
             with pytest.raises(Killed):
                 run(parcels, "rows.parquet", "one.parquet", part_rows=2000, overwrite=attempt > 0)
         assert run(parcels, "rows.parquet", "one.parquet", existing="resume", part_rows=2000)

@@ -10,15 +10,15 @@ import polars as pl
 import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from tidemill.features.store import apply, materialise
+from tidemill.features.feature_store import apply, materialise
 from tidemill.project import Project, load_project
-from tidemill.registry.versions import register
+from tidemill.registry.versions.model_versions import register
 from tidemill.settings import Settings
-from tidemill.training.lineage import Lineage
-from tidemill.training.packaging import log_model, trusted_types
+from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking import connect, experiment_id, log_values
-from tidemill.training.trained import TrainedModel
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import TrainedModel
 
 PARAMS = {
     "project": {
@@ -35,7 +35,7 @@ PARAMS = {
 APPLICATION = """
 from datetime import datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from tidemill.serving.application import Application
+from tidemill.serving.inference.application import Application
 
 
 class Parcel(BaseModel):
@@ -61,7 +61,7 @@ project: parcels
 provider: local
 registry: ../.tidemill/registry.db
 online_store:
-    type: tidemill.features.online_sqlite.SqliteOnlineStore
+    type: tidemill.features.online.SqliteOnlineStore
     path: ../.tidemill/online.db
 offline_store:
     type: tidemill.features.offline.PolarsOfflineStore

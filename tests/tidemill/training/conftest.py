@@ -21,7 +21,7 @@ def ray_of_the_session():
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory):
-    from tidemill.training.tracking import connect
+    from tidemill.training.tracking.mlflow_tracking import connect
 
     project = make_project(tmp_path_factory.mktemp("empty"))
     connect(project)

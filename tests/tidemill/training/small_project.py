@@ -28,7 +28,7 @@ MODEL = textwrap.dedent(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from tidemill.training.spec import Family, TrainingSpec
+    from tidemill.training.model_spec import Family, TrainingSpec
 
 
     def fit_line(params, features, labels):
@@ -121,7 +121,7 @@ def make_project(root, spec="spec", **train):
 
 @dataclass(frozen=True)
 class Data:
-    """Stands for a `tidemill.data.versions.DataVersion`, without DVC."""
+    """Stands for a `tidemill.data.versioning.data_versions.DataVersion`, without DVC."""
 
     revision: str = "4f1d" * 10
     outputs: dict = field(default_factory=lambda: {"data/training_set.parquet": "9a0e" * 8})

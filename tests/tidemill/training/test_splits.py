@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.tidemill.training.small_project import START, day, rows
 from tidemill.errors import TrainingError
-from tidemill.project.config import DatasetConfig, SplitConfig
+from tidemill.project.project_config import DatasetConfig, SplitConfig
 from tidemill.training.splits import Period, known_before, split_by_time
 
 DATASET = DatasetConfig(path="data/training_set.parquet", label="late")

@@ -13,11 +13,11 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
-from tidemill.training import tracking
-from tidemill.training.final import read_split
-from tidemill.training.lineage import Lineage
+from tidemill.training.fitting.final_fit import read_split
+from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 from tidemill.training.train import train
-from tidemill.training.trained import HOLDOUT, REFERENCE
 
 pytestmark = pytest.mark.engine
 
@@ -36,9 +36,11 @@ def run(project, as_of=None, turn="turn_1", data=None, **others):
 
 
 def runs_of(project, **tags):
-    client = tracking.connect(project)
-    experiment = tracking.experiment_id(client, project)
-    return tracking.find_runs(client, experiment, {f"tidemill.{key}": value for key, value in tags.items()})
+    client = mlflow_tracking.connect(project)
+    experiment = mlflow_tracking.experiment_id(client, project)
+    return mlflow_tracking.find_runs(
+        client, experiment, {f"tidemill.{key}": value for key, value in tags.items()}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_a_training_leaves_a_whole_record(searched):
     assert [seen[:2] for seen in told] == [(n, 5) for n in range(1, 6)]
     assert told[-1][2] == pytest.approx(trained.metrics["validation_roc_auc"])
 
-    parent = tracking.connect(project).get_run(trained.run_id)
+    parent = mlflow_tracking.connect(project).get_run(trained.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["family"] == trained.family
     assert {"roc_auc_2013-03", "roc_auc_2013-04"} <= parent.data.metrics.keys()
@@ -94,7 +96,7 @@ def test_every_trial_is_on_record_however_it_ended(searched):
 
 def test_the_model_is_an_ordinary_mlflow_model(searched):
     project, trained, _ = searched
-    client = tracking.connect(project)
+    client = mlflow_tracking.connect(project)
     before = mlflow.get_tracking_uri()
 
     mlflow.set_tracking_uri(project.tracking_uri)
@@ -189,7 +191,7 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
         import os, signal, sys
         from tidemill.project import load_project
         from tidemill.training import tracking
-        from tidemill.training.tracking import connect, experiment_id, parent_run
+        from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, parent_run
         project = load_project()
         client = connect(project)
         experiment = experiment_id(client, project)

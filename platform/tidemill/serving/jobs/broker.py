@@ -20,7 +20,7 @@ from kombu.transport import sqlalchemy as kombu_sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.project import Project
-from tidemill.serving.jobs.files import jobs_folder
+from tidemill.serving.jobs.job_files import jobs_folder
 
 __all__ = ["TASK", "Publisher", "broker_url", "worker_deployment"]
 

@@ -12,14 +12,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.clock import Clock
 from tidemill.ids import new_id
-from tidemill.project.config import JobsConfig
-from tidemill.serving.calls import Failure, Refused
-from tidemill.serving.failures import RETRY
-from tidemill.serving.jobs import records
-from tidemill.serving.jobs.files import JobFiles
-from tidemill.serving.json_bodies import parse_json
-from tidemill.serving.predict_codec import listed
-from tidemill.serving.schema import request_schema
+from tidemill.project.project_config import JobsConfig
+from tidemill.serving.http.failures import RETRY
+from tidemill.serving.http.json_bodies import parse_json
+from tidemill.serving.inference.calls import Failure, Refused
+from tidemill.serving.jobs import job_records
+from tidemill.serving.jobs.job_files import JobFiles
+from tidemill.serving.protocols.predict_codec import listed
+from tidemill.serving.protocols.predict_schema import request_schema
 from tidemill.state import State
 from tidemill.state.tables import Job
 
@@ -61,7 +61,7 @@ class Jobs:
         known = self._known(asked, digest.hexdigest())
         if known is not None:
             return known
-        waiting = records.count_jobs(self.state, self.model)
+        waiting = job_records.count_jobs(self.state, self.model)
         if waiting["queued"] + waiting["running"] >= self.limits.max_waiting:
             detail = f"{self.limits.max_waiting} jobs wait already (serve.jobs.max_waiting)"
             raise Refused(Failure(503, "overloaded", detail, RETRY))
@@ -69,18 +69,20 @@ class Jobs:
         now, job_id = self.clock.now(), new_id("job")
         files = self.files(job_id)
         files.create(map(orjson.dumps, instances))
-        job = records.submit(
+        job = job_records.submit(
             self.state, self._job(job_id, asked, digest.hexdigest(), len(instances), at, now)
         )
         if job.id != job_id:  # somebody else was faster with the same key
             files.remove()
             return self._same(job, digest.hexdigest())
         if self.publish(job.id):
-            records.published(self.state, job.id, now)
+            job_records.published(self.state, job.id, now)
         return job
 
     def _known(self, asked: Asked, digest: str) -> Job | None:
-        known = None if asked.key is None else records.find(self.state, self.model, asked.caller, asked.key)
+        known = (
+            None if asked.key is None else job_records.find(self.state, self.model, asked.caller, asked.key)
+        )
         return None if known is None else self._same(known, digest)
 
     def _same(self, job: Job, digest: str) -> Job:

@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from tidemill.clock import Clock
-from tidemill.serving.jobs import records
-from tidemill.serving.jobs.files import JobFiles
-from tidemill.serving.jobs.runner import Progress
+from tidemill.serving.jobs import job_records
+from tidemill.serving.jobs.job_files import JobFiles
+from tidemill.serving.jobs.job_runner import Progress
 from tidemill.state import State
 
 __all__ = ["Sweeper"]
@@ -32,7 +32,7 @@ class Sweeper:
     """Of all jobs."""
     publish: Callable[[str], bool]
     """Sends a message that wakes a worker up for a job."""
-    retries: records.Retries
+    retries: job_records.Retries
     keep: timedelta
     """How long a job that has ended is kept."""
     chunk_seconds: float
@@ -60,11 +60,11 @@ class Sweeper:
             return False
         reason = f"rows {rows} took longer than {self.chunk_seconds:g} s (serve.jobs.chunk_seconds)"
         _log.error("job %s: %s; the worker ends", job_id, reason)
-        records.fail(self.state, job_id, reason, self.retries, self.clock.now())
+        job_records.fail(self.state, job_id, reason, self.retries, self.clock.now())
         return True
 
     def _find_dead_workers(self) -> None:
-        for job in records.list_jobs(self.state, self.model, statuses=["running"]):
+        for job in job_records.list_jobs(self.state, self.model, statuses=["running"]):
             if job.id == self.progress.job_id:
                 continue
             with JobFiles(self.folder / job.id).lock() as free:
@@ -72,7 +72,7 @@ class Sweeper:
                     continue
                 # Whoever ran it is dead, or has just let go of it: then the record says so by now.
                 reason = f"its worker died while it was at rows from {job.rows_done} on"
-                after = records.fail(self.state, job.id, reason, self.retries, self.clock.now())
+                after = job_records.fail(self.state, job.id, reason, self.retries, self.clock.now())
                 if after is not None and after.status != job.status:
                     _log.warning("job %s: %s; it is %s", job.id, reason, after.status)
                 if after is not None and after.status == "cancelled":
@@ -81,13 +81,13 @@ class Sweeper:
     def _wake_up(self) -> None:
         """Send again what a broker has lost, or was never sent: as this worker idles, nobody else got it."""
         now = self.clock.now()
-        for job_id in records.due(self.state, self.model, now, now - _RESEND):
+        for job_id in job_records.due(self.state, self.model, now, now - _RESEND):
             if self.publish(job_id):
-                records.published(self.state, job_id, now)
+                job_records.published(self.state, job_id, now)
 
     def _clean(self) -> None:
-        for job_id in records.ended_before(self.state, self.model, self.clock.now() - self.keep):
-            records.forget(self.state, job_id)  # first: no job is on record without its result
+        for job_id in job_records.ended_before(self.state, self.model, self.clock.now() - self.keep):
+            job_records.forget(self.state, job_id)  # first: no job is on record without its result
             JobFiles(self.folder / job_id).remove()
         self._remove_orphans()
 
@@ -95,5 +95,5 @@ class Sweeper:
         """Remove what was written for jobs that never came on record: their replica died in between."""
         for folder in self.folder.glob("job_*"):
             age = time.time() - folder.stat().st_mtime
-            if age > _ORPHAN_SECONDS and not records.known(self.state, folder.name):
+            if age > _ORPHAN_SECONDS and not job_records.known(self.state, folder.name):
                 shutil.rmtree(folder, ignore_errors=True)

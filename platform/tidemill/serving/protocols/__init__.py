@@ -1,1 +1,1 @@
-"""Protocols that clients of other model servers speak, each a `tidemill.serving.calls.Codec`."""
+"""Protocols that clients of other model servers speak, each a `tidemill.serving.inference.calls.Codec`."""

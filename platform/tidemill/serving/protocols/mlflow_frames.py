@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tidemill.serving.protocols.inputs import Field, Rows, malformed
+from tidemill.serving.protocols.model_inputs import Field, Rows, malformed
 
 __all__ = ["FORMS", "Frame", "parse_csv", "parse_frame"]
 

@@ -6,9 +6,15 @@ from typing import Any
 from fastapi import APIRouter, Response
 from mlflow.version import VERSION as MLFLOW_VERSION
 
-from tidemill.serving.lanes import Serving
 from tidemill.serving.protocols.open_inference_routes import responses
-from tidemill.serving.protocols.schemas import Explain, Invocation, InvocationError, InvocationResponse, Test
+from tidemill.serving.protocols.protocol_schemas import (
+    Explain,
+    Invocation,
+    InvocationError,
+    InvocationResponse,
+    Test,
+)
+from tidemill.serving.routing.traffic_split import Serving
 
 __all__ = ["mlflow_router"]
 

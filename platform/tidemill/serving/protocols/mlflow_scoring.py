@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tidemill.serving.calls import Answer, Call, Failure, Headers, Refused, Reply
-from tidemill.serving.json_bodies import parse_json
-from tidemill.serving.loaded import FloatMatrix
-from tidemill.serving.protocols.inputs import Inputs, malformed, moment
+from tidemill.serving.http.json_bodies import parse_json
+from tidemill.serving.http.query_parameters import wants_explanation
+from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Refused, Reply
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
+from tidemill.serving.protocols.model_inputs import Inputs, malformed, moment
 from tidemill.serving.protocols.open_inference import sentence
-from tidemill.serving.queries import wants_explanation
+from tidemill.serving.routing.loaded_version import FloatMatrix
 
 __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
 

@@ -8,9 +8,8 @@ import orjson
 from fastapi import APIRouter, Path, Response
 
 from tidemill import __version__
-from tidemill.serving.calls import Call, Codec, Failure, Headers, Refused
-from tidemill.serving.lanes import Serving
-from tidemill.serving.protocols.inputs import Features
+from tidemill.serving.inference.calls import Call, Codec, Failure, Headers, Refused
+from tidemill.serving.protocols.model_inputs import Features
 from tidemill.serving.protocols.open_inference import (
     DATATYPE,
     FEATURES,
@@ -18,7 +17,7 @@ from tidemill.serving.protocols.open_inference import (
     OpenInference,
     OpenInferenceErrors,
 )
-from tidemill.serving.protocols.schemas import (
+from tidemill.serving.protocols.protocol_schemas import (
     Explain,
     InferenceError,
     InferenceRequest,
@@ -30,6 +29,7 @@ from tidemill.serving.protocols.schemas import (
     ServerReady,
     Test,
 )
+from tidemill.serving.routing.traffic_split import Serving
 
 __all__ = ["features_of", "infer_paths", "open_inference_router", "responses", "versions_of"]
 

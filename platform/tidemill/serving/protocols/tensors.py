@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.serving.protocols.inputs import Column, malformed
+from tidemill.serving.protocols.model_inputs import Column, malformed
 
 __all__ = ["DATATYPES", "Tensor", "binary", "decode", "refuse_rest"]
 

@@ -11,8 +11,8 @@ import onnx
 import pandas as pd
 from onnx import checker
 
-from tidemill.training.compiling.graph import CannotCompile, Graph, inputs_of
 from tidemill.training.compiling.heads import probability
+from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, inputs_of
 
 __all__ = ["FEATURES", "CompiledModel", "Refusal", "compile_model"]
 

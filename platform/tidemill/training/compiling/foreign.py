@@ -10,7 +10,7 @@ import onnxruntime
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-from tidemill.training.compiling.graph import ML, OPSETS, CannotCompile, Graph, Table
+from tidemill.training.compiling.onnx_graph import ML, OPSETS, CannotCompile, Graph, Table
 
 __all__ = ["predict_foreign", "transform_foreign"]
 

@@ -9,8 +9,8 @@ from sklearn.pipeline import Pipeline
 
 from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
-from tidemill.training.compiling.graph import CannotCompile, Graph, Table
-from tidemill.training.compiling.preparing import prepare
+from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
+from tidemill.training.compiling.transformers import prepare
 from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
 
 __all__ = ["probability"]

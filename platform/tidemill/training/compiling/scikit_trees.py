@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.training.compiling.graph import CannotCompile
+from tidemill.training.compiling.onnx_graph import CannotCompile
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
 __all__ = ["boosted", "forest", "histogram_boosted", "single_tree"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from tidemill.training.compiling.graph import CannotCompile, Graph, Table
+from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
 
 __all__ = ["add_module", "module_scores"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import numpy_helper
 
-from tidemill.training.compiling.graph import ML, CannotCompile, Graph
+from tidemill.training.compiling.onnx_graph import ML, CannotCompile, Graph
 
 __all__ = ["LARGEST_FLOAT32", "Ensemble", "Tree", "add_trees", "as_float32"]
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.errors import TidemillError
-from tidemill.serving.jobs import records, submission
-from tidemill.serving.jobs.files import JobFiles, jobs_folder
-from tidemill.serving.jobs.parts import build_worker
-from tidemill.serving.keys import active_keys, create_key
-from tidemill.serving.predictions import LogHealth, read_predictions
+from tidemill.prediction_log.prediction_log import LogHealth, read_predictions
+from tidemill.serving.http.api_keys import active_keys, create_key
+from tidemill.serving.jobs import job_records, submission
+from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
+from tidemill.serving.jobs.worker_wiring import build_worker
 from tidemill.state import open_state
 
 pytestmark = pytest.mark.engine
@@ -69,7 +69,7 @@ class Dying:
         self.log, self.takes = log, takes
 
     def append(self, records):
-        self.log.append(records[: self.takes])
+        self.log.append(job_records[: self.takes])
         raise KeyboardInterrupt
 
     def health(self):
@@ -120,7 +120,7 @@ def test_a_job_whose_worker_lives_is_left_alone(api, project, worker):
     job = submit(api, 5).json()["id"]
     with runner.files(job).lock() as mine:
         assert mine
-        records.claim(runner.state, job, "w9", runner.clock.now())
+        job_records.claim(runner.state, job, "w9", runner.clock.now())
         sweeper.sweep()
         assert api.get(f"/jobs/{job}").json()["status"] == "running"
         runner.run(job)  # a message that comes twice
@@ -149,7 +149,7 @@ def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(
     assert "no advice for this (rows 10 to 19)" in state["error"]
     assert [one["id"] for one in api.get("/jobs", params={"status": "dead"}).json()["jobs"]] == [job]
 
-    records.retry(runner.state, records.get_job(runner.state, project.model, job), runner.clock.now())
+    job_records.retry(runner.state, job_records.get_job(runner.state, project.model, job), runner.clock.now())
     runner.run(job)
     assert api.get(f"/jobs/{job}").json()["status"] == "done"
     assert logged(project).height == 25
@@ -177,12 +177,12 @@ def test_a_job_waits_for_room_on_the_disk_and_that_is_no_attempt(api, project, w
 
 def test_who_waits_for_the_log_does_not_hang(api, worker, monkeypatch):
     runner, sweeper = worker
-    monkeypatch.setattr("tidemill.serving.jobs.runner._FULL_DISK_SECONDS", 0.01)
+    monkeypatch.setattr("tidemill.serving.jobs.job_runner._FULL_DISK_SECONDS", 0.01)
     sweeper.chunk_seconds, looks = 0.2, []
 
     class Full:
         def append(self, records):
-            return runner.log.append(records) and False
+            return runner.log.append(job_records) and False
 
         def health(self):
             looks.append(sweeper.sweep())
@@ -258,13 +258,13 @@ def test_too_many_waiting_jobs_are_refused_until_there_is_room(api, worker):
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     worker[0].run(jobs[0])
     assert submit(api, 1).status_code == 202
-    assert records.count_jobs(worker[0].state, "parcel-delay")["queued"] == 5
+    assert job_records.count_jobs(worker[0].state, "parcel-delay")["queued"] == 5
 
 
 def test_a_job_waits_for_a_champion_and_keeps_the_version_it_began_with(api, project, worker):
     runner, _ = worker
     job = submit(api, 25).json()["id"]
-    nobody = replace(runner, champion=lambda: None, retries=records.Retries(1, 0.01))
+    nobody = replace(runner, champion=lambda: None, retries=job_records.Retries(1, 0.01))
     nobody.run(job)
     state = api.get(f"/jobs/{job}").json()
     assert (state["status"], state["attempts"]) == ("queued", 0)
@@ -329,10 +329,10 @@ def test_a_chunk_that_hangs_ends_the_attempt_and_the_worker(api, worker):
 def test_jobs_belong_to_who_submitted_them(api, project, worker):
     job = submit(api, 1).json()["id"]
     state = open_state(project.state_url)
-    assert records.get_job(state, project.model, job, caller="").id == job
-    with pytest.raises(records.JobNotFound):
-        records.get_job(state, project.model, job, caller="somebody")
-    assert records.list_jobs(state, project.model, caller="somebody") == []
+    assert job_records.get_job(state, project.model, job, caller="").id == job
+    with pytest.raises(job_records.JobNotFound):
+        job_records.get_job(state, project.model, job, caller="somebody")
+    assert job_records.list_jobs(state, project.model, caller="somebody") == []
 
 
 def test_a_key_sees_its_own_jobs_and_an_admins_key_all(api, project):
@@ -370,7 +370,7 @@ def run(project, *arguments):
 
 def test_the_command_line_lists_shows_cancels_and_brings_back_the_dead(api, project, worker):
     runner, _ = worker
-    broken = replace(runner, chunk_rows=0, retries=records.Retries(1, 0.01))
+    broken = replace(runner, chunk_rows=0, retries=job_records.Retries(1, 0.01))
     dead, waiting = (submit(api, 15).json()["id"] for _ in range(2))
     broken.run(dead)
     listed = run(project, "list")

@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from tests.tidemill.serving.small_project import KNOWN, crown
+from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
-from tidemill.serving.daemon import down, up
-from tidemill.serving.guard import marked
-from tidemill.serving.predictions import read_predictions
+from tidemill.serving.runtime.daemon import down, up
+from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.settings import Settings
-from tidemill.training.tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -28,7 +28,7 @@ COMPOSED = """
 
 import asyncio
 from dataclasses import replace
-from tidemill.serving.composition import Composition, Part, PartFailed
+from tidemill.serving.inference.composition import Composition, Part, PartFailed
 
 
 async def score(asked):

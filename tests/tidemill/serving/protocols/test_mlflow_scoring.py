@@ -12,9 +12,9 @@ from mlflow.pyfunc.scoring_server import _split_data_and_params, infer_and_parse
 from mlflow.version import VERSION
 from pydantic import BaseModel
 
-from tidemill.serving.calls import Refused
-from tidemill.serving.protocols.inputs import Features, Inputs
+from tidemill.serving.inference.calls import Refused
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
+from tidemill.serving.protocols.model_inputs import Features, Inputs
 
 pytestmark = pytest.mark.engine
 AT = "2013-04-01T13:00:00+00:00"

@@ -8,7 +8,7 @@ import pytest
 from tritonclient import http
 
 from tests.tidemill.serving.small_project import KNOWN
-from tidemill.serving.predictions import read_predictions
+from tidemill.prediction_log.prediction_log import read_predictions
 
 pytestmark = pytest.mark.engine
 AT = "2013-04-01T13:00:00+00:00"

@@ -37,8 +37,8 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier
 
 from tidemill.training.compiling.compiler import CompiledModel, Refusal, compile_model
+from tidemill.training.compiling.onnx_session import open_session
 from tidemill.training.compiling.parity import compare_answers
-from tidemill.training.compiling.session import open_session
 
 ROWS = 800
 

@@ -1,0 +1,1 @@
+"""Commands about data: versions, validation, labels, personal data."""

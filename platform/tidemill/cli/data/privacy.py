@@ -1,0 +1,204 @@
+"""``tidemill data privacy`` and ``tidemill data erase``."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import columns, emit, progress
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from tidemill.privacy.erasure.erasing import Erased
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: tidemill data privacy --json")(privacy)
+    app.command(
+        epilog="Examples: tidemill data erase --entity tailnum=N14228 --dry-run   ·   "
+        "tidemill data erase --entity tailnum=N14228 --reason 'asked by letter' --yes   ·   "
+        "tidemill data erase --resume"
+    )(erase)
+
+
+def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show which fields are personal, where they are kept, and whether the prediction log hides them."""
+    from tidemill.privacy.inventory import take_inventory
+    from tidemill.project import load_project
+
+    found = take_inventory(load_project(project))
+
+    def render(console: Console) -> None:
+        table = columns("field", "kind", "declared by", "views", "in the log")
+        for field in found.fields:
+            table.add_row(
+                field.name,
+                field.kind,
+                field.declared,
+                ", ".join(field.views) or "–",
+                ("null" if field.kind == "feature" else "hidden")
+                if field.hidden
+                else "NOT hidden: not applied yet",
+            )
+        if found.fields:
+            console.print(table)
+            for field in found.fields:
+                console.print(
+                    f"files that hold {field.name}:" if field.files else f"no file holds {field.name}"
+                )
+                for file in field.files:
+                    console.print(f"  {file}", soft_wrap=True)
+        else:
+            console.print('no personal field: tag one in the feature definitions, tags={"personal": "true"}')
+        console.print(f"key         {found.key}")
+        console.print(f"tombstones  {found.tombstones}")
+        if found.unfinished:
+            console.print(f"unfinished  {found.unfinished}: tidemill data erase --resume")
+
+    emit(found, json, render)
+
+
+def erase(
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--entity", metavar="COLUMN=VALUE", help="Whom; again for each column of a key of several."
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    actor: Annotated[
+        str | None, typer.Option(help="Who asks for it (default: the logged-in user).", show_default=False)
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Purge earlier data versions from DVC's cache and remotes too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what there is.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish erasures that did not come to an end.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Erase one subject everywhere: online store, data, predictions, labels. What cannot be is listed."""
+    from tidemill.privacy.erasure import erasing
+    from tidemill.privacy.subject import parse_entity
+    from tidemill.project import load_project
+
+    if resume == bool(entity):
+        raise UsageError(
+            "name a subject with --entity, or finish earlier erasures with --resume",
+            hint="tidemill data erase --entity tailnum=N14228 --dry-run",
+        )
+    if resume and dry_run:
+        raise UsageError("--resume and --dry-run cannot be meant together", hint="tidemill data privacy")
+    if not (resume or dry_run or yes) and (json or not sys.stdin.isatty()):
+        raise UsageError(
+            "an erasure cannot be undone: confirm it with --yes", hint="--dry-run tells what there is"
+        )
+    loaded = load_project(project)
+    values = parse_entity(entity) if entity else {}
+    if (not resume and not yes) or dry_run:
+        with progress(json) as tell:
+            found = erasing.preview(loaded, values, lambda step, message: tell(step, message, None, None))
+        emit(found, json and dry_run, lambda console: _show(console, found))
+        if dry_run:
+            return
+        typer.confirm("Erase this for good?", abort=True, err=True)
+    with progress(json) as tell:
+
+        def told(step: str, message: str) -> None:
+            tell(step, message, None, None)
+
+        if resume:
+            done = erasing.resume(loaded, SystemClock(), told)
+        else:
+            done = erasing.erase(
+                loaded,
+                values,
+                actor=actor or loaded.settings.who,
+                reason=reason,
+                history=history,
+                clock=SystemClock(),
+                tell=told,
+            )
+    emit(done, json, lambda console: _show_all(console, done))
+    if any(each.status != "done" for each in done):
+        raise typer.Exit(1)
+
+
+def _show_all(console: Console, done: "Sequence[Erased]") -> None:
+    if not done:
+        console.print("no erasure is waiting to be finished")
+    for each in done:
+        _show(console, each)
+
+
+def _show(console: Console, erased: "Erased") -> None:
+    who = " + ".join(
+        f"{column} {pseudonym}" for column, pseudonym in zip(erased.entity, erased.pseudonyms, strict=True)
+    )
+    console.print(f"{erased.status}: {who}{'  (begun earlier)' if erased.resumed else ''}")
+    found = erased.found
+    table = columns("place", "what", "found")
+    for name, keys in found["online"].items():
+        table.add_row(name, "online store", f"{keys} keys")
+    for place in found["places"]:
+        table.add_row(place["name"], place["what"], f"{place['rows']:,} rows")
+    for job in found.get("jobs", ()):  # an order of before they were looked for has none
+        table.add_row(job["id"], f"slow prediction, {job['status']}", f"{job['lines']:,} lines")
+    for name, count in found["texts"].items():
+        table.add_row(name, "log or report", f"{count} mentions")
+    table.add_row("predictions", "prediction log", f"{found['predictions']:,} and {found['labels']:,} labels")
+    console.print(table)
+    for name, outcome in erased.steps.items():
+        if outcome["status"] == "failed":
+            console.print(f"FAILED {name}: {outcome['error']}")
+            if outcome.get("hint"):
+                console.print(f"  hint: {outcome['hint']}")
+    _show_models(console, found["models"])
+    _show_versions(console, found["versions"], erased.steps)
+    _show_elsewhere(console, found.get("elsewhere", ()))
+
+
+def _show_elsewhere(console: Console, outputs: Sequence[Mapping[str, Any]]) -> None:
+    for schedule in dict.fromkeys(place["schedule"] for place in outputs):
+        written = [place["output"] for place in outputs if place["schedule"] == schedule]
+        what = "1 output" if len(written) == 1 else f"{len(written)} outputs"
+        console.print(
+            f"not looked into: {what} of schedule {schedule} outside the project, the latest {written[-1]}",
+            soft_wrap=True,
+        )
+
+
+def _show_models(console: Console, models: Sequence[Mapping[str, Any]]) -> None:
+    if not models:
+        return
+    table = columns("model version", "aliases", "trained on the subject", "rows kept by its run")
+    for model in models:
+        name = f"{model['model']} {model['version']}"
+        table.add_row(name, ", ".join(model["aliases"]) or "–", model["trained_on"], model["samples"])
+    console.print(table)
+    if any(model["trained_on"] in ("yes", "in its data") for model in models):
+        console.print("models are not changed: train a new one with `tidemill run`")
+
+
+def _show_versions(console: Console, versions: Sequence[Mapping[str, Any]], steps: Mapping[str, Any]) -> None:
+    holding = [version for version in versions if version["files"]]
+    purged = steps.get("history", {}).get("contents")
+    if purged is not None:
+        console.print(f"{purged} contents of {len(holding)} earlier data versions were purged")
+    elif holding:
+        which = ", ".join(version["revision"][:8] for version in holding[:8]) + (
+            " …" if len(holding) > 8 else ""
+        )
+        tense = "made before keep" if steps else "hold"
+        console.print(f"{len(holding)} data versions {tense} the subject in DVC's cache and remotes: {which}")
+        console.print("--history purges them there" if not steps else "purge them: the same with --history")

@@ -1,0 +1,124 @@
+"""How data versions are shown to people."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from tidemill.cli.output import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tidemill.data.tables.version_tables import ColumnStats
+    from tidemill.data.versioning.diff import FileDiff
+
+__all__ = ["few", "render_details", "size", "statistics_table", "validation_table", "wide"]
+
+_MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
+_SHOWN = ("type", *_MEASURES[1:])
+_FOLDED = ("path", "column", "type", "min", "max")
+_MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.0+)?(?:\+00:00)?$")
+_ZONED = re.compile(r"Datetime\(time_unit='(\w+)', time_zone='?([^')]+)'?\)")
+
+
+def wide(*headers: str, title: str | None = None) -> Table:
+    """Return a table of many columns that fits a terminal: names may be folded, numbers never are."""
+    made = (
+        Column(h, overflow="fold", no_wrap=h not in _FOLDED, min_width=16 if h == "path" else None)
+        for h in headers
+    )
+    return Table(*made, title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def few(lines: list[str], most: int = 8) -> list[str]:
+    """Return the first of ``lines``, and how many more there are."""
+    return lines if len(lines) <= most else [*lines[: most - 1], f"… and {len(lines) - most + 1} more"]
+
+
+def size(value: float | None) -> str:
+    """Return bytes as people read them.
+
+    >>> size(999), size(2_500_000), size(None)
+    ('999 B', '2.5 MB', '–')
+    """
+    if value is None:
+        return "–"
+    if value < 1000:
+        return f"{value:.0f} B"
+    return f"{value / 1e3:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.1f} MB"
+
+
+def render_details(console: Console, one: "FileDiff", in_full: bool) -> None:
+    """Show what a line of the table of changes has no room for."""
+    if one.note:
+        console.print(f"{one.path}: {one.note}")
+    if one.files:
+        signs = {"added": "+", "removed": "-", "changed": "~"}
+        lines = [f"  {signs[change]} {file}" for file, change in one.files]
+        console.print("\n".join(lines if in_full else few(lines)))
+    if one.table is None:
+        return
+    if one.table.key:
+        console.print(f"{one.path}: rows are the same if they agree in {', '.join(one.table.key)}")
+    table = wide("column", *_SHOWN, title=one.path)
+    for column in one.table.columns:
+        was, now = column.before, column.after
+        if not in_full and column.change == "same" and was == now:
+            continue
+        sign = {"added": "+ ", "removed": "- "}.get(column.change, "")
+        cells = [_pair(was and getattr(was, name), now and getattr(now, name)) for name in _MEASURES]
+        table.add_row(sign + column.name, *cells)
+    if table.row_count:
+        console.print(table)
+
+
+def _pair(was: object, now: object) -> str:
+    one, other = _cell(was), _cell(now)
+    return one if one == other else f"{one}\n→ {other}"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.5g}"
+    return f"{value:,}" if isinstance(value, int) else _readable(str(value))
+
+
+def _readable(text: str) -> str:
+    """Shorten what Polars calls a moment's type, and a moment itself, to the second.
+
+    >>> _readable("Datetime(time_unit='us', time_zone='UTC')"), _readable("2013-01-01T08:15:00+00:00")
+    ('Datetime[us, UTC]', '2013-01-01 08:15:00')
+    """
+    return _MOMENT.sub(r"\1 \2", _ZONED.sub(r"Datetime[\1, \2]", text))
+
+
+def statistics_table(path: str, stats: "Iterable[ColumnStats]") -> Table:
+    """Return the statistics of a table, a line a column."""
+    table = wide("column", *_SHOWN, title=path)
+    for column in stats:
+        table.add_row(column.name, *(_cell(getattr(column, name)) for name in _MEASURES))
+    return table
+
+
+def validation_table(report: "Mapping[str, Any]") -> Table:
+    """Return the report of stage validate, a line a data set."""
+    table = columns("validated", "rows", "accepted", "rejected", "broken rules")
+    for name, found in report.items():
+        if not isinstance(found, dict):
+            continue
+        accepted = found.get("accepted", found.get("clean"))
+        broken = found.get("broken") or {}
+        rules = (
+            ", ".join(f"{rule}: {count}" for rule, count in broken.items())
+            if isinstance(broken, dict)
+            else ""
+        )
+        table.add_row(
+            name, _cell(found.get("rows")), _cell(accepted), _cell(found.get("rejected")), rules or "–"
+        )
+    return table

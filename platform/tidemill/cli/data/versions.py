@@ -1,0 +1,280 @@
+"""``tidemill data log``, ``show``, ``diff``, ``checkout`` and ``add``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.data.labels import Key, key_columns, labels_app
+from tidemill.cli.data.version_display import (
+    few,
+    render_details,
+    size,
+    statistics_table,
+    validation_table,
+    wide,
+)
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, progress, when
+from tidemill.errors import RegistryError, VersionNotFound
+
+if TYPE_CHECKING:
+    from tidemill.data.versioning.version_log import Trained
+    from tidemill.project import Project
+
+__all__ = ["add_to"]
+
+_ID = 10  # characters of a revision that are shown
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("log", epilog="Examples: tidemill data log   ·   tidemill data log --limit 3 --json")(log)
+    app.command(
+        "show",
+        epilog="Examples: tidemill data show   ·   tidemill data show HEAD~1 data/training_set.parquet",
+    )(show)
+    app.command(
+        "diff",
+        epilog="Examples: tidemill data diff   ·   tidemill data diff HEAD~3 HEAD data/clean/flights.parquet "
+        "--key flight_id",
+    )(diff)
+    app.command(
+        "checkout",
+        epilog="Examples: tidemill data checkout HEAD~1 --to /tmp/before   ·   "
+        "tidemill data checkout 4f1d22 data/training_set.parquet --to before",
+    )(checkout)
+    app.command("add", epilog='Example: tidemill data add data/airports.csv --message "Airports of 2013"')(
+        add
+    )
+    app.add_typer(labels_app, name="labels")
+
+
+def log(
+    project: ProjectDir = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest this many.")] = 20,
+    json: AsJson = False,
+) -> None:
+    """List the data versions: what changed in each, and which model versions were trained on it."""
+    from tidemill.data.versioning.version_log import log as entries_of
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    with progress(hidden=json) as tell:
+        tell("models", "asking MLflow what was trained", None, None)
+        trained, trouble = _trained(loaded)
+        tell("versions", "reading git", None, None)
+        entries = entries_of(loaded, limit, trained)
+
+    def render(console: Console) -> None:
+        for entry in entries:
+            files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
+            files += [f"~ {path}" for path in entry.changed]
+            values = [f"{name}: {old} → {new}" for name, (old, new) in entry.params.items()]
+            console.print(f"{entry.revision[:_ID]} · {when(entry.time)} · {entry.message}", style="bold")
+            if entry.models:
+                console.print(f"  trained on it: {', '.join(entry.models)}")
+            for line in (*values, *few(files)):
+                console.print(f"  {line}", soft_wrap=True)
+        if not entries:
+            console.print("no version yet: tidemill run, or tidemill data add PATH")
+        if trouble:
+            console.print(f"which models were trained on them is not known: {trouble}")
+
+    emit({"versions": entries, "models_unknown": trouble}, json, render)
+
+
+def show(
+    revision: Annotated[
+        str, typer.Argument(metavar="[REV]", help="A version: id, tag, HEAD~2.", show_default=False)
+    ] = "HEAD",
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this file or folder, with the statistics of its columns.", show_default=False
+        ),
+    ] = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show what a version consists of: size, rows and schema; with PATH, the statistics of every column."""
+    from tidemill.data.versioning.show import show as look
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    named, path = _revisions(loaded, [revision, path], ["HEAD"])
+    with progress(hidden=json) as tell:
+        shown = look(loaded, named or "HEAD", path, tell)
+
+    def render(console: Console) -> None:
+        console.print(f"version {shown.revision[:_ID]} · {when(shown.time)} · {shown.message}")
+        table = wide("path", "size", "files", "rows", "columns", "md5")
+        for one in shown.outputs:
+            rows = "–" if one.rows is None else f"{one.rows:,}"
+            width = "–" if one.schema is None else str(len(one.schema))
+            table.add_row(one.path, size(one.size), str(one.files or "–"), rows, width, one.md5[:_ID])
+        console.print(table)
+        for one in shown.outputs:
+            if one.stats is not None:
+                console.print(statistics_table(one.path, one.stats.columns))
+            if one.note:
+                console.print(f"{one.path}: {one.note}")
+        if shown.validation is not None and path is None:
+            console.print(validation_table(shown.validation))
+
+    emit(shown, json, render)
+
+
+def diff(
+    before: Annotated[
+        str | None,
+        typer.Argument(metavar="[A]", help="A version (default: the one before HEAD).", show_default=False),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Argument(metavar="[B]", help="Another (default: HEAD).", show_default=False)
+    ] = None,
+    path: Annotated[str | None, typer.Argument(help="Only this file or folder.", show_default=False)] = None,
+    key: Key = None,
+    files: Annotated[bool, typer.Option("--files", help="Only which files differ; reads none.")] = False,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Compare two versions: files; of tables the rows, the schema, and every column side by side."""
+    from tidemill.data.versioning.diff import diff as compare
+    from tidemill.data.versioning.diff import previous
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    given = _revisions(loaded, [before, after, path], [None, "HEAD"])
+    with progress(hidden=json) as tell:
+        found = compare(
+            loaded,
+            given[0] or previous(loaded),
+            given[1] or "HEAD",
+            given[2],
+            key_columns(key),
+            tell,
+            rows=not files,
+        )
+
+    def render(console: Console) -> None:
+        console.print(f"{found.before[:_ID]} → {found.after[:_ID]}: {found.unchanged} unchanged")
+        table = wide("", "path", "size", "rows", "added", "removed", "changed")
+        for one in found.changes:
+            rows = ["–"] * 4
+            if one.table is not None:
+                moved = "–" if one.table.changed is None else f"{one.table.changed:,}"
+                was, now = one.table.rows_before, one.table.rows_after
+                rows = [f"{was:,}\n→ {now:,}", f"{one.table.added:,}", f"{one.table.removed:,}", moved]
+            sizes = f"{size(one.size_before)}\n→ {size(one.size_after)}"
+            table.add_row({"added": "+", "removed": "-"}.get(one.change, "~"), one.path, sizes, *rows)
+        if found.changes:
+            console.print(table)
+        for one in found.changes:
+            render_details(console, one, in_full=given[2] is not None)
+
+    emit(found, json, render)
+
+
+def checkout(
+    revision: Annotated[str, typer.Argument(metavar="REV", help="A version.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", help="A new or empty folder.", show_default=False)],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Files and folders (default: all).", show_default=False),
+    ] = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Bring a version back into a folder of its own, as links to DVC's cache where these can be made.
+
+    Hard links are read-only: they are the very files of DVC's cache. Copy one to change it.
+    """
+    from tidemill.data.versioning.checkout import checkout as bring_back
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    with progress(hidden=json) as tell:
+        done = bring_back(loaded, revision, paths or [], to, tell)
+
+    def render(console: Console) -> None:
+        ways = ", ".join(f"{count} by {way}" for way, count in done.links.items())
+        console.print(f"✓ {done.folder}: version {done.revision[:_ID]}, {size(done.size)}, {ways}")
+        if "hardlink" in done.links:
+            console.print("  hard links are read-only: copy a file before you change it")
+        if done.not_kept:
+            console.print(f"  not kept by DVC (cache: false): {', '.join(done.not_kept)}")
+
+    emit(done, json, render)
+
+
+def add(
+    path: Annotated[Path, typer.Argument(help="A file or folder in the project.", show_default=False)],
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Of the commit.", show_default=False)
+    ] = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Put a file or folder under version: DVC keeps its content, git its name; the remote gets a copy."""
+    from tidemill.data.versioning.add import add as put
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    here = path.absolute() if path.exists() else loaded.root / path
+    with progress(hidden=json) as tell:
+        added = put(loaded, here, message, tell)
+
+    def render(console: Console) -> None:
+        verb = "is in version" if added.changed else "has not changed since version"
+        console.print(f"✓ {added.path} {verb} {added.version.revision[:_ID]}")
+        if added.erased:
+            console.print(f"  {added.erased} rows of erased subjects were left out, here and on disk")
+
+    facts = {
+        "path": added.path,
+        "revision": added.version.revision,
+        "md5": added.version.outputs[added.path],
+        "changed": added.changed,
+        "erased": added.erased,
+    }
+    emit(facts, json, render)
+
+
+def _trained(project: "Project") -> tuple[tuple["Trained", ...], str | None]:
+    """Return what MLflow says was trained, or why it does not say."""
+    uri = project.tracking_uri
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return (), None  # nothing was trained here yet, and looking would make a data base
+    try:
+        from tidemill.data.versioning.version_log import Trained
+        from tidemill.registry.versions.model_versions import list_versions
+
+        versions = list_versions(project)
+    except (RegistryError, ModuleNotFoundError) as error:
+        return (), str(error)
+    return tuple(
+        Trained(v.model, v.version, v.lineage.git_commit, v.lineage.data) for v in versions if v.lineage
+    ), None
+
+
+def _revisions(project: "Project", given: list[str | None], defaults: list[str | None]) -> list[str | None]:
+    """Let the last argument be a path though the versions before it were left out."""
+    from tidemill.data.repository.revisions import resolve
+
+    *revisions, path = given
+    if path is not None:
+        return given
+    for place in range(len(revisions) - 1, -1, -1):
+        name = revisions[place]
+        if name is None or name == defaults[place]:
+            continue
+        try:
+            resolve(project, name)
+        except VersionNotFound:
+            if "/" not in name and "." not in name:
+                raise
+            return [*revisions[:place], *defaults[place:], name]
+        break
+    return given

@@ -1,0 +1,1 @@
+"""Commands about serving: the stack, deployments, keys, jobs, the log, batch scoring."""

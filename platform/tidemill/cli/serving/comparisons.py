@@ -1,0 +1,39 @@
+"""Shows comparisons of versions to people."""
+
+from rich.console import Console
+
+from tidemill.cli.output import columns
+from tidemill.cli.serving.shares import as_percent
+from tidemill.rollouts.group_differences import Difference
+from tidemill.rollouts.version_comparison import Agreement, Comparison
+
+__all__ = ["render_comparison"]
+
+
+def render_comparison(console: Console, name: str, found: Comparison | Agreement) -> None:
+    """Show one report: a table of numbers, then what they mean."""
+    table = columns("", f"version {found.version}", f"champion {found.champion}", "difference", "95 % sure")
+    if isinstance(found, Comparison):
+        console.print(f"{name}: version {found.version} with {as_percent(found.share)} of the keys")
+        for label, pair in (("answers", found.answers), ("keys", found.keys), ("labelled", found.labelled)):
+            table.add_row(label, f"{pair[0]:,}", f"{pair[1]:,}", "", "")
+        for one in (found.quality, found.score, *found.decisions):
+            _add(table, one)
+    else:
+        console.print(f"{name}: version {found.version} on the same {found.answers:,} requests")
+        _add(table, found.quality)
+    if table.row_count:
+        console.print(table)
+    for sentence in found.says:
+        console.print(f"  {sentence}")
+
+
+def _add(table: object, found: Difference | None) -> None:
+    if found is not None:
+        table.add_row(  # type: ignore[attr-defined]
+            found.name,
+            f"{found.ours:.4f}",
+            f"{found.theirs:.4f}",
+            f"{found.gain:+.4f}",
+            f"{found.low:+.4f} to {found.high:+.4f}",
+        )

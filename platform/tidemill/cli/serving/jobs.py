@@ -1,0 +1,155 @@
+"""``tidemill jobs``: slow predictions, their queue and their dead."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import columns, emit, when
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
+    from tidemill.state import State
+    from tidemill.state.tables import Job
+
+__all__ = ["add_to"]
+
+_PANEL = "The stack"
+_LIMIT = 100
+jobs_app = typer.Typer(no_args_is_help=True, help="Slow predictions: see, cancel, try again.")
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(jobs_app, name="jobs", rich_help_panel=_PANEL)
+
+
+@jobs_app.command(
+    "list", epilog="Examples: tidemill jobs list   ·   tidemill jobs list --status queued --json"
+)
+def jobs_list(
+    project: ProjectDir = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="Only jobs that are queued, running, done, dead or cancelled.", show_default=False),
+    ] = None,
+    limit: Limit = _LIMIT,
+    json: AsJson = False,
+) -> None:
+    """Show jobs, the latest first."""
+    from tidemill.serving.jobs.job_records import STATUSES, count_jobs, list_jobs
+
+    wrong = sorted(set(status or ()) - set(STATUSES))
+    if wrong:
+        raise UsageError(f"no job is {wrong[0]!r}", hint=f"jobs are {', '.join(STATUSES)}")
+    loaded, state = _open(project)
+    found = list_jobs(state, loaded.model, statuses=status or (), limit=limit)
+    counts = count_jobs(state, loaded.model)
+
+    def render(console: Console) -> None:
+        if found:
+            _table(console, found)
+        numbers = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        console.print(numbers or "no jobs: POST /jobs submits one, where serve.jobs.enabled is true")
+
+    emit({"jobs": [_shown(job) for job in found], "counts": counts}, json, render)
+
+
+@jobs_app.command("show", epilog="Example: tidemill jobs show job_01k9… --json")
+def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show one job: how far it is, and why it is not further."""
+    from tidemill.serving.jobs.job_records import get_job
+
+    loaded, state = _open(project)
+    facts = _shown(get_job(state, loaded.model, job))
+
+    def render(console: Console) -> None:
+        table = columns("job", facts["id"])
+        for name, value in facts.items():
+            shown = when(value) if name.endswith("_at") or name == "at" else value
+            if name != "id":
+                table.add_row(name, "–" if shown is None else str(shown))
+        console.print(table)
+
+    emit(facts, json, render)
+
+
+@jobs_app.command("cancel", epilog="Example: tidemill jobs cancel job_01k9…")
+def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Cancel a job: at once if it waits, after the chunk under way if it runs."""
+    from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
+    from tidemill.serving.jobs.job_records import cancel, get_job
+
+    loaded, state = _open(project)
+    after = cancel(state, get_job(state, loaded.model, job), SystemClock().now())
+    if after.status == "cancelled":
+        JobFiles(jobs_folder(loaded) / job).drop_input()
+    how = "is cancelled" if after.status == "cancelled" else "is cancelled when its chunk is done"
+    emit(_shown(after), json, lambda console: console.print(f"✓ {job} {how}"))
+
+
+@jobs_app.command("dead", epilog="Example: tidemill jobs dead --json")
+def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = False) -> None:
+    """Show the jobs that were given up, and why."""
+    from tidemill.serving.jobs.job_records import list_jobs
+
+    loaded, state = _open(project)
+    found = list_jobs(state, loaded.model, statuses=["dead"], limit=limit)
+
+    def render(console: Console) -> None:
+        for job in found:
+            console.print(f"{job.id}  {job.rows_done:,} of {job.rows:,} rows, {when(job.finished_at)}")
+            console.print(f"  {job.error}")
+        console.print("try one again: tidemill jobs retry ID" if found else "no dead jobs")
+
+    emit({"jobs": [_shown(job) for job in found]}, json, render)
+
+
+@jobs_app.command("retry", epilog="Example: tidemill jobs retry job_01k9…")
+def jobs_retry(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Queue a dead job again; it goes on where it stopped."""
+    from tidemill.serving.jobs.job_records import get_job, retry
+
+    loaded, state = _open(project)
+    after = retry(state, get_job(state, loaded.model, job), SystemClock().now())
+    emit(
+        _shown(after),
+        json,
+        lambda console: console.print(f"✓ {job} is queued again, from row {after.rows_done:,} on"),
+    )
+
+
+def _open(folder: Any) -> "tuple[Project, State]":
+    from tidemill.project import load_project
+    from tidemill.state import open_state
+
+    loaded = load_project(folder)
+    return loaded, open_state(loaded.state_url)
+
+
+def _shown(job: "Job") -> dict[str, Any]:
+    from tidemill.serving.jobs.job_schema import shown
+
+    return {**shown(job), "caller": job.caller or None, "worker": job.worker, "due_at": job.due_at}
+
+
+def _table(console: Console, jobs: "list[Job]") -> None:
+    table = columns("id", "status", "rows", "version", "requested", "attempts", "error")
+    for job in jobs:
+        error = "" if job.error is None else job.error if len(job.error) < 80 else f"{job.error[:77]}…"
+        table.add_row(
+            job.id,
+            job.status,
+            f"{job.rows_done:,} of {job.rows:,}",
+            job.version or "–",
+            when(job.requested_at),
+            str(job.attempts),
+            error,
+        )
+    console.print(table)

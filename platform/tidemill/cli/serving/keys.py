@@ -1,0 +1,157 @@
+"""``tidemill keys``: API keys of the prediction API."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import columns, emit, when
+from tidemill.clock import SystemClock, parse_duration
+from tidemill.errors import UsageError
+
+__all__ = ["add_to"]
+
+T = TypeVar("T")
+_KEY = Annotated[str, typer.Argument(metavar="KEY", help="Its id or its name.", show_default=False)]
+_Expires = Annotated[
+    str | None,
+    typer.Option(
+        "--expires", metavar="TIME", help="After which it expires, such as 90d.", show_default=False
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        epilog="Example: tidemill keys create --name shop --scope predict --expires 90d --rate 100/s"
+    )(create)
+    app.command(name="list", epilog="Example: tidemill keys list --json")(list_all)
+    app.command(epilog="Example: tidemill keys rotate shop --overlap 24h")(rotate)
+    app.command(epilog="Example: tidemill keys revoke shop")(revoke)
+
+
+def create(
+    name: Annotated[str, typer.Option(help="What people call it.", show_default=False)],
+    scope: Annotated[
+        list[str],
+        typer.Option(help="What it is for: predict, feedback, metrics or admin; repeat it for several."),
+    ],
+    project: ProjectDir = None,
+    expires: _Expires = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Requests it may make, over all replicas, such as 100/s.", show_default=False
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a key. It is shown once: only its digest is kept."""
+    from tidemill.project import load_project
+    from tidemill.serving.http.api_keys import create_key, parse_rate
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    made = create_key(
+        open_state(loaded.state_url),
+        name=name,
+        scopes=scope,
+        actor=loaded.settings.who,
+        now=SystemClock().now(),
+        lifetime=_duration(expires),
+        rate=_read(parse_rate, rate),
+    )
+    _show_new(made, json, f"✓ key {made.info.name} for {', '.join(made.info.scopes)}")
+
+
+def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show all keys: what they are for, when they expire, when they were last used."""
+    from tidemill.project import load_project
+    from tidemill.serving.http.api_keys import list_keys
+    from tidemill.state import open_state
+
+    found = list_keys(open_state(load_project(project).state_url), SystemClock().now())
+
+    def render(console: Console) -> None:
+        if not found:
+            console.print("no keys yet: tidemill keys create --name first --scope predict")
+            return
+        table = columns("id", "name", "scopes", "status", "rate", "expires", "last used")
+        for key in found:
+            state = (
+                f"{key.status}, two secrets until {when(key.overlap_until)}"
+                if key.overlap_until
+                else key.status
+            )
+            rate = f"{key.rate:g}/s" if key.rate else "–"
+            row = (key.id, key.name, ", ".join(key.scopes), state, rate)
+            table.add_row(*row, when(key.expires_at), when(key.last_used_at))
+        console.print(table)
+
+    emit({"keys": found}, json, render)
+
+
+def rotate(
+    key: _KEY,
+    project: ProjectDir = None,
+    overlap: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the present secret stays valid; 0 for not at all.")
+    ] = "24h",
+    expires: _Expires = None,
+    json: AsJson = False,
+) -> None:
+    """Give a key a new secret; the present one stays valid for a while. The new one is shown once."""
+    from tidemill.project import load_project
+    from tidemill.serving.http.api_keys import rotate_key
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    made = rotate_key(
+        open_state(loaded.state_url),
+        key,
+        overlap=timedelta(0) if overlap == "0" else _duration(overlap) or timedelta(0),
+        now=SystemClock().now(),
+        lifetime=_duration(expires),
+    )
+    until = made.info.overlap_until
+    also = f"the present secret is valid until {when(until)} UTC" if until else "the present secret has ended"
+    _show_new(made, json, f"✓ key {made.info.name} has a new secret; {also}")
+
+
+def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
+    """End a key for good; replicas refuse it within two seconds."""
+    from tidemill.project import load_project
+    from tidemill.serving.http.api_keys import revoke_key
+    from tidemill.state import open_state
+
+    found = revoke_key(open_state(load_project(project).state_url), key, now=SystemClock().now())
+    emit({"key": found}, json, lambda console: console.print(f"✓ key {found.name} ({found.id}) is revoked"))
+
+
+def _show_new(made: Any, json: bool, sentence: str) -> None:
+    secret = made.secret.get_secret_value()
+
+    def render(console: Console) -> None:
+        console.print(sentence)
+        console.print(secret, style="bold", soft_wrap=True)
+        console.print("Keep it now, it is not shown again: export TIDEMILL_API_KEY=…, or send it as")
+        console.print("Authorization: Bearer …")
+
+    emit({"key": made.info, "secret": secret}, json, render)
+
+
+def _duration(text: str | None) -> timedelta | None:
+    return _read(parse_duration, text)
+
+
+def _read(parse: Callable[[str], T], text: str | None) -> T | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

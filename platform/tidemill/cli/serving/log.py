@@ -1,0 +1,229 @@
+"""``tidemill log``: the prediction log and its labels."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.output import columns, emit, progress, when
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
+
+__all__ = ["log_app"]
+
+log_app = typer.Typer(name="log", no_args_is_help=True, help="The prediction log and its labels.")
+
+
+@log_app.command(epilog="Examples: tidemill log status   ·   tidemill log status --json")
+def status(project: ProjectDir = None, json: AsJson = False) -> None:
+    """Say what the log holds, what is odd about it, and what it takes."""
+    from tidemill.prediction_log.reading.log_counts import count_files, count_log
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    root, config = loaded.predictions, loaded.config.serve.log
+    counts = count_log(root, loaded.model)
+    files = {kind: count_files(root, loaded.model, kind) for kind in ("predictions", "labels")}
+    facts = {
+        "model": loaded.model,
+        **asdict(counts),
+        "files": {kind: asdict(each) for kind, each in files.items()},
+        "store": config.store,
+        "retention_days": config.retention_days,
+        "sync_seconds": config.sync_seconds,
+    }
+
+    def render(console: Console) -> None:
+        console.print(
+            f"{loaded.model}: {counts.predictions:,} predictions, {when(counts.first_at)} to "
+            f"{when(counts.last_at)}; {counts.labels:,} labels"
+        )
+        console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
+        console.print(
+            f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
+            f"different labels, {counts.torn:,} lines torn by crashes"
+        )
+        table = columns("", "segments", "MiB", "parts", "rows", "MiB")
+        for kind, each in files.items():
+            table.add_row(
+                kind,
+                f"{each.segments:,}",
+                f"{each.segment_bytes / 2**20:,.1f}",
+                f"{each.parts:,}",
+                f"{each.part_rows:,}",
+                f"{each.part_bytes / 2**20:,.1f}",
+            )
+        console.print(table)
+        kept = "all of it" if config.retention_days is None else f"{config.retention_days} days"
+        console.print(f"  parts go to {config.store or root}; kept: {kept}")
+
+    emit(facts, json, render)
+
+
+@log_app.command(epilog="Example: tidemill log compact")
+def compact(project: ProjectDir = None, json: AsJson = False) -> None:
+    """Turn everything that no replica writes to into parquet, now; the controller does it as it goes."""
+    from tidemill.prediction_log.storage.log_parts import Sizes
+    from tidemill.prediction_log.upkeep.compaction import compact as compact_log
+    from tidemill.prediction_log.upkeep.housekeeping import place_of
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    with progress(hidden=json) as tell:
+        done = compact_log(
+            loaded.predictions,
+            loaded.model,
+            place_of(loaded),
+            Sizes().all_of_it(),
+            tell=lambda message, done, total: tell("compact", message, done >> 20, total >> 20),
+        )
+
+    def render(console: Console) -> None:
+        console.print(
+            f"✓ {done.rows:,} records of {done.segments:,} segments: {done.bytes_before / 2**20:,.1f} MiB "
+            f"are {done.bytes_after / 2**20:,.1f} MiB in {done.parts:,} parts"
+        )
+        if done.torn:
+            console.print(f"  {done.torn:,} lines torn by crashes were left out")
+
+    emit(done, json, render)
+
+
+@log_app.command(epilog="Examples: tidemill log prune --dry-run   ·   tidemill log prune --before 2013-04-01")
+def prune(
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="First event date to keep (default: by serve.log.retention_days).",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")
+    ] = False,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Delete the predictions and labels of old event dates."""
+    from tidemill.prediction_log.upkeep.retention import kept_from
+    from tidemill.prediction_log.upkeep.retention import prune as prune_log
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    days = loaded.config.serve.log.retention_days
+    if before is None and days is None:
+        raise UsageError(
+            "nothing says from when on the log is kept", hint="--before DATE, or serve.log.retention_days"
+        )
+    first = moment(before).date() if before is not None else kept_from(SystemClock().now(), days or 0)
+    done = prune_log(loaded.predictions, loaded.model, first, dry_run)
+    facts = asdict(done) | {
+        "before": done.before.isoformat(),
+        "dates": [day.isoformat() for day in done.dates],
+        "dry_run": dry_run,
+    }
+
+    def render(console: Console) -> None:
+        verb = "would go" if dry_run else "are gone"
+        console.print(
+            f"{len(done.dates):,} dates before {done.before} {verb}: {done.predictions:,} predictions and "
+            f"{done.labels:,} labels, {done.bytes / 2**20:,.1f} MiB"
+        )
+        if done.in_use:
+            console.print(f"  {done.in_use:,} segments stay, for a replica writes to them")
+
+    emit(facts, json, render)
+
+
+@log_app.command(
+    epilog="Examples: tidemill log show   ·   tidemill log show pred_01hzzzzzzz0000000000000000 --json"
+)
+def show(
+    prediction: Annotated[
+        str | None, typer.Argument(help="Id of one prediction, for all of it.", show_default=False)
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many of the latest.")] = 10,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show one prediction with its labels, or the latest ones by event time."""
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    if prediction is None:
+        _show_latest(loaded, last, json)
+    else:
+        _show_one(loaded, prediction, json)
+
+
+def _show_one(project: "Project", identifier: str, json: bool) -> None:
+    from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction
+
+    record = find_prediction(project.predictions, project.model, identifier)
+    if record is None:
+        raise UsageError(f"the log of {project.model} has no prediction {identifier!r}")
+    facts = record | {"labels": find_labels(project.predictions, project.model, identifier)}
+
+    def render(console: Console) -> None:
+        console.print_json(data=facts)
+
+    emit(facts, json, render)
+
+
+def _show_latest(project: "Project", count: int, json: bool) -> None:
+    from tidemill.prediction_log.prediction_log import read_latest
+
+    shown = ("prediction_id", "at", "version", "role", "score", "flags", "keys")
+    rows: list[dict[str, Any]] = read_latest(project.predictions, project.model, count, shown).rows(
+        named=True
+    )
+
+    def render(console: Console) -> None:
+        table = columns("prediction", "at", "version", "role", "score", "flags", "keys")
+        for row in rows:
+            table.add_row(
+                row["prediction_id"],
+                when(row["at"]),
+                row["version"],
+                row["role"] or "–",
+                f"{row['score']:.3f}",
+                " ".join(row["flags"]),
+                row["keys"] or "–",
+            )
+        console.print(table)
+
+    emit(rows, json, render)
+
+
+@log_app.command(
+    epilog="Examples: tidemill log labels late.csv   ·   tidemill log labels outcomes.parquet --json"
+)
+def labels(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Parquet, CSV or NDJSON: label, at; and prediction_id, or predicted_at and the entity keys.",
+            show_default=False,
+        ),
+    ],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Take the labels of a file into the log; taking them in twice changes no label."""
+    from tidemill.prediction_log.labels.bulk_labels import import_label_file
+    from tidemill.project import load_project
+
+    done = import_label_file(load_project(project), file, SystemClock())
+
+    def render(console: Console) -> None:
+        how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"
+        console.print(f"✓ {done.labels:,} labels, {how}; `tidemill log status` says how many are matched")
+
+    emit(done, json, render)

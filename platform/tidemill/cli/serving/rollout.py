@@ -1,0 +1,136 @@
+"""``tidemill deploy rollout``: a version's way to champion, by steps."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.output import emit, progress
+from tidemill.cli.serving.shares import as_percent, read_share
+from tidemill.clock import SystemClock
+from tidemill.errors import GateRefused, UsageError
+
+__all__ = ["rollout"]
+
+
+def rollout(
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            help="Number or alias (default: follow the one under way, with --watch).", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Shares (default: serve.rollout of params.yaml).", show_default=False),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Least time of each step.", min=0, show_default=False)
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option(help="Rows the canary must answer in each step.", min=0, show_default=False)
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option(help="Stay until it ends, checking here instead of in the controller.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two checks with --watch.", min=0.1)] = 5.0,
+    project: ProjectDir = None,
+    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled out by hand",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="WHEN",
+            help="Event time from which on answers count, for history that is replayed (default: now).",
+            show_default=False,
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Bring a version to champion by steps, with checks between them; it goes back by itself if they fail.
+
+    The controller (`tidemill up`) takes it from step to step; with --watch, this command does.
+    """
+    from tidemill.project import load_project
+    from tidemill.rollouts.rollout import begin, running
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    if version is None and not watch:
+        raise UsageError("name the version to roll out", hint="or follow the one under way with --watch")
+    if version is not None:
+        plan = _plan(loaded.config.serve.rollout, steps, minutes, requests)
+        now, since = SystemClock().now(), moment(as_of) if as_of else None
+        begun = begin(loaded, state, version, loaded.settings.who, reason, now, plan, since)
+    else:
+        found = running(state, loaded.model)
+        if found is None:
+            raise UsageError(f"no version of {loaded.model} is being rolled out")
+        begun = found
+    if watch:
+        begun = _watch(loaded, state, begun, every, json)
+    shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
+
+    def render(console: Console) -> None:
+        if begun.outcome:
+            console.print(f"✓ {begun.outcome}")
+        else:
+            console.print(
+                f"✓ version {begun.version} is on its way: {shares}; `tidemill deploy show` says how far"
+            )
+
+    if begun.status in ("rolled_back", "stopped"):
+        raise GateRefused(
+            f"version {begun.version} did not become champion: {begun.outcome}",
+            hint="`tidemill deploy show --json` has the checks of each step",
+        )
+    emit(_facts(begun), json, render)
+
+
+def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | None) -> Any:
+    """Return the project's plan with what the options change."""
+    from pydantic import ValidationError
+
+    from tidemill.project.project_config import RolloutConfig
+
+    values = plan.model_dump()
+    if steps is not None:
+        values["steps"] = [{"share": read_share(share)} for share in steps.split(",")]
+    for step in values["steps"]:
+        step |= {} if minutes is None else {"minutes": minutes}
+        step |= {} if requests is None else {"requests": requests}
+    try:
+        return RolloutConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(
+            f"--steps {steps}: {error.errors()[0]['msg']}", hint="like --steps 1%,10%,50%,100%"
+        ) from error
+
+
+def _watch(project: Any, state: Any, begun: Any, every: float, quiet: bool) -> Any:
+    """Take it from step to step until it ends; the controller may do so at the same time."""
+    from tidemill.rollouts.rollout import advance
+    from tidemill.state.tables import Rollout
+
+    with progress(hidden=quiet) as tell:
+        total = len(begun.plan["steps"])
+        while True:
+            step = advance(project, state, SystemClock().now())
+            with state.transaction() as session:
+                current = session.get_one(Rollout, begun.id)
+            if current.finished_at is not None:
+                return current
+            share = as_percent(current.plan["steps"][current.step]["share"])
+            message = step.verdict.reason if step is not None and step.verdict is not None else ""
+            tell("rollout", f"{share}: {message}", current.step, total)
+            time.sleep(every)
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    return {
+        name: getattr(row, name)
+        for name in ("id", "model", "version", "champion", "status", "step", "outcome", "checks", "plan")
+    }

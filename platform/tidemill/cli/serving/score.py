@@ -1,0 +1,201 @@
+"""``tidemill score``: whole tables through a model version, by hand or by a schedule."""
+
+from typing import Annotated, Any, Literal, cast
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.output import emit, progress
+from tidemill.cli.serving.score_schedules import schedule_app
+from tidemill.errors import UsageError
+
+__all__ = ["add_to"]
+
+score_app = typer.Typer(
+    help="Score tables in bulk, now or by a schedule.",
+    epilog="Examples: tidemill score --input flights.parquet --output scores --at-column departure   ·   "
+    "tidemill score --input 's3://lake/2013/*.parquet' --output s3://lake/scores --columns --resume",
+    invoke_without_command=True,
+    no_args_is_help=True,
+    subcommand_metavar="[schedule ...]",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    score_app.callback()(score)
+    score_app.add_typer(schedule_app, name="schedule")
+    app.add_typer(score_app, name="score", rich_help_panel="Models")
+
+
+def score(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="Parquet, CSV or ndjson: a file, a folder, a pattern, an address like s3://…; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="A new folder, or a file .parquet or .csv.", show_default=False),
+    ] = None,
+    version: Annotated[
+        str, typer.Option("--model-version", help="Number or alias; an alias is resolved once.")
+    ] = "champion",
+    columns: Annotated[
+        bool, typer.Option("--columns", help="Features are columns of the input (default: if all are there).")
+    ] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Features are looked up by key, as known at each row's moment.")
+    ] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Features are the latest ones of the online store.")
+    ] = False,
+    at_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with the moment of each prediction (default: event_timestamp).", show_default=False
+        ),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="One moment for all rows.", show_default=False)
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=OURS",
+            help="A column that is called otherwise; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option(help="Columns to keep: rest (all that are no features), all, none, or A,B,C.")
+    ] = "rest",
+    decide: Annotated[
+        bool | None,
+        typer.Option(
+            "--decide/--no-decide",
+            help="Rows are instances of the request, and get a decision (default: if they have its columns).",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="parquet or csv (default: by the output's name).")
+    ] = None,
+    max_rejected: Annotated[
+        int, typer.Option(min=0, help="With more rejected rows than this nothing is published.")
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was killed.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes on Ray; 0: threads here (default: by the work).", show_default=False
+        ),
+    ] = None,
+    part_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a part, roughly.", show_default=False)
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Into the prediction log, too.")] = False,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Score tables with a version of the model. Each row once; the output is there whole, or not at all."""
+    if context.invoked_subcommand is not None:
+        return
+    if not inputs or not output:
+        raise UsageError("--input and --output are needed", hint="tidemill score --help")
+    if sum((columns, keys, online)) > 1 or (resume and restart):
+        raise UsageError("--columns, --keys and --online exclude each other, as --resume and --restart do")
+    if form not in (None, "parquet", "csv"):
+        raise UsageError(f"--format {form} is not known", hint="parquet or csv")
+    from tidemill.project import load_project
+    from tidemill.scoring.score import score as run
+    from tidemill.scoring.scoring_job import ScoreRequest
+    from tidemill.serving.runtime.local_stack import attached
+
+    features = "columns" if columns else "keys" if keys else "online" if online else None
+    request = ScoreRequest(
+        inputs=tuple(inputs),
+        output=output,
+        version=version,
+        features=cast("Any", features),
+        at_column=at_column,
+        at=moment(at) if at else None,
+        keep=_keep(keep),
+        rename=_renamed(rename or []),
+        decide=decide,
+        format=cast("Literal['parquet', 'csv'] | None", form),
+        log=log,
+        max_rejected=max_rejected,
+        existing="resume" if resume else "restart" if restart else "refuse",
+        overwrite=overwrite,
+        workers=workers,
+        part_rows=part_rows,
+    )
+    with progress(hidden=json) as tell:
+        outcome = run(attached(load_project(project)), request, tell)
+    show(outcome, json)
+
+
+def show(outcome: Any, json: bool) -> None:
+    """Show what a batch scoring came to."""
+    manifest = outcome.manifest
+    facts = {
+        "output": outcome.output,
+        "rejects": outcome.rejects,
+        "resumed_parts": outcome.resumed,
+        **{name: manifest[name] for name in ("model", "version", "rows", "scored", "rejected", "seconds")},
+    }
+
+    def render(console: Console) -> None:
+        rate = manifest["rows"] / max(manifest["seconds"], 1e-9)
+        console.print(
+            f"✓ {manifest['scored']:,} rows scored by {manifest['model']} {manifest['version']} "
+            f"in {manifest['seconds']:.1f} s" + ("" if outcome.resumed else f" ({rate:,.0f} rows/s)")
+        )
+        if outcome.resumed:
+            console.print(f"  {outcome.resumed} of {len(manifest['parts'])} parts were finished before")
+        if outcome.rejects:
+            console.print(f"  {manifest['rejected']:,} rows were rejected: {outcome.rejects}")
+        console.print(f"  {outcome.output}")
+
+    emit(facts, json, render)
+
+
+def _keep(text: str) -> tuple[str, ...] | None:
+    """Read what is to be kept.
+
+    >>> _keep("rest"), _keep("none"), _keep("id, depot"), _keep("all")
+    (None, (), ('id', 'depot'), ('*',))
+    """
+    match text:
+        case "rest":
+            return None
+        case "none":
+            return ()
+        case "all":
+            return ("*",)
+        case _:
+            return tuple(name.strip() for name in text.split(","))
+
+
+def _renamed(texts: list[str]) -> dict[str, str]:
+    """Read NAME=OURS pairs.
+
+    >>> _renamed(["airline=carrier"])
+    {'airline': 'carrier'}
+    """
+    pairs = {}
+    for text in texts:
+        given, equals, ours = text.partition("=")
+        if not (given and equals and ours):
+            raise UsageError(f"--rename {text}: not NAME=OURS", hint="for example --rename airline=carrier")
+        pairs[given] = ours
+    return pairs

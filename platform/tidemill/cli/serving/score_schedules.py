@@ -1,0 +1,113 @@
+"""``tidemill score schedule``: what is scored regularly, what came of it, and scoring a slot by hand."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.output import columns, emit, progress, when
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+__all__ = ["schedule_app"]
+
+schedule_app = typer.Typer(
+    no_args_is_help=True, help="Score tables regularly, as monitoring/schedules.yaml declares."
+)
+
+
+@schedule_app.command("list", epilog="Example: tidemill score schedule list --last 5")
+def schedule_list(
+    project: ProjectDir = None,
+    last: Annotated[int, typer.Option(min=1, help="How many runs.")] = 20,
+    as_of: AsOf = None,
+    json: AsJson = False,
+) -> None:
+    """Show the schedules, when each is due, and the latest runs."""
+    from sqlalchemy import select
+
+    from tidemill.project import load_project
+    from tidemill.scoring.schedules.schedule_rules import last_slot, load_schedules
+    from tidemill.scoring.schedules.scheduled_runs import next_due
+    from tidemill.state import open_state
+    from tidemill.state.tables import BatchRun
+
+    loaded = load_project(project)
+    state, now = open_state(loaded.state_url), moment(as_of) if as_of else SystemClock().now()
+    schedules: list[dict[str, Any]] = []
+    for each in load_schedules(loaded):
+        found = next_due(loaded, state, each, now)
+        following = last_slot(each, now) + each.every
+        schedules.append({"name": each.name, "due": found.slot if found else None, "next": following})
+    with state.transaction() as session:
+        wanted = select(BatchRun).where(BatchRun.model == loaded.model)
+        runs = list(session.scalars(wanted.order_by(BatchRun.slot.desc()).limit(last)))
+
+    def render(console: Console) -> None:
+        if not schedules:
+            console.print("monitoring/schedules.yaml declares no schedule")
+            return
+        table = columns("schedule", "due", "next")
+        for each in schedules:
+            table.add_row(each["name"], when(each["due"]), when(each["next"]))
+        console.print(table)
+        _render_runs(console, runs)
+
+    emit({"schedules": schedules, "runs": [_facts(run) for run in runs]}, json, render)
+
+
+@schedule_app.command(
+    "run", epilog="Example: tidemill score schedule run tomorrow --slot 2013-04-01T04:00  ·  --restart"
+)
+def schedule_run(
+    name: Annotated[str, typer.Argument(help="Name of the schedule.", show_default=False)],
+    project: ProjectDir = None,
+    slot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN", help="The slot's moment (default: the one that is due).", show_default=False
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget what a killed or failed run left behind.")
+    ] = False,
+    as_of: AsOf = None,
+    json: AsJson = False,
+) -> None:
+    """Score one slot of a schedule now, unless that was done."""
+    from tidemill.project import load_project
+    from tidemill.scoring.schedules.schedule_rules import Due, find_schedule, last_slot
+    from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot
+    from tidemill.serving.runtime.local_stack import attached
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state, now = open_state(loaded.state_url), moment(as_of) if as_of else SystemClock().now()
+    schedule = find_schedule(loaded, name)
+    if slot is None:
+        found = next_due(loaded, state, schedule, now) or Due(last_slot(schedule, now))
+    else:
+        found = Due(moment(slot))
+        if last_slot(schedule, found.slot) != found.slot:
+            nearest = last_slot(schedule, found.slot)
+            raise UsageError(
+                f"{slot} is no slot of {name!r}", hint=f"the one before it is {nearest.isoformat()}"
+            )
+    with progress(hidden=json) as tell:
+        run = run_slot(attached(loaded), state, schedule, found, now, tell, restart=restart)
+    emit(_facts(run), json, lambda console: _render_runs(console, [run]))
+
+
+def _facts(run: Any) -> dict[str, Any]:
+    names = ("id", "schedule", "slot", "status", "tries", "version", "rows", "rejected", "output", "error")
+    return {name: getattr(run, name) for name in names}
+
+
+def _render_runs(console: Console, runs: list[Any]) -> None:
+    table = columns("schedule", "slot", "status", "version", "rows", "rejected", "output")
+    for run in runs:
+        counts = ["–" if count is None else f"{count:,}" for count in (run.rows, run.rejected)]
+        what = run.error if run.status in ("failed", "skipped") else run.output
+        table.add_row(run.schedule, when(run.slot), run.status, run.version or "–", *counts, what or "–")
+    console.print(table if runs else "no slot was scored yet")

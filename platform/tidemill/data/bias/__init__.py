@@ -1,0 +1,1 @@
+"""How groups are represented in data, and how their label rates differ."""

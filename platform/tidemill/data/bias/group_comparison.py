@@ -1,0 +1,77 @@
+"""Compares the groups of a project's data sets: as declared, or as somebody asks."""
+
+from collections.abc import Collection, Sequence
+
+import polars as pl
+
+from tidemill.data.bias.group_rates import BiasReport, find_bias
+from tidemill.data.expectations.declarations import declared_sets
+from tidemill.data.expectations.rules import BiasConfig, DatasetRules, sql
+from tidemill.data.personal.pseudonyms import hiding
+from tidemill.data.tables.frames import open_table
+from tidemill.errors import UsageError
+from tidemill.project import Project
+
+__all__ = ["compare_groups"]
+
+
+def compare_groups(
+    project: Project,
+    only: str | None = None,
+    by: Sequence[str] = (),
+    label: str | None = None,
+    *,
+    personal: Collection[str] = (),
+) -> dict[str, BiasReport]:
+    """Compare the groups of the rows that passed validation, or of the source where there are none yet.
+
+    Args:
+        project: its ``expectations.yaml`` declares groups and label.
+        only: name of the one data set; None: all that declare groups.
+        by: columns to group by in place of the declared ones.
+        label: column or SQL expression in place of the declared one.
+        personal: columns whose values are not to be shown: groups are called by their pseudonyms.
+
+    Raises:
+        UsageError: nothing is declared to compare, or ``label`` is no SQL expression.
+        DataError: a file or column is missing, or the label is neither 0/1 nor true/false.
+    """
+    declared = declared_sets(project, only)
+    chosen = {
+        name: rules
+        for name, rules in declared.datasets.items()
+        if name == only or (only is None and rules.bias is not None)
+    }
+    if not chosen:
+        raise UsageError(
+            "no data set declares groups to compare",
+            hint="declare `bias`, or name --dataset, --by and --label",
+        )
+    found = {}
+    for name, rules in chosen.items():
+        config = _config(name, rules, by, label)
+        hidden = hiding(project, config.named_by_value & set(personal))
+        found[name] = find_bias(_rows(project, rules), config, name, hidden)
+    return found
+
+
+def _rows(project: Project, rules: DatasetRules) -> pl.LazyFrame:
+    accepted = project.root / rules.accepted if rules.accepted else None
+    return open_table(accepted if accepted and accepted.exists() else project.root / rules.source)
+
+
+def _config(name: str, rules: DatasetRules, by: Sequence[str], label: str | None) -> BiasConfig:
+    if label is not None:
+        try:
+            sql(label)
+        except ValueError as error:
+            raise UsageError(f"--label: {error}", hint="such as late, or arr_delay > 15") from error
+    if rules.bias is None and (label is None or not by):
+        raise UsageError(
+            f"{name} declares no bias to look for", hint="declare it, or say both --by and --label"
+        )
+    if rules.bias is None:
+        assert label is not None
+        return BiasConfig(label=label, groups=tuple(by))
+    changes = {**({"label": label} if label else {}), **({"groups": tuple(by)} if by else {})}
+    return rules.bias.model_copy(update=changes)

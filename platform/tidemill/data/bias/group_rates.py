@@ -1,0 +1,271 @@
+"""Bias in data: how groups are represented, and how their label rates differ.
+
+The interval of a share or rate is Wilson's (Wilson 1927). A group is compared with all other rows together:
+the ratio of the two rates with its interval (Katz et al. 1978), and a two-proportion z test whose p values
+are corrected for the number of groups looked at (Benjamini and Hochberg 1995).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import polars as pl
+from polars.exceptions import PolarsError
+from scipy import stats  # type: ignore[import-untyped]
+
+from tidemill.data.expectations.rules import BiasConfig, Edges, sql
+from tidemill.data.personal.pseudonyms import Pseudonymiser
+from tidemill.errors import DataError
+
+__all__ = ["BiasReport", "Group", "Proportion", "compare", "find_bias", "proportion"]
+
+_MOST_GROUPS = 200
+_MISSING = "(missing)"
+_Count = tuple[str, int, int, int]
+"""Of a group: its name, its rows, those with a label, those whose label is 1."""
+Verdict = Literal["alike", "higher", "lower", "too small", "only group"]
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share with its interval."""
+
+    value: float | None
+    """None of nothing."""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group: how many rows are of it, and how often its label is 1."""
+
+    group: str
+    rows: int
+    share: Proportion
+    """Of all rows."""
+    labelled: int
+    positive: int
+    rate: Proportion
+    """Of the label among its labelled rows."""
+    ratio: Proportion
+    """Its rate over that of all other rows."""
+    p_value: float | None
+    """That of such a difference by chance; None where it cannot be told."""
+    q_value: float | None
+    """The same, corrected for the number of groups."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class BiasReport:
+    """What was found in one data set."""
+
+    label: str
+    rows: int
+    labelled: int
+    rate: Proportion
+    min_rows: int
+    confidence: float
+    tolerance: float
+    groups: Mapping[str, tuple[Group, ...]]
+    """Column → its groups, the largest first; of bins in their order."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON, rounded to what is worth reading."""
+        rounded: dict[str, Any] = _rounded(asdict(self))
+        return rounded
+
+
+def find_bias(
+    table: pl.LazyFrame, config: BiasConfig, name: str, personal: Mapping[str, Pseudonymiser] | None = None
+) -> BiasReport:
+    """Compare the groups of a data set.
+
+    Args:
+        table: the rows; they are aggregated lazily.
+        config: label, groups and limits.
+        name: of the data set, for messages.
+        personal: columns whose groups are called by the pseudonyms of their values, and what makes these.
+
+    Raises:
+        DataError: a column is missing, the label is neither 0/1 nor true/false, or cannot be computed.
+    """
+    label = _label(table, config.label, name)
+    counts = {}
+    for group in config.groups:
+        column, order, value = _grouping(table, group, name, personal or {})
+        counts[column] = _counted(table, value, order, label)
+    first = next(iter(counts.values()))
+    rows, labelled = sum(count[1] for count in first), sum(count[2] for count in first)
+    positive = sum(count[3] for count in first)
+    found = {
+        column: [_group(count, (rows, labelled, positive), config) for count in of_column]
+        for column, of_column in counts.items()
+    }
+    judged = [g for groups in found.values() for g in groups if g.p_value is not None]
+    corrected = stats.false_discovery_control([g.p_value for g in judged]) if judged else []
+    q_values = {id(g): float(q) for g, q in zip(judged, corrected, strict=True)}
+    return BiasReport(
+        label=config.label,
+        rows=rows,
+        labelled=labelled,
+        rate=proportion(positive, labelled, config.confidence),
+        min_rows=config.min_rows,
+        confidence=config.confidence,
+        tolerance=config.tolerance,
+        groups={
+            column: tuple(_judged(group, q_values.get(id(group)), config) for group in groups)
+            for column, groups in found.items()
+        },
+    )
+
+
+def proportion(part: int, whole: int, confidence: float = 0.95) -> Proportion:
+    """Return a share with Wilson's interval.
+
+    >>> found = proportion(1, 10)
+    >>> found.value, round(found.low, 4), round(found.high, 4)
+    (0.1, 0.0179, 0.4042)
+    >>> proportion(0, 0).value is None
+    True
+    """
+    if not whole:
+        return Proportion(None)
+    interval = stats.binomtest(part, whole).proportion_ci(confidence, method="wilson")
+    return Proportion(part / whole, float(interval.low), float(interval.high))
+
+
+def compare(
+    ours: tuple[int, int], others: tuple[int, int], confidence: float = 0.95
+) -> tuple[Proportion, float | None]:
+    """Return the ratio of two rates with its interval, and the p value of a two-proportion z test.
+
+    Args:
+        ours: positive and all, of the one.
+        others: positive and all, of the other.
+        confidence: of the interval.
+
+    >>> ratio, p = compare((30, 100), (10, 100))
+    >>> round(ratio.value, 2), round(ratio.low, 2), round(ratio.high, 2), round(p, 5)
+    (3.0, 1.55, 5.8, 0.00041)
+    """
+    (a, n), (b, m) = ours, others
+    if not n or not m:
+        return Proportion(None), None
+    pooled = (a + b) / (n + m)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    p_value = float(2 * stats.norm.sf(abs(a / n - b / m) / spread)) if spread else 1.0
+    if not a or not b:
+        return Proportion(0.0 if b else None), p_value
+    ratio = (a / n) / (b / m)
+    width = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    return Proportion(ratio, float(ratio * math.exp(-width)), float(ratio * math.exp(width))), p_value
+
+
+def _label(table: pl.LazyFrame, text: str, name: str) -> pl.Expr:
+    try:
+        found = table.select(sql(text).alias("label"))
+        dtype = found.collect_schema()["label"]
+        if dtype != pl.Boolean:
+            odd = found.filter(
+                pl.col("label").is_not_null() & ~pl.col("label").cast(pl.Float64).is_in([0.0, 1.0])
+            )
+            if odd.head(1).collect(engine="streaming").height:
+                raise DataError(
+                    f"{name}: the label {text!r} is neither 0 and 1 nor true and false",
+                    hint="write an expression that is, such as arr_delay > 15",
+                )
+    except (PolarsError, ValueError) as error:
+        raise DataError(
+            f"{name}: the label {text!r} cannot be computed: {str(error).splitlines()[0]}",
+            hint=f"columns: {', '.join(table.collect_schema())}",
+        ) from error
+    return sql(text).cast(pl.Float64).cast(pl.Boolean)
+
+
+def _grouping(
+    table: pl.LazyFrame, group: str | Edges, name: str, personal: Mapping[str, Pseudonymiser]
+) -> tuple[str, list[str], pl.Expr]:
+    """Return the column, its bins in order (none for a column of categories), and the group of a row."""
+    schema = table.collect_schema()
+    column = group if isinstance(group, str) else group.column
+    if column not in schema:
+        raise DataError(f"{name} has no column {column!r}", hint=f"columns: {', '.join(schema)}")
+    if isinstance(group, str):
+        if schema[column].is_nested() or schema[column] == pl.Binary:
+            raise DataError(f"{name}: {column} is {schema[column]}: rows cannot be grouped by it")
+        values = pl.col(column)
+        if column in personal:
+            values = values.map_batches(
+                personal[column].hide_series, return_dtype=pl.String, is_elementwise=True
+            )
+        return column, [], values.cast(pl.String).fill_null(_MISSING)
+    if not schema[column].is_numeric():
+        raise DataError(
+            f"{name}: {column} is {schema[column]}: only numbers can be cut at edges",
+            hint="name it without edges",
+        )
+    bins = [f"below {group.edges[0]:g}"]
+    bins += [f"{low:g} to {high:g}" for low, high in zip(group.edges, group.edges[1:], strict=False)]
+    bins += [f"{group.edges[-1]:g} and more"]
+    values, chosen = pl.col(column).cast(pl.Float64).fill_nan(None), pl.lit(bins[0])
+    for edge, label in zip(group.edges, bins[1:], strict=True):
+        chosen = pl.when(values >= edge).then(pl.lit(label)).otherwise(chosen)
+    return column, bins, pl.when(values.is_null()).then(pl.lit(_MISSING)).otherwise(chosen)
+
+
+def _counted(table: pl.LazyFrame, group: pl.Expr, order: list[str], label: pl.Expr) -> list[_Count]:
+    """Return group, rows, labelled rows and positive rows; the smallest of very many are put together."""
+    seen = table.select(group.alias("group"), label.alias("label"))
+    counted = seen.group_by("group").agg(pl.len(), pl.col("label").count().alias("n"), pl.col("label").sum())
+    found = sorted(counted.collect(engine="streaming").rows(), key=lambda row: (-row[1], row[0]))
+    if order:
+        found.sort(key=lambda row: order.index(row[0]) if row[0] in order else len(order))
+    kept, rest = found[:_MOST_GROUPS], found[_MOST_GROUPS:]
+    if rest:
+        kept.append((f"({len(rest)} others)", *(sum(row[n] for row in rest) for n in (1, 2, 3))))
+    return [(text, int(rows), int(n), int(positive)) for text, rows, n, positive in kept]
+
+
+def _group(count: _Count, whole: tuple[int, int, int], config: BiasConfig) -> Group:
+    text, rows, labelled, positive = count
+    others = (whole[2] - positive, whole[1] - labelled)
+    ratio, p_value = compare((positive, labelled), others, config.confidence)
+    small = labelled < config.min_rows
+    verdict: Verdict = "too small" if small else "only group" if p_value is None else "alike"
+    return Group(
+        group=text,
+        rows=rows,
+        share=proportion(rows, whole[0], config.confidence),
+        labelled=labelled,
+        positive=positive,
+        rate=proportion(positive, labelled, config.confidence),
+        ratio=ratio,
+        p_value=None if small else p_value,
+        q_value=None,
+        verdict=verdict,
+    )
+
+
+def _judged(group: Group, q_value: float | None, config: BiasConfig) -> Group:
+    if q_value is None:
+        return group
+    # No positive row among the others: any rate of this group is infinitely higher.
+    ratio = group.ratio.value if group.ratio.value is not None else (math.inf if group.positive else 1.0)
+    verdict = group.verdict
+    if q_value < 1 - config.confidence:
+        if ratio > config.tolerance:
+            verdict = "higher"
+        elif ratio < 1 / config.tolerance:
+            verdict = "lower"
+    return replace(group, q_value=q_value, verdict=verdict)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""What a project declares of its data sets, and what can be inferred for it."""

@@ -1,0 +1,128 @@
+"""Reads ``expectations.yaml``, and says what is wrong in it: file, data set and field."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tidemill.data.expectations.rules import Expectations
+from tidemill.errors import ConfigError, UsageError
+from tidemill.project import Project
+
+__all__ = ["EXPECTATIONS", "declared_sets", "load_expectations", "parse_expectations"]
+
+EXPECTATIONS = "expectations.yaml"
+"""Name of the file, at the root of a project."""
+
+
+def load_expectations(root: Path) -> Expectations:
+    """Read ``expectations.yaml`` of the project at ``root``; without that file nothing is expected.
+
+    Raises:
+        ConfigError: it is wrong; the message names file, data set and field.
+    """
+    path = root / EXPECTATIONS
+    try:
+        return parse_expectations(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        return Expectations()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+
+
+def parse_expectations(text: str, path: Path) -> Expectations:
+    """Read ``text``, the content of ``path``.
+
+    Raises:
+        ConfigError: it is wrong; the message names file, data set and field.
+
+    >>> declared = parse_expectations('''
+    ... datasets:
+    ...   flights:
+    ...     source: data/raw/flights.parquet
+    ...     columns: {carrier: {type: string, regex: "[A-Z0-9]{2}"}}
+    ... ''', Path("expectations.yaml"))
+    >>> declared.datasets["flights"].mode, declared.datasets["flights"].columns["carrier"].nullable
+    ('stop', False)
+    """
+    hint = "docs/validation.md describes every field"
+    try:
+        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    try:
+        declared = Expectations.model_validate({} if content is None else content)
+    except ValidationError as error:
+        wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint) from error
+    if wrong := _inconsistencies(declared):
+        raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint)
+    return declared
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    # pydantic adds which member of a union it tried
+    tried = {"bool", "int", "float", "datetime", "date", "str", "Edges"}
+    return ".".join(str(part) for n, part in enumerate(location) if n < 4 or part not in tried) or "file"
+
+
+def _inconsistencies(declared: Expectations) -> list[str]:
+    wrong = []
+    written: dict[str, str] = {declared.report: "report"}
+    for name, rules in declared.datasets.items():
+        for field, column in rules.mentioned():
+            if rules.strict and column not in rules.columns:
+                wrong.append(f"datasets.{name}.{field}: the data set declares no column {column!r}")
+        for n, reference in enumerate(rules.references):
+            place, other = f"datasets.{name}.references.{n}", declared.datasets.get(reference.to)
+            if other is None:
+                known = ", ".join(declared.datasets)
+                wrong.append(f"{place}.to: no data set {reference.to!r} is declared (there are: {known})")
+            elif other.strict:
+                missing = [key for key in reference.keys or reference.columns if key not in other.columns]
+                wrong += [f"{place}.keys: {reference.to} declares no column {key!r}" for key in missing]
+        for field, path in (("accepted", rules.accepted), ("rejected", rules.rejected)):
+            if path is not None and path in (rules.source, *written):
+                wrong.append(f"datasets.{name}.{field}: {path} is {written.get(path, 'its source')} already")
+            elif path is not None:
+                written[path] = f"datasets.{name}.{field}"
+    return wrong
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML would quietly take the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        "while reading a mapping",
+                        node.start_mark,
+                        f"{key.value!r} stands twice",
+                        key.start_mark,
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def declared_sets(project: Project, only: str | None = None) -> Expectations:
+    """Return what the project declares.
+
+    Raises:
+        ConfigError: the declaration is wrong.
+        UsageError: it has no data set, or none called ``only``.
+    """
+    declared = load_expectations(project.root)
+    path = project.root / EXPECTATIONS
+    if not declared.datasets:
+        raise UsageError(
+            f"{path} declares no data set", hint="begin with `tidemill data infer FILE --append`"
+        )
+    if only is not None and only not in declared.datasets:
+        raise UsageError(
+            f"{path} declares no data set {only!r}", hint=f"it declares: {', '.join(declared.datasets)}"
+        )
+    return declared

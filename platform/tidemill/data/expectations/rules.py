@@ -1,0 +1,249 @@
+"""What a project expects of its data sets: ``expectations.yaml``. Imports no engine but Polars."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from polars.exceptions import PolarsError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from tidemill.clock import parse_duration
+from tidemill.data.tables.column_types import literal, parse_dtype
+
+__all__ = [
+    "BiasConfig",
+    "ColumnRules",
+    "DatasetRules",
+    "Edges",
+    "Expectations",
+    "Freshness",
+    "Reference",
+    "Volume",
+    "sql",
+]
+
+Mode = Literal["off", "warn", "stop"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value)
+
+
+def _mode(value: object) -> object:
+    return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _regex(pattern: str) -> str:
+    try:
+        pl.Series([""]).str.contains(f"^(?:{pattern})$")
+    except PolarsError as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {str(error).strip()}") from error
+    return pattern
+
+
+def sql(text: str) -> pl.Expr:
+    """Return an SQL expression over columns as Polars' own.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return pl.sql_expr(text)
+    except PolarsError as error:
+        raise ValueError(
+            f"{text!r} is no SQL expression that Polars understands: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _expression(text: str) -> str:
+    sql(text)
+    return text
+
+
+Duration = Annotated[Any, BeforeValidator(_duration)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Value = bool | int | float | datetime | date | str
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=True)
+
+
+class ColumnRules(_Section):
+    """What one column must be. A null breaks ``nullable`` only; NaN counts as null."""
+
+    type: str | None = None
+    """Such as ``int32`` or ``datetime[us, UTC]``; none: any."""
+    nullable: bool = False
+    min: Value | None = None
+    max: Value | None = None
+    one_of: tuple[Value, ...] | None = Field(default=None, alias="in", min_length=1)
+    regex: Annotated[str, AfterValidator(_regex)] | None = None
+    """The whole value must match (the syntax of Rust's regex)."""
+    min_length: int | None = Field(default=None, ge=0)
+    """Characters."""
+    max_length: int | None = Field(default=None, ge=0)
+    unique: bool = False
+
+    @property
+    def dtype(self) -> pl.DataType | None:
+        """The declared type."""
+        return None if self.type is None else parse_dtype(self.type)
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "ColumnRules":
+        dtype = self.dtype
+        if dtype is not None:
+            words = [n for n in ("regex", "min_length", "max_length") if getattr(self, n) is not None]
+            if words and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+                raise ValueError(f"{words[0]} is for strings, but type is {self.type}")
+            for value in (self.min, self.max, *(self.one_of or ())):
+                if value is not None:
+                    literal(value, dtype)
+        for low, high in (("min", "max"), ("min_length", "max_length")):
+            first, last = getattr(self, low), getattr(self, high)
+            if first is not None and last is not None and type(first) is type(last) and first > last:
+                raise ValueError(f"{low} {first} is greater than {high} {last}")
+        return self
+
+
+class Freshness(_Section):
+    """How old the newest row may be, in event time: at ``data.as_of``, not now."""
+
+    column: str
+    """A date or moment; without time zone it is UTC."""
+    max_age: Duration
+    ahead: Duration | None = None
+    """A row may be this much later than ``data.as_of``; a later one fails. None: no later at all."""
+
+
+class Volume(_Section):
+    """How many rows there may be, on their own and beside earlier data versions."""
+
+    min: int = Field(default=1, ge=0)
+    max: int | None = Field(default=None, ge=0)
+    change: float | None = Field(default=None, gt=0)
+    """At most this much more or less than in earlier versions: 0.5 is half as many again, or half."""
+    versions: int = Field(default=1, ge=1, le=100)
+    """… the median of this many of them."""
+    per_day: str | None = None
+    """Column of moments: compare rows a day, not rows; for data sets whose span of time grows."""
+
+
+class Reference(_Section):
+    """Values of these columns must occur in those of another data set; nulls refer to nothing."""
+
+    columns: Columns
+    to: str
+    """The other data set, as its source has it."""
+    keys: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
+    """Its columns; none: of the same names."""
+    max_orphans: Share | None = None
+    """None: every orphan fails, as a row. A share: orphans are kept, and the data set fails with more."""
+
+    @model_validator(mode="after")
+    def _as_many_keys(self) -> "Reference":
+        if self.keys and len(self.keys) != len(self.columns):
+            raise ValueError(f"{len(self.columns)} columns refer to {len(self.keys)} keys")
+        return self
+
+
+class Edges(_Section):
+    """A column of numbers as a group: cut at these values, each the first of its bin."""
+
+    column: str
+    edges: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Edges":
+        if any(later <= earlier for earlier, later in zip(self.edges, self.edges[1:], strict=False)):
+            raise ValueError("edges must ascend")
+        return self
+
+
+class BiasConfig(_Section):
+    """Groups whose share of the rows and rate of the label are reported."""
+
+    label: Expression
+    """A column of 0 and 1, or an SQL expression that is true, false or null (no label)."""
+    groups: tuple[str | Edges, ...] = Field(min_length=1)
+    min_rows: int = Field(default=100, ge=1)
+    """A group with fewer labelled rows is too small to be judged."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Of the intervals; 1 minus it is the share of false findings that is accepted."""
+    tolerance: float = Field(default=1.25, gt=1)
+    """A rate between 1/tolerance and tolerance times that of the other groups counts as alike."""
+
+    @property
+    def named_by_value(self) -> frozenset[str]:
+        """The columns whose very values are the names of groups."""
+        return frozenset(group for group in self.groups if isinstance(group, str))
+
+
+class DatasetRules(_Section):
+    """What is expected of one data set."""
+
+    source: str
+    """File, folder or pattern, relative to the project."""
+    accepted: str | None = None
+    """Parquet file to write the rows to that pass."""
+    rejected: str | None = None
+    """Parquet file to write the others to, with the reasons."""
+    mode: Annotated[Mode, BeforeValidator(_mode)] = "stop"
+    max_rejected: Share = 0.05
+    coerce: bool = False
+    """Whether columns are brought into their types; a value that cannot be makes its row fail."""
+    strict: bool = False
+    """Whether other columns than the declared ones are a failure."""
+    columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    unique: tuple[Columns, ...] = ()
+    """Sets of columns whose values occur once; of copies all fail."""
+    rules: dict[str, Expression] = Field(default_factory=dict)
+    """What it says → SQL expression; a row for which it is null passes."""
+    freshness: Freshness | None = None
+    volume: Volume | None = None
+    references: tuple[Reference, ...] = ()
+    pandera: str | None = Field(default=None, alias="schema", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """``module:object``, a pandera schema for what YAML cannot say."""
+    bias: BiasConfig | None = None
+
+    def mentioned(self) -> list[tuple[str, str]]:
+        """Return every column that something but ``columns`` speaks of: field and column."""
+        found = [(f"unique.{n}", name) for n, names in enumerate(self.unique) for name in names]
+        for rule, text in self.rules.items():
+            found += [(f"rules.{rule}", name) for name in sql(text).meta.root_names()]
+        for n, reference in enumerate(self.references):
+            found += [(f"references.{n}.columns", name) for name in reference.columns]
+        if self.freshness:
+            found.append(("freshness.column", self.freshness.column))
+        if self.volume and self.volume.per_day:
+            found.append(("volume.per_day", self.volume.per_day))
+        if self.bias:
+            found += [("bias.label", name) for name in sql(self.bias.label).meta.root_names()]
+            found += [
+                ("bias.groups", group if isinstance(group, str) else group.column)
+                for group in self.bias.groups
+            ]
+        return found
+
+
+class Expectations(_Section):
+    """All of ``expectations.yaml``."""
+
+    report: str = "data/validation.json"
+    """Where stage validate writes what it found."""
+    datasets: dict[Name, DatasetRules] = Field(default_factory=dict)

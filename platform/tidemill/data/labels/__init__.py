@@ -1,0 +1,1 @@
+"""Labels made by people: imported, typed, joined as of a moment."""

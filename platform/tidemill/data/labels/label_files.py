@@ -1,0 +1,251 @@
+"""Reads what labelling tools export: Label Studio's JSON, JSON-MIN and CSV, and plain tables.
+
+Formats: https://labelstud.io/guide/export (JSON has tasks with annotations, whose results hold the values by
+control; JSON-MIN and CSV have a row for each annotation, with a column for each control).
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tidemill.data.tables.version_tables import is_table
+from tidemill.errors import DataError, UsageError
+
+__all__ = ["LabelFile", "read_labels"]
+
+_CHUNK = 1 << 20  # characters
+_GAP = re.compile(r"[\s,]*")
+_STUDIO = frozenset({"annotation_id", "annotator", "created_at", "updated_at", "lead_time"})
+_NOT_LABELS = _STUDIO | {"id", "was_cancelled", "agreement", "labelled_at", "source"}
+_VALUE = {"textarea": "text", "pairwise": "selected"}
+"""Type of a control → where its value is, if not under the type's own name."""
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What a file says, not judged yet."""
+
+    rows: list[dict[str, Any]]
+    """One an annotation: ``key`` (tuple), ``label``, ``known`` (a moment as it is written), ``annotator``,
+    ``source``, ``place`` (where in the file)."""
+    cancelled: int
+    unlabelled: int
+    tool: str
+    """``label-studio`` or ``table``."""
+
+
+@dataclass
+class _Reading:
+    key: Sequence[str]
+    label: str | None
+    known: str | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    controls: set[str] = field(default_factory=set)
+
+
+def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | None) -> LabelFile:
+    """Read a file of labels.
+
+    Args:
+        path: ``.json``, ``.csv``, ``.tsv``, ``.ndjson``, ``.jsonl`` or ``.parquet``.
+        key: names of the key columns, in the data of a task.
+        label: name of the control or column with the label; none: the only one there is.
+        known: name of the column with the moment from which on a label is known; none: what the tool says.
+
+    Raises:
+        DataError: the file is missing, or not what its suffix says.
+        UsageError: it has no such column, or several that might hold the label.
+    """
+    reading = _Reading(key, label, known)
+    try:
+        if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+            tool = _read_json(path, reading)
+        elif is_table(path.name):
+            tool = _read_table(path, reading)
+        else:
+            raise UsageError(
+                f"{path}: labels come as .json, .csv, .tsv, .ndjson or .parquet",
+                hint="export it as one of these",
+            )
+    except (OSError, ValueError, PolarsError) as error:
+        said = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{path} cannot be read: {said}", hint="is it complete, and what its suffix says?"
+        ) from error
+    if tool == "label-studio" and label is None and len(reading.controls) > 1:
+        raise UsageError(
+            f"{path} has several controls: {', '.join(sorted(reading.controls))}",
+            hint="say with --label which one is the label",
+        )
+    return LabelFile(reading.rows, reading.skipped["cancelled"], reading.skipped["unlabelled"], tool)
+
+
+def _read_json(path: Path, reading: _Reading) -> str:
+    tool = "table"
+    for number, item in enumerate(_objects(path), 1):
+        if "data" in item and ("annotations" in item or "completions" in item):
+            tool = "label-studio"
+            _read_task(item, reading)
+        else:
+            if number == 1:
+                reading.label = _label_column(path, list(item), reading)
+                tool = "label-studio" if item.keys() >= _STUDIO else "table"
+            _read_row(item, f"row {number}", tool, reading)
+    return tool
+
+
+def _read_table(path: Path, reading: _Reading) -> str:
+    if path.suffix.lower() in (".csv", ".tsv"):  # as text: 007 is not 7
+        separator = "," if path.suffix.lower() == ".csv" else "\t"
+        table = pl.scan_csv(path, infer_schema=False, separator=separator)
+    else:
+        table = pl.scan_parquet(path)
+    columns = table.collect_schema().names()
+    reading.label = _label_column(path, columns, reading)
+    missing = [name for name in (*reading.key, reading.label, reading.known) if name and name not in columns]
+    if missing:
+        raise UsageError(
+            f"{path} has no column {', '.join(missing)}: it has {', '.join(columns)}",
+            hint="--key, --label and --known-at name columns of the file",
+        )
+    tool = "label-studio" if columns and set(columns) >= {"annotation_id", "annotator"} else "table"
+    wanted = [n for n in columns if n in {*reading.key, reading.label, reading.known} | _NOT_LABELS]
+    number = 0
+    for batch in table.select(wanted).collect_batches():
+        for row in batch.iter_rows(named=True):
+            number += 1
+            _read_row(row, f"row {number}", tool, reading)
+    return tool
+
+
+def _label_column(path: Path, columns: Sequence[str], reading: _Reading) -> str:
+    if reading.label is not None:
+        return reading.label
+    if "label" in columns:
+        return "label"
+    rest = [name for name in columns if name not in _NOT_LABELS and name not in (*reading.key, reading.known)]
+    if len(rest) == 1:
+        return rest[0]
+    raise UsageError(
+        f"{path}: which column is the label? It has {', '.join(rest) or 'none beside the key'}",
+        hint="say it with --label",
+    )
+
+
+def _read_task(task: Mapping[str, Any], reading: _Reading) -> None:
+    data = {"id": task.get("id"), **(task.get("data") or {})}
+    annotations = task.get("annotations") or task.get("completions") or ()
+    if not annotations:
+        reading.skipped["unlabelled"] += 1
+    for annotation in sorted(annotations, key=lambda one: str(one.get("id", "")).zfill(20)):
+        name = f"task {task.get('id')}, annotation {annotation.get('id')}"
+        if annotation.get("was_cancelled") or annotation.get("skipped"):
+            reading.skipped["cancelled"] += 1
+            continue
+        results = [one for one in annotation.get("result") or () if "from_name" in one and "value" in one]
+        reading.controls.update(one["from_name"] for one in results)
+        chosen = [one for one in results if reading.label in (None, one["from_name"])]
+        values = [_value(one) for one in chosen]
+        who = annotation.get("completed_by", annotation.get("created_username"))
+        moment = annotation.get("updated_at") or annotation.get("created_at")
+        _keep(
+            reading,
+            data,
+            values[0] if len(values) == 1 else (_text(values) if values else None),
+            data.get(reading.known) if reading.known else moment,
+            who.get("email", who.get("id")) if isinstance(who, Mapping) else who,
+            f"label-studio/{task.get('id')}/{annotation.get('id')}",
+            name,
+        )
+
+
+def _read_row(row: Mapping[str, Any], place: str, tool: str, reading: _Reading) -> None:
+    assert reading.label is not None
+    if str(row.get("was_cancelled")).lower() == "true":
+        reading.skipped["cancelled"] += 1
+        return
+    value, source = row.get(reading.label), row.get("source") or "table"
+    if tool == "label-studio":
+        value, source = _pretty(value), f"label-studio/{row.get('id')}/{row.get('annotation_id')}"
+        moment = row.get("updated_at") or row.get("created_at")
+    else:
+        moment = row.get("labelled_at")
+    known = row.get(reading.known) if reading.known else moment
+    _keep(reading, row, value, known, row.get("annotator"), source, place)
+
+
+def _keep(
+    reading: _Reading, data: Mapping[str, Any], label: Any, known: Any, who: Any, source: str, place: str
+) -> None:
+    if label is None or label == "":
+        reading.skipped["unlabelled"] += 1
+        return
+    reading.rows.append(
+        {
+            "key": tuple(data.get(name) for name in reading.key),
+            "label": label if isinstance(label, str | int | float | bool) else _text(label),
+            "known": known,
+            "annotator": None if who is None or who == "" else str(who),
+            "source": source,
+            "place": place,
+        }
+    )
+
+
+def _value(result: Mapping[str, Any]) -> Any:
+    value, kind = result["value"], str(result.get("type", ""))
+    found = value.get(_VALUE.get(kind, kind), value)
+    return found[0] if isinstance(found, list) and len(found) == 1 else (found if found != [] else None)
+
+
+def _pretty(value: Any) -> Any:
+    """Undo what JSON-MIN and CSV do to values: ``[{"rating": 4}]`` is 4."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping) and len(value) == 1:
+        (inner,) = value.values()
+        value = inner
+    return None if value == [] else value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8-sig") as file:
+        buffer = file.read(_CHUNK).lstrip()
+        position = 1 if buffer.startswith("[") else 0
+        while True:
+            gap = _GAP.match(buffer, position)
+            position = gap.end() if gap else position
+            if buffer[position : position + 1] == "]":
+                return
+            try:
+                item, position = decoder.raw_decode(buffer, position)
+            except json.JSONDecodeError:
+                more = file.read(max(_CHUNK, len(buffer) - position))
+                if not more:
+                    if buffer[position:].strip():
+                        raise
+                    return
+                buffer, position = buffer[position:] + more, 0
+                continue
+            if not isinstance(item, dict):
+                raise ValueError("it is no list of objects")
+            yield item

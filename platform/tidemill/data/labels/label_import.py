@@ -1,0 +1,267 @@
+"""Takes labels made in a labelling tool in as versioned data: all, or none and all that is wrong."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.clock import utc
+from tidemill.data.expectations.row_keys import KEY
+from tidemill.data.labels.label_files import LabelFile, read_labels
+from tidemill.data.labels.label_rules import Resolved, resolve_labels
+from tidemill.data.labels.label_types import cast_like, moment, moments, typed
+from tidemill.data.labels.labels_as_of import COLUMNS, FOLDER
+from tidemill.data.personal.tombstones import without_erased
+from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.tables.version_tables import is_table, reading, scan
+from tidemill.data.versioning.add import Added, keep_table
+from tidemill.data.versioning.exclusive import PATIENCE
+from tidemill.errors import DataError, UsageError
+from tidemill.project import Project
+
+__all__ = ["Imported", "LabelRequest", "import_labels"]
+
+_SHOWN = 5
+_RULE = "tidemill.rule"
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What to import, and how to read it."""
+
+    file: Path
+    key: tuple[str, ...]
+    """Columns by which a label is joined."""
+    name: str = "labels"
+    label: str | None = None
+    """Control or column with the label; none: the only one."""
+    time: str | None = None
+    """Column of the key that is a moment."""
+    known_at: str | None = None
+    """Column with the moment from which on a label is known, or that moment for all of them."""
+    majority: bool = False
+    """Whether votes decide between annotators, not the latest annotation."""
+    against: Path | None = None
+    """A table that must know all keys, and gives them their types."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of it."""
+
+    path: str
+    """The labels, relative to the project."""
+    revision: str
+    changed: bool
+    """Whether there is a new version."""
+    labels: int
+    annotations: int
+    repeated: int
+    """Keys that were labelled more than once."""
+    contradicted: int
+    """Of these: with different labels."""
+    cancelled: int
+    """Annotations that were cancelled or skipped in the tool."""
+    unlabelled: int
+    """Tasks and annotations without a label."""
+    erased: int
+    """Labels of erased subjects, left out."""
+
+
+def import_labels(
+    project: Project,
+    request: LabelRequest,
+    now: datetime,
+    tell: Tell = quiet,
+    *,
+    patience: float = PATIENCE,
+) -> Imported:
+    """Read labels, give each key one, and put them under version as ``data/labels/<name>.parquet``.
+
+    The file is what the tool exported last: it takes the place of the one imported before under that name,
+    whose version stays. The same again changes nothing.
+
+    Raises:
+        DataError: the file cannot be read, or labels are wrong: without key, of a key that ``against``
+            does not know, without a readable moment, from the future, two at once that differ.
+        UsageError: the request cannot be meant.
+    """
+    _check(request)
+    tell("reading", str(request.file), None, None)
+    known = moment(request.known_at) if request.known_at else None
+    column = None if known is not None else request.known_at
+    found = read_labels(request.file, request.key, request.label, column)
+    if not found.rows:
+        raise DataError(
+            f"{request.file} has no label ({found.cancelled} cancelled, {found.unlabelled} without)",
+            hint="is the export complete, and --label right?",
+        )
+    frame = _judged(request, found, known, now)
+    resolved = resolve_labels(frame, request.key, request.majority)
+    kept = without_erased(resolved.labels, project)
+    path = f"{FOLDER}/{request.name}.parquet"
+    rule = "majority" if request.majority else "latest"
+    write = _writer(project.root / path, kept, request.key, rule, keep_since=_is_assumed(found, known))
+    message = f"Labels {request.name}: {kept.height} from {request.file.name}"
+    added = keep_table(project, path, message, write, tell, patience)
+    return _imported(added, found, resolved, kept)
+
+
+def _imported(added: Added, found: LabelFile, resolved: Resolved, kept: pl.DataFrame) -> Imported:
+    return Imported(
+        path=added.path,
+        revision=added.version.revision,
+        changed=added.changed,
+        labels=kept.height,
+        annotations=len(found.rows),
+        repeated=resolved.repeated,
+        contradicted=resolved.contradicted,
+        cancelled=found.cancelled,
+        unlabelled=found.unlabelled,
+        erased=resolved.labels.height - kept.height,
+    )
+
+
+def _check(request: LabelRequest) -> None:
+    if not request.key:
+        raise UsageError("labels need a key to be joined by", hint="--key flight_id, or --key carrier,flight")
+    if taken := [name for name in request.key if name in COLUMNS]:
+        raise UsageError(
+            f"{', '.join(taken)} cannot be a key: labels have columns of that name",
+            hint="rename it in the tool",
+        )
+    if request.time is not None and request.time not in request.key:
+        raise UsageError(f"--time {request.time} is not in the key", hint="--time names a column of --key")
+    if not request.name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{request.name!r} is no name for labels", hint="letters, digits, - and _")
+    if request.against is not None and not (request.against.is_file() and is_table(request.against.name)):
+        raise UsageError(
+            f"{request.against} is no table", hint="--against names a parquet, CSV or ndjson file"
+        )
+
+
+def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now: datetime) -> pl.DataFrame:
+    """Return the annotations, typed.
+
+    Raises:
+        DataError: with all that is wrong.
+    """
+    rows, wrong = found.rows, _Wrong(request.file)
+    places = [row["place"] for row in rows]
+    columns: dict[str, pl.Series] = {}
+    for position, name in enumerate(request.key):
+        values = [row["key"][position] for row in rows]
+        empty = [place for place, value in zip(places, values, strict=True) if value is None or value == ""]
+        wrong.add(f"no {name}", empty)
+        columns[name] = moments(values) if name == request.time else typed(name, values)
+        if name == request.time:
+            unread = [
+                v is not None and v != "" and m is None for v, m in zip(values, columns[name], strict=True)
+            ]
+            wrong.add(f"{name} is no moment", [p for p, bad in zip(places, unread, strict=True) if bad])
+    given = [known or row["known"] for row in rows]
+    assumed = [utc(now) if value is None and found.tool == "table" else value for value in given]
+    made = moments(assumed)
+    wrong.add("no readable moment of the label", [p for p, m in zip(places, made, strict=True) if m is None])
+    late = [p for p, m in zip(places, made, strict=True) if m is not None and m > utc(now)]
+    wrong.add("labelled in the future", late)
+    frame = pl.DataFrame(
+        [
+            *(columns[name].alias(name) for name in request.key),
+            typed("label", [row["label"] for row in rows]),
+            made.alias("labelled_at"),
+            pl.Series("annotator", [row["annotator"] for row in rows], dtype=pl.String),
+            pl.Series("source", [row["source"] for row in rows], dtype=pl.String),
+            pl.Series("__place", places, dtype=pl.String),
+        ]
+    )
+    if request.against is not None:
+        frame = _known_to(request.against, frame, request.key, wrong)
+    if not request.majority and found.tool == "table":
+        wrong.add("two labels at the same moment", _undecided(frame, request.key))
+    wrong.tell()
+    return frame.drop("__place")
+
+
+class _Wrong:
+    """Gathers what is wrong, to tell all of it at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._found = file, list[str]()
+
+    def add(self, what: str, places: Sequence[str]) -> None:
+        if places:
+            more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+            self._found.append(f"{what}: {'; '.join(places[:_SHOWN])}{more} ({len(places)} in all)")
+
+    def tell(self) -> None:
+        if self._found:
+            raise DataError(
+                "\n  - ".join([f"{self._file} cannot be imported:", *self._found]),
+                hint="mend them in the tool, export again, and import again; nothing was written",
+            )
+
+
+def _known_to(against: Path, frame: pl.DataFrame, key: Sequence[str], wrong: _Wrong) -> pl.DataFrame:
+    """Give the key the types that ``against`` has, and note what it does not know."""
+    with reading(str(against)):
+        table = scan(against.name, [against])
+        schema = table.collect_schema()
+        if missing := [name for name in key if name not in schema]:
+            raise UsageError(
+                f"{against} has no column {', '.join(missing)}: it has {', '.join(schema)}",
+                hint="--key names columns that the labels and the data set share",
+            )
+        frame = frame.with_columns(cast_like(frame[name], schema[name]) for name in key)
+        keys = frame.select(key).unique()
+        there = (
+            table.select(key).join(keys.lazy(), on=list(key), how="semi").unique().collect(engine="streaming")
+        )
+    whole = frame.filter(pl.all_horizontal(pl.col(key).is_not_null()))
+    unread = frame.filter(pl.any_horizontal(pl.col(key).is_null()))
+    wrong.add(f"a key of another type than in {against}, or none", unread["__place"].to_list())
+    strange = whole.join(there, on=list(key), how="anti", maintain_order="left")
+    wrong.add(f"a key that {against} does not have", strange["__place"].to_list())
+    return frame
+
+
+def _undecided(frame: pl.DataFrame, key: Sequence[str]) -> list[str]:
+    last = frame.filter(pl.col("labelled_at") == pl.col("labelled_at").max().over(key))
+    return last.filter(pl.col("label").n_unique().over(key) > 1)["__place"].to_list()
+
+
+def _is_assumed(found: LabelFile, known: datetime | None) -> bool:
+    """Tell whether some labels came without a moment: they are known since their first import."""
+    return known is None and found.tool == "table" and any(row["known"] is None for row in found.rows)
+
+
+def _writer(
+    place: Path, labels: pl.DataFrame, key: Sequence[str], rule: str, *, keep_since: bool
+) -> Callable[[Path], bool]:
+    """Return what writes the labels, unless ``place`` holds them already."""
+
+    def write(new: Path) -> bool:
+        mine, about = labels, {KEY: ",".join(key), _RULE: rule}
+        if place.exists():
+            before = pl.read_parquet(place, memory_map=False)
+            if keep_since:
+                mine = _since(mine, before, key)
+            declared = pl.read_parquet_metadata(place)
+            if mine.equals(before) and mine.schema == before.schema and about.items() <= declared.items():
+                return False
+        mine.write_parquet(new, metadata=about)
+        return True
+
+    return write
+
+
+def _since(labels: pl.DataFrame, before: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Labels that were there before, and came without a moment of their own, keep theirs."""
+    on = [*key, "label"]
+    if any(before.schema.get(name) != labels.schema[name] for name in on):
+        return labels
+    known = before.select(*on, __since="labelled_at")
+    joined = labels.join(known, on=on, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(labelled_at=pl.min_horizontal("labelled_at", "__since")).drop("__since")

@@ -1,0 +1,244 @@
+"""Tombstones: which subjects were erased, so that no later data brings them back.
+
+``tombstones.yaml`` lies at the project's root and in git. It names nobody: a subject is the pseudonym of its
+key (`pseudonyms`), and a row is recognised by hashing its own key. The stages that read what
+comes from outside call `without_erased`, and name the file among their dependencies in ``dvc.yaml``.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache, reduce
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from tidemill.clock import utc
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.errors import ConfigError, DataError
+from tidemill.project import Project
+
+__all__ = [
+    "FILE",
+    "Tombstone",
+    "add_tombstone",
+    "erased_rows",
+    "keep_expression",
+    "read_tombstones",
+    "without_erased",
+]
+
+FILE = "tombstones.yaml"
+"""Its name at the project's root."""
+
+_HEADER = """\
+# Subjects that were erased (`tidemill data erase`): no later data version holds them. Keep this file in git.
+# A subject is the keyed hash of its key: nobody is named here.
+"""
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """One subject that was erased."""
+
+    columns: tuple[str, ...]
+    """The columns that made up its key; mostly one."""
+    pseudonyms: tuple[str, ...]
+    """The pseudonym of its value in each."""
+    erased_at: datetime
+    """Wall-clock time, aware."""
+    reason: str
+
+    @property
+    def subject(self) -> Mapping[str, str]:
+        """Column → pseudonym."""
+        return dict(zip(self.columns, self.pseudonyms, strict=True))
+
+
+def without_erased(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
+    """Return ``frame`` without the rows of erased subjects.
+
+    A row belongs to a subject when it has all columns of its key, under their names, with its values; frames
+    without these columns come back as they are. Costs about 1 µs for each distinct value of a key.
+
+    Raises:
+        ConfigError: ``tombstones.yaml`` cannot be read, or was written under another privacy key.
+    """
+    keep = keep_expression(frame.columns, project)
+    return frame if keep is None else frame.filter(keep)
+
+
+def keep_expression(columns: Sequence[str], project: Project) -> pl.Expr | None:
+    """Return an expression, true for rows of no erased subject, for frames (also lazy) with ``columns``.
+
+    Returns:
+        None if no tombstone concerns these columns: nothing need be done, and no key is needed.
+
+    Raises:
+        ConfigError: as `without_erased`.
+    """
+    concerned = [stone for stone in read_tombstones(project.root) if set(stone.columns) <= set(columns)]
+    if not concerned:
+        return None
+    hide = Pseudonymiser(load_key(project))
+    _require_key(project.root, hide)
+    return ~reduce(lambda one, other: one | other, map(_matcher(hide), _by_columns(concerned).items()))
+
+
+def erased_rows(frame: pl.DataFrame, subject: Mapping[str, str], hide: Pseudonymiser) -> pl.Series:
+    """Tell for each row whether it is the subject's.
+
+    Args:
+        frame: with all columns that ``subject`` names.
+        subject: column → pseudonym.
+        hide: under the key of the pseudonyms.
+
+    >>> hide = Pseudonymiser(b"a key of at least 16 bytes")
+    >>> frame = pl.DataFrame({"tailnum": ["N14228", None, "N24211"]})
+    >>> erased_rows(frame, {"tailnum": hide.hide("N14228")}, hide).to_list()
+    [True, False, False]
+    """
+    columns, pseudonyms = tuple(subject), tuple(subject.values())
+    return frame.select(_matcher(hide)((columns, {pseudonyms})).alias("erased")).to_series()
+
+
+def read_tombstones(root: Path) -> tuple[Tombstone, ...]:
+    """Return the tombstones of the project at ``root``; none if it has no such file.
+
+    Raises:
+        ConfigError: the file is not what `add_tombstone` writes.
+    """
+    return tuple(_parse(root / FILE, item) for item in _content(root).get("erased") or ())
+
+
+def add_tombstone(project: Project, stone: Tombstone) -> bool:
+    """Put a tombstone on record; return whether it is new. The file is replaced in one step.
+
+    Raises:
+        ConfigError: the file cannot be understood, or was written under another privacy key.
+        DataError: it cannot be written.
+    """
+    root = project.root
+    hide = Pseudonymiser(load_key(project))
+    stones = read_tombstones(root)
+    if stones:
+        _require_key(root, hide)
+    if any(other.subject == stone.subject for other in stones):
+        return False
+    content = {"key": hide.fingerprint, "erased": [_plain(each) for each in (*stones, stone)]}
+    try:
+        _replace(root / FILE, _HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise DataError(
+            f"{root / FILE} cannot be written: {error.strerror or error}",
+            hint="is the disk full or read-only?",
+        ) from error
+    return True
+
+
+def _matcher(hide: Pseudonymiser) -> Callable[[tuple[tuple[str, ...], set[tuple[str, ...]]]], pl.Expr]:
+    """Return what makes, of columns and the subjects known by these, an expression for their rows."""
+
+    def match(known: tuple[tuple[str, ...], set[tuple[str, ...]]]) -> pl.Expr:
+        columns, subjects = known
+
+        def one_of_them(row: pl.Series) -> pl.Series:
+            fields = row.struct.unnest()
+            hidden = [hide.hide_series(fields[column]).alias(column) for column in columns]
+            wanted = pl.DataFrame(sorted(subjects), schema=dict.fromkeys(columns, pl.String), orient="row")
+            found = pl.DataFrame(hidden).join(
+                wanted.with_columns(pl.lit(True).alias("__erased")),
+                on=list(columns),
+                how="left",
+                maintain_order="left",
+            )
+            return found["__erased"].fill_null(False)
+
+        return pl.struct(pl.col(column) for column in columns).map_batches(
+            one_of_them, return_dtype=pl.Boolean, is_elementwise=True
+        )
+
+    return match
+
+
+def _by_columns(stones: Sequence[Tombstone]) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    found: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for stone in stones:
+        found.setdefault(stone.columns, set()).add(stone.pseudonyms)
+    return found
+
+
+def _require_key(root: Path, hide: Pseudonymiser) -> None:
+    written = _content(root).get("key")
+    if written != hide.fingerprint:
+        raise ConfigError(
+            f"{root / FILE} was written under another privacy key ({written}) than this project's "
+            f"({hide.fingerprint}): erased subjects would come back",
+            hint="bring the key that they were erased under (docs/privacy.md says how to change a key)",
+        )
+
+
+def _content(root: Path) -> Mapping[str, Any]:
+    path = root / FILE
+    try:
+        found = path.stat()
+    except OSError:
+        return {}
+    return _read(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, *_mark: int) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="restore it from git") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is no mapping", hint="restore it from git")
+    return content
+
+
+def _parse(path: Path, item: Any) -> Tombstone:
+    try:
+        columns, pseudonyms = item["entity"], item["pseudonym"]
+        single = isinstance(columns, str)
+        stone = Tombstone(
+            (columns,) if single else tuple(columns),
+            (pseudonyms,) if single else tuple(pseudonyms),
+            utc(datetime.fromisoformat(item["erased_at"])),
+            item.get("reason") or "",
+        )
+        if len(stone.columns) != len(stone.pseudonyms) or not stone.columns:
+            raise ValueError("as many pseudonyms as columns")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: this is no tombstone: {item!r} ({error})", hint="restore it from git"
+        ) from error
+    return stone
+
+
+def _plain(stone: Tombstone) -> dict[str, Any]:
+    single = len(stone.columns) == 1
+    return {
+        "entity": stone.columns[0] if single else list(stone.columns),
+        "pseudonym": stone.pseudonyms[0] if single else list(stone.pseudonyms),
+        "erased_at": utc(stone.erased_at).isoformat(),
+        "reason": stone.reason,
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Git and DVC, as they are run: commands, content, remotes."""

@@ -1,0 +1,190 @@
+"""Runs DVC's command line as a child that dies with us, and waits for other DVC processes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import psutil
+from dvc.lock import LockError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tidemill.data.repository import command_supervisor
+from tidemill.data.repository.git import own_environment
+from tidemill.errors import DataError
+
+__all__ = [
+    "Finished",
+    "Tell",
+    "last_words",
+    "patiently",
+    "quiet",
+    "run_dvc",
+    "scratch_folder",
+    "silent",
+    "site_cache",
+    "temporary_folder",
+]
+
+T = TypeVar("T")
+
+Tell = Callable[[str, str, int | None, int | None], None]
+"""Is told how far long work is: step, message, how much is done, of how much."""
+
+_OF_A_STAGE = frozenset({"DVC_ROOT", "DVC_STAGE"})
+_KEPT_LINES = 200
+_SHOWN_LINES = 15
+_BUSY = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    """Exit code; negative: killed by that signal."""
+    lines: tuple[str, ...]
+    """The last lines of its output."""
+
+
+def scratch_folder(root: Path) -> Path:
+    """Return the folder of DVC's own temporary files, which git ignores."""
+    return root / ".dvc" / "tmp"
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a new folder in ``parent`` that goes at the end; what killed processes left there goes first."""
+    for left in parent.glob(f"{name}-*-*"):
+        number = left.name.removeprefix(f"{name}-").partition("-")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=parent, prefix=f"{name}-{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
+def site_cache(root: Path) -> Path:
+    """Return where DVC keeps its indexes: in the repository, so that nothing stays behind in ``/var/tmp``."""
+    return scratch_folder(root) / "site"
+
+
+def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patience: float) -> Finished:
+    """Run ``dvc`` in ``root``, and wait up to ``patience`` seconds while another process holds DVC's lock.
+
+    Stage commands find our own Python first on the PATH. The child and all its descendants end when we do,
+    however we end.
+
+    Raises:
+        DataError: the lock was not free in time.
+    """
+
+    def once() -> Finished:
+        finished = _run(root, arguments, on_line)
+        if finished.code and any(_BUSY.match(line) for line in finished.lines):
+            raise LockError("\n".join(finished.lines[-5:]))
+        return finished
+
+    return patiently(root, once, on_line, patience)
+
+
+def patiently(root: Path, call: Callable[[], T], on_line: Callable[[str], None], patience: float) -> T:
+    """Return ``call()``, called again until no other process holds DVC's lock in ``root``.
+
+    Raises:
+        DataError: the lock was not free within ``patience`` seconds.
+    """
+
+    def tell(state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            on_line(f"another DVC process is working in {root}: waiting up to {patience:.0f} s for it")
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(LockError),
+        stop=stop_after_delay(patience),
+        wait=wait_fixed(1),
+        before_sleep=tell,
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except LockError as error:
+        raise DataError(
+            f"{root}: another DVC process held its lock for more than {patience:.0f} s: {error}",
+            hint="wait for it, or end it, and run again",
+        ) from error
+
+
+def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> Finished:
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    # -P: the project's folders (`serving`, `monitoring`, …) must not shadow modules of ours or of DVC.
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            str(command_supervisor.__file__),
+            sys.executable,
+            "-P",
+            "-m",
+            "dvc",
+            *arguments,
+        ],
+        cwd=root,
+        env=_environment(root),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                on_line(lines[-1])
+        finally:
+            process.stdin.close()  # the supervisor ends whatever still runs
+            process.wait()
+    return Finished(process.returncode, tuple(lines))
+
+
+def _environment(root: Path) -> dict[str, str]:
+    environment = {key: value for key, value in own_environment().items() if key not in _OF_A_STAGE}
+    path = environment.get("PATH", os.defpath)
+    return {
+        **environment,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}",
+        "PYTHONUNBUFFERED": "1",  # a stage's lines are shown when they are written
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_STUDIO_OFFLINE": "1",
+        "DVC_SITE_CACHE_DIR": str(site_cache(root)),
+    }
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """Return the last lines of a failed command's output, for an error message.
+
+    >>> print(last_words(["Traceback:", "", "ValueError: no flights"]))
+    <BLANKLINE>
+      Traceback:
+      ValueError: no flights
+    """
+    said = [line for line in lines if line.strip()]
+    return "\n  ".join(["", *said[-_SHOWN_LINES:]]) if said else "it said nothing"
+
+
+def silent(_line: str) -> None:
+    """Take a line of output and show it nowhere."""
+
+
+def quiet(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
+    """Take what long work tells and show it nowhere."""

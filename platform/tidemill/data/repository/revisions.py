@@ -1,0 +1,245 @@
+"""Which data versions there are and what each consists of, read from git alone: nobody is waited for."""
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tidemill.data.repository.git import git, git_try, read_blobs
+from tidemill.data.repository.repository_setup import open_dvc
+from tidemill.errors import DataError, VersionNotFound
+from tidemill.project import Project
+
+__all__ = [
+    "POINTERS",
+    "DataVersion",
+    "DataVersionInfo",
+    "Output",
+    "current",
+    "list_versions",
+    "outputs_at",
+    "repository",
+    "resolve",
+    "version_of",
+]
+
+POINTERS = ":(top,glob)**/*.dvc"
+"""What git calls the files by which DVC keeps what was added by hand."""
+
+_VERSIONED = (":(top,glob)**/dvc.lock", POINTERS)
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """One state of all data under version: the outputs of the pipeline, and what was added by hand."""
+
+    revision: str
+    """Full id of the git commit."""
+    outputs: Mapping[str, str]
+    """Path relative to the project → MD5 of the content (``….dir`` for a folder)."""
+
+
+@dataclass(frozen=True)
+class DataVersionInfo(DataVersion):
+    """A data version with its place in history."""
+
+    time: datetime
+    """When it was committed, in UTC."""
+    message: str
+    """First line of the commit message."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder as it is in one version."""
+
+    path: str
+    """Relative to the project."""
+    md5: str
+    """Of the content; ``….dir`` for a folder."""
+    size: int | None
+    """Bytes in all."""
+    files: int | None
+    """Number of files in a folder."""
+    legacy: bool = False
+    """Whether it was recorded by DVC 2, whose cache lies elsewhere."""
+    kept: bool = True
+    """Whether DVC keeps the content; not with ``cache: false``."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.md5.endswith(".dir")
+
+
+def repository(project: Project) -> Path:
+    """Return the project's folder.
+
+    Raises:
+        DataError: it is not the root of a git and DVC repository.
+    """
+    root = project.root
+    for folder, name in ((".git", "git"), (".dvc", "DVC")):
+        if not (root / folder).exists():
+            raise DataError(
+                f"{root} is not the root of a {name} repository",
+                hint="`tidemill init DIR` makes a project with both",
+            )
+    return root
+
+
+def current(project: Project) -> DataVersion:
+    """Return the version that is committed now.
+
+    Raises:
+        VersionNotFound: none was made yet.
+    """
+    root = repository(project)
+    head = git_try(root, "rev-parse", "--verify", "HEAD")
+    revision = head.stdout.strip()
+    states = _states(root, [revision]) if head.returncode == 0 else {}
+    if revision not in states:
+        raise VersionNotFound(
+            f"{root} has no data version yet: no dvc.lock and no .dvc file is committed",
+            hint="make one with `tidemill run` or `tidemill data add PATH`",
+        )
+    return DataVersion(revision, {path: output.md5 for path, output in states[revision].items()})
+
+
+def list_versions(project: Project, limit: int | None = None) -> list[DataVersionInfo]:
+    """Return the versions on the current branch, newest first: the commits that changed what DVC keeps.
+
+    Args:
+        project: the project.
+        limit: only this many.
+    """
+    root = repository(project)
+    if git_try(root, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
+        return []
+    at_most = [] if limit is None else [f"--max-count={limit}"]
+    log = git(root, "log", *at_most, "--format=%H%x1f%ct%x1f%s", "HEAD", "--", *_VERSIONED).splitlines()
+    lines = [line.split("\x1f", 2) for line in log]
+    states = _states(root, [revision for revision, _, _ in lines])
+    return [
+        DataVersionInfo(
+            revision,
+            {path: output.md5 for path, output in states[revision].items()},
+            datetime.fromtimestamp(int(seconds), UTC),
+            message,
+        )
+        for revision, seconds, message in lines
+        if revision in states  # else that commit removed all of it
+    ]
+
+
+def resolve(project: Project, revision: str) -> str:
+    """Return the full id of the commit that ``revision`` names: an id or its start, a tag, ``HEAD~2``.
+
+    Raises:
+        VersionNotFound: there is none.
+    """
+    root = repository(project)
+    name = f"{revision}^{{commit}}"
+    found = git_try(root, "rev-parse", "--quiet", "--verify", "--end-of-options", name)
+    if found.returncode != 0:
+        raise VersionNotFound(f"{root} has no version {revision!r}", hint="see `tidemill data log`")
+    return found.stdout.strip()
+
+
+def outputs_at(project: Project, commit: str) -> dict[str, Output]:
+    """Return what was under version at ``commit``, a full id, by path.
+
+    Raises:
+        DataError: git cannot read it.
+    """
+    return _states(repository(project), [commit]).get(commit, {})
+
+
+def version_of(project: Project, commit: str) -> str | None:
+    """Return the data version that was current at ``commit``: the last commit up to it that changed data."""
+    log = git_try(repository(project), "log", "--max-count=1", "--format=%H", commit, "--", *_VERSIONED)
+    return log.stdout.strip() or None if log.returncode == 0 else None
+
+
+def _states(root: Path, commits: Iterable[str]) -> dict[str, dict[str, Output]]:
+    """Return the outputs at each commit that has any file of DVC's; each file's content is read once."""
+    trees = {commit: _files_of_dvc(root, commit) for commit in commits}
+    contents = read_blobs(root, {blob for tree in trees.values() for blob in tree.values()})
+    parsed = {blob: _parse(text) for blob, text in contents.items()}
+    states = {}
+    for commit, tree in trees.items():
+        outputs: dict[str, Output] = {}
+        for file, blob in tree.items():
+            folder = posixpath.dirname(file)
+            if file.endswith(".dvc"):
+                wdir = posixpath.join(folder, str(parsed[blob].get("wdir", "")))
+                outputs |= _outputs(parsed[blob].get("outs"), wdir)
+            elif posixpath.basename(file) == "dvc.lock":
+                stages = parsed.get(tree.get(posixpath.join(folder, "dvc.yaml"), ""), {}).get("stages")
+                for name, entry in (parsed[blob].get("stages") or {}).items():
+                    stage = (stages or {}).get(name.partition("@")[0]) or {}
+                    stage = stage.get("do") or stage  # of a foreach
+                    wdir = _wdir(root, commit, stage, name, folder)
+                    outputs |= _outputs(entry.get("outs"), wdir, _uncached(stage))
+        if any(posixpath.basename(file) != "dvc.yaml" for file in tree):
+            states[commit] = dict(sorted(outputs.items()))
+    return states
+
+
+def _files_of_dvc(root: Path, commit: str) -> dict[str, str]:
+    tree = {}
+    for entry in git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+        about, _, file = entry.partition("\t")
+        if posixpath.basename(file) in ("dvc.lock", "dvc.yaml") or file.endswith(".dvc"):
+            tree[file] = about.split()[2]
+    return tree
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError:
+        return {}  # half merged by hand; DVC will say so when it is used
+    return content if isinstance(content, dict) else {}
+
+
+def _uncached(stage: dict[str, Any]) -> frozenset[str]:
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind) or ()]
+    options = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+    return frozenset(path for path, option in options if (option or {}).get("cache") is False)
+
+
+def _outputs(entries: Any, wdir: str, uncached: frozenset[str] = frozenset()) -> dict[str, Output]:
+    found = {}
+    for entry in entries or ():
+        path = str(entry["path"])
+        if "://" in path or posixpath.isabs(path):
+            continue  # outside of the project: not ours to bring back
+        kept = path not in uncached and entry.get("cache") is not False
+        path = posixpath.normpath(posixpath.join(wdir, path))
+        md5 = str(entry.get("md5") or entry.get("etag") or entry.get("checksum") or "")
+        found[path] = Output(path, md5, entry.get("size"), entry.get("nfiles"), "hash" not in entry, kept)
+    return found
+
+
+def _wdir(root: Path, commit: str, stage: dict[str, Any], name: str, folder: str) -> str:
+    wdir = str(stage.get("wdir") or "")
+    if "${" not in wdir:
+        return posixpath.join(folder, wdir)
+    with open_dvc(root, commit) as repo:  # only DVC knows what its templates stand for
+        for found in repo.index.stages:
+            if (
+                getattr(found, "name", None) == name
+                and posixpath.dirname(_inside(repo, found.path)) == folder
+            ):
+                return _inside(repo, found.wdir)
+    raise DataError(f"{root}: the folder of stage {name!r} cannot be told", hint="see its wdir in dvc.yaml")
+
+
+def _inside(repo: Any, path: str) -> str:
+    relative = posixpath.relpath(path, repo.root_dir)
+    return "" if relative == "." else relative

@@ -1,0 +1,287 @@
+"""Expectations inferred from a good data set: a starting point, which accepts that very data set."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from polars.exceptions import PolarsError
+
+from tidemill.data.expectations.declarations import parse_expectations
+from tidemill.data.personal.pii_detection import looks_personal
+from tidemill.data.tables.column_types import spell_dtype
+from tidemill.data.tables.frames import open_table, temporary_beside
+from tidemill.data.validation.pandera_checks import as_moments, comparable
+from tidemill.errors import ConfigError, DataError, UsageError
+
+__all__ = ["Inferred", "append_expectations", "infer"]
+
+_MARGIN = 0.1
+_FEW = 20
+_SAMPLE = 1000
+_ENOUGH = 20
+"""Rows from which on distinct values and few categories are taken to be no accident."""
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What was inferred of one data set."""
+
+    name: str
+    text: str
+    """A mapping of the name to its expectations, as YAML with comments."""
+    personal: Mapping[str, str]
+    """Column → what it seems to hold of persons."""
+
+    @property
+    def document(self) -> str:
+        """A whole ``expectations.yaml`` of this one data set."""
+        return f"datasets:\n{_indented(self.text)}"
+
+
+def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> Inferred:
+    """Infer expectations from a file: types, nulls, ranges, categories, uniqueness, volume, freshness.
+
+    Ranges get a margin of a tenth on each side, volume half and twice the rows. Categories are named where
+    there are few, but not those of a column that looks personal: the file goes into git.
+
+    Args:
+        path: the file, see `tidemill.data.tables.frames.open_table`.
+        name: of the data set.
+        source: how the file is named in the declaration.
+        as_of: the moment at which it is fresh; None: nothing is said of freshness.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    table = open_table(path)
+    schema = table.collect_schema()
+    try:
+        seen = comparable(table)
+        facts = seen.select(_facts(seen.collect_schema())).collect(engine="streaming").row(0, named=True)
+        sample = seen.head(_SAMPLE).collect()
+        rows = int(facts["\0rows"])
+        personal, lines = {}, [f"{name}:", f"  source: {_yaml(source)}", "  mode: stop"]
+        lines += ["  max_rejected: 0.05", "  columns:" if schema else "  columns: {}"]
+        for column in schema:
+            if kind := looks_personal(column, sample[column]):
+                personal[column] = kind
+                lines.append(
+                    f'    # {_printable(column)} looks like {kind}: tag it {{"personal": "true"}} in the '
+                    "feature definitions"
+                )
+            rules, note = _column(seen, schema, column, facts, rows, kind is not None)
+            lines += [f"    # {note}"] if note else []
+            lines.append(f"    {_yaml(column)}: {_flow(rules)}")
+        lines += _freshness(schema, facts, as_of)
+    except (OSError, PolarsError) as error:
+        raise DataError(f"{path} cannot be read to its end: {error}") from error
+    lines.append(f"  volume: {{min: {rows // 2}, max: {max(2 * rows, 1)}, change: 0.5}}")
+    return Inferred(name, "\n".join(lines) + "\n", personal)
+
+
+def append_expectations(path: Path, inferred: Inferred) -> None:
+    """Add what was inferred to ``expectations.yaml``, which keeps every character it had.
+
+    Args:
+        path: the file; it is made if there is none.
+        inferred: the data set; it must not be declared there yet.
+
+    Raises:
+        UsageError: the data set is declared already.
+        ConfigError: the file is wrong, or its data sets are not written as a block.
+        DataError: it cannot be written.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = parse_expectations(text, path)
+    if inferred.name in before.datasets:
+        raise UsageError(
+            f"{path} declares {inferred.name!r} already", hint="choose another --name, or edit it by hand"
+        )
+    after = _inserted(text, inferred)
+    declared = parse_expectations(after, path)
+    expected = {*before.datasets, inferred.name}
+    same = {name: declared.datasets.get(name) for name in before.datasets} == before.datasets
+    if set(declared.datasets) != expected or not same:
+        raise ConfigError(
+            f"{path}: {inferred.name} cannot be added without changing other declarations",
+            hint="write `datasets:` as a block, one data set below the other, or add it by hand",
+        )
+    part = temporary_beside(path)
+    try:
+        part.write_text(after, encoding="utf-8")
+        if path.exists():
+            part.chmod(path.stat().st_mode & 0o777)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error}", hint="is the disk full or read-only?"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _inserted(text: str, inferred: Inferred) -> str:
+    root = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    found = None if root is None else next((v for k, v in root.value if k.value == "datasets"), None)
+    start = text if not text or text.endswith("\n") else text + "\n"
+    if found is None:
+        return f"{start}{inferred.document}"
+    if not isinstance(found, yaml.MappingNode) or not found.value or found.flow_style:
+        raise ConfigError(
+            f"`datasets` has nothing below it, or is written in braces: {inferred.name} cannot be added",
+            hint="remove that line, or write it as a block",
+        )
+    indent = found.value[0][0].start_mark.column
+    # A block ends where the next token begins: what stands between (blank lines, comments) belongs to that.
+    end = len(start) if found.end_mark.index >= len(text.rstrip()) else found.end_mark.index
+    last = start[:end].rstrip() + "\n"
+    return f"{last}\n{_indented(inferred.text, indent)}{start[len(last) :]}"
+
+
+def _indented(text: str, by: int = 2) -> str:
+    return "".join(" " * by + line for line in text.splitlines(keepends=True))
+
+
+def _facts(schema: pl.Schema) -> list[pl.Expr]:
+    """Return what is to be known of each column, in one pass."""
+    found = [pl.len().alias("\0rows")]
+    for name, dtype in schema.items():
+        column = pl.col(name)
+        found.append(column.null_count().alias(f"nulls\0{name}"))
+        if dtype.is_numeric() or dtype.is_temporal():
+            found += [column.min().alias(f"min\0{name}"), column.max().alias(f"max\0{name}")]
+        if dtype == pl.String:
+            found += [column.str.len_chars().max().alias(f"longest\0{name}")]
+        if isinstance(dtype, pl.Datetime | pl.Date):
+            found.append(as_moments(name, dtype).max().alias(f"newest\0{name}"))
+    return found
+
+
+def _column(
+    seen: pl.LazyFrame, schema: pl.Schema, name: str, facts: Mapping[str, Any], rows: int, personal: bool
+) -> tuple[dict[str, Any], str]:
+    """Return the rules of one column, and a remark."""
+    rules: dict[str, Any] = {}
+    kind, dtype = spell_dtype(schema[name]), seen.collect_schema()[name]
+    if kind:
+        rules["type"] = kind
+    nulls = int(facts[f"nulls\0{name}"])
+    if nulls:
+        rules["nullable"] = True
+    note = (
+        "" if kind else f"{_printable(name)} is {_printable(str(schema[name]))}, which has no spelling here"
+    )
+    low, high = facts.get(f"min\0{name}"), facts.get(f"max\0{name}")
+    if nulls == rows:
+        return rules, note or (f"{_printable(name)} is always missing" if rows else "")
+    if low is not None and kind and schema[name] != pl.Time:
+        rules |= _range(low, high, schema[name])
+    if dtype == pl.String or dtype.is_integer():
+        rules |= _values(seen, name, dtype, rows, nulls, personal, facts.get(f"longest\0{name}"))
+    return rules, note
+
+
+def _range(low: Any, high: Any, dtype: pl.DataType) -> dict[str, Any]:
+    if isinstance(low, date | timedelta):
+        return {}  # time goes on
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return {}
+    if isinstance(low, int):
+        margin = math.ceil((high - low) * _MARGIN)
+        smallest, greatest = pl.select(dtype.min(), high=dtype.max()).row(0)  # type: ignore[attr-defined]
+        least, most = max(low - margin, smallest), min(high + margin, greatest)
+        return {"min": max(least, 0) if low >= 0 else least, "max": min(most, 0) if high <= 0 else most}
+    first, last = float(low), float(high)
+    margin_ = (last - first) * _MARGIN
+    least_, most_ = _outward(first - margin_, -1), _outward(last + margin_, 1)
+    if not (math.isfinite(least_) and math.isfinite(most_)):
+        return {}
+    return {"min": max(least_, 0.0) if first >= 0 else least_, "max": min(most_, 0.0) if last <= 0 else most_}
+
+
+def _outward(value: float, direction: int) -> float:
+    """Return ``value`` with four digits, rounded away from the middle.
+
+    >>> _outward(12.34567, 1), _outward(12.34567, -1)
+    (12.35, 12.34)
+    """
+    if not value or not math.isfinite(value):
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
+    if not step:
+        return value
+    rounded = float(f"{value:.4g}")
+    return rounded if direction * (rounded - value) >= 0 else float(f"{rounded + direction * step:.4g}")
+
+
+def _values(
+    seen: pl.LazyFrame,
+    name: str,
+    dtype: pl.DataType,
+    rows: int,
+    nulls: int,
+    personal: bool,
+    longest: int | None,
+) -> dict[str, Any]:
+    distinct = int(seen.select(pl.col(name).drop_nulls().n_unique()).collect(engine="streaming").item())
+    if distinct == rows - nulls and not nulls and rows >= _ENOUGH:
+        return {"unique": True, **({"max_length": 2 * longest} if longest else {})}
+    if dtype != pl.String:
+        return {}
+    if distinct <= _FEW and rows >= _ENOUGH and distinct * 2 <= rows and not personal:
+        values = seen.select(pl.col(name).drop_nulls().unique().sort()).collect(engine="streaming")
+        return {"in": values.to_series().to_list()}
+    return {"max_length": 2 * longest} if longest else {}
+
+
+def _freshness(schema: pl.Schema, facts: Mapping[str, Any], as_of: datetime | None) -> list[str]:
+    newest = {
+        name: facts[f"newest\0{name}"]
+        for name, dtype in schema.items()
+        if isinstance(dtype, pl.Datetime | pl.Date) and facts[f"newest\0{name}"] is not None
+    }
+    past = {name: moment for name, moment in newest.items() if as_of and moment <= as_of}
+    if as_of is None or not past:
+        return (
+            ["  # no column says how fresh it is"]
+            if not newest
+            else [
+                "  # freshness: {column: "
+                + _yaml(next(iter(newest)))
+                + ", max_age: 7d}  # the newest is later than data.as_of"
+            ]
+        )
+    column = max(past, key=lambda name: past[name])
+    days = max(1, math.ceil((as_of - past[column]) / timedelta(days=1) * 2))
+    if days > 3660:
+        return [f"  # freshness: the newest {_printable(column)} is more than five years old"]
+    return [f"  freshness: {{column: {_yaml(column)}, max_age: {days}d}}"]
+
+
+def _flow(rules: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in rules.items()) + "}"
+
+
+def _yaml(value: Any) -> str:
+    """Return ``value`` as YAML on one line, as it can stand inside braces."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, width=math.inf, allow_unicode=False, default_style=_style(value)
+    )
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _style(value: Any) -> str | None:
+    plain = isinstance(value, str) and value.isidentifier() and len(value) > 1
+    return '"' if isinstance(value, str) and not plain else None
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` as it can stand in a comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

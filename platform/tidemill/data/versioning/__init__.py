@@ -1,0 +1,1 @@
+"""Versions of a project's data: made, shown, compared, checked out."""

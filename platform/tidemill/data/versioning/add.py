@@ -1,0 +1,260 @@
+"""Puts a file or folder under version: DVC keeps its content, a git commit makes it a data version."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from dvc.exceptions import DvcException
+
+from tidemill.data.personal.tombstones import keep_expression, read_tombstones
+from tidemill.data.repository.dvc_command import Tell, patiently, quiet, silent, temporary_folder
+from tidemill.data.repository.git import commit_staged, git, git_try
+from tidemill.data.repository.repository_setup import open_dvc
+from tidemill.data.repository.revisions import DataVersion, current, outputs_at, repository
+from tidemill.data.repository.transfer import copy_to_remote
+from tidemill.data.tables.version_tables import is_table, reading, scan
+from tidemill.data.versioning import pending_addition
+from tidemill.data.versioning.exclusive import PATIENCE, alone
+from tidemill.errors import DataError, UsageError
+from tidemill.project import Project
+
+__all__ = ["Added", "add", "keep_table"]
+
+_IGNORE = "/data/**   !/data/**/   !/data/**/*.dvc   !/data/**/.gitignore"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an addition."""
+
+    version: DataVersion
+    path: str
+    """Relative to the project."""
+    changed: bool
+    """Whether there is a new version; not if the content was under version already."""
+    erased: int
+    """Rows of erased subjects that were left out."""
+
+
+def add(
+    project: Project,
+    path: str | Path,
+    message: str | None = None,
+    tell: Tell = quiet,
+    *,
+    patience: float = PATIENCE,
+) -> Added:
+    """Put a file or folder under version, or the state it is in now, and copy it to the remote.
+
+    All or nothing: when that fails, or we are killed, files and git are put back as they were (after a kill:
+    by the next call). Rows of erased subjects are left out of its tables, also on disk.
+
+    Args:
+        project: the project; its folder is a git and DVC repository.
+        path: the file or folder, relative to the project, or absolute and inside of it.
+        message: of the commit; default: ``Add`` and the path.
+        tell: is told how far it is.
+        patience: seconds to wait for another process that works in the same repository.
+
+    Raises:
+        UsageError: there is no such path in the project, or a stage makes it.
+        DataError: it changes while it is read, DVC or git refuse, or the remote does (the version stays).
+    """
+    root = repository(project)
+    place = _inside(root, Path(path))
+
+    def said(line: str) -> None:
+        tell("waiting", line, None, None)
+
+    with alone(root, said, patience):
+        _refuse(project, place)
+        with _without_erased(project, place, tell) as (replaced, erased):
+            return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
+
+
+def keep_table(
+    project: Project,
+    path: str,
+    message: str,
+    write: Callable[[Path], bool],
+    tell: Tell,
+    patience: float,
+) -> Added:
+    """Put a table that is yet to be written under version, all or nothing, as `add` does.
+
+    Args:
+        project: the project.
+        path: where it belongs, relative to the project.
+        message: of the commit.
+        write: writes it to the path given, or returns false if what is there is that already.
+        tell: is told how far it is.
+        patience: seconds to wait for another process.
+    """
+    root = repository(project)
+
+    def said(line: str) -> None:
+        tell("waiting", line, None, None)
+
+    with alone(root, said, patience):
+        _refuse(project, path)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder((root / path).parent, ".tidemill") as folder:
+            new = folder / Path(path).name
+            replaced = {path: new} if write(new) else {}
+            return _keep(project, path, message, replaced, 0, tell, patience)
+
+
+def _keep(
+    project: Project,
+    path: str,
+    message: str,
+    replaced: Mapping[str, Path],
+    erased: int,
+    tell: Tell,
+    patience: float,
+) -> Added:
+    root = project.root
+    before = git_try(root, "rev-parse", "--verify", "HEAD").stdout
+    pending_addition.begin(root, path, [*replaced])
+    try:
+        for file, new in replaced.items():
+            pending_addition.put_aside(root, path, file, new)
+        state = _state(root / path)
+        tell("adding", f"{path}, {sum(size for size, _ in state.values()) / 1e6:,.1f} MB", None, None)
+        # Not linked to the cache yet: whatever happens until the commit, the data itself stays untouched.
+        _hash(root, path, tell, patience)
+        if _state(root / path) != state:
+            raise DataError(
+                f"{path} changed while it was read", hint="wait until it is written, and add it again"
+            )
+        files = [f"{path}.dvc"]
+        ignore = pending_addition.ignore_file(root, path)
+        if ignore.exists() and _changed(root, ignore):
+            files.append(str(ignore.relative_to(root)))
+        git(root, "add", "--", *files)
+        commit_staged(root, message, *files)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be put under version: {error.strerror or error}",
+            hint="is the disk full? Nothing was changed",
+        ) from error
+    finally:
+        pending_addition.settle(root, silent, patience)
+    version = current(project)
+    copy_to_remote(root, version.revision, lambda line: tell("pushing", line, None, None), patience)
+    return Added(version, path, version.revision != before.strip(), erased)
+
+
+def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:
+    def said(line: str) -> None:
+        tell("waiting", line, None, None)
+
+    try:
+        with open_dvc(root) as repo:
+            patiently(root, lambda: repo.add(str(root / path), relink=False), said, patience)
+    except DvcException as error:
+        raise _refused(path, str(error)) from error
+
+
+def _inside(root: Path, path: Path) -> str:
+    place = root / path
+    # The last part may be a link (DVC follows it); what is above it must lie in the project.
+    whole = place.parent.resolve() / place.name
+    if whole == root.resolve():
+        raise UsageError(f"{path} is the project itself", hint="name a file or folder of data in it")
+    if not whole.is_relative_to(root.resolve()):
+        raise UsageError(f"{path} is not in the project {root}", hint="copy or move it there first")
+    relative = whole.relative_to(root.resolve())
+    if relative.parts[0] in (".git", ".dvc", ".tidemill"):
+        raise UsageError(f"{relative} is not data of the project", hint="name a file or folder of data")
+    if not whole.exists():
+        raise UsageError(f"{whole} does not exist", hint="check the path; it is relative to the project")
+    if whole.is_dir() and not any(file.is_file() for file in whole.rglob("*")):
+        raise UsageError(f"{whole} is an empty folder", hint="there is nothing to keep")
+    return relative.as_posix()
+
+
+def _refuse(project: Project, path: str) -> None:
+    head = git_try(project.root, "rev-parse", "--verify", "HEAD").stdout.strip()
+    for output in outputs_at(project, head) if head else ():
+        if output != path and Path(path).is_relative_to(output):
+            raise UsageError(f"{path} is part of {output}", hint=f"add that: `tidemill data add {output}`")
+        if output != path and Path(output).is_relative_to(path):
+            raise UsageError(
+                f"{path} cannot be put under version: {output} in it is already",
+                hint=f"`dvc remove {output}.dvc` first, or add the other files in {path}",
+            )
+    if git_try(project.root, "check-ignore", "--quiet", "--no-index", f"{path}.dvc").returncode == 0:
+        raise DataError(
+            f"git ignores {path}.dvc, by which it would know the data",
+            hint=f"let .gitignore ignore data only; for /data/ these lines do: {_IGNORE}",
+        )
+
+
+def _refused(path: str, words: str) -> DataError:
+    if "is already tracked by SCM" in words:
+        return DataError(
+            f"{path} cannot be put under version: git keeps it already",
+            hint=f"`git rm --cached {path}`, commit, and add it again",
+        )
+    return DataError(f"{path} cannot be put under version: {words}", hint="nothing was changed")
+
+
+def _state(place: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of each file."""
+    files: Iterable[Path] = place.rglob("*") if place.is_dir() else [place]
+    return {
+        str(file): (about.st_size, about.st_mtime_ns)
+        for file in files
+        if not file.is_dir()
+        for about in [file.stat()]
+    }
+
+
+def _changed(root: Path, file: Path) -> bool:
+    return bool(
+        git(root, "status", "--porcelain", "--untracked-files=all", "--", str(file.relative_to(root)))
+    )
+
+
+@contextmanager
+def _without_erased(project: Project, path: str, tell: Tell) -> Iterator[tuple[dict[str, Path], int]]:
+    """Give what is to replace files with rows of erased subjects, and how many rows these are."""
+    place, root = project.root / path, project.root
+    if not read_tombstones(root):
+        yield {}, 0
+        return
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    with temporary_folder(place.parent, ".tidemill") as folder:
+        replaced, erased = {}, 0
+        for number, file in enumerate(file for file in files if file.is_file() and is_table(file.name)):
+            name = file.relative_to(root).as_posix()
+            tell("reading", name, None, None)
+            new = folder / f"{number}{file.suffix}"
+            if count := _write_without_erased(project, name, file, new):
+                replaced[name] = new
+                erased += count
+        yield replaced, erased
+
+
+def _write_without_erased(project: Project, name: str, file: Path, new: Path) -> int:
+    with reading(name):
+        table = scan(name, [file])
+        keep = keep_expression(table.collect_schema().names(), project)
+        if keep is None:
+            return 0
+        count = int(table.select((~keep).sum()).collect(engine="streaming").item())
+        if count:
+            _sink(table.filter(keep), file.suffix.lower(), new)
+    return count
+
+
+def _sink(table: pl.LazyFrame, suffix: str, new: Path) -> None:
+    if suffix in (".parquet", ".pq"):
+        table.sink_parquet(new)
+    elif suffix in (".csv", ".tsv"):
+        table.sink_csv(new, separator="," if suffix == ".csv" else "\t")
+    else:
+        table.sink_ndjson(new)

@@ -1,0 +1,145 @@
+"""Versions of a project's data: DVC makes and keeps them, git names them.
+
+A data version is a git commit: its ``params.yaml`` says what was asked for, its ``dvc.lock`` which content
+came out, and DVC's cache and remote hold that content.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+from dvc.exceptions import DvcException
+
+from tidemill.data.repository.dvc_command import Finished, last_words, patiently, run_dvc, silent
+from tidemill.data.repository.git import commit_staged, git, git_try
+from tidemill.data.repository.repository_setup import init_workspace, open_dvc
+from tidemill.data.repository.revisions import (
+    POINTERS,
+    DataVersion,
+    DataVersionInfo,
+    current,
+    list_versions,
+    repository,
+)
+from tidemill.data.repository.transfer import copy_to_remote
+from tidemill.data.versioning.checkout import fetch
+from tidemill.data.versioning.exclusive import PATIENCE, alone
+from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, is_committed, undo
+from tidemill.errors import DataError
+from tidemill.project import Project
+
+__all__ = [
+    "DataVersion",
+    "DataVersionInfo",
+    "current",
+    "fetch",
+    "init_workspace",
+    "is_clean",
+    "list_versions",
+    "reproduce",
+]
+
+_STAGE = re.compile(r"^Running stage '(?P<name>.+)':$")
+
+
+def reproduce(
+    project: Project,
+    overrides: Mapping[str, object],
+    message: str,
+    on_line: Callable[[str], None] | None = None,
+    *,
+    patience: float = PATIENCE,
+) -> DataVersion:
+    """Set parameters, run the stages whose inputs changed, commit the outcome and copy it to the remote.
+
+    All or nothing: when a stage fails, or we are interrupted or killed, ``params.yaml`` and ``dvc.lock`` are
+    put back (after a kill: by the next call). Stages that had finished are not repeated by the next call.
+
+    Args:
+        project: the project; its folder is a git and DVC repository.
+        overrides: dotted name in ``params.yaml`` → new value.
+        message: of the commit; made only if something changed.
+        on_line: gets every line that DVC and the stages print.
+        patience: seconds to wait for another process that works in the same repository.
+
+    Raises:
+        DataError: a stage failed (its name and last lines are in the message), or DVC or git did.
+        ConfigError: ``params.yaml`` has no such parameter.
+        UsageError: a value has no place in ``params.yaml``.
+    """
+    root, tell = repository(project), on_line or silent
+    with alone(root, tell, patience):
+        begin(root, overrides)
+        try:
+            _check(root, run_dvc(root, "repro", on_line=tell, patience=patience))
+            _commit_outcome(root, message)
+        except DataError:
+            if undo(root):  # the failed stage's outputs are gone: bring those of the version before back
+                # (dvc.yaml: not what was added by hand, which somebody may have changed since)
+                run_dvc(root, "checkout", "--force", "--quiet", "dvc.yaml", on_line=silent, patience=patience)
+                _restore_kept_in_git(root)
+            raise
+        except BaseException:
+            undo(root)
+            raise
+        finish(root)
+        version = current(project)
+        copy_to_remote(root, version.revision, tell, patience)
+    return version
+
+
+def is_clean(project: Project) -> bool:
+    """Tell whether the data on disk is what the committed ``dvc.lock`` says, made from what is on disk.
+
+    Raises:
+        DataError: DVC cannot tell, or another process held its lock for too long.
+    """
+    root = repository(project)
+    if not is_committed(root, LOCK) or git(root, "status", "--porcelain", "--", POINTERS):
+        return False
+    try:
+        with open_dvc(root) as repo:
+            return not patiently(root, repo.status, silent, PATIENCE)
+    except DvcException as error:
+        raise DataError(f"{root}: DVC cannot tell the state of the data: {error}") from error
+
+
+def _check(root: Path, finished: Finished) -> None:
+    if finished.code == 0:
+        return
+    stage, start = None, 0
+    for number, line in enumerate(finished.lines):
+        if found := _STAGE.match(line):
+            stage, start = found["name"], number
+    failed = f"stage {stage!r} failed" if stage else "`dvc repro` failed"
+    raise DataError(
+        f"{root}: {failed}: {last_words(finished.lines[start:])}",
+        hint="mend it and run again: what had finished is not repeated, and params.yaml is as it was",
+    )
+
+
+def _commit_outcome(root: Path, message: str) -> None:
+    paths = _lock_paths(root)
+    ignores = {str(Path(path).parent / ".gitignore") for path in paths}  # DVC writes them
+    # DVC updates the pointer of added data that somebody has changed, when a stage depends on it.
+    pointers = git(root, "ls-files", "--modified", "-z", "--", POINTERS).split("\0")
+    # What DVC keeps no copy of (metrics) goes into git; it has told git to ignore all other outputs.
+    files = [PARAMS, "dvc.yaml", LOCK, *sorted(ignores), *pointers, *paths]
+    files = [file for file in files if file and (root / file).exists()]
+    ignored = set(git_try(root, "check-ignore", "-z", "--stdin", given="\0".join(files)).stdout.split("\0"))
+    files = [file for file in files if file not in ignored]
+    git(root, "add", "--", *files)
+    commit_staged(root, message, *files)
+
+
+def _lock_paths(root: Path) -> list[str]:
+    lock = yaml.safe_load((root / LOCK).read_text(encoding="utf-8")) if (root / LOCK).exists() else {}
+    return [out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", ())]
+
+
+def _restore_kept_in_git(root: Path) -> None:
+    paths = _lock_paths(root)
+    listed = git(root, "ls-files", "-z", "--", *paths) if paths else ""
+    if tracked := [file for file in listed.split("\0") if file]:
+        git(root, "checkout", "HEAD", "--", *tracked)

@@ -1,0 +1,259 @@
+"""What changed between two data versions: files, and of tables rows, schema and columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+import polars as pl
+
+from tidemill.data.expectations.row_keys import declared_key
+from tidemill.data.repository.contents import Content, Wanted, contents, listing, select
+from tidemill.data.repository.dvc_command import Tell, quiet, scratch_folder
+from tidemill.data.repository.revisions import Output, list_versions, outputs_at, repository, resolve
+from tidemill.data.tables.version_tables import ColumnStats, describe, is_table, reading, scan
+from tidemill.data.versioning.exclusive import PATIENCE
+from tidemill.data.versioning.row_differences import compare_rows
+from tidemill.errors import DataError, VersionNotFound
+from tidemill.project import Project
+
+__all__ = ["ColumnDiff", "DataDiff", "FileDiff", "TableDiff", "diff", "previous"]
+
+Change = Literal["added", "removed", "changed"]
+
+
+@dataclass(frozen=True)
+class ColumnDiff:
+    """One column in both versions, side by side."""
+
+    name: str
+    change: Literal["added", "removed", "retyped", "same"]
+    """Of the schema."""
+    before: ColumnStats | None
+    after: ColumnStats | None
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """What changed in a table."""
+
+    rows_before: int
+    rows_after: int
+    added: int
+    removed: int
+    changed: int | None
+    """Rows of the same key with another value in a column that both versions have; none without a key."""
+    key: tuple[str, ...]
+    """The columns by which rows were found again; none: compared as a whole."""
+    columns: tuple[ColumnDiff, ...]
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """A file, or a folder, that changed."""
+
+    path: str
+    change: Change
+    size_before: int | None
+    size_after: int | None
+    table: TableDiff | None = None
+    """For tables that are in both versions."""
+    note: str | None = None
+    """Why there is none, if there might be one."""
+    files: tuple[tuple[str, Change], ...] = ()
+    """Of a folder: its files that differ, and how."""
+
+
+@dataclass(frozen=True)
+class DataDiff:
+    """What changed from one version to another."""
+
+    before: str
+    after: str
+    changes: tuple[FileDiff, ...]
+    unchanged: int
+    """Number of files and folders that are the same in both."""
+
+
+def previous(project: Project) -> str:
+    """Return the version before the one that is committed now.
+
+    Raises:
+        VersionNotFound: there are not two.
+    """
+    versions = list_versions(project, limit=2)
+    if len(versions) < 2:
+        raise VersionNotFound(f"{project.root} has no two data versions yet", hint="see `tidemill data log`")
+    return versions[1].revision
+
+
+def diff(
+    project: Project,
+    before: str,
+    after: str = "HEAD",
+    path: str | None = None,
+    key: Sequence[str] = (),
+    tell: Tell = quiet,
+    *,
+    rows: bool = True,
+    patience: float = PATIENCE,
+) -> DataDiff:
+    """Compare two versions.
+
+    Tables are compared row by row: by ``key``, by the key that the project declares for them (labels carry
+    theirs; ``unique`` in ``expectations.yaml``), or as a whole. A folder of tables of one kind is one
+    table. Columns that only one version has are a change of the schema, not of every row.
+
+    Args:
+        project: the project.
+        before: anything that names a commit.
+        after: likewise.
+        path: only this output, this folder, or this file in a folder.
+        key: columns by which a row is found again.
+        tell: is told how far it is.
+        rows: whether to look into tables at all.
+        patience: seconds to wait for another process that holds DVC's lock, if content must be fetched.
+
+    Raises:
+        VersionNotFound: there is no such version, or neither has ``path``.
+        DataError: content is in neither cache nor remote, a table cannot be read, or ``key`` is no key.
+    """
+    repository(project)
+    commits = resolve(project, before), resolve(project, after)
+    states = [outputs_at(project, commit) for commit in commits]
+    sides = [_chosen(state, path, commit) for state, commit in zip(states, commits, strict=True)]
+    if path is not None and not any(sides):
+        select(states[1], [path], commits[1])  # says what there is
+    names = sorted({*sides[0], *sides[1]})
+    comparison = _Comparison(project, commits[0], commits[1], tuple(key), rows, tell, patience)
+    found = []
+    for number, name in enumerate(names):
+        tell("comparing", name, number, len(names))
+        found.append(comparison.compare(sides[0].get(name), sides[1].get(name)))
+    changes = tuple(change for change in found if change is not None)
+    return DataDiff(*commits, changes, len(found) - len(changes))
+
+
+def _chosen(outputs: dict[str, Output], path: str | None, commit: str) -> dict[str, Wanted]:
+    if path is None:
+        return {output.path: Wanted(output) for output in outputs.values()}
+    try:
+        return {wanted.path: wanted for wanted in select(outputs, [path], commit)}
+    except VersionNotFound:
+        return {}
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Compares the two sides of one path."""
+
+    project: Project
+    before: str
+    after: str
+    key: tuple[str, ...]
+    rows: bool
+    tell: Tell
+    patience: float
+
+    def compare(self, one: Wanted | None, other: Wanted | None) -> FileDiff | None:
+        if one is None or other is None:
+            there = one or other
+            assert there is not None
+            size = _size(there)
+            if one is None:
+                return FileDiff(there.path, "added", None, size)
+            return FileDiff(there.path, "removed", size, None)
+        if one.output.md5 == other.output.md5:
+            return None
+        sides = self._files(self.before, one), self._files(self.after, other)
+        if sides[0] == sides[1]:
+            return None
+        files = _changes(*sides) if one.part is None and one.output.is_folder else ()
+        table, note = self._table(one, other, *sides)
+        return FileDiff(one.path, "changed", _size(one), _size(other), table, note, files)
+
+    def _files(self, commit: str, wanted: Wanted) -> dict[str, str]:
+        if not wanted.output.is_folder:
+            return {wanted.path: wanted.output.md5}
+        return listing(self.project, commit, wanted, self.tell, self.patience)
+
+    def _table(
+        self, one: Wanted, other: Wanted, before: dict[str, str], after: dict[str, str]
+    ) -> tuple[TableDiff | None, str | None]:
+        """Compare what may be a table; a note tells why it is none."""
+        suffixes = {PurePosixPath(file).suffix.lower() for file in (*before, *after)}
+        name = next(iter({*before, *after}), "")
+        if not self.rows or len(suffixes) != 1 or not is_table(name) or not before or not after:
+            return None, None
+        if not (one.output.kept and other.output.kept):
+            return None, "not kept by DVC (cache: false)"
+        same = {file for file, md5 in before.items() if after.get(file) == md5}
+        try:
+            with (
+                contents(self.project, self.before, [one], self.tell, self.patience) as was,
+                contents(self.project, self.after, [other], self.tell, self.patience) as now,
+                reading(one.path),
+            ):
+                return self._compare_tables(one.path, name, was.contents, now.contents, same), None
+        except DataError as error:
+            if self.key:
+                raise  # asked for by name: an answer without rows would be none
+            return None, str(error)
+
+    def _compare_tables(
+        self, path: str, name: str, was: Sequence[Content], now: Sequence[Content], same: set[str]
+    ) -> TableDiff:
+        def tables(but: set[str]) -> list[pl.LazyFrame]:
+            schema = scan(name, [was[0].file]).collect_schema(), scan(name, [now[0].file]).collect_schema()
+            kept = [[content.file for content in side if content.path not in but] for side in (was, now)]
+            # Parts that are the same in both versions cancel out, and a version may have no others.
+            return [
+                scan(name, files) if files else pl.LazyFrame(schema=of)
+                for files, of in zip(kept, schema, strict=True)
+            ]
+
+        before, after = tables(but=same)
+        key = used = self.key or declared_key(self.project.root, path, now[0].file)
+        scratch = scratch_folder(self.project.root)
+        try:
+            counts = compare_rows(before, after, key, path, scratch)
+        except DataError:
+            if self.key:
+                raise
+            used, counts = (), compare_rows(before, after, (), path, scratch)  # declared, but not true
+        whole = tables(but=set())
+        stats = describe(whole[0]), describe(whole[1])
+        columns = _columns(stats[0].columns, stats[1].columns)
+        return TableDiff(
+            stats[0].rows, stats[1].rows, counts.added, counts.removed, counts.changed, used, columns
+        )
+
+
+def _size(wanted: Wanted) -> int | None:
+    return wanted.output.size if wanted.part is None else None
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[tuple[str, Change], ...]:
+    found: list[tuple[str, Change]] = []
+    for path in sorted({*before, *after}):
+        if path not in before:
+            found.append((path, "added"))
+        elif path not in after:
+            found.append((path, "removed"))
+        elif before[path] != after[path]:
+            found.append((path, "changed"))
+    return tuple(found)
+
+
+def _columns(before: Iterable[ColumnStats], after: Iterable[ColumnStats]) -> tuple[ColumnDiff, ...]:
+    was, now = {column.name: column for column in before}, {column.name: column for column in after}
+    found = []
+    for name in [*was, *(name for name in now if name not in was)]:
+        one, other = was.get(name), now.get(name)
+        if one is None:
+            found.append(ColumnDiff(name, "added", None, other))
+        elif other is None:
+            found.append(ColumnDiff(name, "removed", one, None))
+        else:
+            found.append(ColumnDiff(name, "same" if one.dtype == other.dtype else "retyped", one, other))
+    return tuple(found)

@@ -1,0 +1,112 @@
+"""One attempt at a reproduction, noted before it changes a file, so that even a kill can be undone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from dvc.lock import make_lock
+
+from tidemill.data.repository.dvc_command import scratch_folder
+from tidemill.data.repository.git import git
+from tidemill.data.versioning.params_file import read_file, replace_file, set_values
+from tidemill.errors import ConfigError
+
+__all__ = ["begin", "finish", "forget_dead_processes", "is_committed", "undo"]
+
+LOCK = "dvc.lock"
+PARAMS = "params.yaml"
+
+
+def begin(root: Path, values: Mapping[str, object]) -> None:
+    """Note ``params.yaml`` and ``dvc.lock`` as they are, then set ``values`` in the former.
+
+    Raises:
+        ConfigError: there is no ``params.yaml``, or no such parameter in it.
+        UsageError: a value has no place in it.
+    """
+    before = read_file(root / PARAMS)
+    if before is None:
+        raise ConfigError(f"{root} has no {PARAMS}", hint="a project declares its parameters there")
+    after = set_values(before, values)
+    note = {"before": before, "after": after, "lock": read_file(root / LOCK)}
+    replace_file(_note(root), json.dumps(note), scratch_folder(root))
+    if after != before:
+        replace_file(root / PARAMS, after, scratch_folder(root))
+
+
+def finish(root: Path) -> None:
+    """Forget the attempt: it is committed."""
+    _note(root).unlink(missing_ok=True)
+
+
+def undo(root: Path) -> bool:
+    """Put both files back as they were before the attempt that was begun last, unless it was committed.
+
+    What somebody wrote into ``params.yaml`` since then stays.
+
+    Returns:
+        Whether there was anything to undo.
+    """
+    text = read_file(_note(root))
+    if text is None:
+        return False
+    undone = False
+    if not is_committed(root, PARAMS, LOCK):
+        note = json.loads(text)
+        if read_file(root / PARAMS) == note["after"] != note["before"]:
+            replace_file(root / PARAMS, note["before"], scratch_folder(root))
+            undone = True
+        if read_file(root / LOCK) != note["lock"]:
+            undone = True
+            if note["lock"] is None:
+                (root / LOCK).unlink()
+            else:
+                replace_file(root / LOCK, note["lock"], scratch_folder(root))
+    finish(root)
+    return undone
+
+
+def is_committed(root: Path, *files: str) -> bool:
+    """Tell whether each of ``files`` is in git as it is on disk."""
+    tracked = git(root, "ls-files", "-z", "--", *files).split("\0")
+    return all(file in tracked for file in files) and not git(root, "status", "--porcelain", "--", *files)
+
+
+def forget_dead_processes(root: Path) -> None:
+    """Drop DVC's note of who works with which file if nobody in it lives, or if it is half written.
+
+    DVC drops a dead process itself, but not a half-written note, and it takes any process that has got the
+    dead one's number meanwhile (as happens in every restarted container) for alive.
+    """
+    scratch = scratch_folder(root)
+    note = scratch / "rwlock"
+    if not note.exists():
+        return
+    with make_lock(str(scratch / "rwlock.lock"), tmp_dir=str(scratch)):
+        if not any(_is_dvc(pid) for pid in _pids(note)):
+            note.unlink(missing_ok=True)
+
+
+def _pids(note: Path) -> set[int]:
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        writers = list(content.get("write", {}).values())
+        readers = [reader for readers in content.get("read", {}).values() for reader in readers]
+        return {int(info["pid"]) for info in (*writers, *readers)}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return set()
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return any("dvc" in word for word in (process.name(), *process.cmdline()))
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _note(root: Path) -> Path:
+    return scratch_folder(root) / "tidemill-attempt.json"

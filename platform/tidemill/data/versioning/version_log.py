@@ -1,0 +1,121 @@
+"""The story of the data: each version with what it changed, and the models that were trained on it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+import yaml
+
+from tidemill.data.repository.git import git_try
+from tidemill.data.repository.revisions import DataVersionInfo, list_versions, repository, version_of
+from tidemill.project import Project
+
+__all__ = ["LogEntry", "Trained", "log"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model version and what it was trained on."""
+
+    model: str
+    version: str
+    commit: str
+    """The project's commit when it was trained."""
+    data: Mapping[str, str]
+    """Path → MD5 of the data that it was trained on."""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """A data version in the log."""
+
+    revision: str
+    time: datetime
+    message: str
+    outputs: int
+    """Number of files and folders under version."""
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    params: Mapping[str, tuple[Any, Any]]
+    """Dotted names in ``params.yaml`` that differ from the version before: old and new value."""
+    models: tuple[str, ...]
+    """Model versions that were trained on it, as ``model/version``."""
+
+
+def log(project: Project, limit: int | None = None, trained: tuple[Trained, ...] = ()) -> list[LogEntry]:
+    """Return the versions on the current branch, newest first.
+
+    Args:
+        project: the project.
+        limit: only this many.
+        trained: the model versions to be told with the data they were trained on.
+    """
+    versions = list_versions(project, None if limit is None else limit + 1)
+    known = {version.revision: version for version in versions}
+    models = _models(project, known, trained)
+    params = {revision: _params(project, revision) for revision in known}
+    entries = []
+    for version, before in zip_longest(versions, versions[1:]):
+        was = before.outputs if before else {}
+        earlier = params[before.revision] if before else params[version.revision]
+        entries.append(
+            LogEntry(
+                version.revision,
+                version.time,
+                version.message,
+                len(version.outputs),
+                tuple(path for path in version.outputs if path not in was),
+                tuple(path for path in was if path not in version.outputs),
+                tuple(path for path, md5 in version.outputs.items() if was.get(path, md5) != md5),
+                changed_params(earlier, params[version.revision]),
+                models.get(version.revision, ()),
+            )
+        )
+    return entries[:limit]
+
+
+def changed_params(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the dotted names whose values differ, with both.
+
+    >>> changed_params({"data": {"last": 1, "first": 1}}, {"data": {"last": 2, "first": 1}})
+    {'data.last': (1, 2)}
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys((*before, *after)):
+        one, other = before.get(name), after.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= {f"{name}.{inner}": pair for inner, pair in changed_params(one, other).items()}
+        elif one != other:
+            found[name] = (_plain(one), _plain(other))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))  # YAML has dates, JSON has not
+
+
+def _models(
+    project: Project, known: Mapping[str, DataVersionInfo], trained: tuple[Trained, ...]
+) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for one in trained:
+        revision = version_of(project, one.commit)
+        if revision is None:  # of a commit that is no more, such as before a rebase: by the data itself
+            same = [version.revision for version in known.values() if dict(version.outputs) == dict(one.data)]
+            revision = same[-1] if same else None
+        if revision is not None:
+            found[revision] = (*found.get(revision, ()), f"{one.model}/{one.version}")
+    return found
+
+
+def _params(project: Project, revision: str) -> dict[str, Any]:
+    shown = git_try(repository(project), "show", f"{revision}:./params.yaml")
+    try:
+        content = yaml.load(shown.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError:
+        return {}
+    return content if shown.returncode == 0 and isinstance(content, dict) else {}

@@ -1,0 +1,101 @@
+"""Files that appear whole or not at all: written beside their place, then put there."""
+
+import fcntl
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from tidemill.errors import FeatureError
+from tidemill.features.offline.addresses import Address, reaching
+
+__all__ = ["ROW_GROUP", "all_or_none", "alone", "cannot_write", "write_file"]
+
+ROW_GROUP = 1_000_000
+
+
+@contextmanager
+def all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
+    """Give a function from a path of the file system to a local draft; all drafts get there, or none.
+
+    Raises:
+        FeatureError: something cannot be written; what was there before is untouched.
+    """
+    drafts: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory(prefix="tidemill-") as scratch:
+
+        def draft_of(path: str) -> Path:
+            target = Path(path)
+            if address.is_local:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                drafts[path] = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+            else:
+                drafts[path] = Path(scratch) / str(len(drafts))
+            return drafts[path]
+
+        try:
+            yield draft_of
+            _publish(drafts, address)
+        except (OSError, pa.ArrowException) as error:
+            raise cannot_write(address.text, error) from error
+        finally:
+            for draft in drafts.values():
+                draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(address: Address) -> Iterator[None]:
+    """Let one process after the other change files of a local folder."""
+    if not address.is_local:
+        yield
+        return
+    folder = os.open(Path(address.path).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def write_file(batches: Iterable[pa.Table], path: Path) -> None:
+    """Write one parquet file, and make sure that it is on the disk."""
+    writer: pyarrow.parquet.ParquetWriter | None = None
+    with path.open("wb") as file:
+        for batch in batches:
+            writer = writer or pyarrow.parquet.ParquetWriter(file, batch.schema)
+            writer.write_table(batch.cast(writer.schema), row_group_size=ROW_GROUP)
+        if writer is not None:
+            writer.close()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(drafts: Mapping[str, Path], address: Address) -> None:
+    done: list[str] = []
+    try:
+        for path, draft in drafts.items():
+            if address.is_local:
+                draft.replace(path)
+            else:
+                with reaching(address):
+                    address.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                    address.files.put_file(str(draft), path)
+            done.append(path)
+    except (OSError, FeatureError):
+        if len(drafts) > 1:  # several are always new
+            for path in done:
+                address.files.rm_file(path)
+        raise
+
+
+def cannot_write(where: str, error: Exception) -> FeatureError:
+    """Return what to raise when the disk or the remote refused."""
+    return FeatureError(
+        f"{where} cannot be written: {error}",
+        hint="nothing was changed; check the free space and the permissions",
+    )

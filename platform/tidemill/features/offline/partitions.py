@@ -1,0 +1,195 @@
+"""Point-in-time joins that do not fit into memory: set aside on disk by key, joined piece by piece.
+
+A large history is streamed once, pruned to what can matter, and written to a temporary folder in
+partitions by the hash of its keys. (Polars streams a partitioned sink; its as-of join by key it does not.)
+Each partition is joined with the rows of the same hash. One that is still too large, because few keys have
+most of the history, is divided by time, and what was last known of each key is carried on to the next.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.features.offline.asof_rules import (
+    AT,
+    KNOWN,
+    ON,
+    Lookup,
+    Span,
+    asked_for,
+    in_force,
+    in_order,
+    known_within,
+    latest,
+)
+from tidemill.features.offline.spill import Room, forget, read_part, set_aside, spilling, temporary, width
+
+__all__ = ["join_in_pieces"]
+
+_ROW = "__row"
+_SHARE = 8  # of the memory for one partition as it lies on disk: it is read, sorted and joined
+_MOST = 128  # partitions: each is an open file
+_FEW = 100  # from how many rows of history per key that is asked for on all other keys are dropped first
+_SAMPLE = 1_000_000  # moments from which divisions by time are chosen
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The join of one history to all rows."""
+
+    rows: pl.DataFrame
+    """Their moments and keys."""
+    lookup: Lookup
+    size: int
+    """Rows of the history."""
+    span: Span
+    aim: int
+    """Bytes of a partition."""
+    batch_rows: int
+    folder: Path
+
+
+def join_in_pieces(
+    rows: pl.DataFrame,
+    lookups: Sequence[Lookup],
+    sizes: Sequence[int],
+    span: Span,
+    room: Room,
+    batch_rows: int,
+) -> Iterator[pl.DataFrame]:
+    """Join ``rows``, whose moments are in the column ``AT``; give batches in their order.
+
+    Raises:
+        FeatureError: a source cannot be read, or the disk is full.
+    """
+    aim = max(1, room.memory // _SHARE)
+    with temporary(room) as folder:
+        answers: list[Callable[[int], pl.DataFrame]] = []
+        for index, (lookup, size) in enumerate(zip(lookups, sizes, strict=True)):
+            mine = rows.select(AT, *set(lookup.history.keys.values()))
+            task = _Task(mine, lookup, size, span, aim, batch_rows, folder / str(index))
+            with spilling(lookup.history.name, folder):
+                small = size <= 2 * batch_rows and size * width(lookup) <= aim
+                answers.append(_small(task) if small else _large(task))
+        for number in range(-(-rows.height // batch_rows)):
+            yield pl.concat([answer(number) for answer in answers], how="horizontal")
+
+
+def _small(task: _Task) -> Callable[[int], pl.DataFrame]:
+    """Hold the history in memory; batches of rows are joined to it when they are asked for."""
+    known = in_order(known_within(task.lookup, task.span), task.lookup).collect()
+
+    def answer(number: int) -> pl.DataFrame:
+        first = number * task.batch_rows
+        rows = pl.int_range(
+            first, min(first + task.batch_rows, task.rows.height), dtype=pl.UInt32, eager=True
+        )
+        return pl.concat(_matches(task, rows, known)).sort(_ROW).drop(_ROW)
+
+    return answer
+
+
+def _large(task: _Task) -> Callable[[int], pl.DataFrame]:
+    """Join the whole history now; the answers lie on disk, by batch, until they are asked for."""
+    folders: list[Path] = []
+    waiting: list[pl.DataFrame] = []
+
+    def flush() -> None:
+        folders.append(task.folder / f"answers-{len(folders)}")
+        set_aside(pl.concat(waiting).lazy(), pl.col(_ROW) // task.batch_rows, folders[-1])
+        waiting.clear()
+
+    for piece in _pieces(task):
+        waiting.append(piece)
+        if sum(frame.height for frame in waiting) >= task.batch_rows:
+            flush()
+    if waiting:
+        flush()
+
+    def answer(number: int) -> pl.DataFrame:
+        with spilling(task.lookup.history.name, task.folder):
+            parts = [part for folder in folders if (part := read_part(folder, number)) is not None]
+            batch = pl.concat(pl.collect_all(parts)).sort(_ROW).drop(_ROW)
+            for folder in folders:
+                forget(folder, number)
+            return batch
+
+    return answer
+
+
+def _pieces(task: _Task) -> Iterator[pl.DataFrame]:
+    """Join partition by partition; give the features of some rows, and each row's number in ``_ROW``."""
+    keys = list(task.lookup.keys)
+    asked = asked_for(task.rows.lazy(), task.rows.schema, task.lookup)
+    known = known_within(task.lookup, task.span)
+    count = 1
+    if keys:
+        count = min(_MOST, -(-max(task.size, task.rows.height) * width(task.lookup) // task.aim))
+        wanted = asked.select(keys).drop_nulls()
+        different = wanted.select(_hash(keys).approx_n_unique()).collect(engine="streaming").item()
+        if different * _FEW <= task.size:
+            known = known.join(wanted.unique(), on=keys, how="semi", maintain_order="left")
+    part = _hash(keys) % count
+    set_aside(known, part, task.folder / "known")
+    parts = asked.select(part.cast(pl.UInt16)).collect(engine="streaming").to_series()
+    if parts.len() != task.rows.height:  # without keys that is a single value
+        parts = parts.new_from_index(0, task.rows.height)
+    for number in range(count):
+        rows = (parts == number).arg_true()
+        partition = read_part(task.folder / "known", number)
+        if partition is None:
+            nulls = pl.DataFrame(schema=task.lookup.result).clear(rows.len())
+            yield nulls.with_columns(rows.alias(_ROW))
+        elif rows.len():
+            yield from _join(task, rows, partition, task.folder / f"times-{number}")
+        forget(task.folder / "known", number)
+
+
+def _join(task: _Task, rows: pl.Series, known: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
+    """Join the rows at the positions ``rows`` to one partition of the history."""
+    size = known.select(pl.len()).collect().item()
+    count = min(_MOST, -(-size * width(task.lookup) // task.aim))
+    if count <= 2:
+        yield from _matches(task, rows, in_order(known, task.lookup).collect())
+        return
+    sample = known.select(KNOWN).gather_every(max(1, size // _SAMPLE)).collect(engine="streaming")
+    moments = sample.to_series().sort()
+    ends = moments[[moments.len() * index // count for index in range(1, count)]].unique().sort()
+    set_aside(known, _division(KNOWN, ends), folder)
+    asked = asked_for(task.rows[rows].lazy(), task.rows.schema, task.lookup)
+    divisions = asked.select(_division(ON, ends)).collect().to_series()
+    carried = pl.DataFrame(schema=in_order(known, task.lookup).collect_schema())
+    for number in range(ends.len() + 1):
+        division = read_part(folder, number)
+        if division is not None:
+            more = pl.concat([carried.lazy(), in_order(division, task.lookup)])
+            carried = in_force(more, task.lookup).collect()
+            forget(folder, number)
+        yield from _matches(task, rows.filter(divisions == number), carried)
+        keys = list(task.lookup.keys)
+        carried = carried.unique(keys, keep="last", maintain_order=True) if keys else carried.tail(1)
+
+
+def _matches(task: _Task, rows: pl.Series, known: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Join the rows at the positions ``rows`` to what is `in_order`, not too many at once."""
+    for first in range(0, rows.len(), task.batch_rows):
+        some = rows.slice(first, task.batch_rows)
+        asked = asked_for(task.rows[some].lazy(), task.rows.schema, task.lookup)
+        in_time = asked.with_columns(some.alias(_ROW)).sort(AT).collect()
+        found = latest(in_time.drop(_ROW).lazy(), known.lazy(), task.lookup).collect()
+        yield found.with_columns(in_time[_ROW])
+
+
+def _hash(keys: Sequence[str]) -> pl.Expr:
+    """Return the same number for the same keys, of rows and of histories."""
+    return sum((pl.col(key).hash(seed) for seed, key in enumerate(keys)), pl.lit(0, pl.UInt64))
+
+
+def _division(column: str, ends: pl.Series) -> pl.Expr:
+    """Return how many of ``ends`` the moment is after."""
+    moment = pl.col(column).to_physical()
+    return pl.sum_horizontal(
+        pl.lit(0, pl.UInt32), *((moment > end).cast(pl.UInt32) for end in ends.to_physical())
+    )

@@ -1,0 +1,207 @@
+"""The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import NamedTuple
+
+from feast import FeatureService, FeatureStore
+
+from tidemill.errors import FeatureError
+from tidemill.features.defaults import declared_defaults
+from tidemill.features.encoding import microseconds
+from tidemill.features.feast_session import feast_errors, get_service
+from tidemill.features.lookups import lookups, numeric_features, reader
+from tidemill.features.on_demand import Transformation
+from tidemill.features.online.circuit_breaker import FALLBACK, GuardedRead, Outage
+from tidemill.features.online.feature_cache import Cache, cache_seconds
+from tidemill.features.online.view_values import ComputedView, Known, StoredView
+
+__all__ = ["FeatureRow", "OnlineFeatures"]
+
+Count = Callable[[Sequence[tuple[str, int, int]]], None]
+"""Told for each view that is kept how many of its rows the cache had, and how many it had not."""
+
+
+class FeatureRow(NamedTuple):
+    """The features of one request."""
+
+    values: dict[str, float | None]
+    """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
+    flags: tuple[str, ...]
+    """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
+    ``default:<feature>``, ``fallback:features`` (the store is away, so nothing is known of what it was to
+    be asked for)."""
+
+
+class OnlineFeatures:
+    """Reads a service's features for requests.
+
+    A value that is older than its view's TTL at the moment of the request is not served: it is none, and so
+    it is for the on-demand views that build on it, exactly as in a training frame. A value from *after* that
+    moment is served but flagged: the online store holds only the latest value of a key, so for a moment in
+    the past there is no better one. What is none in the end gets the default that its view declares.
+
+    Definitions are those of the registry at construction. Several threads may read at once; another process,
+    a forked child included, opens its own store.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        service: FeatureService | str,
+        outage: Outage | None = None,
+        *,
+        cached_rows: int = 0,
+        count: Count | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Resolve the views of ``service``.
+
+        Args:
+            store: where they are read.
+            service: whose features these are.
+            outage: stands between requests and a store that is away: rows are made of defaults then.
+            cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
+            count: is told what the cache had.
+            clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
+
+        Raises:
+            FeatureError: the service was not applied, has a feature that is no number, a wrong default, or
+                a view that would be cached for longer than it is valid.
+        """
+        service = get_service(store, service) if isinstance(service, str) else service
+        with feast_errors(f"resolving the views of service {service.name!r}"):
+            views = {view.name: view for view in store.list_on_demand_feature_views()}
+            projections = service.feature_view_projections
+            on_demand = [views[p.name].with_projection(p) for p in projections if p.name in views]
+            self._lookups = lookups(store, projections, on_demand)
+            read = reader(store, self._lookups)
+            self._read: GuardedRead = outage.guard(store, read) if outage else read
+        self.features = numeric_features(service)
+        self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
+        """The columns of a request that are entity keys."""
+        seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
+        self._cache = Cache[Known](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
+        self._count = count
+        self._doing = (
+            f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
+        )
+        self._resolve(list(map(Transformation, on_demand)), declared_defaults(service, on_demand))
+
+    def _resolve(self, on_demand: Sequence[Transformation], defaults: Mapping[str, float]) -> None:
+        """Work out once which view gives which of the served values."""
+        self._views = [StoredView(lookup, self.features, defaults) for lookup in self._lookups]
+        kept = self._cache
+        self._kept_views = [
+            (n, view.name) for n, view in enumerate(self._views) if kept is not None and kept.keeps(n)
+        ]
+        self._computed = [ComputedView(each, self._views, self.features, defaults) for each in on_demand]
+        names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
+        order = dict.fromkeys(name for name, _ in self.features)
+        self._order = tuple(names.index(name) for name in order)
+        self._names = tuple(feature for name in order for view, feature in self.features if view == name)
+        same = {(lookup.columns, lookup.kinds): lookup for lookup in reversed(self._lookups)}
+        self._keyed = list(same.values())
+        which = {pair: n for n, pair in enumerate(same)}
+        self._key_of = [which[lookup.columns, lookup.kinds] for lookup in self._lookups]
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
+        """Return the features of each row, in the order of ``rows``.
+
+        Args:
+            rows: Join keys and what the on-demand views read from a request; a key that is none is unknown.
+            at: The moment of each request, as event time (naive means UTC); as many as ``rows``.
+
+        Raises:
+            FeatureError: a key is absent from a row or of another type, the online store cannot be read, or a
+                transformation failed.
+        """
+        if len(rows) != len(at):
+            raise FeatureError(f"there are {len(rows)} rows but {len(at)} moments")
+        if not rows:
+            return []
+        moments = list(map(microseconds, at)) if len(set(at)) > 1 else [microseconds(at[0])] * len(at)
+        keys = [[lookup.key(row) for lookup in self._keyed] for row in rows]
+        try:
+            known, away = self._known([[each[n] for each in keys] for n in self._key_of], moments)
+            flags, blocks = self._judge(known, away, moments)
+            for view in self._computed:
+                blocks.append(view.run(rows, blocks))
+            return [self._row(*pair) for pair in zip(zip(*blocks, strict=True), flags, strict=True)]
+        except (TypeError, ValueError) as error:
+            raise FeatureError(
+                f"a feature is no number: {error}",
+                hint="did its type change? definitions are those of the time when this reader was made",
+            ) from error
+
+    def _known(
+        self, keys: Sequence[Sequence[bytes | None]], moments: Sequence[int]
+    ) -> tuple[list[list[Known | None]], list[bool]]:
+        """Return for each view what is known for each row, and for which rows the store was away."""
+        known: list[list[Known | None]] = [[None] * len(moments) for _ in self._views]
+        if self._cache is None:
+            open_ = [[place for place, key in enumerate(of_view) if key is not None] for of_view in keys]
+        else:
+            open_ = self._cache.find(keys, moments, known)
+            if self._count is not None:
+                self._count(
+                    [
+                        (name, len(moments) - keys[view].count(None) - len(open_[view]), len(open_[view]))
+                        for view, name in self._kept_views
+                    ]
+                )
+        if not any(open_):
+            return known, [False] * len(moments)
+        asked = [
+            {key: moments[place] for place in places if (key := of_view[place]) is not None}
+            for of_view, places in zip(keys, open_, strict=True)
+        ]
+        began = 0.0 if self._cache is None else self._cache.began()
+        with feast_errors(self._doing):
+            answers = self._read([list(of_view) for of_view in asked])
+        if answers is None:
+            gone = set(chain.from_iterable(open_))
+            return known, [place in gone for place in range(len(moments))]
+        for n, found in enumerate(answers):
+            if not open_[n]:
+                continue
+            rows = {key: self._views[n].known(row) for key, row in found.items()}
+            if self._cache is not None and self._cache.keeps(n):
+                self._cache.keep(n, began, asked[n], rows, self._views[n].expires)
+            of_view, column = keys[n], known[n]
+            for place in open_[n]:
+                column[place] = rows.get(of_view[place] or b"")
+        return known, [False] * len(moments)
+
+    def _judge(
+        self, known: list[list[Known | None]], away: Sequence[bool], moments: Sequence[int]
+    ) -> tuple[list[list[str]], list[list[Known]]]:
+        """Blank what is missing or expired; return the flags of each row, and each view's values."""
+        flags: list[list[str]] = [[FALLBACK] if gone else [] for gone in away]
+        blocks = []
+        for view, column in zip(self._views, known, strict=True):
+            block = []
+            for place, row in enumerate(column):
+                if row is None:
+                    if not away[place]:
+                        flags[place].append(view.missing)
+                    block.append(view.blank)
+                elif view.ttl is not None and moments[place] - row.event > view.ttl:
+                    flags[place].append(view.expired)
+                    block.append(view.blank)
+                else:
+                    if row.event > moments[place]:
+                        flags[place].append(view.future)
+                    block.append(row)
+            blocks.append(block)
+        return flags, blocks
+
+    def _row(self, blocks: Sequence[Known], flags: list[str]) -> FeatureRow:
+        ordered = [blocks[n] for n in self._order]
+        for block in ordered:
+            if block.defaulted:
+                flags += block.defaulted
+        values = chain.from_iterable([block.served for block in ordered])
+        return FeatureRow(dict(zip(self._names, values, strict=True)), tuple(flags))

@@ -1,0 +1,1 @@
+"""Compares features that were served with those a training set would hold."""

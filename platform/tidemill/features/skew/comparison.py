@@ -1,0 +1,162 @@
+"""Training–serving skew: the features that were served beside those a training set would hold. Pure.
+
+Knows frames only: neither Feast, nor the prediction log, nor files. A batch of predictions becomes a `Tally`;
+the tallies of all batches become findings (`tidemill.features.skew.skew_summary`). So a log of any length is
+compared in the memory of one batch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from tidemill.features.skew.diagnosis import (
+    Computed,
+    Explained,
+    explain_computed,
+    explain_view,
+    served_column,
+)
+from tidemill.features.skew.provenance import Origins, Source
+
+__all__ = ["COMPARED", "EARLY", "UNRESOLVED", "Tally", "differences", "tally"]
+
+_ABSOLUTE = 1e-12  # two floats this close to zero are zero
+_EXAMPLES = 3
+COMPARED, EARLY, UNRESOLVED = "compared", "early", "unresolved"
+"""Whether a row can be compared; too early: it is later than what the offline store has."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one batch brought."""
+
+    counts: pl.DataFrame
+    """``feature``, ``view``, ``day``, ``standing``, ``rows``, ``first`` (moment)."""
+    differing: tuple[pl.DataFrame, ...]
+    """For each feature that differs: a row a day, cause and view."""
+
+
+def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -> pl.DataFrame:
+    """Tell for each row and feature whether the served value is another one than the expected one.
+
+    Args:
+        rows: ``feature.<name>`` (served) and ``expected.<name>``.
+        features: names.
+        tolerance: largest relative difference of two equal values. A value beside none always differs; none
+            beside none never does; NaN is none.
+
+    >>> rows = pl.DataFrame({"feature.wind": [1.0, 1.0, None], "expected.wind": [1.0 + 1e-9, 1.1, 3.0]})
+    >>> differences(rows, ["wind"], 1e-6)["wind"].to_list()
+    [False, True, True]
+    """
+    return rows.select(_differs(name, tolerance).alias(name) for name in features)
+
+
+def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable[str] = ()) -> Tally:
+    """Compare one batch.
+
+    Args:
+        rows: sorted by ``at``; ``prediction_id``, ``version``, ``at``, ``served_at``, ``flags``,
+            ``other_definition`` (whether the version was trained on other definitions than those applied
+            now), ``key.<name>`` of each join key and request field, ``unresolved`` (list of those whose
+            pseudonym nobody has), ``feature.<name>`` and ``expected.<name>``.
+        origins: where the features come from.
+        tolerance: as for `differences`.
+        skip: features that are not compared.
+    """
+    left_out = frozenset(skip)
+    days = rows["at"].dt.date().alias("day")
+    counts: list[pl.DataFrame] = []
+    found: list[pl.DataFrame] = []
+    explained: dict[str, Explained] = {}
+    for source in origins.views:
+        features = [name for name in source.features if name not in left_out]
+        standing = rows.select(_standing(source, origins).alias("standing"))["standing"]
+        by_day = (
+            pl.DataFrame([days, standing, rows["at"]])
+            .group_by("day", "standing")
+            .agg(pl.len().alias("rows"), pl.col("at").min().alias("first"))
+        )
+        counts += [by_day.with_columns(feature=pl.lit(name), view=pl.lit(source.name)) for name in features]
+        differs = differences(rows, features, tolerance).select(
+            pl.all() & pl.lit((standing == COMPARED).alias("compared"))
+        )
+        if not features or not differs.select(pl.any_horizontal(pl.all().any())).item():
+            continue
+        explained[source.name] = (
+            explain_computed(rows, source, differs, explained, origins)
+            if isinstance(source, Computed)
+            else explain_view(rows, source, differs, standing == COMPARED)
+        )
+        found += [
+            _by_day_and_cause(rows, days, name, differs[name], explained[source.name])
+            for name in features
+            if differs[name].any()
+        ]
+    return Tally(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
+
+
+def _differs(name: str, tolerance: float) -> pl.Expr:
+    served, expected = (
+        pl.col(served_column(name)).cast(pl.Float64).fill_nan(None),
+        pl.col(f"expected.{name}").cast(pl.Float64).fill_nan(None),
+    )
+    room = tolerance * pl.max_horizontal(served.abs(), expected.abs()) + _ABSOLUTE
+    close = ((served - expected).abs() <= room) & room.is_finite()
+    apart = (served != expected) & ~close
+    return apart.fill_null(False) | (served.is_null() != expected.is_null())
+
+
+def _standing(source: Source | Computed, origins: Origins) -> pl.Expr:
+    """Return whether a row can be compared, and if not, why not."""
+    unresolved = pl.any_horizontal(
+        pl.lit(False), *(pl.col("unresolved").list.contains(key) for key in origins.keys_of(source))
+    )
+    end = origins.end_of(source)
+    early = pl.lit(False) if end is None else pl.col("at") > pl.lit(end)
+    return (
+        pl.when(unresolved)
+        .then(pl.lit(UNRESOLVED))
+        .when(early)
+        .then(pl.lit(EARLY))
+        .otherwise(pl.lit(COMPARED))
+    )
+
+
+def _by_day_and_cause(
+    rows: pl.DataFrame, days: pl.Series, name: str, differs: pl.Series, explained: Explained
+) -> pl.DataFrame:
+    served, expected = pl.col(served_column(name)).cast(pl.Float64), pl.col(f"expected.{name}")
+    default = pl.col("flags").list.contains(f"default:{name}")
+    frame = rows.select(
+        "prediction_id",
+        "at",
+        "version",
+        days,
+        served_null=served.is_null() | default,
+        expected_null=expected.is_null(),
+        apart=(served - expected.cast(pl.Float64)).abs(),
+        cause=explained.causes[name],
+        origin=explained.view,
+        known=explained.known,
+        served_event=explained.served,
+    ).filter(differs)
+    return (
+        frame.group_by("day", "cause", "origin", maintain_order=True)
+        .agg(
+            pl.len().alias("rows"),
+            pl.col("served_null").sum(),
+            pl.col("expected_null").sum(),
+            both=pl.col("apart").count(),
+            apart=pl.col("apart").sum(),
+            first=pl.col("at").min(),
+            last=pl.col("at").max(),
+            lag=(pl.col("known") - pl.col("served_event")).max(),
+            newest=pl.col("served_event").max(),
+            known=pl.col("known").min(),
+            examples=pl.col("prediction_id").head(_EXAMPLES),
+            versions=pl.col("version").unique(),
+        )
+        .with_columns(feature=pl.lit(name))
+    )

@@ -1,0 +1,140 @@
+"""Upwards: what each kind of thing comes from."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tidemill.lineage.graph import nodes
+from tidemill.lineage.graph.chain_graph import Link, Node
+from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.logged_predictions_search import find_prediction
+
+__all__ = ["origins"]
+
+
+def origins(records: Records, node: Node) -> list[Link]:
+    """Return what a node comes from, nearest first; round a gap of the record, what is beside it."""
+    of = _BY_KIND.get(node.kind)
+    return list(of(records, node)) if of else []
+
+
+def _of_prediction(records: Records, node: Node) -> Iterable[Link]:
+    version = nodes.version_node(records, node.facts["model"], node.facts["version"])
+    yield Link(version, "answered by")
+
+
+def _of_label(records: Records, node: Node) -> Iterable[Link]:
+    found = find_prediction(records.project.predictions, node.facts["model"], node.name)
+    if found is not None:
+        yield Link(nodes.prediction_node(found), "label of")
+
+
+def _of_version(records: Records, node: Node) -> Iterable[Link]:
+    model, number = node.facts["model"], node.facts["version"]
+    found = records.version(model, number)
+    if found is not None and found.run_id:
+        yield Link(nodes.run_node(records, found.run_id, found.lineage), "registered from")
+    elif found is None:  # the registry was wiped, perhaps; the turn that made the version is on other records
+        for turn in records.turns(model=model, version=number):
+            if turn.run_id:
+                yield Link(nodes.run_node(records, turn.run_id), "registered from")
+            yield Link(nodes.turn_node(records, turn.id, turn), "made in")
+
+
+def _of_run(records: Records, node: Node) -> Iterable[Link]:
+    facts = node.facts
+    if parent := facts.get("parent_run_id"):
+        yield Link(nodes.run_node(records, parent), "trial of")
+    turns = [] if facts.get("turn_id") else records.turns(run_id=node.name)
+    revision = facts.get("data_revision") or next((t.data_revision for t in turns if t.data_revision), None)
+    training_set = facts.get("training_set") or {}
+    if md5 := training_set.get("md5"):
+        yield Link(nodes.training_set_node(training_set["path"], md5, revision, facts), "trained on")
+    elif revision:
+        yield Link(nodes.data_node(records, revision, facts.get("data")), "trained on")
+    if turn_id := facts.get("turn_id") or next((turn.id for turn in turns), None):
+        yield Link(nodes.turn_node(records, turn_id), "made in")
+
+
+def _of_training_set(records: Records, node: Node) -> Iterable[Link]:
+    facts = node.facts
+    revision = facts.get("data_revision")
+    if service := facts.get("feature_service"):
+        defined = nodes.service_node(records, service, facts.get("feature_definition"), revision)
+        yield Link(defined, "features from")
+    if revision:
+        yield Link(nodes.data_node(records, revision, {facts["path"]: facts["md5"]}), "part of")
+
+
+def _of_service(records: Records, node: Node) -> Iterable[Link]:
+    for view in node.facts.get("views") or ():
+        yield Link(nodes.view_node(records, view, node.facts.get("data_revision")), "made of")
+
+
+def _of_view(records: Records, node: Node) -> Iterable[Link]:
+    revision = node.facts.get("data_revision") or records.head
+    for view in node.facts.get("reads") or ():
+        yield Link(nodes.view_node(records, view, revision), "computed from")
+    if path := node.facts.get("source"):
+        yield Link(nodes.source_node(records.pipeline(revision), path, revision), "read from")
+
+
+def _of_data(records: Records, node: Node) -> Iterable[Link]:
+    revision = node.facts["revision"]
+    pipeline = records.pipeline(revision)
+    if pipeline is not None:
+        for stage in pipeline.last_stages:
+            yield Link(nodes.stage_node(pipeline, stage, revision), "written by")
+        for content in pipeline.added:
+            yield Link(nodes.source_node(pipeline, content.path, revision), "holds")
+    if records.commit(revision) is not None:
+        yield Link(nodes.commit_node(records, revision), "committed as")
+
+
+def _of_source(records: Records, node: Node) -> Iterable[Link]:
+    revision = node.facts.get("data_revision")
+    pipeline = records.pipeline(revision)
+    if pipeline is None or revision is None:
+        return
+    if (stage := pipeline.writer(node.name)) is not None:
+        yield Link(nodes.stage_node(pipeline, stage, revision), "written by")
+    else:
+        yield Link(nodes.commit_node(records, revision), "kept in")
+
+
+def _of_stage(records: Records, node: Node) -> Iterable[Link]:
+    revision = node.facts["data_revision"]
+    pipeline = records.pipeline(revision)
+    if pipeline is None:
+        return
+    read = node.facts["reads"]
+    for content in read:
+        yield Link(nodes.source_node(pipeline, content["path"], revision), "reads")
+    if not read:
+        yield Link(nodes.commit_node(records, revision), "code from")
+
+
+def _of_turn(records: Records, node: Node) -> Iterable[Link]:
+    if revision := node.facts.get("data_revision"):
+        yield Link(nodes.data_node(records, revision), "versioned")
+    if (alert := records.alert(node.facts.get("alert_id"))) is not None:
+        yield Link(nodes.alert_node(alert), "set off by", final=True)
+
+
+def _of_watched(records: Records, node: Node) -> Iterable[Link]:
+    yield Link(nodes.version_node(records, node.facts["model"], node.facts["version"]), "about")
+
+
+_BY_KIND: Mapping[str, Callable[[Records, Any], Iterable[Link]]] = {
+    "prediction": _of_prediction,
+    "label": _of_label,
+    "version": _of_version,
+    "run": _of_run,
+    "training-set": _of_training_set,
+    "service": _of_service,
+    "view": _of_view,
+    "data": _of_data,
+    "source": _of_source,
+    "stage": _of_stage,
+    "turn": _of_turn,
+    "alert": _of_watched,
+}

@@ -1,0 +1,108 @@
+"""What each step of a turn read and wrote, as OpenLineage data sets with version, columns and size."""
+
+from openlineage.client import event_v2, facet_v2
+from openlineage.client.facet_v2 import (
+    dataset_version_dataset,
+    output_statistics_output_dataset,
+    schema_dataset,
+)
+
+from tidemill.lineage.sources.pipeline import Content, Stage
+from tidemill.lineage.sources.turn_story import PRODUCER, TurnFacts
+
+__all__ = ["Sets", "sets_of_stage", "sets_of_step"]
+
+Sets = tuple[list[event_v2.InputDataset], list[event_v2.OutputDataset]]
+"""What was read, and what was written."""
+
+
+def sets_of_step(facts: TurnFacts, step: str) -> Sets:
+    """Return what a step that is done read and wrote."""
+    return _BY_STEP[step](facts)
+
+
+def sets_of_stage(facts: TurnFacts, stage: Stage) -> Sets:
+    """Return what a stage read, beside its code, and wrote."""
+    read = facts.pipeline.data_of(stage) if facts.pipeline else []
+    return [_input(facts, each) for each in read], [_output(facts, each) for each in stage.writes]
+
+
+def _of_data(facts: TurnFacts) -> Sets:
+    """Return what was put under version by hand, and what the stages made of it."""
+    if facts.pipeline is None:
+        return [], []
+    last = [content for stage in facts.pipeline.last_stages for content in stage.writes]
+    return [_input(facts, each) for each in facts.pipeline.added], [_output(facts, each) for each in last]
+
+
+def _of_training(facts: TurnFacts) -> Sets:
+    digest = facts.lineage.data.get(facts.training_set) if facts.lineage else None
+    read = [_input(facts, Content(facts.training_set, digest))] if digest else []
+    return read, [_model_output(facts, f"models/{facts.turn.model}", facts.turn.run_id)]
+
+
+def _of_registration(facts: TurnFacts) -> Sets:
+    model = facts.turn.model
+    read = [_model_input(facts, f"models/{model}", facts.turn.run_id)]
+    return read, [_model_output(facts, f"registry/{model}", facts.turn.version)]
+
+
+def _of_gate(facts: TurnFacts) -> Sets:
+    return [_model_input(facts, f"registry/{facts.turn.model}", facts.turn.version)], []
+
+
+def _of_promotion(facts: TurnFacts) -> Sets:
+    read, _ = _of_gate(facts)
+    if facts.turn.status != "promoted":  # a refusal changes nothing
+        return read, []
+    return read, [_model_output(facts, f"registry/{facts.turn.model}@champion", facts.turn.version)]
+
+
+_BY_STEP = {
+    "data": _of_data,
+    "train": _of_training,
+    "register": _of_registration,
+    "gate": _of_gate,
+    "promote": _of_promotion,
+}
+
+
+def _input(facts: TurnFacts, content: Content) -> event_v2.InputDataset:
+    return event_v2.InputDataset(facts.project, content.path, facets=_facets(facts, content))
+
+
+def _output(facts: TurnFacts, content: Content) -> event_v2.OutputDataset:
+    statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+        size=content.size, producer=PRODUCER
+    )
+    return event_v2.OutputDataset(
+        facts.project,
+        content.path,
+        facets=_facets(facts, content),
+        outputFacets={} if content.size is None else {"outputStatistics": statistics},
+    )
+
+
+def _facets(facts: TurnFacts, content: Content) -> dict[str, facet_v2.DatasetFacet]:
+    found: dict[str, facet_v2.DatasetFacet] = _version(content.digest)
+    if columns := facts.schemas.get(content.path):
+        found["schema"] = schema_dataset.SchemaDatasetFacet(
+            fields=[schema_dataset.SchemaDatasetFacetFields(name, kind) for name, kind in columns],
+            producer=PRODUCER,
+        )
+    return found
+
+
+def _version(version: str | None) -> dict[str, facet_v2.DatasetFacet]:
+    if not version:
+        return {}
+    facet = dataset_version_dataset.DatasetVersionDatasetFacet(version, producer=PRODUCER)
+    return {"version": facet}
+
+
+def _model_input(facts: TurnFacts, name: str, version: str | None) -> event_v2.InputDataset:
+    return event_v2.InputDataset(facts.project, name, facets=_version(version))
+
+
+def _model_output(facts: TurnFacts, name: str, version: str | None) -> event_v2.OutputDataset:
+    return event_v2.OutputDataset(facts.project, name, facets=_version(version))

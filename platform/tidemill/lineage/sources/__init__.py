@@ -1,0 +1,1 @@
+"""Where the chain is read from: records, runs, data versions, the prediction log."""

@@ -1,0 +1,156 @@
+"""All that the chain is read from, opened when it is needed and read once."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import func, select
+
+from tidemill.lineage.sources.pipeline import Commit, Pipeline, read_commit, read_pipeline, revision
+from tidemill.lineage.sources.tracked_runs import TrainingRun, find_run, versions
+from tidemill.lineage.sources.version_totals import Tally, tally
+from tidemill.project import Project
+from tidemill.registry.history.serving_history import Service, history
+from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.state import State, open_state
+from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
+
+__all__ = ["Records", "Reports"]
+
+if TYPE_CHECKING:
+    from tidemill.lineage.sources.feast_definitions import Definitions
+
+Value = TypeVar("Value")
+Reports = dict[str, Any]
+"""How many monitor runs there were of a version, and what they said."""
+
+
+class Records:
+    """What one look at the chain has read so far. Not for threads."""
+
+    def __init__(self, project: Project, ids: int = 0) -> None:
+        """Open nothing yet.
+
+        Args:
+            project: whose chain it is.
+            ids: how many predictions of each version are wanted one by one, the latest.
+        """
+        self.project = project
+        self.ids = ids
+        self._read: dict[tuple[str, ...], Any] = {}
+
+    @cached_property
+    def state(self) -> State:
+        """The platform's own records."""
+        return open_state(self.project.state_url)
+
+    @cached_property
+    def definitions(self) -> "Definitions | None":
+        """What is applied in Feast."""
+        from tidemill.lineage.sources.feast_definitions import (
+            read_definitions,
+        )  # seconds, and half of the chains have no view
+
+        return read_definitions(self.project)
+
+    @cached_property
+    def head(self) -> str | None:
+        """The commit that is checked out."""
+        return revision(self.project, "HEAD")
+
+    @property
+    def training_set(self) -> str:
+        """Path of the training set."""
+        return self.project.config.dataset.path
+
+    def pipeline(self, commit: str | None) -> Pipeline | None:
+        """Return the pipeline of a commit; none if it has none, or is gone."""
+        return self._once("pipeline", commit, lambda known: read_pipeline(self.project, known))
+
+    def commit(self, commit: str | None) -> Commit | None:
+        """Return what git knows of a commit."""
+        return self._once("commit", commit, lambda known: read_commit(self.project, known))
+
+    def run(self, run_id: str | None) -> TrainingRun | None:
+        """Return a run."""
+        return self._once("run", run_id, lambda known: find_run(self.project, known))
+
+    def version(self, model: str, version: str) -> ModelVersion | None:
+        """Return a version of a model by its number."""
+        return next((each for each in self.versions(model) if each.version == version), None)
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """Return all versions of a model."""
+        return self._once("versions", model, lambda known: versions(self.project, known)) or []
+
+    def tally(self, model: str, version: str) -> Tally | None:
+        """Return what the prediction log holds of a version; the first time, it reads all of the log."""
+        counted = self._once("tally", model, lambda known: tally(self.project.predictions, known))
+        return (counted or {}).get(version)
+
+    def services(self, model: str, version: str) -> list[Service]:
+        """Return when a version was champion, and by whose decision."""
+        found = self._once("history", model, lambda known: history(self.state, known)) or []
+        return [service for service in found if service.version == version]
+
+    def turn(self, turn_id: str | None) -> Turn | None:
+        """Return a turn."""
+        return self._get(Turn, turn_id)
+
+    def alert(self, alert_id: str | None) -> Alert | None:
+        """Return an alert."""
+        return self._get(Alert, alert_id)
+
+    def decision(self, decision_id: str | None) -> GateDecision | None:
+        """Return what a gate said."""
+        return self._get(GateDecision, decision_id)
+
+    def turns(self, **values: str) -> list[Turn]:
+        """Return the turns whose columns have these values, the latest first."""
+        query = select(Turn).filter_by(**values).order_by(Turn.requested_at.desc(), Turn.id.desc())
+        with self.state.transaction() as session:
+            return list(session.scalars(query))
+
+    def alerts(self, model: str, version: str) -> list[Alert]:
+        """Return the alerts about a version, in order of time."""
+        query = select(Alert).where(Alert.model == model, Alert.version == version).order_by(Alert.raised_at)
+        with self.state.transaction() as session:
+            return list(session.scalars(query))
+
+    def reports(self, model: str, version: str) -> Reports | None:
+        """Return how many monitor runs looked at a version and what they said; none if there were none."""
+        of = (MonitorRun.model == model, MonitorRun.version == version)
+        with self.state.transaction() as session:
+            counts = session.execute(
+                select(MonitorRun.verdict, func.count()).where(*of).group_by(MonitorRun.verdict)
+            ).all()
+            last = session.scalar(select(MonitorRun).where(*of).order_by(MonitorRun.at.desc()).limit(1))
+        if last is None:
+            return None
+        verdicts = dict[str, int]((verdict, count) for verdict, count in counts)
+        return {
+            "monitor_runs": sum(verdicts.values()),
+            "verdicts": verdicts,
+            "last_at": last.at,
+            "last_report": last.report_path,
+        }
+
+    def close(self) -> None:
+        """Give connections back."""
+        if "state" in vars(self):
+            self.state.close()
+
+    def _get(self, table: type[Value], key: str | None) -> Value | None:
+        def read(known: str) -> Value | None:
+            with self.state.transaction() as session:
+                return session.get(table, known)
+
+        return self._once(table.__name__, key, read)
+
+    def _once(self, kind: str, key: str | None, read: Callable[[str], Value | None]) -> Value | None:
+        if key is None:
+            return None
+        if (kind, key) not in self._read:
+            self._read[kind, key] = read(key)
+        found: Value | None = self._read[kind, key]
+        return found

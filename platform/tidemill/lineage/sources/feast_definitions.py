@@ -1,0 +1,99 @@
+"""What Feast's registry knows of the chain: views, the services that use them, and where their data lies."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from feast import FeatureService, OnDemandFeatureView
+
+from tidemill.errors import FeatureError
+from tidemill.features.feast_session import feast_errors, open_store, repository
+from tidemill.features.feature_store import definition_hash
+from tidemill.project import Project
+
+__all__ = ["Definitions", "ServiceRecord", "ViewRecord", "read_definitions"]
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """A feature view as it was applied."""
+
+    name: str
+    on_demand: bool
+    entities: tuple[str, ...]
+    features: tuple[str, ...]
+    ttl: float | None
+    """Seconds; none where values never expire."""
+    source: str | None
+    """Path of its data, relative to the project, or its address."""
+    reads: tuple[str, ...] = ()
+    """Views that an on-demand view computes from."""
+    request: tuple[str, ...] = ()
+    """Fields that an on-demand view takes from the request."""
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """A feature service as it was applied."""
+
+    name: str
+    views: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What is applied."""
+
+    views: Mapping[str, ViewRecord]
+    services: Mapping[str, ServiceRecord]
+    applied_hash: str | None
+    """Hash of the project's own service."""
+
+
+def read_definitions(project: Project) -> Definitions | None:
+    """Return what is applied, none if nothing is or the registry cannot be read."""
+    try:
+        store = open_store(project)
+        with feast_errors("reading the registry"):
+            batch, computed = store.list_batch_feature_views(), store.list_on_demand_feature_views()
+            services = store.list_feature_services()
+        views = [_view(project, each) for each in (*batch, *computed)]
+    except FeatureError:
+        return None
+    try:
+        applied = definition_hash(project)
+    except FeatureError:
+        applied = None
+    return Definitions(
+        {view.name: view for view in views},
+        {service.name: _service(service) for service in services},
+        applied,
+    )
+
+
+def _service(service: FeatureService) -> ServiceRecord:
+    projections = service.feature_view_projections
+    return ServiceRecord(
+        service.name,
+        tuple(dict.fromkeys(projection.name for projection in projections)),
+        tuple(field.name for projection in projections for field in projection.features),
+    )
+
+
+def _view(project: Project, view: Any) -> ViewRecord:
+    features = tuple(field.name for field in view.features)
+    if isinstance(view, OnDemandFeatureView):
+        fields = [field.name for s in view.source_request_sources.values() for field in s.schema]
+        read = tuple(projection.name for projection in view.source_feature_view_projections.values())
+        return ViewRecord(view.name, True, (), features, None, None, read, tuple(fields))
+    ttl = view.ttl.total_seconds() if view.ttl else None
+    return ViewRecord(view.name, False, tuple(view.join_keys), features, ttl or None, _source(project, view))
+
+
+def _source(project: Project, view: Any) -> str | None:
+    path = getattr(view.batch_source, "path", None)
+    if not path or "://" in path:
+        return path or None
+    return os.path.relpath(repository(project) / path, project.root.resolve())

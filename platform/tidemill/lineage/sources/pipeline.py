@@ -1,0 +1,187 @@
+"""What git keeps of a data version: which stage read and wrote which content, and what was added by hand."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from tidemill.data.repository.git import git_try
+from tidemill.project import Project
+
+__all__ = ["Commit", "Content", "Pipeline", "Stage", "parse_lock", "read_commit", "read_pipeline", "revision"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file or folder, and what was in it."""
+
+    path: str
+    """Relative to the project."""
+    digest: str
+    """MD5; ``….dir`` for a folder. Empty where DVC recorded none."""
+    size: int | None = None
+    """Bytes."""
+    origin: str | None = None
+    """The address that it was imported from."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as it ran."""
+
+    name: str
+    command: str
+    reads: tuple[Content, ...]
+    """Data and code."""
+    writes: tuple[Content, ...]
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Values that it depends on, by file."""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All of it, at one commit."""
+
+    stages: Mapping[str, Stage]
+    added: tuple[Content, ...] = ()
+    """What `dvc add` or an import put under version, without a stage."""
+
+    def content(self, path: str) -> Content | None:
+        """Return what is on record of a path."""
+        everything = (*self.added, *(c for s in self.stages.values() for c in (*s.writes, *s.reads)))
+        return next((each for each in everything if each.path == path), None)
+
+    def writer(self, path: str) -> Stage | None:
+        """Return the stage that wrote a path, or the folder it lies in, or a part of it."""
+        return next((s for s in self.stages.values() if any(_touch(c.path, path) for c in s.writes)), None)
+
+    def readers(self, path: str) -> list[Stage]:
+        """Return the stages that read a path, or the folder it lies in, or a part of it."""
+        return [s for s in self.stages.values() if any(_touch(c.path, path) for c in s.reads)]
+
+    def is_data(self, path: str) -> bool:
+        """Tell whether DVC keeps a path; what a stage reads and DVC does not keep is code."""
+        return self.writer(path) is not None or any(_touch(c.path, path) for c in self.added)
+
+    def data_of(self, stage: Stage) -> list[Content]:
+        """Return the data that a stage read."""
+        return [each for each in stage.reads if self.is_data(each.path)]
+
+    def code_of(self, stage: Stage) -> list[Content]:
+        """Return the code, and whatever else git keeps, that a stage read."""
+        return [each for each in stage.reads if not self.is_data(each.path)]
+
+    @property
+    def last_stages(self) -> list[Stage]:
+        """The stages whose outputs no other one reads."""
+        return [s for s in self.stages.values() if not any(self.readers(c.path) for c in s.writes)]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Digest by path of all that DVC keeps."""
+        written = (content for stage in self.stages.values() for content in stage.writes)
+        return {content.path: content.digest for content in (*written, *self.added)}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit of the project."""
+
+    revision: str
+    time: datetime
+    """When it was made, wall-clock, UTC."""
+    author: str
+    message: str
+    """First line."""
+    tags: tuple[str, ...] = ()
+
+
+def parse_lock(lock: str, declared: str = "") -> dict[str, Stage]:
+    """Read ``dvc.lock`` and, for the descriptions, ``dvc.yaml``.
+
+    >>> text = "stages: {clean: {cmd: python clean.py, deps: [{path: raw.csv, md5: 1a, size: 3}]}}"
+    >>> parse_lock(text)["clean"].reads
+    (Content(path='raw.csv', digest='1a', size=3, origin=None),)
+    """
+    stages = (_mapping(lock).get("stages") or {}).items()
+    described = _mapping(declared).get("stages") or {}
+    return {
+        name: Stage(
+            name=name,
+            command=_command(stage.get("cmd")),
+            reads=tuple(_contents(stage.get("deps"))),
+            writes=tuple(_contents(stage.get("outs"))),
+            params=stage.get("params") or {},
+            description=str((described.get(name) or {}).get("desc") or ""),
+        )
+        for name, stage in stages
+        if isinstance(stage, dict)
+    }
+
+
+def read_pipeline(project: Project, commit: str) -> Pipeline | None:
+    """Return the pipeline as it is on record in a commit; none if the commit has no data, or is gone."""
+    root = project.root
+    lock = git_try(root, "show", f"{commit}:./dvc.lock")
+    listed = git_try(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", ".")
+    if listed.returncode != 0:
+        return None
+    added = [name for name in listed.stdout.split("\0") if name.endswith(".dvc")]
+    if lock.returncode != 0 and not added:
+        return None
+    declared = git_try(root, "show", f"{commit}:./dvc.yaml")
+    stages = parse_lock(lock.stdout if lock.returncode == 0 else "", declared.stdout)
+    return Pipeline(stages, tuple(c for name in added for c in _added(project, commit, name)))
+
+
+def read_commit(project: Project, commit: str) -> Commit | None:
+    """Return what git knows of a commit; none if it does not know it (any more)."""
+    shown = git_try(project.root, "show", "--no-patch", "--format=%H%x1f%ct%x1f%an%x1f%s", commit, "--")
+    parts = shown.stdout.strip().split("\x1f")
+    if shown.returncode != 0 or len(parts) != 4:
+        return None
+    tags = git_try(project.root, "tag", "--points-at", parts[0]).stdout.split()
+    return Commit(parts[0], datetime.fromtimestamp(int(parts[1]), UTC), parts[2], parts[3], tuple(tags))
+
+
+def revision(project: Project, text: str) -> str | None:
+    """Return the full id of the commit that ``text`` names: the start of its id, a tag, ``HEAD~2``."""
+    if not (project.root / ".git").exists() or text.startswith("-") or not text.strip():
+        return None
+    found = git_try(project.root, "rev-parse", "--quiet", "--verify", f"{text}^{{commit}}")
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _added(project: Project, commit: str, name: str) -> Iterable[Content]:
+    record = _mapping(git_try(project.root, "show", f"{commit}:./{name}").stdout)
+    folder = PurePosixPath(name).parent / str(record.get("wdir") or ".")
+    sources = [str(each["path"]) for each in record.get("deps") or () if "path" in each]
+    for each in _contents(record.get("outs")):
+        yield Content(str(folder / each.path), each.digest, each.size, next(iter(sources), None))
+
+
+def _contents(items: Any) -> Iterable[Content]:
+    for item in items or ():
+        digest = item.get("md5") or item.get("etag") or item.get("checksum") or ""
+        yield Content(str(item["path"]), str(digest), item.get("size"))
+
+
+def _command(cmd: Any) -> str:
+    return " && ".join(cmd) if isinstance(cmd, list) else str(cmd or "")
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _touch(one: str, other: str) -> bool:
+    """Tell whether two paths are the same, or one lies below the other."""
+    return one == other or one.startswith(other.rstrip("/") + "/") or other.startswith(one.rstrip("/") + "/")

@@ -1,0 +1,178 @@
+"""What MLflow knows of the chain: runs, and the versions that were registered from them.
+
+What MLflow does not know is None, or nothing: the chain shows a gap there. That it does not answer, an error.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tidemill.errors import RegistryError
+from tidemill.project import Project
+from tidemill.registry.versions.version_record import ModelVersion, read_version
+from tidemill.training.tracking.mlflow_tracking import PARENT, TURN, connect
+from tidemill.training.tracking.run_lineage import Lineage
+
+__all__ = ["TrainingRun", "find_run", "models", "runs_of", "versions", "versions_of_run"]
+
+_PAGE = 1000
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an id that none could have
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run, as far as the chain goes."""
+
+    run_id: str
+    status: str
+    name: str
+    started_at: datetime | None
+    """Wall-clock, UTC."""
+    lineage: Lineage | None
+    """None for a run that Tidemill did not make, and for a trial."""
+    turn_id: str | None
+    parent: str | None
+    """Run that this one is a trial of."""
+    commit: str | None
+    """What MLflow itself noted as the code's commit."""
+    deleted: bool
+
+
+def find_run(project: Project, run_id: str) -> TrainingRun | None:
+    """Return a run, none if MLflow does not have it.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    client = connect(project)
+    with _answers():
+        try:
+            return _read(client.get_run(run_id))
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
+
+
+def runs_of(
+    project: Project,
+    *,
+    digest: str | None = None,
+    revision: str | None = None,
+    service: str | None = None,
+    turn_id: str | None = None,
+) -> Iterator[TrainingRun]:
+    """Give the trainings whose lineage has all of the values given, the latest first.
+
+    Args:
+        project: whose experiment is searched.
+        digest: MD5 of one of the data files, or the start of it.
+        revision: the data version.
+        service: name of the feature service.
+        turn_id: the turn that they belong to.
+    """
+    client = connect(project)
+    with _answers():
+        experiment = client.get_experiment_by_name(project.config.project.name)
+    if experiment is None:
+        return
+    conditions = ["tags.`tidemill.role` = 'search'"]
+    for tag, value in (
+        ("tidemill.lineage.git_commit", revision),
+        ("tidemill.lineage.feature_service", service),
+        (TURN, turn_id),
+    ):
+        if value is not None:
+            conditions.append(f"tags.`{tag}` = '{_plain(value)}'")
+    if digest is not None:
+        conditions.append(f"tags.`tidemill.lineage.data` LIKE '%\"{_plain(digest)}%'")
+    yield from _pages(client, experiment.experiment_id, " and ".join(conditions))
+
+
+def versions(project: Project, model: str) -> list[ModelVersion]:
+    """Return all versions of a model, the latest first; nothing if the registry does not know the model.
+
+    Not `tidemill.registry.versions.model_versions.list_versions`: what loads models takes seconds to import.
+
+    Raises:
+        RegistryError: MLflow does not answer, or a version's tags are broken.
+    """
+    client, found, token = connect(project), list[Any](), None
+    with _answers():
+        known = list(client.search_registered_models(f"name = '{_plain(model)}'"))
+        while known:
+            page = client.search_model_versions(f"name = '{_plain(model)}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+    aliases: dict[str, list[str]] = {}
+    for alias, number in known[0].aliases.items() if known else ():
+        aliases.setdefault(str(number), []).append(alias)
+    read = [read_version(each, aliases.get(str(each.version), [])) for each in found]
+    return sorted(read, key=lambda version: int(version.version), reverse=True)
+
+
+def versions_of_run(project: Project, run_id: str) -> list[tuple[str, str]]:
+    """Return model and number of the versions that were registered from a run."""
+    with _answers():
+        found = connect(project).search_model_versions(f"run_id = '{_plain(run_id)}'")
+    return sorted(((each.name, str(each.version)) for each in found), key=lambda each: int(each[1]))
+
+
+def models(project: Project) -> list[str]:
+    """Return the names of the registered models."""
+    with _answers():
+        return [found.name for found in connect(project).search_registered_models(max_results=100)]
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"MLflow does not answer: {error}",
+            hint="is the server of TIDEMILL_TRACKING_URI up, and may you read there?",
+        ) from error
+
+
+def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[TrainingRun]:
+    token = None
+    while True:
+        with _answers():
+            page = client.search_runs([experiment], condition, max_results=_PAGE, page_token=token)
+        yield from map(_read, page)
+        token = page.token
+        if not token:
+            return
+
+
+def _read(run: Any) -> TrainingRun:
+    tags = run.data.tags
+    try:
+        lineage = Lineage.from_tags(tags)
+    except RegistryError:
+        lineage = None
+    began = run.info.start_time
+    return TrainingRun(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        name=run.info.run_name or "",
+        started_at=datetime.fromtimestamp(began / 1000, UTC) if began else None,
+        lineage=lineage,
+        turn_id=tags.get(TURN),
+        parent=tags.get(PARENT),
+        commit=tags.get("mlflow.source.git.commit"),
+        deleted=run.info.lifecycle_stage == "deleted",
+    )
+
+
+def _plain(value: str) -> str:
+    """Keep a value from ending the literal that it stands in: none of ours holds a quote."""
+    return value.replace("'", "").replace("%", "")

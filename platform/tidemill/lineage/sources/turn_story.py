@@ -1,0 +1,82 @@
+"""All that is told of a turn of the loop, read from the records, from git and from MLflow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+import polars as pl
+
+from tidemill import __version__
+from tidemill.data.repository.git import git_try
+from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.pipeline import Pipeline
+from tidemill.project import Project
+from tidemill.state.tables import GateDecision, Turn
+from tidemill.training.tracking.run_lineage import Lineage
+
+__all__ = ["PRODUCER", "Columns", "TurnFacts", "read_turn"]
+
+PRODUCER = f"urn:tidemill:{__version__}"
+"""Who says so, in OpenLineage."""
+
+Columns = list[tuple[str, str]]
+"""Name and type of each column."""
+
+
+@dataclass(frozen=True)
+class TurnFacts:
+    """All that the events of a turn tell."""
+
+    project: str
+    turn: Turn
+    training_set: str
+    """Path of the training set."""
+    pipeline: Pipeline | None = None
+    """What the turn's data version is made of, once there is one."""
+    lineage: Lineage | None = None
+    """Of the run, once there is one."""
+    decision: GateDecision | None = None
+    schemas: Mapping[str, Columns] = field(default_factory=dict)
+    """Columns and their types of data files, by path."""
+    repository: str = ""
+    """Address of the git repository."""
+
+
+def read_turn(records: Records, turn: Turn) -> TurnFacts:
+    """Return what is on record of a turn, as far as it has come."""
+    project, pipeline = records.project, records.pipeline(turn.data_revision)
+    run = records.run(turn.run_id)
+    return TurnFacts(
+        project=project.config.project.name,
+        turn=turn,
+        training_set=records.training_set,
+        pipeline=pipeline,
+        lineage=run.lineage if run else None,
+        decision=records.decision(turn.decision_id),
+        schemas=_schemas(project, pipeline),
+        repository=_repository(project),
+    )
+
+
+def _schemas(project: Project, pipeline: Pipeline | None) -> dict[str, Columns]:
+    """Return the columns of a version's Parquet files, where DVC's own cache still holds them."""
+    found: dict[str, Columns] = {}
+    for path, digest in (pipeline.outputs if pipeline else {}).items():
+        kept = project.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+        if not path.endswith(".parquet") or not kept.is_file():
+            continue
+        try:
+            schema = pl.read_parquet_schema(kept)
+        except (OSError, pl.exceptions.PolarsError):
+            continue
+        found[path] = [(name, str(kind)) for name, kind in schema.items()]
+    return found
+
+
+def _repository(project: Project) -> str:
+    """Return the address of the git repository, without a password: its origin, else its folder."""
+    origin = git_try(project.root, "remote", "get-url", "origin").stdout.strip()
+    if "://" not in origin:
+        return origin or project.root.resolve().as_uri()
+    parts = urlsplit(origin)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,1 @@
+"""What of a window has drifted, and what of that is alarming."""

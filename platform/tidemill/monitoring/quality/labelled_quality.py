@@ -1,0 +1,150 @@
+"""How good the answers were, once the labels are there, and whether that is bad enough. Imports no engine.
+
+The metrics are those of `tidemill.training.metrics`, so that a window, a gate and a trial speak of the same
+numbers. A window is compared with the hold-out metric recorded for the serving version, not with the quality
+on the reference: that is made of rows the model was trained on.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.training.metrics import METRICS, evaluate
+
+__all__ = ["Measured", "Quality", "measure"]
+
+_LONG = 62
+"""A window of more days than this is told by month instead of by day."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The quality of some predictions."""
+
+    metrics: Mapping[str, float | None]
+    """``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``; none: see ``note``."""
+    rows: int
+    base_rate: float | None
+    """Share of label 1; none without rows."""
+    mean_score: float | None
+    """None without rows. Far from ``base_rate``, the probabilities are not calibrated."""
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality in a window, beside what was expected."""
+
+    overall: Measured
+    by_period: Mapping[str, Measured]
+    """By day (``2013-04-01``) or, in a long window, by month (``2013-04``), in UTC."""
+    metric: str
+    """The metric that is judged."""
+    value: float | None
+    standard_error: float | None
+    """How uncertain ``value`` is for want of labels; known for ``roc_auc`` only."""
+    expected: float | None
+    """The same metric on the serving version's hold-out; none if it is not on record."""
+    decayed: bool | None
+    """None: it cannot be judged; see ``note``."""
+    note: str | None
+
+    @property
+    def drop(self) -> float | None:
+        """How far the metric lies below what was expected; negative when it is better."""
+        return None if self.value is None or self.expected is None else self.expected - self.value
+
+
+def measure(
+    labelled: pl.DataFrame, config: QualityConfig, expected: float | None, min_labelled: int
+) -> Quality:
+    """Measure the quality of predictions whose labels are known.
+
+    Args:
+        labelled: one row a prediction: ``at`` (aware), ``score`` (probability of label 1), ``label`` (0, 1).
+        config: which metric is judged, and when it is too low.
+        expected: the metric on the hold-out of the version that made the predictions.
+        min_labelled: with fewer rows the quality is measured but not judged.
+
+    >>> from datetime import UTC, datetime
+    >>> day = datetime(2013, 4, 1, tzinfo=UTC)
+    >>> frame = pl.DataFrame({"at": [day] * 4, "score": [0.1, 0.4, 0.35, 0.8], "label": [0, 0, 1, 1]})
+    >>> quality = measure(frame, QualityConfig(max_drop=0.03), expected=0.80, min_labelled=4)
+    >>> quality.value, quality.decayed, list(quality.by_period)
+    (0.75, True, ['2013-04-01'])
+    """
+    overall = _measured(labelled)
+    value = overall.metrics[config.metric]
+    decayed, note = _judge(overall, value, config, expected, min_labelled)
+    error = _auc_error(overall) if config.metric == "roc_auc" else None
+    return Quality(overall, _by_period(labelled), config.metric, value, error, expected, decayed, note)
+
+
+def _judge(
+    overall: Measured, value: float | None, config: QualityConfig, expected: float | None, min_labelled: int
+) -> tuple[bool | None, str | None]:
+    if overall.rows < min_labelled:
+        return None, f"{overall.rows} labels, {min_labelled} are needed"
+    if value is None:
+        return None, overall.note
+    too_low = config.floor is not None and value < config.floor
+    if config.max_drop is None:
+        return too_low, None
+    if expected is None:
+        note = f"no hold-out {config.metric} is on record for this version: its drop is unknown"
+        return (too_low if config.floor is not None else None), note
+    return too_low or expected - value > config.max_drop, None
+
+
+def _by_period(labelled: pl.DataFrame) -> dict[str, Measured]:
+    first, last = labelled["at"].min(), labelled["at"].max()
+    if first is None or last is None:
+        return {}
+    days = labelled["at"].dt.date()
+    period = "%Y-%m" if (days.max() - days.min()).days > _LONG else "%Y-%m-%d"  # type: ignore[operator, union-attr]
+    groups = labelled.with_columns(_period=pl.col("at").dt.convert_time_zone("UTC").dt.strftime(period)).sort(
+        "_period"
+    )
+    return {str(name): _measured(rows) for (name,), rows in groups.group_by("_period", maintain_order=True)}
+
+
+def _measured(labelled: pl.DataFrame) -> Measured:
+    found = evaluate(labelled["label"].to_numpy(), labelled["score"].to_numpy())
+    return Measured(
+        metrics={name: _finite(found[name]) for name in METRICS},
+        rows=labelled.height,
+        base_rate=_finite(found["base_rate"]),
+        mean_score=_finite(labelled["score"].mean()),
+        note=_why_not(labelled),
+    )
+
+
+def _auc_error(measured: Measured) -> float | None:
+    """Return the standard error of an area under the ROC curve (Hanley and McNeil, Radiology 143, 1982)."""
+    auc, rate = measured.metrics["roc_auc"], measured.base_rate
+    if auc is None or rate is None:
+        return None
+    ones = round(measured.rows * rate)
+    others = measured.rows - ones
+    variance = (
+        auc * (1 - auc)
+        + (ones - 1) * (auc / (2 - auc) - auc**2)
+        + (others - 1) * (2 * auc**2 / (1 + auc) - auc**2)
+    ) / (ones * others)
+    return math.sqrt(max(variance, 0.0))
+
+
+def _why_not(labelled: pl.DataFrame) -> str | None:
+    if labelled.is_empty():
+        return "no labels"
+    if not labelled["score"].is_finite().fill_null(False).all():
+        return "a score is not a number"
+    labels = labelled["label"].unique().to_list()
+    return f"all labels are {labels[0]}: nothing to rank" if len(labels) == 1 else None
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -1,0 +1,180 @@
+"""The skew guard: what the prediction log says was served, beside what a training set would contain.
+
+For the keys and the moment of each logged prediction the very function that makes training sets is asked what
+it would give (`training_frame`). Works through the log in batches of whole days, so
+memory does not grow with the log.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from tidemill.clock import utc
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.errors import ModelNotFound, UsageError
+from tidemill.features.feature_store import definition_hash, get_service, open_store, training_frame
+from tidemill.features.personal_fields import personal_fields
+from tidemill.features.skew.comparison import Tally, tally
+from tidemill.features.skew.feature_sources import trace_origins
+from tidemill.features.skew.logged_keys import Resolver, read_keys
+from tidemill.features.skew.provenance import Origins
+from tidemill.features.skew.skew_report import SkewReport
+from tidemill.features.skew.skew_summary import summarise
+from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, logged_days, read_predictions
+from tidemill.project import Project
+from tidemill.registry.versions.model_versions import get_version
+
+__all__ = ["Slice", "measure_skew"]
+
+_BATCH_ROWS = 200_000
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which logged predictions are looked at: those with ``start <= at < end``, event time, aware."""
+
+    start: datetime
+    end: datetime
+    version: str | None = None
+    """One model version only."""
+    features: frozenset[str] | None = None
+    """These features only."""
+    include_test: bool = False
+
+
+def measure_skew(
+    project: Project,
+    wanted: Slice,
+    threshold: float,
+    tolerance: float = 1e-6,
+    listen: Callable[[int, int], None] | None = None,
+) -> SkewReport:
+    """Compare what was served with what a training set would contain, by the definitions applied now.
+
+    Args:
+        project: whose log, definitions and sources.
+        wanted: which predictions.
+        threshold: share of a feature's rows from which on it counts as skewed.
+        tolerance: largest relative difference of two equal values.
+        listen: told after each batch how many of how many logged days are done.
+
+    Raises:
+        FeatureError: definitions were not applied, or a source cannot be read.
+        UsageError: the service has no such feature.
+    """
+    began = time.perf_counter()
+    store = open_store(project)
+    service = get_service(store, project.config.features.service)
+    origins = trace_origins(store, service)
+    personal = personal_fields(store) & origins.features.keys()
+    _check_names(wanted.features, origins)
+    skip = personal | (origins.features.keys() - wanted.features if wanted.features is not None else set())
+    resolver = Resolver(origins, lambda values: Pseudonymiser(load_key(project)).hide_series(values))
+    changed = _Definitions(project, definition_hash(project))
+    tallies: list[Tally] = []
+    predictions = without_keys = 0
+    for rows, done, total in _batches(project, wanted):
+        predictions += rows.height
+        usable = rows.filter(pl.col("keys").is_not_null())
+        without_keys += rows.height - usable.height
+        for part in usable.iter_slices(_BATCH_ROWS):
+            keys, unresolved = resolver.resolve(read_keys(part["keys"], origins.types))
+            expected = training_frame(project, keys.with_columns(event_timestamp=part["at"]))
+            absent = {name for name in origins.features if f"{FEATURE_PREFIX}{name}" not in part.columns}
+            beside = part.drop("keys").hstack(
+                [
+                    unresolved.alias("unresolved"),
+                    changed.of(part["version"]),
+                    *(keys[name].alias(f"key.{name}") for name in keys.columns),
+                    *(expected[name].alias(f"expected.{name}") for name in origins.features),
+                ]
+            )
+            tallies.append(tally(beside, origins, tolerance, skip | absent))
+        if listen is not None:
+            listen(done, total)
+    named = {name: view for name, view in origins.features.items() if name not in skip}
+    return SkewReport(
+        model=project.model,
+        service=service.name,
+        start=utc(wanted.start),
+        end=utc(wanted.end),
+        threshold=threshold,
+        tolerance=tolerance,
+        predictions=predictions,
+        without_keys=without_keys,
+        reaches={source.name: source.newest for source in origins.sources},
+        features=summarise(tallies, named, threshold),
+        not_logged=tuple(sorted(personal)),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _check_names(names: Collection[str] | None, origins: Origins) -> None:
+    unknown = sorted(set(names or ()) - origins.features.keys())
+    if unknown:
+        raise UsageError(
+            f"the service has no feature {', '.join(map(repr, unknown))}",
+            hint=f"it has: {', '.join(origins.features)}",
+        )
+
+
+def _batches(project: Project, wanted: Slice) -> Iterator[tuple[pl.DataFrame, int, int]]:
+    """Give the predictions of whole days, a batch at a time, with how many of how many days are done then.
+
+    A batch holds predictions with the same features only: where a version was made for others, none is taken
+    for missing.
+    """
+    start, end = utc(wanted.start), utc(wanted.end)
+    days = [
+        day for day in logged_days(project.predictions, project.model) if start.date() <= day <= end.date()
+    ]
+    waiting: list[pl.DataFrame] = []
+    for done, day in enumerate(days):
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        span = max(start, midnight), min(end, midnight + _DAY)
+        rows = _columns(
+            read_predictions(project.predictions, project.model, *span, wanted.include_test), wanted.version
+        )
+        full = sum(each.height for each in waiting) >= _BATCH_ROWS
+        if waiting and (full or set(rows.columns) != set(waiting[0].columns)):
+            yield pl.concat(waiting, how="diagonal_relaxed"), done, len(days)
+            waiting = []
+        if rows.height:
+            waiting.append(rows)
+    if waiting:
+        yield pl.concat(waiting, how="diagonal_relaxed"), len(days), len(days)
+
+
+def _columns(rows: pl.DataFrame, version: str | None) -> pl.DataFrame:
+    rows = rows.filter(pl.col("version") == version) if version is not None else rows
+    return rows.select(
+        "prediction_id", "version", "at", "served_at", "flags", "keys", f"^{FEATURE_PREFIX}.*$"
+    )
+
+
+class _Definitions:
+    """Tells which versions were trained on other definitions than those applied now."""
+
+    def __init__(self, project: Project, applied: str) -> None:
+        self._project = project
+        self._applied = applied
+        self._others: dict[str, bool] = {}
+
+    def of(self, versions: pl.Series) -> pl.Series:
+        """Return for each row whether its version was; false for one that the registry does not know."""
+        for version in versions.unique():
+            if version not in self._others:
+                self._others[version] = self._differs(version)
+        other = [version for version, differs in self._others.items() if differs]
+        return versions.is_in(other).alias("other_definition")
+
+    def _differs(self, version: str) -> bool:
+        try:
+            lineage = get_version(self._project, version).lineage
+        except ModelNotFound:
+            return False
+        return lineage is not None and lineage.feature_definition != self._applied

@@ -1,0 +1,1 @@
+"""The prediction log: the durable store of answered predictions and of their labels."""

@@ -1,0 +1,1 @@
+"""Joins predictions with their labels, and takes labels in bulk."""

@@ -1,0 +1,141 @@
+"""Takes labels from a file into the prediction log."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, utc
+from tidemill.data.tables.frames import batches, open_table
+from tidemill.errors import DataError
+from tidemill.features.feature_store import open_store
+from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
+from tidemill.prediction_log.writing.log_writer import open_log
+from tidemill.prediction_log.writing.redaction import hiding_for
+from tidemill.project import Project
+
+__all__ = ["Imported", "import_label_file"]
+
+_OURS = ("prediction_id", "predicted_at", "label", "at")
+_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was taken in."""
+
+    labels: int
+    by_keys: int
+    keys: tuple[str, ...]
+    """Columns that were taken for entity keys."""
+
+
+def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
+    """Log the labels of a table, by the rules of `label_matching`; twice gives the same labels.
+
+    Args:
+        project: whose log.
+        file: with columns ``label`` (0 or 1, or a truth value) and optionally ``at`` (when it became known;
+            default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys, which are all
+            other columns.
+        clock: wall-clock time.
+
+    Raises:
+        DataError: the file cannot be read, or a row of it is no label. None of its rows is logged then.
+        ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
+    """
+    table = open_table(file)
+    keys = _keys_of(file, table.collect_schema().names())
+    for rows in batches(table, _ROWS):
+        for _ in _labels(file, rows, keys):  # all of them, before the first is logged
+            pass
+    hide = hiding_for(project, project.load(project.config.project.application).request, open_store(project))
+    count, log = 0, open_log(project)
+    try:
+        for rows in batches(table, _ROWS):
+            count += len(records := as_records(_labels(file, rows, keys), clock.now(), hide.values))
+            log.append_labels(records)
+    finally:
+        log.close()
+    return Imported(count, count if keys else 0, keys)
+
+
+def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
+    if "label" not in names:
+        raise DataError(f"{file} has no column `label`", hint=f"it has: {', '.join(names)}")
+    keys = tuple(name for name in names if name not in _OURS)
+    if "prediction_id" in names:
+        if keys or "predicted_at" in names:
+            raise DataError(
+                f"{file} names predictions both by id and by keys ({', '.join(keys) or 'predicted_at'})",
+                hint="leave one of them out",
+            )
+    elif not keys or "predicted_at" not in names:
+        raise DataError(
+            f"{file} does not say which predictions its labels are of",
+            hint="give a column prediction_id, or predicted_at and the entity keys",
+        )
+    return keys
+
+
+def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
+    _require_bounded(file, rows)
+    for row in rows.iter_rows(named=True):
+        label = row["label"]
+        if label in ("0", "1"):  # the column has other text, too: that is what is to be told
+            label = int(label)
+        if label not in (0, 1):
+            raise DataError(f"{file}: a label is {label!r}", hint="labels are 0 or 1")
+        at = _moment(file, row, "at")
+        if not keys:
+            if not row["prediction_id"]:
+                raise DataError(f"{file}: a row has no prediction_id")
+            yield GivenLabel(str(row["prediction_id"]), int(label), at)
+            continue
+        moment = _moment(file, row, "predicted_at")
+        if moment is None:
+            raise DataError(f"{file}: a row has no predicted_at")
+        yield GivenLabel(None, int(label), at, {name: _plain(row[name]) for name in keys}, moment)
+
+
+def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
+    """Refuse moments that ``POST /feedback`` refuses; Python has no word for some of them."""
+    for column in set(rows.columns) & {"at", "predicted_at"}:
+        moments = rows[column]
+        if isinstance(moments.dtype, pl.Datetime | pl.Date):
+            outside = moments.filter(~moments.dt.year().is_between(FIRST_YEAR, LAST_YEAR))
+            if len(outside):
+                first = outside.cast(pl.String)[0]
+                raise DataError(
+                    f"{file}: {column} {first!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}"
+                )
+
+
+def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
+    value = row.get(column)
+    try:
+        if (
+            isinstance(value, str)
+            and FIRST_YEAR <= (given := datetime.fromisoformat(value)).year <= LAST_YEAR
+        ):
+            return utc(given)
+        if isinstance(value, datetime):
+            return utc(value)
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    except ValueError:
+        pass
+    else:
+        if value is None:
+            return None
+    raise DataError(
+        f"{file}: {column} {value!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
+        hint="write it like 2013-04-01T06:00+00:00",
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value

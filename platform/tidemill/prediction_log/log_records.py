@@ -1,0 +1,134 @@
+"""What the prediction log holds, answered predictions and labels, and how it fares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+__all__ = [
+    "FEATURE_PREFIX",
+    "LABEL_COLUMNS",
+    "PREDICTION_COLUMNS",
+    "SHADOW",
+    "LabelRecord",
+    "LogHealth",
+    "PredictionRecord",
+]
+
+FEATURE_PREFIX = "feature."
+"""Before each feature's name among the columns of `read_predictions`."""
+
+SHADOW = "shadow"
+"""The role of a prediction that was made and never given out."""
+
+PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
+    "prediction_id": pl.String(),
+    "model": pl.String(),
+    "version": pl.String(),
+    "at": pl.String(),
+    "served_at": pl.String(),
+    "replica": pl.String(),
+    "instance": pl.String(),
+    "score": pl.Float64(),
+    "decision": pl.String(),
+    "flags": pl.List(pl.String()),
+    "test": pl.Boolean(),
+    "milliseconds": pl.Float64(),
+    "keys": pl.String(),
+    "role": pl.String(),
+    "shadow_of": pl.String(),
+    "caller": pl.String(),
+    "request_id": pl.String(),
+}
+"""Types of what every line of a prediction has; nested values of a String column stay JSON."""
+
+LABEL_COLUMNS: Mapping[str, pl.DataType] = {
+    "prediction_id": pl.String(),
+    "label": pl.Int64(),
+    "at": pl.String(),
+    "received_at": pl.String(),
+    "keys": pl.String(),
+    "predicted_at": pl.String(),
+}
+"""Types of what every line of a label has."""
+
+
+@dataclass
+class PredictionRecord:
+    """One answered prediction, as it is logged.
+
+    Neither frozen nor slotted: one is made and written for each prediction, which takes half the time so.
+    """
+
+    prediction_id: str
+    model: str
+    version: str
+    at: datetime
+    """Moment of the prediction, event time, aware."""
+    served_at: datetime
+    """Wall-clock time of the answer."""
+    replica: str
+    instance: Mapping[str, Any]
+    """The request, JSON-safe."""
+    features: Mapping[str, float | None]
+    """The features as the model saw them."""
+    score: float
+    decision: Mapping[str, Any]
+    flags: tuple[str, ...] = ()
+    test: bool = False
+    """Test traffic: kept, but no monitor looks at it."""
+    milliseconds: float = 0.0
+    """Spent on the request that this prediction was part of, up to the log."""
+    keys: Mapping[str, Any] | None = None
+    """What the features were looked up by, as `Application.feature_row` gave it; moments become ISO 8601.
+    None where features were given as they are."""
+    role: str = "champion"
+    """Why this version answered: ``champion``, ``canary``, ``ab:<name>``, ``named`` (the request asked for
+    it); ``shadow`` if it did not answer."""
+    shadow_of: str | None = None
+    """For a shadow: the id of the prediction that was answered."""
+    caller: str | None = None
+    """Id of the API key that asked."""
+    request_id: str | None = None
+    """What the caller named the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRecord:
+    """What came true: of the prediction named, or of those with these keys at that moment.
+
+    Either ``prediction_id`` is given, or ``keys`` and ``predicted_at`` are.
+    """
+
+    prediction_id: str | None
+    label: int
+    at: datetime
+    """When it became known, event time, aware."""
+    received_at: datetime
+    """Wall-clock time."""
+    keys: Mapping[str, Any] | None = None
+    """Some or all of `PredictionRecord.keys`, hidden in the same way."""
+    predicted_at: datetime | None = None
+    """`PredictionRecord.at` of the predictions meant."""
+
+
+@dataclass(frozen=True)
+class LogHealth:
+    """How the log of one replica fares."""
+
+    error: str | None = None
+    """Why predictions are not on disk right now; none if they are."""
+    waiting: int = 0
+    """Predictions in memory that could not be written yet."""
+    waiting_bytes: int = 0
+    lost: int = 0
+    """Predictions that were answered and will never be in the log, since the replica began."""
+    since: datetime | None = None
+    """Wall-clock time from which on ``error`` holds."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything answered is on disk."""
+        return self.error is None

@@ -1,0 +1,168 @@
+"""The prediction log: every answered prediction and every label, read as it was written or compacted.
+
+Layout, one segment a writer and event date, and parts that segments are compacted into::
+
+    <root>/<model>/predictions/date=2013-04-01/<writer>.ndjson
+    <root>/<model>/predictions/date=2013-04-01/part-<owner>-<id>.parquet
+    <root>/<model>/labels/date=2013-04-03/<writer>.ndjson
+
+``date`` is the UTC date of the record's own ``at`` (event time): a replayed history lands where it belongs.
+What is promised to whom is said in `tidemill.prediction_log.writing.log_writer`; which files count, in
+`manifests`; which label is whose, in `label_matching`.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.clock import utc
+from tidemill.prediction_log.labels.label_matching import of_each, with_labels
+from tidemill.prediction_log.log_records import FEATURE_PREFIX, SHADOW, LabelRecord, PredictionRecord
+from tidemill.prediction_log.reading.log_counts import LogCounts, count_log
+from tidemill.prediction_log.reading.log_files import Rows, read_files
+from tidemill.prediction_log.storage.log_schema import TYPED
+from tidemill.prediction_log.storage.manifests import Kind, consistently, partitions
+from tidemill.prediction_log.writing.log_writer import LogHealth, PredictionLog
+
+__all__ = [
+    "FEATURE_PREFIX",
+    "LabelRecord",
+    "LogCounts",
+    "LogHealth",
+    "PredictionLog",
+    "PredictionRecord",
+    "count_log",
+    "logged_days",
+    "read_labelled",
+    "read_labels",
+    "read_latest",
+    "read_predictions",
+]
+
+
+def read_predictions(
+    root: Path,
+    model: str,
+    start: datetime,
+    end: datetime,
+    include_test: bool = False,
+    include_shadows: bool = False,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Return the predictions with ``start <= at < end``, sorted by ``at``.
+
+    Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision`` and
+    ``keys`` as JSON text), and each feature as ``feature.<name>``. What a record is older than is null.
+
+    Args:
+        root: the folder of the log, ``project.predictions``.
+        model: name of the registered model.
+        start: first moment, event time, aware.
+        end: end of the window, itself not in it.
+        include_test: whether test traffic is wanted too.
+        include_shadows: whether predictions that were made and never given out are wanted too.
+        columns: the only ones to read; a feature that no record has is null. None for all.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    last = (utc(end) - timedelta(microseconds=1)).date()  # the end itself is not in it
+    live = (~pl.col("test") | include_test) & (pl.col("role").ne_missing(SHADOW) | include_shadows)
+    sorted_by = ("at", "prediction_id")
+    named = None if columns is None else tuple(dict.fromkeys((*columns, *sorted_by)))
+    found = _read(root, model, "predictions", (utc(start).date(), last), Rows(start, end, live, named)).sort(
+        sorted_by
+    )
+    if columns is None:
+        return found
+    none = [pl.lit(None, pl.Float64).alias(name) for name in columns if name not in found.columns]
+    return found.with_columns(none).select(columns)
+
+
+def read_latest(root: Path, model: str, count: int, columns: Sequence[str]) -> pl.DataFrame:
+    """Return the ``count`` latest predictions by event time, the latest first, of all roles and tests, too.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    found: list[pl.DataFrame] = []
+    for day in reversed(logged_days(root, model)):
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        rows = read_predictions(root, model, start, end, True, True, list(dict.fromkeys([*columns, "at"])))
+        found.append(rows.reverse())
+        if sum(each.height for each in found) >= count:
+            break
+    none = pl.DataFrame(schema={name: TYPED["predictions"].get(name, pl.Float64()) for name in columns})
+    return pl.concat([none, *found], how="diagonal_relaxed").select(columns).head(count)
+
+
+def read_labels(root: Path, model: str, known_by: datetime, since: date = date.min) -> pl.DataFrame:
+    """Return the label of each prediction that was labelled by id, as it was known at ``known_by``.
+
+    Args:
+        root: the folder of the log, ``project.predictions``.
+        model: name of the registered model.
+        known_by: labels that became known later are left out.
+        since: labels that became known on earlier dates need not be read.
+
+    Returns:
+        Columns ``prediction_id``, ``label`` (0 or 1), ``label_at``, and ``labels``: how many different ones
+        it got.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    return of_each(_known_labels(root, model, known_by, since))
+
+
+def read_labelled(
+    root: Path,
+    model: str,
+    start: datetime,
+    end: datetime,
+    known_by: datetime,
+    include_test: bool = False,
+    include_shadows: bool = False,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Return the predictions of a window whose label was known at ``known_by``: what monitors look at.
+
+    Arguments and columns of `read_predictions`, and ``label`` (0 or 1) and ``label_at`` by the rules of
+    `tidemill.prediction_log.labels.label_matching`.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    needed = None if columns is None else list(dict.fromkeys([*columns, *_TO_LABEL]))
+    predictions = read_predictions(root, model, start, end, include_test, include_shadows, needed)
+    labels = _known_labels(root, model, known_by, since=utc(start).date())
+    found = with_labels(predictions, labels)
+    return found if columns is None else found.select(*columns, "label", "label_at")
+
+
+def logged_days(root: Path, model: str) -> list[date]:
+    """Return the UTC dates of event time that the log has predictions of, in order; reads no prediction."""
+    found = partitions(root, model, "predictions", date.min, date.max)
+    return [each.day for each in found if each.parts or each.segments]
+
+
+_TO_LABEL = ("prediction_id", "shadow_of", "at", "keys")
+
+
+def _known_labels(root: Path, model: str, known_by: datetime, since: date) -> pl.DataFrame:
+    until = utc(known_by) + timedelta(microseconds=1)
+    named = tuple(TYPED["labels"])
+    return _read(root, model, "labels", (since, utc(known_by).date()), Rows(None, until, None, named))
+
+
+def _read(
+    root: Path,
+    model: str,
+    kind: Kind,
+    days: tuple[date, date],
+    wanted: Rows,
+) -> pl.DataFrame:
+    return consistently(root, model, kind, days, lambda found: read_files(found, kind, wanted).frame)

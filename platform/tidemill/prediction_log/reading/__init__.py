@@ -1,0 +1,1 @@
+"""Reads the prediction log: files of both kinds, and counts."""

@@ -1,0 +1,162 @@
+"""How much the prediction log holds, and what is odd about it; a date at a time, whatever its size."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.prediction_log.labels.label_matching import LABELLED_ID, matched
+from tidemill.prediction_log.log_records import SHADOW
+from tidemill.prediction_log.reading.log_files import Rows, read_files
+from tidemill.prediction_log.storage.log_schema import TYPED
+from tidemill.prediction_log.storage.manifests import Kind, consistently, partitions
+
+__all__ = ["Files", "LogCounts", "count_files", "count_log"]
+
+_PLAIN = ("prediction_id", "shadow_of", "at", "role", "test")
+_GIVEN = {"prediction_id": pl.UInt64(), "label": pl.Int64()}
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """How much a log holds, and what is odd about it."""
+
+    predictions: int
+    """Test traffic and shadows included."""
+    labels: int
+    """Label records, repeated ones included."""
+    torn: int
+    """Lines that a crash left incomplete."""
+    unmatched: int
+    """Labels of predictions that the log does not hold: each id once, each set of keys and moment once."""
+    contradicted: int
+    """Predictions that were given different labels; the latest ``at`` counts."""
+    test: int = 0
+    shadows: int = 0
+    first_at: datetime | None = None
+    """Event time of the oldest prediction."""
+    last_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """What one kind of record takes on disk or in the store."""
+
+    segments: int
+    segment_bytes: int
+    parts: int
+    part_rows: int
+    part_bytes: int
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """All labels, as little of them as will do."""
+
+    given: pl.DataFrame
+    """Hash of the id of a prediction, and a label that it was given."""
+    by_keys: pl.DataFrame
+    records: int
+    torn: int
+
+
+@dataclass(frozen=True)
+class _Day:
+    """The predictions of one date."""
+
+    ids: pl.Series
+    """Hashes: 8 bytes a prediction instead of 31."""
+    given: pl.DataFrame
+    """What they were given by keys, as in `_Labels`."""
+    met: frozenset[tuple[object, ...]]
+    """Keys and moments of labels that are of one of them."""
+    test: int
+    shadows: int
+    first_at: datetime | None
+    last_at: datetime | None
+    torn: int
+
+
+def count_log(root: Path, model: str) -> LogCounts:
+    """Count what the log holds; of predictions it reads the ids, and the keys if labels were given by keys.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    labels = _labels(root, model)
+    days = [_count(root, model, day, labels.by_keys) for day in _days(root, model, "predictions")]
+    known = pl.concat([pl.Series("prediction_id", [], pl.UInt64), *(day.ids for day in days)])
+    by_id = labels.given["prediction_id"].unique()
+    keyed = frozenset(labels.by_keys.select("keys", "predicted_at").rows())
+    given = pl.concat([labels.given, *(day.given for day in days)]).group_by("prediction_id")
+    return LogCounts(
+        predictions=known.len(),
+        labels=labels.records,
+        torn=labels.torn + sum(day.torn for day in days),
+        unmatched=by_id.len()
+        - int(by_id.is_in(known.implode()).sum())
+        + len(keyed.difference(*(day.met for day in days))),
+        contradicted=given.agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height,
+        test=sum(day.test for day in days),
+        shadows=sum(day.shadows for day in days),
+        first_at=min((day.first_at for day in days if day.first_at), default=None),
+        last_at=max((day.last_at for day in days if day.last_at), default=None),
+    )
+
+
+def count_files(root: Path, model: str, kind: Kind) -> Files:
+    """Count the files of one kind of record; reads none of them."""
+    found = partitions(root, model, kind, date.min, date.max)
+    sizes = [path.stat().st_size for each in found for path in each.segments if path.exists()]
+    parts = [located.part for each in found for located in each.parts]
+    rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
+    return Files(len(sizes), sum(sizes), len(parts), rows, size)
+
+
+def _days(root: Path, model: str, kind: Kind) -> list[date]:
+    return [each.day for each in partitions(root, model, kind, date.min, date.max)]
+
+
+def _labels(root: Path, model: str) -> _Labels:
+    given, by_keys = [pl.DataFrame(schema=_GIVEN)], [pl.DataFrame(schema=TYPED["labels"])]
+    records = torn = 0
+    for day in _days(root, model, "labels"):
+        frame, skipped = _read(root, model, "labels", day, tuple(TYPED["labels"]))
+        given.append(_hashed(frame))
+        by_keys.append(frame.filter(pl.col("prediction_id").is_null()))
+        records, torn = records + frame.height, torn + skipped
+    return _Labels(pl.concat(given), pl.concat(by_keys), records, torn)
+
+
+def _count(root: Path, model: str, day: date, by_keys: pl.DataFrame) -> _Day:
+    ours = by_keys.filter(pl.col("predicted_at").dt.date() == day)
+    frame, torn = _read(root, model, "predictions", day, (*_PLAIN, "keys") if ours.height else _PLAIN)
+    labels = pl.DataFrame(schema=TYPED["labels"])
+    if ours.height:
+        labelled = pl.coalesce("shadow_of", "prediction_id").alias(LABELLED_ID)
+        labels = matched(ours, frame.with_columns(labelled))
+    return _Day(
+        frame["prediction_id"].hash(),
+        _hashed(labels),
+        frozenset(labels.select("keys", "predicted_at").rows()),
+        int(frame["test"].sum()),
+        frame.filter(pl.col("role") == SHADOW).height,
+        frame["at"].min(),  # type: ignore[arg-type]
+        frame["at"].max(),  # type: ignore[arg-type]
+        torn,
+    )
+
+
+def _read(
+    root: Path, model: str, kind: Kind, day: date, columns: tuple[str, ...]
+) -> tuple[pl.DataFrame, int]:
+    found = consistently(
+        root, model, kind, (day, day), lambda files: read_files(files, kind, Rows(columns=columns))
+    )
+    return found.frame, found.torn
+
+
+def _hashed(labels: pl.DataFrame) -> pl.DataFrame:
+    by_id = labels.filter(pl.col("prediction_id").is_not_null())
+    return by_id.select(pl.col("prediction_id").hash(), "label").unique()

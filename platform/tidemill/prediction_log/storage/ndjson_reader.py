@@ -1,0 +1,117 @@
+"""Reads segments of JSON lines, past what crashes tore and erasures blanked."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+import polars as pl
+
+__all__ = ["Lines", "is_object", "parse_lines", "read_lines"]
+
+_log = logging.getLogger(__name__)
+
+
+class Lines(NamedTuple):
+    """What was read."""
+
+    frame: pl.DataFrame
+    torn: int
+    """Lines that a crash left incomplete, skipped."""
+
+
+def read_lines(paths: Iterable[Path], columns: Mapping[str, pl.DataType]) -> Lines:
+    """Read whole segments.
+
+    Args:
+        paths: their files.
+        columns: types of the columns that every line has. Nested values of a ``String`` column stay JSON.
+            Columns that are not named get the type that fits all their values. A segment written before
+            there was such a column has null there.
+
+    Returns:
+        All whole lines, in no particular order; with no line, a frame with ``columns`` only.
+
+    Raises:
+        FileNotFoundError: a segment is not there any more.
+    """
+    frames, torn = [pl.DataFrame(schema=columns)], 0
+    for path in paths:
+        lines = parse_lines(path.read_bytes(), columns)
+        if lines.torn:
+            _log.warning("%s: %d lines left incomplete by a crash were skipped", path, lines.torn)
+        torn += lines.torn
+        if lines.frame.height:
+            frames.append(lines.frame)
+    return Lines(pl.concat(frames, how="diagonal_relaxed"), torn)
+
+
+def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
+    """Parse the lines of one segment, or a part of them; a last one without an end counts as torn."""
+    whole, newline, tail = content.rpartition(b"\n")
+    torn = int(bool(tail.strip()))
+    if (
+        b" \n" in content
+    ):  # lines of an erased subject, blanked where they stood (`tidemill.privacy.stores.log_subjects`)
+        whole = b"\n".join(line for line in whole.split(b"\n") if line.strip())
+    try:
+        frame = _parse(whole + newline, columns)
+    except pl.exceptions.PolarsError:  # a power failure can leave holes before the end as well
+        sound = [line for line in whole.split(b"\n") if is_object(line)]
+        torn += whole.count(b"\n") + 1 - len(sound)
+        frame = _parse(b"\n".join(sound), columns)
+    return Lines(frame, torn)
+
+
+def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    if not lines.strip():
+        return pl.DataFrame(schema=columns)
+    if b"\\" in lines:
+        lines = b"\n".join(
+            _with_texts(line, columns) if b"\\" in line else line for line in lines.split(b"\n")
+        )
+    present = _columns_of_first(lines)  # the writer of a segment gives all its lines the same ones
+    frame = pl.read_ndjson(
+        lines,
+        schema_overrides={name: dtype for name, dtype in columns.items() if name in present},
+        infer_schema_length=None,
+    )
+    return frame.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in present
+    )
+
+
+def _with_texts(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
+    """Return a line with text, itself JSON, in place of nested values that are to be text.
+
+    Polars turns those into text, too, but what JSON says with a backslash comes out of that as no JSON: tabs
+    in strings, and quotes in names.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line
+    for name, value in record.items() if isinstance(record, dict) else ():
+        if isinstance(value, dict | list) and columns.get(name) == pl.String:
+            record[name] = orjson.dumps(value).decode()
+    return orjson.dumps(record)
+
+
+def _columns_of_first(lines: bytes) -> frozenset[str]:
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", start)
+        line = lines[start : end if end >= 0 else len(lines)]
+        if is_object(line):
+            return frozenset(orjson.loads(line))
+        start += len(line) + 1
+    return frozenset()
+
+
+def is_object(line: bytes) -> bool:
+    """Tell whether a line is a whole record."""
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -1,0 +1,273 @@
+"""Append-only segments of JSON lines, one a writer and date, that a crash cannot corrupt.
+
+A segment belongs to the writer that began it: it holds an exclusive lock (``flock``) on the open file, which
+the kernel takes back when the process ends, however it ends. Whoever gets that lock may take the segment
+away.
+
+What is promised to whom is said in `tidemill.prediction_log.writing.log_writer`.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from tidemill.ids import new_id
+
+__all__ = ["Mark", "Rolling", "SegmentWriter", "claim", "hold"]
+
+_MOST_ENDED = 64  # descriptors
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """When a segment is ended and the next one begun, so that it can be compacted."""
+
+    bytes: int = 128 << 20
+    age: float = 900.0
+    """Seconds since it was begun."""
+    idle: float = 300.0
+    """Seconds without a write."""
+    open: int = 8
+    """Segments at once: a replay moves through dates, and the older ones are ended."""
+
+
+class Mark(NamedTuple):
+    """Up to where a segment was written."""
+
+    segment: "_Segment"
+    end: int
+
+    def flush(self) -> None:
+        """Return when all up to here is on the disk itself; threads that wait together share one flush.
+
+        Raises:
+            OSError: it could not be flushed.
+        """
+        self.segment.flush(self.end)
+
+
+@dataclass
+class SegmentWriter:
+    """One writer's segments below ``root``: ``date=YYYY-MM-DD/<writer>.ndjson``. Threads may share it."""
+
+    root: Path
+    rolling: Rolling = Rolling()
+    _segments: "OrderedDict[date, _Segment]" = field(default_factory=OrderedDict, repr=False)
+    _ended: "deque[_Segment]" = field(default_factory=deque, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _failure: OSError | None = field(default=None, repr=False)
+    """Of a segment that was closed by who wrote: it is whoever flushes who asks for it."""
+
+    def write(self, day: date, lines: bytes) -> Mark:
+        """Append whole lines with one write: they are in the kernel's page cache then.
+
+        Raises:
+            OSError: they could not be written. Nothing of them is left in the segment, or nothing is ever
+                written after it.
+        """
+        with self._lock:
+            segment = self._segment(day)
+            try:
+                end = segment.write(lines)
+            except OSError as error:
+                if error.errno not in _FULL or not segment.end:
+                    self._end(day)
+                raise
+            if end >= self.rolling.bytes:
+                self._end(day)
+        if len(self._ended) > _MOST_ENDED:  # writes to many dates are faster than whoever flushes
+            self._failure = self._close_ended(_MOST_ENDED) or self._failure
+        return Mark(segment, end)
+
+    def flush(self) -> None:
+        """Flush everything to the disk itself, and let go of segments that are ended, old or idle.
+
+        Raises:
+            OSError: a segment could not be flushed; it is given up.
+        """
+        failure, self._failure = self._failure, None
+        with self._lock:
+            for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
+                self._end(day)
+            current = list(self._segments.items())
+        for day, segment in current:
+            try:
+                segment.flush(segment.end)
+            except OSError as error:
+                failure = error
+                with self._lock:
+                    if self._segments.get(day) is segment:
+                        self._end(day)
+        failure = self._close_ended() or failure
+        if failure is not None:
+            raise failure
+
+    def tidy(self) -> None:
+        """Let go of segments that are ended, old or idle; the same errors as `flush`."""
+        failure, self._failure = self._failure, None
+        with self._lock:
+            for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
+                self._end(day)
+        failure = self._close_ended() or failure
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Flush and end all segments; a later write begins new ones.
+
+        Raises:
+            OSError: one could not be flushed.
+        """
+        with self._lock:
+            for day in list(self._segments):
+                self._end(day)
+        self.flush()
+
+    def _is_over(self, segment: "_Segment") -> bool:
+        now = time.monotonic()
+        if segment.is_gone():
+            _log.warning("%s was deleted while it was written to: what it held is lost", segment.path)
+            return True
+        return now - segment.begun > self.rolling.age or now - segment.written > self.rolling.idle
+
+    def _segment(self, day: date) -> "_Segment":
+        if day not in self._segments:
+            self._segments[day] = _open(self.root / f"date={day.isoformat()}")
+            if len(self._segments) > self.rolling.open:
+                self._end(next(iter(self._segments)))
+        self._segments.move_to_end(day)
+        return self._segments[day]
+
+    def _close_ended(self, most: int = 0) -> OSError | None:
+        """Close segments until at most so many are ended and open; return why one could not be flushed."""
+        failure = None
+        while len(self._ended) > most:
+            try:
+                self._ended.popleft().close()
+            except IndexError:  # another thread was faster
+                break
+            except OSError as error:
+                failure = error
+        return failure
+
+    def _end(self, day: date) -> None:
+        # Closing means flushing, which takes a while: not where somebody waits for a write.
+        self._ended.append(self._segments.pop(day))
+
+
+class _Segment:
+    def __init__(self, descriptor: int, path: Path, made: tuple[Path, ...]) -> None:
+        self.path = path
+        self.end = 0
+        self.begun = self.written = time.monotonic()
+        self._descriptor = descriptor
+        self._folders = made  # whose entries are not on the disk itself yet
+        self._flushed = 0
+        self._flushing = threading.Lock()
+        self._closed = False
+
+    def write(self, lines: bytes) -> int:
+        written = os.write(self._descriptor, lines)
+        if written != len(lines):  # the disk filled up in mid-write
+            try:
+                os.ftruncate(self._descriptor, self.end)
+            except OSError as error:  # a torn line stays: nothing may be written behind it
+                raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.end += written
+        self.written = time.monotonic()
+        return self.end
+
+    def flush(self, end: int) -> None:
+        # Threads that wait here together share one flush: the first one's covers what the others wrote.
+        with self._flushing:
+            if self._flushed >= end:
+                return
+            if self._closed:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self._flush()
+
+    def close(self) -> None:
+        with self._flushing:
+            if self._closed:
+                return
+            try:
+                if self._flushed < self.end:
+                    self._flush()
+                elif not self.end:  # nothing was ever written to it
+                    with contextlib.suppress(OSError):
+                        self.path.unlink()
+            finally:
+                self._closed = True
+                os.close(self._descriptor)
+
+    def is_gone(self) -> bool:
+        return not self._closed and os.fstat(self._descriptor).st_nlink == 0
+
+    def _flush(self) -> None:
+        covered = self.end
+        os.fdatasync(self._descriptor)
+        for folder in self._folders:
+            _fsync_folder(folder)
+        self._folders = ()
+        self._flushed = covered
+
+
+def claim(descriptor: int) -> bool:
+    """Tell whether nobody else holds the file, and it still has its name; then it is held from now on."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def hold(path: Path, held: contextlib.ExitStack) -> bool:
+    """Tell whether nobody writes to a segment; then nobody does as long as ``held`` is open."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    if not claim(descriptor):
+        os.close(descriptor)
+        return False
+    held.callback(os.close, descriptor)
+    return True
+
+
+def _open(folder: Path) -> _Segment:
+    # Exclusive and with a name of its own: nobody ever writes after another's torn line.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for _ in range(100):
+        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{new_id('w')}.ndjson"
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except FileNotFoundError:  # an empty folder was pruned in between
+            continue
+        if claim(descriptor):
+            return _Segment(descriptor, path, tuple(dict.fromkeys([folder, *(new.parent for new in made)])))
+        os.close(descriptor)
+    raise OSError(
+        errno.ENOLCK, f"no segment below {folder} could be locked; is it on a file system with locks?"
+    )
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Keeps the prediction log in shape: compaction, retention, rewriting, one at a time."""

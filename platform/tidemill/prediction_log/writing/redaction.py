@@ -1,0 +1,154 @@
+"""Keeps personal values out of the prediction log, and out of what errors say to the servers' logs."""
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from feast import FeatureStore
+from pydantic import BaseModel
+
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key, text_of
+from tidemill.errors import ServingError, TidemillError
+from tidemill.features.personal_fields import personal_fields
+from tidemill.project import Project
+
+__all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
+
+_REMEMBERED = 10_000  # pseudonyms, of values of up to so many characters: at most some 3 MB
+_LONG = 100
+_FLAT = frozenset({str, int, float, bool, type(None), datetime})
+_SHORT = 3  # characters: what is shorter names nobody, and is found in any text
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """Hides the values of some fields.
+
+    >>> hiding = Hiding(frozenset({"tailnum", "age"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    >>> hiding.values({"origin": "EWR", "tailnum": "N14228"})
+    {'origin': 'EWR', 'tailnum': 'psn_804a7b9783543fba4191da1373ecff00'}
+    >>> hiding.features({"age": 41.0, "wind": 8.0})
+    {'age': None, 'wind': 8.0}
+    """
+
+    fields: frozenset[str]
+    pseudonymiser: Pseudonymiser | None
+    """None if there is nothing to hide."""
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Pseudonyms of late: a value comes twice in each prediction, and often in the next ones."""
+
+    def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``values`` with a pseudonym for each personal one, at any depth; what is null stays null."""
+        if not self.fields:
+            return values
+        hidden = dict(values)
+        # Nearly all have nothing below them: then only what is personal has to be looked at.
+        names = self.fields if _FLAT.issuperset(map(type, values.values())) else values
+        for name in names:
+            value = hidden.get(name)
+            if value is not None:
+                known = self._known.get(value) if type(value) is str and name in self.fields else None
+                hidden[name] = self._value(value, name in self.fields) if known is None else known
+        return hidden
+
+    def features(self, features: Mapping[str, float | None]) -> Mapping[str, float | None]:
+        """Return ``features`` with null for each personal one."""
+        if self.fields.isdisjoint(features):
+            return features
+        return {name: None if name in self.fields else value for name, value in features.items()}
+
+    @contextmanager
+    def in_errors(self, requests: Iterable[BaseModel]) -> Iterator[None]:
+        """Let an error of the block pass as it is, unless it tells a personal value of one of ``requests``.
+
+        Raises:
+            TidemillError: of the same type and with the same words, the values hidden, without its cause.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.pseudonymiser is None:
+                raise
+            told = "".join(traceback.format_exception(error))
+            seen = {
+                text for request in requests for text in self._texts(request.model_dump()) if text in told
+            }
+            if not seen:
+                raise
+            message = str(error)
+            for text in sorted(seen, key=len, reverse=True):
+                message = message.replace(text, self.pseudonymiser.hide(text))
+            if isinstance(error, TidemillError):
+                raise type(error)(message, hint=error.hint) from None
+            raise ServingError(f"{type(error).__name__}: {message}") from None
+
+    def _value(self, value: Any, personal: bool) -> Any:
+        match value:
+            case None:
+                return None
+            case dict():
+                return {
+                    name: self._value(each, personal or name in self.fields) for name, each in value.items()
+                }
+            case list() | tuple():
+                return [self._value(each, personal) for each in value]
+            case _ if personal and self.pseudonymiser is not None:
+                pseudonym = self.pseudonymiser.hide(value)
+                if isinstance(value, str) and len(value) <= _LONG:
+                    if len(self._known) >= _REMEMBERED:
+                        self._known.clear()
+                    self._known[value] = pseudonym
+                return pseudonym
+            case _:
+                return value
+
+    def _texts(self, value: Any, personal: bool = False) -> Iterator[str]:
+        match value:
+            case None:
+                return
+            case dict():
+                for name, each in value.items():
+                    yield from self._texts(each, personal or name in self.fields)
+            case list() | tuple():
+                for each in value:
+                    yield from self._texts(each, personal)
+            case _ if personal and len(text := text_of(value)) >= _SHORT:
+                yield text
+
+
+NOTHING_HIDDEN = Hiding(frozenset(), None)
+
+
+def hiding_for(project: Project, request: type[BaseModel], store: FeatureStore) -> Hiding:
+    """Return what hides the personal fields of the applied definitions and of the request's own schema.
+
+    Raises:
+        FeatureError: the registry cannot be read.
+        ConfigError: there is something to hide, and no usable privacy key.
+    """
+    fields = personal_fields(store) | personal_in_request(request)
+    return Hiding(fields, Pseudonymiser(load_key(project))) if fields else NOTHING_HIDDEN
+
+
+def personal_in_request(request: type[BaseModel]) -> frozenset[str]:
+    """Return the fields that the schema of a request itself calls personal, at any depth.
+
+    For what no feature is looked up by, and no feature definition can tag therefore.
+
+    >>> from pydantic import Field
+    >>> class Parcel(BaseModel):
+    ...     depot: str
+    ...     phone: str = Field(json_schema_extra={"personal": True})
+    >>> sorted(personal_in_request(Parcel))
+    ['phone']
+    """
+    schema = request.model_json_schema(by_alias=False)
+    return frozenset(
+        name
+        for part in (schema, *schema.get("$defs", {}).values())
+        for name, field in part.get("properties", {}).items()
+        if field.get("personal") in (True, "true")
+    )

@@ -1,0 +1,1 @@
+"""Erases one subject everywhere, step by step, and keeps a record of it."""

@@ -1,0 +1,192 @@
+"""Erases one subject everywhere, step by step; what is killed is finished by the next call.
+
+Everything is looked for before anything is changed, so that the record tells what there was. Then the steps,
+each of which can be repeated: the tombstone first, so that nothing new comes in meanwhile; the check last but
+for the purge of earlier versions, which must not begin before the present is clean.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tidemill.clock import Clock
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.errors import DataError, TidemillError
+from tidemill.ids import new_id
+from tidemill.privacy.erasure import erasure_record
+from tidemill.privacy.erasure.erasure_record import Order, drop_order, orders, put_on_record, put_order
+from tidemill.privacy.erasure.erasure_steps import LAST, STEPS, Work
+from tidemill.privacy.erasure.subject_findings import Tell, look
+from tidemill.privacy.subject import Subject, find_subject
+from tidemill.project import Project
+from tidemill.state import open_state
+
+__all__ = ["Erased", "erase", "preview", "resume"]
+
+_PATIENCE = 600.0  # seconds for another erasure to end
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What came of an erasure."""
+
+    id: str
+    entity: tuple[str, ...]
+    pseudonyms: tuple[str, ...]
+    status: str
+    """``done`` or ``incomplete``; ``preview`` if nothing was to be changed."""
+    found: Mapping[str, Any]
+    """`tidemill.privacy.erasure.subject_findings.Findings`, before anything was changed."""
+    steps: Mapping[str, Any]
+    """Step → ``status`` (``done``, ``skipped``, ``failed``), and what was removed."""
+    resumed: bool = False
+    """Whether it finished an erasure that was begun earlier."""
+
+
+def preview(project: Project, values: Mapping[str, str], tell: Tell) -> Erased:
+    """Tell what an erasure would find, and change nothing.
+
+    Raises:
+        UsageError: a column is neither a join key nor personal.
+        TidemillError: a place cannot be looked into.
+    """
+    subject = _subject(project, values)
+    found = look(project, subject, tell).as_dict()
+    return Erased("", tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), "preview", found, {})
+
+
+def erase(
+    project: Project,
+    values: Mapping[str, str],
+    *,
+    actor: str,
+    reason: str,
+    history: bool,
+    clock: Clock,
+    tell: Tell,
+) -> list[Erased]:
+    """Erase a subject; first finish erasures that were killed.
+
+    Args:
+        project: the project.
+        values: column of the key → value, as text.
+        actor: who asks for it.
+        reason: for the record.
+        history: whether contents of earlier data versions go from DVC's cache and remotes too.
+        clock: wall-clock time.
+        tell: hears the steps.
+
+    Returns:
+        The outcome of each, the one that was asked for last.
+
+    Raises:
+        UsageError: a column is neither a join key nor personal.
+        TidemillError: a place cannot be looked into (nothing was changed), or the record not be written.
+    """
+    subject = _subject(project, values)
+    with _alone(project, tell):
+        earlier = _finish_all(project, clock, tell)
+        found = look(project, subject, tell).as_dict()
+        order = Order(
+            new_id("erasure"),
+            dict(subject.values),
+            actor,
+            subject.hidden_in(reason),
+            history,
+            clock.now(),
+            found,
+        )
+        put_order(project, order)
+        return [*earlier, _carry_out(project, order, clock, tell)]
+
+
+def resume(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
+    """Finish the erasures that were killed, or that something was in the way of.
+
+    Raises:
+        TidemillError: an order or the record cannot be read or written.
+    """
+    with _alone(project, tell):
+        return _finish_all(project, clock, tell)
+
+
+def _finish_all(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
+    return [replace(_carry_out(project, order, clock, tell), resumed=True) for order in orders(project)]
+
+
+def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Erased:
+    subject = _subject(project, order.values)
+    state = open_state(project.state_url)
+    # After a kill what was done stays done. Where something was in the way, all is repeated.
+    steps = {} if any(done["status"] == "failed" for done in order.steps.values()) else dict(order.steps)
+    try:
+        for name in STEPS:
+            if name in steps:
+                continue
+            put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "running")
+            tell(name, "")
+            work = Work(project, subject, order, clock, partial(tell, name))
+            steps[name] = _attempt(name, work, steps)
+            tell(name, steps[name]["status"])
+            order = replace(order, steps=dict(steps))
+            put_order(project, order)
+        failed = [outcome["error"] for outcome in steps.values() if outcome["status"] == "failed"]
+        if failed:
+            put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "incomplete", failed[0])
+        else:
+            put_on_record(
+                state, replace(order, steps=steps), subject.pseudonyms, "done", finished_at=clock.now()
+            )
+            tell("end", "")
+            drop_order(project, order)
+    finally:
+        state.close()
+    return Erased(
+        order.id,
+        tuple(subject.pseudonyms),
+        tuple(subject.pseudonyms.values()),
+        "incomplete" if failed else "done",
+        order.findings,
+        steps,
+    )
+
+
+def _attempt(name: str, work: Work, steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a step; one that fails keeps none of the others from being made, but the last."""
+    if name == LAST and any(outcome["status"] == "failed" for outcome in steps.values()):
+        return {"status": "failed", "error": "not before the other steps are done"}
+    try:
+        removed = STEPS[name](work)
+    except TidemillError as error:
+        return {"status": "failed", "error": work.subject.hidden_in(str(error)), "hint": error.hint}
+    return {"status": "skipped"} if removed is None else {"status": "done", **removed}
+
+
+def _subject(project: Project, values: Mapping[str, str]) -> Subject:
+    return find_subject(project, values, Pseudonymiser(load_key(project)))
+
+
+@contextmanager
+def _alone(project: Project, tell: Tell) -> Iterator[None]:
+    folder = erasure_record.folder(project)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell("wait", "another erasure is under way")
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout as error:
+            raise DataError(
+                f"another erasure has been under way for more than {_PATIENCE:.0f} s",
+                hint="wait for it, or end it; the next one finishes it",
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,123 @@
+"""What is on record of an erasure: for good in the table ``erasures``, and, until it is done, in an order.
+
+The order holds the subject's value, without which a killed erasure could not be finished. It is a file for
+its owner only, in ``.tidemill/erasures``, and it goes with the erasure's last step.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tidemill.clock import utc
+from tidemill.errors import DataError
+from tidemill.project import Project
+from tidemill.state import State
+from tidemill.state.tables import Erasure
+
+__all__ = ["Order", "drop_order", "orders", "put_on_record", "put_order"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """An erasure that was asked for and is not done."""
+
+    id: str
+    values: Mapping[str, str] = field(repr=False)
+    """Column of the key → value, in the clear."""
+    actor: str
+    reason: str
+    history: bool
+    requested_at: datetime
+    findings: Mapping[str, Any] = field(repr=False)
+    """What `tidemill.privacy.erasure.subject_findings` found before anything was changed."""
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    """What became of the steps that were made."""
+
+
+def orders(project: Project) -> list[Order]:
+    """Return the erasures that are not done, the oldest first.
+
+    Raises:
+        DataError: an order cannot be read.
+    """
+    found = []
+    for path in sorted(folder(project).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found.append(
+                Order(**{**content, "requested_at": utc(datetime.fromisoformat(content["requested_at"]))})
+            )
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{path} cannot be read: {type(error).__name__}",
+                hint="delete it and ask for the erasure again",
+            ) from error
+    return sorted(found, key=lambda order: order.id)
+
+
+def put_order(project: Project, order: Order) -> None:
+    """Write an order, in one step, for its owner only.
+
+    Raises:
+        DataError: it cannot be written; nothing was changed yet.
+    """
+    path = folder(project) / f"{order.id}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(order) | {"requested_at": order.requested_at.isoformat()}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}", hint="is the disk full or read-only?"
+        ) from error
+
+
+def drop_order(project: Project, order: Order) -> None:
+    """Forget an order, and what a killed process left of one half written."""
+    for path in folder(project).glob("tmp*"):
+        path.unlink(missing_ok=True)
+    (folder(project) / f"{order.id}.json").unlink(missing_ok=True)
+
+
+def put_on_record(
+    state: State,
+    order: Order,
+    pseudonyms: Mapping[str, str],
+    status: str,
+    error: str | None = None,
+    finished_at: datetime | None = None,
+) -> None:
+    """Write, or write anew, the erasure's row; the value itself is not in it."""
+    with state.transaction() as session:
+        session.merge(
+            Erasure(
+                id=order.id,
+                entity=" + ".join(pseudonyms),
+                pseudonym=" + ".join(pseudonyms.values()),
+                actor=order.actor,
+                reason=order.reason,
+                history=order.history,
+                status=status,
+                steps={"found": dict(order.findings), "steps": dict(order.steps)},
+                error=error,
+                requested_at=order.requested_at,
+                finished_at=finished_at,
+            )
+        )
+
+
+def folder(project: Project) -> Path:
+    """Return where orders are kept."""
+    return project.home / "erasures"

@@ -1,0 +1,156 @@
+"""The steps of an erasure. Each can be repeated: it does what is left to be done."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.clock import Clock
+from tidemill.data.personal.tombstones import FILE, Tombstone, add_tombstone
+from tidemill.data.repository.git import commit_staged, git
+from tidemill.data.versioning.add import add
+from tidemill.data.versioning.data_versions import reproduce
+from tidemill.errors import DataError
+from tidemill.features.feast_session import open_store, repository
+from tidemill.privacy.erasure.erasure_record import Order
+from tidemill.privacy.erasure.subject_findings import look_again, texts
+from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents, purge
+from tidemill.privacy.stores.job_subjects import erase_jobs
+from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
+from tidemill.privacy.stores.online_subjects import forget_online
+from tidemill.privacy.stores.row_places import find_places, known_as, leave_out_of, pipeline_paths
+from tidemill.privacy.stores.texts import mask_text
+from tidemill.privacy.subject import Subject
+from tidemill.project import Project
+
+__all__ = ["LAST", "STEPS", "Work"]
+
+_MESSAGE = "Leave erased subjects out of the data"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step works on."""
+
+    project: Project
+    subject: Subject
+    order: Order
+    clock: Clock
+    """Wall-clock time."""
+    line: Callable[[str], None]
+    """Hears what is being done."""
+
+
+def _bury(work: Work) -> dict[str, Any]:
+    subject, order, root = work.subject, work.order, work.project.root
+    stone = Tombstone(
+        tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), order.requested_at, order.reason
+    )
+    new = add_tombstone(work.project, stone)
+    if (root / ".git").exists():
+        git(root, "add", "--", FILE)
+        commit_staged(root, "Put up a tombstone for an erased subject", FILE)
+    return {"new": new}
+
+
+def _forget(work: Work) -> dict[str, Any]:
+    if not (repository(work.project) / "feature_store.yaml").is_file():
+        return {"keys": {}}
+    return {"keys": forget_online(open_store(work.project), work.subject)}
+
+
+def _erase_jobs(work: Work) -> dict[str, Any]:
+    """Erase the jobs; a worker that is at one writes to the log until then, which therefore comes later."""
+    ids = find_in_log(work.project.predictions, work.subject).prediction_ids
+    return {"jobs": erase_jobs(work.project, work.subject, ids, work.clock, work.line)}
+
+
+def _blank(work: Work) -> dict[str, Any]:
+    lines = blank_log(work.project.predictions, work.subject)
+    return {"predictions": lines.predictions, "labels": lines.labels}
+
+
+def _mask(work: Work) -> dict[str, Any]:
+    return {"mentions": sum(mask_text(path, work.subject) for path in texts(work.project))}
+
+
+def _rewrite(work: Work) -> dict[str, Any]:
+    """Rewrite all files that are no outputs of the pipeline; those added to DVC become a new version."""
+    planned = {place["name"] for place in work.order.findings["places"]}
+    rows: dict[str, int] = {}
+    for place in find_places(work.project):
+        if place.kind == "output":
+            continue
+        work.line(place.name)
+        removed = leave_out_of(place, work.subject)
+        if removed:
+            rows[work.subject.hidden_in(place.name)] = removed
+        if place.kind == "added" and (removed or place.name in planned):
+            # planned: perhaps we were killed between rewriting it and making a version of it
+            add(work.project, place.name, _MESSAGE, lambda _step, message, _done, _total: work.line(message))
+    return {"rows": rows}
+
+
+def _reproduce(work: Work) -> dict[str, Any] | None:
+    """Make the data version without the subject; if no file has anything of it, the next run does."""
+    root = work.project.root
+    outputs, _ = pipeline_paths(root)
+    if not outputs or not work.order.findings["places"] or not (root / ".dvc").exists():
+        return None
+    return {"revision": reproduce(work.project, {}, _MESSAGE, work.line).revision}
+
+
+def _check(work: Work) -> dict[str, Any]:
+    left = look_again(
+        work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
+    )
+    places = [f"{place['name']} ({place['rows']} rows, {place['kind']})" for place in left["places"]]
+    rest = [
+        *places,
+        *(f"{count} keys in {table}" for table, count in left["online"].items()),
+        *([f"{left['predictions']} predictions"] if left["predictions"] else []),
+        *(f"{job['id']} ({job['status']})" for job in left["jobs"]),
+        *left["texts"],
+    ]
+    if rest:
+        hint = "`tidemill data erase --resume`"
+        if any(place["kind"] == "loose" for place in left["places"]):
+            hint = f"remove the loose files by hand, or the subject from them; then {hint}"
+        if any(place["kind"] == "output" for place in left["places"]):
+            hint = (
+                f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
+                f"in dvc.yaml; then {hint}"
+            )
+        raise DataError(f"still there: {', '.join(rest)}", hint=hint)
+    return {}
+
+
+def _purge(work: Work) -> dict[str, Any] | None:
+    if not work.order.history:
+        return None
+    root = work.project.root
+    with open_contents(root, known_as(work.subject, find_places(work.project))) as contents:
+        if contents is None:
+            return None
+        work.line("looking through the contents")
+        earlier_versions(root, contents)
+        contents.look_into_the_rest()
+        work.line("purging")
+        return {"contents": purge(contents)}
+
+
+STEPS: Mapping[str, Callable[[Work], dict[str, Any] | None]] = {
+    "tombstone": _bury,
+    "online": _forget,
+    "jobs": _erase_jobs,
+    "log": _blank,
+    "texts": _mask,
+    "files": _rewrite,
+    "pipeline": _reproduce,
+    "check": _check,
+    "history": _purge,
+}
+"""The steps, in their order."""
+
+
+LAST = "history"
+"""The step that is made only when all others are done."""

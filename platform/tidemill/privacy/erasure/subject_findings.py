@@ -1,0 +1,146 @@
+"""What a project holds of one subject, everywhere; looks, and changes nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tidemill.features.feast_session import open_store, repository
+from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents
+from tidemill.privacy.stores.job_subjects import find_jobs
+from tidemill.privacy.stores.log_subjects import find_in_log
+from tidemill.privacy.stores.model_subjects import trained_on
+from tidemill.privacy.stores.online_subjects import count_online
+from tidemill.privacy.stores.row_places import count_in, find_places, known_as
+from tidemill.privacy.stores.schedule_outputs import outputs_elsewhere
+from tidemill.privacy.stores.texts import count_in_text
+from tidemill.privacy.subject import Subject
+from tidemill.project import Project
+
+__all__ = ["Findings", "Tell", "look", "look_again", "texts"]
+
+Tell = Callable[[str, str], None]
+"""Called with step and message, as work goes on."""
+
+_TEXTS = {".log", ".out", ".err", ".txt", ".html", ".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
+_NOT_TEXTS = {"predictions", "erasures", "remote", "jobs"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is of a subject. Names files and numbers, never its value."""
+
+    online: Mapping[str, int]
+    """Table of the online store → keys."""
+    predictions: int
+    labels: int
+    jobs: tuple[Mapping[str, Any], ...]
+    """`tidemill.privacy.stores.job_subjects.NamingJob` of each slow prediction that names it."""
+    texts: Mapping[str, int]
+    """Server log or report → mentions."""
+    places: tuple[Mapping[str, Any], ...]
+    """Files with rows of it: ``name``, ``kind``, ``what``, ``rows``."""
+    models: tuple[Mapping[str, Any], ...]
+    """`tidemill.privacy.stores.model_subjects.ModelKnowledge` of each version."""
+    versions: tuple[Mapping[str, Any], ...]
+    """Earlier data versions: ``revision``, ``time``, ``message``, ``files``, ``unknown``."""
+    elsewhere: tuple[Mapping[str, Any], ...]
+    """Outputs of schedules outside the project, not looked into: ``schedule``, ``output``, ``rows``."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in files of this moment."""
+        return sum(int(place["rows"]) for place in self.places)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything of it, earlier versions and models apart."""
+        return bool(self.online or self.predictions or self.labels or self.jobs or self.texts or self.places)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def look(project: Project, subject: Subject, tell: Tell) -> Findings:
+    """Look everywhere.
+
+    Raises:
+        TidemillError: a place cannot be looked into; the message names it.
+    """
+    now = look_again(project, subject, tell)
+    tell("look", "earlier data versions and models")
+    with open_contents(project.root, known_as(subject, find_places(project))) as contents:
+        earlier = earlier_versions(project.root, contents) if contents else []
+        models = trained_on(project, subject, contents)
+    return Findings(
+        **now,
+        models=tuple(asdict(model) for model in models),
+        versions=tuple(
+            {
+                "revision": version.revision,
+                "time": version.time.isoformat(),
+                "message": version.message,
+                "files": [subject.hidden_in(name) for name in version.files],
+                "unknown": list(version.unknown),
+            }
+            for version in earlier
+        ),
+        elsewhere=tuple(outputs_elsewhere(project, subject)),
+    )
+
+
+def look_again(
+    project: Project, subject: Subject, tell: Tell, before: datetime | None = None
+) -> dict[str, Any]:
+    """Look into all that can change, as keyword arguments of `Findings`.
+
+    Args:
+        project: the project.
+        subject: who.
+        tell: hears what is being done.
+        before: predictions served, and jobs submitted, later than this moment do not count.
+    """
+    tell("look", "online store")
+    online = count_online(open_store(project), subject) if _has_features(project) else {}
+    tell("look", "prediction log")
+    logged = find_in_log(project.predictions, subject, before)
+    tell("look", "slow predictions")
+    jobs = find_jobs(project, subject, logged.prediction_ids, before)
+    tell("look", "logs and reports")
+    mentions = {_name(project, path): count_in_text(path, subject) for path in texts(project)}
+    places = []
+    for place in find_places(project):
+        tell("look", subject.hidden_in(place.name))
+        rows = count_in(place, subject)
+        if rows:
+            name = subject.hidden_in(place.name)
+            places.append({"name": name, "kind": place.kind, "what": place.what, "rows": rows})
+    return {
+        "online": online,
+        "predictions": logged.predictions,
+        "labels": logged.labels,
+        "jobs": tuple(asdict(job) for job in jobs),
+        "texts": {name: count for name, count in mentions.items() if count},
+        "places": tuple(places),
+    }
+
+
+def texts(project: Project) -> list[Path]:
+    """Return the servers' logs, the reports, and what else is text in ``.tidemill``."""
+    return [
+        path
+        for path in sorted(project.home.rglob("*"))
+        if path.suffix in _TEXTS
+        and path.relative_to(project.home).parts[0] not in _NOT_TEXTS
+        and path.is_file()
+    ]
+
+
+def _has_features(project: Project) -> bool:
+    return (repository(project) / "feature_store.yaml").is_file()
+
+
+def _name(project: Project, path: Path) -> str:
+    return str(path.relative_to(project.root))

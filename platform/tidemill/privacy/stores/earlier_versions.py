@@ -1,0 +1,205 @@
+"""Earlier data versions: which of them hold one subject, and purging these contents from cache and remotes.
+
+DVC keeps each content under its MD5, in its cache and in its remotes; git's commits name them in ``dvc.lock``
+and ``.dvc`` files. Nothing of a commit is changed here: a version whose content was purged is still known, as
+is what it was made of, but it cannot be brought back.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from tidemill.data.repository.git import git, git_try
+from tidemill.data.repository.repository_setup import open_dvc
+from tidemill.errors import DataError
+from tidemill.privacy.stores.table_subjects import count_rows, format_of, mentions
+from tidemill.privacy.subject import Subject
+
+__all__ = ["Contents", "EarlierVersion", "earlier_versions", "open_contents", "purge"]
+
+_FOLDER = ".dir"
+
+
+@dataclass(frozen=True)
+class EarlierVersion:
+    """A commit whose data holds the subject, or may do so."""
+
+    revision: str
+    time: datetime
+    message: str
+    files: tuple[str, ...]
+    """Those that hold the subject."""
+    unknown: tuple[str, ...]
+    """Those whose content is gone, or cannot be looked into: nobody can tell."""
+
+
+@dataclass
+class Contents:
+    """DVC's contents of one repository, each looked into once."""
+
+    repo: Repo
+    subjects: Sequence[Subject]
+    """The subject, under each name that its key has in a file."""
+    _known: dict[str, bool | None] = field(default_factory=dict)
+
+    def hold(self, md5: str, path: str) -> bool | None:
+        """Tell whether a content holds the subject; None if it is in neither cache nor remote, or unreadable.
+
+        Args:
+            md5: its name in DVC.
+            path: the file it was, whose ending tells its format.
+        """
+        if md5 not in self._known:
+            self._known[md5] = self._look(md5, path)
+        return self._known[md5]
+
+    def files_in(self, md5: str, path: str) -> list[tuple[str, str]]:
+        """Return the contents behind an output, MD5 and path: itself, or those of a folder's files."""
+        if not md5.endswith(_FOLDER):
+            return [(md5, path)]
+        with self._local(md5) as copy:
+            if copy is None:
+                return []
+            return [(item["md5"], f"{path}/{item['relpath']}") for item in json.loads(copy.read_text())]
+
+    def holding(self) -> list[str]:
+        """Return the contents that were found to hold the subject."""
+        return sorted(md5 for md5, holds in self._known.items() if holds)
+
+    def look_into_the_rest(self) -> None:
+        """Look into what the cache has and no commit names, such as what a failed run left."""
+        for md5 in list(self.repo.cache.local.all()):
+            if not md5.endswith(_FOLDER):
+                self.hold(md5, "")
+
+    def _look(self, md5: str, path: str) -> bool | None:
+        if md5.endswith(_FOLDER):
+            files = self.files_in(md5, path)
+            verdicts = [self.hold(each, name) for each, name in files]
+            return True if True in verdicts else None if None in verdicts or not files else False
+        with self._local(md5) as copy:
+            if copy is None:
+                return None
+            try:
+                kind = format_of(Path(path)) or format_of(copy)
+                if kind is not None:
+                    return any(count_rows(copy, subject, kind=kind) for subject in self.subjects)
+                subject = self.subjects[0]
+                return min(map(len, subject.values.values())) >= 3 and mentions(copy, subject)
+            except DataError:
+                return None
+
+    @contextmanager
+    def _local(self, md5: str) -> Iterator[Path | None]:
+        """Give a content as a file: in the cache, else a copy from a remote; None if it is nowhere."""
+        cached = Path(self.repo.cache.local.oid_to_path(md5))
+        if cached.is_file():
+            yield cached
+            return
+        with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
+            copy = Path(folder, "content")
+            for odb in _remotes(self.repo).values():
+                if odb.exists(md5):
+                    odb.fs.get_file(odb.oid_to_path(md5), str(copy))
+                    yield copy
+                    return
+            yield None
+
+
+@contextmanager
+def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents | None]:
+    """Open DVC's contents; None if the project is no git and DVC repository.
+
+    Raises:
+        DataError: DVC, or a remote, failed inside the block.
+    """
+    if not ((root / ".git").exists() and (root / ".dvc").exists()):
+        yield None
+        return
+    try:
+        with open_dvc(root) as repo:
+            yield Contents(repo, subjects)
+    except (DvcException, OSError) as error:
+        raise DataError(
+            f"{root}: the earlier data versions cannot be looked through: {error}",
+            hint="check the remote (`dvc remote list`), then try again",
+        ) from error
+
+
+def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
+    """Return the commits, of all branches and newest first, whose data holds the subject or may do so.
+
+    Raises:
+        DataError: git failed.
+    """
+    log = git(root, "log", "--all", "--format=%H%x1f%ct%x1f%s", "--", "dvc.lock", "*.dvc").splitlines()
+    blobs: dict[str, dict[str, str]] = {}
+    found = []
+    for revision, seconds, message in (line.split("\x1f", 2) for line in log):
+        outputs = _outputs_at(root, revision, blobs)
+        files = {
+            name: contents.hold(md5, name)
+            for path, content in outputs.items()
+            for md5, name in (contents.files_in(content, path) or [(content, path)])
+        }
+        holding = tuple(sorted(name for name, holds in files.items() if holds))
+        unknown = tuple(sorted(name for name, holds in files.items() if holds is None))
+        if holding or unknown:
+            time = datetime.fromtimestamp(int(seconds), UTC)
+            found.append(EarlierVersion(revision, time, message, holding, unknown))
+    return found
+
+
+def purge(contents: Contents) -> int:
+    """Delete every content known to hold the subject from the cache and all remotes; return how many.
+
+    The caller made sure that the current version holds it no more.
+
+    Raises:
+        DataError: by `open_contents`: a remote refused.
+    """
+    doomed = contents.holding()
+    for odb in (contents.repo.cache.local, *_remotes(contents.repo).values()):
+        for md5 in doomed:
+            if odb.exists(md5):
+                odb.delete(md5)
+    return len(doomed)
+
+
+def _remotes(repo: Repo) -> Mapping[str, Any]:
+    return {name: repo.cloud.get_remote_odb(name) for name in repo.config["remote"]}
+
+
+def _outputs_at(root: Path, revision: str, blobs: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Return path → MD5 of all that DVC keeps at a commit; each of git's blobs is parsed once."""
+    outputs: dict[str, str] = {}
+    for line in git(root, "ls-tree", "-r", "-z", revision).split("\0"):
+        meta, _, path = line.partition("\t")
+        if not (path == "dvc.lock" or path.endswith(".dvc")):
+            continue
+        blob = meta.split()[2]
+        if blob not in blobs:
+            blobs[blob] = _parse(git_try(root, "cat-file", "blob", blob).stdout)
+        base = Path(path).parent
+        outputs |= {str(base / name): md5 for name, md5 in blobs[blob].items()}
+    return outputs
+
+
+def _parse(text: str) -> dict[str, str]:
+    try:
+        content = yaml.safe_load(text) or {}
+        parts = [content, *(content.get("stages") or {}).values()]
+        return {
+            item["path"]: item["md5"] for part in parts for item in part.get("outs") or () if item.get("md5")
+        }
+    except (yaml.YAMLError, AttributeError, TypeError, KeyError):
+        return {}

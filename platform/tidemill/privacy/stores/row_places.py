@@ -1,0 +1,281 @@
+"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of features, others."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from feast import FeatureView, FileSource
+from feast.data_source import DataSource
+
+from tidemill.data.repository.git import git_try
+from tidemill.errors import DataError, FeatureError
+from tidemill.features.feast_session import feast_errors, open_store, repository
+from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.offline.addresses import Address, locate
+from tidemill.features.offline.parquet_sources import partition_of
+from tidemill.privacy.stores.table_subjects import (
+    SUFFIXES,
+    count_rows,
+    files_below,
+    format_of,
+    leave_out,
+    mentions,
+)
+from tidemill.privacy.stores.untracked_files import loose_files
+from tidemill.privacy.subject import Subject
+from tidemill.project import Project
+
+__all__ = ["Place", "count_in", "find_places", "known_as", "leave_out_of", "pipeline_paths"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One file or folder of rows."""
+
+    name: str
+    """Relative to the project, if it is in it; else its path or address."""
+    kind: str
+    """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
+    ``loose`` (in the folder of the project, and declared nowhere)."""
+    what: str
+    """What it is to the project, such as ``source aircraft_profile_source``."""
+    path: Path | None
+    """None for a remote one."""
+    address: Address | None = None
+    """Of a source."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Field of the feature store → its column there, where the source maps it to another name."""
+
+
+def find_places(project: Project) -> list[Place]:
+    """Return every place where the project is known to keep rows; each once, outputs of the pipeline first.
+
+    Raises:
+        DataError: ``dvc.lock`` or a ``.dvc`` file cannot be read.
+        FeatureError: the feature definitions cannot be imported.
+    """
+    root = project.root.resolve()
+    outputs, inputs = pipeline_paths(root)
+    found: dict[Path, Place] = {}
+    mapped: list[Place] = []
+
+    def add(path: Path, kind: str, what: str, source: FileSource | None = None) -> None:
+        path = path.resolve()
+        around = [place for known, place in found.items() if path == known or path.is_relative_to(known)]
+        columns = _columns(source)
+        if not around:
+            found[path] = Place(_name(root, path), kind, what, path, columns=columns)
+        elif columns:  # the same rows, under other names
+            mapped.append(Place(_name(root, path), around[0].kind, what, path, columns=columns))
+
+    for output in outputs:
+        add(root / output, "output", "output of the pipeline")
+    for pointer, path in _added(root):
+        add(path, "added", f"added to DVC ({_name(root, pointer)})")
+    remote = []
+    for source, what in _sources(project):
+        address = locate(source, repository(project))
+        if not address.is_local:
+            remote.append(Place(address.text, "remote", what, None, address, _columns(source)))
+        elif address.is_pattern:
+            for file in address.list_files():
+                add(Path(file.path), "file", what, source)
+        else:
+            add(Path(address.path), "file", what, source)
+    for name in inputs:
+        if Path(name).suffix.lower() in SUFFIXES or (root / name).is_dir():
+            add(root / name, "file", "read by the pipeline")
+    if project.dataset_path.exists():
+        add(project.dataset_path, "file", "the training set")
+    loose = [
+        Place(_name(root, path), "loose", "declared nowhere", path)
+        for path in loose_files(project)
+        if found.keys().isdisjoint((path, *path.parents))
+    ]
+    return [*found.values(), *mapped, *remote, *loose]
+
+
+def known_as(subject: Subject, places: Iterable[Place]) -> tuple[Subject, ...]:
+    """Return the subject as each of the places has it, where a source maps its key from another column."""
+    renamed = {tuple(sorted(place.columns.items())): place.columns for place in places if place.columns}
+    ours = [columns for columns in renamed.values() if not subject.values.keys().isdisjoint(columns)]
+    return (subject, *(subject.renamed(columns) for columns in ours))
+
+
+def count_in(place: Place, subject: Subject) -> int:
+    """Return how many rows of the subject are at a place; a file that cannot be looked into counts as one row
+    if its bytes name the subject.
+
+    Raises:
+        DataError: a file cannot be read.
+        FeatureError: a remote source cannot be reached.
+    """  # noqa: D205
+    subject = subject.renamed(place.columns)
+    if place.path is None:
+        return sum(count_rows(copy, subject, constants) for copy, _, constants in _copies(place))
+    if place.kind == "loose":
+        return _count_loose(place.path, subject)
+    return sum(
+        count_rows(file, subject, constants) if format_of(file) else int(_names(file, subject))
+        for file, constants in files_below(place.path)
+    )
+
+
+def leave_out_of(place: Place, subject: Subject) -> int:
+    """Rewrite the files of a place without the subject's rows; return how many rows went.
+
+    Raises:
+        DataError: a file cannot be read or written, or names the subject in a format we cannot write.
+        FeatureError: a remote source cannot be reached or written.
+    """
+    subject = subject.renamed(place.columns)
+    if place.path is None:
+        return _leave_out_remotely(place, subject)
+    if place.kind == "loose" and not _count_loose(place.path, subject):
+        return 0
+    removed = 0
+    for file, constants in files_below(place.path):
+        if format_of(file) is None:
+            if _names(file, subject):
+                raise DataError(
+                    f"{file} names the subject, and is of a format that cannot be rewritten here",
+                    hint="remove it there by hand, then `tidemill data erase --resume`",
+                )
+        elif subject.values.items() <= constants.items():  # the folder's very name is the subject's
+            removed += count_rows(file, subject, constants)
+            file.unlink()
+            for folder in file.parents:
+                if folder == place.path or any(folder.iterdir()):
+                    break
+                folder.rmdir()
+        else:
+            removed += leave_out(file, subject, constants)
+    return removed
+
+
+def pipeline_paths(root: Path) -> tuple[list[str], list[str]]:
+    """Return the outputs of the pipeline's stages, and what they read that is none; relative to ``root``.
+
+    Raises:
+        DataError: ``dvc.lock`` cannot be read.
+    """
+    stages = (_yaml(root / "dvc.lock").get("stages") or {}).values()
+    outputs = [item["path"] for stage in stages for item in stage.get("outs") or ()]
+    inputs = [item["path"] for stage in stages for item in stage.get("deps") or ()]
+    return list(dict.fromkeys(outputs)), [name for name in dict.fromkeys(inputs) if name not in outputs]
+
+
+def _added(root: Path) -> list[tuple[Path, Path]]:
+    """Return the ``.dvc`` files, each with what it stands for."""
+    listed = git_try(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    pointers = [root / name for name in listed.stdout.split("\0") if name] if listed.returncode == 0 else []
+    return [
+        (pointer, pointer.parent / item["path"])
+        for pointer in pointers
+        if pointer.is_file()
+        for item in _yaml(pointer).get("outs") or ()
+    ]
+
+
+def _sources(project: Project) -> Iterator[tuple[FileSource, str]]:
+    if not (repository(project) / "feature_store.yaml").is_file():
+        return
+    views = [thing for thing in load_definitions(repository(project)) if isinstance(thing, FeatureView)]
+    for view in views:
+        for source in _with_batch((view.batch_source, view.stream_source)):
+            yield source, f"source of view {view.name}"
+    store = open_store(project)
+    with feast_errors("reading the registry"):
+        for dataset in store.list_saved_datasets():
+            for source in _with_batch((dataset.storage.to_data_source(),)):
+                yield source, f"saved data set {dataset.name}"
+        for service in store.list_feature_services():
+            logging = service.logging_config
+            if logging is not None:
+                for source in _with_batch((logging.destination.to_data_source(),)):
+                    yield source, f"logged features of service {service.name}"
+
+
+def _columns(source: FileSource | None) -> dict[str, str]:
+    return {new: old for old, new in (source.field_mapping or {}).items()} if source else {}
+
+
+def _with_batch(sources: Iterable[DataSource | None]) -> Iterator[FileSource]:
+    for source in sources:
+        batch = getattr(source, "batch_source", None) or source
+        if isinstance(batch, FileSource):
+            yield batch
+
+
+def _copies(place: Place) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
+    """Give a copy on this machine of each file of a remote place, its path, and what its folders say."""
+    assert place.address is not None
+    with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
+        for number, file in enumerate(place.address.list_files()):
+            copy = Path(folder, f"{number}{Path(file.path).suffix}")
+            with _Reaching(place):
+                place.address.files.get_file(file.path, str(copy))
+            folders = partition_of(file.path, place.address.root)
+            yield copy, file.path, {name: value for name, value in folders.items() if value is not None}
+            copy.unlink()
+
+
+def _leave_out_remotely(place: Place, subject: Subject) -> int:
+    assert place.address is not None
+    removed, files = 0, place.address.files
+    for copy, path, constants in _copies(place):
+        if subject.values.items() <= constants.items():
+            removed += count_rows(copy, subject, constants)
+            with _Reaching(place):
+                files.rm_file(path)
+        elif found := leave_out(copy, subject, constants):
+            removed += found
+            with _Reaching(place):
+                files.put_file(str(copy), path)  # object stores replace an object in one step
+    return removed
+
+
+class _Reaching:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FeatureError):
+            raise FeatureError(
+                f"{self._place.what}: {self._place.name} cannot be reached: {error}",
+                hint="check address and credentials, then `tidemill data erase --resume`",
+            ) from error
+
+
+def _count_loose(file: Path, subject: Subject) -> int:
+    """Count as `count_in` does; a file that is not what its name says keeps nothing from being erased."""
+    try:
+        if format_of(file):
+            return count_rows(file, subject)
+    except DataError:
+        pass
+    return int(_names(file, replace(subject, pseudonyms=subject.values)))  # its pseudonym may stand there
+
+
+def _names(file: Path, subject: Subject) -> bool:
+    return min(map(len, subject.values.values())) >= 3 and mentions(file, subject)
+
+
+def _name(root: Path, path: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="restore it from git") from error
+    return content if isinstance(content, dict) else {}

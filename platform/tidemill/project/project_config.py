@@ -1,0 +1,315 @@
+"""What a project declares in ``params.yaml``: the one file that DVC, training and gates all read."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AutoscalingConfig",
+    "BatchConfig",
+    "DatasetConfig",
+    "FeaturesConfig",
+    "GateConfig",
+    "JobsConfig",
+    "LimitsConfig",
+    "ProjectConfig",
+    "ProjectSection",
+    "RolloutConfig",
+    "RolloutStep",
+    "ServeConfig",
+    "SplitConfig",
+    "TrainConfig",
+]
+
+_REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProjectSection(_Section):
+    """Names, and where the project's own Python objects are (``module:object``)."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    model: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")
+    """Name of the registered model."""
+    training: str = Field(pattern=_REFERENCE)
+    """A `tidemill.training.model_spec.TrainingSpec`."""
+    application: str = Field(pattern=_REFERENCE)
+    """A `tidemill.serving.inference.application.Application`."""
+    replay: str | None = Field(default=None, pattern=_REFERENCE)
+    """A `tidemill.demo.traffic_replay.Replay`: history for ``tidemill demo``."""
+
+
+class DatasetConfig(_Section):
+    """The training set that the last DVC stage writes."""
+
+    path: str
+    """Parquet file, relative to the project."""
+    time: str = "event_timestamp"
+    """Column with the moment of prediction (aware, UTC)."""
+    label: str
+    """Column with the label: 0 or 1."""
+    label_known: str = "label_known_at"
+    """Column with the moment from which on the label is known."""
+    first_month: str = "data.first_month"
+    """Dotted name of the parameter of the DVC pipeline that names the first month (YYYY-MM)."""
+    last_month: str = "data.last_month"
+    """Dotted name of the parameter that names the last month (YYYY-MM)."""
+    as_of: str = "data.as_of"
+    """Dotted name of the parameter with the moment after which nothing is known."""
+
+
+class FeaturesConfig(_Section):
+    """The Feast repository and the service that training and serving share."""
+
+    repo: str = "feature_repo"
+    service: str
+
+
+class SplitConfig(_Section):
+    """Splits by time: train, then validation (chooses the trial), then hold-out (the gate)."""
+
+    validation_days: int = Field(default=14, ge=1)
+    holdout_days: int = Field(default=14, ge=1)
+
+    @property
+    def holdout(self) -> timedelta:
+        """Length of the hold-out period."""
+        return timedelta(days=self.holdout_days)
+
+    @property
+    def validation(self) -> timedelta:
+        """Length of the validation period."""
+        return timedelta(days=self.validation_days)
+
+
+class TrainConfig(_Section):
+    """How the search for a model goes."""
+
+    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
+    """What trials are compared by; higher is better."""
+    trials: int = Field(default=12, ge=1)
+    """In all, spread evenly over the model families."""
+    max_rows: int | None = Field(default=None, ge=1000)
+    """The latest this many rows are trained on; none for all."""
+    search_rows: int | None = Field(default=None, ge=1000)
+    """Trials are fitted on a random sample of this many rows, the chosen model on all; none: all, always."""
+    max_concurrent: int = Field(default=0, ge=0)
+    """Trials at once; 0 for as many as there are CPUs."""
+    seed: int = 0
+
+
+class GateConfig(_Section):
+    """What a candidate must show on the hold-out before it may become champion."""
+
+    mode: Literal["enforce", "dry_run", "off"] = "enforce"
+    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
+    floor: float | None = None
+    """The candidate's metric must reach this."""
+    min_gain: float = 0.0
+    """The candidate's metric must exceed the champion's by at least this; 0: by anything, a tie is refused;
+    negative: it may be that much worse."""
+    min_rows: int = Field(default=500, ge=1)
+    """Rows needed in the hold-out for a decision."""
+
+
+class LogConfig(_Section):
+    """What the prediction log promises, and how long it keeps it."""
+
+    sync_seconds: float = Field(default=0.5, ge=0, le=60)
+    """How often predictions are flushed to the disk itself; 0: each before it is answered."""
+    backlog_mb: int = Field(default=64, ge=1)
+    """How many MiB of predictions wait in memory while the disk takes nothing; what does not fit is lost."""
+    store: str | None = Field(default=None, pattern=r"^[a-z0-9]+://[^\s@]+$")
+    """Object store for compacted predictions, such as ``s3://bucket/log``; default: the log's folder."""
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    """Of an S3-compatible store."""
+    retention_days: int | None = Field(default=None, ge=1)
+    """Predictions and labels of older event dates are deleted; default: none ever."""
+
+
+class BatchConfig(_Section):
+    """How requests that arrive together are answered together."""
+
+    max_rows: int = Field(default=64, ge=1)
+    """Largest number of rows in one batch; a request with more is a batch of its own."""
+    wait_ms: float = Field(default=0.0, ge=0, le=1000)
+    """How long a request waits for others, in milliseconds, beyond those that came in the same moment."""
+    loop_rows: int = Field(default=64, ge=0)
+    """A batch of up to so many rows is answered on the event loop, a larger one in a thread."""
+
+
+class LimitsConfig(_Section):
+    """What a client may cost before it is known who it is."""
+
+    body_bytes: int | None = Field(default=None, ge=1024)
+    """The largest body of a request; default: 64 KiB, and 4 KiB for each of ``serve.max_instances``."""
+    header_seconds: int = Field(default=10, ge=1, le=300)
+    """In how many seconds the head of a request must have arrived."""
+    idle_seconds: int = Field(default=60, ge=1, le=3600)
+    """For how many seconds a client may be silent in the middle of a request or an answer."""
+    connections: int = Field(default=4096, ge=16, le=100_000)
+    """Connections at once; further ones wait."""
+
+
+class AutoscalingConfig(_Section):
+    """How many replicas there are, by how much there is to do (Ray Serve's own autoscaling)."""
+
+    min: int = Field(default=1, ge=1)
+    max: int = Field(ge=1)
+    target_ongoing_requests: float = Field(default=16.0, gt=0)
+    """Requests under way that a replica should have: with more, there are soon more replicas."""
+    upscale_seconds: float = Field(default=10.0, ge=0)
+    """How long there must be too much to do before a replica is added."""
+    downscale_seconds: float = Field(default=300.0, ge=0)
+    """How long there must be too little to do before one is taken away."""
+
+
+class JobsConfig(_Section):
+    """Slow predictions: submitted at once, answered when a worker has the time."""
+
+    enabled: bool = False
+    """Whether ``POST /jobs`` is there; it takes a process of its own."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that run jobs, each one at a time."""
+    max_instances: int = Field(default=100_000, ge=1)
+    """Largest number of instances in one job."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """Largest body of ``POST /jobs``."""
+    max_waiting: int = Field(default=100, ge=1)
+    """Jobs that are queued or running; one more gets 503 with Retry-After."""
+    chunk_rows: int = Field(default=500, ge=1)
+    """Rows that are scored, logged and counted as done together."""
+    chunk_seconds: float = Field(default=300.0, gt=0)
+    """A worker whose chunk takes longer is ended, and the attempt with it."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Attempts at the same chunk; after the last one the job is dead."""
+    retry_seconds: float = Field(default=5.0, gt=0)
+    """Before the second attempt; each further one waits twice as long, 10 minutes at most."""
+    keep_hours: float = Field(default=72.0, gt=0)
+    """How long results, and dead jobs, are kept."""
+
+
+class RolloutStep(_Section):
+    """One step of a rollout: it ends when the time is over *and* the rows are answered."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the routing keys that the canary answers."""
+    minutes: float = Field(default=10.0, ge=0)
+    """The least time of the step."""
+    requests: int = Field(default=200, ge=0)
+    """Rows that the canary must have answered in the step."""
+
+
+class RolloutConfig(_Section):
+    """How a version becomes champion by steps, and what sends it back (`tidemill deploy rollout`)."""
+
+    steps: tuple[RolloutStep, ...] = (
+        RolloutStep(share=0.01),
+        RolloutStep(share=0.1),
+        RolloutStep(share=0.5),
+        RolloutStep(share=1.0),
+    )
+    """The shares must grow."""
+    max_errors: float = Field(default=0.01, ge=0, le=1)
+    """Share of its rows that the canary may fail to score; the champion answers those."""
+    max_latency_ratio: float = Field(default=1.5, gt=0)
+    """p99 of a call of the canary's model, as a multiple of the champion's."""
+    free_ms: float = Field(default=5.0, ge=0)
+    """A p99 that is larger by no more than this is never a reason to go back."""
+    max_loss: float = Field(default=0.02, ge=0)
+    """Of the gate's metric: a loss that is surely larger (95 %) sends the canary back."""
+    min_labels: int = Field(default=200, ge=10)
+    """Labelled answers of each version from which on quality is measured; until then it is estimated."""
+    max_score_gap: float | None = Field(default=0.05, gt=0)
+    """Between the mean scores of the versions, as long as there are no labels; null: not looked at."""
+    give_up_hours: float | None = Field(default=24.0, gt=0)
+    """A step that takes longer (too few requests, a replica that does not come) ends the rollout."""
+
+    @model_validator(mode="after")
+    def _shares_grow(self) -> "RolloutConfig":
+        shares = [step.share for step in self.steps]
+        if not shares or any(after <= before for before, after in pairwise(shares)):
+            raise ValueError(f"the shares of the steps must grow, these do not: {shares}")
+        return self
+
+
+class ServeConfig(_Section):
+    """How the application is deployed."""
+
+    batch: BatchConfig = BatchConfig()
+    max_in_flight: int = Field(default=256, ge=1)
+    """Requests for predictions that a replica has under way; one more gets 503 with Retry-After at once."""
+    timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """A request that has no answer after so long gets 504 (408 if its own body did not arrive)."""
+    feature_cache: bool = True
+    """Whether replicas keep what they read of views that declare ``cache_seconds``."""
+    feature_cache_rows: int = Field(default=100_000, ge=1)
+    """How many rows a replica keeps, of all views together; those used least recently go first."""
+
+    replicas: int = Field(default=1, ge=1)
+    """Processes that answer requests; `autoscaling` is the other way to say it."""
+    autoscaling: AutoscalingConfig | None = None
+    jobs: JobsConfig = JobsConfig()
+    poll_seconds: float = Field(default=0.5, gt=0, le=60)
+    """How often a replica looks at the alias."""
+    max_instances: int = Field(default=1000, ge=1)
+    """Largest number of instances in one request."""
+    log: LogConfig = LogConfig()
+    rollout: RolloutConfig = RolloutConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fsync_has_moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "fsync" in values:
+            raise ValueError(
+                "fsync is gone: write `log: {sync_seconds: 0}` for true, and a number of seconds for false"
+            )
+        return values
+
+    require_keys: Literal["auto", "always"] = "auto"
+    """Whether requests need an API key: ``auto``, as soon as the API listens beyond loopback."""
+    feature_seconds: float = Field(default=0.25, gt=0, le=10)
+    """How long a request may wait for the online store, before it is answered with declared defaults."""
+    limits: LimitsConfig = LimitsConfig()
+    compiled: Literal["auto", "off"] = "auto"
+    """Whether versions are compiled to ONNX when they are registered, and answer so."""
+    trust_pickled: tuple[str, ...] = ()
+    """Versions (``<model>/<version>``) that may be loaded though loading them can execute code."""
+
+
+class ProjectConfig(BaseModel):
+    """The sections of ``params.yaml`` that the platform reads; the rest belongs to the project's own stages.
+
+    >>> config = ProjectConfig.model_validate({
+    ...     "project": {"name": "flights", "model": "flight-delay",
+    ...                 "training": "pipelines.model:spec", "application": "serving.application:application"},
+    ...     "dataset": {"path": "data/training_set.parquet", "label": "late"},
+    ...     "features": {"service": "flight_delay"},
+    ... })
+    >>> config.gate.mode, config.train.trials
+    ('enforce', 12)
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    project: ProjectSection
+    dataset: DatasetConfig
+    features: FeaturesConfig
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+    gate: GateConfig = GateConfig()
+    serve: ServeConfig = ServeConfig()
+
+    @model_validator(mode="after")
+    def _same_metric(self) -> "ProjectConfig":
+        if self.train.metric != self.gate.metric:
+            raise ValueError(
+                f"train.metric ({self.train.metric}) and gate.metric ({self.gate.metric}) differ: "
+                "a search for one thing cannot be gated by another"
+            )
+        return self

@@ -1,0 +1,169 @@
+"""What a candidate must show before it may become champion: plain rules over numbers, no engine."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidemill.project.project_config import GateConfig
+
+__all__ = ["Evaluation", "Interval", "Verdict", "decide"]
+
+_ROUNDING = 1e-12  # 0.73 - 0.72 is not 0.01 in floating point
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How one version did on the hold-out."""
+
+    version: str
+    metrics: Mapping[str, float]
+    """What `tidemill.training.metrics.evaluate` says; empty if the version could not score the rows."""
+    rows: int
+    problems: tuple[str, ...] = ()
+    """Why the version could not be judged on these rows, one sentence each."""
+    service: str | None = None
+    """The feature service that the version was trained on."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where the gain lies with 90 % confidence, by a paired bootstrap."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided, and why."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    """One sentence a check, each with its numbers, those that failed first."""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decide(
+    config: "GateConfig",
+    candidate: Evaluation,
+    champion: Evaluation | None,
+    *,
+    service: str | None = None,
+    interval: Interval | None = None,
+) -> Verdict:
+    """Decide whether ``candidate`` may take the place of ``champion``.
+
+    The rule is on the point estimates; the confidence interval of the gain goes on record beside it. In the
+    mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, and whoever promotes goes on anyway.
+
+    The gain must reach ``min_gain``. With a ``min_gain`` of 0 a tie is refused: no gain, no reason to change;
+    a negative one is a margin for candidates that are not much worse, and a tie passes.
+
+    Args:
+        config: the project's gate.
+        candidate: the candidate on the hold-out.
+        champion: the champion on the same rows; none for the first version.
+        service: the feature service that the project serves from; none to skip that check.
+        interval: of the gain, for the record.
+
+    >>> from tidemill.project.project_config import GateConfig
+    >>> verdict = decide(GateConfig(min_gain=0.002), Evaluation("2", {"roc_auc": 0.709}, 9000),
+    ...                  Evaluation("1", {"roc_auc": 0.716}, 9000))
+    >>> verdict.passed
+    False
+    >>> print(verdict.reasons[0])
+    roc_auc 0.7090 of version 2 against 0.7160 of champion 1: a gain of -0.0070, needed is at least +0.0020
+    """
+    numbers = _numbers(config, candidate, champion, interval)
+    if config.mode == "off":
+        return Verdict(True, ("the gate is off: nothing was checked",), numbers)
+    checks = [
+        *_check_fairness(candidate, champion, service),
+        _check_rows(config, candidate),
+        *_check_metric(config, candidate, champion),
+    ]
+    failed = tuple(reason for passed, reason in checks if not passed)
+    return Verdict(not failed, failed + tuple(reason for passed, reason in checks if passed), numbers)
+
+
+def _check_rows(config: "GateConfig", candidate: Evaluation) -> tuple[bool, str]:
+    return candidate.rows >= config.min_rows, (
+        f"the hold-out has {candidate.rows:,} rows, needed are {config.min_rows:,}"
+    )
+
+
+def _check_fairness(
+    candidate: Evaluation, champion: Evaluation | None, service: str | None
+) -> list[tuple[bool, str]]:
+    judged = (candidate, champion) if champion else (candidate,)
+    checks = [(False, problem) for one in judged for problem in one.problems]
+    if service is not None and candidate.service not in (None, service):
+        checks.append((False, (
+            f"version {candidate.version} was trained on feature service {candidate.service!r}, "
+            f"the project serves from {service!r}"
+        )))  # fmt: skip
+    return checks
+
+
+def _check_metric(
+    config: "GateConfig", candidate: Evaluation, champion: Evaluation | None
+) -> list[tuple[bool, str]]:
+    name, mine = config.metric, candidate.metrics.get(config.metric, math.nan)
+    if candidate.problems or (champion and champion.problems):
+        return []
+    if not math.isfinite(mine):
+        return [(False, f"{name} of version {candidate.version} is not a number on {candidate.rows:,} rows")]
+    checks = []
+    if config.floor is not None:
+        checks.append((
+            mine >= config.floor,
+            f"{name} {mine:.4f} of version {candidate.version}, the floor is {config.floor:.4f}",
+        ))  # fmt: skip
+    if champion is None:
+        return [
+            *checks,
+            (True, f"{name} {mine:.4f} of version {candidate.version}: there is no champion yet"),
+        ]
+    theirs = champion.metrics.get(name, math.nan)
+    if not math.isfinite(theirs):
+        reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
+        return [*checks, (False, reason)]
+    gain = mine - theirs
+    needed = f"at least {config.min_gain:+.4f}" if config.min_gain else "more than 0"
+    checks.append((
+        _is_enough(gain, config.min_gain),
+        f"{name} {mine:.4f} of version {candidate.version} against {theirs:.4f} of champion "
+        f"{champion.version}: a gain of {gain:+.4f}, needed is {needed}",
+    ))  # fmt: skip
+    return checks
+
+
+def _is_enough(gain: float, least: float) -> bool:
+    if least >= 0 and gain <= _ROUNDING:
+        return False
+    return gain >= least - _ROUNDING
+
+
+def _numbers(
+    config: "GateConfig", candidate: Evaluation, champion: Evaluation | None, interval: Interval | None
+) -> dict[str, Any]:
+    mine = candidate.metrics.get(config.metric)
+    theirs = champion.metrics.get(config.metric) if champion else None
+    gain = mine - theirs if mine is not None and theirs is not None else None
+    return {
+        "metric": config.metric,
+        "floor": config.floor,
+        "min_gain": config.min_gain,
+        "min_rows": config.min_rows,
+        "rows": candidate.rows,
+        "candidate": _finite(candidate.metrics),
+        "champion": _finite(champion.metrics) if champion else None,
+        "gain": gain if gain is not None and math.isfinite(gain) else None,
+        "gain_interval": [interval.low, interval.high] if interval else None,
+    }
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

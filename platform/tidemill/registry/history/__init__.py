@@ -1,0 +1,1 @@
+"""Who served when: the alias journal, and its reconciliation with the registry."""

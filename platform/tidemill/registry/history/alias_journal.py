@@ -1,0 +1,146 @@
+"""Moves the alias ``champion`` so that a kill at any moment leaves nothing half done. Nothing else moves it.
+
+A move is written down as ``pending`` before the registry is touched and as ``done`` after. A process that is
+killed in between leaves a pending record, and `recover` finishes it or finds it finished.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from tidemill.errors import ModelNotFound, RegistryError
+from tidemill.project import Project
+from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
+from tidemill.state import State
+from tidemill.state.tables import Promotion
+from tidemill.training.tracking.mlflow_tracking import connect
+
+__all__ = ["lock", "move", "recover", "refuse_lost", "settle"]
+
+_LOCK_SECONDS = 120.0
+
+
+def recover(project: Project, state: State) -> list[Promotion]:
+    """Finish the moves that a killed process left pending; return them as they are now.
+
+    If the alias has moved already, the move is done; if it stands where it stood, it is moved now; if
+    somebody else moved it, or the version is gone, the record becomes ``superseded``.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    with lock(project):
+        return settle(project, state)
+
+
+def settle(project: Project, state: State) -> list[Promotion]:
+    """Do what `recover` does; the lock must be held."""
+    # Whoever writes a pending record holds the lock until it is done: those found here belong to the dead.
+    with state.transaction() as session:
+        found = list(
+            session.scalars(
+                select(Promotion)
+                .where(Promotion.model == project.model, Promotion.status == "pending")
+                .order_by(Promotion.requested_at, Promotion.id)
+            )
+        )
+    if found:
+        refuse_lost(project)
+    for record in found:
+        serving = champion_version(project)
+        if serving == record.to_version:
+            _end(state, record, "done")
+        elif serving == record.from_version and _exists(project, record.to_version):
+            _set_alias(project, record.to_version)
+            _end(state, record, "done")
+        else:
+            _end(state, record, "superseded")
+    return found
+
+
+def move(project: Project, state: State, record: Promotion) -> Promotion:
+    """Make the move that ``record`` (pending, not written yet) tells of; the lock must be held.
+
+    Raises:
+        RegistryError: the records or the registry refused. A move that the registry may or may not have made
+            stays pending, and is settled next time.
+    """
+    try:
+        with state.transaction() as session:
+            session.add(record)
+    except IntegrityError as error:
+        raise RegistryError(
+            f"the promotion of {record.model} {record.to_version} cannot be recorded: {error.orig}",
+            hint="a turn promotes at most once, and must be on record itself",
+        ) from error
+    _set_alias(project, record.to_version)
+    _end(state, record, "done")
+    return record
+
+
+def refuse_lost(project: Project) -> None:
+    """Refuse to take a registry at its word that was lost: MLflow makes a missing database anew, empty.
+
+    Raises:
+        RegistryError: it knows no version of the model, though our records tell of some.
+    """
+    if not list_versions(project):
+        raise RegistryError(
+            f"the registry does not know {project.model}, though versions of it are deployed by our records",
+            hint="bring its database back: what is on record stays as it is until then",
+        )
+
+
+def _set_alias(project: Project, version: str) -> None:
+    try:
+        connect(project).set_registered_model_alias(project.model, CHAMPION, version)
+    except MlflowException as error:
+        raise RegistryError(
+            f"{project.model} {version} cannot be made champion: {error}",
+            hint="the move is on record as pending; the next start or promotion finishes or drops it",
+        ) from error
+
+
+def _end(state: State, record: Promotion, status: str) -> None:
+    with state.transaction() as session:
+        session.get_one(Promotion, record.id).status = status
+    record.status = status
+
+
+def _exists(project: Project, version: str) -> bool:
+    try:
+        get_version(project, version)
+    except ModelNotFound:
+        return False
+    return True
+
+
+@contextmanager
+def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """Let one process at a time move the champion, and the versions beside it.
+
+    Args:
+        project: whose model it is.
+        seconds: to wait for somebody else.
+
+    Raises:
+        RegistryError: somebody else has been at it for that long.
+    """
+    project.home.mkdir(parents=True, exist_ok=True)
+    path = project.home / "champion.lock"
+    held = FileLock(path)
+    try:
+        held.acquire(timeout=seconds)
+    except Timeout as error:
+        raise RegistryError(
+            f"somebody else has been moving the champion for {seconds:.0f} s ({path} is locked)",
+            hint="wait for them, or see which process holds the file",
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()

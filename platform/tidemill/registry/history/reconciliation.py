@@ -1,0 +1,175 @@
+"""Brings the registry's aliases and our records of deployments together, after a kill or a foreign hand."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tidemill.errors import ModelNotFound
+from tidemill.ids import new_id
+from tidemill.project import Project
+from tidemill.registry.history.alias_journal import refuse_lost
+from tidemill.registry.versions.aliases import EXPERIMENT, alias_of, drop_alias, read_aliases, set_alias
+from tidemill.registry.versions.model_versions import CHAMPION, get_version
+from tidemill.state import State
+from tidemill.state.tables import Deployment
+
+__all__ = ["differs", "end", "go_live", "settle_deployments"]
+
+_SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
+"""Of aliases that somebody set in the registry, where no share can be said; an experiment gets half."""
+_HALF = 0.5
+_OPEN = ("pending", "live", "stopping")
+
+
+def settle_deployments(project: Project, state: State) -> None:
+    """Finish what was left half done, then follow what was changed in the registry; the lock must be held.
+
+    Raises:
+        RegistryError: the registry does not answer, or has lost what it knew.
+    """
+    if not read_aliases(project) and _in(state, project.model, *_OPEN):
+        refuse_lost(project)
+    for row in _in(state, project.model, "pending"):
+        _finish(project, state, row)
+    aliases = read_aliases(project)
+    _stop_the_champion(state, project.model, aliases.get(CHAMPION))
+    for row in _in(state, project.model, "stopping"):
+        if aliases.get(alias_of(row.kind, row.name)) == row.version and not _used(state, row):
+            drop_alias(project, alias_of(row.kind, row.name))
+        with state.transaction() as session:
+            session.get_one(Deployment, row.id).status = "stopped"
+    _follow(project, state, read_aliases(project))
+
+
+def differs(aliases: dict[str, str], rows: list[Deployment]) -> bool:
+    """Return whether the registry and the records disagree, so that somebody should settle it."""
+    champion = aliases.get(CHAMPION)
+    if any(row.version == champion for row in rows):
+        return True
+    wanted = {alias_of(row.kind, row.name): row.version for row in rows}
+    there = {
+        alias: version
+        for alias, version in aliases.items()
+        if version != champion and _kind(alias) is not None
+    }
+    return wanted != there
+
+
+def end(session: Session, row: Deployment, status: str, reason: str) -> None:
+    """Note that a deployment serves no more."""
+    found = session.get_one(Deployment, row.id)
+    found.status, found.ended_at, found.ended_reason = status, datetime.now(UTC), reason
+
+
+def _finish(project: Project, state: State, row: Deployment) -> None:
+    """Make a pending deployment live, unless somebody else moved its alias or its version is gone."""
+    alias = alias_of(row.kind, row.name)
+    named = read_aliases(project).get(alias)
+    if named not in (row.version, row.from_version) or not _exists(project, row.version):
+        with state.transaction() as session:
+            end(session, row, "superseded", "somebody else moved the alias, or the version is gone")
+        return
+    if named != row.version:
+        set_alias(project, alias, row.version)
+    with state.transaction() as session:
+        go_live(session, session.get_one(Deployment, row.id))
+
+
+def go_live(session: Session, row: Deployment) -> None:
+    """Let a record take the place of the live one of its name, in one transaction."""
+    moment = datetime.now(UTC)
+    for other in session.scalars(
+        select(Deployment).where(
+            Deployment.model == row.model, Deployment.name == row.name, Deployment.status == "live"
+        )
+    ):
+        same = other.version == row.version
+        why = f"now with a share of {row.share:.1%}" if same else f"followed by version {row.version}"
+        other.status, other.ended_at, other.ended_reason = "stopped", moment, why
+    session.flush()
+    row.status, row.live_at = "live", moment
+
+
+def _stop_the_champion(state: State, model: str, champion: str | None) -> None:
+    for row in _in(state, model, "live"):
+        if row.version == champion:
+            with state.transaction() as session:
+                end(session, row, "stopping", "it became the champion")
+
+
+def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
+    """Do what somebody who moved an alias in the registry wants."""
+    champion = aliases.get(CHAMPION)
+    rows = {alias_of(row.kind, row.name): row for row in _in(state, project.model, "live")}
+    for alias, row in rows.items():
+        if aliases.get(alias) in (None, champion):
+            how = "given to the champion" if alias in aliases else "taken away in the registry"
+            with state.transaction() as session:
+                end(session, row, "stopped", f"the alias {alias} was {how}")
+    for alias, version in aliases.items():
+        kind, before = _kind(alias), rows.get(alias)
+        if kind is None or champion is None or version == champion:
+            continue
+        if before is None or before.version != version:
+            _adopt(project, state, (kind, alias, version, champion), before)
+
+
+def _adopt(
+    project: Project, state: State, wish: tuple[str, str, str, str], before: Deployment | None
+) -> None:
+    kind, alias, version, champion = wish
+    moment = datetime.now(UTC)
+    row = Deployment(
+        id=new_id("dep"),
+        model=project.model,
+        kind=kind,
+        name=alias.removeprefix(EXPERIMENT),
+        version=version,
+        champion=champion,
+        share=before.share if before is not None else _SHARES.get(kind, _HALF),
+        salt=new_id("salt"),
+        status="pending",
+        from_version=before.version if before is not None else None,
+        actor="registry",
+        reason=f"the alias {alias} was set in the registry",
+        at=moment,
+        requested_at=moment,
+    )
+    with state.transaction() as session:
+        session.add(row)
+        go_live(session, row)
+
+
+def _kind(alias: str) -> str | None:
+    if alias in _SHARES:
+        return alias
+    name = alias.removeprefix(EXPERIMENT)
+    # Names are told apart without their kind: no experiment may be called canary.
+    return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_SHARES) else None
+
+
+def _used(state: State, row: Deployment) -> bool:
+    """Return whether another live deployment needs the alias of one that ends."""
+    return any(
+        other.name == row.name and other.version == row.version for other in _in(state, row.model, "live")
+    )
+
+
+def _in(state: State, model: str, *statuses: str) -> list[Deployment]:
+    with state.transaction() as session:
+        return list(
+            session.scalars(
+                select(Deployment)
+                .where(Deployment.model == model, Deployment.status.in_(statuses))
+                .order_by(Deployment.requested_at, Deployment.id)
+            )
+        )
+
+
+def _exists(project: Project, version: str) -> bool:
+    try:
+        get_version(project, version)
+    except ModelNotFound:
+        return False
+    return True

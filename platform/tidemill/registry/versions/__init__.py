@@ -1,0 +1,1 @@
+"""Model versions: what is kept of them, and how they are loaded."""

@@ -1,0 +1,70 @@
+"""The aliases of a model in MLflow's registry: which there are, and moving one."""
+
+from mlflow.exceptions import MlflowException
+
+from tidemill.errors import RegistryError, TrainingError
+from tidemill.project import Project
+from tidemill.training.tracking.mlflow_tracking import connect
+
+__all__ = ["EXPERIMENT", "alias_of", "drop_alias", "read_aliases", "set_alias"]
+
+EXPERIMENT = "ab-"
+"""Before the name of an experiment among the aliases."""
+
+
+def alias_of(kind: str, name: str) -> str:
+    """Return the alias that says in the registry what `tidemill deploy` decided.
+
+    >>> alias_of("canary", "canary"), alias_of("ab", "late-fee")
+    ('canary', 'ab-late-fee')
+    """
+    return f"{EXPERIMENT}{name}" if kind == "ab" else kind
+
+
+def read_aliases(project: Project) -> dict[str, str]:
+    """Return alias → version of the project's model; nothing if there is no such model. Made for pollers.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        found = connect(project).get_registered_model(project.model)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise RegistryError(f"the registry does not say which {project.model} serves: {error}") from error
+    except TrainingError as error:
+        raise RegistryError(str(error), hint=error.hint) from error
+    return {alias: str(version) for alias, version in found.aliases.items()}
+
+
+def set_alias(project: Project, alias: str, version: str) -> None:
+    """Let an alias name a version.
+
+    Raises:
+        RegistryError: the registry refused.
+    """
+    try:
+        connect(project).set_registered_model_alias(project.model, alias, version)
+    except MlflowException as error:
+        raise RegistryError(
+            f"{project.model} {version} cannot be made {alias}: {error}",
+            hint="it is on record as pending; the next start or deployment finishes or drops it",
+        ) from error
+
+
+def drop_alias(project: Project, alias: str) -> None:
+    """Take an alias away; it need not be there.
+
+    Raises:
+        RegistryError: the registry refused.
+    """
+    try:
+        connect(project).delete_registered_model_alias(project.model, alias)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return
+        raise RegistryError(
+            f"the alias {alias} of {project.model} cannot be taken away: {error}",
+            hint="it serves no more, and is on record as stopping; the next deployment does the rest",
+        ) from error

@@ -1,0 +1,157 @@
+"""The compiled model of a version: made when it is registered, compared with the original, and on record."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from tidemill.errors import ModelUnsafe, RegistryError
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.training.compiling.onnx_session import Session, open_session
+from tidemill.training.compiling.parity import Parity, compare_answers
+
+__all__ = ["ARTIFACT", "TAG", "CompiledRecord", "compile_scorer", "read_compiled"]
+
+ARTIFACT = "compiled/model.onnx"
+"""Where the compiled model is among the files of the logged model."""
+TAG = "tidemill.compiled"
+"""Tag of the version, as JSON. A version gets it at birth, when the artefact is in its place."""
+_ROWS = 2000
+_LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class CompiledRecord:
+    """What came of compiling a version.
+
+    >>> record = CompiledRecord("refused", "SVC: too large")
+    >>> CompiledRecord.from_tags(record.tags()) == record
+    True
+    """
+
+    status: Literal["compiled", "refused"]
+    reason: str | None = None
+    """Why the original serves."""
+    parity: Parity | None = None
+    sha256: str | None = None
+    """Of the artefact: what has another is not loaded."""
+    size: int = 0
+    """Of the artefact, in bytes."""
+    seconds: float = 0.0
+    """It took this long to compile and compare."""
+    features: tuple[str, ...] = ()
+    """What the artefact takes, in order."""
+    words: tuple[int, ...] = ()
+    """Places of the features that are text."""
+
+    def tags(self) -> dict[str, str]:
+        """Return it as a tag of the version."""
+        short = replace(self, reason=self.reason and self.reason[:_LONGEST_REASON])
+        return {TAG: json.dumps(short.facts())}
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as JSON knows it; an infinite difference is none."""
+        found = asdict(self)
+        if self.parity and not np.isfinite(self.parity.max_difference):
+            found["parity"]["max_difference"] = None
+        return found
+
+    def __str__(self) -> str:
+        if self.status == "refused":
+            return f"no: {self.reason}"
+        return f"yes, {self.size:,} bytes of ONNX; {self.parity}; in {self.seconds:.1f} s"
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "CompiledRecord | None":
+        """Read it back; none if the version has none, or one that cannot be read."""
+        try:
+            found = json.loads(tags[TAG])
+            parity = found.pop("parity")
+            if parity and parity["max_difference"] is None:
+                parity["max_difference"] = float("inf")
+            for name in ("features", "words"):
+                found[name] = tuple(found[name])
+            return cls(**found, parity=Parity(**parity) if parity else None)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def compile_scorer(original: Scorer, rows: pd.DataFrame, keep: Callable[[Path, str], None]) -> CompiledRecord:
+    """Compile a model, compare it with the original, and keep it with the model's files.
+
+    Nothing here is an error of the version: what cannot be compiled is served as it is.
+
+    Args:
+        original: the loaded original.
+        rows: real rows, with at least the original's features.
+        keep: puts a file into a folder of the model's files.
+    """
+    began = time.perf_counter()
+    record, content = _compile(original, rows)
+    if content is not None:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / Path(ARTIFACT).name
+            file.write_bytes(content)
+            keep(file, str(Path(ARTIFACT).parent))
+    return replace(record, seconds=round(time.perf_counter() - began, 3))
+
+
+def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, bytes | None]:
+    # Whoever only serves has no need of the compiler and its packages.
+    from tidemill.training.compiling.compiler import Refusal, compile_model
+
+    if original.estimator is None:
+        return CompiledRecord("refused", "it is ONNX already"), None
+    if rows.empty:
+        return CompiledRecord("refused", "there are no real rows to compare the answers on"), None
+    sample = rows[list(original.features)]
+    sample = sample.sample(min(len(sample), _ROWS), random_state=0)
+    found = compile_model(original.estimator, sample)
+    if isinstance(found, Refusal):
+        return CompiledRecord("refused", found.reason), None
+    words = tuple(place for place, kind in enumerate(found.kinds) if kind == "word")
+    try:
+        session = open_session(found.content, found.features, words)
+        parity = compare_answers(original.predict, session.predict, sample)
+    except ModelUnsafe as error:
+        return CompiledRecord("refused", str(error)), None
+    except Exception as error:  # noqa: BLE001 — the original, or onnxruntime, over some row
+        return CompiledRecord("refused", f"the answers cannot be compared: {error!r}"), None
+    if not parity.passed:
+        return CompiledRecord("refused", f"it does not answer as the original does: {parity}", parity), None
+    digest = hashlib.sha256(found.content).hexdigest()
+    record = CompiledRecord("compiled", None, parity, digest, len(found.content))
+    return replace(record, features=found.features, words=words), found.content
+
+
+def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
+    """Load the compiled model of a version.
+
+    Args:
+        folder: with the files of the logged model.
+        version: number of the version.
+        record: of the version, with status "compiled".
+
+    Raises:
+        ModelUnsafe: the artefact is not the one on record, or would do what it must not.
+        RegistryError: there is no artefact.
+    """
+    try:
+        content = (folder / ARTIFACT).read_bytes()
+    except OSError as error:
+        raise RegistryError(f"the compiled model of version {version} cannot be read: {error}") from error
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise ModelUnsafe(
+            f"the compiled model of version {version} is not the one on record: its SHA-256 differs",
+            hint="`tidemill models compile` makes it anew",
+        )
+    session: Session = open_session(content, record.features, record.words)
+    by_name = session.predict if record.words else None
+    return Scorer(version, record.features, session.score, "onnx", None, None, by_name)

@@ -1,0 +1,129 @@
+"""Copies of the versions that served last, so that they can serve again while the registry is away.
+
+Each is a folder ``.tidemill/models/<model>/<version>``: the files of the version, and what the registry says
+of it. A copy is made whole or not at all, and the oldest go.
+"""
+
+import json
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
+from tidemill.project import Project
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.model_loading import read_made, read_scorer
+from tidemill.registry.versions.model_versions import get_version, list_versions, load_original, open_files
+from tidemill.registry.versions.version_record import ModelVersion, read_version
+
+__all__ = ["keep", "kept", "load_lasting_original", "load_lasting_scorer"]
+
+_COPIES = 4
+_FACTS = "tidemill.json"
+_log = logging.getLogger(__name__)
+
+
+def load_lasting_scorer(project: Project, version: str) -> Scorer:
+    """Load a version for serving: from the registry, and kept; else from the copy that was kept.
+
+    Raises:
+        RegistryError: like `tidemill.registry.versions.model_versions.load_scorer`, and there is no copy.
+    """
+    try:
+        found = get_version(project, version)
+        with open_files(project, version) as files:
+            scorer = read_scorer(project, found, files)
+            keep(project, found, files)
+            return scorer
+    except ModelUnsafe:
+        raise
+    except RegistryError as error:
+        copy = kept(project, version)
+        if copy is None or (isinstance(error, ModelNotFound) and list_versions(project)):
+            raise  # a version that was deleted from a registry that is there shall not come back
+        _log.warning("%s; version %s comes from the copy in %s", error, version, copy[1])
+        return read_scorer(project, *copy)
+
+
+def load_lasting_original(project: Project, version: str) -> Scorer:
+    """Load a version that serves as it was made: from the copy that was kept, or from the registry.
+
+    A request may wait for it, so the registry, which may be away, is not asked first.
+
+    Raises:
+        RegistryError: like `tidemill.registry.versions.model_versions.load_original`.
+    """
+    copy = kept(project, version)
+    return load_original(project, version) if copy is None else read_made(project, *copy)
+
+
+def keep(project: Project, found: ModelVersion, files: Path) -> None:
+    """Copy a version that was loaded; a disk that is full is reported in the log, and no error.
+
+    Args:
+        project: in whose ``.tidemill`` the copy is.
+        found: what the registry says of the version.
+        files: the version's own, which are copied.
+    """
+    place = _place(project, found.model) / found.version
+    facts = _facts(found)
+    if _read(place) == facts:
+        os.utime(place)  # among the last that served
+        return
+    temporary = place.with_name(f".{found.version}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(files, temporary)
+        (temporary / _FACTS).write_text(json.dumps(facts))
+        shutil.rmtree(place, ignore_errors=True)
+        temporary.replace(place)
+        _forget_oldest(place.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _log.warning(
+            "%s %s could not be kept for a time without registry: %s", found.model, found.version, error
+        )
+
+
+def kept(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
+    """Return what was said of a version of the project's model, and its files; none if there is no copy."""
+    place = _place(project, project.model) / version
+    facts = _read(place)
+    if facts is None:
+        return None
+    return read_version(SimpleNamespace(**facts)), place
+
+
+def _place(project: Project, model: str) -> Path:
+    return project.home / "models" / model
+
+
+def _facts(found: ModelVersion) -> dict[str, object]:
+    return {
+        "name": found.model,
+        "version": found.version,
+        "aliases": [],
+        "run_id": found.run_id,
+        "source": found.source,
+        "creation_timestamp": round(found.registered_at.timestamp() * 1000),
+        "description": found.description,
+        "tags": dict(found.tags),
+    }
+
+
+def _read(place: Path) -> dict[str, object] | None:
+    try:
+        facts: dict[str, object] = json.loads((place / _FACTS).read_text())
+        return facts
+    except (OSError, ValueError):
+        return None
+
+
+def _forget_oldest(folder: Path) -> None:
+    copies = [one for one in folder.iterdir() if (one / _FACTS).exists() and not one.name.startswith(".")]
+    copies.sort(key=lambda one: datetime.fromtimestamp(one.stat().st_mtime, UTC), reverse=True)
+    for one in copies[_COPIES:]:
+        shutil.rmtree(one, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""Chooses how a version is run: compiled if it can be, else as it was made."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from tidemill.errors import RegistryError
+from tidemill.project import Project
+from tidemill.registry.versions.compiled_versions import CompiledRecord, read_compiled
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.training.model_spec import load_spec
+
+__all__ = ["example_rows", "read_made", "read_scorer"]
+
+_log = logging.getLogger(__name__)
+
+
+def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
+    """Load a version: the compiled model if there is one and the project wants it, else the original.
+
+    Args:
+        project: whose model it is.
+        found: the version.
+        folder: with its files.
+
+    Raises:
+        RegistryError: neither can be loaded, or not safely.
+    """
+    record, reason = CompiledRecord.from_tags(found.tags), "it was registered without being compiled"
+    if project.config.serve.compiled == "off":
+        reason = "serve.compiled is off"
+    elif record is not None and record.status == "compiled":
+        try:
+            return read_compiled(folder, found.version, record)
+        except RegistryError as error:
+            _log.warning("version %s runs as it was made: %s", found.version, error)
+            reason = str(error)
+    elif record is not None:
+        reason = record.reason or reason
+    return read_made(project, found, folder, reason)
+
+
+def read_made(project: Project, found: ModelVersion, folder: Path, reason: str | None = None) -> Scorer:
+    """Load a version as it was made, whatever there is compiled.
+
+    Raises:
+        RegistryError: it cannot be loaded, or not safely.
+    """
+    from tidemill.registry.versions.original_models import (
+        read_original,  # scikit-learn takes seconds, and most run compiled
+    )
+
+    return read_original(
+        folder,
+        found.version,
+        found.trained.trusted_types if found.trained else None,
+        lambda: load_spec(project).trusted_types,
+        trusted=f"{found.model}/{found.version}" in project.config.serve.trust_pickled,
+        reason=reason,
+    )
+
+
+def example_rows(folder: Path) -> pd.DataFrame:
+    """Return the example that was saved with a model; no rows if there is none."""
+    try:
+        found = Model.load(str(folder)).load_input_example(str(folder))
+    except (MlflowException, OSError):
+        return pd.DataFrame()
+    return found if isinstance(found, pd.DataFrame) else pd.DataFrame()

@@ -1,0 +1,49 @@
+"""Takes rollouts from step to step, beside whatever else the controller does: a turn takes an hour."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from tidemill.clock import SystemClock
+from tidemill.project import Project
+from tidemill.rollouts.rollout import advance
+from tidemill.state import open_state
+
+__all__ = ["rolling"]
+
+log = logging.getLogger(__name__)
+_EVERY = timedelta(seconds=5)
+
+
+def rolling(project: Project, interval: timedelta, stop: threading.Event) -> threading.Thread:
+    """Start a thread that advances the rollout under way, if there is one, until ``stop`` is set.
+
+    Args:
+        project: whose model it is.
+        interval: between two looks, at most five seconds: what is bad should not serve for longer.
+        stop: ends the thread.
+    """
+    seconds = min(interval, _EVERY).total_seconds()
+
+    def run() -> None:
+        state = open_state(project.state_url)
+        said = ""
+        while not stop.is_set():
+            try:
+                progress = advance(project, state, SystemClock().now())
+            except Exception:
+                log.exception("the rollout could not be looked at; the next look is in %s s", seconds)
+            else:
+                if progress is not None:
+                    row, verdict = progress.rollout, progress.verdict
+                    says = row.outcome or (verdict.reason if verdict is not None else "")
+                    message = f"rollout {row.id} of version {row.version}, step {row.step + 1}: {row.status}"
+                    if f"{message}: {says}" != said:
+                        said = f"{message}: {says}"
+                        log.info("%s", said)
+            stop.wait(seconds)
+        state.close()
+
+    thread = threading.Thread(target=run, name="rollouts", daemon=True)
+    thread.start()
+    return thread

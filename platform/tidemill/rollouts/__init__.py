@@ -1,0 +1,1 @@
+"""Takes a version to champion by steps: canaries, comparisons, evidence, rollback."""

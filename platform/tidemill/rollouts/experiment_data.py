@@ -1,0 +1,160 @@
+"""Reads from the prediction log what versions that answer beside each other answered, key by key."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tidemill.features.feature_store import open_store
+from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
+from tidemill.project import Project
+from tidemill.rollouts.comparison_periods import Periods
+from tidemill.rollouts.group_differences import Arm
+from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.row_scoring import FALLBACK
+from tidemill.serving.routing.traffic_split import CHAMPION, entity_key
+
+__all__ = ["arm", "arms", "of_role", "read_answers"]
+
+_COLUMNS = (
+    "prediction_id",
+    "version",
+    "role",
+    "score",
+    "decision",
+    "flags",
+    "keys",
+    "instance",
+    "served_at",
+    "shadow_of",
+)
+
+
+def read_answers(
+    project: Project, start: datetime, end: datetime, *, include_shadows: bool = False
+) -> pl.DataFrame:
+    """Return what was answered in a window of event time; test traffic is left out.
+
+    Args:
+        project: whose log it is.
+        start: first moment, event time, aware.
+        end: last moment, itself in it; labels that became known later are not seen.
+        include_shadows: whether copies are wanted too.
+
+    Returns:
+        Columns of `PredictionRecord` (``prediction_id``, ``version``, ``role``, ``score``, ``decision``,
+        ``flags``, ``served_at``, ``shadow_of``), ``key``: its routing key, and ``label``: 0, 1 or null.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    after = end + timedelta(microseconds=1)
+    answers = read_predictions(
+        project.predictions,
+        project.model,
+        start,
+        after,
+        include_shadows=include_shadows,
+        columns=_COLUMNS,
+    )
+    labels = read_labelled(
+        project.predictions,
+        project.model,
+        start,
+        after,
+        known_by=end,
+        include_shadows=include_shadows,
+        columns=("prediction_id",),
+    ).select("prediction_id", "label")
+    found = answers.join(
+        labels.unique("prediction_id"), on="prediction_id", how="left", maintain_order="left"
+    )
+    return found.with_columns(_keys(project, found)).drop("keys", "instance")
+
+
+def of_role(answers: pl.DataFrame, role: str, version: str) -> pl.DataFrame:
+    """Return the answers that a version made in its own right, not in another's place."""
+    return answers.filter(
+        pl.col("role").fill_null(CHAMPION) == role,
+        pl.col("version") == version,
+        ~pl.col("flags").list.contains(FALLBACK).fill_null(False),
+    )
+
+
+def arm(answers: pl.DataFrame, labelled: bool = False) -> Arm:
+    """Return a group of answers as numbers, weighted by a column ``weight`` if there is one.
+
+    Args:
+        answers: of `read_answers`.
+        labelled: whether only those with a label are wanted.
+
+    >>> frame = pl.DataFrame({"score": [0.1, 0.2], "key": ["a", "a"], "label": [None, 1]})
+    >>> arm(frame).clusters, arm(frame, labelled=True).answers
+    (1, 1)
+    """
+    if labelled:
+        answers = answers.filter(pl.col("label").is_not_null())
+    _, keys = np.unique(answers["key"].to_numpy(), return_inverse=True)
+    return Arm(
+        scores=answers["score"].cast(pl.Float64).to_numpy(),
+        keys=np.asarray(keys, dtype=np.int64),
+        labels=answers["label"].cast(pl.Float64).to_numpy() if labelled else None,
+        weights=answers["weight"].to_numpy() if "weight" in answers.columns else None,
+    )
+
+
+def arms(
+    ours: pl.DataFrame, theirs: pl.DataFrame, periods: Periods, labelled: bool = False
+) -> tuple[Arm, Arm]:
+    """Return the groups of a version and of the champion, as far as they answered at the same times.
+
+    Args:
+        ours: the version's, of `of_role`.
+        theirs: the champion's.
+        periods: in which the shares stood.
+        labelled: whether only those with a label are wanted.
+    """
+    if labelled:
+        ours, theirs = (answers.filter(pl.col("label").is_not_null()) for answers in (ours, theirs))
+    first, second = periods.balanced(ours, theirs)
+    return arm(first, labelled), arm(second, labelled)
+
+
+def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:
+    """Return the routing key of each answer as the log has it: what is personal is a pseudonym there."""
+    application: Application[Any] = project.load(project.config.project.application)
+    if application.routing_key is not None:
+        declared = _by_declaration(application)
+        return answers["instance"].map_elements(declared, pl.String, skip_nulls=False).alias("key")
+    columns = OnlineFeatures(open_store(project), project.config.features.service).keys
+
+    def by_entity(keys: str) -> str:
+        return entity_key(json.loads(keys), columns)
+
+    distinct = answers["keys"].drop_nulls().unique()
+    known = {keys: by_entity(keys) for keys in distinct}
+    # Where features were given there are no keys: each answer is on its own.
+    own = answers["prediction_id"].to_list()
+    return pl.Series(
+        "key",
+        [one if keys is None else known[keys] for one, keys in zip(own, answers["keys"], strict=True)],
+        pl.String,
+    )
+
+
+def _by_declaration(application: Application[Any]) -> Callable[[str | None], str]:
+    routing_key = application.routing_key
+    assert routing_key is not None
+
+    def key(instance: str | None) -> str:
+        values = json.loads(instance or "{}")
+        try:
+            return str(routing_key(application.request.model_construct(**values)))
+        except Exception:  # noqa: BLE001 — the declaration may not expect pseudonyms
+            return instance or ""
+
+    return key

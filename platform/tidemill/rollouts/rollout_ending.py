@@ -1,0 +1,103 @@
+"""Ends rollouts: with a promotion, or because others have decided otherwise."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from tidemill.errors import GateRefused, RegistryError
+from tidemill.project import Project
+from tidemill.registry.deployments import RUNNING, live
+from tidemill.registry.history.alias_journal import lock
+from tidemill.registry.history.reconciliation import end, settle_deployments
+from tidemill.registry.promotion import promote
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.state import State
+from tidemill.state.tables import Deployment, GateDecision, Promotion, Rollout
+
+__all__ = ["crown", "foreign_end"]
+
+
+def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Rollout:
+    """Make the version of a rollout that went well champion, through the gate, and note the end.
+
+    Raises:
+        RegistryError: the registry does not answer; asked again, it goes on from there.
+    """
+    with state.transaction() as session:
+        decision = session.get(GateDecision, rollout.decision_id) if rollout.decision_id else None
+    serving = champion_version(project)
+    if serving != rollout.version and _was_promoted(state, rollout):
+        # Killed after the promotion and before the note of it: what others decided since then stands.
+        outcome = f"version {rollout.version} became the champion, and version {serving} after it"
+        return _end(project, state, rollout, "promoted", outcome)
+    try:
+        if serving != rollout.version:
+            promote(
+                project,
+                state,
+                rollout.version,
+                actor=rollout.actor,
+                reason=f"{_mark(rollout)} {rollout.reason}",
+                now=now,
+                decision=decision if decision is not None and decision.champion == serving else None,
+            )
+    except GateRefused as refusal:
+        return _end(project, state, rollout, "rolled_back", str(refusal))
+    except RegistryError:
+        if champion_version(project) != rollout.version:  # else somebody else was faster
+            raise
+    outcome = f"version {rollout.version} is the champion"
+    return _end(project, state, rollout, "promoted", outcome)
+
+
+def _mark(rollout: Rollout) -> str:
+    return f"rolled out by {rollout.id}:"
+
+
+def _was_promoted(state: State, rollout: Rollout) -> bool:
+    with state.transaction() as session:
+        found = session.scalar(
+            select(Promotion.id).where(
+                Promotion.model == rollout.model,
+                Promotion.to_version == rollout.version,
+                Promotion.status == "done",
+                Promotion.reason.startswith(_mark(rollout), autoescape=True),
+            )
+        )
+    return found is not None
+
+
+def foreign_end(project: Project, state: State, rollout: Rollout) -> Rollout | None:
+    """End a rollout that others have made pointless; the lock must be held."""
+    serving = champion_version(project)
+    if serving == rollout.version:
+        return _end_locked(project, state, rollout, "promoted", "somebody else made it the champion")
+    canary = next((row for row in live(state, project.model) if row.name == "canary"), None)
+    if canary is None or canary.version != rollout.version:
+        there = f"version {canary.version} is" if canary else "nobody is any more"
+        return _end_locked(project, state, rollout, "stopped", f"{there} the canary")
+    if serving != rollout.champion:
+        why = f"the champion changed meanwhile, from version {rollout.champion} to {serving}"
+        return _end_locked(project, state, rollout, "rolled_back", why)
+    return None
+
+
+def _end(project: Project, state: State, rollout: Rollout, status: str, outcome: str) -> Rollout:
+    with lock(project):
+        return _end_locked(project, state, rollout, status, outcome)
+
+
+def _end_locked(project: Project, state: State, rollout: Rollout, status: str, outcome: str) -> Rollout:
+    with state.transaction() as session:
+        row = session.get_one(Rollout, rollout.id)
+        if row.status in RUNNING:
+            row.status, row.outcome, row.finished_at = status, outcome, datetime.now(UTC)
+        for canary in session.scalars(
+            select(Deployment).where(
+                Deployment.model == row.model, Deployment.name == "canary", Deployment.status == "live"
+            )
+        ):
+            if canary.version == row.version:
+                end(session, canary, "stopping", outcome)
+    settle_deployments(project, state)
+    return row

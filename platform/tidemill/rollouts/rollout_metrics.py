@@ -1,0 +1,109 @@
+"""Collects what a rollout is judged by: what replicas count, and what the prediction log tells."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from tidemill.project import Project
+from tidemill.project.project_config import RolloutConfig
+from tidemill.rollouts.comparison_periods import Periods, read_periods
+from tidemill.rollouts.experiment_data import arms, of_role, read_answers
+from tidemill.rollouts.group_differences import Difference, expected, mean, metric
+from tidemill.rollouts.step_checks import Facts
+from tidemill.serving.observability.replicas import living
+from tidemill.serving.observability.version_counters import Count, Key, read_counts, since
+from tidemill.serving.routing.traffic_split import CHAMPION
+from tidemill.state import State
+from tidemill.state.tables import Rollout
+
+__all__ = ["gather"]
+
+_CANARY = "canary"
+_ROWS = 500_000
+"""With more answers than that, the log is read only when a step is due."""
+
+_ENOUGH = 200
+"""Calls of the champion in a step, to hold the canary's p99 against."""
+
+
+class _Quality(NamedTuple):
+    measured: Difference | None = None
+    estimated: Difference | None = None
+    scores: Difference | None = None
+
+
+def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig, now: datetime) -> Facts:
+    """Return what is known of the canary of a rollout at ``now`` (event time).
+
+    Raises:
+        ServingError: the prediction log cannot be read.
+    """
+    counts = read_counts(state, rollout.model)
+    in_step = since(rollout.baseline.get("step", {}), counts)
+    in_all = since(rollout.baseline.get("start", {}), counts)
+    canary = in_step.get((_CANARY, rollout.version), Count())
+    champion = _alongside(in_step, in_all, (CHAMPION, rollout.champion))
+    minutes = (now - rollout.stepped_at).total_seconds() / 60
+    step = plan.steps[rollout.step]
+    due = canary.answered >= step.requests and minutes >= step.minutes
+    answered = champion.answered + in_all.get((_CANARY, rollout.version), Count()).answered
+    quality = _Quality()
+    if due or answered < _ROWS:
+        quality = _quality(project, rollout, plan, now, read_periods(project, state))
+    replicas, loaded, unloadable = _replicas(state, rollout)
+    return Facts(
+        minutes=minutes,
+        replicas=replicas,
+        loaded=loaded,
+        unloadable=unloadable,
+        canary=canary,
+        champion=champion,
+        quality=quality.measured,
+        estimate=quality.estimated,
+        scores=quality.scores,
+    )
+
+
+def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: Key) -> Count:
+    """Return what the champion did in this step, as some hours are slower; in all of them, if that is little.
+
+    >>> from collections import Counter
+    >>> some = Count(seconds=Counter({3: 500}))
+    >>> _alongside({("champion", "1"): some}, {}, ("champion", "1")) is some
+    True
+    >>> _alongside({}, {("champion", "1"): some}, ("champion", "1")) is some
+    True
+    """
+    found = in_step.get(who, Count())
+    return found if found.seconds.total() >= _ENOUGH else in_all.get(who, Count())
+
+
+def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
+    """Return how many replicas live, how many of them have the canary, and why one has not."""
+    with state.transaction() as session:
+        rows = living(session, rollout.model, datetime.now(UTC))
+    loaded, unloadable = 0, None
+    for row in rows:
+        for lane in row.lanes or ():
+            if lane["role"] == _CANARY and lane["version"] == rollout.version:
+                loaded += bool(lane["loaded"])
+                unloadable = unloadable or (lane["error"] and f"{lane['error']} (replica {row.id})")
+    return len(rows), loaded, unloadable
+
+
+def _quality(
+    project: Project, rollout: Rollout, plan: RolloutConfig, now: datetime, periods: Periods
+) -> _Quality:
+    answers = read_answers(project, rollout.at, now)
+    mine = of_role(answers, _CANARY, rollout.version)
+    theirs = of_role(answers, CHAMPION, rollout.champion)
+    name, seed = project.config.gate.metric, project.config.train.seed
+    labelled = arms(mine, theirs, periods, labelled=True)
+    if min(group.answers for group in labelled) >= plan.min_labels:
+        measured = metric(name, *labelled, seed=seed)
+        if measured is not None:
+            return _Quality(measured=measured)
+    groups = arms(mine, theirs, periods)
+    if min(group.answers for group in groups) < plan.min_labels:
+        return _Quality()
+    return _Quality(estimated=expected(name, *groups, seed=seed), scores=mean("mean score", *groups))

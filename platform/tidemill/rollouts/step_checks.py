@@ -1,0 +1,184 @@
+"""What a canary must show before it gets a larger share: plain rules over numbers, no engine."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from tidemill.rollouts.group_differences import Difference
+from tidemill.serving.observability.version_counters import Count, quantile
+
+if TYPE_CHECKING:
+    from tidemill.project.project_config import RolloutConfig
+
+__all__ = ["Facts", "Verdict", "judge"]
+
+_FEW_FAILURES = 3
+_FEW_CALLS = 20
+
+Action = Literal["wait", "advance", "roll_back"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a canary in the present step."""
+
+    minutes: float
+    """Since the step began."""
+    replicas: int
+    """That are alive."""
+    loaded: int
+    """Of these, those that answer with the canary."""
+    unloadable: str | None
+    """Why a replica cannot load it."""
+    canary: Count
+    """Since the step began."""
+    champion: Count
+    """Since the rollout began: in the last step there is nothing left for it to answer."""
+    quality: Difference | None = None
+    """With labels, since the rollout began; none if there are too few."""
+    estimate: Difference | None = None
+    """Without labels; none if it is not needed, or there is too little."""
+    scores: Difference | None = None
+    """The mean scores; keys are divided at random, so the truth behind them is the same."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do now, and why."""
+
+    action: Action
+    reason: str
+    checks: tuple[str, ...]
+    """One sentence each, those that say no first."""
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
+    """Decide whether a rollout goes on to its next step, waits, or goes back.
+
+    What is bad enough ends it at once; what is good must have been so for the time and the requests of the
+    step. A check for which there is too little to go by says so, and does not hold up the rollout: the step's
+    number of requests does.
+
+    >>> from tidemill.project.project_config import RolloutConfig
+    >>> canary = Count(answered=40, failed=10, error="ValueError: no")
+    >>> facts = Facts(1.0, 2, 2, None, canary, Count(answered=900))
+    >>> verdict = judge(RolloutConfig(), 0, facts)
+    >>> verdict.action, verdict.reason
+    ('roll_back', 'it could not score 10 of 50 rows (20.0 %, allowed are 1.0 %): ValueError: no')
+    """
+    checks = [_loads(facts), _errors(plan, facts), _latency(plan, facts), *_quality(plan, facts)]
+    bad = [sentence for passed, sentence in checks if passed is False]
+    said = tuple(bad + [sentence for passed, sentence in checks if passed is not False])
+    numbers = _numbers(facts)
+    if bad:
+        return Verdict("roll_back", bad[0], said, numbers)
+    wanted, late = plan.steps[step], plan.give_up_hours
+    missing = _missing(wanted.minutes, wanted.requests, facts)
+    if not missing and facts.canary.error_rate > plan.max_errors:
+        missing = "some rows failed, too few to tell"
+    if missing and late is not None and facts.minutes > late * 60:
+        why = f"the step did not end within {late:g} hours: {missing}"
+        return Verdict("roll_back", why, (why, *said), numbers)
+    if missing:
+        return Verdict("wait", missing, said, numbers)
+    return Verdict("advance", _good(facts), said, numbers)
+
+
+def _missing(minutes: float, requests: int, facts: Facts) -> str:
+    if not facts.replicas:
+        return "no replica is alive"
+    if facts.loaded < facts.replicas:
+        return f"{facts.loaded} of {facts.replicas} replicas have loaded it"
+    if facts.canary.answered < requests:
+        return f"{facts.canary.answered:,} of {requests:,} rows answered"
+    if facts.minutes < minutes:
+        return f"{facts.minutes:.1f} of {minutes:g} minutes over"
+    return ""
+
+
+def _loads(facts: Facts) -> tuple[bool | None, str]:
+    if facts.unloadable is not None:
+        return False, f"a replica cannot load it: {facts.unloadable}"
+    return None, f"{facts.loaded} of {facts.replicas} replicas answer with it"
+
+
+def _errors(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
+    count = facts.canary
+    asked = count.answered + count.failed
+    said = (
+        f"it could not score {count.failed:,} of {asked:,} rows ({count.error_rate * 100:.1f} %, "
+        f"allowed are {plan.max_errors * 100:.1f} %)"
+    )
+    if count.failed >= _FEW_FAILURES and count.error_rate > plan.max_errors:
+        return False, f"{said}: {count.error}" if count.error else said
+    return True, said
+
+
+def _latency(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
+    calls = [sum(count.seconds.values()) for count in (facts.canary, facts.champion)]
+    if min(calls) < _FEW_CALLS:
+        return None, f"latency: {calls[0]:,} and {calls[1]:,} calls of the models are too few to compare"
+    mine, theirs = (1000 * (quantile(c.seconds, 0.99) or 0.0) for c in (facts.canary, facts.champion))
+    said = (
+        f"p99 of a call of the model {mine:.2f} ms, the champion's {theirs:.2f} ms (allowed is "
+        f"{plan.max_latency_ratio:g} times that, and always {plan.free_ms:g} ms more)"
+    )
+    return mine <= max(plan.max_latency_ratio * theirs, theirs + plan.free_ms), said
+
+
+def _quality(plan: "RolloutConfig", facts: Facts) -> list[tuple[bool | None, str]]:
+    if facts.quality is not None:
+        found = facts.quality
+        return [(found.high >= -plan.max_loss, f"{_sentence(found)}; a loss of {plan.max_loss:g} is allowed")]
+    checks: list[tuple[bool | None, str]] = []
+    if facts.estimate is not None:
+        found = facts.estimate
+        passed = found.high >= -plan.max_loss
+        checks.append((passed, f"no labels yet: {_sentence(found)}, if both versions' scores are calibrated"))
+    if facts.scores is not None and plan.max_score_gap is not None:
+        found, gap = facts.scores, plan.max_score_gap
+        checks.append(
+            (
+                found.low <= gap and found.high >= -gap,
+                f"{_sentence(found)}; keys are divided at random, so scores that can be trusted agree within "
+                f"{gap:g}",
+            )
+        )
+    return checks or [(None, "quality: there are neither labels nor scores enough to judge by")]
+
+
+def _sentence(found: Difference) -> str:
+    return (
+        f"{found.name} {found.ours:.4f}, the champion's {found.theirs:.4f}: {found.gain:+.4f} "
+        f"(95 % sure: {found.low:+.4f} to {found.high:+.4f}; {found.answers[0]:,} and {found.answers[1]:,} "
+        f"answers)"
+    )
+
+
+def _good(facts: Facts) -> str:
+    if facts.quality is not None:
+        return "errors, latency and quality are as they should be"
+    if facts.estimate is not None:
+        return "errors, latency and estimated quality are as they should be"
+    return "errors and latency are as they should be; quality could not be judged"
+
+
+def _numbers(facts: Facts) -> dict[str, Any]:
+    return {
+        "minutes": round(facts.minutes, 2),
+        "replicas": facts.replicas,
+        "answered": facts.canary.answered,
+        "failed": facts.canary.failed,
+        "p99_ms": [
+            None if seconds is None else round(1000 * seconds, 3)
+            for seconds in (quantile(count.seconds, 0.99) for count in (facts.canary, facts.champion))
+        ],
+        **{
+            name: None if found is None else [found.gain, found.low, found.high]
+            for name, found in (
+                ("quality", facts.quality),
+                ("estimate", facts.estimate),
+                ("scores", facts.scores),
+            )
+        },
+    }

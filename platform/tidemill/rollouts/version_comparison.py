@@ -1,0 +1,293 @@
+"""Compares versions that answer beside each other: A/B tests, shadows, challengers.
+
+An experiment compares different keys (whom the hash gave to the version, and whom to the champion), a shadow
+the same requests answered twice, a challenger the rows of the log, scored again after the fact.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tidemill.prediction_log.log_records import SHADOW
+from tidemill.project import Project
+from tidemill.rollouts.comparison_periods import Periods
+from tidemill.rollouts.experiment_data import arm, arms, of_role
+from tidemill.rollouts.group_differences import (
+    Arm,
+    Difference,
+    Mismatch,
+    mean,
+    metric,
+    paired,
+    ratio_mismatch,
+)
+from tidemill.serving.routing.traffic_split import CHAMPION
+from tidemill.state.tables import Deployment
+
+__all__ = ["Agreement", "Comparison", "agreement", "compare_keys", "compare_shadow"]
+
+_VALUES = 8
+"""Values of one field of the decision that are compared; with more it is no category."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A version against the champion, on different keys."""
+
+    role: str
+    version: str
+    champion: str
+    share: float
+    answers: tuple[int, int]
+    """The version's, the champion's; those of times at which both answered."""
+    keys: tuple[int, int]
+    labelled: tuple[int, int]
+    quality: Difference | None
+    """By the gate's metric; none without enough labels."""
+    score: Difference | None
+    decisions: tuple[Difference, ...]
+    """Of each field of the decision: how its mean, or the share of each of its values, differs."""
+    mismatch: Mismatch | None
+    """Whether the keys are divided as they were meant to be, since the shares last changed."""
+    says: tuple[str, ...] = field(default=())
+    """What it means, in sentences."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A version against the champion, on the same requests."""
+
+    role: str
+    version: str
+    champion: str
+    answers: int
+    mean_difference: float | None
+    """Of the scores, without sign."""
+    largest_difference: float | None
+    changed: float | None
+    """Share of the decisions that would have been others."""
+    quality: Difference | None
+    says: tuple[str, ...] = field(default=())
+
+
+def compare_keys(
+    project: Project,
+    answers: pl.DataFrame,
+    row: Deployment,
+    champion: str,
+    others: Sequence[Deployment],
+    periods: Periods,
+) -> Comparison:
+    """Compare a canary or an experiment with the champion.
+
+    Args:
+        project: its ``gate.metric`` is what quality is.
+        answers: of `tidemill.rollouts.experiment_data.read_answers`, from when the version was there.
+        row: the deployment.
+        champion: the version that it is compared with.
+        others: all that are live: they say what the champion has left.
+        periods: in which the shares stood.
+    """
+    role = _role(row)
+    mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, champion)
+    labelled = arms(mine, theirs, periods, labelled=True)
+    quality = metric(project.config.gate.metric, *labelled, seed=project.config.train.seed)
+    mine, theirs = periods.balanced(mine, theirs)
+    groups = arm(mine), arm(theirs)
+    found = Comparison(
+        role=role,
+        version=row.version,
+        champion=champion,
+        share=row.share,
+        answers=(groups[0].answers, groups[1].answers),
+        keys=(groups[0].clusters, groups[1].clusters),
+        labelled=(labelled[0].answers, labelled[1].answers),
+        quality=quality,
+        score=mean("score", *groups),
+        decisions=_decisions(mine, theirs, groups),
+        mismatch=_mismatch(answers, row, champion, others, periods),
+    )
+    return Comparison(**{**vars(found), "says": tuple(_say(project, found))})
+
+
+def compare_shadow(project: Project, answers: pl.DataFrame, row: Deployment, champion: str) -> Agreement:
+    """Compare a shadow with what was answered to the same requests.
+
+    Args:
+        project: its ``gate.metric`` is what quality is.
+        answers: of `tidemill.rollouts.experiment_data.read_answers`, shadows among them.
+        row: the deployment.
+        champion: the version that it is compared with.
+    """
+    shadows = answers.filter(pl.col("role") == SHADOW, pl.col("version") == row.version)
+    given = of_role(answers, CHAMPION, champion).select(
+        pl.col("prediction_id").alias("shadow_of"),
+        pl.col("score").alias("given"),
+        pl.col("decision").alias("decided"),
+        pl.col("label").alias("truth"),
+    )
+    pairs = shadows.join(given, on="shadow_of", how="inner")
+    return agreement(project, SHADOW, (row.version, champion), pairs)
+
+
+def agreement(project: Project, role: str, versions: tuple[str, str], pairs: pl.DataFrame) -> Agreement:
+    """Return how far two versions agree.
+
+    Args:
+        project: its ``gate.metric`` is what quality is.
+        role: ``shadow`` or ``challenger``.
+        versions: the version's number, and the champion's.
+        pairs: columns ``key``, ``score`` and ``decision`` of the version; ``given``, ``decided`` and
+            ``truth`` (0, 1 or null) of what was answered. No decision (null) is compared with none.
+    """
+    gaps = (pairs["score"] - pairs["given"]).abs()
+    decided = pairs.filter(pl.col("decision").is_not_null())
+    changed = (decided["decision"] != decided["decided"]).mean()
+    labelled = pairs.filter(pl.col("truth").is_not_null())
+    quality = _paired_quality(project, labelled)
+    found = Agreement(
+        role=role,
+        version=versions[0],
+        champion=versions[1],
+        answers=pairs.height,
+        mean_difference=_number(gaps.mean()),
+        largest_difference=_number(gaps.max()),
+        changed=_number(changed),
+        quality=quality,
+    )
+    return Agreement(**{**vars(found), "says": tuple(_say_agreement(found))})
+
+
+def _paired_quality(project: Project, pairs: pl.DataFrame) -> Difference | None:
+    """Return how the metric differs on the same rows, resampled together."""
+    if pairs.is_empty():
+        return None
+    _, keys = np.unique(pairs["key"].to_numpy(), return_inverse=True)
+    truth = pairs["truth"].cast(pl.Float64).to_numpy()
+    mine, theirs = (
+        Arm(pairs[name].cast(pl.Float64).to_numpy(), np.asarray(keys, dtype=np.int64), truth)
+        for name in ("score", "given")
+    )
+    return paired(project.config.gate.metric, mine, theirs, seed=project.config.train.seed)
+
+
+def _decisions(mine: pl.DataFrame, theirs: pl.DataFrame, groups: tuple[Arm, Arm]) -> tuple[Difference, ...]:
+    first, second = (_fields(frame["decision"]) for frame in (mine, theirs))
+    found: list[Difference | None] = []
+    for name in sorted({*first, *second}):
+        values = [group.get(name, []) for group in (first, second)]
+        if any(len(column) != group.answers for column, group in zip(values, groups, strict=True)):
+            continue
+        kinds = {value for column in values for value in column if value is not None}
+        if kinds and all(isinstance(value, int | float) and not isinstance(value, bool) for value in kinds):
+            numbers = [np.array(column, dtype=np.float64) for column in values]
+            if all(np.isfinite(column).all() for column in numbers):
+                found.append(mean(name, *groups, values=(numbers[0], numbers[1])))
+        elif len(kinds) <= _VALUES:
+            for kind in sorted(kinds, key=str):
+                shares = [np.array([value == kind for value in column], np.float64) for column in values]
+                found.append(mean(f"{name} = {kind}", *groups, values=(shares[0], shares[1])))
+    return tuple(one for one in found if one is not None)
+
+
+def _fields(decisions: pl.Series) -> dict[str, list[Any]]:
+    """Return each simple field of the decisions, with one value an answer."""
+    columns: dict[str, list[Any]] = {}
+    for place, text in enumerate(decisions):
+        for name, value in (json.loads(text) if text else {}).items():
+            if value is None or isinstance(value, str | int | float | bool):
+                column = columns.setdefault(name, [])
+                column += [None] * (place - len(column))
+                column.append(value)
+    for column in columns.values():
+        column += [None] * (len(decisions) - len(column))
+    return columns
+
+
+def _mismatch(
+    answers: pl.DataFrame, row: Deployment, champion: str, others: Sequence[Deployment], periods: Periods
+) -> Mismatch | None:
+    """Compare how many keys each has with the shares, since the shares or the champion last changed."""
+    answering = sorted(
+        (one for one in others if one.kind in ("canary", "ab")),
+        key=lambda one: (one.kind != "canary", one.name),
+    )
+    if row.status != "live":
+        return None
+    settled = periods.settled_at
+    since = answers if settled is None else answers.filter(pl.col("served_at") >= settled)
+    # What the champion has left of the keys that came as far as this lane: those of no later one.
+    left, later = 1 - row.share, False
+    for one in answering:
+        if later:
+            left *= 1 - one.share
+        later = later or one.id == row.id
+    keys = [
+        of_role(since, role, version)["key"].n_unique()
+        for role, version in ((_role(row), row.version), (CHAMPION, champion))
+    ]
+    return ratio_mismatch((keys[0], keys[1]), (row.share, left))
+
+
+def _say(project: Project, found: Comparison) -> list[str]:
+    says = []
+    if found.mismatch is not None and found.mismatch.found:
+        says.append(
+            f"do not trust this: {found.mismatch.keys[0]:,} and {found.mismatch.keys[1]:,} keys cannot be a "
+            f"division of {found.mismatch.expected[0]:,.0f} to {found.mismatch.expected[1]:,.0f} "
+            f"(p = {found.mismatch.p_value:.1g}): something loses or repeats keys of one version"
+        )
+    name, quality = project.config.gate.metric, found.quality
+    if quality is None:
+        says.append(
+            f"{name} cannot be compared yet: {found.labelled[0]:,} answers of version {found.version} and "
+            f"{found.labelled[1]:,} of the champion have labels"
+        )
+    elif quality.certain:
+        better = "better" if quality.gain > 0 else "worse"
+        says.append(
+            f"version {found.version} is {better} than champion {found.champion}: {name} {quality.gain:+.4f}"
+            f", with 95 % confidence {quality.low:+.4f} to {quality.high:+.4f}"
+        )
+    else:
+        says.append(
+            f"by {name} the versions cannot be told apart yet: {quality.gain:+.4f}, with 95 % confidence "
+            f"{quality.low:+.4f} to {quality.high:+.4f}; a difference beyond "
+            f"±{(quality.high - quality.low) / 2:.4f} would show"
+        )
+    differing = [one for one in (found.score, *found.decisions) if one is not None and one.certain]
+    says += [
+        f"{one.name}: {one.ours:.4f} instead of {one.theirs:.4f} ({one.low:+.4f} to {one.high:+.4f})"
+        for one in differing
+    ]
+    return says
+
+
+def _say_agreement(found: Agreement) -> list[str]:
+    if not found.answers:
+        return ["there is nothing to compare yet"]
+    says = [
+        f"on {found.answers:,} requests the scores differ by {found.mean_difference:.4f} on average, "
+        f"by {found.largest_difference:.4f} at most"
+    ]
+    if found.changed is not None:
+        says.append(f"{found.changed * 100:.1f} % of the decisions would have been others")
+    if found.quality is not None:
+        sure = "surely" if found.quality.certain else "not surely"
+        says.append(
+            f"{found.quality.name} {found.quality.ours:.4f} instead of {found.quality.theirs:.4f}: {sure} "
+            f"another ({found.quality.low:+.4f} to {found.quality.high:+.4f} with 95 % confidence)"
+        )
+    return says
+
+
+def _role(row: Deployment) -> str:
+    return f"ab:{row.name}" if row.kind == "ab" else row.kind
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

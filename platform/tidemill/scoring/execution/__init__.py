@@ -1,0 +1,1 @@
+"""Runs a batch scoring: plan, feature lookup, workers."""

@@ -1,0 +1,276 @@
+"""Scores batches of rows: features, model, business logic, and what is wrong with a row. No files here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+
+from tidemill.clock import FIRST_YEAR, LAST_YEAR
+from tidemill.errors import ServingError, TidemillError
+from tidemill.registry.versions.loaded_model import Matrix, Scores
+from tidemill.scoring.input.column_values import Wrong, is_text, matrix, moments
+from tidemill.scoring.input.prediction_ids import prediction_ids
+from tidemill.scoring.input.row_reading import Batch, Reject
+from tidemill.scoring.scoring_job import Job
+
+__all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
+
+_SHOWN = 300  # characters of what a validator says
+
+
+class Model(Protocol):
+    """A loaded model version, as `tidemill.registry.versions.loaded_model.Scorer` is one."""
+
+    @property
+    def score(self) -> Callable[[Matrix], Scores]:
+        """Gives the probability of label 1 for each row."""
+
+    @property
+    def by_name(self) -> Callable[[pd.DataFrame], Scores] | None:
+        """The same for a frame, if the model takes text as well."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What batches are scored with."""
+
+    job: Job
+    model: Model
+    keyed: Any = None
+    """Keys and lookup, if features are looked up (`tidemill.scoring.execution.feature_lookup`)."""
+    application: Any = None
+    """The project's, if rows are instances of its request."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch, scored."""
+
+    table: pa.Table
+    """The output's rows."""
+    rejects: list[Reject]
+    instances: list[BaseModel | None]
+    keys: pl.DataFrame | None
+    moments: pl.Series | None
+    matrix: npt.NDArray[np.float64]
+    """The features of the output's rows."""
+
+
+def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored:
+    """Score the rows of a batch.
+
+    Args:
+        parts: what to score with.
+        batch: the rows.
+        fragment: the fragment's number.
+        first: how many rows of the fragment came before: ids go on from there.
+
+    Raises:
+        TidemillError: features cannot be looked up, or the model fails.
+    """
+    job, wrong = parts.job, dict[int, str]()
+    instances = _instances(parts, batch.table, wrong)
+    at = _moments(job, batch.table, wrong)
+    keys, flags = None, None
+    if parts.keyed is None:
+        words = [n for n in job.features if parts.model.by_name and is_text(job.schema.field(n).type)]
+        rows = matrix(batch.table, job.features, wrong, words)
+    else:
+        keys = _keys(parts, batch.table, instances, wrong)
+        found = parts.keyed.lookup.find(keys, at)
+        rows, flags = found.matrix, found.flags
+    scores = _scores(parts, batch.table, rows, wrong)
+    for position in np.flatnonzero(~np.isfinite(scores)):
+        wrong.setdefault(int(position), f"the model gave {scores[position]}")
+    decisions = _decisions(parts, instances, scores, wrong)
+    sound = np.ones(batch.table.num_rows, bool)
+    sound[list(wrong)] = False
+    table = _output(job, batch.table, (fragment, first), scores, flags, decisions)
+    if not wrong:
+        return Scored(table, list(batch.unread), instances, keys, at, rows)
+    mask = pa.array(sound)
+    return Scored(
+        table.filter(mask),
+        [*batch.unread, *_rejected(batch, wrong)],
+        [instance for instance, good in zip(instances, sound, strict=False) if good],
+        keys if keys is None else keys.filter(pl.Series(sound)),
+        at if at is None else at.filter(pl.Series(sound)),
+        rows[sound],
+    )
+
+
+def request_columns(request: type[BaseModel]) -> dict[str, bool]:
+    """Return the columns that an instance of a request is made of, and whether it must have each.
+
+    >>> class Parcel(BaseModel):
+    ...     depot: str
+    ...     weight: float | None = None
+    >>> request_columns(Parcel)
+    {'depot': True, 'weight': False}
+    """
+    return {field.alias or name: field.is_required() for name, field in request.model_fields.items()}
+
+
+def output_schema(job: Job) -> pa.Schema:
+    """Return the columns of the output and their types; CSV has lists of flags as text."""
+    listed = pa.list_(pa.string()) if job.format == "parquet" else pa.string()
+    added = {
+        "prediction_id": pa.string(),
+        "model_version": pa.string(),
+        "probability": pa.float64(),
+        **({"decision": pa.string()} if job.decide else {}),
+        "flags": listed,
+    }
+    return pa.schema([*(job.schema.field(name) for name in job.keep), *added.items()])
+
+
+def _instances(parts: Parts, table: pa.Table, wrong: Wrong) -> list[BaseModel | None]:
+    """Return the rows as instances of the application's request; none for those that are no valid ones."""
+    if not parts.job.decide:
+        return []
+    request: type[BaseModel] = parts.application.request
+    columns = request_columns(request)
+    here = table.select([name for name in table.column_names if name in columns])
+    instances: list[BaseModel | None] = []
+    for position, row in enumerate(_aware(here).to_pylist()):
+        values = {name: value for name, value in row.items() if value is not None or columns[name]}
+        try:
+            instances.append(request.model_validate(values))
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+            wrong.setdefault(position, said[:_SHOWN])
+            instances.append(None)
+    return instances
+
+
+def _aware(table: pa.Table) -> pa.Table:
+    """Return moments as Python knows them: microseconds; naive ones are UTC."""
+    for index, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type):
+            moment = table[index].cast(pa.timestamp("us", column.type.tz), safe=False)
+            table = table.set_column(
+                index, column.name, moment.cast(pa.timestamp("us", column.type.tz or "UTC"))
+            )
+    return table
+
+
+def _moments(job: Job, table: pa.Table, wrong: Wrong) -> pl.Series | None:
+    """Return the moment of each row's prediction; none if nothing asks for it."""
+    if job.at_column is not None:
+        found = moments(table[job.at_column], job.at_column, wrong)
+        for position in found.is_null().arg_true().to_list():
+            wrong.setdefault(position, f"{job.at_column}: there is no moment")
+        for position in (~found.dt.year().is_between(FIRST_YEAR, LAST_YEAR)).arg_true().to_list():
+            wrong.setdefault(
+                position, f"{job.at_column}: the moment is not in the years {FIRST_YEAR} to {LAST_YEAR}"
+            )
+        return found
+    if job.at is None:
+        return None
+    return pl.Series("at", [job.at], pl.Datetime("us", "UTC")).new_from_index(0, table.num_rows)
+
+
+def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wrong: Wrong) -> pl.DataFrame:
+    """Return what the features are looked up by: as the application says, or columns of these names."""
+    if not parts.job.decide:
+        return parts.keyed.keys.frame(table, wrong)  # type: ignore[no-any-return]
+    rows: list[dict[str, Any]] = []
+    for position, instance in enumerate(instances):
+        row: dict[str, Any] = {}
+        if instance is not None:
+            try:
+                row = dict(parts.application.feature_row(instance))
+            except Exception as error:  # noqa: BLE001 - the project's code: anything can come out of it
+                wrong.setdefault(position, f"feature_row failed: {error!r}"[:_SHOWN])
+        rows.append(row)
+    return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
+
+
+def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores:
+    """Return the probability for each row; NaN for rows that have gaps, if the model takes none."""
+    try:
+        return _run(parts, table, rows)
+    except TidemillError:
+        raise
+    except Exception as error:  # a model can fail in any way
+        whole = np.isfinite(rows).all(axis=1)
+        if whole.all() or parts.model.by_name is not None:
+            raise ServingError(
+                f"version {parts.job.version} of {parts.job.model} cannot score these rows: {error!r}",
+                hint="are the columns what the version was trained on? `tidemill models show`",
+            ) from error
+        for position in np.flatnonzero(~whole):
+            wrong.setdefault(int(position), f"the model takes no gaps: {error}"[:_SHOWN])
+        scores = np.full(len(rows), np.nan)
+        scores[whole] = _scores(parts, table, rows[whole], {}) if whole.any() else ()
+        return scores
+
+
+def _run(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
+    """Run the model; text goes to one that takes it, by the names of columns."""
+    job, model = parts.job, parts.model
+    if model.by_name is None or parts.keyed is not None:
+        return model.score(rows)
+    frame = pd.DataFrame(rows, columns=list(job.features))
+    for name in job.features:
+        if is_text(job.schema.field(name).type):
+            frame[name] = table[name].cast(pa.string()).to_pandas()
+    return model.by_name(frame)
+
+
+def _decisions(
+    parts: Parts, instances: list[BaseModel | None], scores: npt.NDArray[np.float64], wrong: Wrong
+) -> list[str | None]:
+    told: list[str | None] = []
+    for position, (instance, score) in enumerate(zip(instances, scores.tolist(), strict=False)):
+        decision = None
+        if instance is not None and position not in wrong:
+            try:
+                decision = orjson.dumps(dict(parts.application.decide(instance, score)), str).decode()
+            except Exception as error:  # noqa: BLE001 - the project's code: anything can come out of it
+                wrong.setdefault(position, f"decide failed: {error!r}"[:_SHOWN])
+        told.append(decision)
+    return told
+
+
+def _output(
+    job: Job,
+    table: pa.Table,
+    place: tuple[int, int],
+    scores: npt.NDArray[np.float64],
+    flags: pl.Series | None,
+    decisions: list[str | None],
+) -> pa.Table:
+    rows, schema = table.num_rows, output_schema(job)
+    columns: list[Any] = [table[name] for name in job.keep]
+    columns += [prediction_ids(job.id, *place, rows), pa.repeat(job.version, rows), pa.array(scores)]
+    if job.decide:
+        columns.append(pa.array(decisions, pa.string()))
+    if flags is None:
+        columns.append(pa.repeat(pa.scalar(_given(job), schema.field("flags").type), rows))
+    elif job.format == "csv":
+        columns.append(flags.list.join(" ").to_arrow().cast(pa.string()))
+    else:
+        columns.append(flags.to_arrow().cast(pa.list_(pa.string())))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _given(job: Job) -> Any:
+    return ["features:given"] if job.format == "parquet" else "features:given"
+
+
+def _rejected(batch: Batch, wrong: Wrong) -> list[Reject]:
+    """Return the rows that something is wrong with, as they came."""
+    positions = sorted(wrong)
+    values = batch.table.take(pa.array(positions)).to_pylist()
+    return [
+        Reject(batch.file, int(batch.rows[position]), wrong[position], row)
+        for position, row in zip(positions, values, strict=True)
+    ]

@@ -1,0 +1,178 @@
+"""Spreads fragments over workers: processes of Ray Data on any number of nodes, or threads here."""
+
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tidemill.errors import ServingError, TidemillError
+from tidemill.project import Project
+from tidemill.registry.versions.loaded_model import Matrix, Scores
+from tidemill.scoring.execution.batch_rows import Model
+from tidemill.scoring.execution.fragment_worker import FragmentScorer
+from tidemill.scoring.execution.staging import Record, Staging
+from tidemill.scoring.input.fragments import Fragment
+from tidemill.scoring.scoring_job import Job
+from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+from tidemill.training.ray_session import ray_session
+
+__all__ = ["in_this_process", "on_ray", "ray_of"]
+
+
+def in_this_process(
+    project: Project, job: Job, staging: Staging, model: Model, fragments: Sequence[Fragment]
+) -> Generator[Record]:
+    """Score fragments in threads, one for each CPU, and give the records as they come.
+
+    Raises:
+        TidemillError: a fragment failed; the others under way are called off.
+    """
+    stop = threading.Event()
+    scorer = FragmentScorer(project, job, staging, model, stop.is_set)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "scoring") as pool:
+        waiting = {pool.submit(scorer.score, fragment) for fragment in fragments}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def ray_of(project: Project) -> Iterator[None]:
+    """Give a Ray, as training has it; one of our own ends with this process, even if that is killed."""
+    if project.settings.ray_address is not None:
+        with ray_session(project):
+            yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tidemill-", ignore_cleanup_errors=True) as folder:
+        guard = Guard.post(Path(folder))
+        os.environ[MARK] = guard.mark  # Ray's processes inherit it
+        try:
+            with ray_session(project):
+                yield
+        finally:
+            os.environ.pop(MARK, None)
+            guard.dismiss()
+
+
+def on_ray(
+    project: Project,
+    job: Job,
+    staging: Staging,
+    model: Model,
+    fragments: Sequence[Fragment],
+    workers: int | None,
+) -> Generator[Record]:
+    """Score fragments in processes of the Ray that this process is connected to; give records as they come.
+
+    No row goes through Ray's object store: a worker reads its fragment and writes its part itself. A worker
+    that dies is started again, and its fragment scored anew.
+
+    Args:
+        project: its folder must be there on every node.
+        job: what is scored.
+        staging: where to; every node must reach it.
+        model: goes to each worker once.
+        fragments: those that are to be scored.
+        workers: how many processes; none: one for each CPU.
+
+    Raises:
+        TidemillError: a fragment failed, or Ray did.
+    """
+    import ray  # the engine takes seconds to import, and small inputs are scored without it
+    from ray.data import ActorPoolStrategy, DataContext
+
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # about its own defaults
+        _quieten(DataContext.get_current())
+    count = workers or min(len(fragments), int(ray.cluster_resources().get("CPU", 1)))
+    rows = [{"number": fragment.number} for fragment in fragments]
+    sent = ray.put((project, job, staging, _portable(project, job, model)))
+    records = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _Worker,
+        batch_size=1,
+        batch_format="numpy",
+        compute=ActorPoolStrategy(size=count),
+        fn_constructor_args=([sent],),  # in a list: a worker that is started again gets it again
+        num_cpus=1,
+    )
+    try:
+        for row in records.iter_rows():
+            answer = row["record"]
+            if isinstance(answer, TidemillError):
+                raise answer
+            yield Record(**answer)
+    except ray.exceptions.RayError as error:
+        raise ServingError(
+            f"Ray could not finish the work: {str(error).strip().splitlines()[-1]}",
+            hint="--resume goes on with what is finished; --workers 0 scores without Ray",
+        ) from error
+
+
+def _portable(project: Project, job: Job, model: Model) -> Model:
+    """Return a model that can go to another process: as it is, or one that is loaded there."""
+    from ray import cloudpickle
+
+    try:
+        cloudpickle.dumps(model)
+    except Exception:  # noqa: BLE001 - whatever a model's package has to say about it
+        return _LoadedThere(project, job.version)
+    return model
+
+
+class _LoadedThere:
+    """A version that each process loads for itself."""
+
+    def __init__(self, project: Project, version: str) -> None:
+        self._project, self._version = project, version
+        self._scorer: Any = None
+
+    @property
+    def by_name(self) -> Any:
+        return self._loaded().by_name
+
+    def score(self, matrix: Matrix) -> Scores:
+        found: Scores = self._loaded().score(matrix)
+        return found
+
+    def _loaded(self) -> Any:
+        if self._scorer is None:
+            from tidemill.registry.versions.model_versions import (
+                load_scorer,  # MLflow takes seconds to import
+            )
+
+            self._scorer = load_scorer(self._project, self._version)
+        return self._scorer
+
+
+class _Worker:
+    """What runs in a process of Ray."""
+
+    def __init__(self, sent: list[Any]) -> None:
+        import ray
+
+        self._scorer = FragmentScorer(*ray.get(sent[0]))
+        self._fragments = self._scorer.job.fragments
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        try:
+            record: Any = asdict(self._scorer.score(self._fragments[int(batch["number"][0])]))
+        except TidemillError as error:  # an error of ours arrives as it is; Ray would tell of its own
+            record = error
+        return {"record": [record]}
+
+
+def _quieten(context: Any) -> None:
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,206 @@
+"""Looks features up for rows that have entity keys and a moment: as known then, or as they are now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID
+from feast.value_type import ValueType
+
+from tidemill.clock import utc
+from tidemill.errors import FeatureError
+from tidemill.features.defaults import filled
+from tidemill.features.feature_store import get_service, known_features, open_store
+from tidemill.features.lookups import lookups
+from tidemill.features.online.circuit_breaker import FALLBACK
+from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.project import Project
+from tidemill.scoring.input.column_values import Wrong, typed
+
+__all__ = ["Found", "Keys", "Latest", "Lookup", "PointInTime", "keys_of"]
+
+_AT = "event_timestamp"
+_TYPES = {
+    ValueType.STRING: pl.String(),
+    ValueType.INT32: pl.Int64(),
+    ValueType.INT64: pl.Int64(),
+    ValueType.FLOAT: pl.Float64(),
+    ValueType.DOUBLE: pl.Float64(),
+    ValueType.BOOL: pl.Boolean(),
+    ValueType.UNIX_TIMESTAMP: pl.Datetime("us", "UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a service's features are looked up by."""
+
+    columns: dict[str, pl.DataType]
+    """Join keys and what on-demand views read from a request → type."""
+    views: dict[str, tuple[str, ...]]
+    """View → its features in the service; on-demand views are not among them."""
+
+    def frame(self, table: pa.Table, wrong: Wrong) -> pl.DataFrame:
+        """Return the keys of a table in their types; values that do not fit are noted in ``wrong``."""
+        return pl.DataFrame(
+            [typed(table[name], name, kind, wrong).alias(name) for name, kind in self.columns.items()]
+        )
+
+    def frame_of(self, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+        """Return the keys of rows as `Application.feature_row` gives them, in their types."""
+        columns = []
+        for name, kind in self.columns.items():
+            values = [row.get(name) for row in rows]
+            if isinstance(kind, pl.Datetime):
+                values = [utc(value) if isinstance(value, datetime) else value for value in values]
+            try:
+                columns.append(pl.Series(name, values, kind))
+            except (TypeError, pl.exceptions.PolarsError) as error:
+                raise FeatureError(
+                    f"feature_row of the application gives {name!r} in another type than {kind}: {error}"
+                ) from error
+        return pl.DataFrame(columns)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The features of some rows."""
+
+    matrix: npt.NDArray[np.float64]
+    """Shape (rows, features), in the version's order."""
+    flags: pl.Series
+    """Lists of text: what to know about them."""
+
+
+class Lookup(Protocol):
+    """Where the features of rows come from."""
+
+    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
+        """Return the features of rows, as of their moments."""
+
+
+def keys_of(project: Project) -> Keys:
+    """Return what the project's service looks its features up by.
+
+    Raises:
+        FeatureError: the service was not applied, or has a key of a type that no table has.
+    """
+    store = open_store(project)
+    service = get_service(store, project.config.features.service)
+    on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
+    projections = service.feature_view_projections
+    computed = [on_demand[p.name].with_projection(p) for p in projections if p.name in on_demand]
+    found = lookups(store, projections, computed)
+    columns: dict[str, pl.DataType] = {}
+    for lookup in found:
+        entities = [column for column in lookup.view.entity_columns if column.name != DUMMY_ENTITY_ID]
+        columns |= {
+            name: _type(name, column.dtype.to_value_type())
+            for name, column in zip(lookup.columns, entities, strict=True)
+        }
+    for view in computed:
+        columns |= {name: _type(name, kind) for name, kind in view.get_request_data_schema().items()}
+    views = {
+        p.name_to_use(): tuple(feature.name for feature in p.features)
+        for p in projections
+        if p.name not in on_demand
+    }
+    return Keys(columns, views)
+
+
+class PointInTime:
+    """The features as they were known at each row's moment, from the offline store: as in training."""
+
+    def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
+        self._project, self._keys, self._names = project, keys, names
+
+    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
+        """Return the features of rows, as of their moments.
+
+        Raises:
+            FeatureError: a source cannot be read, or lacks a feature of the version.
+        """
+        features, defaults = known_features(self._project, keys.with_columns(at.alias(_AT)))
+        _require(self._names, features.columns, self._project)
+        flags = features.select(_flags(features, self._keys, defaults).alias("flags"))["flags"]
+        if words := [name for name in self._names if not _is_number(features.schema[name])]:
+            raise FeatureError(
+                f"features that are looked up must be numbers: {', '.join(words)}",
+                hint="encode them as numbers, or give them as columns",
+            )
+        whole = filled(features, defaults).select(
+            pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in self._names
+        )
+        return Found(np.ascontiguousarray(whole.to_numpy()), flags)
+
+
+class Latest:
+    """The latest features from the online store, exactly as the prediction API reads them."""
+
+    def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
+        store = open_store(project)
+        self._reader = OnlineFeatures(store, project.config.features.service)
+        _require(names, [name for _, name in self._reader.features], project)
+        self._keys, self._names = keys, names
+
+    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
+        """Return the features of rows, judged by their moments.
+
+        Raises:
+            FeatureError: the online store cannot be read.
+        """
+        rows = self._reader.read(keys.to_dicts(), at.to_list())
+        if any(FALLBACK in row.flags for row in rows):  # good enough for one who waits, not for a table
+            raise FeatureError(
+                "the online store is away: it cannot be read",
+                hint="--resume when it is back; nothing is lost",
+            )
+        values = [[row.values[name] for name in self._names] for row in rows]
+        flags = pl.Series("flags", [list(row.flags) for row in rows], pl.List(pl.String))
+        return Found(np.array(values, np.float64).reshape(len(rows), len(self._names)), flags)
+
+
+def _flags(features: pl.DataFrame, keys: Keys, defaults: Mapping[str, float]) -> pl.Expr:
+    """Return lists of ``missing:<view>`` (nothing valid was known) and ``default:<feature>``."""
+    unknown = {
+        name: pl.col(name).is_null() | (pl.col(name).is_nan() if kind.is_float() else pl.lit(False))
+        for name, kind in features.schema.items()
+    }
+    told = [
+        pl.when(pl.all_horizontal([unknown[name] for name in names])).then(pl.lit(f"missing:{view}"))
+        for view, names in keys.views.items()
+        if names
+    ]
+    told += [pl.when(unknown[name]).then(pl.lit(f"default:{name}")) for name in defaults]
+    if not told:
+        return pl.lit([], pl.List(pl.String))
+    return pl.concat_list(told).list.drop_nulls()
+
+
+def _is_number(kind: pl.DataType) -> bool:
+    return kind.is_numeric() or kind in (pl.Boolean, pl.Null)
+
+
+def _require(names: Sequence[str], there: Sequence[str], project: Project) -> None:
+    absent = [name for name in names if name not in there]
+    if absent:
+        raise FeatureError(
+            f"the version needs features that {project.config.features.service!r} does not have: "
+            f"{', '.join(absent)}",
+            hint="score a version that was trained on this service, or give the features as columns",
+        )
+
+
+def _type(name: str, kind: ValueType) -> pl.DataType:
+    try:
+        return _TYPES[kind]
+    except KeyError as error:
+        raise FeatureError(
+            f"key {name!r} is of type {kind.name}, which batch scoring does not read",
+            hint="score with --columns",
+        ) from error

@@ -1,0 +1,125 @@
+"""Scores one fragment after another: reads it, scores its batches, writes its part, and puts it on record."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from tidemill.project import Project
+from tidemill.scoring.execution.batch_rows import Model, Parts, Scored, output_schema, score_batch
+from tidemill.scoring.execution.staging import Record, Staging, part_name
+from tidemill.scoring.input.fragments import Fragment
+from tidemill.scoring.input.row_reading import BATCH_ROWS, Columns, Reject, read
+from tidemill.scoring.scoring_job import Job
+
+__all__ = ["FragmentScorer", "Stopped", "write_table"]
+
+_KEYED_ROWS = 1_000_000  # each look into the offline store reads its sources: the fewer, the better
+
+
+class Stopped(Exception):
+    """The work was called off."""
+
+
+@dataclass
+class FragmentScorer:
+    """Scores fragments of a job; threads may share it."""
+
+    project: Project
+    job: Job
+    staging: Staging
+    model: Model
+    stopped: Callable[[], bool] = lambda: False
+    """Asked between batches."""
+
+    def __post_init__(self) -> None:
+        job, keyed, application = self.job, None, None
+        if job.decide:
+            application = self.project.load(self.project.config.project.application)
+        if job.mode != "columns":
+            from tidemill.scoring.execution.feature_lookup import (  # Feast takes seconds to import
+                Latest,
+                PointInTime,
+                keys_of,
+            )
+
+            keys = keys_of(self.project)
+            kind = Latest if job.mode == "online" else PointInTime
+            keyed = SimpleNamespace(keys=keys, lookup=kind(self.project, keys, job.features))
+        self._parts = Parts(job, self.model, keyed, application)
+        self._log = None
+        if job.log:
+            from tidemill.scoring.execution.logged_predictions import BatchLog  # likewise
+
+            self._log = BatchLog(self.project, job)
+
+    def score(self, fragment: Fragment) -> Record:
+        """Score a fragment, and return the record of it, which is on the disk.
+
+        Raises:
+            TidemillError: it cannot be read, scored or written.
+            Stopped: it was called off.
+        """
+        began = time.perf_counter()
+        rejects: list[Reject] = []
+        tables: list[int] = []
+        waiting: list[Scored] = []
+
+        def scored_tables() -> Iterator[pa.Table]:
+            for scored in self._batches(fragment, rejects):
+                tables.append(scored.table.num_rows)
+                if self._log is not None:
+                    waiting.append(scored)
+                yield scored.table
+
+        name = part_name(self.job, fragment.number)
+        size = self.staging.publish_part(name, lambda path: write_table(path, self.job, scored_tables()))
+        if self._log is not None:
+            for scored in waiting:
+                self._log.append(scored)
+        rows, spent = sum(tables) + len(rejects), round(time.perf_counter() - began, 3)
+        record = Record(fragment.number, rows, len(rejects), name, size, spent)
+        self.staging.finish(record, rejects)
+        return record
+
+    def _batches(self, fragment: Fragment, rejects: list[Reject]) -> Iterator[Scored]:
+        job, first = self.job, 0
+        rows = _KEYED_ROWS if job.mode == "keys" else BATCH_ROWS
+        for batch in read(job.files, fragment, Columns(job.schema, _in_files(job)), rows):
+            if self.stopped():
+                raise Stopped
+            scored = score_batch(self._parts, batch, fragment.number, first)
+            first += batch.table.num_rows
+            rejects += scored.rejects
+            yield scored
+
+
+def write_table(path: Path, job: Job, batches: Iterator[pa.Table]) -> None:
+    """Write tables to one parquet or CSV file."""
+    schema = output_schema(job)
+    if job.format == "csv":
+        with pacsv.CSVWriter(path, schema) as writer:
+            for table in batches:
+                writer.write_table(table)
+        return
+    about = {"tidemill.model": job.model, "tidemill.version": job.version, "tidemill.job": job.id}
+    repeated = [name for name in schema.names if name not in ("prediction_id", "probability")]
+    with pq.ParquetWriter(
+        path,
+        schema.with_metadata(about),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=repeated,
+        write_statistics=True,
+    ) as writer:
+        for table in batches:
+            writer.write_table(table)
+
+
+def _in_files(job: Job) -> dict[str, str]:
+    return {ours: given for given, ours in job.rename.items()}

@@ -1,0 +1,90 @@
+"""Puts batch predictions into the prediction log, where monitors and labels find them."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from tidemill.clock import SystemClock
+from tidemill.errors import ServingError
+from tidemill.features.feature_store import open_store
+from tidemill.prediction_log.prediction_log import PredictionRecord
+from tidemill.prediction_log.writing.log_writer import open_log
+from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, hiding_for
+from tidemill.project import Project
+from tidemill.scoring.execution.batch_rows import Scored
+from tidemill.scoring.scoring_job import Job
+
+__all__ = ["ROLE", "BatchLog"]
+
+ROLE = "batch"
+"""The role of a prediction that nobody asked the prediction API for."""
+_AT_ONCE = 1000
+
+
+class BatchLog:
+    """One worker's end of the prediction log."""
+
+    def __init__(self, project: Project, job: Job) -> None:
+        self._job, self._log, self._clock = job, open_log(project), SystemClock()
+        self._hiding = NOTHING_HIDDEN
+        if job.mode != "columns" or job.decide:
+            application = project.load(project.config.project.application)
+            self._hiding = hiding_for(project, application.request, open_store(project))
+
+    def append(self, scored: Scored) -> None:
+        """Write the predictions of a batch.
+
+        Raises:
+            ServingError: the disk is full or broken.
+        """
+        moments = scored.moments
+        if moments is None:
+            order = np.arange(scored.table.num_rows)
+        else:  # a date at a time: the log has a file for each that it goes back and forth between
+            order = moments.dt.date().arg_sort().to_numpy()
+        for start in range(0, len(order), _AT_ONCE):
+            if not self._log.append(self._records(scored, order[start : start + _AT_ONCE])):
+                raise ServingError(
+                    f"the prediction log cannot be written: {self._log.health().error}",
+                    hint="free space there, then --resume; or score without --log",
+                )
+
+    def _records(self, scored: Scored, chosen: npt.NDArray[np.integer]) -> list[PredictionRecord]:
+        job, hiding, now = self._job, self._hiding, self._clock.now()
+        rows = scored.table.take(pa.array(chosen)).to_pylist()
+        at = [job.started_at] * len(rows)
+        if scored.moments is not None:
+            at = scored.moments[chosen].to_list()
+        keys = None if scored.keys is None else scored.keys[chosen].to_dicts()
+        records = []
+        for place, row in enumerate(rows):
+            values = scored.matrix[chosen[place]].tolist()
+            features = dict(zip(job.features, (None if math.isnan(v) else v for v in values), strict=True))
+            instance = scored.instances[chosen[place]] if scored.instances else None
+            records.append(
+                PredictionRecord(
+                    prediction_id=row["prediction_id"],
+                    model=job.model,
+                    version=job.version,
+                    at=at[place],
+                    served_at=now,
+                    replica=job.id,
+                    instance=hiding.values(instance.model_dump(mode="json")) if instance else {},
+                    features=hiding.features(features),
+                    score=row["probability"],
+                    decision=hiding.values(_decision(row)),
+                    flags=tuple(row["flags"].split() if isinstance(row["flags"], str) else row["flags"]),
+                    keys=hiding.values(keys[place]) if keys else None,
+                    role=ROLE,
+                    request_id=job.id,
+                )
+            )
+        return records
+
+
+def _decision(row: dict[str, object]) -> dict[str, object]:
+    text = row.get("decision")
+    return orjson.loads(text) if isinstance(text, str) else {}

@@ -1,0 +1,1 @@
+"""What a batch scoring reads: places, files, fragments, rows."""

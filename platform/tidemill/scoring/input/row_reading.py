@@ -1,0 +1,283 @@
+"""Reads the rows of a piece as Arrow tables. What cannot be read as a row is set aside with its reason."""
+
+import io
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.json as pajson
+import pyarrow.parquet as pq
+
+from tidemill.errors import DataError
+from tidemill.scoring.input.fragments import Fragment, Piece, open_file
+from tidemill.scoring.input.table_places import SourceFile
+from tidemill.scoring.input.text_splitter import BLOCK, cut, opened
+
+__all__ = ["BATCH_ROWS", "Batch", "Columns", "Reject", "read", "types_of_lines"]
+
+BATCH_ROWS = 65_536
+_JUDGED = 1000  # lines that are looked at one by one where they contradict each other
+_TIMES = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time, pa.types.is_null)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that was not scored."""
+
+    file: str
+    row: int
+    """Its number in the file, from 0 (a header does not count)."""
+    reason: str
+    values: Any
+    """What it holds: its columns, or its text where it has none."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is read of every file."""
+
+    schema: pa.Schema
+    """Names as we use them, and types."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Our name → the name in the files, where they differ."""
+
+    def in_file(self, name: str) -> str:
+        """Return what the files call a column."""
+        return self.renamed.get(name, name)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of one file."""
+
+    file: str
+    table: pa.Table
+    rows: npt.NDArray[np.int64]
+    """Number of each row in the file."""
+    unread: list[Reject] = field(default_factory=list)
+    """Rows between them that are none."""
+
+
+def read(
+    files: Sequence[SourceFile], fragment: Fragment, columns: Columns, batch_rows: int = BATCH_ROWS
+) -> Iterator[Batch]:
+    """Give the rows of a fragment, in their order, in batches.
+
+    Raises:
+        DataError: a file cannot be read any more, or not as it could when the work was planned.
+    """
+    number, stream = -1, cast("BinaryIO", io.BytesIO())
+    source = stream
+    for piece in fragment.pieces:
+        file = files[piece.file]
+        try:
+            if piece.file != number:
+                stream.close()
+                number, stream = piece.file, open_file(file.address)
+                source = stream if file.format == "parquet" else opened(stream, file.address)
+            for batch in _READERS[file.format](source, piece, file, columns, batch_rows):
+                yield _with_partitions(batch, file, columns)
+        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{file.address} cannot be read: {error}",
+                hint="was it changed meanwhile? --restart begins anew",
+            ) from error
+    stream.close()
+
+
+def types_of_lines(file: SourceFile) -> pa.Schema:
+    """Return the columns of the first lines of an ndjson file, and the types they are read as.
+
+    What Arrow takes for a moment stays text.
+
+    Raises:
+        DataError: none of the lines is an object.
+    """
+    with open_file(file.address) as stream:
+        head = opened(stream, file.address).read(BLOCK)
+    lines = [line for line in head[: head.rfind(b"\n") + 1 or None].split(b"\n") if _object(line)]
+    if not lines:
+        raise DataError(f"{file.address} cannot be read as ndjson", hint="each line is one JSON object")
+    try:
+        schema = _inferred(b"\n".join(lines))
+    except pa.ArrowException:  # some contradict the others: those that agree with the first ones count
+        schema = _inferred(lines[0])
+        for line in lines[1:_JUDGED]:
+            with suppress(pa.ArrowException):
+                schema = pa.unify_schemas([schema, _inferred(line)], promote_options="permissive")
+    return pa.schema(
+        [(f.name, pa.string() if any(kind(f.type) for kind in _TIMES) else f.type) for f in schema]
+    )
+
+
+def _inferred(content: bytes) -> pa.Schema:
+    return pajson.read_json(io.BytesIO(content), _whole(pajson.ReadOptions, content)).schema
+
+
+def _parquet(
+    stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, batch_rows: int
+) -> Iterator[Batch]:
+    source = pq.ParquetFile(stream, pre_buffer=True)
+    there = set(source.schema_arrow.names)
+    ours = [name for name in columns.schema.names if columns.in_file(name) in there]
+    row = piece.first_row
+    for part in source.iter_batches(
+        batch_rows, piece.row_groups, [columns.in_file(name) for name in ours], use_threads=False
+    ):
+        table = pa.Table.from_batches([part]).select([columns.in_file(name) for name in ours])
+        table = table.rename_columns(ours).cast(pa.schema([columns.schema.field(name) for name in ours]))
+        yield Batch(file.address, table, np.arange(row, row + part.num_rows))
+        row += part.num_rows
+
+
+def _csv(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: int) -> Iterator[Batch]:
+    stream.seek(piece.start)
+    content = stream.read(piece.end - piece.start)
+    content, places, unread = _decodable(content, piece, file)
+    if not content:
+        yield Batch(file.address, columns.schema.empty_table(), np.empty(0, np.int64), unread)
+        return
+    refused: list[Any] = []
+
+    def refuse(row: Any) -> str:
+        refused.append(row)
+        return "skip"
+
+    names = list(file.header)
+    wanted = [columns.in_file(name) for name in columns.schema.names if columns.in_file(name) in names]
+    table = pacsv.read_csv(
+        io.BytesIO(content),
+        _whole(pacsv.ReadOptions, content, column_names=names),
+        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+            include_columns=wanted,
+        ),
+    )
+    rows = np.arange(table.num_rows + len(refused))
+    rows = (places if places is not None and len(places) == len(rows) else rows) + piece.first_row
+    numbers = [row.number - 1 for row in refused]
+    for number, row in zip(numbers, refused, strict=True):
+        said = f"the row has {row.actual_columns} values where the header has {row.expected_columns}"
+        unread.append(Reject(file.address, int(rows[number]), said, row.text))
+    yield Batch(file.address, _ours(table, columns), np.delete(rows, numbers), unread)
+
+
+def _ndjson(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: int) -> Iterator[Batch]:
+    stream.seek(piece.start)
+    content = stream.read(piece.end - piece.start)
+    schema = pa.schema(
+        [(columns.in_file(f.name), f.type) for f in columns.schema if f.name not in dict(file.partitions)]
+    )
+    rows = np.arange(piece.first_row, piece.first_row + piece.rows)
+    try:
+        table = pajson.read_json(
+            io.BytesIO(content),
+            _whole(pajson.ReadOptions, content),
+            pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        if table.num_rows == piece.rows:
+            yield Batch(file.address, _ours(table, columns), rows)
+            return
+    except pa.ArrowInvalid:
+        pass  # some line is none, or has another type: which one is found line by line
+    yield _line_by_line(content, piece, file, schema, columns)
+
+
+def _line_by_line(
+    content: bytes, piece: Piece, file: SourceFile, schema: pa.Schema, columns: Columns
+) -> Batch:
+    lines: list[dict[str, Any]] = []
+    rows: list[int] = []
+    unread: list[Reject] = []
+    for number, line in enumerate(content.splitlines(), piece.first_row):
+        if not line.strip():
+            continue
+        try:
+            values = orjson.loads(line)
+            lines.append({f.name: _typed(values.get(f.name), f) for f in schema})
+            rows.append(number)
+        except (ValueError, AttributeError, pa.ArrowException) as error:
+            reason = str(error) if isinstance(error, _Unfit) else "the line is no JSON object"
+            unread.append(Reject(file.address, number, reason, line.decode(errors="replace")))
+    return Batch(
+        file.address, _ours(pa.Table.from_pylist(lines, schema), columns), np.array(rows, np.int64), unread
+    )
+
+
+class _Unfit(ValueError):
+    """A value does not have its column's type."""
+
+
+def _typed(value: Any, column: pa.Field) -> Any:
+    try:
+        if isinstance(value, bool) and not pa.types.is_boolean(column.type):
+            raise TypeError
+        pa.scalar(value, column.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise _Unfit(f"{column.name}: {value!r} is no {column.type}, as it is in the first lines") from error
+    return value
+
+
+def _decodable(
+    content: bytes, piece: Piece, file: SourceFile
+) -> tuple[bytes, npt.NDArray[np.int64] | None, list[Reject]]:
+    """Return the rows that are UTF-8, which of the piece's they are (none: all of them), and the others."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        rows = cut(io.BytesIO(content), quoted=True, block=1)  # a value may hold line ends
+        lines = [content[row.start : row.end] for row in rows]
+    else:
+        return content, None, []
+    sound, places, unread = [], [], []
+    for place, line in enumerate(line for line in lines if line.strip(b"\r\n")):  # Arrow counts no empty ones
+        try:
+            line.decode()
+            sound.append(line)
+            places.append(place)
+        except UnicodeDecodeError:
+            text = line.decode(errors="replace").strip()
+            unread.append(Reject(file.address, piece.first_row + place, "the row is not in UTF-8", text))
+    return b"".join(sound), np.array(places, np.int64), unread
+
+
+def _ours(table: pa.Table, columns: Columns) -> pa.Table:
+    here = [name for name in columns.schema.names if columns.in_file(name) in table.column_names]
+    return table.select([columns.in_file(name) for name in here]).rename_columns(here)
+
+
+def _with_partitions(batch: Batch, file: SourceFile, columns: Columns) -> Batch:
+    """Add the columns that the folders name, and give all their order."""
+    table, named = batch.table, dict(file.partitions)
+    for name in columns.schema.names:
+        if (given := columns.in_file(name)) in named:
+            table = table.append_column(name, pa.repeat(pa.scalar(named[given], pa.string()), len(table)))
+    return Batch(batch.file, table.select(columns.schema.names), batch.rows, batch.unread)
+
+
+def _object(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _whole(options: Callable[..., Any], content: bytes, **more: Any) -> Any:
+    return options(use_threads=False, block_size=len(content) + 1, **more)
+
+
+_READERS: dict[str, Callable[[BinaryIO, Piece, SourceFile, Columns, int], Iterator[Batch]]] = {
+    "parquet": _parquet,
+    "csv": _csv,
+    "ndjson": _ndjson,
+}

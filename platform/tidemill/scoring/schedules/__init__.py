@@ -1,0 +1,1 @@
+"""Batch scoring by schedule."""

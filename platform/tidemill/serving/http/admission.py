@@ -1,0 +1,293 @@
+"""Who may ask for what: decided for every request before its body is read, in microseconds and in memory.
+
+A key is 256 random bits, so its SHA-256 digest cannot be turned back. A slow hash (argon2, scrypt) protects
+what people think up; here it would only cost every request its milliseconds. Digests are compared in constant
+time. Keys come from the records by `tidemill.serving.http.keyring`, which polls them; nothing is asked here.
+
+Whether keys are needed follows from where the service listens, never from the peer: behind HAProxy every
+peer is this machine. A service that needs none (on loopback) answers only to names of this machine, and no
+page of another site: else any page in a browser here could send it labels.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "ADMIN",
+    "FEEDBACK",
+    "METRICS",
+    "PREDICT",
+    "SCOPES",
+    "Admission",
+    "Admitted",
+    "Bucket",
+    "Headers",
+    "Key",
+    "Refusal",
+    "parse_key",
+    "scope_of",
+]
+
+PREDICT, FEEDBACK, METRICS, ADMIN = "predict", "feedback", "metrics", "admin"
+SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
+"""What a key may be for; ``admin`` may do everything."""
+
+Headers = Mapping[bytes, bytes]
+"""Names in lower case, as ASGI gives them."""
+
+_ANY = "any"
+_OPEN = frozenset({"/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"})
+_BY_PATH = {
+    "/predict": PREDICT,
+    "/invocations": PREDICT,
+    "/model": PREDICT,
+    "/version": PREDICT,
+    "/v2": PREDICT,
+    "/jobs": PREDICT,
+    "/feedback": FEEDBACK,
+    "/metrics": METRICS,
+    "/docs": _ANY,
+    "/redoc": _ANY,
+    "/openapi.json": _ANY,
+}
+_BY_PREFIX = (
+    ("/v2/repository/", ADMIN),
+    ("/v2/", PREDICT),
+    ("/jobs/", PREDICT),
+    ("/predict/", PREDICT),
+    ("/docs/", _ANY),
+)
+_PREFIX = b"tmk_"
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="tidemill"'),)
+_LOCAL = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may go on."""
+
+    caller: str | None = None
+    """Id of the key, none where no key is needed and none was sent."""
+    admin: bool = False
+    """Whether the key may do everything, also with what belongs to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a request is answered with instead; each protocol says it in its own shape."""
+
+    status: int
+    """401, 403, 413, 421 or 429."""
+    detail: str
+    """One sentence; never anything of what was sent."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known about a key: everything but the key."""
+
+    id: str
+    scopes: frozenset[str]
+    digests: tuple[tuple[bytes, float | None], ...] = field(repr=False)
+    """SHA-256 of each secret that is valid, and until when (seconds since 1970; none: as long as the key)."""
+    expires: float | None = None
+    """Seconds since 1970."""
+    rate: float | None = None
+    """Requests a second, over all replicas; none for no limit."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens that flow in at ``rate`` a second, up to one second's worth and at least one.
+
+    >>> bucket = Bucket(rate=2.0, at=0.0)
+    >>> [bucket.take(0.0), bucket.take(0.0), bucket.take(0.0), bucket.take(0.5)]
+    [0.0, 0.0, 0.5, 0.0]
+    """
+
+    rate: float
+    at: float
+    tokens: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = max(self.rate, 1.0)
+
+    def take(self, now: float) -> float:
+        """Take a token: 0 if there was one, else the seconds until there will be."""
+        passed = max(now - self.at, 0.0)  # a clock that is set back takes no token away
+        self.tokens = min(max(self.rate, 1.0), self.tokens + passed * self.rate)
+        self.at = now
+        if self.tokens >= 1.0:
+            self.tokens -= 1.0
+            return 0.0
+        return (1.0 - self.tokens) / self.rate
+
+
+def scope_of(method: str, path: str) -> str | None:
+    """Return the scope that a path asks for: none where it is open, ``any`` where every key will do.
+
+    What is not named asks for ``admin``: a new route is closed until somebody opens it.
+
+    >>> scope_of("POST", "/predict"), scope_of("GET", "/healthz"), scope_of("GET", "/surprise")
+    ('predict', None, 'admin')
+    """
+    if path in _OPEN and method in ("GET", "HEAD"):
+        return None
+    found = _BY_PATH.get(path)
+    if found is None:
+        found = next((scope for prefix, scope in _BY_PREFIX if path.startswith(prefix)), ADMIN)
+    return found
+
+
+def parse_key(sent: bytes) -> tuple[str, bytes] | None:
+    """Return the id and the secret of ``tmk_<id>_<secret>``, none if it is no key.
+
+    >>> parse_key(b"tmk_0a1b_c2VjcmV0")
+    ('0a1b', b'c2VjcmV0')
+    >>> parse_key(b"hello") is None
+    True
+    """
+    if not sent.startswith(_PREFIX) or len(sent) > 128:
+        return None
+    name, _, secret = sent[len(_PREFIX) :].partition(b"_")
+    return (name.decode("latin-1"), secret) if name and secret else None
+
+
+class Admission:
+    """Decides about requests. `use` gives it other keys at any time; one thread decides, others may give."""
+
+    def __init__(
+        self,
+        required: bool,
+        body_bytes: int,
+        now: Callable[[], float] = time.time,
+        larger: Mapping[str, int] | None = None,
+    ) -> None:
+        """Take what does not change.
+
+        Args:
+            required: whether a request needs a key.
+            body_bytes: the largest body; a longer one that says so is refused unread.
+            now: wall-clock time, seconds since 1970.
+            larger: path → the largest body there, where it may be a larger one.
+        """
+        self.required = required
+        self.body_bytes = body_bytes
+        self._larger = dict(larger or {})
+        self.used: dict[str, float] = {}
+        """Key id → the last time it was admitted, seconds since 1970; whoever records it may clear it."""
+        self._now = now
+        self._keys: dict[str, Key] | None = None
+        self._admitted: dict[str, Admitted] = {}
+        self._buckets: dict[str, Bucket] = {}
+
+    def use(self, keys: Iterable[Key], replicas: int = 1) -> None:
+        """Decide by these keys from now on.
+
+        Args:
+            keys: those that are neither revoked nor expired.
+            replicas: how many share the traffic: each grants its part of a key's rate.
+        """
+        known = {key.id: key for key in keys}
+        buckets = {}
+        for key in known.values():
+            if key.rate is not None:
+                rate = key.rate / max(replicas, 1)
+                old = self._buckets.get(key.id)
+                buckets[key.id] = old if old is not None and old.rate == rate else Bucket(rate, self._now())
+        self._admitted = {name: Admitted(name, ADMIN in key.scopes) for name, key in known.items()}
+        self._buckets = buckets
+        self._keys = known
+
+    def admit(self, method: str, path: str, headers: Headers, client: object = None) -> Admitted | Refusal:
+        """Decide about one request by its head.
+
+        Args:
+            method: in capitals.
+            path: without the query.
+            headers: all of them.
+            client: the peer as ASGI names it; it decides nothing, see the head of this module.
+        """
+        decided = self._who(method, path, headers)
+        if type(decided) is Refusal:
+            return decided
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > self.body_bytes:
+            limit = self._larger.get(path, self.body_bytes)
+            if int(length[:20]) > limit:
+                return Refusal(413, f"the body is larger than {limit:,} bytes")
+        return decided
+
+    def _who(self, method: str, path: str, headers: Headers) -> Admitted | Refusal:
+        sent = _sent(headers)
+        if not self.required:
+            refused = _foreign(headers)
+            if refused is not None:
+                return refused
+            if sent is None or not sent.startswith(_PREFIX) or not self._keys:
+                return _NOBODY  # credentials for something else, which its client sends everywhere
+        scope = scope_of(method, path)
+        if scope is None:
+            return _NOBODY
+        if sent is None:
+            return Refusal(401, "this needs an API key: send it as `Authorization: Bearer …`", _CHALLENGE)
+        if self._keys is None:
+            return Refusal(503, "the API keys are not known yet: try again", ((b"retry-after", b"1"),))
+        return self._check(scope, sent, self._keys)
+
+    def _check(self, scope: str, sent: bytes, keys: Mapping[str, Key]) -> Admitted | Refusal:
+        now = self._now()
+        parsed = parse_key(sent)
+        key = keys.get(parsed[0]) if parsed else None
+        if parsed is None or key is None or not _matches(key, parsed[1], now):
+            # An unknown key costs no hash: ids are no secret, they stand in logs.
+            return Refusal(401, "the API key is unknown, expired or revoked", _CHALLENGE)
+        if scope not in key.scopes and ADMIN not in key.scopes and scope != _ANY:
+            return Refusal(403, f"the API key {key.id} lacks the scope {scope!r}")
+        bucket = self._buckets.get(key.id)
+        if bucket is not None:
+            wait = bucket.take(now)
+            if wait:
+                seconds = str(int(wait) + 1).encode()
+                return Refusal(429, f"the API key {key.id} is over its rate", ((b"retry-after", seconds),))
+        self.used[key.id] = now
+        return self._admitted.get(key.id) or Admitted(key.id, ADMIN in key.scopes)
+
+
+_NOBODY = Admitted()
+
+
+def _sent(headers: Headers) -> bytes | None:
+    bearer = headers.get(b"authorization")
+    if bearer is None:
+        return headers.get(b"x-api-key")
+    token = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
+    # What is none of our keys is for somebody in between, such as a proxy with a password.
+    return token if token.startswith(_PREFIX) else headers.get(b"x-api-key", token)
+
+
+def _matches(key: Key, secret: bytes, now: float) -> bool:
+    digest = hashlib.sha256(secret).digest()
+    valid = False
+    for known, until in key.digests:
+        valid |= hmac.compare_digest(digest, known) and (until is None or now < until)
+    return valid and (key.expires is None or now < key.expires)
+
+
+def _foreign(headers: Headers) -> Refusal | None:
+    """Refuse what a page of another site sends, and names that are not this machine's (DNS rebinding)."""
+    host = headers.get(b"host", b"localhost")
+    name = host.rpartition(b":")[0] if not host.endswith(b"]") and b":" in host else host
+    # A name without a dot belongs to no domain that a stranger could point here.
+    if name not in _LOCAL and (b"." in name or b":" in name):
+        return Refusal(
+            421, "without API keys this answers only to names of its own machine, such as localhost"
+        )
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != host:
+        return Refusal(403, "without API keys this answers no page of another site")
+    return None

@@ -1,0 +1,68 @@
+"""JSON bodies of requests: parsed fast, and refused where they are none, or nested without need."""
+
+import re
+from typing import Any
+
+import orjson
+
+from tidemill.serving.inference.calls import Failure, Headers, Refused
+
+__all__ = ["MAX_DEPTH", "nesting", "not_json", "parse_json"]
+
+MAX_DEPTH = 64
+"""Lists and objects inside each other; what we write ourselves must stay far below what parsers bear."""
+
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def parse_json(body: bytes, headers: Headers) -> Any:
+    """Return what a body says.
+
+    NaN, Infinity, numbers beyond float64 and bytes that are not UTF-8 are no JSON. A content type that is
+    not given is taken for JSON.
+
+    Raises:
+        Refused: with 415, another content type; with 422, no JSON, or nested deeper than 64.
+
+    >>> parse_json(b'{"instances": []}', {})
+    {'instances': []}
+    """
+    kind = headers.get(b"content-type", b"application/json")
+    if not kind.startswith(b"application/json") and not _is_json(kind):
+        detail = f"the body must be application/json, not {kind[:100].decode('latin-1')}"
+        raise Refused(Failure(415, "malformed", detail))
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting(body) > MAX_DEPTH:
+        raise Refused(not_json(None, f"it is nested deeper than {MAX_DEPTH}"))
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(not_json(error.pos, error.msg)) from None
+
+
+def nesting(body: bytes) -> int:
+    """Return how deep lists and objects are inside each other.
+
+    >>> nesting(b'{"a": [1, [2]], "b": "[[[["}')
+    3
+    """
+    deepest = depth = 0
+    for match in _STRING_OR_BRACKET.finditer(body):
+        character = body[match.start()]
+        if character in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _is_json(kind: bytes) -> bool:
+    name = kind.partition(b";")[0].strip().lower()
+    return name == b"application/json" or (name.startswith(b"application/") and name.endswith(b"+json"))
+
+
+def not_json(position: int | None, what: str) -> Failure:
+    """Return how a body that is no JSON is answered; ``position`` is where it ends being any, in bytes."""
+    where: list[str | int] = ["body"] if position is None else ["body", position]
+    problem = {"loc": where, "msg": f"the body is not JSON: {what}", "type": "json_invalid"}
+    return Failure(422, "malformed", [problem])

@@ -1,0 +1,1 @@
+"""From a decoded request to a logged answer: features, models, business logic."""

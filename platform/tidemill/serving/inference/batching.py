@@ -1,0 +1,177 @@
+"""Batches calls on the event loop: those that come together share a lookup, a model call, a log write.
+
+A call waits for the end of the present turn of the loop, in which all requests that the kernel had ready are
+read, and for ``wait_seconds`` beyond it. Under load a turn brings many requests; a lone one waits for nobody.
+Small batches are worked off on the loop itself: handing one over to a thread costs more than the work. What
+takes long is not: large batches, and calls that ask for explanations, which are never in a batch with others.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple, TypeVar
+
+from tidemill.serving.inference.calls import Answer, Call, Overloaded, TimedOut
+from tidemill.serving.inference.hooks import Meter, NoMeter
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+Answers = Sequence[Answer | Exception]
+T = TypeVar("T")
+
+
+class _Waiting(NamedTuple):
+    call: Call
+    future: "asyncio.Future[Answer]"
+    deadline: float
+    """`time.perf_counter` by which there must be an answer."""
+
+
+class Engine:
+    """Takes calls and gives each its answer. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Call]], Answers],
+        pool: Executor,
+        *,
+        max_rows: int = 64,
+        loop_rows: int = 64,
+        wait_seconds: float = 0.0,
+        timeout_seconds: float = 10.0,
+        meter: Meter | None = None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            answer: gives an answer, or why there is none, for each of some calls; threads may call it.
+            pool: where large batches are answered.
+            max_rows: of a batch; a call with more is a batch of its own.
+            loop_rows: a batch of more rows than that is answered in the pool; 0: every batch is.
+            wait_seconds: how long a call waits for others to come.
+            timeout_seconds: how long a call may take, waiting included.
+            meter: is told of every batch.
+        """
+        self.timeout_seconds = timeout_seconds
+        self._answer = answer
+        self._pool = pool
+        self._max_rows = max_rows
+        self._loop_rows = loop_rows
+        self._wait_seconds = wait_seconds
+        self._meter = meter or NoMeter()
+        self._waiting: deque[_Waiting] = deque()
+        self._scheduled = False
+
+    def submit(self, call: Call, began: float) -> "asyncio.Future[Answer]":
+        """Return what will be the answer.
+
+        Args:
+            call: has at least one row.
+            began: when the request came in, by `time.perf_counter`.
+
+        Raises:
+            TimedOut: (by the future) the time was over.
+            Exception: (by the future) whatever went wrong with this call.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append(_Waiting(call, future, began + self.timeout_seconds))
+        if not self._scheduled:
+            self._scheduled = True
+            if self._wait_seconds > 0:
+                loop.call_later(self._wait_seconds, self._flush)
+            else:
+                loop.call_soon(self._flush)
+        return future
+
+    async def aside(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do other work in the pool, so that the loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def _flush(self) -> None:
+        """Answer one batch; the next one has its turn after what else is due on the loop."""
+        loop = asyncio.get_running_loop()
+        batch, rows = self._take()
+        self._scheduled = bool(self._waiting)
+        if self._scheduled:
+            loop.call_soon(self._flush)
+        if not batch:
+            return
+        self._meter.batch(rows)
+        if rows <= self._loop_rows and not batch[0].call.explain:
+            _settle(batch, self._work([waiting.call for waiting in batch]))
+            return
+        self._hand_over(loop, batch)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
+        try:
+            work = loop.run_in_executor(self._pool, self._work_for, batch)
+        except RuntimeError:  # the pool is shut down, as this replica is about to end
+            _settle(batch, [Overloaded("this replica is being stopped: try again")] * len(batch))
+            return
+        late = max(waiting.deadline for waiting in batch) - time.perf_counter()
+        timer = loop.call_later(late, _expire, batch)
+
+        def settle(done: "asyncio.Future[Answers]") -> None:
+            timer.cancel()  # it would keep the batch in memory until then
+            _settle(batch, done.result())
+
+        work.add_done_callback(settle)
+
+    def _take(self) -> tuple[list[_Waiting], int]:
+        """Return what fits into one batch; whoever is gone or too late is not in it."""
+        waiting, batch, rows, now = self._waiting, list[_Waiting](), 0, time.perf_counter()
+        while waiting:
+            first = waiting[0]
+            if first.future.done():  # the client has gone
+                waiting.popleft()
+            elif first.deadline < now:
+                waiting.popleft()
+                first.future.set_exception(_too_late())
+            elif batch and (rows + first.call.rows > self._max_rows or first.call.explain):
+                break
+            else:
+                batch.append(waiting.popleft())
+                rows += first.call.rows
+                if first.call.explain:  # slow: it goes alone, and in the pool
+                    break
+        return batch, rows
+
+    def _work_for(self, batch: Sequence[_Waiting]) -> Answers:
+        """Answer a batch in the pool, but not calls that were given up while they waited for a thread."""
+        wanted = [not waiting.future.done() for waiting in batch]
+        calls = [waiting.call for waiting, is_wanted in zip(batch, wanted, strict=True) if is_wanted]
+        answers = iter(self._work(calls) if calls else ())
+        return [next(answers) if is_wanted else _too_late() for is_wanted in wanted]
+
+    def _work(self, calls: Sequence[Call]) -> Answers:
+        try:
+            return self._answer(calls)
+        except Exception as error:  # noqa: BLE001 — never to happen, but then nobody shall wait forever if it does
+            _log.error("a batch of %d calls failed as a whole", len(calls), exc_info=error)
+            return [error] * len(calls)
+
+
+def _settle(batch: Sequence[_Waiting], answers: Answers) -> None:
+    for waiting, answer in zip(batch, answers, strict=True):
+        if waiting.future.done():
+            continue
+        if isinstance(answer, Exception):
+            waiting.future.set_exception(answer)
+        else:
+            waiting.future.set_result(answer)
+
+
+def _expire(batch: Sequence[_Waiting]) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(_too_late())
+
+
+def _too_late() -> TimedOut:
+    return TimedOut("there was no answer in time", hint="serve.timeout_seconds in params.yaml says how long")

@@ -1,0 +1,50 @@
+"""Readers of features, one for all versions that need the same: they share lookups, and what is cached."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+
+from feast import FeatureStore
+
+from tidemill.features.feast_session import feast_errors, get_service
+from tidemill.features.online.online_features import OnlineFeatures
+
+__all__ = ["Readers", "definition"]
+
+
+class Readers:
+    """Makes readers of one service, and gives the last one again while its definitions are the same."""
+
+    def __init__(self, service: str, make: Callable[[FeatureStore, str], OnlineFeatures]) -> None:
+        """Take the service's name, and what makes a reader of it."""
+        self._service = service
+        self._make = make
+        self._last: tuple[bytes, OnlineFeatures] | None = None
+        self._lock = threading.Lock()
+
+    def reader(self, store: FeatureStore) -> OnlineFeatures:
+        """Return a reader of the service as the registry of ``store`` defines it now.
+
+        Raises:
+            FeatureError: the registry cannot be read, or the service cannot be served.
+        """
+        with self._lock:
+            now = definition(store, self._service)
+            if self._last is None or self._last[0] != now:
+                self._last = now, self._make(store, self._service)
+            return self._last[1]
+
+
+def definition(store: FeatureStore, service: str) -> bytes:
+    """Return what changes with the definitions of a service or of its views, tags included; 32 bytes.
+
+    Raises:
+        FeatureError: the registry cannot be read, or has no such service.
+    """
+    found = get_service(store, service)
+    digest = hashlib.sha256(found.to_proto().spec.SerializeToString(deterministic=True))
+    with feast_errors(f"reading the views of service {service!r}"):
+        views = [*store.list_feature_views(), *store.list_on_demand_feature_views()]
+    for view in sorted(views, key=lambda view: str(view.name)):
+        digest.update(view.to_proto().spec.SerializeToString(deterministic=True))
+    return digest.digest()

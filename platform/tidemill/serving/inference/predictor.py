@@ -1,0 +1,297 @@
+"""From calls to logged answers: features, models, business logic, log. No HTTP here, and no Ray."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from tidemill.clock import Clock
+from tidemill.errors import ServingError
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.ids import new_id
+from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
+from tidemill.prediction_log.prediction_log import PredictionLog, PredictionRecord
+from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN
+from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
+from tidemill.serving.inference.hooks import Meter, NoMeter, Served, Shadow
+from tidemill.serving.inference.row_scoring import (
+    FALLBACK,
+    GIVEN,
+    ModelFailed,
+    Row,
+    not_loggable,
+    read_features,
+    score_rows,
+)
+from tidemill.serving.observability.request_tracing import Stopwatch
+from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.traffic_split import CHAMPION, Serving
+
+__all__ = [
+    "FALLBACK",
+    "GIVEN",
+    "UNLOGGED",
+    "Compose",
+    "LoadedModel",
+    "ModelFailed",
+    "NoChampion",
+    "Predictor",
+]
+
+Request = TypeVar("Request", bound=BaseModel)
+
+UNLOGGED = "fallback:log"
+"""Flag of a prediction that waits in memory for a disk that takes nothing."""
+
+
+Compose = Callable[[list[Row], Sequence[FeatureRow], Sequence[float]], tuple[list[Row], list[float]]]
+"""From rows, features and scores to the rows with further flags, and the scores that are answered."""
+
+
+Explain = Callable[[str, Sequence[FeatureRow]], Sequence[Mapping[str, Any]]]
+
+
+class NoChampion(ServingError):
+    """There is no model to answer with yet."""
+
+
+@dataclass(frozen=True)
+class Predictor(Generic[Request]):
+    """Answers calls, and has each answer in the log before it gives it out. Threads may share it."""
+
+    application: Application[Request]
+    model: str
+    """Name of the registered model."""
+    serving: Callable[[], Serving | None]
+    """The versions of this moment. Asked once a batch, so that a swap never divides a call."""
+    log: PredictionLog
+    replica: str
+    clock: Clock
+    meter: Meter = field(default_factory=NoMeter)
+    shadow: Shadow | None = None
+    """Gets a copy of what was answered while there are shadows."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what each version does."""
+    traced: bool = False
+    """Whether calls may have traces."""
+    explain: Explain | None = None
+    """Says what each feature contributed, for a version and rows of features."""
+    compose: Compose | None = None
+    """Makes the answered scores of those of the project's own model, if it does not answer alone."""
+
+    def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
+        """Return for each call an answer that is on record, or why there is none.
+
+        Calls share one lookup, one call of each model and one write of the log. If that fails, each is
+        answered alone, so that one that fails takes no other with it.
+        """
+        try:
+            return list(self._answer(calls))
+        except Exception as error:  # noqa: BLE001 — the error is the answer
+            if len(calls) > 1:
+                return [answer for call in calls for answer in self.answer([call])]
+            return [not_loggable(calls[0]) or self._without_secrets(calls[0], error)]
+
+    def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
+        """Return the answer to one call.
+
+        Args:
+            instances: what to predict for; at least one.
+            at: the moment of the prediction, event time, aware; none for now.
+            test: marks test traffic in the log.
+
+        Raises:
+            NoChampion: there is no model yet.
+            FeatureError: the features cannot be read.
+            ModelFailed: the model cannot score these features.
+        """
+        (answer,) = self.answer([Call(instances, at=at, test=test)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def label(self, labels: Sequence[GivenLabel]) -> int:
+        """Log labels, and return how many; the keys of labels are hidden as those of predictions are.
+
+        Raises:
+            NoChampion: a label is given by keys, and what of them is personal is not known yet.
+            ServingError: the log cannot be written.
+        """
+        serving = self.serving()
+        if serving is None and any(label.keys is not None for label in labels):
+            raise NoChampion(
+                f"no version of {self.model} answers yet: which keys are personal is not known",
+                hint="send labels by prediction_id, or when a version answers",
+            )
+        hiding = NOTHING_HIDDEN if serving is None else serving.champion.hiding
+        self.log.append_labels(as_records(labels, self.clock.now(), hiding.values))
+        return len(labels)
+
+    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
+        began = time.perf_counter()
+        serving = self.serving()
+        if serving is None:
+            raise NoChampion(
+                f"no version of {self.model} answers yet: GET /model says why",
+                hint="`tidemill run --promote` makes a champion",
+            )
+        served_at = self.clock.now()
+        watch = Stopwatch(calls) if self.traced else None
+        rows = [row for call in calls for row in self._rows(serving, call, call.at or served_at)]
+        features = read_features(rows)
+        if watch is not None:
+            watch.lap("features")
+        rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.tally)
+        if self.compose is not None:
+            rows, scores = self.compose(rows, features, scores)
+        if watch is not None:
+            watch.lap("model")
+        asked = any(call.explain for call in calls)
+        explanations = self._explanations(rows, features) if asked else {}
+        decide = self.application.decide
+        decisions: list[Mapping[str, Any]] = [
+            {} if row.instance is None else dict(decide(row.instance, score))
+            for row, score in zip(rows, scores, strict=True)
+        ]
+        records = self._records(rows, features, scores, decisions, served_at, began)
+        if watch is not None:
+            watch.lap("decide")
+        further = () if self.log.append(records) else (UNLOGGED,)
+        if watch is not None:
+            watch.lap("log")
+            watch.tell(len(rows))
+        self._tell(serving, rows, features, records, further)
+        answered = iter(
+            [
+                Prediction(
+                    record.prediction_id,
+                    row.model.version,
+                    row.role,
+                    record.score,
+                    decision,
+                    record.flags + further,
+                    explanations.get(place),
+                )
+                for place, (row, record, decision) in enumerate(zip(rows, records, decisions, strict=True))
+            ]
+        )
+        return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
+
+    def _tell(
+        self,
+        serving: Serving,
+        rows: Sequence[Row],
+        features: Sequence[FeatureRow],
+        records: Sequence[PredictionRecord],
+        further: Sequence[str],
+    ) -> None:
+        """Count the flags, and give the shadows their copies."""
+        self.meter.flags(features)
+        for flag in further:
+            self.meter.flag(flag, len(rows))
+        fallen = sum(FALLBACK in row.flags for row in rows)
+        if fallen:
+            self.meter.flag(FALLBACK, fallen)
+        if self.shadow is not None and serving.shadows:
+            self.shadow.offer(serving, _served(rows, features, records))
+
+    def _explanations(
+        self, rows: Sequence[Row], features: Sequence[FeatureRow]
+    ) -> dict[int, Mapping[str, Any]]:
+        """Return the explanations that were asked for, by the place of their rows."""
+        wanted: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            if row.call.explain:
+                wanted.setdefault(row.model.version, []).append(place)
+        if wanted and self.explain is None:
+            raise Refused(Failure(422, "unsupported", "this replica explains no predictions"))
+        return {
+            place: explanation
+            for version, places in wanted.items()
+            if self.explain is not None
+            for place, explanation in zip(
+                places, self.explain(version, [features[place] for place in places]), strict=True
+            )
+        }
+
+    def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[Row]:
+        fixed = None if serving.splits else (serving.champion, CHAMPION)
+        if call.version is not None:
+            fixed = _named(serving, call.version, self.model)
+        if call.instances is None:
+            given = [] if call.features is None else call.features.tolist()
+            fixed = fixed or serving.assign(call.request_id or new_id("req"))
+            return [Row(call, moment, *fixed, given=values) for values in given]
+        feature_row = self.application.feature_row
+        pairs = [(instance, feature_row(instance)) for instance in call.instances]  # type: ignore[arg-type]
+        if fixed is not None:
+            return [Row(call, moment, *fixed, *pair) for pair in pairs]
+        return [Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
+
+    def _records(
+        self,
+        rows: Sequence[Row],
+        features: Sequence[FeatureRow],
+        scores: Sequence[float],
+        decisions: Sequence[Mapping[str, Any]],
+        served_at: datetime,
+        began: float,
+    ) -> list[PredictionRecord]:
+        spent = (time.perf_counter() - began) * 1000
+        return [
+            PredictionRecord(
+                prediction_id=new_id("pred"),
+                model=self.model,
+                version=row.model.version,
+                at=row.moment,
+                served_at=served_at,
+                replica=self.replica,
+                instance={}
+                if row.instance is None
+                else row.model.hiding.values(row.instance.model_dump(mode="json")),
+                features=row.model.hiding.features(values.values),
+                score=score,
+                decision=row.model.hiding.values(decision),
+                flags=values.flags + row.flags,
+                test=row.call.test,
+                milliseconds=spent,
+                keys=None if row.keys is None else row.model.hiding.values(row.keys),
+                role=row.role,
+                caller=row.call.caller,
+                request_id=row.call.request_id,
+            )
+            for row, values, score, decision in zip(rows, features, scores, decisions, strict=True)
+        ]
+
+    def _without_secrets(self, call: Call, error: Exception) -> Exception:
+        serving = self.serving()
+        if serving is None or not call.instances:
+            return error
+        try:
+            with serving.champion.hiding.in_errors(call.instances):
+                raise error
+        except Exception as shown:  # noqa: BLE001 — the error is the answer
+            if isinstance(shown, ModelFailed) and isinstance(error, ModelFailed):
+                shown.version = error.version  # which is no secret
+            return shown
+
+
+def _named(serving: Serving, version: str, model: str) -> tuple[LoadedModel, str]:
+    found = serving.named(version)
+    if found is None:
+        raise Refused(Failure(404, "not_found", f"version {version[:100]} of {model} does not answer now"))
+    return found
+
+
+def _served(
+    rows: Sequence[Row], features: Sequence[FeatureRow], records: Sequence[PredictionRecord]
+) -> list[Served]:
+    return [
+        Served(row.instance, row.keys, row.moment, values, row.model, record)
+        for row, values, record in zip(rows, features, records, strict=True)
+    ]

@@ -1,0 +1,194 @@
+"""From rows to scores: one lookup for the versions that share a reader, one call of each model."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from tidemill.errors import ServingError
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.serving.inference.calls import Call, Failure, Refused
+from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.routing.loaded_version import FloatMatrix, LoadedModel
+from tidemill.serving.routing.traffic_split import CHAMPION, NAMED
+
+__all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "not_loggable", "read_features", "score_rows"]
+
+GIVEN = "features:given"
+"""Flag of a prediction whose features came with the request."""
+FALLBACK = "fallback:champion"
+"""Flag of a prediction that the champion made because the version that was to make it failed."""
+_log = logging.getLogger(__name__)
+
+
+class ModelFailed(ServingError):
+    """The model raised an error, or gave something that is no probability."""
+
+    def __init__(self, message: str, *, hint: str | None = None, version: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.version = version
+        """Which is to blame; empty if none is, but what is composed of them."""
+
+
+class Row(NamedTuple):
+    """What is asked for, once."""
+
+    call: Call
+    moment: datetime
+    model: LoadedModel
+    role: str
+    instance: Any = None
+    keys: Mapping[str, object] | None = None
+    given: Sequence[float] | None = None
+    flags: tuple[str, ...] = ()
+    """Beside those of its features."""
+
+
+def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
+    """Return the features of each row: one lookup for the versions that share a reader.
+
+    Raises:
+        FeatureError: they cannot be read.
+    """
+    found: list[FeatureRow | None] = [None] * len(rows)
+    for reader in {id(row.model.features): row.model.features for row in rows}.values():
+        names = [name for _, name in reader.features]
+        places = []
+        for place, row in enumerate(rows):
+            if row.model.features is not reader:
+                continue
+            if row.given is None:
+                places.append(place)
+            else:
+                values = [None if value != value else value for value in row.given]  # NaN
+                found[place] = FeatureRow(dict(zip(names, values, strict=True)), (GIVEN,))
+        if places:
+            keys = [rows[place].keys or {} for place in places]
+            read = reader.read(keys, [rows[place].moment for place in places])
+            for place, values_read in zip(places, read, strict=True):
+                found[place] = values_read
+    return [row for row in found if row is not None]
+
+
+def not_loggable(call: Call) -> Refused | None:
+    """Return the refusal of a call whose fields no record can hold: integers beyond 64 bits."""
+    for place, instance in enumerate(call.instances or ()):
+        try:
+            orjson.dumps(instance.model_dump(mode="json"), str)
+        except orjson.JSONEncodeError as error:
+            message = f"Input cannot be written as JSON: {error}"
+            problem = {"loc": ["body", "instances", place], "msg": message, "type": "not_loggable"}
+            return Refused(Failure(422, "malformed", [problem]))
+    return None
+
+
+def score_rows(
+    rows: list[Row], features: list[FeatureRow], champion: LoadedModel, name: str, tally: Tally
+) -> tuple[list[Row], list[FeatureRow], list[float]]:
+    """Return the score of each row, and the rows and features as they are then.
+
+    The champion answers for a version beside it that fails: those rows come back as the champion's, flagged.
+
+    Args:
+        rows: at least one.
+        features: of each row.
+        champion: answers what it is assigned, and for others that fail.
+        name: of the registered model, for messages.
+        tally: is told what each version did.
+
+    Raises:
+        ModelFailed: the champion cannot score this.
+        FeatureError: what the champion needs in another's place cannot be read.
+    """
+    first = rows[0].role
+    # If nobody stands in, the calls of a batch are answered again, each alone: a failure counts only then.
+    alone = rows[0].call is rows[-1].call
+    if all(row.role == first for row in rows) and first == CHAMPION:
+        return rows, features, _tallied(champion, CHAMPION, features, name, tally, failures=alone)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault((row.role, row.model.version), []).append(place)
+    fallen: list[int] = []
+    scores = [0.0] * len(rows)
+    for (role, _), places in groups.items():
+        model, of_group = rows[places[0]].model, [features[place] for place in places]
+        if role in (CHAMPION, NAMED):
+            found: Sequence[float | None] = _tallied(model, role, of_group, name, tally, failures=alone)
+        else:
+            found = _each(model, role, of_group, name, tally)
+        for place, score in zip(places, found, strict=True):
+            if score is None:
+                fallen.append(place)
+            else:
+                scores[place] = score
+    if not fallen:
+        return rows, features, scores
+    rows, features = list(rows), list(features)
+    for place in fallen:
+        rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=(FALLBACK,))
+    read = read_features([rows[place] for place in fallen])
+    stood_in = _tallied(champion, CHAMPION, read, name, tally, failures=alone)
+    for place, values, given in zip(fallen, read, stood_in, strict=True):
+        features[place], scores[place] = values, given
+    return rows, features, scores
+
+
+def _each(
+    model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, tally: Tally
+) -> Sequence[float | None]:
+    """Return the score of each row, none where it has none: a row that fails takes no other with it."""
+    try:
+        return _tallied(model, role, features, name, tally, failures=len(features) == 1)
+    except ModelFailed as error:
+        if len(features) > 1:
+            return [score for row in features for score in _each(model, role, [row], name, tally)]
+        _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
+        return [None]
+
+
+def _tallied(
+    model: LoadedModel,
+    role: str,
+    features: Sequence[FeatureRow],
+    name: str,
+    tally: Tally,
+    *,
+    failures: bool = True,
+) -> list[float]:
+    began = time.perf_counter()
+    try:
+        scores = _call(model, features, name)
+    except ModelFailed as error:
+        if failures:
+            tally.failed(role, model.version, len(features), error)
+        raise
+    tally.scored(role, model.version, len(features), time.perf_counter() - began)
+    return scores
+
+
+def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list[float]:
+    try:
+        scores: list[float] = model.scorer.score(_matrix(model, features)).tolist()
+    except Exception as error:  # a model can fail in any way
+        raise ModelFailed(
+            f"version {model.version} of {name} cannot score this: {error!r}",
+            hint="`tidemill rollback` goes back to the version before",
+            version=model.version,
+        ) from error
+    if len(scores) != len(features) or not all(map(math.isfinite, scores)):
+        raise ModelFailed(
+            f"version {model.version} of {name} gave {scores[:3]} … for {len(features)} rows",
+            hint="`tidemill rollback` goes back to the version before",
+            version=model.version,
+        )
+    return scores
+
+
+def _matrix(model: LoadedModel, features: Sequence[FeatureRow]) -> FloatMatrix:
+    columns = model.scorer.features
+    return np.array([[row.values[name] for name in columns] for row in features], dtype=np.float64)

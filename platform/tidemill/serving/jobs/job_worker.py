@@ -1,0 +1,94 @@
+"""The process that runs jobs: a task consumer of Ray Serve.
+
+Like a replica it claims no CPU of Ray's and computes with one thread (see `ray_deployment`).
+``ray.serve`` is imported where it is used, for the same reason as there.
+"""
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from tidemill.project import Project, load_project
+from tidemill.serving.runtime.ray_deployment import listen_on_loopback_only
+from tidemill.settings import Settings
+
+__all__ = ["APPLICATION", "Worker", "application"]
+
+APPLICATION = "tidemill-jobs"
+"""Name of the application in Ray Serve."""
+_SWEEP_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One process that runs one job at a time."""
+
+    def __init__(self, root: str, settings: Settings) -> None:
+        """Load the project at ``root`` and begin to look after its jobs."""
+        from ray import serve
+
+        os.environ["OMP_NUM_THREADS"] = "1"
+        listen_on_loopback_only()
+        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
+        logging.getLogger("tidemill").setLevel(logging.INFO)
+        from tidemill.serving.jobs.worker_wiring import build_worker  # its engines take seconds to import
+
+        name = serve.get_replica_context().replica_id.unique_id
+        self._stop = threading.Event()
+        self._runner, self._sweeper = build_worker(load_project(Path(root), settings), name, self._stop)
+        self._thread = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._thread.start()
+
+    def run(self, job_id: str) -> None:
+        """Run a job: what the messages ask for."""
+        self._runner.run(job_id)
+
+    def check_health(self) -> None:
+        """Tell Ray Serve whether this worker can still be woken up; if not, it gets another one.
+
+        Raises:
+            RuntimeError: Celery's thread has ended.
+        """
+        thread = getattr(getattr(self, "_adapter", None), "_worker_thread", None)
+        if thread is not None and not thread.is_alive():
+            raise RuntimeError("the consumer of messages has ended")
+
+    def __del__(self) -> None:
+        """Stop after the chunk under way."""
+        self._stop.set()
+
+    def _sweep(self) -> None:
+        while not self._stop.wait(_SWEEP_SECONDS):
+            try:
+                sound = self._sweeper.sweep()
+            except Exception:  # noqa: BLE001 — the records may be away; the next look may find them
+                _log.exception("the jobs cannot be looked after")
+                continue
+            if not sound:  # a thread cannot be ended: the process can, and Ray Serve starts another
+                os._exit(1)
+
+
+def application(project: Project) -> Any:
+    """Return the Serve application (a ``serve.Application``) that runs the project's jobs."""
+    from ray import serve
+    from ray.serve.task_consumer import task_handler
+
+    from tidemill.serving.jobs.broker import TASK, worker_deployment
+
+    class Consumer(Worker):
+        @task_handler(name=TASK)  # type: ignore[untyped-decorator]
+        def run(self, job_id: str) -> None:
+            super().run(job_id)
+
+    deployment = serve.deployment(
+        worker_deployment(project, Consumer),
+        name="jobs",
+        num_replicas=project.config.serve.jobs.workers,
+        max_ongoing_requests=1,  # of Celery's threads as well
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=5,
+        health_check_period_s=5,
+    )
+    return deployment.bind(str(project.root), project.settings)

@@ -1,0 +1,35 @@
+"""What a replica has to do without at the moment; it answers all the same, and says so."""
+
+from collections.abc import Callable, Mapping
+
+from tidemill.serving.observability.metrics_families import Family
+
+__all__ = ["PARTS", "Degradation"]
+
+PARTS = ("features", "registry", "records", "log")
+"""What may be away: the online store; the registry; the platform's records; the disk of the log."""
+
+
+class Degradation:
+    """Asks each part for its problem; costs nothing until somebody wants to know.
+
+    >>> degradation = Degradation({"features": lambda: "Redis does not answer", "log": lambda: None})
+    >>> degradation.now()
+    {'features': 'Redis does not answer'}
+    """
+
+    def __init__(self, parts: Mapping[str, Callable[[], str | None]]) -> None:
+        """Take the parts by name, of `PARTS`, and how each says what ails it: none for nothing."""
+        self._parts = dict(parts)
+
+    def now(self) -> dict[str, str]:
+        """Return part → problem, for those that have one."""
+        found = {name: problem() for name, problem in self._parts.items()}
+        return {name: problem for name, problem in found.items() if problem is not None}
+
+    def families(self) -> list[Family]:
+        """Return the gauge for Prometheus: 1 while a part is away."""
+        now = self.now()
+        samples = tuple(((name,), float(name in now)) for name in self._parts)
+        text = "Whether a replica does without a part of the platform."
+        return [Family("tidemill_degraded", "gauge", text, ("part",), samples)]

@@ -1,0 +1,98 @@
+"""How the replicas of a node tell each other their metrics: by files that all read.
+
+Prometheus reaches the node through one port and whichever replica happens to answer; it must not get another
+replica's counters each time. Layout: ``<home>/metrics/<host>/<replica>.json``, replaced whole (rename). A
+replica that has not written for some seconds is gone, and so are its series; the file is removed.
+"""
+
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tidemill.serving.observability.metrics_families import Buckets, Family
+
+__all__ = ["Board"]
+
+_EVERY = 1.0  # seconds between two writes
+_SILENCE = 10.0  # seconds after which a replica is gone
+_log = logging.getLogger(__name__)
+
+
+class Board:
+    """Where the replicas of a node leave their metrics for each other."""
+
+    def __init__(self, home: Path, replica: str) -> None:
+        """Take the project's ``.tidemill`` and this replica's name; nothing is written yet."""
+        self._folder = home / "metrics" / _file_name(socket.gethostname())
+        self._path = self._folder / f"{_file_name(replica)}.json"
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, own: Callable[[], Iterable[Family]]) -> None:
+        """Write what ``own`` returns, and again every second in a thread."""
+        self._write(own())
+        self._thread = threading.Thread(target=self._run, args=(own,), name="metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and remove this replica's file."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._path.unlink(missing_ok=True)
+
+    def others(self) -> list[Family]:
+        """Return what the other replicas wrote last, and forget those that are gone."""
+        families: list[Family] = []
+        try:
+            files = sorted(self._folder.glob("*.json"))
+        except OSError:
+            return families
+        for file in files:
+            if file == self._path:
+                continue
+            try:
+                if time.time() - file.stat().st_mtime > _SILENCE:
+                    file.unlink(missing_ok=True)
+                    continue
+                families += map(_family, orjson.loads(file.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # it went away just now, or is another version's
+        return families
+
+    def _run(self, own: Callable[[], Iterable[Family]]) -> None:
+        while not self._stop.wait(_EVERY):
+            self._write(own())
+
+    def _write(self, families: Iterable[Family]) -> None:
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(orjson.dumps(list(families)))
+            temporary.replace(self._path)
+        except OSError as error:  # a full disk must not end serving, nor fill the log
+            _log.debug("the metrics cannot be shared: %s", error)
+
+
+def _family(content: dict[str, Any]) -> Family:
+    samples = tuple(
+        (tuple(labels), _buckets(value) if isinstance(value, dict) else float(value))
+        for labels, value in content["samples"]
+    )
+    return Family(content["name"], content["kind"], content["help"], tuple(content["labels"]), samples)
+
+
+def _buckets(content: dict[str, Any]) -> Buckets:
+    return Buckets(tuple(content["bounds"]), tuple(content["counts"]), float(content["total"]))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text) or "_"

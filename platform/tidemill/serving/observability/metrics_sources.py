@@ -1,0 +1,104 @@
+"""What Prometheus reads of a replica beside its counters: its models, its log, its limits."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidemill.prediction_log.writing.log_writer import LogHealth
+from tidemill.serving.observability.metrics_families import Family
+from tidemill.serving.routing.traffic_split import CHAMPION, Serving
+
+__all__ = ["of_jobs", "of_limits", "of_log", "of_models"]
+
+Source = Callable[[], list[Family]]
+_JOBS_SECONDS = 5.0
+
+
+def of_models(model: str, now: Callable[[], Serving | None]) -> Source:
+    """Return what tells of the versions that are loaded: role, version and what runs them, and since when."""
+
+    def families() -> list[Family]:
+        serving = now()
+        lanes = () if serving is None else serving.lanes
+        loaded = [] if serving is None else [(CHAMPION, serving.champion)]
+        loaded += ((lane.role, one) for lane, one in lanes)
+        info = tuple(
+            ((model, role, one.version, str(getattr(one.scorer, "kind", "unknown"))), 1.0)
+            for role, one in loaded
+        )
+        since = tuple(((role, one.version), one.loaded_at.timestamp()) for role, one in loaded)
+        return [
+            Family(
+                "tidemill_model_info",
+                "gauge",
+                "A version that is loaded, in its role; kind is what runs it.",
+                ("model", "role", "version", "kind"),
+                info,
+            ),
+            Family(
+                "tidemill_model_loaded_timestamp_seconds",
+                "gauge",
+                "When the version was loaded, Unix time.",
+                ("role", "version"),
+                since,
+            ),
+        ]
+
+    return families
+
+
+def of_log(health: Callable[[], LogHealth]) -> Source:
+    """Return what tells whether what is answered is on the disk."""
+
+    def families() -> list[Family]:
+        now = health()
+        return [
+            _gauge("tidemill_log_up", "Whether everything that was answered is on the disk.", now.ok),
+            _gauge(
+                "tidemill_log_backlog_predictions",
+                "Predictions that wait in memory for the disk.",
+                now.waiting,
+            ),
+            _gauge("tidemill_log_backlog_bytes", "Memory that they take.", now.waiting_bytes),
+            Family(
+                "tidemill_log_lost_predictions",
+                "counter",
+                "Predictions that were answered and will never be in the log.",
+                (),
+                (((), float(now.lost)),),
+            ),
+        ]
+
+    return families
+
+
+def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
+    """Return what tells how many jobs there are; it is counted every five seconds at most.
+
+    >>> of_jobs(lambda: {"queued": 2, "dead": 0})()[0].samples
+    ((('queued',), 2.0), (('dead',), 0.0))
+    """
+    seen: tuple[float, Mapping[str, int]] = (-_JOBS_SECONDS, {})
+
+    def families() -> list[Family]:
+        nonlocal seen
+        if time.monotonic() - seen[0] >= _JOBS_SECONDS:
+            seen = (time.monotonic(), seen[1])  # others may look meanwhile
+            with suppress(SQLAlchemyError):  # the records are away: what was seen last will do
+                seen = (seen[0], count())
+        samples = tuple(((status,), float(number)) for status, number in seen[1].items())
+        return [Family("tidemill_jobs", "gauge", "Slow predictions on record.", ("status",), samples)]
+
+    return families
+
+
+def of_limits(max_in_flight: int) -> Source:
+    """Return what tells how much a replica takes at once."""
+    text = "Requests in flight at which a replica refuses more."
+    return lambda: [_gauge("tidemill_in_flight_requests_limit", text, max_in_flight)]
+
+
+def _gauge(name: str, text: str, value: float) -> Family:
+    return Family(name, "gauge", text, (), (((), float(value)),))

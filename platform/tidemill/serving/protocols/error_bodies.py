@@ -1,0 +1,22 @@
+"""In whose words a path's errors are said: each protocol has its own, below its own paths."""
+
+from tidemill.serving.inference.calls import Codec
+from tidemill.serving.protocols.mlflow_scoring import MlflowErrors
+from tidemill.serving.protocols.open_inference import OpenInferenceErrors
+from tidemill.serving.protocols.predict_codec import PLAIN
+
+__all__ = ["speaker"]
+
+_OPEN_INFERENCE = OpenInferenceErrors()
+_MLFLOW = MlflowErrors()
+
+
+def speaker(path: str) -> Codec:
+    """Return whose words an error at ``path`` is said in.
+
+    >>> speaker("/v2/models/nobody").name, speaker("/invocations").name, speaker("/feedback").name
+    ('open_inference', 'mlflow', 'http')
+    """
+    if path == "/v2" or path.startswith("/v2/"):
+        return _OPEN_INFERENCE
+    return _MLFLOW if path == "/invocations" else PLAIN

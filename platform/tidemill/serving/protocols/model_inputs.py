@@ -1,0 +1,274 @@
+"""What every protocol can ask a model: by the request's fields (entity keys), or by features as given.
+
+Protocols bring rows as columns or records of named values; `Inputs.call` works out which of the two they are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tidemill.serving.inference.calls import Failure, Refused
+from tidemill.serving.inference.predictor import NoChampion
+from tidemill.serving.protocols.predict_schema import MOST_ERRORS, Moment, too_many
+from tidemill.serving.routing.loaded_version import FloatMatrix
+
+__all__ = ["Column", "Features", "Field", "Inputs", "Kind", "Rows", "fields_of", "malformed", "moment"]
+
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
+Rows: TypeAlias = Mapping[str, Column] | Sequence[Mapping[str, Any]]
+"""Columns of equal length, or records that may lack names."""
+Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "json"]
+
+_LARGEST = float(np.finfo(np.float32).max)
+_MOMENT = TypeAdapter[datetime](Moment)
+_SHOWN = 5  # problems in one message
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the application's request, as protocols without nesting see it."""
+
+    name: str
+    kind: Kind
+    """``json``: anything nested, as JSON text."""
+    required: bool
+    nullable: bool
+
+
+class Features(NamedTuple):
+    """The features that may be given instead of fields."""
+
+    service: tuple[str, ...]
+    """All of the feature service, in its order."""
+    needed: tuple[str, ...]
+    """Those that the model reads; the others may be left out."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What may be asked, and how much of it."""
+
+    model: str
+    """Name of the registered model."""
+    instance: type[BaseModel]
+    """Schema of one request's fields."""
+    max_rows: int
+    features: Callable[[], Features | None]
+    """None as long as no model answers."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of the schema."""
+        return fields_of(self.instance)
+
+    def call(self, rows: Rows, extra: bool = False) -> tuple[list[BaseModel] | None, FloatMatrix | None]:
+        """Return instances, or the matrix of features as given.
+
+        Args:
+            rows: what was sent.
+            extra: whether columns beyond the features are left aside instead of refused.
+
+        Raises:
+            Refused: with 422: no rows, too many, or names and values that are neither.
+            NoChampion: these are no fields, and no model says which features there are.
+        """
+        names, count = _names(rows), _count(rows)
+        if not 1 <= count <= self.max_rows:
+            raise malformed(f"a request has 1 to {self.max_rows:,} rows, this one has {count:,}")
+        known = {field.name for field in self.fields}
+        if names <= known:
+            return self._instances(rows, names), None
+        return None, self._matrix(rows, names, count, extra)
+
+    def matrix(self, values: FloatMatrix) -> FloatMatrix:
+        """Check a matrix whose columns are the needed features in order, and complete it.
+
+        Raises:
+            Refused: with 422, another width, no rows or too many, or a value that is infinite.
+            NoChampion: no model says which features there are.
+        """
+        features = self._known_features()
+        if values.shape[1] != len(features.needed):
+            raise malformed(
+                f"features have {len(features.needed)} columns ({_list(features.needed)}), "
+                f"these have {values.shape[1]}"
+            )
+        if not 1 <= len(values) <= self.max_rows:
+            raise malformed(f"a request has 1 to {self.max_rows:,} rows, this one has {len(values):,}")
+        return _arranged(dict(zip(features.needed, values.T, strict=True)), features, len(values))
+
+    def _instances(self, rows: Rows, names: set[str]) -> list[BaseModel]:
+        records = _records(rows, names)
+        try:
+            return _adapter(self.instance).validate_python(records)
+        except ValidationError as error:
+            if error.error_count() > MOST_ERRORS:
+                raise malformed(too_many(error).message()) from None
+            problems = [
+                f"row {item['loc'][0]}, {'.'.join(map(str, item['loc'][1:]))}: {item['msg']}"
+                for item in error.errors(include_url=False, include_input=False, include_context=False)
+            ]
+            raise malformed(_joined(problems)) from None
+
+    def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> FloatMatrix:
+        features = self._known_features()
+        missing = [name for name in features.needed if name not in names]
+        unknown = sorted(names.difference(features.service))
+        if missing or (unknown and not extra):
+            strange = [name for name in unknown if name not in {field.name for field in self.fields}]
+            wrong = f"unknown: {_list(strange)}" if strange else f"missing: {_list(missing)}"
+            fields = _list([field.name for field in self.fields])
+            raise malformed(
+                f"columns are either the request's fields ({fields}) or the model's features "
+                f"({_list(features.needed)}); {wrong}"
+            )
+        columns = {name: _numbers(name, _column(rows, name)) for name in features.service if name in names}
+        return _arranged(columns, features, count)
+
+    def _known_features(self) -> Features:
+        features = self.features()
+        if features is None:
+            raise NoChampion(f"no version of {self.model} answers yet: GET /model says why")
+        return features
+
+
+def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
+    """Return the fields of a request's schema.
+
+    >>> class Parcel(BaseModel):
+    ...     depot: str
+    ...     weight: float | None = None
+    >>> [(field.name, field.kind, field.required, field.nullable) for field in fields_of(Parcel)]
+    [('depot', 'text', True, False), ('weight', 'number', False, True)]
+    """
+    found = _FIELDS.get(instance)
+    if found is None:
+        schema = instance.model_json_schema()
+        required, definitions = set(schema.get("required", ())), schema.get("$defs", {})
+        found = _FIELDS[instance] = tuple(
+            Field(name, *_kind(declared, definitions, name in required))
+            for name, declared in schema.get("properties", {}).items()
+        )
+    return found
+
+
+def malformed(message: str) -> Refused:
+    """Return the refusal of a request that does not fit."""
+    return Refused(Failure(422, "malformed", message))
+
+
+def moment(text: object) -> datetime:
+    """Return the moment that a request's ``at`` names.
+
+    Raises:
+        Refused: it is none, or lacks its offset from UTC.
+    """
+    try:
+        return _MOMENT.validate_python(text)
+    except ValidationError as error:
+        raise malformed(f"at: {error.errors(include_input=False)[0]['msg']}") from None
+
+
+_FIELDS: dict[type[BaseModel], tuple[Field, ...]] = {}
+_ADAPTERS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}
+
+
+def _adapter(instance: type[BaseModel]) -> TypeAdapter[list[Any]]:
+    found = _ADAPTERS.get(instance)
+    if found is None:
+        found = _ADAPTERS[instance] = TypeAdapter(list[instance])  # type: ignore[valid-type]
+    return found
+
+
+def _kind(
+    declared: Mapping[str, Any], definitions: Mapping[str, Any], required: bool
+) -> tuple[Kind, bool, bool]:
+    choices = declared.get("anyOf", [declared])
+    types = {
+        definitions.get(str(choice.get("$ref", "")).rpartition("/")[2], choice).get("type", "object")
+        for choice in choices
+    }
+    nullable = "null" in types
+    types.discard("null")
+    if types == {"integer", "number"}:
+        types = {"number"}
+    kinds: dict[str, Kind] = {
+        "string": "text",
+        "number": "number",
+        "integer": "integer",
+        "boolean": "boolean",
+    }
+    kind = kinds.get(types.pop(), "json") if len(types) == 1 else "json"
+    return kind, required, nullable
+
+
+def _names(rows: Rows) -> set[str]:
+    return set(rows) if isinstance(rows, Mapping) else set().union(*rows)
+
+
+def _count(rows: Rows) -> int:
+    if not isinstance(rows, Mapping):
+        return len(rows)
+    lengths = {name: len(column) for name, column in rows.items()}
+    if len(set(lengths.values())) > 1:
+        different = ", ".join(f"{name!r} has {length}" for name, length in list(lengths.items())[:_SHOWN])
+        raise malformed(f"all columns must have as many values: {different}")
+    return next(iter(lengths.values()), 0)
+
+
+def _records(rows: Rows, names: set[str]) -> list[Mapping[str, Any]]:
+    if not isinstance(rows, Mapping):
+        return list(rows)
+    columns = [_plain(rows[name]) for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain(column: Column) -> Sequence[Any]:
+    """Return Python's own values; NaN, which no JSON can say, is none."""
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    return [None if value != value else value for value in values]
+
+
+def _column(rows: Rows, name: str) -> Column:
+    return rows[name] if isinstance(rows, Mapping) else [record.get(name) for record in rows]
+
+
+def _numbers(name: str, column: Column) -> npt.NDArray[np.float64]:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return column.astype(np.float64)
+    for row, value in enumerate(column):
+        if value is not None and not isinstance(value, int | float):
+            raise malformed(f"row {row}, {name}: a feature is a number, this is {type(value).__name__}")
+    try:
+        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+    except OverflowError:
+        raise malformed(f"{name}: an integer is too large for a feature") from None
+
+
+def _arranged(columns: Mapping[str, npt.NDArray[np.float64]], features: Features, count: int) -> FloatMatrix:
+    matrix = np.full((count, len(features.service)), np.nan)
+    for place, name in enumerate(features.service):
+        column = columns.get(name)
+        if column is None:
+            continue
+        # What float32 cannot hold becomes infinite in most engines, and some of them fail on that.
+        large = np.flatnonzero(np.abs(column) > _LARGEST)
+        if len(large):
+            raise malformed(f"row {large[0]}, {name}: a feature lies within ±{_LARGEST:.4g}")
+        matrix[:, place] = column
+    return matrix
+
+
+def _joined(problems: Sequence[str]) -> str:
+    more = len(problems) - _SHOWN
+    return "; ".join(problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - 40
+    return ", ".join(names[:40]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,107 @@
+"""The project's own protocol: ``POST /predict``, by entity keys."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tidemill.clock import utc
+from tidemill.serving.http.json_bodies import parse_json
+from tidemill.serving.http.query_parameters import wants_explanation
+from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.protocols.predict_schema import MOST_ERRORS, request_schema, too_many
+
+__all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
+
+
+class PlainErrors:
+    """How everything that is no protocol of its own says what went wrong: ``{"detail": …}``."""
+
+    name = "http"
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Nothing is parsed here."""
+        raise NotImplementedError
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Nothing is answered here."""
+        raise NotImplementedError
+
+    def error(self, failure: Failure) -> Reply:
+        """Return the detail."""
+        return Reply(failure.status, orjson.dumps({"detail": failure.detail}), headers=failure.headers)
+
+
+PLAIN = PlainErrors()
+
+
+class PredictCodec(PlainErrors):
+    """Bodies as `tidemill.serving.protocols.predict_schema` declares them for the application."""
+
+    name = "predict"
+
+    def __init__(self, model: str, instance: type[BaseModel], max_instances: int) -> None:
+        """Take the registered model's name, the schema of an instance, and how many one request may have."""
+        self.schema = request_schema(instance, max_instances)
+        self._model = model
+        self._validate = TypeAdapter(self.schema).validator.validate_python
+
+    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
+        """Return what is asked for.
+
+        Raises:
+            Refused: the body is no JSON, or not as declared.
+        """
+        content = parse_json(body, headers)
+        try:
+            request = self._validate(content)
+        except ValidationError as error:
+            raise Refused(Failure(422, "malformed", listed(error))) from None
+        request_id = headers.get(b"x-request-id")
+        return Call(
+            instances=request.instances,
+            at=None if request.at is None else utc(request.at),
+            test=headers.get(b"x-tidemill-test") == b"1",
+            explain=wants_explanation(query),
+            request_id=None if request_id is None else request_id[:200].decode("latin-1"),
+        )
+
+    def render(self, call: Call, answer: Answer) -> Reply:
+        """Return the predictions."""
+        content = {
+            "model": self._model,
+            "model_version": answer.version,
+            "predictions": [_shown(prediction) for prediction in answer.predictions],
+        }
+        return Reply(200, orjson.dumps(content, default=str))
+
+
+def listed(error: ValidationError) -> list[dict[str, Any]]:
+    """Return what was wrong with a body, one a field; beyond 1,000 only how many: listing takes seconds."""
+    if error.error_count() > MOST_ERRORS:
+        return problems([{"loc": (), "msg": too_many(error).message(), "type": too_many(error).type}])
+    return problems(error.errors(include_url=False))
+
+
+def problems(
+    errors: Sequence[Mapping[str, Any]], within: tuple[str | int, ...] = ("body",)
+) -> list[dict[str, Any]]:
+    """Return what was wrong with a body, one a field.
+
+    The input itself stays out: it may be personal, and it may be NaN, which JSON cannot say.
+    """
+    return [{"loc": [*within, *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in errors]
+
+
+def _shown(prediction: Prediction) -> dict[str, Any]:
+    shown = {
+        "prediction_id": prediction.prediction_id,
+        "model_version": prediction.version,
+        "probability": prediction.probability,
+        "decision": prediction.decision,
+        "flags": prediction.flags,
+    }
+    if prediction.explanation is not None:
+        shown["explanation"] = prediction.explanation
+    return shown

@@ -1,0 +1,1 @@
+"""Who answers a request: traffic split, model swap, shadows."""

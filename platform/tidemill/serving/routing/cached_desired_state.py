@@ -1,0 +1,81 @@
+"""Remembers which versions should answer, for a replica that starts while the registry is away."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from tidemill.errors import RegistryError
+from tidemill.serving.routing.traffic_split import Lane, Wanted
+
+__all__ = ["LastKnown"]
+
+_log = logging.getLogger(__name__)
+
+
+class LastKnown:
+    """Asks who should answer; until the first success, what was known before this process began will do."""
+
+    def __init__(
+        self, read: Callable[[], Wanted], file: Path, is_empty: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            read: says who should answer.
+            file: remembers it.
+            is_empty: says whether the registry does not know the model at all: then it was lost, for a file
+                that is missing is made anew by MLflow, with nothing in it. That nobody is champion any more
+                is another thing, and is believed.
+        """
+        self.problem: str | None = None
+        """Why nobody could be asked the last time; none if it went well."""
+        self._read = read
+        self._file = file
+        self._known: Wanted | None = None
+        self._is_empty = is_empty
+
+    def __call__(self) -> Wanted:
+        """Return who should answer.
+
+        Raises:
+            Exception: nobody can be asked, and either this process knows already or nothing is remembered.
+        """
+        try:
+            wanted = self._read()
+            if wanted.champion is None and self._file.exists() and self._is_empty():
+                raise RegistryError("it does not know the model any more")
+        except Exception as error:
+            if self.problem is None:
+                _log.warning("nobody says which versions should answer: %s", error)
+            self.problem = f"the registry cannot be asked: {error}"
+            remembered = _remembered(self._file) if self._known is None else None
+            if remembered is None:
+                raise
+            return remembered
+        self.problem = None
+        if wanted != self._known:
+            self._known = wanted
+            if wanted.champion is not None:
+                _remember(self._file, wanted)
+        return wanted
+
+
+def _remember(file: Path, wanted: Wanted) -> None:
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(asdict(wanted)))
+        temporary.replace(file)
+    except OSError as error:
+        _log.warning("who answers could not be remembered for a start without the registry: %s", error)
+
+
+def _remembered(file: Path) -> Wanted | None:
+    try:
+        content = json.loads(file.read_text())
+        return Wanted(content["champion"], tuple(Lane(**lane) for lane in content["lanes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,54 @@
+"""Asks the records and the registry which versions should answer now."""
+
+import logging
+from collections.abc import Callable
+
+from tidemill.errors import RegistryError
+from tidemill.project import Project
+from tidemill.registry.deployments import live, reconcile
+from tidemill.registry.history.reconciliation import differs
+from tidemill.registry.versions.aliases import read_aliases
+from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.serving.routing.traffic_split import Lane, Wanted
+from tidemill.state import State
+from tidemill.state.tables import Deployment
+
+__all__ = ["as_lane", "wanted_reader"]
+
+_log = logging.getLogger(__name__)
+
+
+def as_lane(row: Deployment) -> Lane:
+    """Return what a replica needs to know of a deployment."""
+    return Lane(row.kind, row.name, row.version, row.share, row.salt)  # type: ignore[arg-type]
+
+
+def wanted_reader(project: Project, state: State) -> Callable[[], Wanted]:
+    """Return a function that says which versions should answer, for a poller to call.
+
+    If the registry and the records have disagreed for two looks in a row, it has them settled: a deployment
+    was killed half-way, or somebody moved an alias in the registry itself.
+    """
+    disagreed = False
+
+    def read() -> Wanted:
+        nonlocal disagreed
+        aliases, rows = read_aliases(project), live(state, project.model)
+        if differs(aliases, rows):
+            if disagreed:
+                rows = _settled(project, state, rows)
+            disagreed = True
+        else:
+            disagreed = False
+        return Wanted(aliases.get(CHAMPION), tuple(sorted(map(as_lane, rows))))
+
+    return read
+
+
+def _settled(project: Project, state: State, rows: list[Deployment]) -> list[Deployment]:
+    try:
+        reconcile(project, state, seconds=0)
+    except RegistryError as error:  # whoever moves aliases now settles it
+        _log.info("not settled yet: %s", error)
+        return rows
+    return live(state, project.model)

@@ -1,0 +1,171 @@
+"""Lets versions answer copies of the traffic: after the answer, beside the requests, into the log only.
+
+Copies wait in a queue that is bounded; one thread takes many at once, has each shadow score them in one
+call, and logs the results with the role ``shadow``. What does not fit into the queue, or comes while the
+replica has its hands full, is dropped and counted: a shadow costs a request nothing but the copy.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from tidemill.ids import new_id
+from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
+from tidemill.serving.inference.hooks import Served
+from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.traffic_split import Serving
+
+__all__ = ["Shadows"]
+
+_log = logging.getLogger(__name__)
+
+Outcome = Literal["scored", "dropped", "failed"]
+_PAUSE = 0.005
+"""Seconds between two batches: requests come first."""
+
+
+class ShadowLog(Protocol):
+    """Where the records go."""
+
+    def append(self, records: Sequence[PredictionRecord]) -> Any:
+        """Write them."""
+
+
+class Shadows:
+    """Takes copies of answered rows, and has the shadows answer them in a thread of its own."""
+
+    def __init__(
+        self,
+        log: ShadowLog,
+        decide: Callable[[Any, float], Mapping[str, Any]],
+        tally: Tally,
+        *,
+        count: Callable[[Outcome, int], None] = lambda _outcome, _rows: None,
+        busy: Callable[[], bool] = lambda: False,
+        max_waiting: int = 2048,
+        max_rows: int = 128,
+    ) -> None:
+        """Take the parts; the thread begins with the first copy.
+
+        Args:
+            log: where the records go.
+            decide: the business logic after the model.
+            tally: counts by version.
+            count: counts for the metrics.
+            busy: says whether there is so much to do that copies must not be taken.
+            max_waiting: copies that may wait.
+            max_rows: copies that are scored in one call.
+        """
+        self._log = log
+        self._decide = decide
+        self._tally = tally
+        self._count = count
+        self._busy = busy
+        self._max_waiting = max_waiting
+        self._max_rows = max_rows
+        self._waiting: deque[tuple[LoadedModel, Served]] = deque()
+        self._there = threading.Event()
+        self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def stop(self) -> None:
+        """End, after what waits is worked off."""
+        with self._starting:
+            self._stopping.set()
+            self._there.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def offer(self, serving: Serving, rows: Sequence[Served]) -> None:
+        """Take copies for the shadows of this moment; return at once."""
+        busy = self._busy()
+        for row in rows:
+            for model in self._wanted(serving, row):
+                if busy or len(self._waiting) >= self._max_waiting:
+                    self._tally.dropped(SHADOW, model.version, 1)
+                    self._count("dropped", 1)
+                else:
+                    self._waiting.append((model, row))
+        if self._thread is None:
+            self._start()
+        self._there.set()
+
+    def _wanted(self, serving: Serving, row: Served) -> Sequence[LoadedModel]:
+        """Return the shadows that shall answer a row."""
+        try:
+            key = serving.key(row.instance, row.keys) if row.keys is not None else row.record.prediction_id
+        except Exception as error:  # noqa: BLE001 — the project's own code; the row is answered, and logged
+            for model in serving.shadows:
+                self._fail(model, 1, error)
+            return ()
+        return serving.shadowed(key)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._run, name="shadows", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._there.wait()
+            self._there.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_rows))]
+                for model in {id(model): model for model, _ in batch}.values():
+                    self._answer(model, [row for other, row in batch if other is model])
+                if not self._stopping.is_set():
+                    time.sleep(_PAUSE)
+            if self._stopping.is_set():
+                return
+
+    def _answer(self, model: LoadedModel, rows: Sequence[Served]) -> None:
+        began = time.perf_counter()
+        try:
+            scores = _score(model, rows)
+            spent = time.perf_counter() - began
+            self._log.append(
+                [self._record(model, row, score, spent) for row, score in zip(rows, scores, strict=True)]
+            )
+        except Exception as error:  # noqa: BLE001 — a model can fail in any way; nobody waits for this one
+            self._fail(model, len(rows), error)
+            return
+        self._tally.scored(SHADOW, model.version, len(rows), spent)
+        self._count("scored", len(rows))
+
+    def _fail(self, model: LoadedModel, rows: int, error: Exception) -> None:
+        _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
+        self._tally.failed(SHADOW, model.version, rows, error)
+        self._count("failed", rows)
+
+    def _record(self, model: LoadedModel, row: Served, score: float, spent: float) -> PredictionRecord:
+        decision = {} if row.instance is None else dict(self._decide(row.instance, score))
+        return replace(
+            row.record,
+            prediction_id=new_id("pred"),
+            version=model.version,
+            score=score,
+            decision=model.hiding.values(decision),
+            milliseconds=spent * 1000,
+            role=SHADOW,
+            shadow_of=row.record.prediction_id,
+        )
+
+
+def _score(model: LoadedModel, rows: Sequence[Served]) -> list[float]:
+    # The features are those that the answer was made from: a shadow is compared on the very same ones.
+    columns = model.scorer.features
+    matrix = np.array([[row.features.values[name] for name in columns] for row in rows], dtype=np.float64)
+    scores: list[float] = model.scorer.score(matrix).tolist()
+    if len(scores) != len(rows) or not np.isfinite(scores).all():
+        raise ValueError(f"version {model.version} gave {scores[:3]} … for {len(rows)} rows")
+    return scores

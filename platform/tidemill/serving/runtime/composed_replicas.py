@@ -1,0 +1,210 @@
+"""Runs a composition: in a replica it asks the parts, and a part answers from its own processes.
+
+What is asked of parts runs on an event loop in a thread of its own, as batches are answered in threads: the
+replica's loop goes on taking requests meanwhile. ``ray.serve`` is imported where it is used, for the reason
+given in `tidemill.serving.runtime.ray_deployment`.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.clock import SystemClock
+from tidemill.errors import ServingError
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.project import Project, load_project
+from tidemill.registry.versions.model_versions import get_version, load_scorer
+from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.composition import Asked, AskPart, Composition, Part, PartFailed, Scores
+from tidemill.serving.inference.row_scoring import ModelFailed, Row
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.traffic_split import Wanted
+from tidemill.serving.routing.version_watcher import Watcher
+from tidemill.settings import Settings
+
+__all__ = ["Composer", "PartReplica", "composer", "deployed_parts", "part_deployments"]
+
+_log = logging.getLogger(__name__)
+
+
+class Composer:
+    """Gives answers their composed score. Threads may share it, but for the event loop's own."""
+
+    def __init__(self, composition: Composition, ask: AskPart, timeout_seconds: float) -> None:
+        """Take the parts, and start the thread.
+
+        Args:
+            composition: what the project declares.
+            ask: asks a part; called on the composer's own event loop.
+            timeout_seconds: how long all of it may take.
+        """
+        self._composition = composition
+        self._ask = ask
+        self._timeout_seconds = timeout_seconds
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="composer", daemon=True).start()
+
+    def __call__(
+        self, rows: list[Row], features: Sequence[FeatureRow], scores: Sequence[float]
+    ) -> tuple[list[Row], list[float]]:
+        """Return the rows with the flags of what took part, and the probability of each.
+
+        Raises:
+            ServingError: a part did not answer, and the composition does not do without.
+            ModelFailed: the composition failed, or gave something that is no probability.
+        """
+        asked = Asked(
+            own=np.asarray(scores, dtype=np.float64),
+            features=np.array([list(row.values.values()) for row in features], dtype=np.float64),
+            columns=tuple(features[0].values),
+            instances=[row.instance for row in rows],
+            part=self._ask,
+        )
+        made = self._made(asked)
+        flagged = [
+            row._replace(flags=(*row.flags, *dict.fromkeys(flags)))
+            for row, flags in zip(rows, asked.flags, strict=True)
+        ]
+        return flagged, made
+
+    def _made(self, asked: Asked) -> list[float]:
+        work = asyncio.run_coroutine_threadsafe(self._within(asked), self._loop)
+        try:
+            made = [float(score) for score in work.result()]
+        except (ServingError, TimeoutError) as error:
+            raise PartFailed(
+                f"the composition did not come to an answer: {str(error) or 'its time was over'}",
+                hint="GET /model and the logs of the parts say more; a composition may catch PartFailed",
+            ) from error
+        except Exception as error:  # a project's own code can fail in any way
+            raise ModelFailed(f"the composition failed: {error!r}") from error
+        if len(made) != len(asked.own) or not all(0 <= score <= 1 for score in made):  # NaN is neither
+            raise ModelFailed(f"the composition gave {made[:3]} … for {len(asked.own)} rows")
+        return made
+
+    async def _within(self, asked: Asked) -> Scores:
+        async with asyncio.timeout(self._timeout_seconds):
+            return await self._composition.score(asked)
+
+
+def composer(application: Application[Any], timeout_seconds: float) -> Composer | None:
+    """Return what composes an application's scores, none if its model answers alone."""
+    composition = application.composition
+    if composition is None:
+        return None
+    return Composer(composition, deployed_parts(composition), timeout_seconds)
+
+
+class PartReplica:
+    """One process of a part: it follows the alias, and scores what it is given."""
+
+    def __init__(self, root: str, settings: Settings, name: str, part: Part) -> None:
+        """Load the version that the alias names, if there is one, and go on following it."""
+        from tidemill.serving.runtime.ray_deployment import listen_on_loopback_only
+
+        os.environ["OMP_NUM_THREADS"] = "1"
+        listen_on_loopback_only()
+        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
+        logging.getLogger("tidemill").setLevel(logging.INFO)
+        project = load_project(Path(root), settings)
+        self._name, self._part = name, part
+        self._watcher = Watcher(
+            read=lambda: Wanted(_version(project, part)),
+            load=lambda version: _load(project, part, version),
+            report=lambda status: None,
+            clock=SystemClock(),
+            poll_seconds=project.config.serve.poll_seconds,
+        )
+        self._watcher.start()
+
+    async def score(
+        self, matrix: npt.NDArray[np.float64], columns: tuple[str, ...]
+    ) -> tuple[str, Scores] | str:
+        """Return the version that answers and its scores, or why there are none."""
+        serving = self._watcher.current()
+        if serving is None:
+            return self._watcher.status.error or f"{self._part.model} has no {self._part.alias}"
+        scorer = serving.champion.scorer
+        missing = [column for column in scorer.features if column not in columns]
+        if missing:
+            return (
+                f"version {serving.champion.version} wants columns that are not given: {', '.join(missing)}"
+            )
+        try:
+            return serving.champion.version, scorer.score(
+                matrix[:, [columns.index(c) for c in scorer.features]]
+            )
+        except Exception as error:  # noqa: BLE001 — a model can fail in any way
+            _log.exception("version %s cannot score this", serving.champion.version)
+            return f"version {serving.champion.version} cannot score this: {error!r}"
+
+
+def part_deployments(root: Path, settings: Settings, composition: Composition | None) -> dict[str, Any]:
+    """Return the parts as Ray Serve applications, to be bound into the one that asks them."""
+    from ray import serve
+
+    parts = {} if composition is None else composition.parts
+    return {
+        name: serve.deployment(
+            PartReplica,
+            name=f"part-{name}",
+            num_replicas=part.replicas,
+            ray_actor_options={"num_cpus": 0},
+            max_ongoing_requests=1024,
+            graceful_shutdown_timeout_s=5,
+            health_check_period_s=5,
+        ).bind(str(root), settings, name, part)
+        for name, part in parts.items()
+    }
+
+
+def deployed_parts(composition: Composition) -> AskPart:
+    """Return what asks the parts by Ray Serve's handles, from any process of the stack."""
+    handles: dict[str, Any] = {}
+
+    async def ask(name: str, matrix: npt.NDArray[np.float64], columns: tuple[str, ...]) -> tuple[str, Scores]:
+        if name not in composition.parts:
+            raise PartFailed(f"the composition has no part {name!r}, only {', '.join(composition.parts)}")
+        if name not in handles:
+            from ray import serve
+
+            from tidemill.serving.runtime.ray_deployment import APPLICATION
+
+            handles[name] = serve.get_deployment_handle(f"part-{name}", APPLICATION)
+        try:
+            said = await handles[name].score.remote(matrix, columns)
+        except Exception as error:  # Ray's errors have no common root
+            raise PartFailed(f"part {name!r} does not answer: {error!r}") from error
+        if isinstance(said, str):
+            raise PartFailed(f"part {name!r} does not answer: {said}")
+        version, scores = said
+        return version, np.asarray(scores)
+
+    return ask
+
+
+class _NoFeatures:
+    """A part reads no features: it is given them."""
+
+    features: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[object]) -> list[FeatureRow]:
+        return []
+
+
+def _version(project: Project, part: Part) -> str:
+    return get_version(project, part.alias, part.model).version
+
+
+def _load(project: Project, part: Part, version: str) -> LoadedModel:
+    scorer = load_scorer(project, version, part.model)
+    scorer.score(np.zeros((1, len(scorer.features))))
+    return LoadedModel(version, scorer, _NoFeatures(), SystemClock().now())

@@ -1,0 +1,96 @@
+"""Ends what a stack leaves behind when its owner dies, however it dies: SIGKILL, crash, or a plain stop.
+
+Ray's processes end with their owner only partly: agents linger for minutes, and what they started in turn
+is nobody's child any more. So every process of a stack carries a mark in its environment, and a small
+process, this module, waits for the owner's end of a pipe to close, kills whatever carries the mark, and
+removes the stack's temporary folder.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+__all__ = ["MARK", "Guard", "marked", "sweep"]
+
+MARK = "TIDEMILL_STACK_MARK"
+"""Environment variable that every process of a stack has."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard that stands by for this process."""
+
+    mark: str
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def post(cls, folder: Path) -> "Guard":
+        """Start a guard; from now on, processes with its mark and ``folder`` end with this process."""
+        mark = secrets.token_hex(8)
+        environment = {name: value for name, value in os.environ.items() if name != MARK}
+        command = [sys.executable, "-m", "tidemill.serving.runtime.orphan_reaper", mark, str(folder)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
+        )
+        return cls(mark, process)
+
+    def dismiss(self, timeout: float = 30.0) -> None:
+        """Have everything ended and removed now, and wait for that."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the living processes that carry ``mark``."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for process in psutil.process_iter():
+        try:
+            # Not psutil's environ(): it stops where a process, like Ray's agents, has written its title.
+            variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            if wanted in variables and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):  # gone meanwhile, or another user's
+            continue
+    return found
+
+
+def sweep(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
+    """Kill every process that carries ``mark`` until there is none; return those that would not die."""
+    deadline = time.monotonic() + seconds
+    left = marked(mark)
+    while left and time.monotonic() < deadline:
+        for process in left:
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        psutil.wait_procs(left, timeout=0.5)
+        left = marked(mark)
+    return left
+
+
+def main(mark: str, folder: str) -> None:
+    """Wait for the owner's end, then clean up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    sweep(mark)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

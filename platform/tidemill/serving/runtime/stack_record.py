@@ -1,0 +1,88 @@
+"""What is known about a stack that runs in the background: ``.tidemill/stack.json``."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from tidemill.project import Project
+
+__all__ = ["StackInfo", "forget", "read", "status", "status_in", "write"]
+
+
+@dataclass(frozen=True)
+class StackInfo:
+    """A stack in the background."""
+
+    state: Literal["starting", "ready"]
+    message: str
+    """The last step of its start."""
+    pid: int
+    """Of the supervisor: everything else ends with it."""
+    created: float
+    """When that process began, as the operating system says; with ``pid`` it identifies the process."""
+    mark: str = ""
+    """In the environment of every process of the stack; see `tidemill.serving.runtime.orphan_reaper`."""
+    url: str = ""
+    """Of the prediction API."""
+    mlflow_url: str | None = None
+    ray_address: str = ""
+    logs: str = ""
+    seconds: float = 0.0
+    """From the beginning until it was ready."""
+    companions: tuple[str, ...] = ()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the very process is still there: a number alone may be another's by now."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def write(project: Project, info: StackInfo) -> None:
+    """Write the file, whole or not at all."""
+    path = _path(project)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read(project: Project) -> StackInfo | None:
+    """Return what the file says, true or not any more; none if there is no file."""
+    return _read(_path(project))
+
+
+def status(project: Project) -> StackInfo | None:
+    """Return the stack that runs in the background for this project, none if none does."""
+    return status_in(project.root)
+
+
+def status_in(root: Path) -> StackInfo | None:
+    """Return what `status` does for the project at ``root``, whose ``params.yaml`` may be broken or gone."""
+    info = _read(root / ".tidemill" / "stack.json")
+    return info if info is not None and info.alive else None
+
+
+def forget(project: Project) -> None:
+    """Remove the file."""
+    _path(project).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> StackInfo | None:
+    try:
+        content = json.loads(path.read_text())
+        return StackInfo(**{**content, "companions": tuple(content["companions"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _path(project: Project) -> Path:
+    return project.home / "stack.json"

@@ -1,0 +1,31 @@
+"""The records, as SQLAlchemy tables, one module a subject. Times are aware, in UTC.
+
+``*_at`` is event time unless noted.
+"""
+
+from tidemill.state.tables.declarative import Table, UtcDateTime
+from tidemill.state.tables.deployments import Deployment, LaneCount, ReplicaState, Rollout
+from tidemill.state.tables.erasures import Erasure
+from tidemill.state.tables.jobs import BatchRun, Job
+from tidemill.state.tables.keys import ApiKey
+from tidemill.state.tables.monitor_runs import Alert, MonitorRun
+from tidemill.state.tables.promotions import GateDecision, Promotion
+from tidemill.state.tables.turns import Turn
+
+__all__ = [
+    "Alert",
+    "ApiKey",
+    "BatchRun",
+    "Deployment",
+    "Erasure",
+    "GateDecision",
+    "Job",
+    "LaneCount",
+    "MonitorRun",
+    "Promotion",
+    "ReplicaState",
+    "Rollout",
+    "Table",
+    "Turn",
+    "UtcDateTime",
+]

@@ -1,0 +1,148 @@
+"""Versions beside the champion, their rollouts, and what replicas count."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tidemill.state.tables.declarative import Table
+
+__all__ = ["Deployment", "LaneCount", "ReplicaState", "Rollout"]
+
+
+class Deployment(Table):
+    """A version beside the champion, from when it was asked for until it ended; a change is a new record.
+
+    Written ``pending`` before the registry's alias is touched, ``live`` after; ``stopping`` before the alias
+    is taken away, ``stopped`` after. Replicas read those that are live.
+    """
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        Index("ix_deployments_model_requested_at", "model", "requested_at"),
+        Index(
+            "uq_deployments_one_live_a_name",
+            "model",
+            "name",
+            unique=True,
+            sqlite_where=text("status = 'live'"),
+            postgresql_where=text("status = 'live'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    kind: Mapped[str]
+    """``canary``, ``ab``, ``shadow`` or ``challenger``."""
+    name: Mapped[str]
+    """Of the experiment; for the other kinds the same as ``kind``."""
+    version: Mapped[str]
+    champion: Mapped[str]
+    """The champion at the time."""
+    share: Mapped[float]
+    """Of the routing keys, 0 to 1."""
+    salt: Mapped[str]
+    """Makes its choice of keys its own; kept while the share of one version changes."""
+    status: Mapped[str]
+    """``pending``, ``live``, ``stopping``, ``stopped``, or ``superseded`` (somebody else moved the alias)."""
+    from_version: Mapped[str | None]
+    """The version that the alias named before."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    live_at: Mapped[datetime | None]
+    """Wall-clock time from which on replicas read it."""
+    ended_at: Mapped[datetime | None]
+    """Wall-clock time from which on they do not."""
+    ended_reason: Mapped[str | None]
+
+
+class LaneCount(Table):
+    """What one replica has answered with one version in one role since it began, as it says itself."""
+
+    __tablename__ = "lane_counts"
+
+    replica: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    """``champion``, ``canary``, ``ab:<name>`` or ``shadow``."""
+    version: Mapped[str] = mapped_column(primary_key=True)
+    answered: Mapped[int]
+    """Rows it scored."""
+    failed: Mapped[int]
+    """Rows it could not score; the champion answered them."""
+    dropped: Mapped[int]
+    """Copies for a shadow that were not taken, because there was too much to do."""
+    seconds: Mapped[dict[str, Any]]
+    """How long its calls took: bucket (`tidemill.serving.observability.version_counters`) → calls."""
+    error: Mapped[str | None]
+    """The last one."""
+    seen_at: Mapped[datetime]
+    """Wall-clock time of the last change."""
+
+
+class Rollout(Table):
+    """A canary on its way to champion, and how far it has come. Each step is written before it is taken."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        Index(
+            "uq_rollouts_one_running_a_model",
+            "model",
+            unique=True,
+            sqlite_where=text("status IN ('running', 'promoting')"),
+            postgresql_where=text("status IN ('running', 'promoting')"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    version: Mapped[str]
+    champion: Mapped[str]
+    """The champion that it is compared with."""
+    plan: Mapped[dict[str, Any]]
+    """Steps and limits, as `serve.rollout` of params.yaml had them when it began."""
+    status: Mapped[str]
+    """``running``, ``promoting``, then ``promoted``, ``rolled_back`` or ``stopped``."""
+    step: Mapped[int]
+    """Which of the plan's steps is under way, from 0."""
+    baseline: Mapped[dict[str, Any]]
+    """The replicas' counts when the step began."""
+    checks: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """The last check of each step."""
+    decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
+    """What the gate said before the first step."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    outcome: Mapped[str | None]
+    """Why it ended as it did."""
+    at: Mapped[datetime]
+    """When it began, event time."""
+    stepped_at: Mapped[datetime]
+    """When the step began, event time."""
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    finished_at: Mapped[datetime | None]
+    """Wall-clock time of the end."""
+
+
+class ReplicaState(Table):
+    """Which version a serving replica answers with, as the replica itself says."""
+
+    __tablename__ = "replicas"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    version: Mapped[str | None]
+    wanted: Mapped[str | None]
+    """The version that the alias names; differs from ``version`` while it loads, or if it cannot load."""
+    error: Mapped[str | None]
+    lanes: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    """The versions beside the champion: role, version, share, whether it is loaded, and why not."""
+    loaded_at: Mapped[datetime | None]
+    """Wall-clock time at which ``version`` began to answer."""
+    seen_at: Mapped[datetime]
+    """Wall-clock time of the replica's last sign of life."""

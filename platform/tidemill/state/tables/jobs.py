@@ -1,0 +1,84 @@
+"""Slow predictions and scheduled batch scorings."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tidemill.state.tables.declarative import Table
+
+__all__ = ["BatchRun", "Job"]
+
+
+class Job(Table):
+    """A slow prediction: what was asked for, how far it is, and what it came to."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("uq_jobs_model_caller_key", "model", "caller", "key", unique=True),
+        Index("ix_jobs_model_status_due_at", "model", "status", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    caller: Mapped[str]
+    """Id of the API key that submitted it; empty where none is needed."""
+    key: Mapped[str | None]
+    """What makes submitting it twice one job."""
+    digest: Mapped[str]
+    """SHA-256 of what was submitted, in hexadecimal; empty if that was erased."""
+    status: Mapped[str]
+    """``queued``, ``running``, ``done``, ``dead`` (too many attempts came to nothing) or ``cancelled``."""
+    version: Mapped[str | None]
+    """The version that answers: the champion when the first attempt began."""
+    at: Mapped[datetime]
+    """Moment of its predictions."""
+    test: Mapped[bool]
+    rows: Mapped[int]
+    rows_done: Mapped[int]
+    attempts: Mapped[int]
+    """Attempts since it last got on."""
+    worker: Mapped[str | None]
+    """Who runs it."""
+    error: Mapped[str | None]
+    """Why the last attempt came to nothing."""
+    cancel_requested: Mapped[bool]
+    requested_at: Mapped[datetime]
+    """Wall-clock time, as are the moments below."""
+    due_at: Mapped[datetime]
+    """Not to be run before."""
+    published_at: Mapped[datetime | None]
+    """When a message about it last went to the broker."""
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+    """When its files, and what is on record of them, were erased, as they named an erased subject."""
+
+
+class BatchRun(Table):
+    """One slot of a batch scoring schedule, and what it came to."""
+
+    __tablename__ = "batch_runs"
+    __table_args__ = (Index("uq_batch_runs_slot", "model", "schedule", "slot", unique=True),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    schedule: Mapped[str]
+    slot: Mapped[datetime]
+    """The moment that it is for: unique by schedule, so that no slot is ever scored twice."""
+    status: Mapped[str]
+    """``running`` (a process is at it, or was killed), ``done``, ``failed`` or ``skipped``."""
+    tries: Mapped[int]
+    version: Mapped[str | None]
+    rows: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the input."""
+    rejected: Mapped[int | None] = mapped_column(BigInteger)
+    output: Mapped[str | None]
+    error: Mapped[str | None]
+    """Why the last try failed, or why it was skipped."""
+    at: Mapped[datetime]
+    """Of the last try."""
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+    finished_at: Mapped[datetime | None]
+    """Wall-clock time of the end of the last try."""

@@ -1,0 +1,46 @@
+"""API keys."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tidemill.state.tables.declarative import Table
+
+__all__ = ["ApiKey"]
+
+
+class ApiKey(Table):
+    """A key of the prediction API: what it is for, and the digests of its secrets."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        Index(
+            "uq_api_keys_one_name_in_use",
+            "name",
+            unique=True,
+            sqlite_where=text("revoked_at IS NULL"),
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """It stands in logs; the secret is not here."""
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    digest: Mapped[str]
+    """SHA-256 of the secret, in hexadecimal."""
+    previous_digest: Mapped[str | None]
+    """Of the secret before the last rotation."""
+    previous_until: Mapped[datetime | None]
+    """Wall-clock time until which that one is valid."""
+    rate: Mapped[float | None]
+    """Requests a second, over all replicas."""
+    created_at: Mapped[datetime]
+    """Wall-clock time, as are all moments here."""
+    created_by: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    rotated_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """To ten minutes, as replicas say now and then."""

@@ -1,0 +1,56 @@
+"""Gate decisions and promotions."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tidemill.state.tables.declarative import Table
+
+__all__ = ["GateDecision", "Promotion"]
+
+
+class GateDecision(Table):
+    """What a gate compared, and what it decided."""
+
+    __tablename__ = "gate_decisions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    candidate: Mapped[str]
+    """Version number of the candidate."""
+    champion: Mapped[str | None]
+    """Version number of the champion it was compared with; none for the first."""
+    mode: Mapped[str]
+    """``enforce``, ``dry_run`` or ``off``."""
+    passed: Mapped[bool]
+    reasons: Mapped[list[str]]
+    """One sentence a check, each with its numbers."""
+    numbers: Mapped[dict[str, Any]]
+    decided_at: Mapped[datetime]
+
+
+class Promotion(Table):
+    """One move of an alias. Written ``pending`` before the registry is touched, ``done`` after."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index("ix_promotions_model_requested_at", "model", "requested_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    alias: Mapped[str]
+    from_version: Mapped[str | None]
+    to_version: Mapped[str]
+    kind: Mapped[str]
+    """``promotion`` or ``rollback``."""
+    status: Mapped[str]
+    """``pending``, ``done`` or ``superseded`` (somebody else moved the alias before this one took effect)."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
+    turn_id: Mapped[str | None] = mapped_column(ForeignKey("turns.id"), unique=True)
+    """The turn that promoted: unique, so that no turn can ever promote twice."""
+    at: Mapped[datetime]
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""

@@ -1,0 +1,151 @@
+"""Runs a compiled model by onnxruntime, after a look at what the file would make it do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pandas as pd
+from google.protobuf.message import DecodeError
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from tidemill.errors import ModelUnsafe
+from tidemill.training.compiling.onnx_graph import INPUT, ML, OUTPUT, WORDS
+
+__all__ = ["Session", "check_content", "open_session"]
+
+_DOMAINS = {"", "ai.onnx", ML}
+_EMPTY = "\x1f the empty text"
+"""Stands for the empty text, which is a category that no model knows: "" stands for "not known"."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A compiled model that is ready to answer. Threads may share it."""
+
+    features: tuple[str, ...]
+    words: tuple[int, ...]
+    """Places of the columns that hold text."""
+    run: Any = field(repr=False)
+    """onnxruntime's own ``run``, past the checks in Python that cost as much as a small model."""
+    content: bytes = field(default=b"", repr=False)
+    """The model itself, so that another process can open it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_session, (self.content, self.features, self.words)
+
+    def score(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the probability of label 1, shape (rows,); NaN where the original would raise an error.
+
+        Args:
+            matrix: shape (rows, features), float64, in order; NaN means "not known".
+        """
+        if not len(matrix):  # not every operator takes none
+            return np.empty(0)
+        found: npt.NDArray[np.float64] = self.run([OUTPUT], {INPUT: matrix}, None)[0]
+        return found.reshape(-1)
+
+    def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the probability of label 1 for rows with columns by name, text among them."""
+        if not self.words:
+            return self.score(np.ascontiguousarray(frame[list(self.features)].to_numpy(np.float64)))
+        words = [self.features[place] for place in self.words]
+        numbers = [name for name in self.features if name not in words]
+        if frame.empty:
+            return np.empty(0)
+        given = frame[words].astype(object)
+        texts = given.where(given != "", _EMPTY).where(given.notna(), "").to_numpy(object)
+        feeds: dict[str, npt.NDArray[Any]] = {WORDS: texts}
+        if numbers:
+            feeds[INPUT] = np.ascontiguousarray(frame[numbers].to_numpy(np.float64))
+        found: npt.NDArray[np.float64] = self.run([OUTPUT], feeds, None)[0]
+        return found.reshape(-1)
+
+
+def open_session(content: bytes, features: Sequence[str], words: Sequence[int] = ()) -> Session:
+    """Make a compiled model ready to answer, on one thread.
+
+    Raises:
+        ModelUnsafe: the file is damaged, reads other files, or needs operators that are not ONNX's own.
+    """
+    check_content(content)
+    session = start(content)
+    return Session(tuple(features), tuple(words), session._sess.run, content)
+
+
+def start(content: bytes) -> onnxruntime.InferenceSession:
+    """Load a checked model into onnxruntime.
+
+    Raises:
+        ModelUnsafe: onnxruntime does not take it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it keeps what the largest batch ever needed
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (
+        native.Fail,
+        native.InvalidGraph,
+        native.InvalidProtobuf,
+        native.NotImplemented,
+        native.InvalidArgument,
+        native.RuntimeException,
+    ) as error:
+        raise ModelUnsafe(f"onnxruntime cannot load the model: {error}") from error
+
+
+def check_content(content: bytes) -> onnx.ModelProto:
+    """Refuse an ONNX file that would read other files or run code that is not ONNX's own.
+
+    Raises:
+        ModelUnsafe: it says which.
+    """
+    try:
+        model = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError) as error:
+        raise ModelUnsafe(f"the file is no ONNX model: {error}") from error
+    own = {(function.domain, function.name) for function in model.functions}
+    for node in _nodes(model):
+        if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
+            raise ModelUnsafe(
+                f"the model needs the operator {node.domain}.{node.op_type}, which is not ONNX's own",
+                hint="export it again with standard operators only",
+            )
+    for tensor in _tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise ModelUnsafe(
+                f"the model keeps {tensor.name or 'a tensor'!r} in another file, which is not read",
+                hint="save it as one file",
+            )
+    return model
+
+
+def _nodes(model: onnx.ModelProto) -> Iterator[Any]:
+    waiting: list[Any] = [*model.graph.node, *(node for one in model.functions for node in one.node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting.extend(graph.node)
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    graphs = [model.graph]
+    for node in _nodes(model):
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs += [attribute.g, *attribute.graphs]
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)

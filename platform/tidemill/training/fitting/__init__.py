@@ -1,0 +1,1 @@
+"""Fits the chosen model on all rows, and saves it."""

@@ -1,0 +1,181 @@
+"""The final model: the best trial's settings, fitted again on all rows before the hold-out, then judged."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+from mlflow import MlflowClient
+
+from tidemill.errors import TrainingError
+from tidemill.project import Project
+from tidemill.project.project_config import TrainConfig
+from tidemill.training.fitting.packaging import log_model, trusted_types
+from tidemill.training.metrics import by_month, evaluate
+from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.search.trial import TrialData
+from tidemill.training.search.tuning import SearchResult
+from tidemill.training.splits import Split, known_before, split_by_time
+from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, SCORE, TrainedModel
+from tidemill.training.training_rows import as_features, as_labels, read_labelled
+
+__all__ = ["SplitRows", "finish", "read_split", "trial_data"]
+
+_REFERENCE_ROWS = 10_000
+_HOLDOUT_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The labelled rows by what they are for."""
+
+    features: tuple[str, ...]
+    split: Split
+    train: pl.DataFrame
+    validation: pl.DataFrame
+    fit: pl.DataFrame
+    """What the final model is fitted on."""
+    holdout: pl.DataFrame
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each."""
+        return {
+            f"rows_{name}": getattr(self, name).height for name in ("train", "validation", "fit", "holdout")
+        }
+
+
+def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> SplitRows:
+    """Read the training set and split it by time.
+
+    Raises:
+        TrainingError: the file is not what it must be, or a period has too little in it.
+    """
+    dataset, newest = project.config.dataset, project.config.train.max_rows
+    rows = read_labelled(project, features, as_of)
+    first, last = rows[dataset.time][0], rows[dataset.time][-1]
+    split = split_by_time(as_of, first, last, project.config.split)
+    train, fit = known_before(rows, split.train, dataset), known_before(rows, split.fit, dataset)
+    found = SplitRows(
+        features=features,
+        split=split,
+        train=train.tail(newest or train.height),
+        validation=known_before(rows, split.validation, dataset),
+        fit=fit.tail(newest or fit.height),
+        holdout=rows.filter(pl.col(dataset.time) >= split.holdout.start),
+    )
+    for name in ("train", "validation", "holdout"):
+        labels = getattr(found, name)[dataset.label]
+        if labels.n_unique() < 2:
+            raise TrainingError(
+                f"the {name} period {getattr(split, name)} has {labels.len():,} rows whose label was known "
+                "in time, and not both labels among them",
+                hint="train on more months, or change the periods in the split section of params.yaml",
+            )
+    return found
+
+
+def trial_data(rows: SplitRows, label: str, config: TrainConfig) -> TrialData:
+    """Return what the trials see: the training rows, or a sample of them, and the validation rows."""
+    train = rows.train
+    if config.search_rows is not None and train.height > config.search_rows:
+        train = train.sample(config.search_rows, seed=config.seed)
+    return TrialData(
+        rows.features,
+        as_features(train, rows.features).to_numpy(),
+        as_labels(train, label),
+        as_features(rows.validation, rows.features).to_numpy(),
+        as_labels(rows.validation, label),
+    )
+
+
+def finish(
+    project: Project,
+    client: MlflowClient,
+    spec: TrainingSpec,
+    rows: SplitRows,
+    run_id: str,
+    found: SearchResult,
+) -> TrainedModel:
+    """Fit the final model, judge it on the hold-out, and put it and all about it on the run.
+
+    Raises:
+        TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
+    """
+    label, seed = project.config.dataset.label, project.config.train.seed
+    estimator = _fit(spec, rows, label, found)
+    trusted = trusted_types(estimator, spec.trusted_types)
+    metrics = {
+        f"validation_{project.config.train.metric}": found.value,
+        **_judge(project, rows.holdout, _scores(estimator, rows.holdout, rows.features)),
+    }
+    model_uri = log_model(
+        client,
+        run_id=run_id,
+        name=project.model,
+        estimator=estimator,
+        example=as_features(rows.fit.head(5), rows.features),
+        trusted=trusted,
+    )
+    reference = _sample(rows.fit, _REFERENCE_ROWS, seed).select(*rows.features, label)
+    scored = pl.Series(SCORE, _scores(estimator, reference, rows.features))
+    mlflow_tracking.log_table(client, run_id, reference.with_columns(scored), REFERENCE)
+    mlflow_tracking.log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
+    trained = TrainedModel(
+        run_id=run_id,
+        model_uri=model_uri,
+        metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+        trials=found.trials,
+        failed_trials=found.failed,
+        family=found.best.family,
+        params=dict(found.best.params),
+        rounds=found.rounds,
+        features=rows.features,
+        trusted_types=tuple(trusted),
+    )
+    mlflow_tracking.log_values(
+        client,
+        run_id,
+        metrics={**trained.metrics, "trials": found.trials, "failed_trials": found.failed},
+        params={"family": trained.family, "rounds": trained.rounds, **trained.params, **rows.sizes()},
+        tags=trained.tags(),
+    )
+    return trained
+
+
+def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -> Any:
+    family = spec.family(found.best.family)
+    features, labels = as_features(rows.fit, rows.features), pd.Series(as_labels(rows.fit, label))
+    rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
+    try:
+        return deque(rounds, maxlen=1).pop()
+    except Exception as error:  # whatever the project's own code raises
+        raise TrainingError(
+            f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows, though its trial was "
+            f"on {rows.train.height:,}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _judge(project: Project, holdout: pl.DataFrame, scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
+    dataset, metric = project.config.dataset, project.config.train.metric
+    scored = holdout.with_columns(pl.Series(SCORE, scores))
+    months = by_month(scored, time=dataset.time, label=dataset.label, score=SCORE)
+    overall = evaluate(as_labels(holdout, dataset.label), scores)
+    return {
+        **{f"holdout_{name}": value for name, value in overall.items()},
+        **{f"{metric}_{month}": found[metric] for month, found in months.items()},
+    }
+
+
+def _scores(estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    return np.asarray(estimator.predict_proba(as_features(rows, features))[:, 1], dtype=np.float64)
+
+
+def _sample(rows: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:
+    return rows if rows.height <= size else rows.sample(size, seed=seed)

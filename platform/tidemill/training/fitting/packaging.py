@@ -1,0 +1,119 @@
+"""Saves an estimator as an MLflow model: skops format, signature, example, pinned requirements."""
+
+import warnings
+from collections.abc import Collection, Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow.sklearn
+import pandas as pd
+import skops.io
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from skops.io.exceptions import UnsupportedTypeException
+
+from tidemill.errors import TrainingError
+from tidemill.training.fitting.trusted_types import untrusted
+
+__all__ = ["log_model", "trusted_types"]
+
+_NEEDED = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
+
+
+def trusted_types(estimator: Any, declared: Collection[str]) -> list[str]:
+    """Return the types that ``estimator`` holds beyond what skops trusts by itself.
+
+    Raises:
+        TrainingError: it cannot be saved without executing code at loading, or holds a type that is neither
+            scikit-learn's nor declared.
+    """
+    try:
+        found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    except (UnsupportedTypeException, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(
+            f"{type(estimator).__name__} cannot be saved in the skops format: {error}",
+            hint="models are never saved as pickles; use an estimator that skops supports",
+        ) from error
+    refused = untrusted(found, declared)
+    if refused:
+        raise TrainingError(
+            f"{type(estimator).__name__} holds types that nobody declared as trusted: {', '.join(refused)}",
+            hint="name them in trusted_types of the project's TrainingSpec, if you trust them",
+        )
+    return sorted(found)
+
+
+def log_model(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    name: str,
+    estimator: Any,
+    example: pd.DataFrame,
+    trusted: list[str],
+) -> str:
+    """Log the model to the run and return its address (``models:/m-…``).
+
+    ``mlflow.pyfunc`` loads it as a model whose ``predict`` gives probabilities, shape (rows, 2).
+
+    Args:
+        client: of the tracking store that keeps it; MLflow's own idea of "the current one" is not touched.
+        run_id: the run that made it.
+        name: of the model.
+        estimator: a fitted classifier.
+        example: some rows of features, for the signature and as example.
+        trusted: what `trusted_types` said.
+
+    Raises:
+        TrainingError: the estimator has no ``predict_proba``, or MLflow cannot save it.
+    """
+    if not hasattr(estimator, "predict_proba"):
+        raise TrainingError(f"{type(estimator).__name__} has no predict_proba: it gives no probabilities")
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
+    try:
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            # What MLflow says of its own type hints when it imports its scoring code.
+            warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+            path = f"{folder}/model"
+            mlflow.sklearn.save_model(
+                estimator,
+                path,
+                mlflow_model=Model(
+                    artifact_path=logged.artifact_location,
+                    model_uuid=logged.model_id,
+                    run_id=run_id,
+                    model_id=logged.model_id,
+                ),
+                serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+                skops_trusted_types=trusted,
+                signature=infer_signature(example, estimator.predict_proba(example)),
+                input_example=example,
+                pip_requirements=_requirements(trusted),  # else MLflow finds them out by a slow subprocess
+                pyfunc_predict_fn="predict_proba",
+            )
+            client.log_model_artifacts(logged.model_id, path)
+    except MlflowException as error:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise TrainingError(f"MLflow cannot save {type(estimator).__name__}: {error}") from error
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+    return f"models:/{logged.model_id}"
+
+
+def _requirements(types: Iterable[str]) -> list[str]:
+    packages = set(_NEEDED)
+    foreign = {name.partition(".")[0] for name in types} - {"sklearn", "numpy"}
+    if foreign:
+        distributions = packages_distributions()
+        packages |= {found for module in foreign for found in distributions.get(module, [])}
+    pinned = []
+    for package in sorted(packages):
+        try:
+            pinned.append(f"{package}=={version(package)}")
+        except PackageNotFoundError:
+            continue
+    return pinned

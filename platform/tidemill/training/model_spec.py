@@ -1,0 +1,87 @@
+"""What a project declares about its models: the families to try and how each is fitted."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tidemill.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tidemill.project import Project
+
+__all__ = ["Family", "Fit", "TrainingSpec", "load_spec"]
+
+Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[int]"], Iterator[Any]]
+"""Takes parameters, features (rows × features, float64, NaN where unknown) and labels (0 or 1); yields the
+fitted estimator once a round, each better fitted than the last. It must be deterministic: the chosen model is
+fitted again, on more rows, for as many rounds as were best."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model.
+
+    >>> def fit(params, features, labels):
+    ...     yield "an estimator with predict_proba"
+    >>> Family(name="constant", space={}, fit=fit, rounds=1).rounds
+    1
+    """
+
+    name: str
+    space: Mapping[str, Any]
+    """Parameters by name: a domain of Ray Tune (`ray.tune.loguniform(…)`), or a fixed value."""
+    fit: Fit
+    rounds: int
+    """How many estimators ``fit`` yields at most; a bad trial is stopped before that."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"family {self.name!r}: rounds must be at least 1, not {self.rounds}")
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """What ``project.training`` in ``params.yaml`` points to.
+
+    >>> TrainingSpec(families=())
+    Traceback (most recent call last):
+    ValueError: a training spec needs at least one model family
+    """
+
+    families: tuple[Family, ...]
+    trusted_types: tuple[str, ...] = ()
+    """Types of other packages than scikit-learn that a saved model may hold, as ``module.Class``: loading a
+    model never creates anything else."""
+
+    def __post_init__(self) -> None:
+        names = [family.name for family in self.families]
+        if not names:
+            raise ValueError("a training spec needs at least one model family")
+        if len(set(names)) < len(names):
+            raise ValueError(f"model families need names of their own, not {', '.join(names)}")
+
+    def family(self, name: str) -> Family:
+        """Return the family called ``name``.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {family.name: family for family in self.families}[name]
+
+
+def load_spec(project: "Project") -> TrainingSpec:
+    """Import the project's training spec.
+
+    Raises:
+        ConfigError: there is none, or it is something else.
+    """
+    reference = project.config.project.training
+    spec = project.load(reference)
+    if not isinstance(spec, TrainingSpec):
+        raise ConfigError(
+            f"{reference!r} is a {type(spec).__name__}, not a TrainingSpec",
+            hint="project.training in params.yaml must name a tidemill.training.model_spec.TrainingSpec",
+        )
+    return spec

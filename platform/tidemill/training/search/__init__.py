@@ -1,0 +1,1 @@
+"""Searches over model families and their parameters with Ray Tune."""

@@ -1,0 +1,197 @@
+"""Ray Tune: searches over model families and their parameters, and stops bad trials early."""
+
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.sample import Domain
+
+from tidemill.errors import TrainingError
+from tidemill.project import Project
+from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.ray_session import ray_session
+from tidemill.training.search.trial import TrialData, run_trial
+from tidemill.training.search.trial_records import Interrupted, TrialLog, TrialRecord
+
+__all__ = ["SearchResult", "candidates", "search"]
+
+_QUIET = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best trial, and how the others fared."""
+
+    best: TrialRecord
+    value: float
+    """Its best validation metric."""
+    rounds: int
+    """The round that brought it."""
+    trials: int
+    failed: int
+
+
+def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:
+    """Draw the trials' configurations: families in turn, parameters at random from the family's own space.
+
+    The same seed brings the same configurations, whatever runs them.
+
+    >>> from tidemill.training.model_spec import Family
+    >>> spec = TrainingSpec((Family("a", {"c": 1}, iter, rounds=2), Family("b", {}, iter, rounds=1)))
+    >>> [(one["family"], one["params"]) for one in candidates(spec, trials=3, seed=0)]
+    [('a', {'c': 1}), ('b', {}), ('a', {'c': 1})]
+    """
+    drawn = np.random.default_rng(seed)
+    configurations = []
+    for number in range(trials):
+        family = spec.families[number % len(spec.families)]
+        params = {
+            name: _plain(domain.sample(random_state=drawn)) if isinstance(domain, Domain) else domain
+            for name, domain in family.space.items()
+        }
+        configurations.append(
+            {"number": number, "family": family.name, "params": params, "rounds": family.rounds}
+        )
+    return configurations
+
+
+def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog, name: str) -> SearchResult:
+    """Run the trials and return the best by the project's metric on the validation rows.
+
+    A trial that fails is on record with its error and does not end the search.
+
+    Args:
+        project: its ``train`` section says how many trials, by which metric, and how many at once.
+        spec: the families.
+        data: put into Ray's object store once, read by every trial from there.
+        log: hears of everything that happens to trials.
+        name: of the folder for Ray's own files, deleted afterwards.
+
+    Raises:
+        TrainingError: no trial came to an end; it says what was wrong with the first.
+        KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
+    """
+    config = project.config.train
+    configurations = candidates(spec, config.trials, config.seed)
+    storage = project.home / "ray_results"
+    trainable = tune.with_parameters(
+        run_trial,
+        root=str(project.root),
+        reference=project.config.project.training,
+        metric=config.metric,
+        data=data,
+    )
+    rounds = max(family.rounds for family in spec.families)
+    with ray_session(project), _quiet():
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space={"trial": tune.grid_search(configurations)},
+            tune_config=tune.TuneConfig(
+                metric=config.metric,
+                mode="max",
+                scheduler=ASHAScheduler(max_t=rounds, grace_period=1) if rounds > 1 else None,
+                max_concurrent_trials=config.max_concurrent or None,
+                reuse_actors=True,
+                trial_dirname_creator=_folder,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(storage.resolve()),
+                verbose=0,
+                callbacks=[log],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            with _interruptible(log):
+                tuner.fit()
+        except (RayError, tune.TuneError) as error:
+            raise TrainingError(f"Ray could not run the search: {error}") from error
+        finally:
+            shutil.rmtree(storage / name, ignore_errors=True)
+    return _result(log, config.metric)
+
+
+def _result(log: TrialLog, metric: str) -> SearchResult:
+    records = sorted(log.records.values(), key=lambda record: record.number)
+    failed = [record for record in records if record.error is not None]
+    ranked = [(*best, record) for record in records if record.error is None and (best := record.best(metric))]
+    if not ranked:
+        first = failed[0].error if failed else "none was started"
+        raise TrainingError(
+            f"all {len(records)} trials failed; the first ({failed[0].family if failed else '-'}): {first}",
+            hint="each trial's error is on its MLflow run; try the family's `fit` by itself",
+        )
+    value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
+    return SearchResult(winner, value, rounds, len(records), len(failed))
+
+
+@contextmanager
+def _interruptible(log: TrialLog) -> Iterator[None]:
+    """Let the first Ctrl-C end the search in good order, and only then be what it was.
+
+    Ray Tune stops its workers when a callback raises an error, but not on a KeyboardInterrupt: the workers
+    would keep their CPUs, and a later search in the same process would wait for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        log.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    others = signal.getsignal(signal.SIGUSR1)  # Ray Tune takes it over and never gives it back
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except Interrupted:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGUSR1, others)
+    if log.interrupted:
+        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Tune's tables and warnings off the console: trials are on record, failures are told by us."""
+    before = {key: os.environ.get(key) for key in _QUIET}
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    os.environ.update(_QUIET)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _folder(trial: Any) -> str:
+    return f"{trial.config['trial']['number']:04d}"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,1 @@
+"""Keeps what a training was made from, and what came out of it, in MLflow."""

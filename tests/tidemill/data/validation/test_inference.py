@@ -1,0 +1,193 @@
+"""Inferred expectations: they accept the file they came from, and never cost a declaration."""
+
+import string
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from polars.testing import assert_frame_equal
+from polars.testing.parametric import dataframes
+
+from tidemill.data.expectations.declarations import parse_expectations
+from tidemill.data.personal.pii_detection import looks_personal
+from tidemill.data.tables.frames import open_table
+from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.inference import append_expectations, infer
+from tidemill.errors import ConfigError, DataError, UsageError
+
+AS_OF = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "orders.parquet"
+    pl.DataFrame(
+        {
+            "id": range(100, 140),
+            "state": ["open", "NO", "9e1", "on hold"] * 10,
+            "price": [1.0 + n / 10 for n in range(40)],
+            "placed_at": [datetime(2013, 3, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(40)],
+            "e: mail, of": [f"user{n}@example.org" for n in range(40)],
+            "contact_name": ["Ada Lovelace", None] * 20,
+        }
+    ).write_parquet(path)
+    return path
+
+
+def accepts(path, inferred, as_of):
+    declared = parse_expectations(inferred.document, Path("inferred"))
+    frame = open_table(path).collect()
+    parted = part_frames({inferred.name: frame}, declared, as_of)[inferred.name]
+    assert parted.report.failing == 0, parted.report.broken
+    assert parted.report.failed == ()
+    assert_frame_equal(parted.accepted, frame, categorical_as_str=True)
+    return declared.datasets[inferred.name]
+
+
+def test_a_starting_point(good):
+    inferred = infer(good, "orders", "data/orders.parquet", AS_OF)
+    declared = accepts(good, inferred, AS_OF)
+    assert declared.source == "data/orders.parquet"
+    rules = {
+        name: rules.model_dump(exclude_defaults=True, by_alias=True)
+        for name, rules in declared.columns.items()
+    }
+    assert rules == {
+        "id": {"type": "int64", "min": 96, "max": 143, "unique": True},
+        "state": {"type": "string", "in": ("9e1", "NO", "on hold", "open")},
+        "price": {"type": "float64", "min": 0.6099, "max": 5.29},
+        "placed_at": {"type": "datetime[us, UTC]"},
+        "e: mail, of": {"type": "string", "unique": True, "max_length": 36},
+        "contact_name": {"type": "string", "nullable": True, "max_length": 24},
+    }
+    assert declared.freshness.column == "placed_at"
+    assert (declared.volume.min, declared.volume.max) == (20, 80)
+    assert inferred.personal == {"e: mail, of": "e-mail addresses", "contact_name": "names of persons"}
+    assert '# contact_name looks like names of persons: tag it {"personal": "true"}' in inferred.text
+    assert "Ada" not in inferred.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("contact", ["ada@example.org", None, "alan@example.co.uk"], "e-mail addresses"),
+        ("call", ["+49 30 123456", "(030) 123-4567", "030-123-4567"], "phone numbers"),
+        ("who", ["Ada Lovelace", "Alan M. Turing", "José García"], "names of persons"),
+        ("date_of_birth", [date(1815, 12, 10)], "dates of birth"),
+        ("client_ip", ["127.0.0.1"], "network addresses"),
+        ("seen", ["2013-01-02", "2013-01-03"], None),
+        ("airport", ["Newark Liberty", "John Kennedy"] * 20, None),
+        ("flight", [1545, 1714], None),
+        ("tailnum", ["N14228", "N24211"], None),
+    ],
+)
+def test_what_looks_personal(name, values, kind):
+    assert looks_personal(name, pl.Series(values)) == kind
+
+
+def test_a_csv_file_gets_the_types_that_all_its_rows_allow(tmp_path):
+    path = tmp_path / "late.csv"
+    rows = [f"{n},2013-03-{n % 28 + 1:02} 04:00:00" for n in range(12_000)]
+    path.write_text("delay,at\n" + "\n".join([*rows, "1.5,2013-03-01 04:00:00"]))
+    declared = accepts(path, infer(path, "late", "late.csv", AS_OF), AS_OF)
+    assert [column.type for column in declared.columns.values()] == ["float64", "datetime[us]"]
+
+
+def test_odd_columns(tmp_path):
+    path = tmp_path / "odd.parquet"
+    pl.DataFrame(
+        {
+            "empty": pl.Series([None] * 3, dtype=pl.Null),
+            "nested": [{"a": 1}, {"a": 2}, None],
+            "list": [[1], [], None],
+            "wide": [2**63 - 1, -(2**63), 0],
+            "tiny": pl.Series([127, -128, 0], dtype=pl.Int8),
+            "huge": pl.Series([2**64 - 1, 0, 1], dtype=pl.UInt64),
+            "endless": [float("inf"), float("-inf"), float("nan")],
+            "small": pl.Series([0.1, 0.1, 0.1], dtype=pl.Float32),
+            "money": [Decimal("1.10"), Decimal("2.20"), None],
+            "clock": [time(1), time(2), time(3)],
+            "wait": [timedelta(1), timedelta(2), None],
+            "raw": [b"a", b"b", None],
+            "kind": pl.Series(["a", "b", "a"], dtype=pl.Enum(["a", "b"])),
+            "no": [True, False, None],
+            "# {odd}: 'name'\n\"": [1, 2, 3],
+        }
+    ).write_parquet(path)
+    accepts(path, infer(path, "odd", "odd.parquet", AS_OF), AS_OF)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    frame=dataframes(
+        max_cols=4,
+        max_size=40,
+        allow_null=True,
+        excluded_dtypes=[pl.Struct, pl.Array, pl.Object, pl.Categorical, pl.Enum, pl.Decimal],
+    )
+)
+def test_what_was_inferred_accepts_what_it_was_inferred_from(frame, tmp_path):
+    path = tmp_path / "frame.parquet"
+    frame.write_parquet(path)
+    accepts(path, infer(path, "frame", "frame.parquet", AS_OF), AS_OF)
+
+
+EXISTING = """\
+# ours
+report: data/validation.json   # kept
+datasets:
+    flights: {source: f.parquet}  # declared by hand
+
+    weather:
+        source: w.parquet
+        # a remark at the end
+"""
+
+
+def test_what_is_declared_keeps_every_character(good, tmp_path):
+    path = tmp_path / "expectations.yaml"
+    path.write_text(EXISTING)
+    append_expectations(path, infer(good, "orders", "o.parquet"))
+    written = path.read_text()
+    assert written.startswith(EXISTING)
+    assert list(parse_expectations(written, path).datasets) == ["flights", "weather", "orders"]
+    with pytest.raises(UsageError, match="declares 'orders' already"):
+        append_expectations(path, infer(good, "orders", "o.parquet"))
+    assert path.read_text() == written
+    assert {file.name for file in tmp_path.iterdir()} == {"expectations.yaml", "orders.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("", True),
+        ("report: r.json", True),
+        ("datasets:\n  a: {source: x}\nreport: r.json\n", True),
+        ("datasets:\n  a:\n    source: x", True),
+        ("datasets: {}\n", False),
+        ("datasets: {a: {source: x}}\n", False),
+    ],
+)
+def test_it_is_added_where_there_is_a_place_for_it(good, tmp_path, text, added):
+    path = tmp_path / "expectations.yaml"
+    path.write_text(text)
+    if added:
+        append_expectations(path, infer(good, "orders", "o.parquet"))
+        declared = parse_expectations(path.read_text(), path)
+        assert "orders" in declared.datasets
+        assert declared.report == parse_expectations(text, path).report
+    else:
+        with pytest.raises(ConfigError, match="orders cannot be added"):
+            append_expectations(path, infer(good, "orders", "o.parquet"))
+        assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["broken.parquet", "broken.txt", "missing.csv"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    if "broken" in name:
+        (tmp_path / name).write_text(string.printable)
+    with pytest.raises(DataError, match=name):
+        infer(tmp_path / name, "broken", name)

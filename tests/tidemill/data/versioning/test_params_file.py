@@ -1,0 +1,104 @@
+"""Values in params.yaml change; nothing else does."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from tidemill.data.versioning.params_file import replace_file, set_values
+from tidemill.errors import ConfigError, UsageError
+
+TEXT = """\
+# top
+a:
+  # above
+  b: 1   # beside
+  empty:
+  list: [1, 2]  # flow
+  block:
+    - x   # one
+    - y
+
+  last: 'z'
+c: "end"
+"""
+
+
+def test_only_the_value_changes() -> None:
+    assert set_values(TEXT, {"a.b": 2}) == TEXT.replace("b: 1   #", "b: 2   #")
+    assert set_values(TEXT, {"a.list": ["x", None]}) == TEXT.replace("[1, 2]", '["x", null]')
+    assert set_values(TEXT, {"a.empty": True}) == TEXT.replace("empty:", "empty: true")
+    assert set_values(TEXT, {"c": "fin"}) == TEXT.replace('"end"', '"fin"')
+
+
+def test_a_block_gives_way_to_a_value() -> None:
+    changed = set_values(TEXT, {"a.block": [1]})
+    assert yaml.safe_load(changed)["a"]["block"] == [1]
+    assert changed.endswith("\n\n  last: 'z'\nc: \"end\"\n")
+
+
+def test_what_is_the_same_keeps_its_spelling() -> None:
+    assert set_values(TEXT, {"a.last": "z", "a.b": 1, "a.list": [1, 2]}) == TEXT
+    assert set_values(TEXT, {"a.b": True}) != TEXT  # 1 == True, but not in YAML
+
+
+def test_line_ends_are_kept() -> None:
+    assert set_values("a: 1\r\nb: 2\r\n", {"a": 3}) == "a: 3\r\nb: 2\r\n"
+
+
+@pytest.mark.parametrize("name", ["x", "a.x", "a.b.x", "", "a."])
+def test_an_unknown_parameter_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="has no parameter"):
+        set_values(TEXT, {name: 1})
+
+
+def test_a_value_shared_by_an_anchor_is_refused() -> None:
+    with pytest.raises(ConfigError, match="without changing other values"):
+        set_values("a: &x 1\nb: *x\nc: [*x]\n", {"b": 2})
+
+
+def test_a_value_without_a_place_is_refused() -> None:
+    with pytest.raises(UsageError, match="datetime has no place"):
+        set_values(TEXT, {"c": datetime(2013, 1, 1, tzinfo=UTC)})
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "", "just text"])
+def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        set_values(text, {"a": 1})
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(st.characters(min_codepoint=32, max_codepoint=0x24F, exclude_categories=["Cc", "Cs"])),
+    st.sampled_from(
+        ["yes", "no", "12:30", "012", "0o12", "1e-5", "2013-01-01", "null", "~", "#", "a: b", "é\n"]
+    ),
+)
+
+
+@given(
+    st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner))
+)
+def test_both_readers_of_yaml_read_what_was_written(value: object) -> None:
+    changed = set_values(TEXT, {"a.last": value})
+    for content in (yaml.safe_load(changed), YAML(typ="safe").load(changed)):
+        assert content["a"]["last"] == value
+        assert content["c"] == "end"
+
+
+def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("old")
+    path.chmod(0o640)
+    replace_file(path, "new", tmp_path / "scratch")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -1,0 +1,95 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.quality.labelled_quality import measure
+
+START = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+def predictions(rows: int, days: int = 4, seed: int = 0) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    score = random.random(rows)
+    return pl.DataFrame(
+        {
+            "at": [START + timedelta(days=days) * (row / rows) for row in range(rows)],
+            "score": score,
+            "label": (random.random(rows) < score).astype(np.int64),
+        }
+    )
+
+
+def test_a_window_is_measured_as_a_whole_and_by_day():
+    quality = measure(predictions(800), QualityConfig(), expected=0.83, min_labelled=500)
+    assert quality.overall.rows == 800
+    assert quality.value == quality.overall.metrics["roc_auc"]
+    assert list(quality.by_period) == ["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"]
+    assert sum(day.rows for day in quality.by_period.values()) == 800
+    assert quality.decayed is False
+
+
+def test_a_long_window_is_told_by_month():
+    quality = measure(predictions(800, days=90), QualityConfig(), expected=None, min_labelled=1)
+    assert list(quality.by_period) == ["2013-04", "2013-05", "2013-06"]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected", "decayed"),
+    [
+        ({"max_drop": 0.03}, 0.90, True),
+        ({"max_drop": 0.10}, 0.90, False),
+        ({"max_drop": 0.03}, 0.50, False),
+        ({"max_drop": 0.03, "floor": 0.99}, 0.50, True),
+        ({"max_drop": None, "floor": 0.5}, None, False),
+        ({"max_drop": None, "floor": 0.99}, None, True),
+        ({"max_drop": 0.03, "floor": 0.99}, None, True),
+        ({"max_drop": 0.03}, None, None),
+    ],
+)
+def test_decay_is_a_drop_or_a_fall_below_the_floor(
+    config: dict, expected: float | None, decayed: bool | None
+):
+    quality = measure(predictions(2000), QualityConfig(**config), expected, min_labelled=500)
+    assert 0.80 < quality.value < 0.86
+    assert quality.decayed is decayed
+    if expected is None and config["max_drop"] is not None:
+        assert "no hold-out roc_auc is on record" in quality.note
+
+
+def test_the_uncertainty_is_that_of_repeated_windows():
+    seen = [measure(predictions(700, seed=seed), QualityConfig(), None, 1) for seed in range(60)]
+    spread = np.std([quality.value for quality in seen])
+    assert seen[0].standard_error == pytest.approx(spread, rel=0.35)
+
+
+def test_too_few_labels_are_measured_but_not_judged():
+    quality = measure(predictions(100), QualityConfig(), expected=0.99, min_labelled=500)
+    assert quality.value is not None
+    assert (quality.decayed, quality.note) == (None, "100 labels, 500 are needed")
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_labels_of_one_kind_only_give_a_reason_instead_of_a_number(label: int):
+    frame = predictions(600).with_columns(label=pl.lit(label, pl.Int64))
+    quality = measure(frame, QualityConfig(), expected=0.7, min_labelled=500)
+    assert (quality.value, quality.decayed) == (None, None)
+    assert quality.note == f"all labels are {label}: nothing to rank"
+    assert quality.overall.metrics["neg_brier"] is not None
+    assert quality.overall.base_rate == label
+
+
+def test_a_score_that_is_not_a_number_gives_a_reason():
+    frame = predictions(600).with_columns(score=pl.lit(float("nan")))
+    assert measure(frame, QualityConfig(), 0.7, 500).note == "a score is not a number"
+
+
+def test_no_labels_at_all():
+    quality = measure(predictions(600).clear(), QualityConfig(), expected=0.7, min_labelled=500)
+    assert quality.by_period == {}
+    assert quality.overall.rows == 0
+    assert quality.overall.base_rate is None
+    assert quality.decayed is None
+    assert quality.drop is None

@@ -1,0 +1,175 @@
+import re
+import socket
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tidemill.errors import MonitoringError
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
+from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
+from tidemill.monitoring.reports.evidently_report import MAX_ROWS, compare
+
+pytestmark = pytest.mark.engine
+
+FEATURES = ("wind", "rain", "carrier", "weekday", "always")
+FEATURES_DRIFT, SCORES_DRIFT = DataDriftConfig(), PredictionDriftConfig()
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("Evidently wanted the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def rows(count: int, seed: int, wind: float = 0.0) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    score = random.beta(2, 6, count)
+    return pl.DataFrame(
+        {
+            "wind": random.normal(10 + wind, 4, count),
+            "rain": random.gamma(0.5, 1.0, count),
+            "carrier": random.choice(["UA", "B6", "EV"], count, p=[0.4, 0.4, 0.2]),
+            "weekday": random.integers(0, 7, count),
+            "always": np.ones(count),
+            "score": score,
+            "label": (random.random(count) < score).astype(np.int64),
+        }
+    )
+
+
+def look(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    path: Path,
+    *,
+    features: tuple[str, ...] = FEATURES,
+    data_drift: DataDriftConfig | None = FEATURES_DRIFT,
+    prediction_drift: PredictionDriftConfig | None = SCORES_DRIFT,
+    labelled: pl.DataFrame | None = None,
+) -> Comparison:
+    return compare(
+        reference,
+        current,
+        features=features,
+        data_drift=data_drift,
+        prediction_drift=prediction_drift,
+        labelled=labelled,
+        title="# A window",
+        path=path,
+    )
+
+
+def column(comparison: Comparison, name: str) -> ColumnDrift:
+    return next(each for each in comparison.columns if each.name == name)
+
+
+def test_without_drift_none_is_found(tmp_path: Path):
+    found = look(rows(4000, 1), rows(3000, 2), tmp_path / "r.html")
+    assert found.drifted == ()
+    assert not found.prediction.drifted
+    assert [each.name for each in found.columns] == list(FEATURES)
+    assert all(each.value is not None and each.value < 0.06 for each in found.columns)
+
+
+def test_a_planted_shift_is_found_named_and_measured(tmp_path: Path):
+    found = look(rows(4000, 1), rows(3000, 2, wind=2.0), tmp_path / "r.html")
+    assert found.drifted == ("wind",)
+    assert found.share == pytest.approx(1 / 5)
+    wind = column(found, "wind")
+    assert wind.value == pytest.approx(2.0 / 4, abs=0.08), "in standard deviations of the reference"
+    assert wind.current_mean - wind.reference_mean == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_new_category_and_new_scores_are_found(tmp_path: Path):
+    now = rows(3000, 2).with_columns(
+        carrier=pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.lit("ZZ")).otherwise("carrier"),
+        score=pl.col("score") + 0.1,
+    )
+    found = look(rows(4000, 1), now, tmp_path / "r.html")
+    assert found.drifted == ("carrier",)
+    assert found.prediction.drifted
+
+
+def test_scores_that_are_not_there_are_left_out(tmp_path: Path):
+    now = rows(3000, 2).with_columns(score=pl.when(pl.int_range(pl.len()) < 1000).then("score"))
+    score = look(rows(4000, 1), now, tmp_path / "r.html").prediction
+    assert not score.drifted
+    assert score.current_missing == 0.0
+
+
+def test_odd_columns_are_reported_and_nothing_breaks(tmp_path: Path):
+    before = rows(2000, 1).with_columns(
+        gone=pl.lit(1.0),
+        never=pl.lit(None),
+        dried_up=pl.col("wind"),
+        fixed=pl.lit(3.0),
+        switched=pl.col("wind"),
+    )
+    now = rows(1000, 2).with_columns(
+        new=pl.lit(1.0),
+        never=pl.lit(None),
+        dried_up=pl.lit(None),
+        fixed=pl.lit(4.0),
+        switched=pl.lit("text"),
+        always=pl.lit(float("nan")),
+    )
+    names = ("always", "gone", "new", "never", "dried_up", "fixed", "switched")
+    found = look(before, now, tmp_path / "r.html", features=names)
+    assert {each.name: (each.drifted, each.value is None) for each in found.columns} == {
+        "always": (True, True),
+        "gone": (True, True),
+        "new": (True, True),
+        "never": (False, True),
+        "dried_up": (True, True),
+        "fixed": (True, False),
+        "switched": (True, True),
+    }
+
+
+def test_nothing_that_can_be_compared_is_no_error(tmp_path: Path):
+    path = tmp_path / "r.html"
+    found = look(rows(100, 1), rows(100, 2), path, features=("nowhere",), prediction_drift=None)
+    assert found.columns[0].note == "not in the reference and the window"
+    assert path.exists()
+    nothing = look(rows(100, 1), rows(100, 2), path, data_drift=None, prediction_drift=None)
+    assert (nothing.columns, nothing.prediction) == ((), None)
+
+
+def test_excluded_features_are_not_looked_at(tmp_path: Path):
+    config = DataDriftConfig(exclude=("wind",))
+    found = look(rows(4000, 1), rows(3000, 2, wind=9.0), tmp_path / "r.html", data_drift=config)
+    assert found.drifted == ()
+    assert "wind" not in [each.name for each in found.columns]
+
+
+def test_many_rows_are_sampled_the_same_way_each_time(tmp_path: Path):
+    before, now = rows(MAX_ROWS + 5000, 1), rows(MAX_ROWS + 1, 2)
+    first = look(before, now, tmp_path / "a.html", features=("wind",))
+    second = look(before, now, tmp_path / "b.html", features=("wind",))
+    assert (first.reference_rows, first.reference_sampled) == (MAX_ROWS + 5000, MAX_ROWS)
+    assert (first.current_rows, first.current_sampled) == (MAX_ROWS + 1, MAX_ROWS)
+    assert first.columns == second.columns
+
+
+def test_the_report_can_be_read_offline(tmp_path: Path):
+    path = tmp_path / "a" / "b" / "r.html"
+    now = rows(1000, 2, wind=5.0).with_columns(carrier=pl.lit("</script><script>alert(1)</script>"))
+    look(rows(1000, 1), now, path, labelled=now.select("score", "label"))
+    html = path.read_text(encoding="utf-8")
+    loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)\s*=", html)
+    assert not loaded, "scripts, styles and pictures are in the file itself"
+    assert not re.search(r"url\(\s*['\"]?https?:", html)
+    assert "A window" in html
+    assert "alert(1)" not in html, "what somebody sent in a request is not in it"
+    assert [each.name for each in path.parent.iterdir()] == ["r.html"]
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MonitoringError, match=r"the report cannot be written: .*file/r\.html"):
+        look(rows(100, 1), rows(100, 2), tmp_path / "file" / "r.html", features=("always",))

@@ -1,0 +1,154 @@
+"""``tidemill log``, and labels by keys over HTTP, on a small project with a personal key."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from tests.tidemill.serving.small_project import KNOWN
+from tidemill.cli.main import app
+from tidemill.clock import SystemClock
+from tidemill.errors import DataError
+from tidemill.features.feature_store import apply
+from tidemill.prediction_log.labels.bulk_labels import import_label_file
+from tidemill.prediction_log.prediction_log import count_log, read_labelled
+from tidemill.project import load_project
+from tidemill.serving.runtime.wiring import build_api
+
+pytestmark = pytest.mark.engine
+AT = KNOWN + timedelta(hours=1)
+
+
+@pytest.fixture
+def parcels_served(served_parcels):
+    """The depot is personal; four parcels were predicted for, at two moments."""
+    views = served_parcels.root / "feature_repo" / "parcel_views.py"
+    personal = 'join_keys=["depot"], tags={"personal": "true"},'
+    views.write_text(views.read_text().replace('join_keys=["depot"],', personal))
+    apply(served_parcels)
+    project = load_project(served_parcels.root)
+    with TestClient(build_api(project, "r1")) as api:
+        for hours in (0, 1):
+            instances = [{"depot": "north"}, {"depot": "south"}]
+            at = (AT + timedelta(hours=hours)).isoformat()
+            assert api.post("/predict", json={"instances": instances, "at": at}).status_code == 200
+        label = {"keys": {"depot": "north"}, "predicted_at": AT.isoformat(), "label": 1, "at": AT.isoformat()}
+        assert api.post("/feedback", json={"labels": [label]}).json() == {"accepted": 1}
+        for wrong in (
+            {"label": 1},
+            {"label": 1, "prediction_id": "p", "keys": {"depot": "north"}, "predicted_at": AT.isoformat()},
+            {"label": 1, "prediction_id": "p", "predicted_at": AT.isoformat()},
+            {"label": 1, "keys": {"depot": "north"}},
+            {"label": 1, "keys": {}, "predicted_at": AT.isoformat()},
+            {"label": 1, "keys": {"depot": ["north"]}, "predicted_at": AT.isoformat()},
+            {"label": 1, "keys": {"depot": 10**400}, "predicted_at": AT.isoformat()},
+        ):
+            assert api.post("/feedback", json={"labels": [wrong]}).status_code == 422, wrong
+    return project
+
+
+@pytest.fixture
+def tidemill(parcels_served):
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(
+            app, ["log", *arguments, "-p", str(parcels_served.root)], env={"COLUMNS": "200"}
+        )
+        if code == 0 and done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.stdout if code == 0 else done
+
+    return run
+
+
+def labels(project) -> dict[tuple[str, int], int]:
+    found = read_labelled(
+        project.predictions, project.model, KNOWN, KNOWN + timedelta(days=1), KNOWN + timedelta(days=9)
+    )
+    names = {"1.0": "north", "9.0": "south"}
+    return {
+        (names[str(row["feature.wind"])], (row["at"] - AT).seconds // 3600): row["label"]
+        for row in found.to_dicts()
+    }
+
+
+def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, tmp_path):
+    project = parcels_served
+    assert labels(project) == {("north", 0): 1}
+    assert "north" not in "".join(path.read_text() for path in project.predictions.rglob("*.ndjson"))
+
+    file = tmp_path / "late.csv"
+    pl.DataFrame(
+        {
+            "depot": ["south", "north", "west"],
+            "predicted_at": [(AT + timedelta(hours=1)).isoformat()] * 3,
+            "label": [0, 1, 1],
+            "at": [(AT + timedelta(hours=5)).isoformat()] * 3,
+        }
+    ).write_csv(file)
+    assert json.loads(tidemill("labels", str(file), "--json")) == {
+        "labels": 3,
+        "by_keys": 3,
+        "keys": ["depot"],
+    }
+    tidemill("labels", str(file))
+    assert labels(project) == {("north", 0): 1, ("south", 1): 0, ("north", 1): 1}
+
+    status = json.loads(tidemill("status", "--json"))
+    assert (status["predictions"], status["labels"], status["unmatched"], status["torn"]) == (4, 7, 1, 0)
+    assert status["files"]["predictions"] | {"segment_bytes": 0} == {
+        "segments": 1, "segment_bytes": 0, "parts": 0, "part_rows": 0, "part_bytes": 0,
+    }  # fmt: skip
+    assert json.loads(tidemill("compact", "--json"))["rows"] == 11
+    after = json.loads(tidemill("status", "--json"))
+    assert (after["files"]["predictions"]["parts"], after["files"]["predictions"]["segments"]) == (1, 0)
+    assert after | {"files": 0} == status | {"files": 0}
+    assert "4 predictions, 2013-04-01 13:00 to 2013-04-01 14:00; 7 labels" in tidemill("status")
+    assert labels(project) == {("north", 0): 1, ("south", 1): 0, ("north", 1): 1}
+
+    shown = json.loads(tidemill("show", "--json", "--last", "2"))
+    assert [row["role"] for row in shown] == ["champion", "champion"]
+    assert shown[0]["prediction_id"] in tidemill("show")
+    one = json.loads(tidemill("show", shown[0]["prediction_id"], "--json"))
+    assert (one["features"].keys(), len(one["labels"])) == ({"wind", "rain"}, 2)
+
+    planned = json.loads(tidemill("prune", "--before", "2013-04-02", "--dry-run", "--json"))
+    assert (planned["predictions"], planned["labels"], planned["dates"]) == (4, 7, ["2013-04-01"])
+    assert "4 predictions and 7 labels" in tidemill("prune", "--before", "2013-04-02")
+    assert json.loads(tidemill("status", "--json"))["predictions"] == 0
+    assert tidemill("prune", code=1).exit_code != 0
+    params = project.root / "params.yaml"
+    declared = yaml.safe_load(params.read_text())
+    declared["serve"]["log"] = {"retention_days": 30}
+    params.write_text(yaml.safe_dump(declared))
+    assert json.loads(tidemill("prune", "--json"))["predictions"] == 0
+
+
+LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"prediction_id": ["p"]}, "no column `label`"),
+        ({"label": [1]}, "does not say which predictions"),
+        ({"label": [1], "depot": ["north"]}, "does not say which predictions"),
+        ({"label": [1], "prediction_id": ["p"], "depot": ["north"]}, "both by id and by keys"),
+        ({"label": [2], "prediction_id": ["p"]}, "a label is 2"),
+        ({"label": ["1", "yes"], "prediction_id": ["p", "q"]}, "a label is 'yes'"),
+        ({"label": [1, 1], "prediction_id": ["p", None]}, "a row has no prediction_id"),
+        ({"label": [1], "depot": ["north"], "predicted_at": ["noon"]}, "'noon' is not a moment"),
+        ({"label": [1], "prediction_id": ["p"], "at": ["9999-12-31T23:00-05:00"]}, "is not a moment of the"),
+        ({"label": [1], "prediction_id": ["p"], "at": [LAST]}, "'9999-12-31 23:00:00.000000+00:00' is not a"),
+    ],
+)
+def test_a_file_that_is_no_labels_is_refused_whole(served_parcels, tmp_path, columns, message):
+    file = tmp_path / "wrong.parquet"
+    pl.DataFrame(columns).write_parquet(file)
+    with pytest.raises(DataError) as refused:
+        import_label_file(served_parcels, file, SystemClock())
+    assert message in str(refused.value)
+    assert count_log(served_parcels.predictions, served_parcels.model).labels == 0

@@ -1,0 +1,431 @@
+"""Rollouts, with the real API, log, registry and records: to the top, back, and on after a kill."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from tests.tidemill.serving.small_project import add_version, crown
+from tidemill.cli.main import app
+from tidemill.errors import GateRefused, RegistryError, UsageError
+from tidemill.project import load_project
+from tidemill.project.project_config import RolloutConfig
+from tidemill.registry.deployments import Wish, deploy, history, live, stop
+from tidemill.registry.promotion import promote
+from tidemill.registry.versions.aliases import read_aliases, set_alias
+from tidemill.rollouts.deployment_status import situation
+from tidemill.rollouts.experiment_reports import find, report
+from tidemill.rollouts.rollout import advance, begin, rollouts, running
+from tidemill.serving.observability.replicas import record_status
+from tidemill.serving.observability.version_counters import Tally, record_counts
+from tidemill.serving.routing.version_watcher import LaneStatus, Status
+from tidemill.serving.runtime.wiring import build_api
+from tidemill.state import open_state
+from tidemill.state.tables import Rollout
+
+pytestmark = pytest.mark.engine
+both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
+PLAN = {
+    "steps": [{"share": share, "minutes": 0, "requests": 30} for share in (0.3, 1.0)],
+    "min_labels": 40,
+    "max_score_gap": None,
+    "free_ms": 1000,
+}
+
+
+@pytest.fixture
+def project(served_parcels):
+    """Version 1 (0.2) is champion, 2 (0.8) and 3 (0.2) are there; the gate lets everybody pass."""
+    path = served_parcels.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["gate"] = {"mode": "off", "metric": "neg_brier"}
+    params["train"] = {"metric": "neg_brier"}
+    params["serve"]["rollout"] = PLAN
+    path.write_text(yaml.safe_dump(params))
+    return load_project(served_parcels.root)
+
+
+@pytest.fixture
+def state(project):
+    opened = open_state(project.state_url)
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def serving(project):
+    with TestClient(build_api(project, "r1")) as api:
+        yield api
+
+
+def ask(api, number=100, label=None):
+    """Ask for many depots, and say what came true; return what was answered, by depot."""
+    letters = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(number)]
+    found = {}
+    for start in range(0, number, 20):
+        part = letters[start : start + 20]
+        answer = api.post("/predict", json={"instances": [{"depot": one} for one in part]})
+        assert answer.status_code == 200, answer.text
+        made = answer.json()["predictions"]
+        found |= dict(zip(part, made, strict=True))
+        if label is not None:
+            labels = [
+                {"prediction_id": one["prediction_id"], "label": label(n)} for n, one in enumerate(made)
+            ]
+            assert api.post("/feedback", json={"labels": labels}).status_code == 200
+    return found
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def lanes_of(api):
+    return [(one["role"], one["version"], one["loaded"]) for one in api.get("/model").json()["lanes"]]
+
+
+def follow(api, role, version, share):
+    """Wait until a version has its share, and until answers count for the time that begins with it."""
+    until(lambda: [(one["role"], one["version"], one["share"], one["loaded"]) for one in lanes(api)] == [
+        (role, version, share, True)
+    ])  # fmt: skip
+    time.sleep(0.2)  # two looks
+
+
+def lanes(api):
+    return api.get("/model").json()["lanes"]
+
+
+def one_late_in_five(number):
+    return int(number % 5 == 0)
+
+
+@contextmanager
+def registry_away(project):
+    rename = 'ALTER TABLE "{}" RENAME TO "{}"'
+    with closing(sqlite3.connect(project.home / "mlflow.db")) as other:
+        other.execute(rename.format("registered_model_aliases", "gone"))
+        yield
+        other.execute(rename.format("gone", "registered_model_aliases"))
+
+
+@both
+def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
+    third = add_version(project, 0.2)
+    with serving(project) as api:
+        began = now()
+        begin(project, state, third, "ada", "autumn", began)
+        follow(api, "canary", third, 0.3)
+        first = ask(api, 300, one_late_in_five)
+        mine = {depot for depot, one in first.items() if one["model_version"] == third}
+        assert 0.2 < len(mine) / 300 < 0.4
+        until(lambda: advance(project, state, now()).rollout.step == 1)
+        until(lambda: all(one["model_version"] == third for one in ask(api, 60, one_late_in_five).values()))
+        until(lambda: advance(project, state, now()).ended)
+    done = rollouts(state, project.model)[0]
+    assert (done.status, done.outcome) == ("promoted", f"version {third} is the champion")
+    assert [check["action"] for check in done.checks] == ["advance", "advance"]
+    assert any("neg_brier" in sentence for sentence in done.checks[0]["checks"])  # labels were there
+    assert read_aliases(project) == {"champion": third}
+    assert live(state, project.model) == []
+    assert advance(project, state, now()) is None
+    # As if killed before the end was noted, and somebody has promoted another version since.
+    with state.transaction() as session:
+        session.get_one(Rollout, done.id).status = "promoting"
+    crown(project, "1")
+    assert advance(project, state, now()).rollout.status == "promoted"
+    assert read_aliases(project) == {"champion": "1"}
+
+
+def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state):
+    with serving(project) as api:
+        begin(project, state, "2", "ada", "bold", now())
+        follow(api, "canary", "2", 0.3)
+        ask(api, 300, one_late_in_five)
+        until(lambda: advance(project, state, now()).ended)
+        until(lambda: not api.get("/model").json()["lanes"])
+        assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
+        compared = report(project, state, find(state, project.model, "canary"), now())
+    done = rollouts(state, project.model)[0]
+    assert done.status == "rolled_back"
+    assert done.outcome.startswith("neg_brier -0.")
+    assert read_aliases(project) == {"champion": "1"}
+    assert compared.quality.certain
+    assert compared.quality.gain < 0
+    assert compared.says[0].startswith("version 2 is worse than champion 1: neg_brier -0.")
+    shares = {one.name: one.ours for one in compared.decisions}
+    assert shares == {"advice = deliver": 0.0, "advice = phone ahead": 1.0}
+
+
+def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(project, state):
+    broken = add_version(project, 0.5, features=("wind", "snow"))
+    with serving(project) as api:
+        begin(project, state, broken, "ada", "oops", now())
+        until(lambda: api.get("/model").json()["lanes"] and api.get("/model").json()["lanes"][0]["error"])
+        assert "snow" in api.get("/model").json()["lanes"][0]["error"]
+        assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
+        shown = situation(project, state, now())
+        assert "cannot load version 3 (canary): " in shown["problems"][0]
+        assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
+        until(lambda: advance(project, state, now()).ended)
+    assert "a replica cannot load it: version 3 needs features that are missing: snow" in (
+        rollouts(state, project.model)[0].outcome
+    )
+
+
+def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, state):
+    with serving(project) as api:
+        deploy(project, state, Wish("shadow", "2", 1.0, "ada", "to see"), now())
+        until(lambda: lanes_of(api) == [("shadow", "2", True)])
+        began = now()
+        assert {one["model_version"] for one in ask(api, 60, one_late_in_five).values()} == {"1"}
+        row = find(state, project.model, "shadow")
+        until(lambda: report(project, state, row, now(), began).answers == 60)
+        found = report(project, state, row, now(), began)
+    assert found.mean_difference == pytest.approx(0.6)
+    assert found.changed == 1.0
+    assert found.quality.gain == pytest.approx(-0.36, abs=0.03)
+    deploy(project, state, Wish("challenger", "2", 1.0, "ada", "to see"), now())
+    challenger = report(project, state, find(state, project.model, "challenger"), now())
+    assert (challenger.answers, challenger.changed) == (60, None)
+    assert challenger.mean_difference == pytest.approx(0.6)
+
+
+def test_others_may_end_a_rollout(project, state):
+    with pytest.raises(UsageError):
+        find(state, project.model, "canary")
+    begin(project, state, "2", "ada", "r", now())
+    with pytest.raises(RegistryError, match="being rolled out"):
+        begin(project, state, "2", "ada", "r", now())
+    with pytest.raises(RegistryError, match="being rolled out"):
+        deploy(project, state, Wish("canary", "2", 0.5, "ada", "r"), now())
+    stop(project, state, ["canary"], "enough")
+    assert (rollouts(state, project.model)[0].status, advance(project, state, now())) == ("stopped", None)
+    begin(project, state, "2", "ada", "r", now())
+    third = add_version(project, 0.2)
+    crown(project, third)
+    assert advance(project, state, now()).rollout.outcome == (
+        "the champion changed meanwhile, from version 1 to 3"
+    )
+    begin(project, state, "2", "ada", "r", now())
+    set_alias(project, "canary", "1")
+    assert advance(project, state, now()).rollout.outcome == "version 1 is the canary"
+    crown(project, "2")
+    assert live(state, project.model)[0].version == "1"
+
+
+def test_a_canary_from_before_the_last_promotion_may_be_rolled_out(project, state):
+    third = add_version(project, 0.2)
+    deploy(project, state, Wish("canary", third, 0.3, "ada", "r"), now())
+    crown(project, "2")
+    begun = begin(project, state, third, "ada", "r", now())
+    assert begun.champion == "2"
+    assert not advance(project, state, now()).ended
+    assert [(row.version, row.champion) for row in live(state, project.model)] == [(third, "2")]
+
+
+def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
+    """Both versions are the same; by the second step, where most is the canary's, it is late everywhere."""
+    third = add_version(project, 0.2)
+    steps = [{"share": share, "minutes": 0, "requests": 30} for share in (0.2, 0.8, 1.0)]
+    plan = RolloutConfig.model_validate({**PLAN, "steps": steps})
+    with serving(project) as api:
+        begin(project, state, third, "ada", "autumn", now(), plan)
+        follow(api, "canary", third, 0.2)
+        ask(api, 300, lambda n: 0)
+        until(lambda: advance(project, state, now()).rollout.step == 1)
+        follow(api, "canary", third, 0.8)
+        ask(api, 300, lambda n: 1)
+        until(lambda: advance(project, state, now()).rollout.step == 2)
+        follow(api, "canary", third, 1.0)
+        ask(api, 100, lambda n: 1)
+        until(lambda: advance(project, state, now()).ended)
+    done = rollouts(state, project.model)[0]
+    assert done.status == "promoted"
+    assert all("neg_brier" in " ".join(check["checks"]) for check in done.checks)  # it was looked at
+
+
+def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(project, state):
+    third = add_version(project, 0.2)
+    with serving(project) as api:
+        deploy(project, state, Wish("ab", third, 0.5, "ada", "r", "fee"), now())
+        deploy(project, state, Wish("shadow", third, 1.0, "ada", "r"), now())
+        until(
+            lambda: (
+                [(one["role"], one["loaded"]) for one in lanes(api)] == [("ab:fee", True), ("shadow", True)]
+            )
+        )
+        ask(api, 100)
+        promote(project, state, "2", "ada", "bold", now())
+        until(lambda: api.get("/model").json()["version"] == "2")
+        time.sleep(0.2)
+        ask(api, 60)
+        compared = report(project, state, find(state, project.model, "fee"), now())
+        row = find(state, project.model, "shadow")
+        until(lambda: report(project, state, row, now()).answers == compared.answers[1])
+        stop(project, state, [], "enough")
+        until(lambda: lanes(api) == [])
+        ask(api, 60)
+        again = report(project, state, find(state, project.model, "fee"), now())
+    assert (compared.champion, sum(compared.answers)) == ("2", 60)
+    assert compared.score.gain == pytest.approx(-0.6)
+    assert not compared.mismatch.found
+    assert (again.champion, again.answers, again.score) == ("2", compared.answers, compared.score)
+
+
+def test_a_rollout_over_history_has_its_steps_now(project, state):
+    command = ["deploy", "rollout", "2", "--as-of", "2013-04-01", "--project", str(project.root), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    looked = advance(project, state, now())
+    assert (looked.rollout.status, looked.verdict.reason) == ("running", "no replica is alive")
+    assert looked.verdict.numbers["minutes"] < 5
+    began = datetime(2013, 4, 1, tzinfo=UTC)  # of the answers that it is judged by
+    assert (looked.rollout.at, live(state, project.model)[0].at) == (began, began)
+
+
+def test_the_gate_is_asked_before_the_first_step(project, state):
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text().replace("mode: 'off'", "mode: enforce"))
+    strict = load_project(project.root)
+    assert strict.config.gate.mode == "enforce"
+    with pytest.raises(GateRefused, match="the gate refused parcel-delay 2"):
+        begin(strict, state, "2", "ada", "r", now())
+    assert history(state, project.model) == []
+
+
+ADVANCER = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tidemill.project import load_project
+from tidemill.rollouts.rollout import advance, begin
+from tidemill.state import open_state
+
+print("ready", flush=True)
+for _ in sys.stdin:  # each line asks for a process of its own: starting one from nothing takes seconds
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+        continue
+    project = load_project(Path(sys.argv[1]))
+    state = open_state(project.state_url)
+    advance(project, state, datetime.now(UTC))
+    print("warm", flush=True)
+    while True:
+        if advance(project, state, datetime.now(UTC)) is None:
+            begin(project, state, "2", "ada", "again", datetime.now(UTC))
+"""
+
+
+@both
+def test_killed_at_any_moment_it_goes_on_from_there(project, state):
+    """What replicas report is written by hand, so that every look brings the next step."""
+    chosen, tally = random.Random(7), Tally()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ADVANCER, str(project.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        for killed in range(6):
+            print("go", file=process.stdin, flush=True)
+            child = int(process.stdout.readline())
+            assert process.stdout.readline() == "warm\n"
+            end = time.monotonic() + chosen.uniform(0.1, 1.0)
+            while time.monotonic() < end:
+                report_of_replica(project, state, tally, failing=killed % 3 == 1)
+                time.sleep(0.02)
+            os.kill(child, signal.SIGKILL)
+            assert process.stdout.readline() == "gone\n"
+            consistent(project, state)
+    deadline = time.monotonic() + 60
+    while running(state, project.model) is not None:
+        assert time.monotonic() < deadline
+        report_of_replica(project, state, tally, failing=False)
+        advance(project, state, now())
+        consistent(project, state)
+    assert rollouts(state, project.model)
+    assert all(row.finished_at is not None for row in rollouts(state, project.model))
+    assert live(state, project.model) == []
+
+
+def report_of_replica(project, state, tally, failing):
+    tally.scored("canary", "2", 40, 0.001)
+    if failing:
+        tally.failed("canary", "2", 40, ValueError("no"))
+    lanes = (LaneStatus("canary", "2", 1.0, True),)
+    with state.transaction() as session:
+        record_counts(session, project.model, "r1", tally, now())
+    record_status(state, project.model, "r1", Status("1", "1", lanes=lanes), now() + timedelta(seconds=5))
+    if read_aliases(project)["champion"] == "2":
+        crown(project, "1")
+
+
+def consistent(project, state):
+    """Whatever was killed: after one look there is one story in records and registry."""
+    situation(project, state, now())  # settles
+    rows, aliases = live(state, project.model), read_aliases(project)
+    assert len(rows) <= 1
+    assert {row.version for row in rows} == ({aliases["canary"]} if "canary" in aliases else set())
+    under_way = running(state, project.model)
+    if under_way is not None and under_way.status == "running" and rows:
+        assert rows[0].share == under_way.plan["steps"][under_way.step]["share"]
+
+
+def test_what_must_go_back_does_so_while_the_registry_is_away(project, state):
+    with serving(project) as api:
+        begin(project, state, "2", "ada", "autumn", now())
+        follow(api, "canary", "2", 0.3)
+        ask(api, 300, one_late_in_five)  # 2 says 0.8
+        with registry_away(project):
+            gone = advance(project, state, now()).rollout
+            assert (gone.status, gone.version) == ("rolled_back", "2")
+            until(lambda: lanes(api) == [])
+            assert {one["model_version"] for one in ask(api, 60).values()} == {"1"}
+            assert api.get("/readyz").json()["degraded"] == ["registry"]
+            with pytest.raises(RegistryError):
+                read_aliases(project)
+        assert advance(project, state, now()) is None
+        assert "canary" not in read_aliases(project)
+        until(lambda: api.get("/readyz").json()["degraded"] == [])
+
+
+def test_nothing_goes_on_while_the_registry_is_away_but_a_canary_can_be_stopped(project, state):
+    third = add_version(project, 0.2)
+    with serving(project) as api:
+        begin(project, state, third, "ada", "autumn", now())
+        follow(api, "canary", third, 0.3)
+        ask(api, 300, one_late_in_five)
+        with registry_away(project):
+            with pytest.raises(RegistryError):
+                advance(project, state, now())
+            assert running(state, project.model).step == 0
+            assert [one["role"] for one in lanes(api)] == ["canary"]
+            with pytest.raises(RegistryError):
+                stop(project, state, ["canary"], "enough")
+            until(lambda: lanes(api) == [])
+        assert stop(project, state, [], "all") == []
+        assert "canary" not in read_aliases(project)
+        assert rollouts(state, project.model)[0].status == "stopped"

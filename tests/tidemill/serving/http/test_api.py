@@ -1,0 +1,270 @@
+"""The prediction API with its real parts: feature store, registry, log, records; only Ray is not there."""
+
+import json
+import shutil
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from tests.tidemill.serving.small_project import KNOWN, crown
+from tidemill.prediction_log.prediction_log import count_log, read_labelled, read_predictions
+from tidemill.project import load_project
+from tidemill.serving.runtime.wiring import build_api
+from tidemill.state import open_state
+from tidemill.state.tables import ReplicaState
+
+pytestmark = pytest.mark.engine
+AT = (KNOWN + timedelta(hours=1)).isoformat()
+
+
+@pytest.fixture
+def api(served_parcels):
+    with TestClient(build_api(served_parcels, "r1"), raise_server_exceptions=False) as client:
+        yield client
+
+
+def predict(api, *instances, at=AT, **headers):
+    return api.post("/predict", json={"instances": list(instances), "at": at}, headers=headers)
+
+
+def log(project, **choices):
+    return read_predictions(
+        project.predictions, project.model, KNOWN - timedelta(days=9), KNOWN + timedelta(days=9), **choices
+    )
+
+
+def test_an_answer_has_version_probability_decision_and_is_in_the_log(api, served_parcels):
+    answer = predict(api, {"depot": "north", "weight": 2.5}, {"depot": "south"})
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["model"], body["model_version"]) == ("parcel-delay", "1")
+    first = body["predictions"][0]
+    assert first["probability"] == pytest.approx(0.2)
+    assert first["decision"] == {"advice": "deliver"}
+    assert first["flags"] == []
+    logged = log(served_parcels)
+    assert sorted(logged["prediction_id"]) == sorted(one["prediction_id"] for one in body["predictions"])
+    row = logged.filter(prediction_id=first["prediction_id"]).row(0, named=True)
+    assert (row["feature.wind"], row["feature.rain"], row["version"], row["replica"]) == (1.0, 0.5, "1", "r1")
+    assert json.loads(row["instance"]) == {"depot": "north", "weight": 2.5, "pickup": None}
+    assert json.loads(row["keys"])["depot"] == "north"
+    assert row["at"] == KNOWN + timedelta(hours=1)
+    assert row["milliseconds"] > 0
+
+
+def test_an_unknown_key_gets_a_flagged_answer(api):
+    answer = predict(api, {"depot": "atlantis"}).json()["predictions"][0]
+    assert answer["flags"] == ["missing:weather", "default:rain"]
+
+
+def test_expired_features_are_replaced_by_the_declared_default(api, served_parcels):
+    answer = predict(api, {"depot": "north"}, at=(KNOWN + timedelta(hours=4)).isoformat()).json()
+    assert answer["predictions"][0]["flags"] == ["expired:weather", "default:rain"]
+    row = log(served_parcels).row(0, named=True)
+    assert (row["feature.wind"], row["feature.rain"]) == (None, 0.0)
+
+
+def test_an_integer_that_no_record_can_hold_is_the_requests_fault(served_parcels):
+    root = served_parcels.root
+    wide = (root / "parcels_app.py").read_text().replace("    pickup:", "    pieces: int = 0\n    pickup:")
+    (root / "counted_parcels_app.py").write_text(wide)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("parcels_app:app", "counted_parcels_app:app"))
+    with TestClient(build_api(load_project(root), "r1"), raise_server_exceptions=False) as api:
+        refused = predict(api, {"depot": "north"}, {"depot": "north", "pieces": "9" * 30})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "instances", 1]
+        assert predict(api, {"depot": "north", "pieces": 2**63 - 1}).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "list_of"), [("/predict", "instances"), ("/feedback", "labels")])
+def test_a_body_that_is_wrong_a_thousand_times_over_gets_a_short_answer(api, path, list_of):
+    answer = api.post(path, json={list_of: [{f"x{n}": 0 for n in range(5000)}]})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert problem["type"] == "too_many_errors"
+    assert len(answer.content) < 300
+
+
+def test_test_traffic_is_marked(api, served_parcels):
+    predict(api, {"depot": "north"}, **{"X-Tidemill-Test": "1"})
+    assert log(served_parcels).height == 0
+    assert log(served_parcels, include_test=True)["test"].to_list() == [True]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"instances": [{"depot": "north"}, {"depot": "N0"}]}', ["body", "instances", 1, "depot"]),
+        (b'{"instances": [{"depot": "north", "colour": "red"}]}', ["body", "instances", 0, "colour"]),
+        (b'{"instances": [{"depot": "north", "weight": "much"}]}', ["body", "instances", 0, "weight"]),
+        (b'{"instances": [{"depot": "north", "pickup": "2013-04-01"}]}', ["body", "instances", 0, "pickup"]),
+        (b'{"instances": [{"depot": NaN}]}', ["body", 25]),
+        (b'{"instances": []}', ["body", "instances"]),
+        (b'{"instances": [{"depot": "north"}], "at": "yesterday"}', ["body", "at"]),
+        (b'{"instances": [{"depot": "north"}], "at": "0001-01-01T00:00:00+12:00"}', ["body", "at"]),
+        (b'{"instances": [{"depot": "north"}], "at": "9999-12-31T23:00:00-12:00"}', ["body", "at"]),
+        (b"{}", ["body", "instances"]),
+        (b"[]", ["body"]),
+        (b'{"instances": ', ["body", 14]),
+    ],
+)  # fmt: skip
+def test_a_malformed_request_is_told_which_field(api, served_parcels, body, field):
+    answer = api.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert field in [item["loc"] for item in answer.json()["detail"]]
+    assert log(served_parcels, include_test=True).height == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"instances": "\xff"}', b"[" * 100_000, b'{"instances": ' + b"1" * 5000 + b"}"]
+)
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+def test_a_body_that_cannot_be_parsed_is_told_it_is_not_json(api, path, body):
+    answer = api.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert (problem["loc"][0], problem["type"]) == ("body", "json_invalid")
+    assert problem["msg"].startswith("the body is not JSON: ")
+
+
+def test_too_many_instances_are_refused(api):
+    answer = predict(api, *[{"depot": "north"}] * 21)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "instances"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_huge_body_is_refused_unread(api, chunked):
+    body = b'{"instances": "' + b"x" * 300_000 + b'"}'
+    content = iter([body[:1000], body[1000:]]) if chunked else body
+    answer = api.post("/predict", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "larger than" in answer.json()["detail"]
+
+
+def test_labels_meet_their_predictions(api, served_parcels):
+    made = predict(api, {"depot": "north"}, {"depot": "south"}).json()["predictions"]
+    labels = [{"prediction_id": one["prediction_id"], "label": n, "at": AT} for n, one in enumerate(made)]
+    labels.append({"prediction_id": "pred_unknown", "label": 1})
+    answer = api.post("/feedback", json={"labels": labels})
+    assert (answer.status_code, answer.json()) == (200, {"accepted": 3})
+    labelled = read_labelled(
+        served_parcels.predictions,
+        "parcel-delay",
+        KNOWN,
+        KNOWN + timedelta(days=1),
+        KNOWN + timedelta(days=1),
+    )
+    assert dict(labelled.select("prediction_id", "label").rows()) == {
+        one["prediction_id"]: n for n, one in enumerate(made)
+    }
+    assert count_log(served_parcels.predictions, "parcel-delay").unmatched == 1
+
+
+@pytest.mark.parametrize("label", [2, -1, "1", 0.5, None, True])
+def test_a_label_is_0_or_1(api, label):
+    answer = api.post("/feedback", json={"labels": [{"prediction_id": "p", "label": label}]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][:4] == ["body", "labels", 0, "label"]
+
+
+@pytest.mark.parametrize("at", ["1900-01-01T00:00:00+14:00", "2200-12-31T23:59:59-12:00"])
+def test_the_first_and_the_last_moment_are_answered(api, at):
+    made = predict(api, {"depot": "north"}, at=at)
+    assert made.status_code == 200
+    labels = [{"prediction_id": made.json()["predictions"][0]["prediction_id"], "label": 1, "at": at}]
+    assert api.post("/feedback", json={"labels": labels}).status_code == 200
+
+
+def test_a_label_is_of_a_year_that_can_be_meant(api):
+    label = {"prediction_id": "p", "label": 1, "at": "0001-01-01T00:00:00+12:00"}
+    answer = api.post("/feedback", json={"labels": [label]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == [
+        {
+            "loc": ["body", "labels", 0, "at"],
+            "msg": "Input should lie in the years 1900 to 2200",
+            "type": "datetime_range",
+        }
+    ]
+
+
+def test_a_full_disk_is_flagged_in_the_answer(api, served_parcels):
+    shutil.rmtree(served_parcels.predictions, ignore_errors=True)
+    served_parcels.predictions.write_text("a file where the folder should be")
+    answer = predict(api, {"depot": "north"})
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["flags"] == ["fallback:log"]
+    served_parcels.predictions.unlink()
+
+
+def test_without_a_champion_it_lives_but_is_not_ready(parcels):
+    with TestClient(build_api(parcels, "r1")) as api:
+        assert api.get("/healthz").status_code == 200
+        assert api.get("/readyz").status_code == 503
+        assert predict(api, {"depot": "north"}).status_code == 503
+        assert api.get("/model").json()["version"] is None
+
+
+def test_it_says_which_version_answers(api, served_parcels):
+    assert api.get("/readyz").json() == {"status": "ready", "model_version": "1", "degraded": []}
+    state = api.get("/model").json()
+    assert (state["version"], state["wanted"], state["error"]) == ("1", "1", None)
+    with open_state(served_parcels.state_url).transaction() as session:
+        replica = session.get(ReplicaState, "r1")
+        assert (replica.version, replica.error) == ("1", None)
+
+
+def test_the_alias_moves_and_the_next_answers_are_the_new_versions(api, served_parcels):
+    import time
+
+    crown(served_parcels, "2")
+    deadline = time.monotonic() + 10
+    versions = set()
+    while time.monotonic() < deadline and "2" not in versions:
+        answer = predict(api, {"depot": "north"})
+        assert answer.status_code == 200
+        versions.add(answer.json()["model_version"])
+        probability = answer.json()["predictions"][0]["probability"]
+        assert probability == pytest.approx({"1": 0.2, "2": 0.8}[answer.json()["model_version"]])
+    assert "2" in versions
+
+
+def test_no_websocket_gets_past_the_front(api):
+    with pytest.raises(WebSocketDisconnect), api.websocket_connect("/predict"):
+        pass
+
+
+def test_openapi_says_how_a_key_is_sent(api):
+    schema = api.get("/openapi.json").json()
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert {} in schema["security"]  # on loopback it works without
+
+
+def test_openapi_says_how_a_request_is_refused_and_what_is_open(api):
+    paths = api.get("/openapi.json").json()["paths"]
+    refused = api.get("/model", headers={"host": "models.example.com"})
+    assert (refused.status_code, set(refused.json())) == (421, {"detail"})
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            is_open = path in (
+                "/healthz",
+                "/readyz",
+                "/ping",
+                "/health",
+                "/v2/health/live",
+                "/v2/health/ready",
+            )
+            assert (operation.get("security") == []) == is_open, (method, path)
+            wanted = {"403", "421"} if is_open else {"401", "403", "421", "429"}
+            assert wanted <= set(operation["responses"]), (method, path)
+
+
+def test_openapi_names_the_applications_own_fields(api):
+    schemas = api.get("/openapi.json").json()["components"]["schemas"]
+    assert set(schemas["Parcel"]["properties"]) == {"depot", "weight", "pickup"}
+    assert schemas["ParcelPredictions"]["properties"]["instances"]["maxItems"] == 20

@@ -1,0 +1,137 @@
+"""What each feature contributed adds up to what the model says, and what cannot be explained says why."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from fastapi.testclient import TestClient
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tests.tidemill.serving.small_project import KNOWN
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.project import load_project
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.serving.inference.calls import Refused
+from tidemill.serving.inference.explaining import Explainer
+from tidemill.serving.runtime.wiring import build_api
+
+FEATURES = ("wind", "carrier", "rain")
+
+
+def rows():
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(draw.normal(size=(300, 3)), columns=list(FEATURES))
+    frame["carrier"] = draw.integers(0, 4, 300).astype(float)
+    frame.loc[::9, "rain"] = np.nan
+    return frame
+
+
+def explainer(model, count):
+    frame = rows()
+    late = (frame["wind"] + (frame["carrier"] == 2) > 0.5).to_numpy().astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(frame, late)
+    asked = []
+
+    def load(version):
+        asked.append(version)
+        return Scorer(version, FEATURES, None, "skops", None, model)
+
+    served = [FeatureRow(dict(zip(FEATURES, row, strict=True)), ()) for row in frame[:count].to_numpy()]
+    return Explainer(load), served, model.predict_proba(frame[:count])[:, 1], asked
+
+
+def prepared(model):
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    kinds = ColumnTransformer(
+        [
+            ("carrier", encoder, ["carrier"]),
+            ("rain", SimpleImputer(add_indicator=True), ["rain"]),
+            ("wind", StandardScaler(), ["wind"]),
+        ]
+    )
+    return make_pipeline(kinds, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "unit"),
+    [
+        (HistGradientBoostingClassifier(max_iter=5), "log-odds"),
+        (prepared(HistGradientBoostingClassifier(max_iter=5)), "log-odds"),
+        (prepared(GradientBoostingClassifier(n_estimators=5)), "log-odds"),
+        (xgboost.XGBClassifier(n_estimators=5), "log-odds"),
+        (RandomForestClassifier(5, random_state=0), "probability"),
+    ],
+)
+def test_contributions_add_up_to_what_the_model_says(model, unit):
+    explain, served, said, asked = explainer(model, 20)
+    found = explain.explain("3", served)
+    totals = np.array([one["base_value"] + sum(one["contributions"].values()) for one in found])
+    assert {one["unit"] for one in found} == {unit}
+    assert {tuple(one["contributions"]) for one in found} == {FEATURES}
+    wanted = np.log(said / (1 - said)) if unit == "log-odds" else said
+    assert totals == pytest.approx(wanted, abs=1e-5)
+    biggest = {max(one["contributions"], key=lambda name: abs(one["contributions"][name])) for one in found}
+    assert biggest <= {"wind", "carrier"}
+    explain.explain("3", served[:1])
+    assert asked == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (make_pipeline(SimpleImputer(), LogisticRegression()), "LogisticRegression is no model of trees"),
+        (make_pipeline(SimpleImputer(), PCA(2), RandomForestClassifier(2)), "PCA mixes features"),
+        (HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier"]), "do not add up"),
+    ],
+)
+def test_what_cannot_be_explained_says_why(model, why):
+    explain, served, *_ = explainer(model, 5)
+    with pytest.raises(Refused) as refused:
+        explain.explain("1", served)
+    assert refused.value.failure.status == 422
+    assert why in refused.value.failure.detail
+
+
+def test_rows_are_limited():
+    explain, served, *_ = explainer(RandomForestClassifier(2), 101)
+    with pytest.raises(Refused) as refused:
+        explain.explain("1", served)
+    assert refused.value.failure.status == 422
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("missing", [False, True])
+def test_an_answer_is_explained_on_request(served_parcels, monkeypatch, missing):
+    if missing:
+        monkeypatch.setitem(__import__("sys").modules, "shap", None)
+    body = {"instances": [{"depot": "north"}, {"depot": "south"}], "at": KNOWN.isoformat()}
+    # The first request loads SHAP, which takes longer than a request may on a busy machine.
+    params = served_parcels.root / "params.yaml"
+    params.write_text(params.read_text().replace("serve:\n", "serve:\n  timeout_seconds: 300\n"))
+    with TestClient(build_api(load_project(served_parcels.root), "r1")) as client:
+        assert "explanation" not in client.post("/predict", json=body).json()["predictions"][0]
+        answer = client.post("/predict?explain=true", json=body)
+        if missing:
+            assert answer.status_code == 422
+            assert "pip install 'tidemill[explain]'" in answer.json()["detail"]
+            return
+        assert answer.status_code == 200
+        for one in answer.json()["predictions"]:
+            shown = one["explanation"]
+            assert set(shown["contributions"]) == {"wind", "rain"}
+            margin = shown["base_value"] + sum(shown["contributions"].values())
+            assert 1 / (1 + np.exp(-margin)) == pytest.approx(one["probability"])

@@ -1,0 +1,217 @@
+"""Scores by several versions at once, and what becomes of one that fails; copies for shadows."""
+
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.prediction_log.prediction_log import PredictionRecord
+from tidemill.serving.inference.calls import Call
+from tidemill.serving.inference.hooks import Served
+from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows
+from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.shadows import Shadows
+from tidemill.serving.routing.traffic_split import NAMED, Lane, Serving
+
+NOW = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+class Constant:
+    """A model that answers one number, or fails."""
+
+    features = ("wind",)
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def score(self, matrix):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return np.full(len(matrix), self.answer)
+
+
+class Reader:
+    """Features of its own: the champion's differ from the canary's."""
+
+    features = (("weather", "wind"),)
+    keys = ("depot",)
+
+    def __init__(self, wind):
+        self.wind = wind
+
+    def read(self, rows, at):
+        return [FeatureRow({"wind": self.wind}, ()) for _ in rows]
+
+
+def version(name, answer):
+    return LoadedModel(name, Constant(answer), Reader(float(name)), NOW)
+
+
+CHAMPION = version("1", 0.2)
+
+
+def row(model, role):
+    return Row(Call(), NOW, model, role, None, {"depot": "north"})
+
+
+def scored(*rows):
+    tally = Tally()
+    features = [FeatureRow({"wind": float(one.model.version)}, ()) for one in rows]
+    return (*score_rows(list(rows), features, CHAMPION, "m", tally), tally.counts())
+
+
+def test_each_version_scores_its_own_rows_in_one_call():
+    canary, test = version("2", 0.8), version("3", 0.5)
+    mixed = [row(CHAMPION, "champion"), row(canary, "canary"), row(test, "ab:fee"), row(canary, "canary")]
+    rows, _, scores, counts = scored(*mixed)
+    assert scores == [0.2, 0.8, 0.5, 0.8]
+    assert rows == mixed
+    assert {key: (one.answered, sum(one.seconds.values())) for key, one in counts.items()} == {
+        ("champion", "1"): (1, 1),
+        ("canary", "2"): (2, 1),
+        ("ab:fee", "3"): (1, 1),
+    }
+
+
+@pytest.mark.parametrize("answer", [ValueError("no"), float("nan"), float("inf")])
+def test_the_champion_answers_for_a_version_that_fails(answer):
+    canary = version("2", answer)
+    rows, features, scores, counts = scored(row(canary, "canary"), row(CHAMPION, "champion"))
+    assert scores == [0.2, 0.2]
+    assert [(one.model.version, one.role, one.flags) for one in rows] == [
+        ("1", "champion", (FALLBACK,)),
+        ("1", "champion", ()),
+    ]
+    assert features[0].values == {"wind": 1.0}  # read as the champion reads it
+    assert (counts["canary", "2"].failed, counts["canary", "2"].answered) == (1, 0)
+    assert counts["champion", "1"].answered == 2
+
+
+class Picky(Constant):
+    """Cannot score what is calm."""
+
+    def score(self, matrix):
+        return np.where(matrix[:, 0] > 0, self.answer, np.nan)
+
+
+def test_a_row_that_a_version_fails_on_takes_no_other_with_it_and_counts_once():
+    canary = LoadedModel("2", Picky(0.8), Reader(2.0), NOW)
+    winds, tally = (3.0, 0.0, 4.0), Tally()
+    features = [FeatureRow({"wind": wind}, ()) for wind in winds]
+    rows, _, scores = score_rows([row(canary, "canary") for _ in winds], features, CHAMPION, "m", tally)
+    assert scores == [0.8, 0.2, 0.8]
+    assert [one.flags for one in rows] == [(), (FALLBACK,), ()]
+    count = tally.counts()["canary", "2"]
+    assert (count.answered, count.failed) == (2, 1)
+
+
+def test_a_failure_of_the_champion_counts_when_its_call_is_alone():
+    champion, tally = LoadedModel("1", Picky(0.2), Reader(1.0), NOW), Tally()
+    calls = [row(champion, "champion")._replace(call=Call(request_id=str(n))) for n in range(3)]
+    calm = FeatureRow({"wind": 0.0}, ())
+    for several in (calls, calls[:1]):
+        with pytest.raises(ModelFailed):
+            score_rows(list(several), [calm] * len(several), champion, "m", tally)
+    assert tally.counts()["champion", "1"].failed == 1
+
+
+@pytest.mark.parametrize("role", ["champion", NAMED])
+def test_nobody_answers_for_the_champion_nor_for_a_version_that_was_asked_for(role):
+    model = version("1" if role == "champion" else "2", ValueError("no"))
+    with pytest.raises(ModelFailed, match="cannot score this"):
+        score_rows([row(model, role)], [FeatureRow({"wind": 1.0}, ())], model, "m", Tally())
+
+
+class Log:
+    """Keeps what is appended; its gate lets nothing through while it is closed."""
+
+    def __init__(self):
+        self.records, self.gate, self.entered = [], threading.Event(), threading.Event()
+
+    def append(self, records):
+        self.entered.set()
+        assert self.gate.wait(10)
+        self.records += records
+
+
+def served(number):
+    record = PredictionRecord(f"pred_{number}", "m", "1", NOW, NOW, "r1", {}, {"wind": 1.0}, 0.2, {})
+    return Served(None, {"depot": f"d{number}"}, NOW, FeatureRow({"wind": 1.0}, ()), CHAMPION, record)
+
+
+def shadowing(log, tally, **options):
+    counted = []
+    shadows = Shadows(
+        log,
+        lambda instance, score: {},
+        tally,
+        count=lambda what, rows: counted.append((what, rows)),
+        **options,
+    )
+    return shadows, counted
+
+
+def beside(model):
+    return Serving(CHAMPION, ((Lane("shadow", "shadow", model.version, 1.0, "s"), model),))
+
+
+def test_copies_are_answered_into_the_log_and_name_what_was_answered():
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, _ = shadowing(log, tally)
+    shadows.offer(beside(version("2", 0.8)), [served(number) for number in range(5)])
+    shadows.stop()
+    assert [(one.role, one.version, one.score, one.shadow_of) for one in log.records] == [
+        ("shadow", "2", 0.8, f"pred_{number}") for number in range(5)
+    ]
+    assert len({one.prediction_id for one in log.records}) == 5
+    assert tally.counts()["shadow", "2"].answered == 5
+
+
+def test_copies_are_dropped_when_there_are_too_many_and_when_requests_need_the_time():
+    log, tally, busy = Log(), Tally(), []
+    shadows, counted = shadowing(log, tally, max_waiting=3, max_rows=1, busy=lambda: bool(busy))
+    model = beside(version("2", 0.8))
+    shadows.offer(model, [served(0)])
+    assert log.entered.wait(10)
+    shadows.offer(model, [served(number) for number in range(1, 6)])
+    busy.append(True)
+    shadows.offer(model, [served(9)])
+    assert tally.counts()["shadow", "2"].dropped == 3
+    log.gate.set()
+    shadows.stop()
+    assert sorted(one.shadow_of for one in log.records) == ["pred_0", "pred_1", "pred_2", "pred_3"]
+    assert counted.count(("dropped", 1)) == 3
+
+
+def test_a_shadow_that_fails_costs_only_itself():
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, counted = shadowing(log, tally)
+    shadows.offer(beside(version("2", ValueError("no"))), [served(0)])
+    shadows.stop()
+    assert log.records == []
+    assert tally.counts()["shadow", "2"].failed == 1
+    assert counted == [("failed", 1)]
+
+
+def test_a_routing_key_that_fails_costs_no_answer():
+    def key(instance, keys):
+        if keys["depot"] == "d1":
+            raise ValueError("no key")
+        return keys["depot"]
+
+    log, tally = Log(), Tally()
+    log.gate.set()
+    shadows, counted = shadowing(log, tally)
+    lane = Lane("shadow", "shadow", "2", 1.0, "s")
+    serving = Serving(CHAMPION, ((lane, version("2", 0.8)),), key)
+    shadows.offer(serving, [served(number) for number in range(3)])
+    shadows.stop()
+    assert [one.shadow_of for one in log.records] == ["pred_0", "pred_2"]
+    count = tally.counts()["shadow", "2"]
+    assert (count.answered, count.failed, count.error) == (2, 1, "ValueError: no key")
+    assert ("failed", 1) in counted

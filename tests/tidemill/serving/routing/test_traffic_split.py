@@ -1,0 +1,62 @@
+"""Who answers a key: sticky, monotone in the share, independent between lanes."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.traffic_split import Lane, Serving, entity_key
+
+NOW = datetime(2013, 4, 1, tzinfo=UTC)
+ONE, TWO, THREE = (LoadedModel(version, None, None, NOW) for version in "123")
+CANARY = Lane("canary", "canary", "2", 0.1, "salt of the canary")
+TEST = Lane("ab", "fee", "3", 0.5, "salt of the experiment")
+KEYS = [f"key {number}" for number in range(20_000)]
+
+
+def roles(*lanes):
+    serving = Serving(ONE, tuple((lane, TWO if lane.version == "2" else THREE) for lane in lanes))
+    return [serving.assign(key)[1] for key in KEYS]
+
+
+def share(role, found):
+    return found.count(role) / len(found)
+
+
+@given(st.text(), st.floats(0, 1), st.floats(0, 1))
+def test_a_share_that_grows_only_moves_keys_towards_the_lane(key, one, other):
+    small, large = (Serving(ONE, ((replace(CANARY, share=share), TWO),)) for share in sorted((one, other)))
+    assert small.assign(key) == small.assign(key)
+    if small.assign(key)[1] == "canary":
+        assert large.assign(key)[1] == "canary"
+
+
+def test_shares_are_what_was_asked_for():
+    found = roles(CANARY, TEST)
+    assert abs(share("canary", found) - 0.1) < 0.01
+    assert abs(share("ab:fee", found) - 0.45) < 0.015
+    assert set(roles(replace(CANARY, share=1.0))) == {"canary"}
+    assert set(roles(replace(CANARY, share=0.0))) == {"champion"}
+
+
+def test_lanes_choose_independently():
+    canary, test = roles(CANARY), roles(TEST)
+    both = sum(a == "canary" and b == "ab:fee" for a, b in zip(canary, test, strict=True))
+    assert abs(both / canary.count("canary") - 0.5) < 0.04
+
+
+def test_shadows_and_challengers_answer_nobody():
+    shadow = Lane("shadow", "shadow", "2", 0.25, "s")
+    serving = Serving(ONE, ((shadow, TWO),))
+    assert not serving.splits
+    assert {serving.assign(key)[0].version for key in KEYS[:100]} == {"1"}
+    copies = sum(serving.shadowed(key) == (TWO,) for key in KEYS)
+    assert abs(copies / len(KEYS) - 0.25) < 0.015
+
+
+def test_a_key_has_no_moment_in_it():
+    row = {"carrier": "UA", "origin": "EWR", "at": NOW}
+    assert entity_key(row) == entity_key({**row, "at": None} | {"at": NOW.replace(year=2014)})
+    assert entity_key(row, ["origin", "at"]) == '{"origin":"EWR"}'

@@ -1,0 +1,39 @@
+"""Ports: free ones are free, taken ones are named."""
+
+import socket
+
+import pytest
+
+from tidemill.errors import PortTaken
+from tidemill.serving.runtime.network import free_block, free_port, require_port
+
+
+def test_a_free_port_can_be_listened_on():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", free_port()))
+        server.listen()
+
+
+def test_a_block_has_no_taken_port_in_it():
+    with socket.socket() as server:
+        first = free_block(10)
+        server.bind(("127.0.0.1", first + 5))
+        server.listen()
+        for _ in range(20):
+            other = free_block(10)
+            assert not other <= first + 5 < other + 10
+
+
+@pytest.mark.parametrize("interface", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_is_named_with_the_setting_that_asked_for_it(interface):
+    with socket.socket() as server:
+        server.bind((interface, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(PortTaken, match=str(port)) as refused:
+            require_port(port, "127.0.0.1", "--port", "TIDEMILL_SERVE_PORT")
+        assert "by --port or TIDEMILL_SERVE_PORT" in refused.value.hint
+
+
+def test_zero_takes_a_free_one():
+    assert require_port(0, "127.0.0.1", "--x", "X") > 0
