@@ -14,13 +14,19 @@ STAMP := $(VENV)/.installed
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and f"Tidemill needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; name another one: make PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (on Debian: python3-venv)" >&2; exit 1; }
-	@echo "Creating $(VENV) from requirements.lock: a minute or two, once ..."
+	@echo "Creating $(VENV) from requirements.lock: about a minute, once ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	@$(PIP) install -qq --no-deps --require-hashes -r $(VENV)/uv.lock
+	@.ci/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements.lock || { \
+		echo "uv could not install the packages; pip does it now, in about five minutes ..." >&2; \
+		$(PIP) install -qq --no-deps --require-hashes -r requirements.lock; }
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
@@ -45,10 +51,10 @@ format: $(STAMP)  ## Format the code.
 # Not in the lock: its usual build brings gigabytes for graphics cards. Where pip finds no build for CPUs, its
 # tests are skipped, and say so.
 torch: $(STAMP)  ## Add PyTorch for CPUs, if pip finds it, for the tests that need it.
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input 'torch==2.13.0+cpu' 'onnxscript==0.7.2'
+	@$(PIP) install -qq 'torch==2.13.0+cpu' 'onnxscript==0.7.2'
 
-lock:  ## Pin the dependencies anew (needs uv).
-	@uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
+lock: $(STAMP)  ## Pin the dependencies anew; pins that still fit stay.
+	@.ci/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
 clean:  ## Remove everything that was made here.
