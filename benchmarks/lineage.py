@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction
-from tidemill.lineage.sources.version_totals import tally
 from tidemill.prediction_log.prediction_log import read_predictions
+from tidemill.prediction_log.search.record_search import find_labels, find_prediction
+from tidemill.prediction_log.search.version_totals import tally
 
 DAYS, REPLICAS, MODEL = 100, 2, "m"
 START = date(2013, 1, 1)

@@ -164,7 +164,7 @@ def show(
 
 
 def _show_one(project: "Project", identifier: str, json: bool) -> None:
-    from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction
+    from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 
     record = find_prediction(project.predictions, project.model, identifier)
     if record is None:

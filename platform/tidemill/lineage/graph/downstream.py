@@ -8,8 +8,8 @@ from typing import Any
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Link, Node
 from tidemill.lineage.sources.chain_sources import Records
-from tidemill.lineage.sources.logged_predictions_search import find_labels, latest
 from tidemill.lineage.sources.tracked_runs import TrainingRun, runs_of, versions_of_run
+from tidemill.prediction_log.search.record_search import find_labels, latest
 from tidemill.training.tracking.run_lineage import Lineage
 
 __all__ = ["outcomes"]

@@ -8,9 +8,9 @@ from tidemill.errors import UsageError
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Node
 from tidemill.lineage.sources.chain_sources import Records
-from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction
 from tidemill.lineage.sources.pipeline import revision
 from tidemill.lineage.sources.tracked_runs import models, runs_of, versions
+from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 from tidemill.project import Project
 from tidemill.training.tracking.run_lineage import Lineage
 

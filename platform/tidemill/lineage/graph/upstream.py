@@ -6,7 +6,7 @@ from typing import Any
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Link, Node
 from tidemill.lineage.sources.chain_sources import Records
-from tidemill.lineage.sources.logged_predictions_search import find_prediction
+from tidemill.prediction_log.search.record_search import find_prediction
 
 __all__ = ["origins"]
 

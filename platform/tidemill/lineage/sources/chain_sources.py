@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from tidemill.lineage.sources.pipeline import Commit, Pipeline, read_commit, read_pipeline, revision
 from tidemill.lineage.sources.tracked_runs import TrainingRun, find_run, versions
-from tidemill.lineage.sources.version_totals import Tally, tally
+from tidemill.prediction_log.search.version_totals import Tally, tally
 from tidemill.project import Project
 from tidemill.registry.history.serving_history import Service, history
 from tidemill.registry.versions.version_record import ModelVersion

@@ -53,7 +53,7 @@ def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
     torn = int(bool(tail.strip()))
     if (
         b" \n" in content
-    ):  # lines of an erased subject, blanked where they stood (`tidemill.privacy.stores.log_subjects`)
+    ):  # lines of an erased subject, blanked where they stood (`tidemill.prediction_log.search.blanking`)
         whole = b"\n".join(line for line in whole.split(b"\n") if line.strip())
     try:
         frame = _parse(whole + newline, columns)

@@ -19,10 +19,10 @@ import orjson
 import polars as pl
 
 from tidemill.errors import DataError, ServingError
+from tidemill.prediction_log.search.part_filter import labels_of, predictions_of
 from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently, partitions
 from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
 from tidemill.prediction_log.upkeep.rewriting import clear_log, drop_rows
-from tidemill.privacy.stores.log_part_subjects import labels_of, predictions_of
 from tidemill.privacy.stores.texts import first_needles, json_needles
 from tidemill.privacy.subject import Subject
 

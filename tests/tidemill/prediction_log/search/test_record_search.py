@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from tidemill.ids import new_id
-from tidemill.lineage.sources import logged_predictions_search
-from tidemill.lineage.sources.logged_predictions_search import find_labels, find_prediction, latest, made_at
-from tidemill.lineage.sources.version_totals import tally
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord, count_log
+from tidemill.prediction_log.search import record_search
+from tidemill.prediction_log.search.record_search import find_labels, find_prediction, latest, made_at
+from tidemill.prediction_log.search.version_totals import tally
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.upkeep.compaction import compact
@@ -80,8 +80,8 @@ def test_every_prediction_is_found_and_no_other(stored):
 
 def test_of_a_large_segment_only_a_window_is_read(tmp_path, monkeypatch):
     """Ids a second apart, lines in order: the bisection ends near the line, wherever it is."""
-    monkeypatch.setattr(logged_predictions_search, "_WINDOW", 1 << 12)
-    monkeypatch.setattr(logged_predictions_search, "_CHUNK", 1 << 12)
+    monkeypatch.setattr(record_search, "_WINDOW", 1 << 12)
+    monkeypatch.setattr(record_search, "_CHUNK", 1 << 12)
     folder = tmp_path / "m" / "predictions" / "date=2013-04-01"
     folder.mkdir(parents=True)
     start = made_at(new_id("pred")) - 5_000_000
@@ -91,9 +91,9 @@ def test_of_a_large_segment_only_a_window_is_read(tmp_path, monkeypatch):
         b"".join(orjson.dumps({"prediction_id": each, "pad": "x" * 200}) + b"\n" for each in ids)
     )
     read = []
-    search = logged_predictions_search._matching
+    search = record_search._matching
     monkeypatch.setattr(
-        logged_predictions_search,
+        record_search,
         "_matching",
         lambda lines, needle: read.append(len(lines)) or search(lines, needle),
     )
@@ -184,5 +184,5 @@ def test_labels_by_keys_are_found_and_what_was_compacted_is_as_it_was_written(tm
 def ulid(prefix: str, milliseconds: int) -> str:
     value = milliseconds << 80 | random.Random(milliseconds).getrandbits(80)
     return f"{prefix}_" + "".join(
-        logged_predictions_search._ALPHABET[value >> shift & 31] for shift in range(125, -1, -5)
+        record_search._ALPHABET[value >> shift & 31] for shift in range(125, -1, -5)
     )

@@ -20,8 +20,8 @@ import orjson
 
 from tidemill.clock import utc
 from tidemill.errors import DataError, ServingError
-from tidemill.lineage.sources.log_parts_search import labels_by_keys, labels_of, latest_of, record_of
 from tidemill.prediction_log.labels.label_matching import key_values
+from tidemill.prediction_log.search.part_search import labels_by_keys, labels_of, latest_of, record_of
 from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently
 
 __all__ = ["find_labels", "find_prediction", "in_log", "latest", "lines_of", "made_at", "segments_of"]

@@ -13,12 +13,12 @@ from tidemill.prediction_log.prediction_log import (
     count_log,
     read_labelled,
 )
+from tidemill.prediction_log.search.blanking import blank_log, find_in_log
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.storage.segments import Rolling
 from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
-from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.stores.texts import count_in_text, mask_text
 from tidemill.privacy.subject import Subject
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.lineage.sources.log_parts_search import count_pieces
-from tidemill.lineage.sources.logged_predictions_search import in_log, lines_of, segments_of
+from tidemill.prediction_log.search.part_search import count_pieces
+from tidemill.prediction_log.search.record_search import in_log, lines_of, segments_of
 from tidemill.prediction_log.storage.manifests import Partition
 from tidemill.prediction_log.storage.ndjson_reader import is_object
 
