@@ -19,7 +19,7 @@ import orjson
 
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction
-from tidemill.prediction_log.search.version_totals import tally
+from tidemill.prediction_log.search.version_totals import count_by_version
 
 DAYS, REPLICAS, MODEL = 100, 2, "m"
 START = date(2013, 1, 1)
@@ -90,7 +90,7 @@ def main() -> None:
         timed("their labels", lambda: [find_labels(root, MODEL, one) for one in some])
         absent = some[0][:-1] + ("0" if some[0][-1] != "0" else "1")
         timed("an id that is not there", lambda: find_prediction(root, MODEL, absent))
-        timed("predictions and labels by version", lambda: tally(root, MODEL))
+        timed("predictions and labels by version", lambda: count_by_version(root, MODEL))
         first = datetime.combine(START, datetime.min.time(), UTC)
         timed(
             "one day of it read into a frame",

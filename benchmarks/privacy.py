@@ -16,8 +16,8 @@ import polars as pl
 from tidemill.data.personal.pseudonyms import Pseudonymiser
 from tidemill.data.personal.tombstones import erased_rows
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
-from tidemill.prediction_log.search.blanking import blank_log, find_in_log
 from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
+from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.subject import Subject
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)

@@ -79,10 +79,11 @@ class Subject:
         names = {column: (column, *more) for column, more in under(self.names).items()}
         return Subject(under(self.values), under(self.pseudonyms), names, under(self.types))
 
-    def needles(self) -> tuple[bytes, ...]:
-        """Return what a text must hold, one of them at least, to name the subject: for a first glance."""
+    @property
+    def first_texts(self) -> tuple[str, str]:
+        """The value and the pseudonym of the key's first column: any text that names the subject has one."""
         first = next(iter(self.values))
-        return self.values[first].encode(), self.pseudonyms[first].encode()
+        return self.values[first], self.pseudonyms[first]
 
     def _is(self, column: str, dtype: pl.DataType) -> pl.Expr:
         value, pseudonym = self.values[column], self.pseudonyms[column]

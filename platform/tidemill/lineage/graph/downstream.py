@@ -104,7 +104,7 @@ def _of_version(records: Records, node: Node) -> Iterable[Link]:
     model, version = node.facts["model"], node.facts["version"]
     for service in records.services(model, version):
         yield Link(nodes.promotion_node(model, service), "service of")
-    if (counted := records.tally(model, version)) is not None:
+    if (counted := records.totals(model, version)) is not None:
         facts = {"model": model, "version": version, **asdict(counted)}
         yield Link(Node(f"predictions:{model}/{version}", facts), "answered by")
     if (reports := records.reports(model, version)) is not None:

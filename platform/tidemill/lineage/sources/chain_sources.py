@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from tidemill.lineage.sources.pipeline import Commit, Pipeline, read_commit, read_pipeline, revision
 from tidemill.lineage.sources.tracked_runs import TrainingRun, find_run, versions
-from tidemill.prediction_log.search.version_totals import Tally, tally
+from tidemill.prediction_log.search.version_totals import VersionTotals, count_by_version
 from tidemill.project import Project
 from tidemill.registry.history.serving_history import Service, history
 from tidemill.registry.versions.version_record import ModelVersion
@@ -83,9 +83,9 @@ class Records:
         """Return all versions of a model."""
         return self._once("versions", model, lambda known: versions(self.project, known)) or []
 
-    def tally(self, model: str, version: str) -> Tally | None:
+    def totals(self, model: str, version: str) -> VersionTotals | None:
         """Return what the prediction log holds of a version; the first time, it reads all of the log."""
-        counted = self._once("tally", model, lambda known: tally(self.project.predictions, known))
+        counted = self._once("totals", model, lambda known: count_by_version(self.project.predictions, known))
         return (counted or {}).get(version)
 
     def services(self, model: str, version: str) -> list[Service]:

@@ -1,15 +1,14 @@
-"""The prediction log: finding the lines of one subject, and blanking them where they stand.
+"""Finds the records that a filter matches, such as those of one person, and blanks them where they stand.
 
 A segment may be open: its writer appends to it (`segments`). So a file is never replaced;
 the bytes of a line become spaces, as many, which no append ever touches. Readers skip such lines. Compacted
-parts, which nobody appends to, are written anew without the subject's rows.
+parts, which nobody appends to, are rewritten without the rows.
 """
 
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -18,15 +17,13 @@ from typing import Any
 import orjson
 import polars as pl
 
-from tidemill.errors import DataError, ServingError
 from tidemill.prediction_log.search.part_filter import labels_of, predictions_of
+from tidemill.prediction_log.search.record_filter import RecordFilter
 from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently, partitions
 from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
 from tidemill.prediction_log.upkeep.rewriting import clear_log, drop_rows
-from tidemill.privacy.stores.texts import first_needles, json_needles
-from tidemill.privacy.subject import Subject
 
-__all__ = ["LogLines", "blank_log", "find_in_log"]
+__all__ = ["LoggedRecords", "blank_records", "find_records"]
 
 _KINDS: tuple[Kind, ...] = ("predictions", "labels")
 _EVER = (date.min, date.max)
@@ -36,91 +33,90 @@ _WAITS = (0.02, 0.05, 0.1, 0.3)  # seconds: how long an append that is under way
 
 
 @dataclass(frozen=True)
-class LogLines:
-    """What the log has of a subject."""
+class LoggedRecords:
+    """What of the log a filter matches."""
 
     predictions: int
     labels: int
     prediction_ids: frozenset[str]
 
 
-def find_in_log(root: Path, subject: Subject, before: datetime | None = None) -> LogLines:
-    """Count the predictions made for a subject, and their labels, of all models below ``root``.
+def find_records(root: Path, wanted: RecordFilter, before: datetime | None = None) -> LoggedRecords:
+    """Count the predictions that match, and the labels of these, of all models below ``root``.
 
     Args:
         root: the folder of the log, ``project.predictions``.
-        subject: who.
+        wanted: the filter.
         before: what was served later does not count.
 
     Raises:
-        DataError: the log cannot be read.
+        ServingError: the log cannot be read.
+        OSError: likewise.
     """
-    with _translated():
-        found = [_find(root, model, subject, before) for model in _models(root)]
-    return _summed(found)
+    return _summed([_find(root, model, wanted, before) for model in _models(root)])
 
 
-def blank_log(root: Path, subject: Subject) -> LogLines:
-    """Blank the predictions made for a subject, and their labels; return what that was.
+def blank_records(root: Path, wanted: RecordFilter) -> LoggedRecords:
+    """Blank the predictions that match, and the labels of these; return what that was.
 
     The labels go first: as long as a prediction is there, its labels are found again, whenever we are killed.
-    Parts that hold one of them are written anew. Compactions wait meanwhile, and we for them.
+    Parts that hold one of them are rewritten. Compactions wait meanwhile, and we for them.
 
     Raises:
-        DataError: the log cannot be read or written.
+        ServingError: the log cannot be read.
+        OSError: it cannot be read or written.
     """
-    with _translated():
-        return _summed([_blank_model(root, model, subject) for model in _models(root)])
+    return _summed([_blank_model(root, model, wanted) for model in _models(root)])
 
 
-def _find(root: Path, model: str, subject: Subject, before: datetime | None) -> LogLines:
+def _find(root: Path, model: str, wanted: RecordFilter, before: datetime | None) -> LoggedRecords:
     ids = set[str]()
 
     def predictions(found: Sequence[Partition]) -> int:
         count = 0
         for path in _segments(found):
-            for _, line in _of_subject(path, subject):
+            for _, line in _matching_lines(path, wanted):
                 if before is None or _served_before(line, before):
                     count += 1
                     ids.update(_ids(line))
         for scan in _scans(found):
-            rows = predictions_of(scan, subject, before).filter("found")
+            rows = predictions_of(scan, wanted, before).filter("found")
             ids.update(rows["prediction_id"])
             count += rows.height
         return count
 
     def labels(found: Sequence[Partition]) -> int:
-        lines = sum(1 for path in _segments(found) for _ in _labels_of(path, subject, ids))
-        return lines + sum(int(labels_of(scan, subject, ids).sum()) for scan in _scans(found))
+        lines = sum(1 for path in _segments(found) for _ in _labels_of(path, wanted, ids))
+        return lines + sum(int(labels_of(scan, wanted, ids).sum()) for scan in _scans(found))
 
     counted = consistently(root, model, "predictions", _EVER, predictions)
-    return LogLines(counted, consistently(root, model, "labels", _EVER, labels), frozenset(ids))
+    return LoggedRecords(counted, consistently(root, model, "labels", _EVER, labels), frozenset(ids))
 
 
-def _blank_model(root: Path, model: str, subject: Subject) -> LogLines:
+def _blank_model(root: Path, model: str, wanted: RecordFilter) -> LoggedRecords:
     with maintaining(root, model, wait_seconds=_PATIENCE):
         for kind in _KINDS:
             clear_log(root, model, kind)
-        found = _find(root, model, subject, None)
+        found = _find(root, model, wanted, None)
         ids = found.prediction_ids
         labels = sum(
-            _blank(path, list(_labels_of(path, subject, ids)))
+            _blank(path, list(_labels_of(path, wanted, ids)))
             for path in _segments(partitions(root, model, "labels", *_EVER))
         )
-        labels += drop_rows(root, model, "labels", lambda scan: labels_of(scan, subject, ids))
+        labels += drop_rows(root, model, "labels", lambda scan: labels_of(scan, wanted, ids))
         predictions = sum(
-            _blank(path, list(_of_subject(path, subject)))
+            _blank(path, list(_matching_lines(path, wanted)))
             for path in _segments(partitions(root, model, "predictions", *_EVER))
         )
         predictions += drop_rows(
-            root, model, "predictions", lambda scan: predictions_of(scan, subject)["found"]
+            root, model, "predictions", lambda scan: predictions_of(scan, wanted)["found"]
         )
-    return LogLines(predictions, labels, ids)
+    return LoggedRecords(predictions, labels, ids)
 
 
-def _summed(found: Sequence[LogLines]) -> LogLines:
+def _summed(found: Sequence[LoggedRecords]) -> LoggedRecords:
     ids = frozenset[str]().union(*(each.prediction_ids for each in found))
-    return LogLines(sum(each.predictions for each in found), sum(each.labels for each in found), ids)
+    return LoggedRecords(sum(each.predictions for each in found), sum(each.labels for each in found), ids)
 
 
 def _models(root: Path) -> list[str]:
@@ -135,17 +131,16 @@ def _scans(found: Sequence[Partition]) -> Iterator[pl.LazyFrame]:
     return (located.scan() for partition in found for located in partition.parts)
 
 
-def _of_subject(path: Path, subject: Subject) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line of a prediction for the subject; of a torn one, if it names it."""
+def _matching_lines(path: Path, wanted: RecordFilter) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of each line that matches; of a torn one, if one of the texts is in it."""
     content = _read_whole(path)
-    # A number may be written in another way than it was given; text stands there as it is, or as a pseudonym.
-    needles = json_needles(subject)
+    needles = wanted.needles if wanted.literal else None
     for start, line in _lines(content) if needles is None else _lines_with(content, needles):
         record = _record(line)
         if record is None:
-            if any(needle in line for needle in first_needles(subject)):
+            if any(needle in line for needle in wanted.needles):
                 yield start, line
-        elif subject.within(record):
+        elif wanted.matches(record):
             yield start, line
 
 
@@ -154,14 +149,14 @@ def _served_before(line: bytes, moment: datetime) -> bool:
     return record is None or datetime.fromisoformat(record["served_at"]) < moment
 
 
-def _labels_of(path: Path, subject: Subject, ids: Set[str]) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line of a label of ``ids``, or by keys that name the subject."""
-    wanted, content = {name.encode() for name in ids}, _read_whole(path)
-    for match in _ID.finditer(content) if wanted else ():
-        if match[1] in wanted:
+def _labels_of(path: Path, wanted: RecordFilter, ids: Set[str]) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of each line of a label of ``ids``, or by keys that match."""
+    labelled, content = {name.encode() for name in ids}, _read_whole(path)
+    for match in _ID.finditer(content) if labelled else ():
+        if match[1] in labelled:
             start, end = content.rfind(b"\n", 0, match.start()) + 1, content.find(b"\n", match.end())
             yield start, content[start : end if end >= 0 else len(content)]
-    yield from ((start, line) for start, line in _of_subject(path, subject) if not _ids(line) & ids)
+    yield from ((start, line) for start, line in _matching_lines(path, wanted) if not _ids(line) & ids)
 
 
 def _ids(line: bytes) -> set[str]:
@@ -217,13 +212,3 @@ def _blank(path: Path, lines: Sequence[tuple[int, bytes]]) -> int:
                 os.pwrite(file.fileno(), b" " * len(line), start)
             os.fsync(file.fileno())
     return len(lines)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (ServingError, OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            f"the prediction log cannot be erased from: {error}", hint="then `tidemill data erase --resume`"
-        ) from error

@@ -13,7 +13,7 @@ from tidemill.prediction_log.search.record_search import in_log, lines_of, segme
 from tidemill.prediction_log.storage.manifests import Partition
 from tidemill.prediction_log.storage.ndjson_reader import is_object
 
-__all__ = ["Tally", "tally"]
+__all__ = ["VersionTotals", "count_by_version"]
 
 _BATCH = 1_000_000
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
@@ -24,7 +24,7 @@ _COUNTED: Mapping[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
-class Tally:
+class VersionTotals:
     """What the log holds of one version."""
 
     predictions: int
@@ -38,7 +38,7 @@ class Tally:
     replicas: tuple[str, ...]
 
 
-def tally(root: Path, model: str) -> dict[str, Tally]:
+def count_by_version(root: Path, model: str) -> dict[str, VersionTotals]:
     """Count the predictions of each version of a model. Reads all of the log, a piece at a time.
 
     Raises:
@@ -65,7 +65,7 @@ def tally(root: Path, model: str) -> dict[str, Tally]:
         .sort("version")
     )
     return {
-        row.pop("version"): Tally(
+        row.pop("version"): VersionTotals(
             **row
             | {"first_at": utc(row["first_at"]), "last_at": utc(row["last_at"])}
             | {"replicas": tuple(row["replicas"])}

@@ -11,11 +11,11 @@ from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
 from tidemill.features.feast_session import open_store, repository
-from tidemill.prediction_log.search.blanking import blank_log, find_in_log
 from tidemill.privacy.erasure.erasure_record import Order
 from tidemill.privacy.erasure.subject_findings import look_again, texts
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents, purge
 from tidemill.privacy.stores.job_subjects import erase_jobs
+from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.stores.online_subjects import forget_online
 from tidemill.privacy.stores.row_places import find_places, known_as, leave_out_of, pipeline_paths
 from tidemill.privacy.stores.texts import mask_text

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.features.feast_session import open_store, repository
-from tidemill.prediction_log.search.blanking import find_in_log
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents
 from tidemill.privacy.stores.job_subjects import find_jobs
+from tidemill.privacy.stores.log_subjects import find_in_log
 from tidemill.privacy.stores.model_subjects import trained_on
 from tidemill.privacy.stores.online_subjects import count_online
 from tidemill.privacy.stores.row_places import count_in, find_places, known_as

@@ -126,7 +126,7 @@ def mentions(path: Path, subject: Subject) -> bool:
     Raises:
         DataError: the file cannot be read.
     """
-    needles = subject.needles()
+    needles = [text.encode() for text in subject.first_texts]
     overlap = max(map(len, needles)) - 1
     with _failing("read", path), path.open("rb") as file:
         tail = b""

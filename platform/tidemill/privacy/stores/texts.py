@@ -11,7 +11,7 @@ import orjson
 from tidemill.errors import DataError
 from tidemill.privacy.subject import Subject
 
-__all__ = ["count_in_text", "first_needles", "json_needles", "mask_text", "mentions_all"]
+__all__ = ["count_in_text", "is_literal", "json_needles", "mask_text", "mentions_all"]
 
 _IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 
@@ -57,19 +57,17 @@ def mentions_all(content: bytes, subject: Subject) -> bool:
 
 
 def json_needles(subject: Subject) -> Sequence[bytes] | None:
-    """Return what a line of JSON must hold, one of them at least, to name the subject; none if that may be
-    anything: a number may be written in another way than it was given, text stands there as it is, or as a
-    pseudonym.
-    """  # noqa: D205
-    if any(_IN_ANY_TEXT.fullmatch(value) for value in subject.values.values()):
-        return None
-    return first_needles(subject)
+    """Return what a line of JSON that names the subject must hold, one of them at least; None if unknown."""
+    return [orjson.dumps(text)[1:-1] for text in subject.first_texts] if is_literal(subject) else None
 
 
-def first_needles(subject: Subject) -> Sequence[bytes]:
-    """Return the value and the pseudonym of the key's first column, as JSON writes them."""
-    first = next(iter(subject.values))
-    return [orjson.dumps(text)[1:-1] for text in (subject.values[first], subject.pseudonyms[first])]
+def is_literal(subject: Subject) -> bool:
+    """Tell whether the subject's values stand in JSON as they were given; numbers may be written otherwise.
+
+    >>> is_literal(Subject({"id": "ada"}, {}, {}, {})), is_literal(Subject({"id": "7.0"}, {}, {}, {}))
+    (True, False)
+    """
+    return not any(_IN_ANY_TEXT.fullmatch(value) for value in subject.values.values())
 
 
 def _mentions(content: bytes, subject: Subject) -> list[tuple[int, int]]:

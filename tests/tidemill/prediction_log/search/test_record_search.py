@@ -12,7 +12,7 @@ from tidemill.ids import new_id
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord, count_log
 from tidemill.prediction_log.search import record_search
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction, latest, made_at
-from tidemill.prediction_log.search.version_totals import tally
+from tidemill.prediction_log.search.version_totals import count_by_version
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.upkeep.compaction import compact
@@ -126,7 +126,8 @@ def test_torn_lines_hide_nothing_else(filled):
     assert find_prediction(root, "m", "pred_torn") is None
     assert sum(find_prediction(root, "m", each) is not None for each in ids[:4]) == 3
     assert (
-        sum(counted.predictions for counted in tally(root, "m").values()) == count_log(root, "m").predictions
+        sum(counted.predictions for counted in count_by_version(root, "m").values())
+        == count_log(root, "m").predictions
     )
 
 
@@ -142,13 +143,13 @@ def test_versions_are_counted(stored):
     writer = PredictionLog(root, "m")
     writer.append_labels([LabelRecord(each, 1, NOON, NOON) for each in (*ids[:10], *ids[:5], "pred_unknown")])
     writer.close()
-    found = tally(root, "m")
+    found = count_by_version(root, "m")
     assert {version: (t.predictions, t.test, t.labelled, t.replicas) for version, t in found.items()} == {
         "1": (300, 3, 10, ("r0", "r1")),
         "2": (300, 3, 0, ("r0", "r1")),
     }
     assert (found["1"].first_at, found["2"].last_at) == (NOON, NOON + timedelta(days=2, seconds=599))
-    assert tally(root, "other") == {}
+    assert count_by_version(root, "other") == {}
 
 
 def test_the_latest_are_those_of_the_latest_event_time(stored):
