@@ -14,6 +14,7 @@ The tree::
     ├── RegistryError            the model registry refused or lacks something
     │   ├── ModelNotFound        no such model, version or alias
     │   ├── ModelUnsafe          loading the model could run code or read files that it brings along
+    │   ├── DecisionOutdated     a gate's decision is about another pair of versions
     │   └── GateRefused          a gate said no                                           (exit code 3)
     ├── ServingError             the serving stack is not in the state that was needed
     │   ├── PortTaken            an address that was asked for is in use
@@ -29,6 +30,7 @@ statuses are decided by the faces (``cli``, the HTTP API), not here.
 __all__ = [
     "ConfigError",
     "DataError",
+    "DecisionOutdated",
     "FeatureError",
     "GateRefused",
     "ModelNotFound",
@@ -106,6 +108,10 @@ class ModelNotFound(RegistryError):
 
 class ModelUnsafe(RegistryError):
     """Loading the model could run code, or read files, that it brings along."""
+
+
+class DecisionOutdated(RegistryError):
+    """A gate's decision compares other versions than those that are to be exchanged now."""
 
 
 class GateRefused(RegistryError):

@@ -208,7 +208,7 @@ def promote(
 ) -> None:
     """Let the gate compare a version with the champion, and make it champion if the gate says yes."""
     from tidemill.project import load_project
-    from tidemill.registry.promotion import evaluate_gate, recover
+    from tidemill.registry.promotion import evaluate_gate
     from tidemill.registry.promotion import promote as move
     from tidemill.registry.versions.model_versions import get_version
     from tidemill.state import open_state
@@ -216,7 +216,6 @@ def promote(
     loaded = load_project(project)
     state = open_state(loaded.state_url)
     now = moment(as_of) if as_of else SystemClock().now()
-    recover(loaded, state)
     found = get_version(loaded, version, model)
     decision = evaluate_gate(loaded, state, found.version, now)
     done = move(
@@ -246,7 +245,6 @@ def rollback(
 ) -> None:
     """Make an earlier champion the champion again, at once."""
     from tidemill.project import load_project
-    from tidemill.registry.promotion import recover
     from tidemill.registry.promotion import rollback as back
     from tidemill.registry.versions.model_versions import list_versions
     from tidemill.state import open_state
@@ -254,7 +252,6 @@ def rollback(
     loaded = load_project(project)
     state = open_state(loaded.state_url)
     list_versions(loaded, model)
-    recover(loaded, state)
     done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
     emit(
         {"model": model, "from": done.from_version, "to": done.to_version},

@@ -1,69 +1,52 @@
-"""Who may become champion: through the gate, or back to one who was."""
+"""Promotes versions through the gate, and rolls back to earlier champions."""
 
-import json
 from datetime import UTC, datetime
 
-from mlflow.exceptions import MlflowException
 from sqlalchemy import select
 
-from tidemill.errors import GateRefused, RegistryError
+from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.gates.champion_comparison import compare
-from tidemill.registry.history.alias_journal import lock, move, recover, settle
-from tidemill.registry.history.serving_history import previous_champion
+from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
+from tidemill.registry.history.alias_journal import lock, move, settle, version_exists
+from tidemill.registry.history.serving_history import decisions_for, previous_champion
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
-from tidemill.registry.versions.version_record import DECISION
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
-from tidemill.training.tracking.mlflow_tracking import connect
 
-__all__ = ["evaluate_gate", "promote", "recover", "rollback"]
+__all__ = ["earlier_decision", "evaluate_gate", "promote", "rollback"]
 
 
 def evaluate_gate(project: Project, state: State, version: str, now: datetime) -> GateDecision:
-    """Compare a version with the champion on the version's hold-out, decide, and put that on record.
+    """Compare a version with the champion on the version's hold-out, decide, and record the decision.
 
     Args:
-        project: its ``gate`` section says what is asked for.
-        state: where the decision goes; it goes on the version, too.
-        version: number of the candidate.
+        project: its ``gate`` section says what a candidate must show.
+        state: where the decision is recorded; the version's tag repeats it.
+        version: number or alias of the candidate.
         now: event time of the decision.
 
     Raises:
         ModelNotFound: there is no such version.
-        RegistryError: it is champion already.
+        RegistryError: it is champion already, or the registry does not answer.
     """
-    candidate, serving = get_version(project, version), champion_version(project)
-    _refuse_champion(project, candidate.version, serving)
-    verdict = compare(project, candidate, get_version(project, serving) if serving else None)
-    decision = GateDecision(
-        id=new_id("gate"),
-        model=project.model,
-        candidate=candidate.version,
-        champion=serving,
-        mode=project.config.gate.mode,
-        passed=verdict.passed,
-        reasons=list(verdict.reasons),
-        numbers=dict(verdict.numbers),
-        decided_at=now,
-    )
-    with state.transaction() as session:
-        session.add(decision)
-    said = {
-        "decision": decision.id,
-        "champion": serving,
-        "mode": decision.mode,
-        "passed": decision.passed,
-        "reasons": decision.reasons,
-        "numbers": decision.numbers,
-        "at": now.isoformat(),
-    }
-    try:
-        connect(project).set_model_version_tag(project.model, candidate.version, DECISION, json.dumps(said))
-    except MlflowException as error:
-        raise RegistryError(f"the decision on {project.model} {version} cannot be noted: {error}") from error
-    return decision
+    return ask_gate(project, state, version, _settled_champion(project, state), now)
+
+
+def earlier_decision(project: Project, state: State, version: str, at: datetime) -> GateDecision | None:
+    """Return the gate's decision that was recorded for this version, the present champion and ``at``, if any.
+
+    A process that was killed right after recording it may not have tagged the version: that is done now.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    wanted = _settled_champion(project, state), project.config.gate.mode, at
+    for decision in reversed(decisions_for(state, project.model, version)):
+        if (decision.champion, decision.mode, decision.decided_at) == wanted:
+            tag_version(project, decision)
+            return decision
+    return None
 
 
 def promote(
@@ -85,24 +68,25 @@ def promote(
         actor: who moves it.
         reason: why.
         now: event time.
-        turn_id: the turn that promotes: it does so at most once, asked again it gets the same record.
-        decision: what the gate said of this version and the present champion; default: it is asked now.
+        turn_id: the turn that promotes. A turn promotes once: when it asks again, it gets its first record.
+        decision: the gate's, on this version and the present champion; default: the gate is asked now.
 
     Raises:
         GateRefused: the gate said no, and is enforced.
         ModelNotFound: there is no such version.
-        RegistryError: the version is champion already, the decision is about another pair of versions, or
-            the registry refused.
+        DecisionOutdated: the decision is about another pair of versions.
+        RegistryError: the version is champion already, the turn's promotion was superseded, or the registry
+            refused.
     """
     version = get_version(project, version).version
     with lock(project):
         settle(project, state)
-        done = _of_turn(state, turn_id)
+        done = _promotion_of(project, state, turn_id)
         if done is not None:
             return done
         serving = champion_version(project)
-        _refuse_champion(project, version, serving)
-        decision = decision or evaluate_gate(project, state, version, now)
+        refuse_champion(project, version, serving)
+        decision = decision or ask_gate(project, state, version, serving, now)
         _check(project, decision, version, serving)
         return move(
             project,
@@ -128,32 +112,23 @@ def promote(
 def rollback(
     project: Project, state: State, actor: str, reason: str, now: datetime, to: str | None = None
 ) -> Promotion:
-    """Make an earlier champion the champion again. No gate is asked: it has served before.
+    """Make an earlier champion the champion again, without asking the gate: it has served before.
 
     Args:
         project: whose model it is.
-        state: knows who served, and where this goes on record.
+        state: the journal of champions; the rollback is recorded there.
         actor: who moves it.
         reason: why.
         now: event time.
         to: the version to go back to; default: the champion before this one.
 
     Raises:
-        RegistryError: there is none to go back to, or ``to`` never served or serves now.
+        RegistryError: there is none to go back to, it was deleted, or ``to`` never served or serves now.
     """
     with lock(project):
         settle(project, state)
         serving = champion_version(project)
-        with state.transaction() as session:
-            moves = [
-                (move.kind, move.to_version)
-                for move in session.scalars(
-                    select(Promotion)
-                    .where(Promotion.model == project.model, Promotion.status == "done")
-                    .order_by(Promotion.requested_at, Promotion.id)
-                )
-            ]
-        target = get_version(project, _target(project, moves, serving, to)).version
+        target = _target(project, _moves(state, project.model), serving, to)
         return move(
             project,
             state,
@@ -173,55 +148,92 @@ def rollback(
         )
 
 
-def _of_turn(state: State, turn_id: str | None) -> Promotion | None:
+def _settled_champion(project: Project, state: State) -> str | None:
+    """Return the champion, after moves that a killed process left pending are finished."""
+    with lock(project):
+        settle(project, state)
+        return champion_version(project)
+
+
+def _promotion_of(project: Project, state: State, turn_id: str | None) -> Promotion | None:
+    """Return the promotion that a turn has made already.
+
+    Raises:
+        RegistryError: it was superseded, so the turn's version never became champion.
+    """
     if turn_id is None:
         return None
     with state.transaction() as session:
         found = session.scalar(select(Promotion).where(Promotion.turn_id == turn_id))
-    if found is not None and found.status == "superseded":
+    if found is None or found.status != "superseded":
+        return found
+    version = f"{found.model} {found.to_version}"
+    if not version_exists(project, found.to_version):
         raise RegistryError(
-            f"turn {turn_id} was to promote version {found.to_version}, but somebody else was faster",
-            hint=f"`tidemill promote {found.model} {found.to_version}` does it by hand",
+            f"turn {turn_id} was to promote {version}, but that version was deleted from the registry",
+            hint="the next turn trains a new one: `tidemill retrain`",
         )
-    return found
-
-
-def _refuse_champion(project: Project, version: str, serving: str | None) -> None:
-    if version == serving:
-        raise RegistryError(f"{project.model} {version} is the champion already: there is nothing to promote")
+    raise RegistryError(
+        f"turn {turn_id} was to promote {version}, but another version became champion before it",
+        hint=f"`tidemill promote {version}` compares it with the present champion",
+    )
 
 
 def _check(project: Project, decision: GateDecision, version: str, serving: str | None) -> None:
     if (decision.model, decision.candidate, decision.champion) != (project.model, version, serving):
-        raise RegistryError(
-            f"the gate's decision {decision.id} is about {decision.model} {decision.candidate} against "
-            f"{decision.champion or 'no champion'}, but version {version} is to follow {serving or 'nobody'}",
+        raise DecisionOutdated(
+            f"the gate's decision {decision.id} compares {decision.model} {decision.candidate} with "
+            f"{decision.champion or 'no champion'}, but version {version} is to replace "
+            f"{serving or 'no champion'}",
             hint="the champion has changed meanwhile: ask the gate again",
         )
     if decision.mode == "enforce" and not decision.passed:
         raise GateRefused(
             f"the gate refused {project.model} {version}: {decision.reasons[0]}",
             hint=f"`tidemill models show {project.model} {version}` has all reasons; "
-            "the gate section of params.yaml says what is asked for",
+            "the gate section of params.yaml says what a candidate must show",
         )
 
 
+def _moves(state: State, model: str) -> list[tuple[str, str]]:
+    """Return kind and new champion of each move that was made, in order."""
+    with state.transaction() as session:
+        done = select(Promotion).where(Promotion.model == model, Promotion.status == "done")
+        found = session.scalars(done.order_by(Promotion.requested_at, Promotion.id))
+        return [(move.kind, move.to_version) for move in found]
+
+
 def _target(project: Project, moves: list[tuple[str, str]], serving: str | None, to: str | None) -> str:
+    """Return the version that a rollback goes to."""
     served = list(dict.fromkeys(version for _, version in moves))
-    if to is None:
-        previous = previous_champion(moves, serving)
-        if previous is None:
-            raise RegistryError(
-                f"{project.model} has no earlier champion to go back to"
-                + (f": version {serving} is the first" if serving else ": it never had one"),
-                hint=f"`tidemill models history {project.model}` shows who served",
-            )
-        return previous
-    if to == serving:
+    if to is not None and to == serving:
         raise RegistryError(f"{project.model} {to} is the champion already: there is nothing to roll back")
-    if to not in served:
+    if to is not None and to not in served:
         raise RegistryError(
             f"{project.model} {to} has never been champion; those that were: {', '.join(served) or 'none'}",
             hint=f"`tidemill promote {project.model} {to}` lets the gate decide on it",
         )
-    return to
+    target = to or previous_champion(moves, serving)
+    if to is None and serving is None and target is not None and not version_exists(project, target):
+        target = previous_champion(moves, target)  # the champion itself was deleted, and its alias with it
+    if target is None:
+        raise RegistryError(
+            f"{project.model} has no earlier champion to go back to"
+            + (f": version {serving} is the first" if serving else _none_left(moves)),
+            hint=f"`tidemill models history {project.model}` shows who served",
+        )
+    if not version_exists(project, target):
+        left = [one for one in served if one not in (target, serving) and version_exists(project, one)]
+        raise RegistryError(
+            f"{project.model} {target} was champion, but it was deleted from the registry: "
+            "nothing can go back to it",
+            hint=f"`tidemill rollback {project.model} --to {left[-1]}` goes back to an earlier one"
+            if left
+            else f"no other version that served is left: `tidemill models list {project.model}` shows those "
+            "that can be promoted",
+        )
+    return target
+
+
+def _none_left(moves: list[tuple[str, str]]) -> str:
+    return f": version {moves[-1][1]}, the last, was deleted" if moves else ": it never had one"

@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 from tidemill.errors import GateRefused, ModelNotFound, RegistryError
 from tidemill.project import load_project
+from tidemill.registry.deployments import reconcile
 from tidemill.registry.history.serving_history import decisions_for, history
-from tidemill.registry.promotion import evaluate_gate, promote, recover, rollback
+from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
 from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.settings import Settings
 from tidemill.state.tables import Promotion, Turn
@@ -148,7 +149,7 @@ def test_a_turn_promotes_once(registered, state):
 def test_a_decision_is_only_good_for_the_champion_it_was_about(registered, state):
     decision = evaluate_gate(registered, state, "2", NOW)
     move(registered, state, "1")
-    with pytest.raises(RegistryError, match="against no champion, but version 2 is to follow 1"):
+    with pytest.raises(RegistryError, match="with no champion, but version 2 is to replace 1"):
         move(registered, state, "2", decision=decision)
     assert champion_version(registered) == "1"
 
@@ -182,6 +183,29 @@ def test_rolling_back_needs_somewhere_to_go(registered, state):
         rollback(registered, state, "bob", "why not", NOW, to="2")
     with pytest.raises(RegistryError, match="1 is the champion already"):
         rollback(registered, state, "bob", "why not", NOW, to="1")
+
+
+def test_rolling_back_from_and_to_versions_that_were_deleted(registered, state):
+    project = with_gate(registered, mode="off")
+    for number, version in enumerate(("1", "2", "3")):
+        move(project, state, version, days=number)
+    client = connect(project)
+    client.delete_model_version("small-model", "2")
+    with pytest.raises(RegistryError, match="small-model 2 was champion, but it was deleted") as raised:
+        rollback(project, state, "bob", "too slow", NOW)
+    assert raised.value.hint == "`tidemill rollback small-model --to 1` goes back to an earlier one"
+    assert champion_version(project) == "3"
+
+    assert rollback(project, state, "bob", "too slow", NOW, to="1").to_version == "1"
+    assert move(project, state, "3", days=4).to_version == "3"
+    client.delete_model_version("small-model", "3")  # the champion itself, and its alias with it
+    assert champion_version(project) is None
+    assert rollback(project, state, "bob", "it is gone", NOW).to_version == "1"
+    client.delete_model_version("small-model", "1")
+    with pytest.raises(
+        RegistryError, match="no earlier champion to go back to: version 1, the last, was deleted"
+    ):
+        rollback(project, state, "bob", "all are gone", NOW)
 
 
 KILLED = """
@@ -232,12 +256,11 @@ def test_a_promotion_that_was_killed_is_finished_once(registered, state, killed,
     killed(moment)
     assert champion_version(registered) == ("2" if moment == "after" else "1")
 
-    settled = recover(registered, state)
-
-    assert [(one.to_version, one.status) for one in settled] == [("2", "done")]
-    assert champion_version(registered) == "2"
-    assert recover(registered, state) == []
-    assert move(registered, state, "2", turn_id="turn_1").id == settled[0].id
+    for _ in range(2):
+        reconcile(registered, state)
+        assert [(one.to_version, one.status) for one in promotions(state)] == [("1", "done"), ("2", "done")]
+        assert champion_version(registered) == "2"
+    assert move(registered, state, "2", turn_id="turn_1").id == promotions(state)[1].id
     assert len(promotions(state)) == 2
     assert [one.version for one in history(state, "small-model")] == ["1", "2"]
 
@@ -270,27 +293,50 @@ def pending(registered, state):
 def test_a_killed_promotion_gives_way_to_what_somebody_did_since(registered, state):
     connect(registered).set_registered_model_alias("small-model", "champion", "3")
 
-    assert [one.status for one in recover(registered, state)] == ["superseded"]
+    reconcile(registered, state)
 
+    assert [one.status for one in promotions(state)] == ["done", "superseded"]
     assert champion_version(registered) == "3"
-    with pytest.raises(RegistryError, match="somebody else was faster"):
+    with pytest.raises(RegistryError, match="another version became champion before it"):
         move(registered, state, "2", turn_id="turn_1")
 
 
 @pytest.mark.usefixtures("pending")
 def test_a_killed_promotion_of_a_version_that_is_gone_is_dropped(registered, state):
     connect(registered).delete_model_version("small-model", "2")
-    assert [one.status for one in recover(registered, state)] == ["superseded"]
+    reconcile(registered, state)
+    assert [one.status for one in promotions(state)] == ["done", "superseded"]
     assert champion_version(registered) == "1"
+    with pytest.raises(RegistryError, match="promote small-model 2, but that version was deleted"):
+        move(registered, state, "3", turn_id="turn_1")
 
 
 @pytest.mark.usefixtures("pending")
 def test_a_killed_promotion_outlasts_a_registry_that_was_lost(registered, state, tmp_path):
     lost = load_project(registered.root, Settings(tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
     with pytest.raises(RegistryError, match="does not know small-model"):
-        recover(lost, state)
-    assert [one.status for one in recover(registered, state)] == ["done"]
+        reconcile(lost, state)
+    reconcile(registered, state)
+    assert [one.status for one in promotions(state)] == ["done", "done"]
     assert champion_version(registered) == "2"
+
+
+@pytest.mark.usefixtures("pending")
+def test_the_gate_compares_with_the_champion_that_a_killed_promotion_was_to_make(registered, state):
+    assert evaluate_gate(registered, state, "3", NOW).champion == "2"
+    assert [one.status for one in promotions(state)] == ["done", "done"]
+
+
+def test_a_decision_on_record_is_found_again_and_its_tag_with_it(registered, state):
+    assert earlier_decision(registered, state, "1", NOW) is None
+    decision = evaluate_gate(registered, state, "1", NOW)
+    connect(registered).delete_model_version_tag("small-model", "1", "tidemill.gate")  # as a kill leaves it
+    assert earlier_decision(registered, state, "1", NOW).id == decision.id
+    assert get_version(registered, "1").decision["decision"] == decision.id
+    assert earlier_decision(registered, state, "1", NOW + timedelta(days=1)) is None
+    assert earlier_decision(with_gate(registered, mode="off"), state, "1", NOW) is None
+    move(registered, state, "2")
+    assert earlier_decision(registered, state, "1", NOW) is None  # it was about another champion
 
 
 @pytest.mark.usefixtures("pending")

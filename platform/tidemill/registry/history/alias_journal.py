@@ -1,7 +1,7 @@
-"""Moves the alias ``champion`` so that a kill at any moment leaves nothing half done. Nothing else moves it.
+"""Moves the alias ``champion``, journalled so that a kill at any moment can be finished or undone.
 
-A move is written down as ``pending`` before the registry is touched and as ``done`` after. A process that is
-killed in between leaves a pending record, and `recover` finishes it or finds it finished.
+A move is recorded as ``pending`` before the registry is touched and as ``done`` after. A process that is
+killed in between leaves a pending record, and `settle` ends it. Nothing else moves the alias.
 """
 
 from collections.abc import Iterator
@@ -19,27 +19,21 @@ from tidemill.state import State
 from tidemill.state.tables import Promotion
 from tidemill.training.tracking.mlflow_tracking import connect
 
-__all__ = ["lock", "move", "recover", "refuse_lost", "settle"]
+__all__ = ["lock", "move", "refuse_lost", "settle", "version_exists"]
 
 _LOCK_SECONDS = 120.0
 
 
-def recover(project: Project, state: State) -> list[Promotion]:
-    """Finish the moves that a killed process left pending; return them as they are now.
+def settle(project: Project, state: State) -> list[Promotion]:
+    """Finish the moves that a killed process left pending, and return them; the lock must be held.
 
-    If the alias has moved already, the move is done; if it stands where it stood, it is moved now; if
-    somebody else moved it, or the version is gone, the record becomes ``superseded``.
+    If the alias points to the new version already, the move is done. If it still points to the old one, it is
+    moved now. If somebody else moved it, or the version was deleted, the record becomes ``superseded``.
 
     Raises:
-        RegistryError: the registry does not answer.
+        RegistryError: the registry does not answer, or has lost the model.
     """
-    with lock(project):
-        return settle(project, state)
-
-
-def settle(project: Project, state: State) -> list[Promotion]:
-    """Do what `recover` does; the lock must be held."""
-    # Whoever writes a pending record holds the lock until it is done: those found here belong to the dead.
+    # A pending record is written and ended under one lock: those found here belong to killed processes.
     with state.transaction() as session:
         found = list(
             session.scalars(
@@ -54,7 +48,7 @@ def settle(project: Project, state: State) -> list[Promotion]:
         serving = champion_version(project)
         if serving == record.to_version:
             _end(state, record, "done")
-        elif serving == record.from_version and _exists(project, record.to_version):
+        elif serving == record.from_version and version_exists(project, record.to_version):
             _set_alias(project, record.to_version)
             _end(state, record, "done")
         else:
@@ -63,11 +57,11 @@ def settle(project: Project, state: State) -> list[Promotion]:
 
 
 def move(project: Project, state: State, record: Promotion) -> Promotion:
-    """Make the move that ``record`` (pending, not written yet) tells of; the lock must be held.
+    """Write ``record`` as pending, move the alias, and mark the record as done; the lock must be held.
 
     Raises:
-        RegistryError: the records or the registry refused. A move that the registry may or may not have made
-            stays pending, and is settled next time.
+        RegistryError: the records or the registry refused. Where the registry may have moved the alias all
+            the same, the record stays pending, and the next `settle` ends it.
     """
     try:
         with state.transaction() as session:
@@ -111,7 +105,8 @@ def _end(state: State, record: Promotion, status: str) -> None:
     record.status = status
 
 
-def _exists(project: Project, version: str) -> bool:
+def version_exists(project: Project, version: str) -> bool:
+    """Return whether the registry has this version of the project's model."""
     try:
         get_version(project, version)
     except ModelNotFound:

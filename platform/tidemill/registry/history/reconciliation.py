@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tidemill.errors import ModelNotFound
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.history.alias_journal import refuse_lost
+from tidemill.registry.history.alias_journal import refuse_lost, version_exists
 from tidemill.registry.versions.aliases import EXPERIMENT, alias_of, drop_alias, read_aliases, set_alias
-from tidemill.registry.versions.model_versions import CHAMPION, get_version
+from tidemill.registry.versions.model_versions import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
@@ -66,7 +65,7 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
     """Make a pending deployment live, unless somebody else moved its alias or its version is gone."""
     alias = alias_of(row.kind, row.name)
     named = read_aliases(project).get(alias)
-    if named not in (row.version, row.from_version) or not _exists(project, row.version):
+    if named not in (row.version, row.from_version) or not version_exists(project, row.version):
         with state.transaction() as session:
             end(session, row, "superseded", "somebody else moved the alias, or the version is gone")
         return
@@ -165,11 +164,3 @@ def _in(state: State, model: str, *statuses: str) -> list[Deployment]:
                 .order_by(Deployment.requested_at, Deployment.id)
             )
         )
-
-
-def _exists(project: Project, version: str) -> bool:
-    try:
-        get_version(project, version)
-    except ModelNotFound:
-        return False
-    return True

@@ -1,0 +1,85 @@
+"""Asks the gate about a version, and keeps what it decided: in the records, and on the version itself."""
+
+import json
+from datetime import datetime
+
+from mlflow.exceptions import MlflowException
+
+from tidemill.errors import RegistryError
+from tidemill.ids import new_id
+from tidemill.project import Project
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.versions.model_versions import get_version
+from tidemill.registry.versions.version_record import DECISION
+from tidemill.state import State
+from tidemill.state.tables import GateDecision
+from tidemill.training.tracking.mlflow_tracking import connect
+
+__all__ = ["ask_gate", "refuse_champion", "tag_version"]
+
+
+def ask_gate(
+    project: Project, state: State, version: str, champion: str | None, now: datetime
+) -> GateDecision:
+    """Compare a version with the champion on the version's hold-out, decide, and record the decision.
+
+    Args:
+        project: its ``gate`` section says what a candidate must show.
+        state: where the decision is recorded; the version's tag repeats it.
+        version: number or alias of the candidate.
+        champion: number of the champion; None if there is none yet.
+        now: event time of the decision.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: it is champion already.
+    """
+    candidate = get_version(project, version)
+    refuse_champion(project, candidate.version, champion)
+    verdict = compare(project, candidate, get_version(project, champion) if champion else None)
+    decision = GateDecision(
+        id=new_id("gate"),
+        model=project.model,
+        candidate=candidate.version,
+        champion=champion,
+        mode=project.config.gate.mode,
+        passed=verdict.passed,
+        reasons=list(verdict.reasons),
+        numbers=dict(verdict.numbers),
+        decided_at=now,
+    )
+    with state.transaction() as session:
+        session.add(decision)
+    tag_version(project, decision)
+    return decision
+
+
+def refuse_champion(project: Project, version: str, champion: str | None) -> None:
+    """Raise `RegistryError` if a version that is to be promoted is the champion already."""
+    if version == champion:
+        raise RegistryError(f"{project.model} {version} is the champion already: there is nothing to promote")
+
+
+def tag_version(project: Project, decision: GateDecision) -> None:
+    """Repeat a decision on the version that it is about, for whoever looks at it in MLflow.
+
+    Raises:
+        RegistryError: MLflow refused; the decision stays on record.
+    """
+    facts = {
+        "decision": decision.id,
+        "champion": decision.champion,
+        "mode": decision.mode,
+        "passed": decision.passed,
+        "reasons": decision.reasons,
+        "numbers": decision.numbers,
+        "at": decision.decided_at.isoformat(),
+    }
+    try:
+        connect(project).set_model_version_tag(project.model, decision.candidate, DECISION, json.dumps(facts))
+    except MlflowException as error:
+        raise RegistryError(
+            f"the gate's decision on {project.model} {decision.candidate} is recorded, but MLflow does not "
+            f"take it as a tag of the version: {error}",
+            hint="check the registry's database; asking the gate again sets the tag",
+        ) from error
