@@ -1,7 +1,8 @@
-"""One turn of the loop, step by step: data, train, register, gate, promote.
+"""Makes one turn of the loop, step by step: data, train, register, gate, promote.
 
-Each step's result is recorded before the next begins, and each step gives the same result when it is
-made again. So a turn that was killed anywhere is taken up where it stood, and never promotes twice.
+A step's result and the name of the next step are recorded in one transaction before that begins, and a step
+that is run again has the same result. So a turn that was killed anywhere goes on with the step on its record,
+and never promotes twice.
 """
 
 import time
@@ -23,7 +24,7 @@ from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.project.moments import declared_moment
 from tidemill.project.project import check_params
-from tidemill.retraining.turn_steps import STEPS, Advance, StepContext
+from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
 from tidemill.state.tables import Turn
 
@@ -32,7 +33,7 @@ __all__ = ["TurnEvent", "TurnRequest", "declared_moment", "make_turn", "resume_t
 
 @dataclass(frozen=True)
 class TurnRequest:
-    """What is asked of a turn."""
+    """What a turn is to do, and why."""
 
     as_of: datetime
     """Nothing known later than this moment may enter."""
@@ -48,7 +49,7 @@ class TurnRequest:
 
 @dataclass(frozen=True)
 class TurnEvent:
-    """Progress of a turn, for whoever shows it."""
+    """One line of a turn's progress, for whoever shows it."""
 
     turn_id: str
     step: str
@@ -68,7 +69,7 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
 
     Raises:
         TurnInProgress: another process makes a turn for this project right now.
-        UsageError: the request sets what cannot be set; nothing was begun.
+        UsageError: the request sets a parameter that a turn sets itself; nothing was begun.
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
     _check(project, request.params)
@@ -92,21 +93,21 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         )
         with state.transaction() as session:
             session.add(turn)
-        return _advance_to_end(project, state, turn, listen)
+        return _run(project, state, turn, listen)
 
 
 def resume_turns(project: Project, state: State, listen: Listener | None = None) -> list[Turn]:
-    """Finish the turns that a killed process left half made.
+    """Finish the turns that killed processes left behind, and return them.
 
     Raises:
-        TurnInProgress: they are not left behind: another process is making them.
+        TurnInProgress: another process is making a turn right now.
     """
     with turn_lock(project):
         return _finish_left_behind(project, state, listen)
 
 
 def _check(project: Project, params: Mapping[str, Any]) -> None:
-    """Refuse values that ``params.yaml`` must not have, before anything is begun."""
+    """Refuse values that ``params.yaml`` must not have, before the turn is recorded."""
     dataset, path = project.config.dataset, project.root / "params.yaml"
     if own := {dataset.as_of, dataset.last_month} & set(params):
         raise UsageError(
@@ -118,7 +119,7 @@ def _check(project: Project, params: Mapping[str, Any]) -> None:
 
 @contextmanager
 def turn_lock(project: Project) -> Iterator[None]:
-    """Hold the project's turn: the kernel gives it back when the holder dies, however it dies.
+    """Let one process at a time make turns of a project; the kernel releases the lock of one that dies.
 
     Raises:
         TurnInProgress: another process holds it.
@@ -136,77 +137,90 @@ def turn_lock(project: Project) -> Iterator[None]:
 
 
 def _finish_left_behind(project: Project, state: State, listen: Listener | None) -> list[Turn]:
-    """Take up the turns of a process that was killed: the caller holds the lock, so nobody makes them."""
+    """Finish the turns on record as running; the lock must be held, so no living process makes them."""
     with state.transaction() as session:
         turns = list(
             session.scalars(select(Turn).where(Turn.model == project.model, Turn.status == "running"))
         )
     for turn in turns:
+        if turn.step == TRAIN:  # its data may have been changed since: they are brought back first
+            _record(state, turn, StepResult({"step": STEPS[0].name}))
         _tell(listen, turn, turn.step, f"taking up {turn.id}, which was left at step {turn.step}")
         try:
-            _advance_to_end(project, state, turn, listen)
+            _run(project, state, turn, listen)
         except TidemillError as error:  # it is on the turn's record; what comes next must not suffer from it
             _tell(listen, turn, turn.step, f"{turn.id} failed: {error}")
     return turns
 
 
-def _advance_to_end(project: Project, state: State, turn: Turn, listen: Listener | None) -> Turn:
+def _run(project: Project, state: State, turn: Turn, listen: Listener | None) -> Turn:
     with TurnReport(project, turn) as report:
-        return _make_steps(project, state, turn, listen, report)
-
-
-def _make_steps(
-    project: Project, state: State, turn: Turn, listen: Listener | None, report: TurnReport
-) -> Turn:
-    names = [step.name for step in STEPS]
-    for step in STEPS[names.index(turn.step) :]:
-        if turn.status != "running":
-            break
-        _tell(listen, turn, step.name, step.title)
-        report.begin(step.name)
-        began = time.perf_counter()
-        try:
-            advance = step.make(StepContext(project, state, turn, _relay(listen, turn, step.name)))
-        except (KeyboardInterrupt, SystemExit):
-            if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
-                _record(state, turn, Advance(status="failed", error="interrupted"), None)
-            raise
-        except TidemillError as error:
-            _record(state, turn, Advance(status="failed", error=str(error)), None)
-            raise
-        except Exception as error:
-            _record(state, turn, Advance(status="failed", error=f"{type(error).__name__}: {error}"), None)
-            raise RetrainingError(
-                f"turn {turn.id} failed in step {step.name}: {type(error).__name__}: {error}",
-                hint="nothing was promoted; the next turn starts afresh",
-            ) from error
-        following = next(iter(names[names.index(step.name) + 1 :]), "end")
-        _record(state, turn, advance, following, (step.name, time.perf_counter() - began))
-        report.complete(step.name)
-        _tell(listen, turn, step.name, advance.message)
+        while turn.status == "running":
+            step = next(step for step in STEPS if step.name == turn.step)
+            _tell(listen, turn, step.name, step.title)
+            report.begin(step.name)
+            began = time.perf_counter()
+            result = _run_step(step, StepContext(project, state, turn, _relay(listen, turn, step.name)))
+            _record(state, turn, result, step, time.perf_counter() - began)
+            report.complete(step.name)
+            _tell(listen, turn, step.name, result.message)
     return turn
 
 
+def _run_step(step: Step, context: StepContext) -> StepResult:
+    """Run one step; if it fails, end the turn with that on record."""
+    turn = context.turn
+
+    def fail(error: str) -> None:
+        _record(context.state, turn, StepResult(status="failed", error=error))
+
+    try:
+        return step.run(context)
+    except (KeyboardInterrupt, SystemExit):
+        if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
+            fail("interrupted")
+        raise
+    except TidemillError as error:
+        fail(str(error))
+        raise
+    except Exception as error:
+        fail(f"{type(error).__name__}: {error}")
+        raise RetrainingError(
+            f"turn {turn.id} failed in step {step.name}: {type(error).__name__}: {error}",
+            hint="nothing was promoted; the next turn begins with its data",
+        ) from error
+
+
 def _record(
-    state: State,
-    turn: Turn,
-    advance: Advance,
-    following: str | None,
-    spent: tuple[str, float] | None = None,
+    state: State, turn: Turn, result: StepResult, step: Step | None = None, seconds: float = 0.0
 ) -> None:
-    """Write what a step brought, in one transaction, and into the turn at hand."""
-    values: dict[str, Any] = dict(advance.columns)
-    if following is not None:
-        values["step"] = following
-    if spent is not None:
-        values["seconds"] = {**turn.seconds, spent[0]: round(spent[1], 3)}
-    if advance.status is not None:
-        values |= {"status": advance.status, "finished_at": datetime.now(UTC), "error": advance.error}
+    """Write a result in one transaction, into the record and into ``turn``.
+
+    Args:
+        state: where the record is.
+        turn: as it is known here.
+        result: of a step, or how the turn failed.
+        step: that came to its end; none where it failed, and stays the turn's step.
+        seconds: that it took.
+    """
+    values: dict[str, Any] = dict(result.columns)
+    if step is not None:
+        values["step"] = result.back_to or _after(step)
+        values["seconds"] = {**turn.seconds, step.name: round(seconds, 3)}
+    if result.status is not None:
+        values |= {"status": result.status, "finished_at": datetime.now(UTC), "error": result.error}
     with state.transaction() as session:
         row = session.get_one(Turn, turn.id)
         for name, value in values.items():
             setattr(row, name, value)
-            setattr(turn, name, value)
+    for name, value in values.items():
+        setattr(turn, name, value)
+
+
+def _after(step: Step) -> str:
+    """Return the name of the step that follows; ``end`` after the last."""
+    names = [one.name for one in STEPS]
+    return next(iter(names[names.index(step.name) + 1 :]), "end")
 
 
 def _tell(listen: Listener | None, turn: Turn, step: str, message: str) -> None:

@@ -1,24 +1,26 @@
-"""The steps of a turn. Each one may be made again after a kill, and then brings the same result."""
+"""The steps of a turn: data, train, register, gate, promote.
+
+Each one may be run again after a kill, and then has the same result: the room whose work it is finds what the
+killed attempt had finished. The turn itself only knows which step is next.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-
 from tidemill.clock import utc
 from tidemill.data.versioning.data_versions import current, reproduce
-from tidemill.errors import GateRefused
+from tidemill.errors import DecisionOutdated, GateRefused
 from tidemill.features.feature_store import definition_hash, materialise, service_features
 from tidemill.project import Project, load_project
-from tidemill.registry.promotion import evaluate_gate, promote, recover
-from tidemill.registry.versions.model_versions import register
+from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
+from tidemill.registry.versions.model_versions import champion_version, register
 from tidemill.state import State
-from tidemill.state.tables import GateDecision, Promotion, Turn
+from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.train import train
 
-__all__ = ["STEPS", "Advance", "Step", "StepContext"]
+__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult"]
 
 _ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
 
@@ -36,13 +38,16 @@ class StepContext:
 
 
 @dataclass(frozen=True)
-class Advance:
-    """What a step brought: columns of the turn's record, and perhaps the turn's end."""
+class StepResult:
+    """What a step writes on the turn's record, and how the turn goes on."""
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     status: str | None = None
+    """Ends the turn with this status; none where it goes on."""
     error: str | None = None
     message: str = ""
+    back_to: str | None = None
+    """The step to run next, an earlier one; none for the step that follows."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,11 @@ class Step:
 
     name: str
     title: str
-    make: Callable[[StepContext], Advance]
+    run: Callable[[StepContext], StepResult]
 
 
-def version_data(context: StepContext) -> Advance:
-    """Reproduce the data as known at the turn's moment, commit it, and bring the online store up to it."""
+def version_data(context: StepContext) -> StepResult:
+    """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
     project, turn = context.project, context.turn
     dataset = project.config.dataset
     overrides = {
@@ -70,11 +75,11 @@ def version_data(context: StepContext) -> Advance:
         on_line=lambda line: _relay_line(line, context.tell),
     )
     materialise(project, turn.as_of)
-    return Advance({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
+    return StepResult({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
 
 
-def search_model(context: StepContext) -> Advance:
-    """Tune, track, and fit the model that is going to be the candidate."""
+def search_model(context: StepContext) -> StepResult:
+    """Search for the best model on the turn's data version, and fit it: it is going to be the candidate."""
     project = load_project(context.project.root, context.project.settings)
     trained = train(
         project,
@@ -88,44 +93,43 @@ def search_model(context: StepContext) -> Advance:
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total
         ),
     )
-    return Advance(
+    return StepResult(
         {"run_id": trained.run_id},
         message=f"{trained.trials} trials, {trained.failed_trials} failed; the best is {trained.family}",
     )
 
 
-def register_version(context: StepContext) -> Advance:
-    """Make the run's model a version in the registry; the same version again if it is one already."""
+def register_version(context: StepContext) -> StepResult:
+    """Register the run's model as a version, or find the version that it is already."""
     assert context.turn.run_id is not None
     version = register(context.project, context.turn.run_id, context.turn.id)
     columns = {"version": version}
     if not context.turn.promote:
-        return Advance(columns, status="registered", message=f"version {version}")
-    return Advance(columns, message=f"version {version}")
+        return StepResult(columns, status="registered", message=f"version {version}")
+    return StepResult(columns, message=f"version {version}")
 
 
-def pass_gate(context: StepContext) -> Advance:
-    """Let the gate decide."""
-    project = load_project(context.project.root, context.project.settings)
-    assert context.turn.version is not None
-    decision = evaluate_gate(project, context.state, context.turn.version, context.turn.as_of)
-    return Advance({"decision_id": decision.id}, message="; ".join(decision.reasons))
+def pass_gate(context: StepContext) -> StepResult:
+    """Let the gate decide on the version, or find its decision on record."""
+    project, state = load_project(context.project.root, context.project.settings), context.state
+    version, as_of = context.turn.version, utc(context.turn.as_of)
+    assert version is not None
+    decision = earlier_decision(project, state, version, as_of) or evaluate_gate(
+        project, state, version, as_of
+    )
+    return StepResult({"decision_id": decision.id}, message="; ".join(decision.reasons))
 
 
-def move_alias(context: StepContext) -> Advance:
-    """Promote, or put the refusal on record."""
-    turn, state = context.turn, context.state
-    recover(context.project, state)
-    with state.transaction() as session:
-        done = session.scalar(select(Promotion).where(Promotion.turn_id == turn.id))
+def move_alias(context: StepContext) -> StepResult:
+    """Promote the version, or record that the gate refused it."""
+    turn, project = context.turn, context.project
+    with context.state.transaction() as session:
         decision = session.get_one(GateDecision, turn.decision_id)
     assert turn.version is not None
-    if done is not None:
-        return Advance(status="promoted", message=f"version {done.to_version} is the champion")
     try:
-        promote(
-            context.project,
-            state,
+        done = promote(
+            project,
+            context.state,
             turn.version,
             actor=turn.actor,
             reason=turn.reason,
@@ -134,13 +138,20 @@ def move_alias(context: StepContext) -> Advance:
             turn_id=turn.id,
         )
     except GateRefused as refusal:
-        return Advance(status="refused", message=str(refusal))
-    return Advance(status="promoted", message=f"version {turn.version} is the champion")
+        return StepResult(status="refused", message=str(refusal))
+    except DecisionOutdated as outdated:
+        return StepResult(back_to="gate", message=str(outdated))
+    serving = champion_version(project)
+    message = f"version {done.to_version} is the champion"
+    if serving != done.to_version:  # moved on since the promotion, before this could be noted
+        message = f"version {done.to_version} became the champion; now it is {serving or 'none'}"
+    return StepResult(status="promoted", message=message)
 
 
+TRAIN = "train"
 STEPS = (
     Step("data", "versioning data and building features", version_data),
-    Step("train", "searching for a model", search_model),
+    Step(TRAIN, "searching for a model", search_model),
     Step("register", "registering the candidate", register_version),
     Step("gate", "comparing with the champion", pass_gate),
     Step("promote", "deciding on the promotion", move_alias),
