@@ -156,6 +156,8 @@ def _tick(demo: _Demo, controller: Controller) -> None:
     began = time.perf_counter()
     try:
         tick = controller.tick()
+        for failure in tick.failures:
+            raise failure.error
         if tick.turn is not None and tick.turn.status == "promoted":
             _wait_until_served(demo)
             time.sleep(1.0)  # some traffic on the new version alone, too

@@ -1,13 +1,14 @@
-"""Turns the loop: finishes what was left half made, runs due monitors, and retrains when a policy says so."""
+"""Runs the loop in rounds: recovery after kills, due monitors, and a turn when a policy asks for one."""
 
 import argparse
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
@@ -19,31 +20,40 @@ from tidemill.prediction_log.upkeep.housekeeping import keep_up
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project
 from tidemill.registry.deployments import reconcile
-from tidemill.registry.promotion import recover
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
-from tidemill.retraining.rollout_thread import rolling
+from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
 from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
-__all__ = ["Controller", "Tick"]
+__all__ = ["Controller", "Failure", "Tick"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Tick:
-    """What one look at the world brought."""
+class Failure:
+    """A part of a round that failed."""
 
-    monitor_runs: tuple[MonitorRun, ...]
-    decision: Retrain | Hold | None
-    turn: Turn | None
+    part: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one round of the controller did."""
+
+    monitor_runs: tuple[MonitorRun, ...] = ()
+    decision: Retrain | Hold | None = None
+    turn: Turn | None = None
+    failures: tuple[Failure, ...] = ()
+    """The parts of the round that failed; the others were run all the same."""
 
 
 class Controller:
-    """Watches and retrains one project. All it remembers is in the records: it may be killed at will."""
+    """Watches and retrains one project. Its memory is in the records, so it may be killed at any moment."""
 
     def __init__(
         self,
@@ -56,50 +66,47 @@ class Controller:
         self._state = state
         self._clock = clock
         self._listen = listen
-        self._policies = load_policies(project)
 
     def recover(self) -> list[Turn]:
-        """Finish or undo what a process that is gone left half made.
+        """Finish or undo what killed processes left: moves of aliases, deployments, turns.
 
         Raises:
             TurnInProgress: another process is making a turn right now.
         """
-        recover(self._project, self._state)
         reconcile(self._project, self._state)
         return resume_turns(self._project, self._state, self._listen)
 
     def tick(self) -> Tick:
-        """Finish what was left half made, run due monitors, make a turn if a policy asks for one.
+        """Run one round: recovery, due scoring, due monitors, and a turn if a policy asks for one.
 
-        A rollout under way is not waited for: see `rollout_thread`; nor is scheduled batch
-        scoring, which goes on in processes of its own: see `tidemill.scoring.schedules.scheduled_runs`.
+        A part that fails is reported, and keeps no other part from running. While another process makes a
+        turn, the monitors run and nothing is decided.
 
-        While another process makes a turn, the monitors run and nothing is decided.
-
-        Raises:
-            TidemillError: a monitor or the turn failed; the records say which.
+        It does not wait for a rollout under way (`rollout_thread`), nor for scheduled batch scoring, which
+        runs in processes of its own (`tidemill.scoring.schedules.scheduled_runs`).
         """
         now = self._clock.now()
-        start_due(self._project, self._state, now)
-        try:
-            self.recover()
-        except TurnInProgress:
-            return Tick(tuple(run_due(self._project, self._state, now)), None, None)
-        runs = tuple(run_due(self._project, self._state, now))
-        alerts, turns = self._facts()
-        decision = decide(self._policies, alerts, turns, now)
-        if not isinstance(decision, Retrain):
-            return Tick(runs, decision, None)
-        request = TurnRequest(
-            as_of=now,
-            reason=decision.reason,
-            actor=f"policy:{decision.policy.name}",
-            trigger=decision.alert.kind,
-            policy=decision.policy.name,
-            alert_id=decision.alert.id,
-            params=decision.policy.params,
-        )
-        return Tick(runs, decision, make_turn(self._project, self._state, request, self._listen))
+        failures: list[Failure] = []
+        decision: Retrain | Hold | None = None
+        turn: Turn | None = None
+        runs: list[MonitorRun] = []
+        busy = False
+        with _reported("scheduled scoring", failures):
+            start_due(self._project, self._state, now)
+        with _reported("recovery", failures):
+            try:
+                self.recover()
+            except TurnInProgress:
+                busy = True
+        with _reported("monitors", failures):
+            runs = run_due(self._project, self._state, now)
+        if not busy:
+            with _reported("policies", failures):
+                decision = decide(load_policies(self._project), *self._facts(), now)
+        if isinstance(decision, Retrain):
+            with _reported("turn", failures):
+                turn = make_turn(self._project, self._state, _request(decision, now), self._listen)
+        return Tick(tuple(runs), decision, turn, tuple(failures))
 
     def _facts(self) -> tuple[list[AlertFact], list[TurnFact]]:
         serving = champion_version(self._project)
@@ -116,38 +123,71 @@ class Controller:
             )
 
 
+@contextmanager
+def _reported(part: str, failures: list[Failure]) -> Iterator[None]:
+    """Add an error to ``failures``, so that the next part of the round runs."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the round goes on
+        failures.append(Failure(part, error))
+
+
+def _request(decision: Retrain, now: datetime) -> TurnRequest:
+    return TurnRequest(
+        as_of=now,
+        reason=decision.reason,
+        actor=f"policy:{decision.policy.name}",
+        trigger=decision.alert.kind,
+        policy=decision.policy.name,
+        alert_id=decision.alert.id,
+        params=decision.policy.params,
+    )
+
+
 def run_forever(project: Project, interval: timedelta, stop: threading.Event) -> None:
-    """Tick until ``stop`` is set. A failed tick is logged and tried again at the next one."""
+    """Run rounds until ``stop`` is set. What failed is logged, and tried again in the next round."""
     state = open_state(project.state_url)
     controller = Controller(
         project, state, SystemClock(), lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message)
     )
-    thread = rolling(project, interval, stop)
+    thread = start_rollout_thread(project, interval, stop)
     while not stop.is_set():
-        try:
-            tick = controller.tick()
-            for run in tick.monitor_runs:
-                log.info("monitor %s: %s over %d rows", run.monitor, run.verdict, run.rows)
-            if isinstance(tick.decision, Hold):
-                log.info("policy %s holds: %s", tick.decision.policy.name, tick.decision.reason)
-        except TurnInProgress as busy:
-            log.info("%s", busy)
-        except Exception:
-            log.exception("this round failed; the next is in %s", interval)
+        _log_round(controller.tick(), interval)
         _keep_log(project)
         stop.wait(interval.total_seconds())
     thread.join()
     state.close()
 
 
+def _log_round(tick: Tick, interval: timedelta) -> None:
+    for run in tick.monitor_runs:
+        log.info("monitor %s: %s over %d rows", run.monitor, run.verdict, run.rows)
+    if isinstance(tick.decision, Hold):
+        log.info("policy %s holds: %s", tick.decision.policy.name, tick.decision.reason)
+    for failure in tick.failures:
+        known = isinstance(failure.error, TidemillError)
+        log.error(
+            "%s failed, the next round is in %s: %s%s",
+            failure.part,
+            interval,
+            failure.error,
+            f" ({failure.error.hint})"
+            if isinstance(failure.error, TidemillError) and failure.error.hint
+            else "",
+            exc_info=None if known else failure.error,
+        )
+
+
 def _keep_log(project: Project) -> None:
-    """Compact and prune the prediction log; what fails is tried again in the next round."""
+    """Compact and prune the prediction log. What fails is tried again in the next round."""
     try:
         done = keep_up(project, SystemClock().now())
     except LogInUse as busy:
         log.info("%s", busy)
     except TidemillError as error:
         log.warning("%s", error)
+    except Exception:
+        log.exception("the upkeep of the prediction log failed")
     else:
         if done.compacted.rows:
             log.info("compacted %d records of the prediction log", done.compacted.rows)

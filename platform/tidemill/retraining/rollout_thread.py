@@ -1,4 +1,4 @@
-"""Takes rollouts from step to step, beside whatever else the controller does: a turn takes an hour."""
+"""Advances rollouts in a thread of its own, because a turn may keep the controller busy for an hour."""
 
 import logging
 import threading
@@ -7,32 +7,32 @@ from datetime import timedelta
 from tidemill.clock import SystemClock
 from tidemill.project import Project
 from tidemill.rollouts.rollout import advance
-from tidemill.state import open_state
+from tidemill.state import expect_state
 
-__all__ = ["rolling"]
+__all__ = ["start_rollout_thread"]
 
 log = logging.getLogger(__name__)
 _EVERY = timedelta(seconds=5)
 
 
-def rolling(project: Project, interval: timedelta, stop: threading.Event) -> threading.Thread:
+def start_rollout_thread(project: Project, interval: timedelta, stop: threading.Event) -> threading.Thread:
     """Start a thread that advances the rollout under way, if there is one, until ``stop`` is set.
 
     Args:
         project: whose model it is.
-        interval: between two looks, at most five seconds: what is bad should not serve for longer.
+        interval: between two checks; at most five seconds count, as a bad version should not serve longer.
         stop: ends the thread.
     """
     seconds = min(interval, _EVERY).total_seconds()
 
     def run() -> None:
-        state = open_state(project.state_url)
+        state = expect_state(project.state_url)  # records that are away must not end the thread
         said = ""
         while not stop.is_set():
             try:
                 progress = advance(project, state, SystemClock().now())
             except Exception:
-                log.exception("the rollout could not be looked at; the next look is in %s s", seconds)
+                log.exception("the rollout could not be checked; the next check is in %s s", seconds)
             else:
                 if progress is not None:
                     row, verdict = progress.rollout, progress.verdict
