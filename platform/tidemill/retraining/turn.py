@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 from sqlalchemy import select
 
 from tidemill.clock import utc
 from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
+from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
@@ -124,16 +124,15 @@ def turn_lock(project: Project) -> Iterator[None]:
     Raises:
         TurnInProgress: another process holds it.
     """
-    path = project.home / "turn.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise TurnInProgress(
-            f"another process is making a turn of the loop for {project.root}",
+
+    def busy(holder: str) -> TurnInProgress:
+        return TurnInProgress(
+            f"another process is making a turn of the loop for {project.root}: {holder}",
             hint="wait for it to end; `tidemill status` shows how far it is",
-        ) from error
+        )
+
+    with locked(project.home / "turn.lock", busy=busy):
+        yield
 
 
 def _finish_left_behind(project: Project, state: State, listen: Listener | None) -> list[Turn]:

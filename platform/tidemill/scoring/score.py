@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tidemill.errors import DataError, UsageError
+from tidemill.files.locks import locked
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import get_version, load_scorer
@@ -245,13 +244,12 @@ def _lock(project: Project, output: Place) -> Iterator[None]:
         UsageError: another process is scoring to it.
     """
     name = hashlib.sha256(output.text.encode()).hexdigest()[:16]
-    path = project.home / "scoring" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise UsageError(
-            f"another process is scoring to {output.text} right now",
+
+    def busy(holder: str) -> UsageError:
+        return UsageError(
+            f"another process is scoring to {output.text} right now: {holder}",
             hint="wait for it, or name another output",
-        ) from error
+        )
+
+    with locked(project.home / "scoring" / f"{name}.lock", busy=busy):
+        yield

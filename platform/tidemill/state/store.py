@@ -16,12 +16,12 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from filelock import FileLock
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tidemill.errors import TidemillError
+from tidemill.files.locks import locked
 
 __all__ = ["State", "expect_state", "open_state"]
 
@@ -138,8 +138,7 @@ def _bring_up(address: URL, engine: Engine) -> None:
     with _translated(address):
         if address.get_backend_name() == "sqlite" and address.database:
             path = Path(address.database)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(path.name + ".migrate.lock")):
+            with locked(path.with_name(path.name + ".migrate.lock"), wait_seconds=None):
                 _migrate(engine)
         else:
             _migrate(engine)

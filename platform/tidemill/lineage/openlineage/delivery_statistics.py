@@ -5,8 +5,9 @@ import logging
 import re
 from datetime import UTC, datetime
 
-from filelock import FileLock
-
+from tidemill.errors import TidemillError
+from tidemill.files.atomic import replace_file
+from tidemill.files.locks import locked
 from tidemill.project import Project
 
 __all__ = ["count", "words"]
@@ -18,17 +19,14 @@ def count(project: Project, sent: int, failed: int, error: BaseException | None 
     """Add to the project's count of events; ``error`` is what the latest failure was."""
     path = project.home / "openlineage.json"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock"), timeout=5):
+        with locked(path.with_suffix(".lock"), wait_seconds=5):
             known = json.loads(path.read_text()) if path.exists() else {}
             known["sent"] = known.get("sent", 0) + sent
             known["failed"] = known.get("failed", 0) + failed
             if error is not None:
                 known |= {"last_error": words(error), "last_failed_at": datetime.now(UTC).isoformat()}
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(known, indent=2) + "\n")
-            part.replace(path)
-    except (OSError, ValueError, TimeoutError) as problem:  # a count is not worth a turn
+            replace_file(path, json.dumps(known, indent=2) + "\n", flush=False)
+    except (OSError, ValueError, TidemillError) as problem:  # a count is not worth a turn
         _log.warning("%s cannot be written: %s", path, problem)
 
 

@@ -10,7 +10,6 @@ Distances, not p-values: see `tidemill.monitoring.monitor_config.DataDriftConfig
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -24,6 +23,7 @@ from evidently.metrics import ValueDrift
 from evidently.presets import ClassificationQuality
 
 from tidemill.errors import MonitoringError
+from tidemill.files.atomic import replace_file
 from tidemill.monitoring.drift.drift_columns import Column, ColumnDrift, Comparison, clean, describe, judge
 from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
 
@@ -218,14 +218,9 @@ def _number(value: float | None) -> str:
 
 
 def _write(path: Path, html: str) -> None:
-    unfinished = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(path)
+        replace_file(path, html)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise MonitoringError(
             f"the report cannot be written: {path}: {error.strerror or error}", hint="free space there"
         ) from error

@@ -18,9 +18,10 @@ import fsspec
 import orjson
 
 from tidemill.errors import ConfigError, ServingError
+from tidemill.files.atomic import move_into_place, replace_file
 from tidemill.ids import new_id
 
-__all__ = ["Folder", "Place", "Store", "current_place", "owner_of", "places_of", "replace_file"]
+__all__ = ["Folder", "Place", "Store", "current_place", "owner_of", "places_of"]
 
 _STORES = "stores.json"
 
@@ -73,12 +74,8 @@ class Folder:
         """Move a local file there, flushed to the disk."""
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with local.open("rb") as file:
-            os.fsync(file.fileno())
-        size = local.stat().st_size
-        local.replace(target)
-        _fsync(target.parent)
-        return size
+        move_into_place(local, target)
+        return target.stat().st_size
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
@@ -244,31 +241,8 @@ def _stores(root: Path, make: bool = False) -> dict[str, Any]:
     return known
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place of another, whole or not at all, flushed to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{new_id('draft')}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    _fsync(path.parent)
-
-
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

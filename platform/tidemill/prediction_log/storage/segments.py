@@ -9,7 +9,6 @@ What is promised to whom is said in `tidemill.prediction_log.writing.log_writer`
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import threading
@@ -20,6 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from tidemill.files.atomic import flush_folder
+from tidemill.files.locks import try_lock
 from tidemill.ids import new_id
 
 __all__ = ["Mark", "Rolling", "SegmentWriter", "claim", "hold"]
@@ -219,18 +220,14 @@ class _Segment:
         covered = self.end
         os.fdatasync(self._descriptor)
         for folder in self._folders:
-            _fsync_folder(folder)
+            flush_folder(folder)
         self._folders = ()
         self._flushed = covered
 
 
 def claim(descriptor: int) -> bool:
     """Tell whether nobody else holds the file, and it still has its name; then it is held from now on."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return os.fstat(descriptor).st_nlink > 0
+    return try_lock(descriptor) and os.fstat(descriptor).st_nlink > 0
 
 
 def hold(path: Path, held: contextlib.ExitStack) -> bool:
@@ -263,11 +260,3 @@ def _open(folder: Path) -> _Segment:
     raise OSError(
         errno.ENOLCK, f"no segment below {folder} could be locked; is it on a file system with locks?"
     )
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,13 +1,11 @@
 """One at a time: whoever compacts, prunes or erases from the prediction log."""
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tidemill.errors import ServingError
+from tidemill.files.locks import locked
 
 __all__ = ["LogInUse", "maintaining"]
 
@@ -23,22 +21,12 @@ def maintaining(root: Path, model: str, wait_seconds: float = 0.0) -> Iterator[N
     Raises:
         LogInUse: another process is, and still is after ``wait_seconds``.
     """
-    folder = root / model
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".maintenance", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    end = time.monotonic() + wait_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() >= end:
-                    raise LogInUse(
-                        f"another process compacts, prunes or erases from the log of {model} right now",
-                        hint="it ends by itself: try again in a minute",
-                    ) from error
-                time.sleep(0.05)
+
+    def busy(holder: str) -> LogInUse:
+        return LogInUse(
+            f"another process compacts, prunes or erases from the log of {model} right now: {holder}",
+            hint="it ends by itself: try again in a minute",
+        )
+
+    with locked(root / model / ".maintenance", busy=busy, wait_seconds=wait_seconds):
         yield
-    finally:
-        os.close(descriptor)

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tidemill.clock import Clock
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import DataError, TidemillError
+from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.privacy.erasure import erasure_record
 from tidemill.privacy.erasure.erasure_record import Order, drop_order, orders, put_on_record, put_order
@@ -174,19 +173,15 @@ def _subject(project: Project, values: Mapping[str, str]) -> Subject:
 def _alone(project: Project, tell: Tell) -> Iterator[None]:
     folder = erasure_record.folder(project)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell("wait", "another erasure is under way")
-        try:
-            lock.acquire(timeout=_PATIENCE)
-        except Timeout as error:
-            raise DataError(
-                f"another erasure has been under way for more than {_PATIENCE:.0f} s",
-                hint="wait for it, or end it; the next one finishes it",
-            ) from error
-    try:
+
+    def wait(holder: str) -> None:
+        tell("wait", f"another erasure is under way: {holder}")
+
+    def busy(holder: str) -> DataError:
+        return DataError(
+            f"another erasure has been under way for more than {_PATIENCE:.0f} s: {holder}",
+            hint="wait for it, or end it; the next one finishes it",
+        )
+
+    with locked(folder / "lock", busy=busy, wait_seconds=_PATIENCE, on_wait=wait):
         yield
-    finally:
-        lock.release()

@@ -5,8 +5,6 @@ its owner only, in ``.tidemill/erasures``, and it goes with the erasure's last s
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -15,6 +13,7 @@ from typing import Any
 
 from tidemill.clock import utc
 from tidemill.errors import DataError
+from tidemill.files.atomic import replace_file
 from tidemill.project import Project
 from tidemill.state import State
 from tidemill.state.tables import Erasure
@@ -69,15 +68,8 @@ def put_order(project: Project, order: Order) -> None:
     path = folder(project) / f"{order.id}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(order) | {"requested_at": order.requested_at.isoformat()}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        content = asdict(order) | {"requested_at": order.requested_at.isoformat()}
+        replace_file(path, json.dumps(content), mode=0o600)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}", hint="is the disk full or read-only?"
@@ -86,8 +78,9 @@ def put_order(project: Project, order: Order) -> None:
 
 def drop_order(project: Project, order: Order) -> None:
     """Forget an order, and what a killed process left of one half written."""
-    for path in folder(project).glob("tmp*"):
-        path.unlink(missing_ok=True)
+    for pattern in (".*.tmp", "tmp*"):  # the latter: earlier versions'
+        for path in folder(project).glob(pattern):
+            path.unlink(missing_ok=True)
     (folder(project) / f"{order.id}.json").unlink(missing_ok=True)
 
 

@@ -1,8 +1,6 @@
 """Files of rows: counting those of one subject, and leaving them out. Parquet, CSV, JSON lines, Arrow."""
 
 import csv
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
 from tidemill.errors import DataError
+from tidemill.files.atomic import replacing
 from tidemill.privacy.subject import Subject
 
 __all__ = ["SUFFIXES", "count_rows", "files_below", "format_of", "leave_out", "mentions"]
@@ -102,7 +101,7 @@ def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None 
     if there == 0:
         return 0
     kind, constants = format_of(path), constants or {}
-    with _failing("rewritten", path), _replacing(path) as new:
+    with _failing("rewritten", path), replacing(path) as new:
         if kind == "csv":
             with new.open("w", newline="", encoding="utf-8") as out:
                 writer = csv.writer(out, dialect=_dialect(path))
@@ -242,22 +241,6 @@ def _lines(path: Path, subject: Subject, constants: Mapping[str, str]) -> Iterat
             record = orjson.loads(line) if line.strip() else {}
             full = {**constants, **record} if isinstance(record, dict) else {}
             yield line, bool(full) and subject.within(full)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside ``path`` that takes its place, and its mode, when the block ends well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    new = Path(name)
-    try:
-        yield new
-        with new.open("rb") as written:
-            os.fsync(written.fileno())
-        new.chmod(path.stat().st_mode | 0o200)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -7,12 +7,12 @@ killed in between leaves a pending record, and `settle` ends it. Nothing else mo
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from tidemill.errors import ModelNotFound, RegistryError
+from tidemill.files.locks import locked
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
@@ -125,17 +125,13 @@ def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
     Raises:
         RegistryError: somebody else has been at it for that long.
     """
-    project.home.mkdir(parents=True, exist_ok=True)
     path = project.home / "champion.lock"
-    held = FileLock(path)
-    try:
-        held.acquire(timeout=seconds)
-    except Timeout as error:
-        raise RegistryError(
-            f"somebody else has been moving the champion for {seconds:.0f} s ({path} is locked)",
-            hint="wait for them, or see which process holds the file",
-        ) from error
-    try:
+
+    def busy(holder: str) -> RegistryError:
+        return RegistryError(
+            f"the champion has been being moved for more than {seconds:.0f} s by {holder} ({path} is locked)",
+            hint="wait for it, or end it, and try again",
+        )
+
+    with locked(path, busy=busy, wait_seconds=seconds):
         yield
-    finally:
-        held.release()

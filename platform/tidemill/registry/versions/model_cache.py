@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
+from tidemill.files.atomic import replacing_folder
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_loading import read_made, read_scorer
@@ -73,16 +74,12 @@ def keep(project: Project, found: ModelVersion, files: Path) -> None:
     if _read(place) == facts:
         os.utime(place)  # among the last that served
         return
-    temporary = place.with_name(f".{found.version}.{os.getpid()}")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(files, temporary)
-        (temporary / _FACTS).write_text(json.dumps(facts))
-        shutil.rmtree(place, ignore_errors=True)
-        temporary.replace(place)
+        with replacing_folder(place) as draft:
+            shutil.copytree(files, draft, dirs_exist_ok=True)
+            (draft / _FACTS).write_text(json.dumps(facts))
         _forget_oldest(place.parent)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         _log.warning(
             "%s %s could not be kept for a time without registry: %s", found.model, found.version, error
         )

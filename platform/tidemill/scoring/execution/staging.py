@@ -5,7 +5,6 @@ rename, parts go to their final place at once, and records to ``_scoring`` below
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from tidemill.errors import DataError
+from tidemill.files.atomic import replacing
 from tidemill.scoring.input.row_reading import Reject
 from tidemill.scoring.input.table_places import Place, reaching
 from tidemill.scoring.scoring_job import Job, dumped, loaded
@@ -129,11 +129,9 @@ class Staging:
         local = self.parts.local
         try:
             if local is not None:
-                temporary = local.parent / f".{name}.{os.getpid()}"
-                write(temporary)
-                size = _flushed(temporary)
-                temporary.replace(local / name)
-                return size
+                with replacing(local / name) as draft:
+                    write(draft)
+                return (local / name).stat().st_size
             with tempfile.TemporaryDirectory(prefix="tidemill-score-") as folder:
                 temporary = Path(folder) / name
                 write(temporary)
@@ -165,10 +163,3 @@ class Staging:
             except FileNotFoundError:
                 return {}
         return {PurePosixPath(info["name"]).name: int(info["size"] or 0) for info in found}
-
-
-def _flushed(path: Path) -> int:
-    """Have a file on the disk itself, and return its size: it counts as finished from now on."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size

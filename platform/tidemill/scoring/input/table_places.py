@@ -13,6 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from tidemill.errors import DataError, UsageError
+from tidemill.files.atomic import replace_file
 
 __all__ = ["FORMATS", "Place", "SourceFile", "find_files", "locate", "reaching", "table_format"]
 
@@ -79,13 +80,7 @@ class Place:
             if self.local is None:
                 self.files.pipe_file(self.path, content)
                 return
-            self.local.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.local.with_name(f".{self.name}.{os.getpid()}")
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.local)
+            replace_file(self.local, content)
 
     def names(self) -> list[str]:
         """Return the names of what is directly in a folder, sorted; nothing if there is none."""

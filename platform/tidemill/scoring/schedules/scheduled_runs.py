@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tidemill.clock import SystemClock, utc
 from tidemill.errors import TidemillError, UsageError
+from tidemill.files.locks import is_locked, locked
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
 from tidemill.scoring.schedules.schedule_rules import Due, Past, Schedule, due, find_schedule, load_schedules
@@ -58,7 +58,7 @@ def start_due(project: Project, state: State, now: datetime) -> list[str]:
         return []
     started = []
     for schedule, found in waiting:
-        if _is_busy(project, schedule.name):
+        if is_locked(_lock_path(project, schedule.name)):
             continue
         command = [
             *(
@@ -221,24 +221,19 @@ def _lock(project: Project, name: str) -> Iterator[None]:
     Raises:
         UsageError: another process holds it.
     """
-    path = project.home / "scoring" / f"{name}.schedule.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise UsageError(
-            f"another process is scoring schedule {name!r} right now",
+
+    def busy(holder: str) -> UsageError:
+        return UsageError(
+            f"another process is scoring schedule {name!r} right now: {holder}",
             hint="`tidemill score schedule list` shows what it comes to",
-        ) from error
+        )
+
+    with locked(_lock_path(project, name), busy=busy):
+        yield
 
 
-def _is_busy(project: Project, name: str) -> bool:
-    try:
-        with _lock(project, name):
-            return False
-    except UsageError:
-        return True
+def _lock_path(project: Project, name: str) -> Path:
+    return project.home / "scoring" / f"{name}.schedule.lock"
 
 
 def main(arguments: list[str]) -> int:

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -21,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
+from tidemill.files.locks import locked
 from tidemill.project import Project
 
 __all__ = [
@@ -69,8 +69,7 @@ def _client(uri: str) -> MlflowClient:
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # an environment without pip
     if uri.startswith("sqlite:///"):
         database = Path(make_url(uri).database or "")
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(database.with_name(database.name + ".create.lock")):
+        with locked(database.with_name(database.name + ".create.lock"), wait_seconds=None):
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)  # creates the tables
             with closing(sqlite3.connect(database)) as connection:

@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, label, record
 from tidemill.errors import ConfigError, ServingError
+from tidemill.files.atomic import replace_file
 from tidemill.prediction_log.prediction_log import (
     PredictionLog,
     count_log,
@@ -27,7 +28,7 @@ from tidemill.prediction_log.prediction_log import (
 )
 from tidemill.prediction_log.storage import manifests
 from tidemill.prediction_log.storage.log_parts import Sizes
-from tidemill.prediction_log.storage.log_places import Folder, current_place, owner_of, replace_file
+from tidemill.prediction_log.storage.log_places import Folder, current_place, owner_of
 from tidemill.prediction_log.storage.manifests import Manifest, manifest_name, partitions, read_manifest
 from tidemill.prediction_log.storage.segments import Rolling
 from tidemill.prediction_log.upkeep.compaction import _Date, compact

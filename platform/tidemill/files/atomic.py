@@ -1,0 +1,203 @@
+"""Replaces files and folders so that a reader sees the old content or the new one, never a part.
+
+Everything is written to a draft in the same folder, flushed to the disk, and renamed. A process that is
+killed can leave a draft behind: its name begins with a dot and ends in ``.tmp``.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tidemill.ids import new_id
+
+__all__ = [
+    "draft_path",
+    "flush_file",
+    "flush_folder",
+    "move_into_place",
+    "new_draft",
+    "replace_file",
+    "replacing",
+    "replacing_all",
+    "replacing_folder",
+]
+
+_LONGEST_STEM = 40  # characters that a draft's name repeats: a name may have 255 bytes
+
+
+def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, flush: bool = True) -> None:
+    r"""Write ``content`` to ``path``, whole or not at all; text in UTF-8, with its line ends as they are.
+
+    Args:
+        path: the file. Folders that are missing are made.
+        content: all of it.
+        mode: permissions, such as ``0o600``; default: those of the file that is replaced, writable for its
+            owner; of a new file what the user's umask leaves of ``0o666``.
+        flush: whether to return only when it is on the disk itself; off for what may be lost with the power.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "made", "note.txt")
+    >>> replace_file(path, "first\n")
+    >>> replace_file(path, "second\n")
+    >>> path.read_text(), [file.name for file in path.parent.iterdir()]
+    ('second\n', ['note.txt'])
+    """
+    with replacing(path, mode=mode, flush=flush) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None, flush: bool = True) -> Iterator[Path]:
+    """Give an empty draft beside ``path`` that takes its place when the block ends well, or else goes.
+
+    Arguments and errors are those of `replace_file`.
+    """
+    draft = new_draft(path, mode=mode)
+    try:
+        yield draft
+        move_into_place(draft, path, flush=flush)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all() -> Iterator[Callable[[Path], Path]]:
+    """Give a function from a path to its draft; all drafts take their places when the block ends well.
+
+    Nothing is moved before everything is written and flushed. Being killed between two renames can leave
+    some files new and others old.
+
+    Raises:
+        OSError: a draft cannot be made or moved.
+    """
+    drafts: dict[Path, Path] = {}
+
+    def draft_of(path: Path) -> Path:
+        if path not in drafts:
+            drafts[path] = new_draft(path)
+        return drafts[path]
+
+    try:
+        yield draft_of
+        for draft in drafts.values():
+            flush_file(draft)
+        for path, draft in drafts.items():
+            draft.replace(path)
+        for folder in {path.parent for path in drafts}:
+            flush_folder(folder)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``folder`` that takes its place when the block ends well, or else goes.
+
+    What was there before, a folder or a file, is moved away and then deleted. Being killed between those two
+    renames leaves the old content under a name that begins with a dot and ends in ``.old``.
+
+    Raises:
+        OSError: it cannot be made or moved; what was there is as it was.
+    """
+    draft = draft_path(folder)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        _swap(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def new_draft(path: Path, *, mode: int | None = None) -> Path:
+    """Make an empty file beside ``path``, to be moved there by `move_into_place`.
+
+    Raises:
+        OSError: it, or its folder, cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_path(path)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
+    try:
+        if mode is None:
+            with suppress(FileNotFoundError):  # there is nothing to replace
+                mode = path.stat().st_mode & 0o7777 | 0o200
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    return draft
+
+
+def draft_path(path: Path) -> Path:
+    """Return a name beside ``path`` that nothing else has.
+
+    >>> draft_path(Path("data/flights.parquet")).name.startswith(".flights.parquet.draft_")
+    True
+    """
+    return path.with_name(f".{path.name[:_LONGEST_STEM]}.{new_id('draft')}.tmp")
+
+
+def move_into_place(draft: Path, path: Path, *, flush: bool = True) -> None:
+    """Rename ``draft`` to ``path`` on the same file system, whole and flushed.
+
+    Raises:
+        OSError: it cannot be flushed or moved.
+    """
+    if flush:
+        flush_file(draft)
+    draft.replace(path)
+    if flush:
+        flush_folder(path.parent)
+
+
+def flush_file(path: Path) -> int:
+    """Return the size of a file in bytes when its content is on the disk itself.
+
+    Raises:
+        OSError: it cannot be flushed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """Return when the names in ``folder`` are on the disk itself.
+
+    Raises:
+        OSError: they cannot be flushed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(draft: Path, folder: Path) -> None:
+    if not os.path.lexists(folder):
+        draft.replace(folder)
+        return
+    old = draft.with_suffix(".old")
+    folder.replace(old)
+    try:
+        draft.replace(folder)
+    except OSError:
+        old.replace(folder)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
