@@ -28,6 +28,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.children import clean_up_after
+
 FEATURES = tuple(f"f{n:02d}" for n in range(29))
 VIEWS = {"a": FEATURES[:10], "b": FEATURES[10:20], "c": FEATURES[20:]}
 GROUP = 250_000
@@ -285,4 +287,4 @@ def compare(folder: Path, rows: int, repeat: int, workers: int, keys: int) -> No
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

@@ -26,6 +26,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from benchmarks.children import clean_up_after
+
 PROBABILITY = {"1": 0.2, "2": 0.8, "3": 0.4}
 """What the versions of the small project answer."""
 DEPOTS = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(600)]
@@ -259,4 +261,4 @@ def change(project: Any, state: Any, broken: str, url: str, options: argparse.Na
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

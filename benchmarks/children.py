@@ -1,15 +1,40 @@
-"""Each measured system runs in its own process: its memory is its own, and it can be cut off."""
+"""Processes of a benchmark: each has memory of its own, can be cut off, and ends with the benchmark."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-__all__ = ["Outcome", "report", "run"]
+from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+
+__all__ = ["Outcome", "clean_up_after", "report", "run"]
+
+
+def clean_up_after(main: Callable[[], None]) -> None:
+    """Run ``main``; its processes and temporary files are gone afterwards, however it ends: SIGKILL too.
+
+    What lies in a folder that the caller named stays if the benchmark was killed by SIGKILL.
+    """
+    if MARK in os.environ:  # a child of a benchmark: its parent cleans up
+        main()
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    folder = tempfile.mkdtemp(prefix="bench-")
+    guard = Guard.post(Path(folder))
+    os.environ[MARK], os.environ["TMPDIR"], tempfile.tempdir = guard.mark, folder, folder
+    try:
+        main()
+    finally:
+        guard.dismiss()
 
 
 @dataclass(frozen=True)

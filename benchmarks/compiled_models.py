@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from benchmarks.children import clean_up_after
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.explaining import Explainer
@@ -147,4 +148,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with threadpool_limits(1):  # as in a replica
-        main()
+        clean_up_after(main)

@@ -28,6 +28,8 @@ from hypothesis import strategies as st
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.engine import events, from_schema
 
+from benchmarks.children import clean_up_after
+
 __all__ = ["Report", "fuzz"]
 
 ROUND = 60  # generated cases an operation, in one round of Schemathesis
@@ -408,4 +410,4 @@ def _with_small_project(folder: Path, cases: int, seed: int) -> Report:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

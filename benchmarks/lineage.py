@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks.children import clean_up_after
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 from tidemill.prediction_log.search.version_totals import count_by_version
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

@@ -24,6 +24,8 @@ import polars as pl
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64
 
+from benchmarks.children import clean_up_after
+
 FEATURES = ("late_share_1d", "late_share_7d", "late_share_28d", "delay_1d")
 START = datetime(2013, 1, 1, tzinfo=UTC)
 OURS = "tidemill.features"
@@ -161,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

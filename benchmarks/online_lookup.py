@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.children import clean_up_after
 from benchmarks.materialise import OURS, redis_server
 from pipelines.features import write_features
 from pipelines.flights import flights_to_predict
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.children import clean_up_after
 from tidemill.data.personal.pseudonyms import Pseudonymiser
 from tidemill.data.personal.tombstones import erased_rows
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
@@ -93,4 +94,4 @@ def log(predictions: int, subjects: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

@@ -32,6 +32,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.children import clean_up_after
 from benchmarks.load import Outcome, run_apart
 from benchmarks.rivals import bento_environment, command
 from tidemill.data.versioning.params_file import set_values
@@ -320,4 +321,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

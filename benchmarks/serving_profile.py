@@ -25,6 +25,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
+from benchmarks.children import clean_up_after
 from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
 from tidemill.features.online.online_features import FeatureRow
@@ -226,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

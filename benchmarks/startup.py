@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+from benchmarks.children import clean_up_after
+
 RUNS = 15
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)

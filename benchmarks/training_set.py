@@ -170,4 +170,4 @@ def show(name: str, rows: int, outcome: children.Outcome, theirs: float | None) 
 
 
 if __name__ == "__main__":
-    main()
+    children.clean_up_after(main)

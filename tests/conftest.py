@@ -15,6 +15,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 
@@ -30,6 +32,22 @@ def checkcache(filename: str | None = None) -> None:
 
 
 linecache.checkcache = checkcache
+
+
+_guards: list[Guard] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End what tests start when they end, however they end; processes that left their group too."""
+    if not hasattr(config, "workerinput") and MARK not in os.environ:  # a worker of pytest-xdist has the mark
+        _guards.append(Guard.post(Path(tempfile.mkdtemp(prefix="tests-"))))
+        os.environ[MARK] = _guards[0].mark
+
+
+def pytest_unconfigure() -> None:
+    """End what is left over, on which the tests of each server have had their say."""
+    while _guards:
+        _guards.pop().dismiss()
 
 
 @pytest.hookimpl(optionalhook=True)
