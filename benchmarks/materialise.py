@@ -29,7 +29,7 @@ from benchmarks.children import clean_up_after
 FEATURES = ("late_share_1d", "late_share_7d", "late_share_28d", "delay_1d")
 START = datetime(2013, 1, 1, tzinfo=UTC)
 OURS = "tidemill.features"
-ENGINE = f"batch_engine:\n  type: {OURS}.materialise.ColumnarComputeEngine\n"
+ENGINE = f"batch_engine:\n  type: {OURS}.online.ColumnarComputeEngine\n"
 
 
 def write_source(path: Path, rows: int, at: datetime) -> None:
@@ -142,13 +142,13 @@ def main() -> None:
         folder = Path(name)
         sqlite = {
             "Feast's store and engine": ("  type: sqlite\n  path: online.db\n", ""),
-            "ours": (f"  type: {OURS}.online_sqlite.SqliteOnlineStore\n  path: online.db\n", ENGINE),
+            "ours": (f"  type: {OURS}.online.SqliteOnlineStore\n  path: online.db\n", ENGINE),
         }
         compare(folder, "SQLite", sqlite, arguments.rows, arguments.profile)
         if redis is None:
             print("Redis: skipped, there is no redis-server (on Debian: apt-get install redis-server)")
             return
-        own = f"  type: {OURS}.online_redis.RedisOnlineStore\n"
+        own = f"  type: {OURS}.online.RedisOnlineStore\n"
         addresses = [f"  connection_string: {redis},db={number}\n" for number in range(2)]
         compare(
             folder,

@@ -28,8 +28,8 @@ from tidemill.project.scaffold import copy_project, reference_project
 
 RUNS, LOOKUPS = 5, 400
 STOCK = "  type: sqlite\n  path: online_store/stock.db\n"
-SQLITE = f"  type: {OURS}.online_sqlite.SqliteOnlineStore\n  path: online_store/online.db\n"
-REDIS = f"  type: {OURS}.online_redis.RedisOnlineStore\n  connection_string: "
+SQLITE = f"  type: {OURS}.online.SqliteOnlineStore\n  path: online_store/online.db\n"
+REDIS = f"  type: {OURS}.online.RedisOnlineStore\n  connection_string: "
 
 
 def prepare(folder: Path) -> tuple[Project, list[dict[str, Any]]]:

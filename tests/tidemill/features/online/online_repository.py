@@ -11,7 +11,7 @@ from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Stri
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 OURS = "tidemill.features"
-ENGINE = {"type": f"{OURS}.materialise.ColumnarComputeEngine"}
+ENGINE = {"type": f"{OURS}.online.ColumnarComputeEngine"}
 _COUNT = itertools.count()
 
 TYPES = {
@@ -33,8 +33,8 @@ def at(hours: float) -> datetime:
 
 def online_section(kind: str, redis: str | None) -> dict[str, Any]:
     return {
-        "sqlite": {"type": f"{OURS}.online_sqlite.SqliteOnlineStore", "path": "online.db"},
-        "redis": {"type": f"{OURS}.online_redis.RedisOnlineStore", "connection_string": redis},
+        "sqlite": {"type": f"{OURS}.online.SqliteOnlineStore", "path": "online.db"},
+        "redis": {"type": f"{OURS}.online.RedisOnlineStore", "connection_string": redis},
         "feast-sqlite": {"type": "sqlite", "path": "online.db"},
         "feast-redis": {"type": "redis", "connection_string": redis},
     }[kind]

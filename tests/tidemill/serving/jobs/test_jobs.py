@@ -69,7 +69,7 @@ class Dying:
         self.log, self.takes = log, takes
 
     def append(self, records):
-        self.log.append(job_records[: self.takes])
+        self.log.append(records[: self.takes])
         raise KeyboardInterrupt
 
     def health(self):
@@ -182,7 +182,7 @@ def test_who_waits_for_the_log_does_not_hang(api, worker, monkeypatch):
 
     class Full:
         def append(self, records):
-            return runner.log.append(job_records) and False
+            return runner.log.append(records) and False
 
         def health(self):
             looks.append(sweeper.sweep())
