@@ -190,7 +190,7 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
         """
         import os, signal, sys
         from tidemill.project import load_project
-        from tidemill.training import tracking
+        from tidemill.training.tracking import mlflow_tracking as tracking
         from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, parent_run
         project = load_project()
         client = connect(project)
