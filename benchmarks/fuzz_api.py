@@ -400,7 +400,7 @@ def main() -> None:
 def _with_small_project(folder: Path, cases: int, seed: int) -> Report:
     from tests.tidemill.serving.http_server import listening
     from tests.tidemill.serving.small_project import add_version, crown, make_project
-    from tidemill.serving.runtime.wiring import build_api
+    from tidemill.serving.runtime.replica.wiring import build_api
 
     # The first request for an explanation loads SHAP, which takes a while.
     project = make_project(folder / "project", timeout_seconds=300)

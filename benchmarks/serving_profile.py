@@ -35,7 +35,7 @@ from tidemill.serving.inference import row_scoring
 from tidemill.serving.inference.calls import Answer, Prediction, Reply
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]

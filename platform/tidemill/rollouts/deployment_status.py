@@ -8,9 +8,9 @@ from tidemill.project import Project
 from tidemill.registry.deployments import live, reconcile
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.rollouts.rollout import rollouts
-from tidemill.serving.observability.replicas import living
 from tidemill.serving.observability.version_counters import Count, read_counts
 from tidemill.serving.routing.desired_state import as_lane
+from tidemill.serving.routing.replicas import living
 from tidemill.state import State
 from tidemill.state.tables import Deployment, ReplicaState, Rollout
 

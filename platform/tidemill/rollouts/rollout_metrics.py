@@ -10,8 +10,8 @@ from tidemill.rollouts.comparison_periods import Periods, read_periods
 from tidemill.rollouts.experiment_data import arms, of_role, read_answers
 from tidemill.rollouts.group_differences import Difference, expected, mean, metric
 from tidemill.rollouts.step_checks import Facts
-from tidemill.serving.observability.replicas import living
 from tidemill.serving.observability.version_counters import Count, Key, read_counts, since
+from tidemill.serving.routing.replicas import living
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Rollout

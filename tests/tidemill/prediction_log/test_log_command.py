@@ -17,7 +17,7 @@ from tidemill.features.feature_store import apply
 from tidemill.prediction_log.labels.bulk_labels import import_label_file
 from tidemill.prediction_log.prediction_log import count_log, read_labelled
 from tidemill.project import load_project
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 pytestmark = pytest.mark.engine
 AT = KNOWN + timedelta(hours=1)

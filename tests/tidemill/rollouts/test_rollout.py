@@ -26,10 +26,10 @@ from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.rollouts.deployment_status import situation
 from tidemill.rollouts.experiment_reports import find, report
 from tidemill.rollouts.rollout import advance, begin, rollouts, running
-from tidemill.serving.observability.replicas import record_status
 from tidemill.serving.observability.version_counters import Tally, record_counts
+from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import LaneStatus, Status
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.tables import Rollout
 

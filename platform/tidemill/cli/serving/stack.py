@@ -95,7 +95,7 @@ def status(
     from sqlalchemy import select
 
     from tidemill.project import load_project
-    from tidemill.serving.observability.replicas import living
+    from tidemill.serving.routing.replicas import living
     from tidemill.serving.runtime.stack_record import status as running
     from tidemill.state import open_state
     from tidemill.state.tables import Turn
@@ -114,7 +114,7 @@ def status(
 
 
 def _show_ports(project: Any, json: bool) -> None:
-    from tidemill.serving.http.bind_policy import listeners, warnings
+    from tidemill.serving.runtime.bind_policy import listeners, warnings
     from tidemill.serving.runtime.stack_record import status as running
 
     info = running(project)
@@ -141,7 +141,7 @@ def _show_ports(project: Any, json: bool) -> None:
 
 def _warn(info: Any) -> None:
     """Say what other machines can reach, on stderr."""
-    from tidemill.serving.http.bind_policy import listeners, warnings
+    from tidemill.serving.runtime.bind_policy import listeners, warnings
 
     found = listeners(info)
     for one in found:

@@ -20,7 +20,6 @@ from tidemill import __version__
 from tidemill.errors import TidemillError
 from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
-from tidemill.serving.http.json_bodies import not_json
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.inference.predictor import NoChampion, Predictor
 from tidemill.serving.jobs.jobs_api import jobs_router
@@ -28,6 +27,7 @@ from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.protocols.error_bodies import speaker
+from tidemill.serving.protocols.json_bodies import not_json
 from tidemill.serving.protocols.predict_codec import problems
 from tidemill.serving.protocols.predict_schema import (
     Accepted,
@@ -38,7 +38,7 @@ from tidemill.serving.protocols.predict_schema import (
     request_schema,
 )
 from tidemill.serving.routing.version_watcher import Watcher
-from tidemill.serving.runtime.dependencies import Surroundings
+from tidemill.serving.runtime.replica.dependencies import Surroundings
 
 __all__ = ["create_api"]
 

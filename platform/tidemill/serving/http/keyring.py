@@ -16,7 +16,7 @@ from pathlib import Path
 from tidemill.clock import Clock
 from tidemill.serving.http.admission import Admission, Key
 from tidemill.serving.http.api_keys import active_keys, record_use
-from tidemill.serving.observability.replicas import living
+from tidemill.serving.routing.replicas import living
 from tidemill.state import State
 
 __all__ = ["Keyring"]

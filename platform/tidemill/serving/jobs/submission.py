@@ -14,10 +14,10 @@ from tidemill.clock import Clock
 from tidemill.ids import new_id
 from tidemill.project.project_config import JobsConfig
 from tidemill.serving.http.failures import RETRY
-from tidemill.serving.http.json_bodies import parse_json
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
+from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.predict_codec import listed
 from tidemill.serving.protocols.predict_schema import request_schema
 from tidemill.state import State

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tidemill.serving.http.json_bodies import parse_json
-from tidemill.serving.http.query_parameters import wants_explanation
 from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Refused, Reply
+from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
 from tidemill.serving.protocols.model_inputs import Inputs, malformed, moment
 from tidemill.serving.protocols.open_inference import sentence
+from tidemill.serving.protocols.query_parameters import wants_explanation
 from tidemill.serving.routing.loaded_version import FloatMatrix
 
 __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tidemill.serving.http.json_bodies import parse_json
-from tidemill.serving.http.query_parameters import wants_explanation
 from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.model_inputs import Column, Field, Inputs, malformed, moment
+from tidemill.serving.protocols.query_parameters import wants_explanation
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
 
 __all__ = ["DATATYPE", "FEATURES", "OUTPUTS", "OpenInference", "OpenInferenceErrors", "Output"]

@@ -7,10 +7,10 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.clock import utc
-from tidemill.serving.http.json_bodies import parse_json
-from tidemill.serving.http.query_parameters import wants_explanation
 from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, request_schema, too_many
+from tidemill.serving.protocols.query_parameters import wants_explanation
 
 __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
 

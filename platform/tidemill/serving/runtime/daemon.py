@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
-from tidemill.serving.http.bind_policy import require_safe_start
 from tidemill.serving.runtime import orphan_reaper, stack_record
+from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import tail
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port

@@ -13,8 +13,8 @@ import psutil
 
 from tidemill.errors import ServingError
 from tidemill.project import Project
-from tidemill.serving.http.bind_policy import require_safe_start
 from tidemill.serving.runtime import tracking_server
+from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import Child
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port

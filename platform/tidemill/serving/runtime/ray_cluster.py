@@ -26,10 +26,10 @@ from ray._raylet import Config  # type: ignore[attr-defined]
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
 from tidemill.serving.runtime.configuration_checks import REPLICA_PORTS
-from tidemill.serving.runtime.haproxy import write_wrapper
 from tidemill.serving.runtime.network import free_block, free_port
 from tidemill.serving.runtime.orphan_reaper import MARK
-from tidemill.serving.runtime.ray_shortcut import CALLBACK
+from tidemill.serving.runtime.private_haproxy import write_wrapper
+from tidemill.serving.runtime.replica.ray_shortcut import CALLBACK
 from tidemill.settings import Settings
 
 __all__ = ["join", "join_variables", "start", "stop"]
@@ -117,7 +117,7 @@ def _start_serve(project: Project, port: int) -> None:
         from ray.serve.config import HTTPOptions, ProxyLocation
         from ray.serve.schema import LoggingConfig
 
-        from tidemill.serving.runtime.ray_deployment import APPLICATION, application
+        from tidemill.serving.runtime.replica.ray_deployment import APPLICATION, application
 
     if not constants.RAY_SERVE_ENABLE_HA_PROXY:
         raise ServingError(
@@ -151,7 +151,7 @@ def _start_jobs(project: Project, logs: Any) -> None:
     # Nobody waits for its process, which takes seconds to start: jobs do not mind.
     from ray import serve
 
-    from tidemill.serving.jobs import job_worker
+    from tidemill.serving.runtime.replica import job_worker
 
     jobs = serve.RunTarget(
         job_worker.application(project), name=job_worker.APPLICATION, route_prefix=None, logging_config=logs

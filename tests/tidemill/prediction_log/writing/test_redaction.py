@@ -17,7 +17,7 @@ from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
 from tidemill.project import load_project
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 DECIDE = """    return {"advice": "phone ahead" if probability > 0.5 else "deliver"}"""
 ECHO = """    if parcel.phone == "+49 666":

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.prediction_log.prediction_log import count_log, read_labelled, read_predictions
 from tidemill.project import load_project
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
 

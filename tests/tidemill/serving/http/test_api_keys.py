@@ -22,10 +22,10 @@ from tidemill.serving.http.api_keys import (
     revoke_key,
     rotate_key,
 )
-from tidemill.serving.http.bind_policy import require_safe_start
 from tidemill.serving.http.keyring import Keyring
-from tidemill.serving.observability.replicas import record_status
+from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import Status
+from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.settings import Settings
 from tidemill.state import expect_state, open_state
 

@@ -14,7 +14,7 @@ from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.project.project_config import BatchConfig, LimitsConfig
 from tidemill.serving.http.fast_lane import TICKET
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 pytestmark = pytest.mark.engine
 AT = (KNOWN + timedelta(hours=1)).isoformat()

@@ -9,7 +9,7 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.inference.calls import Call
 from tidemill.serving.inference.composition import Composition, Part, PartFailed
 from tidemill.serving.inference.row_scoring import ModelFailed, Row
-from tidemill.serving.runtime.composed_replicas import Composer
+from tidemill.serving.runtime.replica.composed_replicas import Composer
 
 ROWS = [{"wind": 1.0, "rain": 0.5}, {"wind": 9.0, "rain": None}, {"wind": 4.0, "rain": 0.0}]
 OWN = [0.2, 0.8, 0.5]

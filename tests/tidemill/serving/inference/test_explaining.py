@@ -25,7 +25,7 @@ from tidemill.project import load_project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.explaining import Explainer
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 FEATURES = ("wind", "carrier", "rain")
 

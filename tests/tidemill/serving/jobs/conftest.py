@@ -5,8 +5,8 @@ import yaml
 from fastapi.testclient import TestClient
 
 from tidemill.project import load_project
-from tidemill.serving.jobs.worker_wiring import build_worker
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.serving.runtime.replica.worker_wiring import build_worker
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tidemill.prediction_log.prediction_log import LogHealth, read_predictions
 from tidemill.serving.http.api_keys import active_keys, create_key
 from tidemill.serving.jobs import job_records, submission
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
-from tidemill.serving.jobs.worker_wiring import build_worker
+from tidemill.serving.runtime.replica.worker_wiring import build_worker
 from tidemill.state import open_state
 
 pytestmark = pytest.mark.engine

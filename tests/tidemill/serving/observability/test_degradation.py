@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.project import load_project
 from tidemill.registry.versions.model_cache import kept
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 
 pytestmark = pytest.mark.engine

@@ -18,7 +18,7 @@ from tidemill.features.online.freshness import ViewFreshness
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.replica_metrics import Metrics
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 WEATHER = ViewFreshness("weather", "fresh", 4, KNOWN, 60.0, None, 0.25, None)
 

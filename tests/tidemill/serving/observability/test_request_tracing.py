@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.project import load_project
 from tidemill.serving.observability.request_tracing import open_tracing
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 
 pytestmark = pytest.mark.engine

@@ -6,7 +6,7 @@ import pytest
 
 from tests.tidemill.serving.http_server import listening
 from tidemill.project import load_project
-from tidemill.serving.runtime.wiring import build_api
+from tidemill.serving.runtime.replica.wiring import build_api
 
 
 @pytest.fixture(scope="package")

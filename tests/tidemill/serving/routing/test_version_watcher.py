@@ -11,11 +11,11 @@ from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.clock import ReplayClock, SystemClock
 from tidemill.errors import RegistryError
 from tidemill.registry.versions.model_versions import champion_version
-from tidemill.serving.observability.replicas import record_status
 from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.traffic_split import Lane, Wanted
 from tidemill.serving.routing.version_watcher import LaneStatus, Status, Watcher
-from tidemill.serving.runtime.wiring import load_model
+from tidemill.serving.runtime.replica.wiring import load_model
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
 

@@ -2,7 +2,7 @@
 
 What is asked of parts runs on an event loop in a thread of its own, as batches are answered in threads: the
 replica's loop goes on taking requests meanwhile. ``ray.serve`` is imported where it is used, for the reason
-given in `tidemill.serving.runtime.ray_deployment`.
+given in `tidemill.serving.runtime.replica.ray_deployment`.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ class PartReplica:
 
     def __init__(self, root: str, settings: Settings, name: str, part: Part) -> None:
         """Load the version that the alias names, if there is one, and go on following it."""
-        from tidemill.serving.runtime.ray_deployment import listen_on_loopback_only
+        from tidemill.serving.runtime.replica.ray_deployment import listen_on_loopback_only
 
         os.environ["OMP_NUM_THREADS"] = "1"
         listen_on_loopback_only()
@@ -175,7 +175,7 @@ def deployed_parts(composition: Composition) -> AskPart:
         if name not in handles:
             from ray import serve
 
-            from tidemill.serving.runtime.ray_deployment import APPLICATION
+            from tidemill.serving.runtime.replica.ray_deployment import APPLICATION
 
             handles[name] = serve.get_deployment_handle(f"part-{name}", APPLICATION)
         try:

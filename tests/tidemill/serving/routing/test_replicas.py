@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.serving.observability.replicas import forget_replica, living, record_status
 from tidemill.serving.observability.version_counters import Tally, read_counts
+from tidemill.serving.routing.replicas import forget_replica, living, record_status
 from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState

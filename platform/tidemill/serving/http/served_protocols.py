@@ -6,15 +6,15 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from tidemill.serving.http.front import Route
-from tidemill.serving.protocols.mlflow_routes import mlflow_router
-from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
-from tidemill.serving.protocols.model_inputs import Inputs
-from tidemill.serving.protocols.open_inference import OpenInference
-from tidemill.serving.protocols.open_inference_routes import (
+from tidemill.serving.http.mlflow_routes import mlflow_router
+from tidemill.serving.http.open_inference_routes import (
     features_of,
     infer_paths,
     open_inference_router,
 )
+from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
+from tidemill.serving.protocols.model_inputs import Inputs
+from tidemill.serving.protocols.open_inference import OpenInference
 from tidemill.serving.routing.traffic_split import Serving
 
 __all__ = ["Protocols"]

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from tidemill.project import Project, load_project
 from tidemill.project.project_config import AutoscalingConfig
-from tidemill.serving.runtime import ray_shortcut
+from tidemill.serving.runtime.replica import ray_shortcut
 from tidemill.settings import Settings
 
 __all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only", "scaling"]
@@ -57,7 +57,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the API in the replica itself: it holds threads, files and database connections."""
-        from tidemill.serving.runtime.wiring import (
+        from tidemill.serving.runtime.replica.wiring import (
             build_api,  # its engines take seconds: not where it is deployed
         )
 
@@ -76,7 +76,7 @@ def application(project: Project) -> Any:
     """
     from ray import serve
 
-    from tidemill.serving.runtime.composed_replicas import part_deployments
+    from tidemill.serving.runtime.replica.composed_replicas import part_deployments
 
     config = project.config.serve
     composition = project.load(project.config.project.application).composition

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.project import Project, load_project
-from tidemill.serving.runtime.ray_deployment import listen_on_loopback_only
+from tidemill.serving.runtime.replica.ray_deployment import listen_on_loopback_only
 from tidemill.settings import Settings
 
 __all__ = ["APPLICATION", "Worker", "application"]
@@ -33,7 +33,9 @@ class Worker:
         listen_on_loopback_only()
         logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
         logging.getLogger("tidemill").setLevel(logging.INFO)
-        from tidemill.serving.jobs.worker_wiring import build_worker  # its engines take seconds to import
+        from tidemill.serving.runtime.replica.worker_wiring import (
+            build_worker,  # its engines take seconds to import
+        )
 
         name = serve.get_replica_context().replica_id.unique_id
         self._stop = threading.Event()

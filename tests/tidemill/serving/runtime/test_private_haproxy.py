@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tidemill.errors import ServingError
-from tidemill.serving.runtime.haproxy import write_wrapper
 from tidemill.serving.runtime.network import free_port
+from tidemill.serving.runtime.private_haproxy import write_wrapper
 
 pytestmark = pytest.mark.engine
 

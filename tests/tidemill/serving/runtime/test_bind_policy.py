@@ -20,8 +20,8 @@ from tidemill.errors import ConfigError, ServingError
 from tidemill.project import load_project
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.api_keys import create_key, list_keys, revoke_key
-from tidemill.serving.http.bind_policy import Listener, listeners, warnings
 from tidemill.serving.http.client import PredictionClient
+from tidemill.serving.runtime.bind_policy import Listener, listeners, warnings
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.network import free_port
 from tidemill.serving.runtime.orphan_reaper import marked

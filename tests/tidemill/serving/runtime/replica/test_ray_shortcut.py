@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tidemill.serving.http.fast_lane import Direct
-from tidemill.serving.runtime import ray_shortcut
+from tidemill.serving.runtime.replica import ray_shortcut
 
 
 class Front:

@@ -13,11 +13,11 @@ from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
 from tidemill.serving.http.admission import Admission, scope_of
-from tidemill.serving.http.bind_policy import keys_required
 from tidemill.serving.http.keyring import Keyring
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.routing.cached_desired_state import LastKnown
 from tidemill.serving.routing.desired_state import wanted_reader
+from tidemill.serving.runtime.bind_policy import keys_required
 from tidemill.state import State
 
 __all__ = ["Surroundings", "body_bytes", "surround"]

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from mlflow.version import VERSION as MLFLOW_VERSION
 
-from tidemill.serving.protocols.open_inference_routes import responses
+from tidemill.serving.http.open_inference_routes import responses
 from tidemill.serving.protocols.protocol_schemas import (
     Explain,
     Invocation,

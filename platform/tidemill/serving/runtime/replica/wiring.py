@@ -19,6 +19,7 @@ from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
 from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import Front, Route
+from tidemill.serving.http.served_protocols import Protocols
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Engine
 from tidemill.serving.inference.explaining import Explainer
@@ -30,19 +31,18 @@ from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models
 from tidemill.serving.observability.replica_metrics import Metrics
-from tidemill.serving.observability.replicas import forget_replica, record_status
 from tidemill.serving.observability.request_tracing import open_tracing
 from tidemill.serving.observability.version_counters import Tally
 from tidemill.serving.protocols.error_bodies import speaker
 from tidemill.serving.protocols.predict_codec import PredictCodec
-from tidemill.serving.protocols.served_protocols import Protocols
 from tidemill.serving.routing.desired_state import as_lane
 from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.replicas import forget_replica, record_status
 from tidemill.serving.routing.shadows import Shadows
 from tidemill.serving.routing.traffic_split import router
 from tidemill.serving.routing.version_watcher import Watcher
-from tidemill.serving.runtime.composed_replicas import composer
-from tidemill.serving.runtime.dependencies import body_bytes, surround
+from tidemill.serving.runtime.replica.composed_replicas import composer
+from tidemill.serving.runtime.replica.dependencies import body_bytes, surround
 from tidemill.state import State, expect_state
 
 __all__ = ["build_api", "load_model"]

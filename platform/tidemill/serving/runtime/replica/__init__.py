@@ -1,0 +1,1 @@
+"""Builds what runs in the processes that Ray Serve starts: replicas, parts of a composition, workers."""
