@@ -29,7 +29,7 @@ def promtool():
 def exposed():
     """Return the names of all metrics of a replica."""
     metrics = Metrics(list)
-    for source in (of_models("m", lambda: None), of_log(LogHealth), of_limits(1)):
+    for source in (of_models("m", tuple), of_log(LogHealth), of_limits(1)):
         metrics.add(source)
     text = metrics.text().decode()
     elsewhere = {"tidemill_degraded", "tidemill_jobs"}

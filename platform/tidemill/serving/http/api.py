@@ -4,13 +4,13 @@ What it answers itself is not asked often, and runs in a thread where it waits f
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -22,8 +22,6 @@ from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.inference.predictor import NoChampion, Predictor
-from tidemill.serving.jobs.jobs_api import jobs_router
-from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.protocols.error_bodies import speaker
@@ -38,7 +36,6 @@ from tidemill.serving.protocols.predict_schema import (
     request_schema,
 )
 from tidemill.serving.routing.version_watcher import Watcher
-from tidemill.serving.runtime.replica.dependencies import Surroundings
 
 __all__ = ["create_api"]
 
@@ -53,8 +50,11 @@ def create_api(
     max_instances: int,
     max_bytes: int,
     body_seconds: float,
-    around: Surroundings,
-    jobs: Jobs | None = None,
+    degradation: Degradation,
+    start: Callable[[], None],
+    stop: Callable[[], None],
+    routers: Sequence[APIRouter] = (),
+    larger: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -66,18 +66,21 @@ def create_api(
         max_instances: the largest number of instances in one request.
         max_bytes: the largest body.
         body_seconds: in which it must have arrived.
-        around: the keys, and what may be away.
-        jobs: takes slow predictions; none if there are none.
+        degradation: knows which parts of the platform are away.
+        start: begins what runs beside the application.
+        stop: ends it.
+        routers: further routes.
+        larger: path → the largest body there, where it may be a larger one.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.get_running_loop().run_in_executor(pool, around.start)
+        await asyncio.get_running_loop().run_in_executor(pool, start)
         await asyncio.get_running_loop().run_in_executor(pool, watcher.start)
         metrics.start()
         yield
         metrics.stop()
-        await asyncio.get_running_loop().run_in_executor(None, around.stop)
+        await asyncio.get_running_loop().run_in_executor(None, stop)
         pool.shutdown()
         if predictor.shadow is not None:
             await asyncio.get_running_loop().run_in_executor(None, predictor.shadow.stop)
@@ -86,14 +89,12 @@ def create_api(
 
     api = FastAPI(title=f"{predictor.model} predictions", version=__version__, lifespan=lifespan)
     _add_predictions(api, predictor, pool, max_instances)
-    _add_state(api, predictor, watcher, around.degradation)
+    _add_state(api, predictor, watcher, degradation)
     _add_metrics(api, metrics)
     _add_errors(api)
-    larger = {}
-    if jobs is not None:
-        api.include_router(jobs_router(jobs))
-        larger["/jobs"] = jobs.limits.max_bytes
-    api.add_middleware(_BodyLimit, limit=max_bytes, larger=larger, seconds=body_seconds)
+    for router in routers:
+        api.include_router(router)
+    api.add_middleware(_BodyLimit, limit=max_bytes, larger=larger or {}, seconds=body_seconds)
     return api
 
 

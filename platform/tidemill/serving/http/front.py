@@ -10,14 +10,14 @@ import time
 import types
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.serving.http.admission import Refusal
+from tidemill.serving.http.admission import Admission, Refusal
 from tidemill.serving.http.failures import failure_of
 from tidemill.serving.http.fast_lane import LARGE, TICKET
+from tidemill.serving.http.served_protocols import Route
 from tidemill.serving.inference.batching import Engine
 from tidemill.serving.inference.calls import (
     Answer,
@@ -29,23 +29,14 @@ from tidemill.serving.inference.calls import (
     Refused,
     Reply,
 )
-from tidemill.serving.inference.hooks import Gate, Meter
+from tidemill.serving.inference.hooks import Meter
 from tidemill.serving.observability.request_tracing import Tracing
 from tidemill.serving.protocols.predict_codec import PLAIN
 
-__all__ = ["Front", "Route", "Ticket"]
+__all__ = ["Front", "Ticket"]
 
 _log = logging.getLogger(__name__)
 _BROKEN = Reply(500, b'{"detail":"internal error; the replica\'s log says more"}')
-
-
-@dataclass(frozen=True)
-class Route:
-    """A path that a protocol answers on the fast path."""
-
-    method: str
-    path: str
-    codec: Codec
 
 
 class Ticket(NamedTuple):
@@ -75,7 +66,7 @@ class Front:
         app: ASGIApp,
         engine: Engine,
         routes: Iterable[Route],
-        gate: Gate,
+        gate: Admission,
         meter: Meter,
         *,
         max_in_flight: int,
@@ -213,7 +204,7 @@ class Front:
         finally:
             self._count_in_flight(-1)
         if trace is not None:
-            trace.tracing.end(trace, reply.status, answer, kind)
+            trace.tracing.end(trace, reply.status, () if answer is None else answer.predictions, kind)
         await _send(send, reply)
 
     def _codec(self, method: str, path: str) -> Codec | None:

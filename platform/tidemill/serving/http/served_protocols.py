@@ -1,23 +1,33 @@
 """The protocols beside the project's own, put together: what the front routes, and what FastAPI adds."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from tidemill.serving.http.front import Route
 from tidemill.serving.http.mlflow_routes import mlflow_router
 from tidemill.serving.http.open_inference_routes import (
     features_of,
     infer_paths,
     open_inference_router,
 )
+from tidemill.serving.inference.calls import Codec
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
 from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference
 from tidemill.serving.routing.traffic_split import Serving
 
-__all__ = ["Protocols"]
+__all__ = ["Protocols", "Route"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path at which a protocol answers predictions."""
+
+    method: str
+    path: str
+    codec: Codec
 
 
 class Protocols:

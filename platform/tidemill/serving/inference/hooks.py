@@ -1,38 +1,13 @@
-"""What the fast path asks of those beside it: who may pass, who answers, and who is told. Protocols only."""
+"""What answers a request tells others about it: the metrics, and the shadows. Protocols only."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol
-
-from pydantic import BaseModel
+from collections.abc import Sequence
+from typing import Protocol
 
 from tidemill.features.online.online_features import FeatureRow
-from tidemill.prediction_log.prediction_log import PredictionRecord
-from tidemill.serving.http.admission import Admitted, Refusal
-from tidemill.serving.inference.calls import Headers
-from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.shadows import Served
 from tidemill.serving.routing.traffic_split import Serving
 
-__all__ = ["Gate", "Meter", "NoMeter", "Open", "Served", "Shadow"]
-
-
-class Gate(Protocol):
-    """Decides who may ask for what: `admission`. Called once a request, before the body."""
-
-    def admit(self, method: str, path: str, headers: Headers, client: object) -> Admitted | Refusal:
-        """Decide by the head of a request."""
-
-
-class Served(NamedTuple):
-    """One row that was answered: what a shadow needs to answer it too."""
-
-    instance: BaseModel | None
-    keys: Mapping[str, object] | None
-    """As `Application.feature_row` gave them; none where features were given."""
-    moment: datetime
-    features: FeatureRow
-    model: LoadedModel
-    record: PredictionRecord
+__all__ = ["Meter", "NoMeter", "Shadow"]
 
 
 class Shadow(Protocol):
@@ -72,14 +47,6 @@ class Meter(Protocol):
         """Count a flag of that many answers, such as ``fallback:log``."""
 
 
-class Open:
-    """Lets everybody pass: for tests, and for who has a gate of his own."""
-
-    def admit(self, method: str, path: str, headers: Headers, client: object) -> Admitted | Refusal:
-        """Let it pass."""
-        return _NOBODY
-
-
 class NoMeter:
     """Counts nothing."""
 
@@ -105,6 +72,3 @@ class NoMeter:
 
     def flag(self, flag: str, rows: int = 1) -> None:
         """Do nothing."""
-
-
-_NOBODY = Admitted()

@@ -17,7 +17,7 @@ from tidemill.prediction_log.prediction_log import PredictionLog, PredictionReco
 from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
-from tidemill.serving.inference.hooks import Meter, NoMeter, Served, Shadow
+from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
 from tidemill.serving.inference.row_scoring import (
     FALLBACK,
     GIVEN,
@@ -30,6 +30,7 @@ from tidemill.serving.inference.row_scoring import (
 from tidemill.serving.observability.request_tracing import Stopwatch
 from tidemill.serving.observability.version_counters import Tally
 from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.serving.routing.shadows import Served
 from tidemill.serving.routing.traffic_split import CHAMPION, Serving
 
 __all__ = [

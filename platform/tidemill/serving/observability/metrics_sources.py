@@ -1,14 +1,15 @@
 """What Prometheus reads of a replica beside its counters: its models, its log, its limits."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.observability.metrics_families import Family
-from tidemill.serving.routing.traffic_split import CHAMPION, Serving
 
 __all__ = ["of_jobs", "of_limits", "of_log", "of_models"]
 
@@ -16,14 +17,32 @@ Source = Callable[[], list[Family]]
 _JOBS_SECONDS = 5.0
 
 
-def of_models(model: str, now: Callable[[], Serving | None]) -> Source:
-    """Return what tells of the versions that are loaded: role, version and what runs them, and since when."""
+class Loaded(Protocol):
+    """A version that is loaded."""
+
+    @property
+    def version(self) -> str:
+        """Its number."""
+
+    @property
+    def scorer(self) -> object:
+        """What runs it; its ``kind`` says what that is."""
+
+    @property
+    def loaded_at(self) -> datetime:
+        """When it was loaded."""
+
+
+def of_models(model: str, now: Callable[[], Iterable[tuple[str, Loaded]]]) -> Source:
+    """Return what tells of the versions that are loaded: role, version and what runs them, and since when.
+
+    Args:
+        model: name of the registered model.
+        now: returns the role and the version of each.
+    """
 
     def families() -> list[Family]:
-        serving = now()
-        lanes = () if serving is None else serving.lanes
-        loaded = [] if serving is None else [(CHAMPION, serving.champion)]
-        loaded += ((lane.role, one) for lane, one in lanes)
+        loaded = tuple(now())
         info = tuple(
             ((model, role, one.version, str(getattr(one.scorer, "kind", "unknown"))), 1.0)
             for role, one in loaded

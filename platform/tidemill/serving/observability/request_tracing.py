@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-    from tidemill.serving.inference.calls import Answer
-
 __all__ = ["Stopwatch", "Traced", "Tracing", "open_tracing"]
 
 _ADDRESSES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -34,6 +32,17 @@ class Traced(NamedTuple):
 
     span: "Span"
     tracing: "Tracing"
+
+
+class _Prediction(Protocol):
+    @property
+    def prediction_id(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def flags(self) -> Sequence[str]: ...
 
 
 class _Call(Protocol):
@@ -81,14 +90,13 @@ class Tracing:
             )
             span.end(ended)
 
-    def end(self, traced: Traced, status: int, answer: "Answer | None", error: str | None) -> None:
-        """End the trace of a request: it was answered, or it was not for the reason ``error``."""
+    def end(self, traced: Traced, status: int, made: Sequence[_Prediction], error: str | None) -> None:
+        """End the trace of a request: predictions were made, or none for the reason ``error``."""
         from opentelemetry.trace import StatusCode
 
         span = traced.span
         span.set_attribute("http.response.status_code", status)
-        if answer is not None:
-            made = answer.predictions
+        if made:
             span.set_attributes(
                 {
                     "tidemill.rows": len(made),

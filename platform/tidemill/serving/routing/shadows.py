@@ -11,24 +11,38 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import BaseModel
 
+from tidemill.features.online.online_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
-from tidemill.serving.inference.hooks import Served
 from tidemill.serving.observability.version_counters import Tally
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Serving
 
-__all__ = ["Shadows"]
+__all__ = ["Served", "Shadows"]
 
 _log = logging.getLogger(__name__)
 
 Outcome = Literal["scored", "dropped", "failed"]
 _PAUSE = 0.005
 """Seconds between two batches: requests come first."""
+
+
+class Served(NamedTuple):
+    """One row that was answered: what a shadow needs to answer it too."""
+
+    instance: BaseModel | None
+    keys: Mapping[str, object] | None
+    """As `Application.feature_row` gave them; none where features were given."""
+    moment: datetime
+    features: FeatureRow
+    model: LoadedModel
+    record: PredictionRecord
 
 
 class ShadowLog(Protocol):

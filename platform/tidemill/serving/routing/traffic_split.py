@@ -139,6 +139,11 @@ class Serving:
         object.__setattr__(self, "_shadows", shadows)
 
     @property
+    def loaded(self) -> "list[tuple[str, LoadedModel]]":
+        """The role and the model of every version that is loaded."""
+        return [(CHAMPION, self.champion), *((lane.role, model) for lane, model in self.lanes)]
+
+    @property
     def splits(self) -> bool:
         """Whether anyone but the champion may answer; if not, `assign` need not be asked."""
         return bool(self._ranges)

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import math
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._raylet import Config  # type: ignore[attr-defined]
 
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
+from tidemill.serving.runtime import private_ray
 from tidemill.serving.runtime.configuration_checks import REPLICA_PORTS
 from tidemill.serving.runtime.network import free_block, free_port
 from tidemill.serving.runtime.orphan_reaper import MARK
 from tidemill.serving.runtime.private_haproxy import write_wrapper
+from tidemill.serving.runtime.replica.process_start import APPLICATION
 from tidemill.serving.runtime.replica.ray_shortcut import CALLBACK
 from tidemill.settings import Settings
 
@@ -43,7 +42,7 @@ _JOIN = {
 def join() -> None:
     """Prepare this process to connect to a cluster that `start` made in another process."""
     os.environ.update(_JOIN)
-    _read_again()
+    private_ray.read_environment()
 
 
 def join_variables() -> dict[str, str]:
@@ -69,7 +68,7 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
             "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
         )
     with _environment(_serve_variables(project, folder, host, port) | {MARK: mark}):
-        _read_again()
+        private_ray.read_environment()
         try:
             _start_ray(project, folder)
             _start_serve(project, port)
@@ -86,14 +85,7 @@ def stop() -> None:
     """Shut the cluster down, as far as it will; what remains is the guard's."""
     with contextlib.suppress(Exception):  # whatever state it is in
         ray.shutdown()
-    if "ray.serve.context" in sys.modules:
-        sys.modules["ray.serve.context"]._set_global_client(None)
-
-
-def _read_again() -> None:
-    # What Ray read from the environment when it was imported, which may have been long ago.
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    Config.initialize("")
+    private_ray.forget_client()
 
 
 def _start_ray(project: Project, folder: Path) -> None:
@@ -113,13 +105,12 @@ def _start_serve(project: Project, port: int) -> None:
     # Not before its environment variables are there; and its Pydantic models are of an older fashion.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         from ray import serve
-        from ray.serve._private import constants
         from ray.serve.config import HTTPOptions, ProxyLocation
         from ray.serve.schema import LoggingConfig
 
-        from tidemill.serving.runtime.replica.ray_deployment import APPLICATION, application
+        from tidemill.serving.runtime.replica.ray_deployment import application
 
-    if not constants.RAY_SERVE_ENABLE_HA_PROXY:
+    if not private_ray.has_haproxy():
         raise ServingError(
             "ray.serve was imported before the stack was started, so HAProxy cannot be turned on",
             hint="import it later, or set RAY_SERVE_ENABLE_HA_PROXY=1 from the beginning",

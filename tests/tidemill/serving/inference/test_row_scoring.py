@@ -9,11 +9,10 @@ import pytest
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.serving.inference.calls import Call
-from tidemill.serving.inference.hooks import Served
 from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows
 from tidemill.serving.observability.version_counters import Tally
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.shadows import Shadows
+from tidemill.serving.routing.shadows import Served, Shadows
 from tidemill.serving.routing.traffic_split import NAMED, Lane, Serving
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)

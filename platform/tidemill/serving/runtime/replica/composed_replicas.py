@@ -1,13 +1,11 @@
 """Runs a composition: in a replica it asks the parts, and a part answers from its own processes.
 
 What is asked of parts runs on an event loop in a thread of its own, as batches are answered in threads: the
-replica's loop goes on taking requests meanwhile. ``ray.serve`` is imported where it is used, for the reason
-given in `tidemill.serving.runtime.replica.ray_deployment`.
+replica's loop goes on taking requests meanwhile.
 """
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy.typing as npt
 from tidemill.clock import SystemClock
 from tidemill.errors import ServingError
 from tidemill.features.online.online_features import FeatureRow
-from tidemill.project import Project, load_project
+from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version, load_scorer
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.composition import Asked, AskPart, Composition, Part, PartFailed, Scores
@@ -27,6 +25,7 @@ from tidemill.serving.inference.row_scoring import ModelFailed, Row
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Wanted
 from tidemill.serving.routing.version_watcher import Watcher
+from tidemill.serving.runtime.replica.process_start import APPLICATION, OPTIONS, start_process
 from tidemill.settings import Settings
 
 __all__ = ["Composer", "PartReplica", "composer", "deployed_parts", "part_deployments"]
@@ -107,13 +106,7 @@ class PartReplica:
 
     def __init__(self, root: str, settings: Settings, name: str, part: Part) -> None:
         """Load the version that the alias names, if there is one, and go on following it."""
-        from tidemill.serving.runtime.replica.ray_deployment import listen_on_loopback_only
-
-        os.environ["OMP_NUM_THREADS"] = "1"
-        listen_on_loopback_only()
-        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
-        logging.getLogger("tidemill").setLevel(logging.INFO)
-        project = load_project(Path(root), settings)
+        project = start_process(root, settings)
         self._name, self._part = name, part
         self._watcher = Watcher(
             read=lambda: Wanted(_version(project, part)),
@@ -156,10 +149,9 @@ def part_deployments(root: Path, settings: Settings, composition: Composition | 
             PartReplica,
             name=f"part-{name}",
             num_replicas=part.replicas,
-            ray_actor_options={"num_cpus": 0},
             max_ongoing_requests=1024,
             graceful_shutdown_timeout_s=5,
-            health_check_period_s=5,
+            **OPTIONS,
         ).bind(str(root), settings, name, part)
         for name, part in parts.items()
     }
@@ -174,8 +166,6 @@ def deployed_parts(composition: Composition) -> AskPart:
             raise PartFailed(f"the composition has no part {name!r}, only {', '.join(composition.parts)}")
         if name not in handles:
             from ray import serve
-
-            from tidemill.serving.runtime.replica.ray_deployment import APPLICATION
 
             handles[name] = serve.get_deployment_handle(f"part-{name}", APPLICATION)
         try:

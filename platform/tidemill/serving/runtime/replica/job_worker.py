@@ -1,17 +1,13 @@
-"""The process that runs jobs: a task consumer of Ray Serve.
-
-Like a replica it claims no CPU of Ray's and computes with one thread (see `ray_deployment`).
-``ray.serve`` is imported where it is used, for the same reason as there.
-"""
+"""The process that runs jobs: a task consumer of Ray Serve."""
 
 import logging
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
-from tidemill.project import Project, load_project
-from tidemill.serving.runtime.replica.ray_deployment import listen_on_loopback_only
+from tidemill.project import Project
+from tidemill.serving.runtime.private_ray import worker_thread
+from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process
 from tidemill.settings import Settings
 
 __all__ = ["APPLICATION", "Worker", "application"]
@@ -27,19 +23,13 @@ class Worker:
 
     def __init__(self, root: str, settings: Settings) -> None:
         """Load the project at ``root`` and begin to look after its jobs."""
-        from ray import serve
-
-        os.environ["OMP_NUM_THREADS"] = "1"
-        listen_on_loopback_only()
-        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
-        logging.getLogger("tidemill").setLevel(logging.INFO)
+        project = start_process(root, settings)
         from tidemill.serving.runtime.replica.worker_wiring import (
             build_worker,  # its engines take seconds to import
         )
 
-        name = serve.get_replica_context().replica_id.unique_id
         self._stop = threading.Event()
-        self._runner, self._sweeper = build_worker(load_project(Path(root), settings), name, self._stop)
+        self._runner, self._sweeper = build_worker(project, replica_name(), self._stop)
         self._thread = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
         self._thread.start()
 
@@ -53,7 +43,7 @@ class Worker:
         Raises:
             RuntimeError: Celery's thread has ended.
         """
-        thread = getattr(getattr(self, "_adapter", None), "_worker_thread", None)
+        thread = worker_thread(self)
         if thread is not None and not thread.is_alive():
             raise RuntimeError("the consumer of messages has ended")
 
@@ -89,8 +79,7 @@ def application(project: Project) -> Any:
         name="jobs",
         num_replicas=project.config.serve.jobs.workers,
         max_ongoing_requests=1,  # of Celery's threads as well
-        ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=5,
-        health_check_period_s=5,
+        **OPTIONS,
     )
     return deployment.bind(str(project.root), project.settings)

@@ -1,35 +1,20 @@
-"""The prediction API as a Ray Serve deployment.
-
-Its replicas claim no CPU of Ray's (``num_cpus=0``): on one machine, a search for a better model takes all of
-them, and serving must neither wait for it nor keep it from starting. The operating system shares the cores.
-
-For the same reason a replica computes with one thread of OpenMP: its threads wait for each other by spinning,
-and on cores that are shared that made single answers ten times slower. More cores are used by more replicas.
-
-``ray.serve`` is imported where it is used: it reads its settings from the environment when it is imported,
-and `tidemill.serving.runtime.ray_cluster` has to set them before.
-"""
+"""The prediction API as a Ray Serve deployment."""
 
 import gc
-import logging
-import os
-from pathlib import Path
 from typing import Any
 
-import ray
 from starlette.types import ASGIApp
 
-from tidemill.project import Project, load_project
+from tidemill.project import Project
 from tidemill.project.project_config import AutoscalingConfig
 from tidemill.serving.runtime.replica import ray_shortcut
+from tidemill.serving.runtime.replica.composed_replicas import part_deployments
+from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process
 from tidemill.settings import Settings
 
-__all__ = ["APPLICATION", "Replica", "application", "listen_on_loopback_only", "scaling"]
+__all__ = ["Replica", "application", "scaling"]
 
-APPLICATION = "tidemill"
-"""Name of the application in Ray Serve."""
 _IN_FLIGHT = 1024
-_LOOPBACK = "127.0.0.1"
 
 
 class Replica:
@@ -43,17 +28,8 @@ class Replica:
             settings: where things are.
             _parts: handles of the other models that take part; `composed_replicas` finds them.
         """
-        from ray import serve
-
-        os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported, which is later
-        # A registry that is away is asked again anyway; MLflow's own patience is minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        listen_on_loopback_only()
-        logging.getLogger("tidemill").handlers = logging.getLogger("ray.serve").handlers
-        logging.getLogger("tidemill").setLevel(logging.INFO)
-        self._project = load_project(Path(root), settings)
-        self._name = serve.get_replica_context().replica_id.unique_id
+        self._project = start_process(root, settings)
+        self._name = replica_name()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the API in the replica itself: it holds threads, files and database connections."""
@@ -76,8 +52,6 @@ def application(project: Project) -> Any:
     """
     from ray import serve
 
-    from tidemill.serving.runtime.replica.composed_replicas import part_deployments
-
     config = project.config.serve
     composition = project.load(project.config.project.application).composition
     parts = part_deployments(project.root, project.settings, composition)
@@ -86,10 +60,9 @@ def application(project: Project) -> Any:
         name="predictions",
         **scaling(config.replicas, config.autoscaling),
         max_ongoing_requests=_IN_FLIGHT,
-        ray_actor_options={"num_cpus": 0},
         # A replica that is stopped ends what it has begun, and says so if that takes too long.
         graceful_shutdown_timeout_s=config.timeout_seconds + 2,
-        health_check_period_s=5,
+        **OPTIONS,
     )
     return deployment.bind(str(project.root), project.settings, *parts.values())
 
@@ -122,19 +95,3 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def listen_on_loopback_only() -> None:
-    """Keep what Ray Serve opens in this process on loopback, if the node is there."""
-    if ray.util.get_node_ip_address() != _LOOPBACK:
-        return
-    # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
-    # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
-    from ray.serve._private import replica as ray_replica
-
-    add_port = ray_replica.add_port_to_grpc_server
-
-    def add_local_port(server: object, address: str) -> object:
-        return add_port(server, address.replace("[::]", _LOOPBACK))
-
-    ray_replica.add_port_to_grpc_server = add_local_port

@@ -18,8 +18,8 @@ from tidemill.project import Project
 from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
 from tidemill.serving.http.api import create_api
-from tidemill.serving.http.front import Front, Route
-from tidemill.serving.http.served_protocols import Protocols
+from tidemill.serving.http.front import Front
+from tidemill.serving.http.served_protocols import Protocols, Route
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Engine
 from tidemill.serving.inference.explaining import Explainer
@@ -27,6 +27,7 @@ from tidemill.serving.inference.feature_readers import Readers
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.jobs.job_records import count_jobs
+from tidemill.serving.jobs.jobs_api import jobs_router
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models
@@ -82,7 +83,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         standing=lambda: tuple(map(as_lane, live(state, project.model))),
     )
     metrics.add(around.degradation.families)
-    metrics.add(of_models(project.model, watcher.current))
+    metrics.add(of_models(project.model, lambda: () if (now := watcher.current()) is None else now.loaded))
     metrics.add(of_log(log.health))
     metrics.add(of_limits(serve.max_in_flight))
     if serve.jobs.enabled:
@@ -113,6 +114,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     engine = _engine(project, predictor, pool, metrics)
     protocols = Protocols(project.model, application.request, serve.max_instances, watcher.current)
     predict = PredictCodec(project.model, application.request, serve.max_instances)
+    jobs = _jobs(project, application, state, clock) if serve.jobs.enabled else None
     api = create_api(
         predictor,
         watcher,
@@ -121,8 +123,11 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         serve.max_instances,
         max_bytes,
         serve.timeout_seconds,
-        around,
-        _jobs(project, application, state, clock) if serve.jobs.enabled else None,
+        around.degradation,
+        around.start,
+        around.stop,
+        () if jobs is None else (jobs_router(jobs),),
+        {} if jobs is None else {"/jobs": jobs.limits.max_bytes},
     )
     protocols.add_to(api)
     around.declare(api)

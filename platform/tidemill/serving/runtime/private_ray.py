@@ -1,0 +1,85 @@
+"""The names of Ray that are private to it, and what they are needed for. Nothing else reaches into Ray.
+
+Each of `NAMES` must exist: a test says which one an upgrade took away.
+"""
+
+import sys
+import threading
+
+import ray
+from ray._private import ray_constants
+from ray._raylet import Config  # type: ignore[attr-defined]
+
+__all__ = [
+    "NAMES",
+    "forget_client",
+    "has_haproxy",
+    "listen_on_loopback_only",
+    "read_environment",
+    "worker_thread",
+]
+
+_LOOPBACK = "127.0.0.1"
+
+NAMES = (
+    (
+        "ray._private.ray_constants.ENABLE_RAY_CLUSTER",
+        "is read from the environment when Ray is imported, which may be before a stack is started",
+    ),
+    ("ray._raylet.Config.initialize", "reads Ray's settings from the environment again, for the same reason"),
+    ("ray.serve.context._set_global_client", "forgets the Serve of a stack that was stopped in this process"),
+    (
+        "ray.serve._private.constants.RAY_SERVE_ENABLE_HA_PROXY",
+        "says whether Serve was imported before the stack's environment was there",
+    ),
+    (
+        "ray.serve._private.replica.add_port_to_grpc_server",
+        "opens a port on all interfaces, and no setting makes it loopback alone",
+    ),
+    (
+        "ray.serve.task_processor.CeleryTaskProcessorAdapter.start_consumer",
+        "keeps Celery's thread as `_worker_thread`, which the health check of a worker of jobs watches",
+    ),
+)
+"""Dotted path, and why it is needed. Beside them `ray.init` is given `_node_ip_address` and `_temp_dir`."""
+
+
+def read_environment() -> None:
+    """Have Ray read again what it read from the environment when it was imported."""
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    Config.initialize("")
+
+
+def forget_client() -> None:
+    """Have Ray Serve forget the cluster that this process was connected to."""
+    if "ray.serve.context" in sys.modules:
+        sys.modules["ray.serve.context"]._set_global_client(None)
+
+
+def has_haproxy() -> bool:
+    """Return whether this process's Ray Serve uses HAProxy: decided when it is imported."""
+    from ray.serve._private import constants
+
+    return bool(constants.RAY_SERVE_ENABLE_HA_PROXY)
+
+
+def listen_on_loopback_only() -> None:
+    """Keep what Ray Serve opens in this process on loopback, if the node is there."""
+    if ray.util.get_node_ip_address() != _LOOPBACK:
+        return
+    # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
+    # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
+    from ray.serve._private import replica as ray_replica
+
+    add_port = ray_replica.add_port_to_grpc_server
+
+    def add_local_port(server: object, address: str) -> object:
+        return add_port(server, address.replace("[::]", _LOOPBACK))
+
+    ray_replica.add_port_to_grpc_server = add_local_port
+
+
+def worker_thread(consumer: object) -> threading.Thread | None:
+    """Return the thread in which Celery consumes messages for a task consumer; none before it has begun."""
+    thread: threading.Thread | None = getattr(getattr(consumer, "_adapter", None), "_worker_thread", None)
+    return thread
