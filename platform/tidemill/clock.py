@@ -5,13 +5,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["FIRST_YEAR", "LAST_YEAR", "Clock", "ReplayClock", "SystemClock", "parse_duration", "utc"]
+__all__ = [
+    "FIRST_YEAR",
+    "LAST_YEAR",
+    "Clock",
+    "ReplayClock",
+    "SystemClock",
+    "is_number",
+    "parse_duration",
+    "parse_moment",
+    "utc",
+]
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 """Of moments: well inside what every engine can convert to UTC and count in nanoseconds."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?\s*")
 
 
 def parse_duration(value: object) -> timedelta:
@@ -46,6 +57,29 @@ def utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC:
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def parse_moment(text: str) -> datetime:
+    """Read a moment in ISO 8601, in UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is not one. Digits alone are refused: they may be a date, seconds or milliseconds.
+
+    >>> parse_moment("2013-04-01T06:00+02:00").isoformat()
+    '2013-04-01T04:00:00+00:00'
+    """
+    if is_number(text):
+        raise ValueError(f"{text!r} is a number, not a moment such as 2013-04-01T06:00:00Z")
+    return utc(datetime.fromisoformat(text.strip()))
+
+
+def is_number(text: str) -> bool:
+    """Return whether text is digits alone, perhaps with a sign and a fraction.
+
+    >>> [is_number(text) for text in ("1387552500", "-1.5", "2013-04-01")]
+    [True, True, False]
+    """
+    return _NUMBER.fullmatch(text) is not None
 
 
 class Clock(Protocol):

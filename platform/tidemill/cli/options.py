@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.clock import utc
+from tidemill.clock import parse_moment
 from tidemill.errors import UsageError
 
 __all__ = ["AsJson", "AsOf", "ProjectDir", "moment"]
@@ -34,13 +34,13 @@ def moment(text: str) -> datetime:
     """Read a moment.
 
     Raises:
-        UsageError: it is not ISO 8601.
+        UsageError: it is not ISO 8601, or digits alone.
 
     >>> moment("2013-04-01").isoformat()
     '2013-04-01T00:00:00+00:00'
     """
     try:
-        return utc(datetime.fromisoformat(text))
+        return parse_moment(text)
     except ValueError as error:
         raise UsageError(
             f"{text!r} is not a moment", hint="write it like 2013-04-01 or 2013-04-01T06:00+00:00"

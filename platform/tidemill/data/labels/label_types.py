@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tidemill.clock import utc
+from tidemill.clock import parse_moment, utc
 
 __all__ = ["MOMENT", "cast_like", "moment", "moments", "typed"]
 
@@ -56,7 +56,7 @@ def moment(value: Any) -> datetime | None:
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     try:
-        return utc(datetime.fromisoformat(str(value).strip()))
+        return parse_moment(str(value))
     except ValueError:
         return None
 

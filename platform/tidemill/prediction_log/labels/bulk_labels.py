@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, utc
+from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.feature_store import open_store
@@ -117,11 +117,8 @@ def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
 def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
     value = row.get(column)
     try:
-        if (
-            isinstance(value, str)
-            and FIRST_YEAR <= (given := datetime.fromisoformat(value)).year <= LAST_YEAR
-        ):
-            return utc(given)
+        if isinstance(value, str) and FIRST_YEAR <= (given := parse_moment(value)).year <= LAST_YEAR:
+            return given
         if isinstance(value, datetime):
             return utc(value)
         if isinstance(value, date):

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tidemill.clock import FIRST_YEAR, LAST_YEAR
+from tidemill.clock import FIRST_YEAR, LAST_YEAR, is_number
 
 __all__ = [
     "MOST_ERRORS",
@@ -40,9 +40,11 @@ MOST_ERRORS = 1000
 
 
 def _no_number(value: object) -> object:
-    # Pydantic takes numbers for seconds, or milliseconds, since 1970: nobody who sends one can know which.
-    if not isinstance(value, str | datetime):
-        raise PydanticCustomError("datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z")
+    # Pydantic takes numbers, and digits as text, for seconds or milliseconds since 1970, by their size.
+    if not isinstance(value, str | datetime) or (isinstance(value, str) and is_number(value)):
+        raise PydanticCustomError(
+            "datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z, not a number"
+        )
     return value
 
 
