@@ -377,7 +377,7 @@ def report_of_replica(project, state, tally, failing):
         tally.failed("canary", "2", 40, ValueError("no"))
     lanes = (LaneStatus("canary", "2", 1.0, True),)
     with state.transaction() as session:
-        record_counts(session, project.model, "r1", tally, now())
+        record_counts(session, project.model, "r1", tally.counts(), now())
     record_status(state, project.model, "r1", Status("1", "1", lanes=lanes), now() + timedelta(seconds=5))
     if read_aliases(project)["champion"] == "2":
         crown(project, "1")

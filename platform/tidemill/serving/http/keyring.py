@@ -115,8 +115,9 @@ class Keyring:
             return
         try:
             record_use(self._state, _moments(used))
-        except Exception:  # noqa: BLE001 — it is only said for information
-            _log.warning("the use of API keys could not be recorded", exc_info=True)
+        except Exception:  # noqa: BLE001 — the records are away: it is recorded later
+            _log.warning("the use of API keys could not be recorded yet", exc_info=True)
+            self._admission.used = {**used, **self._admission.used}
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll_seconds):

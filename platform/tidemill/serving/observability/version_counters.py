@@ -7,7 +7,8 @@ high, and counts of several replicas, or of two moments, can be added and subtra
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -93,16 +94,21 @@ class Tally:
         with self._lock:
             return {key: _copy(count) for key, count in self._counts.items()}
 
-    def take_changed(self) -> dict[Key, Count]:
-        """Return a copy of what was counted since this was asked last: whole counts, not differences."""
-        with self._lock:
-            changed, self._changed = self._changed, set()
-            return {key: _copy(self._counts[key]) for key in changed}
+    @contextmanager
+    def recording(self) -> Iterator[dict[Key, Count]]:
+        """Give the counts that changed since they were last recorded: whole counts, not differences.
 
-    def put_back(self, keys: Iterable[Key]) -> None:
-        """Say that what was taken could not be recorded."""
+        The block records them. If it fails, they are given again the next time.
+        """
         with self._lock:
-            self._changed.update(keys)
+            keys, self._changed = self._changed, set()
+            changed = {key: _copy(self._counts[key]) for key in keys}
+        try:
+            yield changed
+        except BaseException:
+            with self._lock:
+                self._changed |= keys
+            raise
 
     def _count(self, role: str, version: str) -> Count:
         key = (role, version)
@@ -130,17 +136,19 @@ def quantile(seconds: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-def record_counts(session: Session, model: str, replica: str, tally: Tally, now: datetime) -> None:
-    """Put on record what changed since the last time.
+def record_counts(
+    session: Session, model: str, replica: str, counts: Mapping[Key, Count], now: datetime
+) -> None:
+    """Put a replica's counts on record in place of those that are there.
 
     Args:
-        session: its transaction is committed by the caller.
+        session: its transaction is committed by the caller, inside `Tally.recording`.
         model: name of the registered model.
         replica: whose counts these are.
-        tally: the counts.
+        counts: those that changed.
         now: wall-clock time.
     """
-    for (role, version), count in tally.take_changed().items():
+    for (role, version), count in counts.items():
         session.merge(
             LaneCount(
                 replica=replica,

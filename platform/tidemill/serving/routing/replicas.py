@@ -1,13 +1,14 @@
 """Which replicas there are: each says so in the records every few seconds, and when it is taken away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from tidemill.serving.observability.version_counters import Tally, record_counts
+from tidemill.serving.observability.version_counters import Count, Key, Tally, record_counts
 from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import State
 from tidemill.state.tables import ReplicaState
@@ -26,9 +27,8 @@ def record_status(
 
     Replicas that are silent for a minute are forgotten; what they counted stays.
     """
-    with state.transaction() as session:
-        if tally is not None:
-            record_counts(session, model, replica, tally, now)
+    with _changed(tally) as counts, state.transaction() as session:
+        record_counts(session, model, replica, counts, now)
         session.execute(
             delete(ReplicaState).where(ReplicaState.model == model, ReplicaState.seen_at < now - _SILENCE)
         )
@@ -48,10 +48,13 @@ def record_status(
 
 def forget_replica(state: State, model: str, replica: str, now: datetime, tally: Tally | None = None) -> None:
     """Take a replica that ends off the records, at once; what it counted since its last word stays."""
-    with state.transaction() as session:
-        if tally is not None:
-            record_counts(session, model, replica, tally, now)
+    with _changed(tally) as counts, state.transaction() as session:
+        record_counts(session, model, replica, counts, now)
         session.execute(delete(ReplicaState).where(ReplicaState.id == replica))
+
+
+def _changed(tally: Tally | None) -> AbstractContextManager[Mapping[Key, Count]]:
+    return nullcontext({}) if tally is None else tally.recording()
 
 
 def living(session: Session, model: str, now: datetime) -> Sequence[ReplicaState]:
