@@ -31,8 +31,9 @@ from benchmarks.serving import prepare, write_requests
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
 from tidemill.serving.http.fast_lane import Direct, Fast
+from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference import row_scoring
-from tidemill.serving.inference.calls import Answer, Prediction, Reply
+from tidemill.serving.inference.calls import Answer, Prediction
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.runtime.replica.wiring import build_api

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tidemill.serving.inference.calls import Failure, Headers
+
 __all__ = [
     "ADMIN",
     "FEEDBACK",
@@ -24,9 +26,7 @@ __all__ = [
     "Admission",
     "Admitted",
     "Bucket",
-    "Headers",
     "Key",
-    "Refusal",
     "parse_key",
     "scope_of",
 ]
@@ -35,8 +35,6 @@ PREDICT, FEEDBACK, METRICS, ADMIN = "predict", "feedback", "metrics", "admin"
 SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
 """What a key may be for; ``admin`` may do everything."""
 
-Headers = Mapping[bytes, bytes]
-"""Names in lower case, as ASGI gives them."""
 
 _ANY = "any"
 _OPEN = frozenset({"/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"})
@@ -61,7 +59,6 @@ _BY_PREFIX = (
     ("/docs/", _ANY),
 )
 _PREFIX = b"tmk_"
-_CHALLENGE = ((b"www-authenticate", b'Bearer realm="tidemill"'),)
 _LOCAL = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 
 
@@ -73,17 +70,6 @@ class Admitted:
     """Id of the key, none where no key is needed and none was sent."""
     admin: bool = False
     """Whether the key may do everything, also with what belongs to others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a request is answered with instead; each protocol says it in its own shape."""
-
-    status: int
-    """401, 403, 413, 421 or 429."""
-    detail: str
-    """One sentence; never anything of what was sent."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +189,7 @@ class Admission:
         self._buckets = buckets
         self._keys = known
 
-    def admit(self, method: str, path: str, headers: Headers, client: object = None) -> Admitted | Refusal:
+    def admit(self, method: str, path: str, headers: Headers, client: object = None) -> Admitted | Failure:
         """Decide about one request by its head.
 
         Args:
@@ -212,17 +198,17 @@ class Admission:
             headers: all of them.
             client: the peer as ASGI names it; it decides nothing, see the head of this module.
         """
-        decided = self._who(method, path, headers)
-        if type(decided) is Refusal:
+        decided: Admitted | Failure = self._who(method, path, headers)
+        if type(decided) is Failure:
             return decided
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self.body_bytes:
             limit = self._larger.get(path, self.body_bytes)
             if int(length[:20]) > limit:
-                return Refusal(413, f"the body is larger than {limit:,} bytes")
+                return Failure("too_large", f"the body is larger than {limit:,} bytes")
         return decided
 
-    def _who(self, method: str, path: str, headers: Headers) -> Admitted | Refusal:
+    def _who(self, method: str, path: str, headers: Headers) -> Admitted | Failure:
         sent = _sent(headers)
         if not self.required:
             refused = _foreign(headers)
@@ -234,26 +220,27 @@ class Admission:
         if scope is None:
             return _NOBODY
         if sent is None:
-            return Refusal(401, "this needs an API key: send it as `Authorization: Bearer …`", _CHALLENGE)
+            return Failure("unauthenticated", "this needs an API key: send it as `Authorization: Bearer …`")
         if self._keys is None:
-            return Refusal(503, "the API keys are not known yet: try again", ((b"retry-after", b"1"),))
+            return Failure("keys_unknown", "the API keys are not known yet: try again")
         return self._check(scope, sent, self._keys)
 
-    def _check(self, scope: str, sent: bytes, keys: Mapping[str, Key]) -> Admitted | Refusal:
+    def _check(self, scope: str, sent: bytes, keys: Mapping[str, Key]) -> Admitted | Failure:
         now = self._now()
         parsed = parse_key(sent)
         key = keys.get(parsed[0]) if parsed else None
         if parsed is None or key is None or not _matches(key, parsed[1], now):
             # An unknown key costs no hash: ids are no secret, they stand in logs.
-            return Refusal(401, "the API key is unknown, expired or revoked", _CHALLENGE)
+            return Failure("unauthenticated", "the API key is unknown, expired or revoked")
         if scope not in key.scopes and ADMIN not in key.scopes and scope != _ANY:
-            return Refusal(403, f"the API key {key.id} lacks the scope {scope!r}")
+            return Failure("forbidden", f"the API key {key.id} lacks the scope {scope!r}")
         bucket = self._buckets.get(key.id)
         if bucket is not None:
             wait = bucket.take(now)
             if wait:
-                seconds = str(int(wait) + 1).encode()
-                return Refusal(429, f"the API key {key.id} is over its rate", ((b"retry-after", seconds),))
+                return Failure(
+                    "over_rate", f"the API key {key.id} is over its rate", retry_after=int(wait) + 1
+                )
         self.used[key.id] = now
         return self._admitted.get(key.id) or Admitted(key.id, ADMIN in key.scopes)
 
@@ -278,16 +265,16 @@ def _matches(key: Key, secret: bytes, now: float) -> bool:
     return valid and (key.expires is None or now < key.expires)
 
 
-def _foreign(headers: Headers) -> Refusal | None:
+def _foreign(headers: Headers) -> Failure | None:
     """Refuse what a page of another site sends, and names that are not this machine's (DNS rebinding)."""
     host = headers.get(b"host", b"localhost")
     name = host.rpartition(b":")[0] if not host.endswith(b"]") and b":" in host else host
     # A name without a dot belongs to no domain that a stranger could point here.
     if name not in _LOCAL and (b"." in name or b":" in name):
-        return Refusal(
-            421, "without API keys this answers only to names of its own machine, such as localhost"
+        return Failure(
+            "misdirected", "without API keys this answers only to names of its own machine, such as localhost"
         )
     origin = headers.get(b"origin")
     if origin is not None and origin.partition(b"://")[2] != host:
-        return Refusal(403, "without API keys this answers no page of another site")
+        return Failure("forbidden", "without API keys this answers no page of another site")
     return None

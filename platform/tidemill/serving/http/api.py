@@ -20,7 +20,8 @@ from tidemill import __version__
 from tidemill.errors import TidemillError
 from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
-from tidemill.serving.inference.calls import Failure, Refused
+from tidemill.serving.http.replies import reply_to
+from tidemill.serving.inference.calls import Failure, Kind, Refused
 from tidemill.serving.inference.predictor import NoChampion, Predictor
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.observability.replica_metrics import Metrics
@@ -183,7 +184,7 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        return _said(request, Failure(422, "malformed", problems(error.errors(), within=())))
+        return _said(request, Failure("malformed", problems(error.errors(), within=())))
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -191,10 +192,10 @@ def _add_errors(api: FastAPI) -> None:
         # bytes that are not UTF-8 and endless numbers (ValueError), nesting without end (RecursionError).
         if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
             return _said(request, not_json(None, str(error.__cause__)))
-        headers = tuple(
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in (error.headers or {}).items()
-        )
-        return _said(request, Failure(error.status_code, "refused", error.detail, headers))
+        kind: Kind = "not_found" if error.status_code == 404 else "refused"
+        response = _said(request, Failure(kind, error.detail), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
     @api.exception_handler(Refused)
     @api.exception_handler(TidemillError)
@@ -203,9 +204,9 @@ def _add_errors(api: FastAPI) -> None:
         return _said(request, failure_of(error))
 
 
-def _said(request: Request, failure: Failure) -> Response:
+def _said(request: Request, failure: Failure, status: int | None = None) -> Response:
     """Say it in the words of the path's protocol."""
-    reply = speaker(request.url.path).error(failure)
+    reply = reply_to(failure, speaker(request.url.path), status)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
     return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())
 

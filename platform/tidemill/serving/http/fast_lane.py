@@ -17,7 +17,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tidemill.serving.http.one_write import Joined, OneWrite
-from tidemill.serving.inference.calls import Reply
+from tidemill.serving.http.replies import Reply
 
 __all__ = ["LARGE", "TICKET", "Direct", "Fast", "install"]
 

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.serving.http.admission import Admission, Refusal
+from tidemill.serving.http.admission import Admission
 from tidemill.serving.http.failures import failure_of
 from tidemill.serving.http.fast_lane import LARGE, TICKET
+from tidemill.serving.http.replies import Reply, label_of, reply_to
 from tidemill.serving.http.served_protocols import Route
 from tidemill.serving.inference.batching import Engine
 from tidemill.serving.inference.calls import (
@@ -27,7 +28,6 @@ from tidemill.serving.inference.calls import (
     Headers,
     Overloaded,
     Refused,
-    Reply,
 )
 from tidemill.serving.inference.hooks import Meter
 from tidemill.serving.observability.request_tracing import Tracing
@@ -172,8 +172,8 @@ class Front:
                 await self._serve(ticket, scope, headers, receive, send)
             return
         admitted = self._gate.admit(method, path, headers, scope.get("client"))
-        if isinstance(admitted, Refusal):
-            await _send(send, self._failed(self._speaker(path), _refused(admitted)))
+        if isinstance(admitted, Failure):
+            await _send(send, self._failed(self._speaker(path), admitted))
         else:
             scope["tidemill.caller"], scope["tidemill.admin"] = admitted.caller, admitted.admin
             await self.app(scope, receive, send)
@@ -199,7 +199,7 @@ class Front:
             return
         except Exception as error:  # noqa: BLE001 — each becomes an answer in the protocol's own shape
             failure = failure_of(error)
-            kind = failure.kind
+            kind = label_of(failure.kind)
             reply = self._failed(codec, failure)
         finally:
             self._count_in_flight(-1)
@@ -216,8 +216,8 @@ class Front:
         if self._in_flight >= self._max_in_flight:
             return Ticket(codec, headers, began, None, failure_of(_overloaded()))
         admitted = self._gate.admit(method, path, headers, client)
-        if isinstance(admitted, Refusal):
-            return Ticket(codec, headers, began, None, _refused(admitted))
+        if isinstance(admitted, Failure):
+            return Ticket(codec, headers, began, None, admitted)
         self._count_in_flight(1)
         return Ticket(codec, headers, began, admitted.caller, None)
 
@@ -228,13 +228,13 @@ class Front:
         return call if ticket.caller is None else call._replace(caller=ticket.caller)
 
     def _rendered(self, ticket: "Ticket", call: Call, answer: Answer) -> Reply:
-        reply = ticket.codec.render(call, answer)
+        content = ticket.codec.render(call, answer)
         self._count(ticket.codec, answer, time.perf_counter() - ticket.began)
-        return reply
+        return Reply(200, *content)
 
     def _failed(self, codec: Codec, failure: Failure) -> Reply:
-        self._meter.failed(codec.name, failure.kind, failure.version)
-        return codec.error(failure)
+        self._meter.failed(codec.name, label_of(failure.kind), failure.version)
+        return reply_to(failure, codec)
 
     def _count_in_flight(self, more: int) -> None:
         self._in_flight += more
@@ -251,7 +251,7 @@ class Front:
             async with asyncio.timeout(began + self._engine.timeout_seconds - time.perf_counter()):
                 return await _resumed(reading, waits_for)
         except TimeoutError:
-            raise Refused(Failure(408, "timeout", "the body did not arrive in time")) from None
+            raise Refused(Failure("slow_body", "the body did not arrive in time")) from None
 
     def _count(self, codec: Codec, answer: Answer, seconds: float) -> None:
         predictions = answer.predictions
@@ -326,12 +326,8 @@ async def _send(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _refused(refusal: Refusal) -> Failure:
-    return Failure(refusal.status, "refused", refusal.detail, refusal.headers)
-
-
 def _too_large(limit: int) -> Refused:
-    return Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
+    return Refused(Failure("too_large", f"the body is larger than {limit:,} bytes"))
 
 
 def _overloaded() -> Overloaded:

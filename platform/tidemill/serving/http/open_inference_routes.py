@@ -216,7 +216,7 @@ def _metadata(codec: OpenInference, serving: Serving | None, versions: tuple[str
 
 def _some(model: str, serving: Serving | None) -> Serving:
     if serving is None:
-        raise Refused(Failure(400, "no_model", f"no version of {model} answers yet: GET /model says why"))
+        raise Refused(Failure("not_ready", f"no version of {model} answers yet: GET /model says why"))
     return serving
 
 
@@ -235,7 +235,7 @@ def _no_version(model: str, serving: Serving | None) -> str:
 
 
 def _not_found(what: str) -> Refused:
-    return Refused(Failure(404, "not_found", what))
+    return Refused(Failure("not_found", what))
 
 
 def _json(content: object) -> Response:

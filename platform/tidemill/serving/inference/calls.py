@@ -1,13 +1,13 @@
-"""What every protocol of the prediction API has in common: calls, answers, replies, failures.
+"""What every protocol of the prediction API has in common: calls, answers, failures.
 
-A protocol is a `Codec`: it turns a body into a `Call` and an `Answer` into a `Reply`. What is between, it
+A protocol is a `Codec`: it turns a body into a `Call` and an `Answer` into `Content`. What is between, it
 does not see. One more protocol is one more `Codec` in a `Route` (see `tidemill.serving.http.front`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -21,12 +21,13 @@ __all__ = [
     "Answer",
     "Call",
     "Codec",
+    "Content",
     "Failure",
     "Headers",
+    "Kind",
     "Overloaded",
     "Prediction",
     "Refused",
-    "Reply",
     "TimedOut",
 ]
 
@@ -94,27 +95,52 @@ class Answer(NamedTuple):
         return versions.pop() if len(versions) == 1 else None
 
 
-class Reply(NamedTuple):
-    """What goes out over HTTP."""
+class Content(NamedTuple):
+    """What a protocol writes of an answer or a failure."""
 
-    status: int
     body: bytes
     content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """Further ones."""
+    """Headers of the answer that belong to the protocol."""
+
+
+Kind = Literal[
+    "malformed",  # the request does not fit its schema
+    "media_type",  # its body is in a format that nothing here reads
+    "unsupported",  # it fits, but this model or replica cannot do that
+    "too_large",
+    "slow_body",  # its body did not arrive in time
+    "unauthenticated",
+    "forbidden",
+    "misdirected",  # it was sent to a name that is not this machine's
+    "over_rate",
+    "keys_unknown",  # the API keys are not read yet
+    "not_found",
+    "conflict",  # what it names is not in the state for that
+    "gone",
+    "overloaded",
+    "timeout",
+    "no_model",
+    "not_ready",
+    "features",  # they cannot be read
+    "model",  # it raised an error
+    "unavailable",  # something else that serving needs is away
+    "internal",
+    "refused",  # by the web framework: no such path, another method
+]
+"""Why there is no answer. `tidemill.serving.http.replies` gives each its status and its name in metrics."""
 
 
 class Failure(NamedTuple):
     """Why there is no answer; each protocol says it in its own shape."""
 
-    status: int
-    kind: str
-    """One of few words, for metrics: ``malformed``, ``refused``, ``overloaded``, ``timeout`` …"""
+    kind: Kind
     detail: Any
-    """A sentence; or, with status 422, a list of ``{"loc": […], "msg": …, "type": …}``."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """A sentence; or, if ``malformed``, perhaps a list of ``{"loc": […], "msg": …, "type": …}``."""
     version: str = ""
     """The version of the model that is to blame; empty if none is."""
+    retry_after: int | None = None
+    """Seconds after which it may work, where that is known."""
 
 
 @dataclass
@@ -146,8 +172,8 @@ class Codec(Protocol):
             Refused: the body is not of the protocol.
         """
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Return what the client gets."""
 
-    def error(self, failure: Failure) -> Reply:
+    def error(self, failure: Failure) -> Content:
         """Return what the client gets instead."""

@@ -109,7 +109,7 @@ class Explainer:
         """
         if len(rows) > _MOST_ROWS:
             raise Refused(
-                Failure(422, "refused", f"up to {_MOST_ROWS} rows can be explained at once, not {len(rows)}")
+                Failure("unsupported", f"up to {_MOST_ROWS} rows can be explained at once, not {len(rows)}")
             )
         made = self._explanation(version)
         matrix = np.array([[row.values[name] for name in made.features] for row in rows], dtype=np.float64)
@@ -140,7 +140,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
             import shap  # takes seconds: only who asks for explanations waits for it
     except ImportError as error:
         raise Refused(
-            Failure(422, "unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
+            Failure("unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
         ) from error
     prepare, model = None, scorer.estimator
     while hasattr(model, "steps"):
@@ -163,4 +163,4 @@ def _open(scorer: Scorer) -> TreeExplanation:
 
 
 def _impossible(why: str) -> Refused:
-    return Refused(Failure(422, "unsupported", f"this prediction cannot be explained: {why}"))
+    return Refused(Failure("unsupported", f"this prediction cannot be explained: {why}"))

@@ -210,7 +210,7 @@ class Predictor(Generic[Request]):
             if row.call.explain:
                 wanted.setdefault(row.model.version, []).append(place)
         if wanted and self.explain is None:
-            raise Refused(Failure(422, "unsupported", "this replica explains no predictions"))
+            raise Refused(Failure("unsupported", "this replica explains no predictions"))
         return {
             place: explanation
             for version, places in wanted.items()
@@ -285,7 +285,7 @@ class Predictor(Generic[Request]):
 def _named(serving: Serving, version: str, model: str) -> tuple[LoadedModel, str]:
     found = serving.named(version)
     if found is None:
-        raise Refused(Failure(404, "not_found", f"version {version[:100]} of {model} does not answer now"))
+        raise Refused(Failure("not_found", f"version {version[:100]} of {model} does not answer now"))
     return found
 
 

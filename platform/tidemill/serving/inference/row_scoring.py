@@ -83,7 +83,7 @@ def not_loggable(call: Call) -> Refused | None:
         except orjson.JSONEncodeError as error:
             message = f"Input cannot be written as JSON: {error}"
             problem = {"loc": ["body", "instances", place], "msg": message, "type": "not_loggable"}
-            return Refused(Failure(422, "malformed", [problem]))
+            return Refused(Failure("malformed", [problem]))
     return None
 
 

@@ -112,10 +112,10 @@ def _add_result(router: APIRouter, jobs: Jobs) -> None:
         job = await _work(lambda: _own(jobs, request, job_id))
         if job.erased_at is not None:
             why = "it named somebody whose data was erased; submit the other instances anew"
-            raise Refused(Failure(410, "refused", f"the result of job {job.id} was erased: {why}"))
+            raise Refused(Failure("gone", f"the result of job {job.id} was erased: {why}"))
         if job.status != "done":
             detail = f"job {job.id} is {job.status}: {job.rows_done} of {job.rows} rows"
-            raise Refused(Failure(409, "refused", detail))
+            raise Refused(Failure("conflict", detail))
         return StreamingResponse(_stream(job, jobs.files(job.id)), media_type="application/json")
 
 
@@ -123,14 +123,14 @@ def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
     try:
         return job_records.get_job(jobs.state, jobs.model, job_id, _owner(request))
     except job_records.JobNotFound as error:
-        raise Refused(Failure(404, "refused", str(error))) from error
+        raise Refused(Failure("not_found", str(error))) from error
 
 
 def _cancel(jobs: Jobs, job: Job) -> Job:
     try:
         after = job_records.cancel(jobs.state, job, jobs.clock.now())
     except job_records.JobRefused as error:
-        raise Refused(Failure(409, "refused", str(error))) from error
+        raise Refused(Failure("conflict", str(error))) from error
     if after.status == "cancelled":
         jobs.files(job.id).drop_input()
     return after
@@ -152,7 +152,7 @@ async def _body(request: Request, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise Refused(Failure(413, "too_large", f"the body is larger than {limit:,} bytes"))
+            raise Refused(Failure("too_large", f"the body is larger than {limit:,} bytes"))
     return b"".join(parts)
 
 

@@ -13,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tidemill.clock import Clock
 from tidemill.ids import new_id
 from tidemill.project.project_config import JobsConfig
-from tidemill.serving.http.failures import RETRY
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
@@ -64,7 +63,7 @@ class Jobs:
         waiting = job_records.count_jobs(self.state, self.model)
         if waiting["queued"] + waiting["running"] >= self.limits.max_waiting:
             detail = f"{self.limits.max_waiting} jobs wait already (serve.jobs.max_waiting)"
-            raise Refused(Failure(503, "overloaded", detail, RETRY))
+            raise Refused(Failure("overloaded", detail))
         instances, at = self._read(body, content_type)
         now, job_id = self.clock.now(), new_id("job")
         files = self.files(job_id)
@@ -89,7 +88,7 @@ class Jobs:
         if job.digest == digest:
             return job
         detail = f"this Idempotency-Key came with another body before: job {job.id}"
-        raise Refused(Failure(422, "malformed", detail))
+        raise Refused(Failure("malformed", detail))
 
     def _read(self, body: bytes, content_type: str | None) -> tuple[list[Any], datetime | None]:
         kind = {} if content_type is None else {b"content-type": content_type.encode("latin-1", "replace")}
@@ -102,7 +101,7 @@ class Jobs:
         if len(given) > most:
             message = f"List should have at most {most} items after validation, not {len(given)}"
             problem = {"loc": ["body", "instances"], "msg": message, "type": "too_long"}
-            raise Refused(Failure(422, "malformed", [problem]))
+            raise Refused(Failure("malformed", [problem]))
         # A part at a time: nothing else happens in this process while pydantic is at one.
         found = self._check(self.schema, {**content, "instances": given[:_PART]}, 0)
         for first in range(_PART, len(given), _PART):
@@ -117,7 +116,7 @@ class Jobs:
             for problem in found:
                 if len(problem["loc"]) > 2:  # body, instances, and which of them
                     problem["loc"][2] += first
-            raise Refused(Failure(422, "malformed", found)) from None
+            raise Refused(Failure("malformed", found)) from None
 
     @cached_property
     def schema(self) -> type[Any]:

@@ -22,7 +22,7 @@ def parse_json(body: bytes, headers: Headers) -> Any:
     not given is taken for JSON.
 
     Raises:
-        Refused: with 415, another content type; with 422, no JSON, or nested deeper than 64.
+        Refused: the content type is another one, the body is no JSON, or it is nested deeper than 64.
 
     >>> parse_json(b'{"instances": []}', {})
     {'instances': []}
@@ -30,7 +30,7 @@ def parse_json(body: bytes, headers: Headers) -> Any:
     kind = headers.get(b"content-type", b"application/json")
     if not kind.startswith(b"application/json") and not _is_json(kind):
         detail = f"the body must be application/json, not {kind[:100].decode('latin-1')}"
-        raise Refused(Failure(415, "malformed", detail))
+        raise Refused(Failure("media_type", detail))
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting(body) > MAX_DEPTH:
         raise Refused(not_json(None, f"it is nested deeper than {MAX_DEPTH}"))
     try:
@@ -65,4 +65,4 @@ def not_json(position: int | None, what: str) -> Failure:
     """Return how a body that is no JSON is answered; ``position`` is where it ends being any, in bytes."""
     where: list[str | int] = ["body"] if position is None else ["body", position]
     problem = {"loc": where, "msg": f"the body is not JSON: {what}", "type": "json_invalid"}
-    return Failure(422, "malformed", [problem])
+    return Failure("malformed", [problem])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Refused, Reply
+from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Kind, Refused
 from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
 from tidemill.serving.protocols.model_inputs import Inputs, malformed, moment
@@ -23,11 +23,22 @@ __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
 PARAMS = ("at", "test", "explain")
 """What ``params`` may name."""
 
-_CODES = {
-    400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "ENDPOINT_NOT_FOUND",
-    413: "INVALID_PARAMETER_VALUE", 415: "INVALID_PARAMETER_VALUE", 429: "REQUEST_LIMIT_EXCEEDED",
-    503: "TEMPORARILY_UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
-}  # fmt: skip
+_CODES: Mapping[Kind, str] = {
+    "malformed": "BAD_REQUEST",
+    "unsupported": "BAD_REQUEST",
+    "unauthenticated": "UNAUTHENTICATED",
+    "forbidden": "PERMISSION_DENIED",
+    "not_found": "ENDPOINT_NOT_FOUND",
+    "too_large": "INVALID_PARAMETER_VALUE",
+    "media_type": "INVALID_PARAMETER_VALUE",
+    "over_rate": "REQUEST_LIMIT_EXCEEDED",
+    "keys_unknown": "TEMPORARILY_UNAVAILABLE",
+    "overloaded": "TEMPORARILY_UNAVAILABLE",
+    "no_model": "TEMPORARILY_UNAVAILABLE",
+    "features": "TEMPORARILY_UNAVAILABLE",
+    "unavailable": "TEMPORARILY_UNAVAILABLE",
+    "timeout": "DEADLINE_EXCEEDED",
+}
 
 
 class MlflowErrors:
@@ -39,18 +50,17 @@ class MlflowErrors:
         """Nothing is parsed here."""
         raise NotImplementedError
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Nothing is answered here."""
         raise NotImplementedError
 
-    def error(self, failure: Failure) -> Reply:
-        """Return the detail as a message; what cannot be meant is 400 here."""
-        status = 400 if failure.status == 422 else failure.status
+    def error(self, failure: Failure) -> Content:
+        """Return the detail as a message."""
         content = {
-            "error_code": _CODES.get(status, "INTERNAL_ERROR"),
+            "error_code": _CODES.get(failure.kind, "INTERNAL_ERROR"),
             "message": sentence(failure.detail),
         }
-        return Reply(status, orjson.dumps(content), headers=failure.headers)
+        return Content(orjson.dumps(content))
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class MlflowScoring(MlflowErrors):
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Return the predictions as MLflow's server does, and beside them what they lack there."""
         made = answer.predictions
         content: dict[str, Any] = {
@@ -100,7 +110,7 @@ class MlflowScoring(MlflowErrors):
         }
         if call.explain:
             content["explanations"] = [one.explanation for one in made]
-        return Reply(200, orjson.dumps(content, default=str))
+        return Content(orjson.dumps(content, default=str))
 
     def _asked(self, frame: Frame) -> tuple[Any, FloatMatrix | None]:
         if frame.matrix is not None:
@@ -131,7 +141,7 @@ def _is_csv(headers: Headers) -> bool:
     for parameter in parameters.split(b";"):
         key, _, value = parameter.strip().lower().partition(b"=")
         if key == b"charset" and value.strip(b'"') != b"utf-8":
-            raise Refused(Failure(415, "malformed", "CSV must be in UTF-8"))
+            raise Refused(Failure("media_type", "CSV must be in UTF-8"))
     return True
 
 

@@ -74,7 +74,7 @@ class Inputs:
             extra: whether columns beyond the features are left aside instead of refused.
 
         Raises:
-            Refused: with 422: no rows, too many, or names and values that are neither.
+            Refused: no rows, too many, or names and values that are neither.
             NoChampion: these are no fields, and no model says which features there are.
         """
         names, count = _names(rows), _count(rows)
@@ -89,7 +89,7 @@ class Inputs:
         """Check a matrix whose columns are the needed features in order, and complete it.
 
         Raises:
-            Refused: with 422, another width, no rows or too many, or a value that is infinite.
+            Refused: another width, no rows or too many, or a value that is infinite.
             NoChampion: no model says which features there are.
         """
         features = self._known_features()
@@ -159,7 +159,7 @@ def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
 
 def malformed(message: str) -> Refused:
     """Return the refusal of a request that does not fit."""
-    return Refused(Failure(422, "malformed", message))
+    return Refused(Failure("malformed", message))
 
 
 def moment(text: object) -> datetime:

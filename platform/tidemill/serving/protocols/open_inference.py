@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
 from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.model_inputs import Column, Field, Inputs, malformed, moment
 from tidemill.serving.protocols.query_parameters import wants_explanation
@@ -64,14 +64,13 @@ class OpenInferenceErrors:
         """Nothing is parsed here."""
         raise NotImplementedError
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Nothing is answered here."""
         raise NotImplementedError
 
-    def error(self, failure: Failure) -> Reply:
-        """Return the detail as one sentence; what cannot be meant is 400 here."""
-        status = 400 if failure.status == 422 else failure.status
-        return Reply(status, orjson.dumps({"error": sentence(failure.detail)}), headers=failure.headers)
+    def error(self, failure: Failure) -> Content:
+        """Return the detail as one sentence."""
+        return Content(orjson.dumps({"error": sentence(failure.detail)}))
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class OpenInference(OpenInferenceErrors):
             context=wish,
         )
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Return the outputs that were asked for, in that order."""
         wish: _Wish = call.context
         outputs, blobs = [], []
@@ -132,9 +131,9 @@ class OpenInference(OpenInferenceErrors):
         content["outputs"] = outputs
         text = orjson.dumps(content)
         if not blobs:
-            return Reply(200, text)
+            return Content(text)
         length = ((_LENGTH, b"%d" % len(text)),)
-        return Reply(200, b"".join((text, *blobs)), b"application/octet-stream", length)
+        return Content(b"".join((text, *blobs)), b"application/octet-stream", length)
 
     def _tensors(self, declared: object, tail: memoryview) -> dict[str, Tensor]:
         if not isinstance(declared, list) or not declared:
@@ -170,7 +169,7 @@ def sentence(detail: object) -> str:
 def _parts(body: bytes, headers: Headers) -> tuple[dict[str, Any], memoryview]:
     """Return the JSON and the binary data after it."""
     if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Refused(Failure(415, "malformed", "compressed bodies are not supported"))
+        raise Refused(Failure("media_type", "compressed bodies are not supported"))
     length = headers.get(_LENGTH)
     end = len(body)
     if length is not None:

@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.clock import utc
-from tidemill.serving.inference.calls import Answer, Call, Failure, Headers, Prediction, Refused, Reply
+from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
 from tidemill.serving.protocols.json_bodies import parse_json
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, request_schema, too_many
 from tidemill.serving.protocols.query_parameters import wants_explanation
@@ -24,13 +24,13 @@ class PlainErrors:
         """Nothing is parsed here."""
         raise NotImplementedError
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Nothing is answered here."""
         raise NotImplementedError
 
-    def error(self, failure: Failure) -> Reply:
+    def error(self, failure: Failure) -> Content:
         """Return the detail."""
-        return Reply(failure.status, orjson.dumps({"detail": failure.detail}), headers=failure.headers)
+        return Content(orjson.dumps({"detail": failure.detail}))
 
 
 PLAIN = PlainErrors()
@@ -57,7 +57,7 @@ class PredictCodec(PlainErrors):
         try:
             request = self._validate(content)
         except ValidationError as error:
-            raise Refused(Failure(422, "malformed", listed(error))) from None
+            raise Refused(Failure("malformed", listed(error))) from None
         request_id = headers.get(b"x-request-id")
         return Call(
             instances=request.instances,
@@ -67,14 +67,14 @@ class PredictCodec(PlainErrors):
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 
-    def render(self, call: Call, answer: Answer) -> Reply:
+    def render(self, call: Call, answer: Answer) -> Content:
         """Return the predictions."""
         content = {
             "model": self._model,
             "model_version": answer.version,
             "predictions": [_shown(prediction) for prediction in answer.predictions],
         }
-        return Reply(200, orjson.dumps(content, default=str))
+        return Content(orjson.dumps(content, default=str))
 
 
 def listed(error: ValidationError) -> list[dict[str, Any]]:

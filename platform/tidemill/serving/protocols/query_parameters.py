@@ -11,7 +11,7 @@ def wants_explanation(query: bytes) -> bool:
     """Return whether a request's query asks for explanations (``explain=true``).
 
     Raises:
-        Refused: with 422, its value is neither true nor false.
+        Refused: its value is neither true nor false.
 
     >>> wants_explanation(b"explain=true"), wants_explanation(b"")
     (True, False)
@@ -28,6 +28,6 @@ def wants_explanation(query: bytes) -> bool:
                     "msg": "Input should be true or false",
                     "type": "bool_parsing",
                 }
-                raise Refused(Failure(422, "malformed", [problem]))
+                raise Refused(Failure("malformed", [problem]))
             asked = _WORDS[value.lower()]
     return asked

@@ -15,10 +15,12 @@ from tidemill.serving.http.admission import (
     Admitted,
     Bucket,
     Key,
-    Refusal,
     parse_key,
     scope_of,
 )
+from tidemill.serving.http.replies import reply_to, status_of
+from tidemill.serving.inference.calls import Failure
+from tidemill.serving.protocols.predict_codec import PLAIN
 
 SECRET = "s3cr3t_with-both"
 
@@ -50,7 +52,7 @@ def headers(secret=SECRET, name="abc", **more):
 
 
 def status(decided):
-    return decided.status if isinstance(decided, Refusal) else 200
+    return status_of(decided.kind) if isinstance(decided, Failure) else 200
 
 
 def test_a_key_passes_by_either_header_and_names_its_caller():
@@ -81,8 +83,8 @@ def test_a_key_passes_by_either_header_and_names_its_caller():
 )
 def test_no_key_and_wrong_ones_are_401_and_hear_nothing_else(sent):
     decided = admission(key()).admit("POST", "/predict", sent)
-    assert decided.status == 401
-    assert decided.headers == ((b"www-authenticate", b'Bearer realm="tidemill"'),)
+    assert decided.kind == "unauthenticated"
+    assert (b"www-authenticate", b'Bearer realm="tidemill"') in reply_to(decided, PLAIN).headers
     assert "abc" not in decided.detail
 
 
@@ -130,7 +132,7 @@ def test_a_rate_is_shared_by_the_replicas_refills_and_survives_a_poll():
     who = admission(key(rate=4.0), replicas=2, time=time)
     decided = [who.admit("POST", "/predict", headers()) for _ in range(3)]
     assert [status(one) for one in decided] == [200, 200, 429]
-    assert decided[2].headers == ((b"retry-after", b"1"),)
+    assert reply_to(decided[2], PLAIN).headers == ((b"retry-after", b"1"),)
     who.use([key(rate=4.0)], 2)
     assert status(who.admit("POST", "/predict", headers())) == 429
     time.now += 0.5
@@ -153,7 +155,8 @@ def test_a_clock_that_is_set_back_takes_no_token_away():
 
 def test_before_the_keys_are_known_it_says_try_again():
     decided = Admission(True, 1000).admit("POST", "/predict", headers())
-    assert (decided.status, decided.headers) == (503, ((b"retry-after", b"1"),))
+    reply = reply_to(decided, PLAIN)
+    assert (reply.status, reply.headers) == (503, ((b"retry-after", b"1"),))
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread_but_not_before_the_key():
@@ -197,4 +200,6 @@ def test_nothing_of_a_secret_is_shown():
 def test_whatever_is_sent_is_taken_apart_without_an_error(sent):
     parsed = parse_key(sent)
     assert parsed is None or (sent.startswith(b"tmk_") and all(parsed))
-    assert admission(key()).admit("POST", "/predict", {b"authorization": b"Bearer " + sent}).status == 401
+    assert admission(key()).admit("POST", "/predict", {b"authorization": b"Bearer " + sent}).kind == (
+        "unauthenticated"
+    )

@@ -12,7 +12,7 @@ import uvloop
 
 from tidemill.serving.http import fast_lane
 from tidemill.serving.http.fast_lane import Direct
-from tidemill.serving.inference.calls import Reply
+from tidemill.serving.http.replies import Reply
 from tidemill.serving.runtime.replica import ray_shortcut
 
 

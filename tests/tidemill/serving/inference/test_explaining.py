@@ -102,7 +102,7 @@ def test_what_cannot_be_explained_says_why(model, why):
     explain, served, *_ = explainer(model, 5)
     with pytest.raises(Refused) as refused:
         explain.explain("1", served)
-    assert refused.value.failure.status == 422
+    assert refused.value.failure.kind == "unsupported"
     assert why in refused.value.failure.detail
 
 
@@ -110,7 +110,7 @@ def test_rows_are_limited():
     explain, served, *_ = explainer(RandomForestClassifier(2), 101)
     with pytest.raises(Refused) as refused:
         explain.explain("1", served)
-    assert refused.value.failure.status == 422
+    assert refused.value.failure.kind == "unsupported"
 
 
 @pytest.mark.engine

@@ -81,7 +81,7 @@ def test_columns_beyond_the_features_are_refused_unless_they_may_be_left_aside()
 def test_what_does_not_fit_is_named(rows, words):
     with pytest.raises(Refused) as refused:
         INPUTS.call(rows)
-    assert refused.value.failure.status == 422
+    assert refused.value.failure.kind == "malformed"
     assert any(word in refused.value.failure.detail for word in words.split("|"))
 
 
