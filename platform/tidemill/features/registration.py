@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from tidemill.features.defaults import check_defaults
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.online.feature_cache import cache_seconds
+from tidemill.files.atomic import replacing
 from tidemill.project import Project
 
 __all__ = ["apply"]
@@ -60,15 +60,13 @@ def _draft_of_registry(store: FeatureStore) -> Iterator[None]:
         return
     path = Path(store.repo_path, registry.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as draft:
         if path.exists():
             shutil.copyfile(path, draft)
+        else:
+            draft.unlink()  # Feast takes an empty file for a registry
         registry.path = str(draft)
         yield
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:

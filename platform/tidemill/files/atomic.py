@@ -47,6 +47,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, f
     >>> path.read_text(), [file.name for file in path.parent.iterdir()]
     ('second\n', ['note.txt'])
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, mode=mode, flush=flush) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -55,7 +56,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, f
 def replacing(path: Path, *, mode: int | None = None, flush: bool = True) -> Iterator[Path]:
     """Give an empty draft beside ``path`` that takes its place when the block ends well, or else goes.
 
-    Arguments and errors are those of `replace_file`.
+    Arguments and errors are those of `replace_file`, but the folder must exist.
     """
     draft = new_draft(path, mode=mode)
     try:
@@ -79,6 +80,7 @@ def replacing_all() -> Iterator[Callable[[Path], Path]]:
 
     def draft_of(path: Path) -> Path:
         if path not in drafts:
+            path.parent.mkdir(parents=True, exist_ok=True)
             drafts[path] = new_draft(path)
         return drafts[path]
 
@@ -118,9 +120,8 @@ def new_draft(path: Path, *, mode: int | None = None) -> Path:
     """Make an empty file beside ``path``, to be moved there by `move_into_place`.
 
     Raises:
-        OSError: it, or its folder, cannot be made.
+        OSError: it cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_path(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:

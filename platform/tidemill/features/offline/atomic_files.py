@@ -1,9 +1,7 @@
 """Files that appear whole or not at all: written beside their place, then put there."""
 
-import fcntl
 import os
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,8 @@ import pyarrow.parquet
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, reaching
+from tidemill.files.atomic import move_into_place, new_draft
+from tidemill.files.locks import locked
 
 __all__ = ["ROW_GROUP", "all_or_none", "alone", "cannot_write", "write_file"]
 
@@ -33,7 +33,7 @@ def all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
             target = Path(path)
             if address.is_local:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                drafts[path] = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+                drafts[path] = new_draft(target)
             else:
                 drafts[path] = Path(scratch) / str(len(drafts))
             return drafts[path]
@@ -54,12 +54,8 @@ def alone(address: Address) -> Iterator[None]:
     if not address.is_local:
         yield
         return
-    folder = os.open(Path(address.path).parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with locked(Path(address.path).parent, wait_seconds=None):
         yield
-    finally:
-        os.close(folder)
 
 
 def write_file(batches: Iterable[pa.Table], path: Path) -> None:
@@ -80,7 +76,7 @@ def _publish(drafts: Mapping[str, Path], address: Address) -> None:
     try:
         for path, draft in drafts.items():
             if address.is_local:
-                draft.replace(path)
+                move_into_place(draft, Path(path), flush=False)  # `write_file` has
             else:
                 with reaching(address):
                     address.files.makedirs(path.rpartition("/")[0], exist_ok=True)

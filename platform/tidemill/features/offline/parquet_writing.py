@@ -1,6 +1,5 @@
 """Parquet written whole or not at all: results that are kept, rows that are added to a source."""
 
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from tidemill.features.offline.addresses import Address, locate, reaching
 from tidemill.features.offline.atomic_files import ROW_GROUP, all_or_none, alone, cannot_write, write_file
 from tidemill.features.offline.conforming import conform
 from tidemill.features.offline.parquet_sources import partition_of, read_schema
+from tidemill.files.atomic import replacing_folder
 
 __all__ = ["DatasetExists", "add_files", "append", "save"]
 
@@ -137,14 +137,11 @@ def _save_folder(batches: Iterable[pa.Table], address: Address) -> list[str]:
     """Write a new folder of files; a local one is made beside the old one and takes its place."""
     if address.is_local:
         target = Path(address.path)
-        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            names = [path.name for path in _write_parts(batches, draft)]
-            _swap(draft, target)
+            with replacing_folder(target) as draft:
+                names = [path.name for path in _write_parts(batches, draft)]
         except OSError as error:
             raise cannot_write(address.text, error) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
         return [str(target / name) for name in names]
     old = [file.path for file in address.list_files()]
     new = f"{address.path}/{uuid.uuid4().hex}"
@@ -160,27 +157,11 @@ def _save_folder(batches: Iterable[pa.Table], address: Address) -> list[str]:
 
 
 def _write_parts(batches: Iterable[pa.Table], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True)
     paths = []
     for index, batch in enumerate(batches):
         paths.append(folder / f"part-{index:05}.parquet")
         write_file([batch], paths[-1])
     return paths
-
-
-def _swap(draft: Path, target: Path) -> None:
-    """Put the folder ``draft`` in the place of ``target``, which may exist."""
-    if not target.exists():
-        draft.replace(target)
-        return
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
-    target.replace(old)
-    try:
-        draft.replace(target)
-    except OSError:
-        old.replace(target)
-        raise
-    shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 def _partitions(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:

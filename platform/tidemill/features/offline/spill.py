@@ -1,7 +1,6 @@
 """Room to work in: what a join would take in memory, and a temporary folder for what does not fit."""
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import polars as pl
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof_rules import Lookup
+from tidemill.files.locks import try_lock
 
 __all__ = ["Room", "forget", "read_part", "set_aside", "sizes_of", "spilling", "temporary", "weight", "width"]
 
@@ -73,7 +73,7 @@ def temporary(room: Room) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=room.folder))
         lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try_lock(lock)
     except OSError as error:
         raise FeatureError(
             f"there is no room for a join that does not fit into memory: {error}",
@@ -145,9 +145,9 @@ def _sweep(parent: Path) -> None:
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         try:
             with lock.open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.parent, ignore_errors=True)
-        except OSError:  # held, gone meanwhile, or another user's
+                if try_lock(file.fileno()):
+                    shutil.rmtree(lock.parent, ignore_errors=True)
+        except OSError:  # gone meanwhile, or another user's
             continue
 
 

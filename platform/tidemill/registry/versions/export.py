@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tidemill.errors import RegistryError, UsageError
+from tidemill.files.atomic import draft_path
 from tidemill.project import Project
 from tidemill.registry.versions.compiled_versions import ARTIFACT, CompiledRecord, read_compiled
 from tidemill.registry.versions.loaded_model import Scorer
@@ -63,8 +64,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
             hint=f"`tidemill models compile {model} {found.version}` tries again",
         )
     output = output.absolute()
-    half = output.with_name(f".{output.name}.half")
-    shutil.rmtree(half, ignore_errors=True)
+    half = draft_path(output)
     half.mkdir(parents=True)
     try:
         with open_files(project, found.version, model) as folder:

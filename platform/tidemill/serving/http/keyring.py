@@ -7,13 +7,13 @@ never keys, are kept in ``.tidemill/keys.json``, which only its owner may read.
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidemill.clock import Clock
+from tidemill.files.atomic import replace_file
 from tidemill.serving.http.admission import Admission, Key
 from tidemill.serving.http.api_keys import active_keys, record_use
 from tidemill.serving.routing.replicas import living
@@ -139,17 +139,10 @@ def _write(file: Path, keys: Iterable[Key]) -> None:
         }
         for key in keys
     ]
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
     try:
-        with open(temporary, "w", opener=_private) as out:
-            json.dump(content, out)
-        temporary.replace(file)
+        replace_file(file, json.dumps(content), mode=0o600, flush=False)
     except OSError as error:
         _log.warning("API keys could not be kept for a start without the records: %s", error)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _read(file: Path) -> list[Key] | None:

@@ -10,7 +10,6 @@ Layout, below ``.tidemill/jobs``::
 Every file is written beside its place and then moved there: it is there whole, or not at all.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,8 @@ from typing import Any
 import orjson
 
 from tidemill.errors import ServingError
+from tidemill.files.atomic import flush_folder, replacing
+from tidemill.files.locks import try_lock
 from tidemill.project import Project
 
 __all__ = ["JobFiles", "jobs_folder"]
@@ -60,8 +61,7 @@ class JobFiles:
         try:
             self.folder.mkdir(parents=True, mode=0o700)
             _write(self._instances, lines, flush=True)
-            for folder in (self.folder, self.folder.parent):
-                _flush(folder)
+            flush_folder(self.folder.parent)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ServingError(
@@ -101,9 +101,8 @@ class JobFiles:
         _write(
             self._chunk(first),
             (orjson.dumps(answer, str) for answer in answers),
-            flush=True,
+            flush=True,  # the record that says so may be on another disk
         )
-        _flush(self.folder)  # the record that says so may be on another disk
 
     def results(self) -> Iterator[bytes]:
         """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time.
@@ -136,7 +135,7 @@ class JobFiles:
             for path in self.stored():
                 path.unlink(missing_ok=True)
             if self.folder.is_dir():
-                _flush(self.folder)
+                flush_folder(self.folder)
         except OSError as error:
             raise ServingError(
                 f"the job's files cannot be removed: {self.folder}: {error.strerror or error}",
@@ -160,12 +159,7 @@ class JobFiles:
             yield True
             return
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            yield try_lock(descriptor)
         finally:
             os.close(descriptor)
 
@@ -182,19 +176,5 @@ class JobFiles:
 
 
 def _write(path: Path, lines: Iterable[bytes], flush: bool) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with replacing(path, mode=0o600, flush=flush) as draft, draft.open("wb") as file:
         file.writelines(line + b"\n" for line in lines)
-        if flush:
-            file.flush()
-            os.fdatasync(file.fileno())
-    temporary.replace(path)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ replica that has not written for some seconds is gone, and so are its series; th
 """
 
 import logging
-import os
 import re
 import socket
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from tidemill.files.atomic import replace_file
 from tidemill.serving.observability.metrics_families import Buckets, Family
 
 __all__ = ["Board"]
@@ -73,11 +73,8 @@ class Board:
             self._write(own())
 
     def _write(self, families: Iterable[Family]) -> None:
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(orjson.dumps(list(families)))
-            temporary.replace(self._path)
+            replace_file(self._path, orjson.dumps(list(families)), flush=False)
         except OSError as error:  # a full disk must not end serving, nor fill the log
             _log.debug("the metrics cannot be shared: %s", error)
 

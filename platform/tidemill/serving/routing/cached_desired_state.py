@@ -2,12 +2,12 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from tidemill.errors import RegistryError
+from tidemill.files.atomic import replace_file
 from tidemill.serving.routing.traffic_split import Lane, Wanted
 
 __all__ = ["LastKnown"]
@@ -64,11 +64,8 @@ class LastKnown:
 
 
 def _remember(file: Path, wanted: Wanted) -> None:
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(wanted)))
-        temporary.replace(file)
+        replace_file(file, json.dumps(asdict(wanted)), flush=False)
     except OSError as error:
         _log.warning("who answers could not be remembered for a start without the registry: %s", error)
 

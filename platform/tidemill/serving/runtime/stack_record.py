@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
+from tidemill.files.atomic import replace_file
 from tidemill.project import Project
 
 __all__ = ["StackInfo", "forget", "read", "status", "status_in", "write"]
@@ -48,11 +48,7 @@ class StackInfo:
 
 def write(project: Project, info: StackInfo) -> None:
     """Write the file, whole or not at all."""
-    path = _path(project)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
-    temporary.replace(path)
+    replace_file(_path(project), json.dumps(dataclasses.asdict(info), indent=2) + "\n", flush=False)
 
 
 def read(project: Project) -> StackInfo | None:

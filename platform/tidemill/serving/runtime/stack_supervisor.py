@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
-from filelock import FileLock, Timeout
 
 from tidemill.errors import ServingError, TidemillError
+from tidemill.files.locks import locked
 from tidemill.project import Project, load_project
 from tidemill.serving.runtime.local_stack import Stack
 from tidemill.serving.runtime.stack_record import StackInfo, forget, write
@@ -35,14 +35,13 @@ def supervise(
         PortTaken: a port that was asked for is in use.
         ServingError: another process runs a stack for this project, the stack did not come up, or Ray ended.
     """
-    project.home.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(project.home / "stack.lock").acquire(timeout=0)
-    except Timeout as error:
-        raise ServingError(
-            f"a stack is running for {project.root} already", hint="`tidemill status` shows it"
-        ) from error
-    with lock:
+
+    def busy(holder: str) -> ServingError:
+        return ServingError(
+            f"a stack is running for {project.root} already: {holder}", hint="`tidemill status` shows it"
+        )
+
+    with locked(project.home / "stack.lock", busy=busy):
         try:
             _run(project, companions, on_progress)
         finally:
