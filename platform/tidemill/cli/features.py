@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.features.online.freshness import ViewFreshness
 
 __all__ = ["add_to"]
@@ -30,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
-    """Show how old the features in the online store are, per view."""
+    """Show how old the features in the online store are."""
     from tidemill.features.feature_store import open_store
     from tidemill.features.online.freshness import freshness
     from tidemill.project import load_project
@@ -39,8 +42,8 @@ def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> N
     asked = moment(at) if at else SystemClock().now()
     views = freshness(open_store(loaded), loaded.config.features.service, asked, sources=True)
 
-    def render(console: Console) -> None:
-        table = columns("view", "keys", "newest", "age", "ttl", "state")
+    def render(console: "Console") -> None:
+        table = Listing("view", "keys", "newest", "age", "ttl", "state")
         for view in views:
             table.add_row(view.view, *_cells(view))
         console.print(table)
@@ -52,17 +55,20 @@ def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> N
 
 
 def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
-    """Write the latest values up to a moment to the online store; what it has of later ones stays."""
+    """Write the latest values to the online store.
+
+    Later values that the online store already has stay.
+    """
     from tidemill.features.feature_store import materialise as fill
     from tidemill.project import load_project
 
     loaded = load_project(project)
     until = moment(at) if at else SystemClock().now()
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
 
-    def render(console: Console) -> None:
-        table = columns("view", "rows", title=f"online up to {when(until)}")
+    def render(console: "Console") -> None:
+        table = Listing("view", "rows", title=f"online up to {when(until)}")
         for view, count in rows.items():
             table.add_row(view, f"{count:,}")
         console.print(table)

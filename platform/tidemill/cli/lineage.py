@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
@@ -14,6 +13,8 @@ from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, errors_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.lineage.graph.chain_graph import Branch, Direction, Node
 
 __all__ = ["add_to", "summary"]
@@ -33,7 +34,6 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Examples: tidemill lineage champion   ·   tidemill lineage pred_01kagr… --up   ·   "
         "tidemill lineage HEAD --down --json",
-        rich_help_panel="Look deeper",
     )(lineage)
 
 
@@ -57,7 +57,7 @@ def lineage(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Show the chain of anything: where it comes from, and what came of it."""
+    """Show where a thing comes from, and what came of it."""
     if openlineage or send:
         _events(thing, project, send, json)
         return
@@ -69,10 +69,10 @@ def lineage(
     if down or not up:
         directions.append("down")
     loaded = load_project(project)
-    with errors_console.status("reading the records …"):
+    with errors_console().status("reading the records …"):
         graph = trace(loaded, thing, directions, depth, ids)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         start = graph.nodes[graph.start]
         console.print(_line(start, ""))
         for direction in directions:

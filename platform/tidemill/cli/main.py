@@ -13,10 +13,8 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from tidemill import __version__
-from tidemill.cli import features, lineage, loop, models, setup, skew
-from tidemill.cli.data import privacy, validation, versions
+from tidemill.cli.command_tree import CommandTree
 from tidemill.cli.output import as_json, errors_console
-from tidemill.cli.serving import deploy, jobs, keys, log, score, stack
 from tidemill.errors import GateRefused, TidemillError, UsageError
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]
@@ -25,8 +23,9 @@ app = typer.Typer(
     name="tidemill",
     help="The lifecycle of machine-learning models: version, build, tune, gate, serve, watch, retrain.",
     epilog="Start with: tidemill demo   ·   Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate",
+    cls=CommandTree,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # rich takes longer to import than all the rest of the help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -66,34 +65,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-setup.add_to(app)
-loop.add_to(app)
-models.add_to(app)
-deploy.add_to(app)
-jobs.add_to(app)
-score.add_to(app)
-stack.add_to(app)
-lineage.add_to(app)
-
-data_app = typer.Typer(
-    name="data", help="Data sets: versions, validation, labels, personal data.", no_args_is_help=True
-)
-for room in (versions, validation, privacy):
-    room.add_to(data_app)
-app.add_typer(data_app, rich_help_panel="Look deeper")
-
-keys_app = typer.Typer(name="keys", help="API keys of the prediction API.", no_args_is_help=True)
-keys.add_to(keys_app)
-app.add_typer(keys_app, rich_help_panel="The stack")
-
-app.add_typer(log.log_app, rich_help_panel="Look deeper")
-
-features_app = typer.Typer(name="features", help="Features: freshness, skew.", no_args_is_help=True)
-for room in (features, skew):
-    room.add_to(features_app)
-app.add_typer(features_app, rich_help_panel="Look deeper")
 
 
 def missing_extra(error: ModuleNotFoundError) -> TidemillError:
@@ -163,7 +134,7 @@ def main() -> None:
     except TidemillError as error:
         _fail(error)
     except KeyboardInterrupt:
-        errors_console.print("interrupted")
+        errors_console().print("interrupted")
         sys.exit(130)
 
 
@@ -173,9 +144,9 @@ def _fail(error: TidemillError) -> NoReturn:
         kind = type(error).__name__
         sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
     else:
-        errors_console.print(f"error: {error}", style="bold red", soft_wrap=True)
+        errors_console().print(f"error: {error}", style="bold red", soft_wrap=True)
         if error.hint:
-            errors_console.print(f"hint: {error.hint}", soft_wrap=True)
+            errors_console().print(f"hint: {error.hint}", soft_wrap=True)
     sys.exit(exit_code(error))
 
 

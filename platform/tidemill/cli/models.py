@@ -1,32 +1,28 @@
-"""``tidemill models``, ``promote`` and ``rollback``: the registry."""
+"""``tidemill models``: the versions in the registry."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
-from tidemill.clock import SystemClock
+from tidemill.cli.listing import Listing
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["add_to"]
 
-_PANEL = "Models"
-models_app = typer.Typer(no_args_is_help=True, help="See models, their versions, and who served when.")
+models_app = typer.Typer(no_args_is_help=True, help="See the versions of a model, and which one served when.")
 
 Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(models_app, name="models", rich_help_panel=_PANEL)
-    app.command(
-        epilog="Examples: tidemill promote flight-delay 2   ·   "
-        'tidemill promote flight-delay 2 --reason "summer schedule" --json',
-        rich_help_panel=_PANEL,
-    )(promote)
-    app.command(epilog="Example: tidemill rollback flight-delay", rich_help_panel=_PANEL)(rollback)
+    app.add_typer(models_app, name="models")
 
 
 @models_app.command("list", epilog="Example: tidemill models list flight-delay")
@@ -56,8 +52,8 @@ def models_list(
         for v in versions
     ]
 
-    def render(console: Console) -> None:
-        table = columns("version", "aliases", "hold-out", "data", "registered", "run")
+    def render(console: "Console") -> None:
+        table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
         for v in versions:
             metric = v.metrics.get(f"holdout_{loaded.config.gate.metric}")
             table.add_row(
@@ -80,7 +76,7 @@ def models_show(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show one version: metrics, lineage, what runs it, and what the gate said."""
+    """Show one version: metrics, lineage, gate decisions."""
     from tidemill.project import load_project
     from tidemill.registry.history.serving_history import decisions_for
     from tidemill.registry.versions.compiled_versions import CompiledRecord
@@ -112,10 +108,10 @@ def models_show(
         ],
     }
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
         for section, values in (("metrics", found.metrics), ("lineage", lineage)):
-            table = columns(section, "")
+            table = Listing(section, "")
             for name, value in sorted(values.items()):
                 table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
             console.print(table)
@@ -136,13 +132,16 @@ def models_compile(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Compile a version that is registered already; new versions are compiled when they are registered."""
+    """Compile a registered version to ONNX.
+
+    New versions are compiled when they are registered.
+    """
     from tidemill.project import load_project
     from tidemill.registry.versions.model_versions import compile_version, get_version
 
     loaded = load_project(project)
     found = get_version(loaded, version, model)
-    with progress(json) as tell:
+    with progress() as tell:
         tell("compile", "and compare with the original", None, None)
         record = compile_version(loaded, found.version, model)
     emit(
@@ -162,13 +161,16 @@ def models_export(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Give a compiled model out, with examples that run it in Python and in a browser."""
+    """Export a compiled model, for edge and browser.
+
+    The folder holds the ONNX file and examples that run it in Python and in a browser.
+    """
     from tidemill.project import load_project
     from tidemill.registry.versions.export import export_version
 
     done = export_version(load_project(project), model, version, output)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"✓ {done.model} {done.version} in {done.folder}: {', '.join(done.files)}")
         console.print(f"  {done.size:,} bytes of ONNX, SHA-256 {done.sha256}")
         console.print(f"  try it: pip install onnxruntime numpy && python {done.folder / 'predict.py'}")
@@ -178,7 +180,7 @@ def models_export(
 
 @models_app.command("history", epilog="Example: tidemill models history flight-delay")
 def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show which version served when, and who or what decided it."""
+    """Show which version served when, and who decided it."""
     from tidemill.project import load_project
     from tidemill.registry.history.serving_history import history
     from tidemill.registry.versions.model_versions import list_versions
@@ -188,75 +190,11 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
     list_versions(loaded, model)  # an unknown model is an error, not an empty history
     services = history(open_state(loaded.state_url), model)
 
-    def render(console: Console) -> None:
-        table = columns("version", "since", "until", "how", "by", "gain", "why")
+    def render(console: "Console") -> None:
+        table = Listing("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
             table.add_row(s.version, when(s.since), when(s.until), s.kind, s.actor, gain, s.reason)
         console.print(table if services else f"{model} has had no champion yet")
 
     emit(services, json, render)
-
-
-def promote(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
-    project: ProjectDir = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
-    as_of: AsOf = None,
-    json: AsJson = False,
-) -> None:
-    """Let the gate compare a version with the champion, and make it champion if the gate says yes."""
-    from tidemill.project import load_project
-    from tidemill.registry.promotion import evaluate_gate
-    from tidemill.registry.promotion import promote as move
-    from tidemill.registry.versions.model_versions import get_version
-    from tidemill.state import open_state
-
-    loaded = load_project(project)
-    state = open_state(loaded.state_url)
-    now = moment(as_of) if as_of else SystemClock().now()
-    found = get_version(loaded, version, model)
-    decision = evaluate_gate(loaded, state, found.version, now)
-    done = move(
-        loaded, state, found.version, actor=loaded.settings.who, reason=reason, now=now, decision=decision
-    )
-
-    def render(console: Console) -> None:
-        console.print(f"✓ {model} {done.to_version} is the champion (before: {done.from_version or 'none'})")
-        for sentence in decision.reasons:
-            console.print(f"  {sentence}")
-
-    facts = {"model": model, "from": done.from_version, "to": done.to_version, "reasons": decision.reasons}
-    emit(facts, json, render)
-
-
-def rollback(
-    model: Model,
-    project: ProjectDir = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            help="Version to go back to (default: the champion before this one).", show_default=False
-        ),
-    ] = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled back by hand",
-    json: AsJson = False,
-) -> None:
-    """Make an earlier champion the champion again, at once."""
-    from tidemill.project import load_project
-    from tidemill.registry.promotion import rollback as back
-    from tidemill.registry.versions.model_versions import list_versions
-    from tidemill.state import open_state
-
-    loaded = load_project(project)
-    state = open_state(loaded.state_url)
-    list_versions(loaded, model)
-    done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
-    emit(
-        {"model": model, "from": done.from_version, "to": done.to_version},
-        json,
-        lambda console: console.print(
-            f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})"
-        ),
-    )

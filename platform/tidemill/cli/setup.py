@@ -1,13 +1,16 @@
 """``tidemill init`` and ``tidemill demo``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["add_to"]
 
@@ -17,9 +20,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Examples: tidemill init my-flights && cd my-flights && tidemill demo   ·   "
         "tidemill init my-flights --remote s3://bucket/flights --endpoint-url http://minio:9000",
-        rich_help_panel="Begin",
     )(init)
-    app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json", rich_help_panel="Begin")(demo)
+    app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json")(demo)
 
 
 def init(
@@ -38,7 +40,10 @@ def init(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a new project from the reference project, under git and DVC."""
+    """Make a new project from the reference project.
+
+    The folder becomes a git repository with DVC initialised.
+    """
     from tidemill.data.repository.remotes import parse_remote
     from tidemill.data.repository.repository_setup import init_workspace
     from tidemill.project.scaffold import copy_project, new_folder, reference_project, without_leftovers
@@ -48,7 +53,7 @@ def init(
         written = copy_project(reference_project(), folder)
         init_workspace(folder, place.address, endpoint_url)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
         console.print(f"  next: cd {folder} && tidemill run --promote, then tidemill up")
 
@@ -66,7 +71,10 @@ def demo(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run the whole loop on history: train, serve, watch, retrain, promote and refuse."""
+    """Run the whole loop on a year of history.
+
+    It trains, serves, watches and retrains: one candidate is promoted, one is refused.
+    """
     from tidemill.demo.demo_summary import render_summary
     from tidemill.errors import ProjectNotFound
     from tidemill.project import load_project
@@ -79,7 +87,7 @@ def demo(
             raise
         source = reference_project()
     target = workspace or (source if project or source != reference_project() else Path.cwd()) / "workspace"
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         tell("engines", "loading DVC, Feast, Ray, MLflow and Evidently", None, None)
         from tidemill.demo.demo_run import run_demo
 

@@ -4,13 +4,16 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
 from tidemill.errors import SkewFound, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
     from tidemill.project import Project
 
@@ -64,14 +67,14 @@ def skew(
     test: Annotated[bool, typer.Option("--test", help="Test traffic, too.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Compare the features that were served with those that a training set would contain."""
+    """Compare served features with those of a training set."""
     from tidemill.project import load_project
 
     if since and days:
         raise UsageError("--since and --days both say where to begin", hint="give one of them")
     loaded = load_project(project)
     start, end = _span(loaded, since, until, days)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         tell("skew", "loading the feature store", 0, None)
         from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
 
@@ -107,10 +110,10 @@ def _span(
     return start, end
 
 
-def _render(report: "SkewReport", console: Console) -> None:
+def _render(report: "SkewReport", console: "Console") -> None:
     differing = [each for each in report.features if each.differing]
     if differing:
-        table = columns("feature", "rows", "differ", "since", "likely cause")
+        table = Listing("feature", "rows", "differ", "since", "likely cause")
         for each in differing:
             causes = "\n".join(f"{cause.name} ({cause.rows:,})" for cause in each.causes)
             table.add_row(each.feature, f"{each.rows:,}", f"{each.share:.2%}", _stretch(each), causes)

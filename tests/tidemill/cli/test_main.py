@@ -1,26 +1,33 @@
+import ast
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from tidemill.cli.command_tree import ENTRIES, Entry
 from tidemill.cli.main import app, exit_code
 from tidemill.errors import GateRefused, ProjectNotFound, TidemillError, UsageError
 
-COMMANDS = [
-    "init", "run", "models", "promote", "rollback", "up", "down", "status", "predict", "monitor", "alerts",
-    "retrain", "demo",
-]  # fmt: skip
-LEAVES = [
-    *[[name] for name in COMMANDS if name not in ("models", "monitor", "alerts")],
-    *[["models", name] for name in ("list", "show", "history")],
-    *[["monitor", name] for name in ("list", "run")],
-    *[["alerts", name] for name in ("list", "ack")],
-    *[["features", name] for name in ("status", "materialise")],
-    *[["data", name] for name in ("validate", "infer", "bias")],
-]
+TREE = typer.main.get_command(app)
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give every command that is not a group, with its path."""
+    inner = getattr(command, "commands", None)
+    if not inner or command.invoke_without_command:
+        yield path, command
+    for name in inner or ():
+        yield from leaves(inner[name], (*path, name))
+
+
+LEAVES = dict(leaves(TREE))
 
 
 def tidemill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -32,16 +39,46 @@ def tidemill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_help_names_every_command():
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
-    for name in COMMANDS:
-        assert f" {name} " in shown.output
+    for entry in ENTRIES:
+        assert f" {entry.name} " in shown.output
+        assert entry.sentence in shown.output
 
 
-@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
-def test_every_command_has_help_an_example_and_json(command: list[str]):
-    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
+def test_the_tree_has_all_commands():
+    assert {path[0] for path in LEAVES} == {entry.name for entry in ENTRIES}
+    assert len(LEAVES) > 55
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys; from typer.testing import CliRunner; from tidemill.cli.main import app;"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
+        "heavy = ('rich', 'pydantic');"
+        "print([name for name in sys.modules if name.startswith('tidemill.') or name in heavy])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(done.stdout)) == {
+        "tidemill.cli",
+        "tidemill.cli.main",
+        "tidemill.cli.command_tree",
+        "tidemill.cli.output",
+        "tidemill.errors",
+    }
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_has_help_an_example_and_json(path: tuple[str, ...]):
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"})
     assert shown.exit_code == 0
-    assert "Example" in shown.output
+    assert re.search(r"^  Examples?:\n    tidemill", shown.output, re.MULTILINE), shown.output
     assert "--json" in shown.output
+    assert "..." not in (LEAVES[path].help or "...").split("\n")[0]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_command_at_the_top_has_one_first_sentence(entry: Entry):
+    first = TREE.commands[entry.name].help.split("\n")[0]
+    assert first.startswith(entry.sentence)
 
 
 def test_outside_a_project(tmp_path: Path):

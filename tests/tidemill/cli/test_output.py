@@ -1,29 +1,85 @@
 import io
+import json
+from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
-from tidemill.cli.output import columns, out_console, progress
+from tidemill.cli.listing import Listing
+from tidemill.cli.output import emit, out_console
 
 
-def test_square_brackets_in_what_people_write_are_text():
-    console = Console(file=io.StringIO(), width=200, markup=out_console._markup)
-    table = columns("why", title="reasons")
-    table.add_row("see [/foo] note [bold]")
-    console.print(table)
-    console.print("turn failed: [/x]")
-    assert "see [/foo] note [bold]" in console.file.getvalue()
-    assert "turn failed: [/x]" in console.file.getvalue()
+def test_square_brackets_in_what_people_write_are_text(capsys: pytest.CaptureFixture[str]):
+    emit({}, False, lambda console: console.print("turn failed: [/x] see [bold]"))
+    assert capsys.readouterr().out == "turn failed: [/x] see [bold]\n"
+    assert out_console() is out_console()
 
 
-def test_an_id_is_never_cut():
-    console = Console(file=io.StringIO(), width=30, markup=False)
-    table = columns("id", "message")
-    table.add_row("alert_01m7wkx42kewabcdefghjkmnpq", "something is wrong, and it is a long story")
-    console.print(table)
-    assert "…" not in console.file.getvalue()
+def test_json_is_one_line(capsys: pytest.CaptureFixture[str]):
+    emit({"at": datetime(2013, 4, 1, tzinfo=UTC)}, True, lambda console: console.print("for people"))
+    assert json.loads(capsys.readouterr().out) == {"at": "2013-04-01T00:00:00+00:00"}
 
 
-def test_progress_takes_any_text():
-    with progress() as tell:
-        tell("data", "a line with [/brackets]", None, None)
-        tell("train", "more [/]", 1, 2)
+def shown(listing: Listing, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    console.print(listing)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_short_rows_are_a_table_at_any_width():
+    listing = Listing("version", "aliases", "since")
+    listing.add_row("12", "champion", "2013-04-01 12:00")
+    for width in (60, 80, 200):
+        header, rule, row = shown(listing, width)
+        assert header.split() == ["version", "aliases", "since"]
+        assert set(rule) <= set("─ ")
+        assert row.split() == ["12", "champion", "2013-04-01", "12:00"]
+
+
+def alerts() -> Listing:
+    listing = Listing("id", "status", "kind", "version", "raised", "by", "message", title="alerts")
+    why = "roc_auc fell from 0.7512 to 0.7034 over 1,120 labelled rows; limit 0.72 [see docs/monitors.md]"
+    for number in range(3):
+        listing.add_row(f"alert_01kg7{number}", "open", "quality", "3", "2013-05-01 12:00", "–", why)
+    return listing
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_rows_that_do_not_fit_are_blocks(width: int):
+    lines = shown(alerts(), width)
+    assert lines[0] == "alerts"
+    assert lines[1].split() == ["id", "alert_01kg70"]
+    assert not any(line.startswith("by ") for line in lines)  # it says nothing
+    assert max(map(len, lines)) <= width
+    assert lines.count("") == 2
+    assert " ".join(" ".join(lines).split()).count("[see docs/monitors.md]") == 3
+
+
+def test_a_wide_terminal_gets_the_table():
+    lines = shown(alerts(), 200)
+    assert [line.split()[0] for line in lines if "alert_" in line] == [
+        "alert_01kg70",
+        "alert_01kg71",
+        "alert_01kg72",
+    ]
+    assert max(map(len, lines)) <= 200
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_column_is_narrower_than_what_can_be_read(width: int):
+    long = "a sentence that is much too long for one line of a terminal, " * 3
+    listing = Listing("a", "b", "c", "d")
+    listing.add_row(long, long, long, long)
+    lines = shown(listing, width)
+    assert max(map(len, lines)) <= width
+    assert all(len(line.split()) > 2 for line in lines if line and line != lines[1])
+
+
+def test_a_word_is_never_cut():
+    listing = Listing("id", "message")
+    listing.add_row("alert_01m7wkx42kewabcdefghjkmnpq", "something is wrong, and it is a long story")
+    assert any("alert_01m7wkx42kewabcdefghjkmnpq" in line for line in shown(listing, 50))
+
+
+def test_an_empty_listing_shows_its_headers():
+    assert shown(Listing("a", "b"), 80)[0].split() == ["a", "b"]

@@ -1,19 +1,22 @@
 """``tidemill data labels import``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["Key", "key_columns", "labels_app"]
 
-labels_app = typer.Typer(no_args_is_help=True, help="Labels made in a labelling tool.")
+labels_app = typer.Typer(no_args_is_help=True, help="Import labels that were made in a labelling tool.")
 
 Key = Annotated[
     list[str] | None,
@@ -64,7 +67,10 @@ def import_(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Take labels in as versioned data: one a key, with when it was known and who gave it."""
+    """Import labels as versioned data.
+
+    It keeps one label a key, with when it was known and who gave it.
+    """
     from tidemill.data.labels.label_import import LabelRequest, import_labels
     from tidemill.project import load_project
 
@@ -72,10 +78,10 @@ def import_(
     if against is not None and not against.exists():
         against = loaded.root / against
     request = LabelRequest(file, key_columns(key), name, label, time, known_at, majority, against)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         done = import_labels(loaded, request, SystemClock().now(), tell)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         verb = "is in version" if done.changed else "has not changed since version"
         console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {done.labels:,} labels")
         console.print(

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import columns, emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.privacy.erasure.erasing import Erased
 
 __all__ = ["add_to"]
@@ -29,14 +32,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show which fields are personal, where they are kept, and whether the prediction log hides them."""
+    """Show the personal fields, and where they are kept.
+
+    It also says whether the prediction log hides them.
+    """
     from tidemill.privacy.inventory import take_inventory
     from tidemill.project import load_project
 
     found = take_inventory(load_project(project))
 
-    def render(console: Console) -> None:
-        table = columns("field", "kind", "declared by", "views", "in the log")
+    def render(console: "Console") -> None:
+        table = Listing("field", "kind", "declared by", "views", "in the log")
         for field in found.fields:
             table.add_row(
                 field.name,
@@ -87,7 +93,10 @@ def erase(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Erase one subject everywhere: online store, data, predictions, labels. What cannot be is listed."""
+    """Erase one subject everywhere.
+
+    It erases from the online store, data, predictions and labels, and lists what cannot be erased.
+    """
     from tidemill.privacy.erasure import erasing
     from tidemill.privacy.subject import parse_entity
     from tidemill.project import load_project
@@ -106,13 +115,13 @@ def erase(
     loaded = load_project(project)
     values = parse_entity(entity) if entity else {}
     if (not resume and not yes) or dry_run:
-        with progress(json) as tell:
+        with progress() as tell:
             found = erasing.preview(loaded, values, lambda step, message: tell(step, message, None, None))
         emit(found, json and dry_run, lambda console: _show(console, found))
         if dry_run:
             return
         typer.confirm("Erase this for good?", abort=True, err=True)
-    with progress(json) as tell:
+    with progress() as tell:
 
         def told(step: str, message: str) -> None:
             tell(step, message, None, None)
@@ -134,20 +143,20 @@ def erase(
         raise typer.Exit(1)
 
 
-def _show_all(console: Console, done: "Sequence[Erased]") -> None:
+def _show_all(console: "Console", done: "Sequence[Erased]") -> None:
     if not done:
         console.print("no erasure is waiting to be finished")
     for each in done:
         _show(console, each)
 
 
-def _show(console: Console, erased: "Erased") -> None:
+def _show(console: "Console", erased: "Erased") -> None:
     who = " + ".join(
         f"{column} {pseudonym}" for column, pseudonym in zip(erased.entity, erased.pseudonyms, strict=True)
     )
     console.print(f"{erased.status}: {who}{'  (begun earlier)' if erased.resumed else ''}")
     found = erased.found
-    table = columns("place", "what", "found")
+    table = Listing("place", "what", "found")
     for name, keys in found["online"].items():
         table.add_row(name, "online store", f"{keys} keys")
     for place in found["places"]:
@@ -168,7 +177,7 @@ def _show(console: Console, erased: "Erased") -> None:
     _show_elsewhere(console, found.get("elsewhere", ()))
 
 
-def _show_elsewhere(console: Console, outputs: Sequence[Mapping[str, Any]]) -> None:
+def _show_elsewhere(console: "Console", outputs: Sequence[Mapping[str, Any]]) -> None:
     for schedule in dict.fromkeys(place["schedule"] for place in outputs):
         written = [place["output"] for place in outputs if place["schedule"] == schedule]
         what = "1 output" if len(written) == 1 else f"{len(written)} outputs"
@@ -178,10 +187,10 @@ def _show_elsewhere(console: Console, outputs: Sequence[Mapping[str, Any]]) -> N
         )
 
 
-def _show_models(console: Console, models: Sequence[Mapping[str, Any]]) -> None:
+def _show_models(console: "Console", models: Sequence[Mapping[str, Any]]) -> None:
     if not models:
         return
-    table = columns("model version", "aliases", "trained on the subject", "rows kept by its run")
+    table = Listing("model version", "aliases", "trained on the subject", "rows kept by its run")
     for model in models:
         name = f"{model['model']} {model['version']}"
         table.add_row(name, ", ".join(model["aliases"]) or "–", model["trained_on"], model["samples"])
@@ -190,7 +199,9 @@ def _show_models(console: Console, models: Sequence[Mapping[str, Any]]) -> None:
         console.print("models are not changed: train a new one with `tidemill run`")
 
 
-def _show_versions(console: Console, versions: Sequence[Mapping[str, Any]], steps: Mapping[str, Any]) -> None:
+def _show_versions(
+    console: "Console", versions: Sequence[Mapping[str, Any]], steps: Mapping[str, Any]
+) -> None:
     holding = [version for version in versions if version["files"]]
     purged = steps.get("history", {}).get("contents")
     if purged is not None:

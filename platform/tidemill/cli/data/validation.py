@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
 from tidemill.errors import ProjectNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ def validate(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Run the checks of expectations.yaml on the data as it is. Nothing of the project changes.
+    """Check the data against expectations.yaml.
 
+    Nothing in the project changes.
     Ends with 1 if a data set in mode stop fails as a whole, with 0 otherwise: bad rows within the limits, and
     whatever is wrong in mode warn, are reported.
     """
@@ -71,7 +74,7 @@ def validate(
     loaded = load_project(project)
     if file is not None and dataset is None:
         dataset = _only_declared(loaded)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         reports = check_project(
             loaded,
             _moment(loaded, as_of),
@@ -103,8 +106,9 @@ def infer(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Infer expectations from a good data set, as a starting point: they accept that very data set.
+    """Infer expectations from a good data set.
 
+    They are a starting point: they accept this very data set.
     Columns that look personal are pointed out. What is declared already is never changed.
     """
     import re
@@ -126,7 +130,7 @@ def infer(
     called = name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_") or "data"
     if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", called):
         raise UsageError(f"{called!r} cannot be the name of a data set", hint="choose one with --name")
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         tell("infer", str(file), None, None)
         found = infer_from(path, called, source, _moment(loaded, as_of) if loaded or as_of else None)
     if append and loaded:
@@ -169,13 +173,16 @@ def bias(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show how groups are represented in the data and how their label rates differ, with intervals."""
+    """Compare groups: their shares and label rates.
+
+    Each rate comes with its interval.
+    """
     from tidemill.data.bias.group_comparison import compare_groups
     from tidemill.features.personal_fields import declared_columns
     from tidemill.project import load_project
 
     loaded = load_project(project)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         tell("bias", dataset or "", None, None)
         reports = compare_groups(loaded, dataset, by or (), label, personal=declared_columns(loaded))
     facts = {name: report.as_dict() for name, report in reports.items()}
@@ -223,7 +230,7 @@ def _show_reports(console: Console, reports: "Mapping[str, SetReport]") -> None:
             f"{mark} {name}: {report.rows:,} rows, {report.failing:,} fail; "
             f"{passed} of {len(report.checks)} checks passed (mode {report.mode})"
         )
-        table = columns("check", "kind", "outcome", "rows", "detail")
+        table = Listing("check", "kind", "outcome", "rows", "detail")
         rest = [check for check in report.checks if check.outcome != "passed"]
         for check in rest:
             rows = f"{check.failing:,}" if check.failing else "–"
@@ -239,7 +246,7 @@ def _show_bias(console: Console, reports: "Mapping[str, BiasReport]") -> None:
             f"({report.confidence:.0%} intervals; fewer than {report.min_rows} labelled rows are not judged)"
         )
         for column, groups in report.groups.items():
-            table = columns(column, "rows", "share", "rate", "ratio to the others", "q", "verdict")
+            table = Listing(column, "rows", "share", "rate", "ratio to the others", "q", "verdict")
             for group in groups:
                 table.add_row(
                     group.group,

@@ -3,34 +3,22 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
-
-from tidemill.cli.output import columns
+from tidemill.cli.listing import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rich.console import Console
+
     from tidemill.data.tables.version_tables import ColumnStats
     from tidemill.data.versioning.diff import FileDiff
 
-__all__ = ["few", "render_details", "size", "statistics_table", "validation_table", "wide"]
+__all__ = ["few", "render_details", "size", "statistics_table", "validation_table"]
 
 _MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
 _SHOWN = ("type", *_MEASURES[1:])
-_FOLDED = ("path", "column", "type", "min", "max")
 _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.0+)?(?:\+00:00)?$")
 _ZONED = re.compile(r"Datetime\(time_unit='(\w+)', time_zone='?([^')]+)'?\)")
-
-
-def wide(*headers: str, title: str | None = None) -> Table:
-    """Return a table of many columns that fits a terminal: names may be folded, numbers never are."""
-    made = (
-        Column(h, overflow="fold", no_wrap=h not in _FOLDED, min_width=16 if h == "path" else None)
-        for h in headers
-    )
-    return Table(*made, title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def few(lines: list[str], most: int = 8) -> list[str]:
@@ -51,7 +39,7 @@ def size(value: float | None) -> str:
     return f"{value / 1e3:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.1f} MB"
 
 
-def render_details(console: Console, one: "FileDiff", in_full: bool) -> None:
+def render_details(console: "Console", one: "FileDiff", in_full: bool) -> None:
     """Show what a line of the table of changes has no room for."""
     if one.note:
         console.print(f"{one.path}: {one.note}")
@@ -63,7 +51,7 @@ def render_details(console: Console, one: "FileDiff", in_full: bool) -> None:
         return
     if one.table.key:
         console.print(f"{one.path}: rows are the same if they agree in {', '.join(one.table.key)}")
-    table = wide("column", *_SHOWN, title=one.path)
+    table = Listing("column", *_SHOWN, title=one.path)
     for column in one.table.columns:
         was, now = column.before, column.after
         if not in_full and column.change == "same" and was == now:
@@ -97,17 +85,17 @@ def _readable(text: str) -> str:
     return _MOMENT.sub(r"\1 \2", _ZONED.sub(r"Datetime[\1, \2]", text))
 
 
-def statistics_table(path: str, stats: "Iterable[ColumnStats]") -> Table:
+def statistics_table(path: str, stats: "Iterable[ColumnStats]") -> Listing:
     """Return the statistics of a table, a line a column."""
-    table = wide("column", *_SHOWN, title=path)
+    table = Listing("column", *_SHOWN, title=path)
     for column in stats:
         table.add_row(column.name, *(_cell(getattr(column, name)) for name in _MEASURES))
     return table
 
 
-def validation_table(report: "Mapping[str, Any]") -> Table:
+def validation_table(report: "Mapping[str, Any]") -> Listing:
     """Return the report of stage validate, a line a data set."""
-    table = columns("validated", "rows", "accepted", "rejected", "broken rules")
+    table = Listing("validated", "rows", "accepted", "rejected", "broken rules")
     for name, found in report.items():
         if not isinstance(found, dict):
             continue

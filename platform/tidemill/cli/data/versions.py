@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.data.labels import Key, key_columns, labels_app
 from tidemill.cli.data.version_display import (
@@ -13,13 +12,16 @@ from tidemill.cli.data.version_display import (
     size,
     statistics_table,
     validation_table,
-    wide,
 )
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, progress, when
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
 from tidemill.errors import RegistryError, VersionNotFound
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.data.versioning.version_log import Trained
     from tidemill.project import Project
 
@@ -56,18 +58,21 @@ def log(
     limit: Annotated[int, typer.Option(min=1, help="The newest this many.")] = 20,
     json: AsJson = False,
 ) -> None:
-    """List the data versions: what changed in each, and which model versions were trained on it."""
+    """List the data versions, and what changed in each.
+
+    It also names the model versions that were trained on each.
+    """
     from tidemill.data.versioning.version_log import log as entries_of
     from tidemill.project import load_project
 
     loaded = load_project(project)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         tell("models", "asking MLflow what was trained", None, None)
         trained, trouble = _trained(loaded)
         tell("versions", "reading git", None, None)
         entries = entries_of(loaded, limit, trained)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         for entry in entries:
             files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
             files += [f"~ {path}" for path in entry.changed]
@@ -98,18 +103,21 @@ def show(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show what a version consists of: size, rows and schema; with PATH, the statistics of every column."""
+    """Show the files of a data version.
+
+    With PATH, it shows the statistics of every column.
+    """
     from tidemill.data.versioning.show import show as look
     from tidemill.project import load_project
 
     loaded = load_project(project)
     named, path = _revisions(loaded, [revision, path], ["HEAD"])
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         shown = look(loaded, named or "HEAD", path, tell)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"version {shown.revision[:_ID]} · {when(shown.time)} · {shown.message}")
-        table = wide("path", "size", "files", "rows", "columns", "md5")
+        table = Listing("path", "size", "files", "rows", "columns", "md5")
         for one in shown.outputs:
             rows = "–" if one.rows is None else f"{one.rows:,}"
             width = "–" if one.schema is None else str(len(one.schema))
@@ -140,14 +148,17 @@ def diff(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Compare two versions: files; of tables the rows, the schema, and every column side by side."""
+    """Compare two data versions.
+
+    It compares the files, and of tables the rows, the schema, and every column.
+    """
     from tidemill.data.versioning.diff import diff as compare
     from tidemill.data.versioning.diff import previous
     from tidemill.project import load_project
 
     loaded = load_project(project)
     given = _revisions(loaded, [before, after, path], [None, "HEAD"])
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         found = compare(
             loaded,
             given[0] or previous(loaded),
@@ -158,9 +169,9 @@ def diff(
             rows=not files,
         )
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"{found.before[:_ID]} → {found.after[:_ID]}: {found.unchanged} unchanged")
-        table = wide("", "path", "size", "rows", "added", "removed", "changed")
+        table = Listing("", "path", "size", "rows", "added", "removed", "changed")
         for one in found.changes:
             rows = ["–"] * 4
             if one.table is not None:
@@ -187,18 +198,19 @@ def checkout(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Bring a version back into a folder of its own, as links to DVC's cache where these can be made.
+    """Write a data version into a new folder.
 
+    The files are links to DVC's cache where links can be made.
     Hard links are read-only: they are the very files of DVC's cache. Copy one to change it.
     """
     from tidemill.data.versioning.checkout import checkout as bring_back
     from tidemill.project import load_project
 
     loaded = load_project(project)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         done = bring_back(loaded, revision, paths or [], to, tell)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         ways = ", ".join(f"{count} by {way}" for way, count in done.links.items())
         console.print(f"✓ {done.folder}: version {done.revision[:_ID]}, {size(done.size)}, {ways}")
         if "hardlink" in done.links:
@@ -217,16 +229,19 @@ def add(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Put a file or folder under version: DVC keeps its content, git its name; the remote gets a copy."""
+    """Put a file or folder under version.
+
+    DVC keeps its content, git its name; the remote gets a copy.
+    """
     from tidemill.data.versioning.add import add as put
     from tidemill.project import load_project
 
     loaded = load_project(project)
     here = path.absolute() if path.exists() else loaded.root / path
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         added = put(loaded, here, message, tell)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         verb = "is in version" if added.changed else "has not changed since version"
         console.print(f"✓ {added.path} {verb} {added.version.revision[:_ID]}")
         if added.erased:

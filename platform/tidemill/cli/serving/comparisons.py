@@ -1,18 +1,21 @@
 """Shows comparisons of versions to people."""
 
-from rich.console import Console
+from typing import TYPE_CHECKING
 
-from tidemill.cli.output import columns
+from tidemill.cli.listing import Listing
 from tidemill.cli.serving.shares import as_percent
 from tidemill.rollouts.group_differences import Difference
 from tidemill.rollouts.version_comparison import Agreement, Comparison
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["render_comparison"]
 
 
-def render_comparison(console: Console, name: str, found: Comparison | Agreement) -> None:
+def render_comparison(console: "Console", name: str, found: Comparison | Agreement) -> None:
     """Show one report: a table of numbers, then what they mean."""
-    table = columns("", f"version {found.version}", f"champion {found.champion}", "difference", "95 % sure")
+    table = Listing("", f"version {found.version}", f"champion {found.champion}", "difference", "95 % sure")
     if isinstance(found, Comparison):
         console.print(f"{name}: version {found.version} with {as_percent(found.share)} of the keys")
         for label, pair in (("answers", found.answers), ("keys", found.keys), ("labelled", found.labelled)):

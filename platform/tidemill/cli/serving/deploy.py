@@ -1,23 +1,26 @@
 """``tidemill deploy``: versions beside the champion, and their way to its place."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import columns, emit, when
+from tidemill.cli.output import emit, when
 from tidemill.cli.serving.rollout import rollout
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["add_to", "deploy_app"]
 
 deploy_app = typer.Typer(
     no_args_is_help=True,
-    help="Versions beside the champion: canary, shadow, A/B, challenger, rollouts.",
+    help="Serve versions beside the champion.",
     epilog="Example: tidemill deploy rollout 4 --watch",
 )
 
@@ -37,7 +40,7 @@ Now = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(deploy_app, name="deploy", rich_help_panel="Models")
+    app.add_typer(deploy_app, name="deploy")
 
 
 @deploy_app.command(epilog="Example: tidemill deploy canary 4 --share 10%")
@@ -49,7 +52,10 @@ def canary(
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
-    """Let a version answer a share of the keys, always the same ones; the champion answers the rest."""
+    """Let a version answer a share of the keys.
+
+    They are always the same keys; the champion answers the rest.
+    """
     _deploy("canary", version, share, "", project, reason, as_of, json)
 
 
@@ -62,7 +68,10 @@ def shadow(
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
-    """Let a version answer copies of requests, into the log only: nobody ever sees its answers."""
+    """Let a version answer copies of the requests.
+
+    Its answers go to the prediction log only; clients never see them.
+    """
     _deploy("shadow", version, share, "", project, reason, as_of, json)
 
 
@@ -74,7 +83,10 @@ def challenger(
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
-    """Name a version to compare with the champion on what the log holds; replicas do not load it."""
+    """Compare a version with the champion on the log.
+
+    Replicas do not load it. `tidemill deploy report challenger` shows the comparison.
+    """
     _deploy("challenger", version, "100%", "", project, reason, as_of, json)
 
 
@@ -88,7 +100,10 @@ def experiment(
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
-    """Begin an A/B test: the version answers a share of the keys, to be compared with the champion."""
+    """Begin an A/B test of a version.
+
+    It answers a share of the keys, and is compared with the champion.
+    """
     _deploy("ab", version, share, name, project, reason, as_of, json)
 
 
@@ -105,7 +120,10 @@ def stop(
     reason: Reason = "stopped by hand",
     json: AsJson = False,
 ) -> None:
-    """Take versions from beside the champion; a rollout ends with its canary."""
+    """Stop versions that serve beside the champion.
+
+    A rollout ends with its canary.
+    """
     from tidemill.project import load_project
     from tidemill.registry.deployments import stop as take_away
     from tidemill.state import open_state
@@ -115,7 +133,7 @@ def stop(
     loaded = load_project(project)
     stopped = take_away(loaded, open_state(loaded.state_url), names or (), reason)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         for row in stopped:
             console.print(f"✓ {row.name}: version {row.version} answers no more")
         if not stopped:
@@ -126,7 +144,10 @@ def stop(
 
 @deploy_app.command(epilog="Example: tidemill deploy show --json")
 def show(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show who answers: the champion, what is beside it, which replicas follow, and a rollout's progress."""
+    """Show which versions answer, and the rollout.
+
+    It shows the champion, the versions beside it, which replicas have loaded them, and a rollout's progress.
+    """
     from tidemill.project import load_project
     from tidemill.rollouts.deployment_status import situation
     from tidemill.state import open_state
@@ -134,9 +155,9 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
     loaded = load_project(project)
     found = situation(loaded, open_state(loaded.state_url), SystemClock().now())
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(f"{loaded.model}: champion {found['champion'] or 'none'}")
-        table = columns("name", "version", "share", "answered", "failed", "since", "by", "replicas")
+        table = Listing("name", "version", "share", "answered", "failed", "since", "by", "replicas")
         for lane in found["deployments"]:
             table.add_row(
                 lane["name"],
@@ -177,7 +198,10 @@ def report(
     as_of: AsOf = None,
     json: AsJson = False,
 ) -> None:
-    """Compare what is beside the champion with it: quality, scores and decisions, and how sure that is."""
+    """Compare the versions beside the champion with it.
+
+    It compares quality, scores and decisions, with 95 % intervals.
+    """
     from tidemill.cli.serving.comparisons import render_comparison
     from tidemill.project import load_project
     from tidemill.registry.deployments import live
@@ -192,7 +216,7 @@ def report(
     start = moment(since) if since else None
     found = [(row, compare(loaded, state, row, now, start)) for row in rows]
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         for row, one in found:
             render_comparison(console, row.name, one)
         if not found:
@@ -226,7 +250,7 @@ def _deploy(
     now = moment(as_of) if as_of else SystemClock().now()
     row = deploy(loaded, open_state(loaded.state_url), wish, now)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         says = {
             "canary": f"answers {as_percent(row.share)} of the keys",
             "ab": f"answers {as_percent(row.share)} of the keys in the experiment {row.name}",

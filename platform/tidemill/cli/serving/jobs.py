@@ -3,23 +3,24 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import columns, emit, when
+from tidemill.cli.output import emit, when
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.project import Project
     from tidemill.state import State
     from tidemill.state.tables import Job
 
 __all__ = ["add_to"]
 
-_PANEL = "The stack"
 _LIMIT = 100
-jobs_app = typer.Typer(no_args_is_help=True, help="Slow predictions: see, cancel, try again.")
+jobs_app = typer.Typer(no_args_is_help=True, help="See slow predictions, cancel them, retry them.")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
@@ -27,7 +28,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(jobs_app, name="jobs", rich_help_panel=_PANEL)
+    app.add_typer(jobs_app, name="jobs")
 
 
 @jobs_app.command(
@@ -52,7 +53,7 @@ def jobs_list(
     found = list_jobs(state, loaded.model, statuses=status or (), limit=limit)
     counts = count_jobs(state, loaded.model)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         if found:
             _table(console, found)
         numbers = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
@@ -63,14 +64,14 @@ def jobs_list(
 
 @jobs_app.command("show", epilog="Example: tidemill jobs show job_01k9… --json")
 def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show one job: how far it is, and why it is not further."""
+    """Show one job: how far it is, and its last error."""
     from tidemill.serving.jobs.job_records import get_job
 
     loaded, state = _open(project)
     facts = _shown(get_job(state, loaded.model, job))
 
-    def render(console: Console) -> None:
-        table = columns("job", facts["id"])
+    def render(console: "Console") -> None:
+        table = Listing("job", facts["id"])
         for name, value in facts.items():
             shown = when(value) if name.endswith("_at") or name == "at" else value
             if name != "id":
@@ -82,7 +83,10 @@ def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> N
 
 @jobs_app.command("cancel", epilog="Example: tidemill jobs cancel job_01k9…")
 def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Cancel a job: at once if it waits, after the chunk under way if it runs."""
+    """Cancel a job.
+
+    A job that waits ends at once, one that runs after the chunk under way.
+    """
     from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
     from tidemill.serving.jobs.job_records import cancel, get_job
 
@@ -96,13 +100,13 @@ def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) ->
 
 @jobs_app.command("dead", epilog="Example: tidemill jobs dead --json")
 def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = False) -> None:
-    """Show the jobs that were given up, and why."""
+    """Show the dead jobs, and why they failed."""
     from tidemill.serving.jobs.job_records import list_jobs
 
     loaded, state = _open(project)
     found = list_jobs(state, loaded.model, statuses=["dead"], limit=limit)
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         for job in found:
             console.print(f"{job.id}  {job.rows_done:,} of {job.rows:,} rows, {when(job.finished_at)}")
             console.print(f"  {job.error}")
@@ -113,7 +117,10 @@ def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = 
 
 @jobs_app.command("retry", epilog="Example: tidemill jobs retry job_01k9…")
 def jobs_retry(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Queue a dead job again; it goes on where it stopped."""
+    """Queue a dead job again.
+
+    It continues where it stopped.
+    """
     from tidemill.serving.jobs.job_records import get_job, retry
 
     loaded, state = _open(project)
@@ -139,8 +146,8 @@ def _shown(job: "Job") -> dict[str, Any]:
     return {**shown(job), "caller": job.caller or None, "worker": job.worker, "due_at": job.due_at}
 
 
-def _table(console: Console, jobs: "list[Job]") -> None:
-    table = columns("id", "status", "rows", "version", "requested", "attempts", "error")
+def _table(console: "Console", jobs: "list[Job]") -> None:
+    table = Listing("id", "status", "rows", "version", "requested", "attempts", "error")
     for job in jobs:
         error = "" if job.error is None else job.error if len(job.error) < 80 else f"{job.error[:77]}…"
         table.add_row(

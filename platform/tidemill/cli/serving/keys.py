@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import columns, emit, when
+from tidemill.cli.output import emit, when
 from tidemill.clock import SystemClock, parse_duration
 from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["add_to"]
 
@@ -50,7 +53,10 @@ def create(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a key. It is shown once: only its digest is kept."""
+    """Make a key. It is shown once.
+
+    Only its digest is kept.
+    """
     from tidemill.project import load_project
     from tidemill.serving.http.api_keys import create_key, parse_rate
     from tidemill.state import open_state
@@ -69,18 +75,18 @@ def create(
 
 
 def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show all keys: what they are for, when they expire, when they were last used."""
+    """Show all keys: scopes, expiry, last use."""
     from tidemill.project import load_project
     from tidemill.serving.http.api_keys import list_keys
     from tidemill.state import open_state
 
     found = list_keys(open_state(load_project(project).state_url), SystemClock().now())
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         if not found:
             console.print("no keys yet: tidemill keys create --name first --scope predict")
             return
-        table = columns("id", "name", "scopes", "status", "rate", "expires", "last used")
+        table = Listing("id", "name", "scopes", "status", "rate", "expires", "last used")
         for key in found:
             state = (
                 f"{key.status}, two secrets until {when(key.overlap_until)}"
@@ -104,7 +110,10 @@ def rotate(
     expires: _Expires = None,
     json: AsJson = False,
 ) -> None:
-    """Give a key a new secret; the present one stays valid for a while. The new one is shown once."""
+    """Give a key a new secret. It is shown once.
+
+    The present secret stays valid for a while.
+    """
     from tidemill.project import load_project
     from tidemill.serving.http.api_keys import rotate_key
     from tidemill.state import open_state
@@ -123,7 +132,10 @@ def rotate(
 
 
 def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
-    """End a key for good; replicas refuse it within two seconds."""
+    """Revoke a key for good.
+
+    Replicas refuse it within two seconds.
+    """
     from tidemill.project import load_project
     from tidemill.serving.http.api_keys import revoke_key
     from tidemill.state import open_state
@@ -135,7 +147,7 @@ def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
 def _show_new(made: Any, json: bool, sentence: str) -> None:
     secret = made.secret.get_secret_value()
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(sentence)
         console.print(secret, style="bold", soft_wrap=True)
         console.print("Keep it now, it is not shown again: export TIDEMILL_API_KEY=…, or send it as")

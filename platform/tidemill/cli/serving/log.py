@@ -5,24 +5,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidemill.project import Project
 
-__all__ = ["log_app"]
-
-log_app = typer.Typer(name="log", no_args_is_help=True, help="The prediction log and its labels.")
+__all__ = ["add_to"]
 
 
-@log_app.command(epilog="Examples: tidemill log status   ·   tidemill log status --json")
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Examples: tidemill log status   ·   tidemill log status --json")(status)
+    app.command(epilog="Example: tidemill log compact")(compact)
+    app.command(epilog="Examples: tidemill log prune --dry-run   ·   tidemill log prune --before 2013-04-01")(
+        prune
+    )
+    app.command(
+        epilog="Examples: tidemill log show   ·   tidemill log show pred_01hzzzzzzz0000000000000000 --json"
+    )(show)
+    app.command(
+        epilog="Examples: tidemill log labels late.csv   ·   tidemill log labels outcomes.parquet --json"
+    )(labels)
+
+
 def status(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Say what the log holds, what is odd about it, and what it takes."""
+    """Show what the log holds, and how large it is."""
     from tidemill.prediction_log.reading.log_counts import count_files, count_log
     from tidemill.project import load_project
 
@@ -39,7 +54,7 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
         "sync_seconds": config.sync_seconds,
     }
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(
             f"{loaded.model}: {counts.predictions:,} predictions, {when(counts.first_at)} to "
             f"{when(counts.last_at)}; {counts.labels:,} labels"
@@ -49,7 +64,7 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
             f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
             f"different labels, {counts.torn:,} lines torn by crashes"
         )
-        table = columns("", "segments", "MiB", "parts", "rows", "MiB")
+        table = Listing("", "segments", "MiB", "parts", "rows", "MiB")
         for kind, each in files.items():
             table.add_row(
                 kind,
@@ -66,16 +81,18 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
     emit(facts, json, render)
 
 
-@log_app.command(epilog="Example: tidemill log compact")
 def compact(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Turn everything that no replica writes to into parquet, now; the controller does it as it goes."""
+    """Compact the log to Parquet now.
+
+    Files that a replica still writes to are left. The controller compacts the log by itself, too.
+    """
     from tidemill.prediction_log.storage.log_parts import Sizes
     from tidemill.prediction_log.upkeep.compaction import compact as compact_log
     from tidemill.prediction_log.upkeep.housekeeping import place_of
     from tidemill.project import load_project
 
     loaded = load_project(project)
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         done = compact_log(
             loaded.predictions,
             loaded.model,
@@ -84,7 +101,7 @@ def compact(project: ProjectDir = None, json: AsJson = False) -> None:
             tell=lambda message, done, total: tell("compact", message, done >> 20, total >> 20),
         )
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print(
             f"✓ {done.rows:,} records of {done.segments:,} segments: {done.bytes_before / 2**20:,.1f} MiB "
             f"are {done.bytes_after / 2**20:,.1f} MiB in {done.parts:,} parts"
@@ -95,7 +112,6 @@ def compact(project: ProjectDir = None, json: AsJson = False) -> None:
     emit(done, json, render)
 
 
-@log_app.command(epilog="Examples: tidemill log prune --dry-run   ·   tidemill log prune --before 2013-04-01")
 def prune(
     before: Annotated[
         str | None,
@@ -111,7 +127,7 @@ def prune(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Delete the predictions and labels of old event dates."""
+    """Delete predictions and labels of old event dates."""
     from tidemill.prediction_log.upkeep.retention import kept_from
     from tidemill.prediction_log.upkeep.retention import prune as prune_log
     from tidemill.project import load_project
@@ -130,7 +146,7 @@ def prune(
         "dry_run": dry_run,
     }
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         verb = "would go" if dry_run else "are gone"
         console.print(
             f"{len(done.dates):,} dates before {done.before} {verb}: {done.predictions:,} predictions and "
@@ -142,9 +158,6 @@ def prune(
     emit(facts, json, render)
 
 
-@log_app.command(
-    epilog="Examples: tidemill log show   ·   tidemill log show pred_01hzzzzzzz0000000000000000 --json"
-)
 def show(
     prediction: Annotated[
         str | None, typer.Argument(help="Id of one prediction, for all of it.", show_default=False)
@@ -153,7 +166,10 @@ def show(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show one prediction with its labels, or the latest ones by event time."""
+    """Show the latest predictions, or one with its labels.
+
+    The latest are those of the latest event time.
+    """
     from tidemill.project import load_project
 
     loaded = load_project(project)
@@ -171,7 +187,7 @@ def _show_one(project: "Project", identifier: str, json: bool) -> None:
         raise UsageError(f"the log of {project.model} has no prediction {identifier!r}")
     facts = record | {"labels": find_labels(project.predictions, project.model, identifier)}
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         console.print_json(data=facts)
 
     emit(facts, json, render)
@@ -185,8 +201,8 @@ def _show_latest(project: "Project", count: int, json: bool) -> None:
         named=True
     )
 
-    def render(console: Console) -> None:
-        table = columns("prediction", "at", "version", "role", "score", "flags", "keys")
+    def render(console: "Console") -> None:
+        table = Listing("prediction", "at", "version", "role", "score", "flags", "keys")
         for row in rows:
             table.add_row(
                 row["prediction_id"],
@@ -202,9 +218,6 @@ def _show_latest(project: "Project", count: int, json: bool) -> None:
     emit(rows, json, render)
 
 
-@log_app.command(
-    epilog="Examples: tidemill log labels late.csv   ·   tidemill log labels outcomes.parquet --json"
-)
 def labels(
     file: Annotated[
         Path,
@@ -216,13 +229,16 @@ def labels(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Take the labels of a file into the log; taking them in twice changes no label."""
+    """Import labels from a file into the log.
+
+    Importing a file again changes no label.
+    """
     from tidemill.prediction_log.labels.bulk_labels import import_label_file
     from tidemill.project import load_project
 
     done = import_label_file(load_project(project), file, SystemClock())
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"
         console.print(f"✓ {done.labels:,} labels, {how}; `tidemill log status` says how many are matched")
 

@@ -1,16 +1,19 @@
 """``tidemill deploy rollout``: a version's way to champion, by steps."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
 from tidemill.errors import GateRefused, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["rollout"]
 
@@ -49,8 +52,9 @@ def rollout(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Bring a version to champion by steps, with checks between them; it goes back by itself if they fail.
+    """Make a version the champion by steps.
 
+    Each step is checked; if a check fails, the version is taken back.
     The controller (`tidemill up`) takes it from step to step; with --watch, this command does.
     """
     from tidemill.project import load_project
@@ -74,7 +78,7 @@ def rollout(
         begun = _watch(loaded, state, begun, every, json)
     shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         if begun.outcome:
             console.print(f"✓ {begun.outcome}")
         else:
@@ -115,7 +119,7 @@ def _watch(project: Any, state: Any, begun: Any, every: float, quiet: bool) -> A
     from tidemill.rollouts.rollout import advance
     from tidemill.state.tables import Rollout
 
-    with progress(hidden=quiet) as tell:
+    with progress() as tell:
         total = len(begun.plan["steps"])
         while True:
             step = advance(project, state, SystemClock().now())

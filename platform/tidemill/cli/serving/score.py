@@ -1,14 +1,17 @@
 """``tidemill score``: whole tables through a model version, by hand or by a schedule."""
 
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, progress
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.score_schedules import schedule_app
 from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["add_to"]
 
@@ -26,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     score_app.callback()(score)
     score_app.add_typer(schedule_app, name="schedule")
-    app.add_typer(score_app, name="score", rich_help_panel="Models")
+    app.add_typer(score_app, name="score")
 
 
 def score(
@@ -106,7 +109,10 @@ def score(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Score tables with a version of the model. Each row once; the output is there whole, or not at all."""
+    """Score tables in bulk, now or by a schedule.
+
+    Each row is scored once; the output is published whole or not at all.
+    """
     if context.invoked_subcommand is not None:
         return
     if not inputs or not output:
@@ -139,7 +145,7 @@ def score(
         workers=workers,
         part_rows=part_rows,
     )
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         outcome = run(attached(load_project(project)), request, tell)
     show(outcome, json)
 
@@ -154,7 +160,7 @@ def show(outcome: Any, json: bool) -> None:
         **{name: manifest[name] for name in ("model", "version", "rows", "scored", "rejected", "seconds")},
     }
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         rate = manifest["rows"] / max(manifest["seconds"], 1e-9)
         console.print(
             f"✓ {manifest['scored']:,} rows scored by {manifest['model']} {manifest['version']} "

@@ -1,14 +1,18 @@
 """``tidemill score schedule``: what is scored regularly, what came of it, and scoring a slot by hand."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import columns, emit, progress, when
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["schedule_app"]
 
@@ -44,11 +48,11 @@ def schedule_list(
         wanted = select(BatchRun).where(BatchRun.model == loaded.model)
         runs = list(session.scalars(wanted.order_by(BatchRun.slot.desc()).limit(last)))
 
-    def render(console: Console) -> None:
+    def render(console: "Console") -> None:
         if not schedules:
             console.print("monitoring/schedules.yaml declares no schedule")
             return
-        table = columns("schedule", "due", "next")
+        table = Listing("schedule", "due", "next")
         for each in schedules:
             table.add_row(each["name"], when(each["due"]), when(each["next"]))
         console.print(table)
@@ -75,7 +79,10 @@ def schedule_run(
     as_of: AsOf = None,
     json: AsJson = False,
 ) -> None:
-    """Score one slot of a schedule now, unless that was done."""
+    """Score one slot of a schedule now.
+
+    A slot that is done already is not scored again.
+    """
     from tidemill.project import load_project
     from tidemill.scoring.schedules.schedule_rules import Due, find_schedule, last_slot
     from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot
@@ -94,7 +101,7 @@ def schedule_run(
             raise UsageError(
                 f"{slot} is no slot of {name!r}", hint=f"the one before it is {nearest.isoformat()}"
             )
-    with progress(hidden=json) as tell:
+    with progress() as tell:
         run = run_slot(attached(loaded), state, schedule, found, now, tell, restart=restart)
     emit(_facts(run), json, lambda console: _render_runs(console, [run]))
 
@@ -104,8 +111,8 @@ def _facts(run: Any) -> dict[str, Any]:
     return {name: getattr(run, name) for name in names}
 
 
-def _render_runs(console: Console, runs: list[Any]) -> None:
-    table = columns("schedule", "slot", "status", "version", "rows", "rejected", "output")
+def _render_runs(console: "Console", runs: list[Any]) -> None:
+    table = Listing("schedule", "slot", "status", "version", "rows", "rejected", "output")
     for run in runs:
         counts = ["–" if count is None else f"{count:,}" for count in (run.rows, run.rejected)]
         what = run.error if run.status in ("failed", "skipped") else run.output

@@ -1,0 +1,96 @@
+"""``tidemill promote`` and ``rollback``: which version is the champion."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.output import emit
+from tidemill.clock import SystemClock
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+Reason = Annotated[str, typer.Option(help="The reason, for the record.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        epilog="Examples: tidemill promote flight-delay 2   ·   "
+        'tidemill promote flight-delay 2 --reason "summer schedule" --json'
+    )(promote)
+    app.command(epilog="Example: tidemill rollback flight-delay")(rollback)
+
+
+def promote(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
+    project: ProjectDir = None,
+    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
+    as_of: AsOf = None,
+    json: AsJson = False,
+) -> None:
+    """Make a version the champion, if the gate agrees.
+
+    The gate compares it with the present champion; if it refuses, the exit code is 3.
+    """
+    from tidemill.project import load_project
+    from tidemill.registry.promotion import evaluate_gate
+    from tidemill.registry.promotion import promote as move
+    from tidemill.registry.versions.model_versions import get_version
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    now = moment(as_of) if as_of else SystemClock().now()
+    found = get_version(loaded, version, model)
+    decision = evaluate_gate(loaded, state, found.version, now)
+    done = move(
+        loaded, state, found.version, actor=loaded.settings.who, reason=reason, now=now, decision=decision
+    )
+
+    def render(console: "Console") -> None:
+        console.print(f"✓ {model} {done.to_version} is the champion (before: {done.from_version or 'none'})")
+        for sentence in decision.reasons:
+            console.print(f"  {sentence}")
+
+    facts = {"model": model, "from": done.from_version, "to": done.to_version, "reasons": decision.reasons}
+    emit(facts, json, render)
+
+
+def rollback(
+    model: Model,
+    project: ProjectDir = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Version to go back to (default: the champion before this one).", show_default=False
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled back by hand",
+    json: AsJson = False,
+) -> None:
+    """Make an earlier champion the champion again.
+
+    The gate is not asked.
+    """
+    from tidemill.project import load_project
+    from tidemill.registry.promotion import rollback as back
+    from tidemill.registry.versions.model_versions import list_versions
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    list_versions(loaded, model)
+    done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
+    emit(
+        {"model": model, "from": done.from_version, "to": done.to_version},
+        json,
+        lambda console: console.print(
+            f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})"
+        ),
+    )

@@ -1,0 +1,121 @@
+"""The commands at the top. The module of a command is imported when the command is called."""
+
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+
+__all__ = ["ENTRIES", "CommandTree", "Entry"]
+
+_EXAMPLES = "·"
+"""Stands between the examples in an epilog."""
+
+
+class Entry(NamedTuple):
+    """A command at the top, or a group of commands."""
+
+    name: str
+    panel: str
+    """The section of the help that it is in."""
+    sentence: str
+    """The first sentence of its help."""
+    modules: tuple[str, ...]
+    """Below ``tidemill.cli``: the ``add_to`` of each adds its commands to an application."""
+    is_group: bool = False
+    """Whether all commands of its modules are below it, as ``show`` is below ``data``."""
+
+
+_DATA = ("data.versions", "data.validation", "data.privacy")
+ENTRIES = (
+    Entry("init", "Begin", "Make a new project from the reference project.", ("setup",)),
+    Entry("demo", "Begin", "Run the whole loop on a year of history.", ("setup",)),
+    Entry("run", "The loop", "Train a model and register it as a version.", ("loop",)),
+    Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop",)),
+    Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("watching",)),
+    Entry("alerts", "The loop", "See alerts, and acknowledge them.", ("watching",)),
+    Entry("models", "Models", "See the versions of a model, and which one served when.", ("models",)),
+    Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
+    Entry("rollback", "Models", "Make an earlier champion the champion again.", ("champions",)),
+    Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),
+    Entry("score", "Models", "Score tables in bulk, now or by a schedule.", ("serving.score",)),
+    Entry("up", "The stack", "Start MLflow's server, Ray Serve and the controller.", ("serving.stack",)),
+    Entry("down", "The stack", "Stop what `tidemill up` started.", ("serving.stack",)),
+    Entry("status", "The stack", "Show what runs, and with which version.", ("serving.stack_status",)),
+    Entry("predict", "The stack", "Ask the running stack for predictions.", ("serving.stack",)),
+    Entry("jobs", "The stack", "See slow predictions, cancel them, retry them.", ("serving.jobs",)),
+    Entry("keys", "The stack", "Make, list, rotate and revoke API keys.", ("serving.keys",), True),
+    Entry("data", "Look deeper", "Version, compare, validate and erase data.", _DATA, True),
+    Entry("features", "Look deeper", "See how fresh features are, and skew.", ("features", "skew"), True),
+    Entry("log", "Look deeper", "See and maintain the prediction log.", ("serving.log",), True),
+    Entry("lineage", "Look deeper", "Show where a thing comes from, and what came of it.", ("lineage",)),
+)
+
+
+class CommandTree(TyperGroup):
+    """The group of all commands. Its help is made from `ENTRIES`, so it imports no command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": None})
+        self.commands = _Commands()
+
+    def format_commands(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        """Write a section for each panel."""
+        for panel, entries in groupby(ENTRIES, lambda entry: entry.panel):
+            with formatter.section(panel):
+                formatter.write_dl([(entry.name, entry.sentence) for entry in entries])
+
+
+class _Commands(MutableMapping[str, "Command"]):
+    """The commands by name; each is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Entry | Command] = {entry.name: entry for entry in ENTRIES}
+
+    def __getitem__(self, name: str) -> "Command":
+        found = self._known[name]
+        return _load(found) if isinstance(found, Entry) else found
+
+    def __setitem__(self, name: str, command: "Command") -> None:
+        self._known[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _load(entry: Entry) -> "Command":
+    app = typer.Typer(
+        name=entry.name,
+        help=entry.sentence,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+    app.callback()(lambda: None)  # or else a single command would become the application itself
+    for module in entry.modules:
+        import_module(f"tidemill.cli.{module}").add_to(app)
+    group = typer.main.get_group(app)
+    command: Command = group if entry.is_group else group.commands[entry.name]
+    _put_examples_on_lines(command)
+    return command
+
+
+def _put_examples_on_lines(command: "Command") -> None:
+    """Put each example of the epilogs on a line of its own."""
+    for each in getattr(command, "commands", {}).values():
+        _put_examples_on_lines(each)
+    if command.epilog and command.epilog.startswith("Example"):
+        label, _, examples = command.epilog.partition(": ")
+        lines = (f"{label}:", *(f"  {example.strip()}" for example in examples.split(_EXAMPLES)))
+        command.epilog = "\n".join(("\b", *lines))  # \b keeps the lines as they are

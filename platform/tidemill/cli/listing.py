@@ -1,0 +1,153 @@
+"""Lists for people: a table where it fits the terminal, else a block for each row."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+
+__all__ = ["Listing", "shorten", "shortest_length"]
+
+_SHORT = 16
+"""Cells of up to so many characters, such as a moment, are never folded."""
+_READABLE = 24
+"""Longer cells are folded to no less than this: narrower columns are hard to read."""
+_MOST_LINES = 4
+"""A table with a row of more lines is shown as blocks."""
+_GAP = 2
+_NOTHING = ("", "–")
+
+
+class Listing:
+    """Rows under headers. Printed on a console, it is a table, or blocks where a table would not fit.
+
+    >>> from rich.console import Console
+    >>> listing = Listing("id", "status", "why")
+    >>> listing.add_row("alert_1", "open", "the quality fell, and nobody knows the reason for it yet")
+    >>> Console(width=34).print(listing)
+    id      alert_1
+    status  open
+    why     the quality fell, and
+            nobody knows the reason
+            for it yet
+    """
+
+    def __init__(self, *headers: str, title: str | None = None) -> None:
+        self.headers, self.title = headers, title
+        self.rows: list[tuple[str, ...]] = []
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row: a cell for each header."""
+        self.rows.append(cells)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Choose the form by the width that there is."""
+        from rich.text import Text
+
+        widths = self._widths(options.max_width)
+        if widths is not None:
+            yield self._table(widths)
+            return
+        if self.title:
+            yield Text(self.title, style="italic")
+        yield Text("\n\n".join("\n".join(_block(self.headers, row, options.max_width)) for row in self.rows))
+
+    def _widths(self, available: int) -> list[int] | None:
+        """Return how wide each column of a table may be; none if the table could not be read."""
+        columns = list(zip(self.headers, *self.rows, strict=True))
+        natural = [max(len(line) for cell in column for line in _lines(cell)) for column in columns]
+        least = [
+            min(wide, _SHORT if wide <= _SHORT else max(_READABLE, *map(_longest_word, column)))
+            for wide, column in zip(natural, columns, strict=True)
+        ]
+        spare = available - _GAP * (len(columns) - 1) - sum(least)
+        if spare < 0:
+            return None
+        widths = list(least)
+        for place in sorted(range(len(widths)), key=lambda place: natural[place]):
+            more = min(spare, natural[place] - widths[place])
+            widths[place] += more
+            spare -= more
+        folded = any(
+            _height(cell, wide) > max(_MOST_LINES, len(_lines(cell)))
+            for row in self.rows
+            for cell, wide in zip(row, widths, strict=True)
+        )
+        return None if folded else widths
+
+    def _table(self, widths: list[int]) -> "Table":
+        from rich import box
+        from rich.table import Column, Table
+
+        columns = [
+            Column(header, width=wide, overflow="fold")
+            for header, wide in zip(self.headers, widths, strict=True)
+        ]
+        folded = any(_height(cell, w) > 1 for row in self.rows for cell, w in zip(row, widths, strict=True))
+        table = Table(
+            *columns,
+            title=self.title,
+            leading=int(folded),
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, _GAP - 1, 0, 0),
+        )
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def _block(headers: Iterable[str], row: Iterable[str], available: int) -> Iterator[str]:
+    """Return the lines of one row: its cells under each other, without those that say nothing."""
+    cells = [(header, cell) for header, cell in zip(headers, row, strict=True) if cell not in _NOTHING]
+    indent = max((len(header) for header, _ in cells), default=0) + _GAP
+    for header, cell in cells:
+        wide = max(available - indent, _SHORT)
+        lines = [part for line in _lines(cell) for part in (textwrap.wrap(line, wide) or [""])]
+        for number, line in enumerate(lines):
+            yield f"{'' if number else header:<{indent}}{line}"
+
+
+def _lines(cell: str) -> list[str]:
+    return cell.splitlines() or [""]
+
+
+def _height(cell: str, wide: int) -> int:
+    return sum(len(textwrap.wrap(line, wide)) or 1 for line in _lines(cell))
+
+
+def _longest_word(cell: str) -> int:
+    return max((len(word) for word in cell.split()), default=0)
+
+
+def shortest_length(ids: Iterable[str], least: int = 8) -> int:
+    """Return how many first characters tell ids apart; no fewer than ``least``.
+
+    >>> shortest_length(["alert_01kg7a", "alert_01kg7b", "alert_01m2"])
+    12
+    """
+    ordered = sorted(set(ids))
+    for one, other in pairwise(ordered):
+        same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+        least = max(least, same + 1)
+    return least
+
+
+def shorten(ids: Iterable[str], least: int = 8) -> dict[str, str]:
+    """Return each id with its first characters that no other of ``ids`` has.
+
+    >>> shorten(["alert_01kg7abc", "alert_01kg7bcd"])
+    {'alert_01kg7abc': 'alert_01kg7a', 'alert_01kg7bcd': 'alert_01kg7b'}
+    """
+    known = list(ids)
+    length = shortest_length(known, least)
+    return {each: each[:length] for each in known}

@@ -1,0 +1,140 @@
+"""``tidemill status``: the local stack, the champion, the replicas and the last turn."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.listing import Listing
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, when
+from tidemill.clock import SystemClock
+from tidemill.errors import StackNotRunning
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to", "show_stack"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Examples: tidemill status --json   ·   tidemill status --ports")(status)
+
+
+def status(
+    project: ProjectDir = None,
+    ports: Annotated[
+        bool, typer.Option("--ports", help="Show every port that the stack listens on, and who can reach it.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Show what runs, and with which version.
+
+    It shows the stack, the champion, the version of each replica, and the last turn.
+    """
+    from sqlalchemy import select
+
+    from tidemill.project import load_project
+    from tidemill.serving.routing.replicas import living
+    from tidemill.serving.runtime.stack_record import status as running
+    from tidemill.state import open_state
+    from tidemill.state.tables import Turn
+
+    loaded = load_project(project)
+    if ports:
+        _show_ports(loaded, json)
+        return
+    state = open_state(loaded.state_url)
+    with state.transaction() as session:
+        replicas = list(living(session, loaded.model, SystemClock().now()))
+        turn = session.scalar(
+            select(Turn).where(Turn.model == loaded.model).order_by(Turn.requested_at.desc())
+        )
+    show_stack(loaded, running(loaded), replicas if running(loaded) else [], json, turn)
+
+
+def _show_ports(project: Any, json: bool) -> None:
+    from tidemill.serving.runtime.bind_policy import listeners, warnings
+    from tidemill.serving.runtime.stack_record import status as running
+
+    info = running(project)
+    if info is None:
+        raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
+    found = listeners(info)
+    told = warnings(found)
+
+    def render(console: "Console") -> None:
+        table = Listing("port", "address", "reached from", "what it is", "process")
+        for one in found:
+            reach = (
+                "this machine" if not one.public else "other machines" + ("" if one.meant else ", not meant")
+            )
+            table.add_row(str(one.port), one.address, reach, one.purpose, f"{one.process} {one.pid}")
+        console.print(table)
+        for sentence in told:
+            console.print(f"! {sentence}")
+        if not any(one.public for one in found):
+            console.print("✓ only this machine can reach them; anybody on it can")
+
+    emit({"ports": found, "warnings": told}, json, render)
+
+
+def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:
+    """Show the stack of a project."""
+    from tidemill.registry.versions.model_versions import champion_version
+
+    champion = champion_version(project)
+    facts = {
+        "project": project.root,
+        "model": project.model,
+        "champion": champion,
+        "stack": None
+        if info is None
+        else {
+            "state": info.state,
+            "pid": info.pid,
+            "url": info.url,
+            "mlflow_url": info.mlflow_url,
+            "ray_address": info.ray_address,
+            "logs": info.logs,
+        },
+        "replicas": [
+            {"id": r.id, "version": r.version, "wanted": r.wanted, "error": r.error, "seen_at": r.seen_at}
+            for r in replicas
+        ],
+        "turn": None
+        if turn is None
+        else {
+            "id": turn.id,
+            "status": turn.status,
+            "step": turn.step,
+            "as_of": turn.as_of,
+            "error": turn.error,
+        },
+    }
+
+    def render(console: "Console") -> None:
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("project", str(project.root))
+        grid.add_row(
+            "champion", f"{project.model} {champion}" if champion else "none yet: tidemill run --promote"
+        )
+        if info is None:
+            grid.add_row("stack", "not running: tidemill up")
+        else:
+            grid.add_row("stack", f"{info.state} (process {info.pid})")
+            grid.add_row("predictions", f"{info.url}/predict  ·  {info.url}/docs")
+            grid.add_row("MLflow", info.mlflow_url or project.settings.tracking_uri or "–")
+            grid.add_row("Ray", info.ray_address)
+            grid.add_row("logs", info.logs)
+        for r in replicas:
+            trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
+            grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {when(r.seen_at)}")
+        if turn is not None:
+            trouble = f": {turn.error}" if turn.error else ""
+            grid.add_row("last turn", f"{turn.id} as of {when(turn.as_of)}: {turn.status}{trouble}")
+        console.print(grid)
+
+    emit(facts, json, render)

@@ -1,0 +1,177 @@
+"""``tidemill monitor`` and ``alerts``: what the monitors found, and who looks after it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.listing import Listing
+from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.output import emit, when
+from tidemill.cli.progress_lines import progress
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+monitor_app = typer.Typer(no_args_is_help=True, help="Run the monitors, and see what they found.")
+alerts_app = typer.Typer(no_args_is_help=True, help="See alerts, and acknowledge them.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(monitor_app, name="monitor")
+    app.add_typer(alerts_app, name="alerts")
+
+
+@monitor_app.command("run", epilog="Example: tidemill monitor run --as-of 2013-05-01 --json")
+def monitor_run(
+    project: ProjectDir = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One monitor (default: all).", show_default=False)
+    ] = None,
+    as_of: AsOf = None,
+    json: AsJson = False,
+) -> None:
+    """Evaluate the monitors now, whether they are due or not.
+
+    Each looks at the window that ends now, or at --as-of.
+    """
+    from tidemill.monitoring.monitor_config import load_monitors
+    from tidemill.project import load_project
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    monitors = [m for m in load_monitors(loaded) if name in (None, m.name)]
+    if not monitors:
+        known = ", ".join(m.name for m in load_monitors(loaded)) or "none"
+        raise UsageError(
+            f"there is no monitor {name!r}", hint=f"declared in monitoring/monitors.yaml: {known}"
+        )
+    now = moment(as_of) if as_of else SystemClock().now()
+    state = open_state(loaded.state_url)
+    runs = []
+    with progress() as tell:
+        tell("monitors", "loading Evidently", 0, len(monitors))
+        from tidemill.monitoring.monitor import evaluate
+
+        for done, each in enumerate(monitors, 1):
+            runs.append(evaluate(loaded, state, each, now))
+            tell("monitors", each.name, done, len(monitors))
+    _show_runs(runs, json)
+
+
+@monitor_app.command("list", epilog="Example: tidemill monitor list --last 5")
+def monitor_list(
+    project: ProjectDir = None,
+    last: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    json: AsJson = False,
+) -> None:
+    """Show the latest evaluations of the monitors."""
+    from sqlalchemy import select
+
+    from tidemill.project import load_project
+    from tidemill.state import open_state
+    from tidemill.state.tables import MonitorRun
+
+    state = open_state(load_project(project).state_url)
+    with state.transaction() as session:
+        runs = list(session.scalars(select(MonitorRun).order_by(MonitorRun.at.desc()).limit(last)))
+    _show_runs(runs, json)
+
+
+def _show_runs(runs: list[Any], json: bool) -> None:
+    facts = [
+        {
+            "id": r.id,
+            "monitor": r.monitor,
+            "version": r.version,
+            "window": [r.window_start, r.window_end],
+            "rows": r.rows,
+            "labelled": r.labelled,
+            "verdict": r.verdict,
+            "results": r.results,
+            "report": r.report_path,
+        }
+        for r in runs
+    ]
+
+    def render(console: "Console") -> None:
+        table = Listing("monitor", "version", "window", "rows", "labelled", "verdict", "found", "report")
+        for r in runs:
+            window = f"{when(r.window_start)} … {when(r.window_end)}"
+            table.add_row(
+                r.monitor,
+                r.version,
+                window,
+                f"{r.rows:,}",
+                f"{r.labelled:,}",
+                r.verdict,
+                ", ".join(each["kind"] for each in r.results.get("findings", ())) or "–",
+                r.report_path or "–",
+            )
+        console.print(table if runs else "no monitor has run yet: tidemill monitor run")
+
+    emit(facts, json, render)
+
+
+@alerts_app.command("list", epilog="Example: tidemill alerts list --all")
+def alerts_list(
+    project: ProjectDir = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show the alerts that are not resolved."""
+    from tidemill.monitoring.alerts import list_alerts
+    from tidemill.project import load_project
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    alerts = list_alerts(open_state(loaded.state_url), loaded.model, include_resolved=everything)
+    facts = [
+        {
+            "id": a.id,
+            "status": a.status,
+            "severity": a.severity,
+            "kind": a.kind,
+            "monitor": a.monitor,
+            "version": a.version,
+            "message": a.message,
+            "raised_at": a.raised_at,
+            "acknowledged_by": a.acknowledged_by,
+        }
+        for a in alerts
+    ]
+
+    def render(console: "Console") -> None:
+        table = Listing("id", "status", "kind", "version", "raised", "by", "message")
+        for a in alerts:
+            table.add_row(
+                a.id, a.status, a.kind, a.version, when(a.raised_at), a.acknowledged_by or "–", a.message
+            )
+        console.print(table if alerts else "no alerts")
+
+    emit(facts, json, render)
+
+
+@alerts_app.command("ack", epilog="Example: tidemill alerts ack alert_01jd…")
+def alerts_ack(
+    alert: Annotated[str, typer.Argument(help="Id of the alert.", show_default=False)],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Acknowledge an alert: you have seen it and look after it."""
+    from tidemill.monitoring.alerts import acknowledge
+    from tidemill.project import load_project
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    now = SystemClock().now()
+    row = acknowledge(open_state(loaded.state_url), alert, loaded.settings.who, now)
+    emit(
+        {"id": row.id, "status": row.status, "acknowledged_by": row.acknowledged_by},
+        json,
+        lambda console: console.print(f"✓ {row.id} is acknowledged by {row.acknowledged_by}"),
+    )
