@@ -8,9 +8,7 @@ can tell whose it is, not even by trying all values there can be. The key is the
 import contextlib
 import hmac
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +18,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError
+from tidemill.files.atomic import flush_file, new_draft
 from tidemill.project import Project
 
 __all__ = [
@@ -190,13 +189,11 @@ def _refuse_to_forget(project: Project, path: Path) -> None:
 def _make(path: Path) -> None:
     """Write a new key, unless another process was faster; nobody ever sees half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{KEY_FILE}-")  # mode 0600
+    draft = new_draft(path, mode=0o600)
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
+        draft.write_text(secrets.token_hex(32) + "\n")
+        flush_file(draft)
+        with contextlib.suppress(FileExistsError):  # unlike a rename, a link never replaces another's key
+            path.hardlink_to(draft)
     finally:
-        Path(name).unlink()
+        draft.unlink()

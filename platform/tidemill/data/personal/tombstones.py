@@ -5,8 +5,6 @@ key (`pseudonyms`), and a row is recognised by hashing its own key. The stages t
 comes from outside call `without_erased`, and name the file among their dependencies in ``dvc.yaml``.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +18,7 @@ import yaml
 from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import ConfigError, DataError
+from tidemill.files.atomic import replace_file
 from tidemill.project import Project
 
 __all__ = [
@@ -131,7 +130,7 @@ def add_tombstone(project: Project, stone: Tombstone) -> bool:
         return False
     content = {"key": hide.fingerprint, "erased": [_plain(each) for each in (*stones, stone)]}
     try:
-        _replace(root / FILE, _HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        replace_file(root / FILE, _HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise DataError(
             f"{root / FILE} cannot be written: {error.strerror or error}",
@@ -229,16 +228,3 @@ def _plain(stone: Tombstone) -> dict[str, Any]:
         "erased_at": utc(stone.erased_at).isoformat(),
         "reason": stone.reason,
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """Tables in files: opened lazily, read in batches, and written in batches beside their place."""
 
 import glob
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
 from tidemill.errors import DataError
+from tidemill.files.atomic import move_into_place, new_draft
 
 __all__ = ["BATCH_ROWS", "RowWriter", "batches", "keep", "open_table", "table_files", "temporary_beside"]
 
@@ -103,12 +102,9 @@ def temporary_beside(path: Path) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        os.close(handle)
-        Path(name).chmod(0o644)
+        return new_draft(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    return Path(name)
 
 
 class RowWriter:
@@ -168,7 +164,7 @@ def keep(parts: Sequence[tuple[Path, Path]]) -> None:
     """
     for part, path in parts:
         try:
-            part.replace(path)
+            move_into_place(part, path)
         except OSError as error:
             raise _unwritable(path, error) from error
 

@@ -14,9 +14,10 @@ from polars.exceptions import PolarsError
 from tidemill.data.expectations.declarations import parse_expectations
 from tidemill.data.personal.pii_detection import looks_personal
 from tidemill.data.tables.column_types import spell_dtype
-from tidemill.data.tables.frames import open_table, temporary_beside
+from tidemill.data.tables.frames import open_table
 from tidemill.data.validation.pandera_checks import as_moments, comparable
 from tidemill.errors import ConfigError, DataError, UsageError
+from tidemill.files.atomic import replace_file
 
 __all__ = ["Inferred", "append_expectations", "infer"]
 
@@ -111,18 +112,12 @@ def append_expectations(path: Path, inferred: Inferred) -> None:
             f"{path}: {inferred.name} cannot be added without changing other declarations",
             hint="write `datasets:` as a block, one data set below the other, or add it by hand",
         )
-    part = temporary_beside(path)
     try:
-        part.write_text(after, encoding="utf-8")
-        if path.exists():
-            part.chmod(path.stat().st_mode & 0o777)
-        part.replace(path)
+        replace_file(path, after)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error}", hint="is the disk full or read-only?"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _inserted(text: str, inferred: Inferred) -> str:
