@@ -9,10 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint check format torch lock clean
+.PHONY: help demo test test-fast lint check format torch lock clean
 
 help:  ## Show this list.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
@@ -35,6 +35,9 @@ demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
 # Those that start whole stacks one after the other, which is mostly waiting; the others beside them.
 test: $(STAMP)  ## Run all tests.
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(STAMP)  ## Run the tests that start no engine and no server.
+	@$(BIN)/python -m pytest -q -m 'not engine and not e2e and not slow' --numprocesses 2
 
 lint: $(STAMP)  ## Check format, style and the direction of imports.
 	@$(BIN)/ruff format --check .

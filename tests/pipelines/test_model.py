@@ -6,6 +6,8 @@ import skops.io
 from pipelines.model import spec
 from tidemill.training.fitting.trusted_types import untrusted
 
+pytestmark = pytest.mark.engine
+
 PARAMS = {
     "boosting": {
         "learning_rate": 0.1,

@@ -19,6 +19,7 @@ def replay():
     return FlightReplay()
 
 
+@pytest.mark.slow
 def test_importing_reads_nothing():
     code = "from pipelines.replay import replay; print(sorted(vars(replay)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "['_source']"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.engine
+
 
 def init(*arguments: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

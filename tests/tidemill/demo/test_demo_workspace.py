@@ -15,6 +15,8 @@ from tidemill.errors import UsageError
 from tidemill.project.scaffold import reference_project
 from tidemill.serving.runtime.stack_record import StackInfo
 
+pytestmark = pytest.mark.engine
+
 MARK = ".tidemill-demo"
 PREPARE = """
 import sys

@@ -129,6 +129,7 @@ kinds = st.sets(st.sampled_from(KINDS))
 runs = st.lists(st.tuples(kinds, kinds, st.sampled_from(["1", "2"])), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(runs)
 def test_the_laws_of_alerts(history: list[tuple[set[str], set[str], str]]):

@@ -79,6 +79,7 @@ def _add(url: str, number: int) -> None:
         session.add(turn(number, "promoted"))
 
 
+@pytest.mark.slow
 def test_many_processes_open_migrate_and_write_at_once(any_state_url: str):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_add, args=(any_state_url, number)) for number in range(4)]

@@ -103,6 +103,7 @@ def assert_as_by_brute_force(joined, rows, views):
         assert joined[f"value{index}"].to_list() == by_brute_force(rows, source, history)
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans())
 def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
@@ -111,6 +112,7 @@ def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
     assert_as_by_brute_force(joined, rows, views)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans(), batch=st.integers(1, 40))
 def test_gives_the_same_where_nothing_fits_into_memory(tmp_path_factory, data, unit, aware, batch):

@@ -166,6 +166,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_no_row_is_ever_seen_twice_or_missed_whenever_a_compaction_is_killed(tmp_path):
     stop, written, wrong = threading.Event(), [0], list[str]()
 

@@ -27,6 +27,8 @@ from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.serving.runtime.replica.wiring import build_api
 
+pytestmark = pytest.mark.engine
+
 FEATURES = ("wind", "carrier", "rain")
 
 

@@ -40,6 +40,8 @@ from tidemill.training.compiling.compiler import CompiledModel, Refusal, compile
 from tidemill.training.compiling.onnx_session import open_session
 from tidemill.training.compiling.parity import compare_answers
 
+pytestmark = pytest.mark.engine
+
 ROWS = 800
 
 
