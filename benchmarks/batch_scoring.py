@@ -85,11 +85,13 @@ def make_project(root: Path) -> Path:
 
     from tidemill.features.feature_store import apply
     from tidemill.project import load_project
-    from tidemill.registry.versions.model_versions import load_scorer, register
+    from tidemill.registry.versions.model_versions import load_scorer
+    from tidemill.registry.versions.registration import register
     from tidemill.training.fitting.packaging import log_model, trusted_types
     from tidemill.training.splits import Period, Split
-    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
     from tidemill.training.tracking.run_lineage import Lineage
+    from tidemill.training.tracking.training_record import log_training
     from tidemill.training.tracking.training_result import TrainedModel
 
     for folder in ("feature_repo", "data"):
@@ -120,7 +122,7 @@ def make_project(root: Path) -> Path:
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [START + timedelta(days=number) for number in range(4)]
     split = Split(*(Period(days[n], days[n + 1]) for n in range(3)))
-    log_values(client, run, tags=trained.tags() | Lineage("0" * 40, {}, "bench", "0", split, START).tags())
+    log_training(client, run, trained, Lineage("0" * 40, {}, "bench", "0", split, START))
     client.set_terminated(run)
     register(project, run)
     scorer = load_scorer(project, "1")

@@ -79,15 +79,14 @@ def models_show(
     """Show one version: metrics, lineage, gate decisions."""
     from tidemill.project import load_project
     from tidemill.registry.history.serving_history import decisions_for
-    from tidemill.registry.versions.compiled_versions import CompiledRecord
-    from tidemill.registry.versions.model_versions import get_version
+    from tidemill.registry.versions.model_versions import compiled_record, get_version
     from tidemill.state import open_state
 
     loaded = load_project(project)
     found = get_version(loaded, version, model)
     lineage = found.lineage.as_dict() if found.lineage else {}
     decisions = decisions_for(open_state(loaded.state_url), model, found.version)
-    compiled = CompiledRecord.from_tags(found.tags)
+    compiled = compiled_record(loaded, found)
     facts = {
         "model": found.model,
         "version": found.version,
@@ -137,7 +136,8 @@ def models_compile(
     New versions are compiled when they are registered.
     """
     from tidemill.project import load_project
-    from tidemill.registry.versions.model_versions import compile_version, get_version
+    from tidemill.registry.versions.model_versions import get_version
+    from tidemill.registry.versions.registration import compile_version
 
     loaded = load_project(project)
     found = get_version(loaded, version, model)

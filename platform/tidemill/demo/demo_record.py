@@ -23,7 +23,7 @@ from tidemill.state import State
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
 from tidemill.training.metrics import evaluate
 from tidemill.training.tracking.mlflow_tracking import connect
-from tidemill.training.tracking.training_result import TrainedModel
+from tidemill.training.tracking.training_record import open_documents, read_summary
 
 __all__ = ["collect"]
 
@@ -122,7 +122,9 @@ def _turn_facts(
 
 
 def _training_facts(project: Project, run_id: str) -> dict[str, Any]:
-    trained = TrainedModel.from_tags(run_id, connect(project).get_run(run_id).data.tags)
+    client = connect(project)
+    tags = client.get_run(run_id).data.tags
+    trained = read_summary(run_id, tags, open_documents(client, run_id, tags))
     return {
         "run_id": run_id,
         "trials": trained.trials,

@@ -15,7 +15,8 @@ from tidemill.errors import DecisionOutdated, GateRefused
 from tidemill.features.feature_store import definition_hash, materialise, service_features
 from tidemill.project import Project, load_project
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
-from tidemill.registry.versions.model_versions import champion_version, register
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.registry.versions.registration import register
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.train import train

@@ -15,7 +15,14 @@ from tidemill.training.search.trial_records import Progress, TrialLog
 from tidemill.training.search.tuning import search
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_lineage import Lineage, installed
-from tidemill.training.tracking.training_result import SUMMARY, TrainedModel
+from tidemill.training.tracking.training_record import (
+    has_summary,
+    log_lineage,
+    open_documents,
+    read_lineage,
+    read_summary,
+)
+from tidemill.training.tracking.training_result import TrainedModel
 from tidemill.training.tracking.validation_record import log_validation
 
 if TYPE_CHECKING:
@@ -66,9 +73,9 @@ def train(
             client,
             experiment,
             f"{project.model} {as_of:%Y-%m-%d}",
-            {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision, **lineage.tags()},
+            {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision},
         ) as run_id:
-            client.log_dict(run_id, lineage.as_dict(), "lineage.json")
+            log_lineage(client, run_id, lineage)
             log_validation(client, run_id, project)
             log = TrialLog(client, experiment, run_id, turn_id, project.config.train, on_progress)
             trial = trial_data(rows, project.config.dataset.label, project.config.train)
@@ -87,9 +94,10 @@ def _finished(
     for run in mlflow_tracking.find_runs(
         client, experiment, {mlflow_tracking.TURN: turn_id, mlflow_tracking.ROLE: "search"}
     ):
-        tags = run.data.tags
-        if run.info.status == "FINISHED" and SUMMARY in tags:
-            lineage = Lineage.from_tags(tags)
+        run_id, tags = run.info.run_id, run.data.tags
+        if run.info.status == "FINISHED" and has_summary(tags):
+            read = open_documents(client, run_id, tags)
+            lineage = read_lineage(tags, read)
             if (lineage.git_commit, lineage.as_of) == (revision, as_of):
-                return TrainedModel.from_tags(run.info.run_id, tags)
+                return read_summary(run_id, tags, read)
     return None

@@ -21,14 +21,15 @@ from tidemill.prediction_log.prediction_log import PredictionLog
 from tidemill.prediction_log.writing.redaction import hiding_for
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.model_versions import CHAMPION
-from tidemill.registry.versions.version_record import version_tags
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Serving
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import log_training
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -220,14 +221,13 @@ def crown(project: Project, definition: str) -> str:
     trained = TrainedModel("", "models:/m-0", {}, 1, 0, "toy", {})
     split = Split(*(Period(hour(24 * day - 96), hour(24 * day - 72)) for day in range(3)))
     lineage = Lineage("c0ffee", {}, "delay", definition, split, START)
-    run_id = client.create_run(experiment_id(client, project), tags=trained.tags()).info.run_id
+    run_id = client.create_run(experiment_id(client, project)).info.run_id
+    tags = log_training(client, run_id, trained, lineage)
     random = np.random.default_rng(2)
     reference = pl.DataFrame({name: random.random(100) for name in ("wind", "rain", "score")})
     log_table(client, run_id, reference.with_columns(late=pl.lit(0)), REFERENCE)
     if not client.search_registered_models():
         client.create_registered_model(project.model)
-    version = client.create_model_version(
-        project.model, source=str(project.home), run_id=run_id, tags=version_tags(trained, lineage, None)
-    )
+    version = client.create_model_version(project.model, source=str(project.home), run_id=run_id, tags=tags)
     client.set_registered_model_alias(project.model, CHAMPION, version.version)
     return str(version.version)

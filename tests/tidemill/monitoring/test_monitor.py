@@ -16,12 +16,13 @@ from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.model_versions import CHAMPION
-from tidemill.registry.versions.version_record import version_tags
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import log_training
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 pytestmark = pytest.mark.engine
@@ -91,13 +92,12 @@ def register(project: Project, holdout_roc_auc: float = 0.78) -> str:
     trained = TrainedModel("", "models:/m-0", {"holdout_roc_auc": holdout_roc_auc}, 1, 0, "toy", {})
     split = Split(*(Period(NOW - (90 - 20 * n) * DAY, NOW - (70 - 20 * n) * DAY) for n in range(3)))
     lineage = Lineage("c0ffee", {}, "delay", "77c2", split, NOW - 14 * DAY)
-    run_id = client.create_run(experiment_id(client, project), tags=trained.tags()).info.run_id
+    run_id = client.create_run(experiment_id(client, project)).info.run_id
+    tags = log_training(client, run_id, trained, lineage)
     log_table(client, run_id, draw(3000, 0, 0.0).select("wind", "rain", "late", "score"), REFERENCE)
     if not client.search_registered_models():
         client.create_registered_model(project.model)
-    version = client.create_model_version(
-        project.model, source=str(project.home), run_id=run_id, tags=version_tags(trained, lineage, None)
-    )
+    version = client.create_model_version(project.model, source=str(project.home), run_id=run_id, tags=tags)
     client.set_registered_model_alias(project.model, CHAMPION, version.version)
     return str(version.version)
 

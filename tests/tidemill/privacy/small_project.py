@@ -22,8 +22,10 @@ from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import Job
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_table, log_values
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import log_training
 from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -157,8 +159,8 @@ def serve_and_train(project) -> None:
     days = [NOON - timedelta(days=number) for number in range(4, 0, -1)]
     split = Split(Period(days[0], days[1]), Period(days[1], days[2]), Period(days[2], days[3]))
     lineage = Lineage(head, {out["path"]: out["md5"] for out in lock}, "rides", "0", split, NOON)
-    tags = TrainedModel(run, "models:/m", {}, 1, 0, "trees", {}, features=("rides",)).tags() | lineage.tags()
-    log_values(client, run, tags=tags)
+    trained = TrainedModel(run, "models:/m", {}, 1, 0, "trees", {}, features=("rides",))
+    tags = log_training(client, run, trained, lineage)
     client.create_registered_model(project.model)
     client.create_model_version(project.model, source=f"runs:/{run}/m", run_id=run, tags=tags)
 

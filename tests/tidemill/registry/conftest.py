@@ -31,6 +31,7 @@ def template(tmp_path_factory):
     from tidemill.training.search.tuning import SearchResult, candidates
     from tidemill.training.tracking import mlflow_tracking
     from tidemill.training.tracking.run_lineage import Lineage, installed
+    from tidemill.training.tracking.training_record import log_lineage
 
     project = make_project(tmp_path_factory.mktemp("template"))
     spec, client = load_spec(project), mlflow_tracking.connect(project)
@@ -46,7 +47,8 @@ def template(tmp_path_factory):
         found = SearchResult(
             TrialRecord(0, one.family, params[one.family], rounds, "none"), 0.8, rounds, trials=1, failed=0
         )
-        with mlflow_tracking.parent_run(client, experiment, one.family, lineage.tags()) as run_id:
+        with mlflow_tracking.parent_run(client, experiment, one.family, {}) as run_id:
+            log_lineage(client, run_id, lineage)
             made.append(finish(project, client, spec, rows, run_id, found))
     return project.root, made
 
@@ -72,7 +74,7 @@ def state(project):
 @pytest.fixture
 def registered(project, runs):
     """The project with all three registered: 1 is good, 2 better, 3 a constant."""
-    from tidemill.registry.versions.model_versions import register
+    from tidemill.registry.versions.registration import register
 
     assert [register(project, run) for run in runs] == ["1", "2", "3"]
     return project

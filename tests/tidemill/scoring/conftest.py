@@ -14,11 +14,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tests.tidemill.serving.small_project import KNOWN, crown, make_project
 from tidemill.project import load_project
-from tidemill.registry.versions.model_versions import register
+from tidemill.registry.versions.registration import register
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import log_training
 from tidemill.training.tracking.training_result import TrainedModel
 
 FEATURES = ("wind", "rain")
@@ -36,7 +37,7 @@ def add_version(project, weight):
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [KNOWN - pd.Timedelta(days=number) for number in (4, 3, 2, 1)]
     lineage = Lineage("0" * 40, {}, "parcels", "0", Split(*(Period(*pair) for pair in pairwise(days))), KNOWN)
-    log_values(client, run, tags=trained.tags() | lineage.tags())
+    log_training(client, run, trained, lineage)
     client.set_terminated(run)
     return register(project, run)
 

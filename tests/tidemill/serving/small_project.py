@@ -12,12 +12,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tidemill.features.feature_store import apply, materialise
 from tidemill.project import Project, load_project
-from tidemill.registry.versions.model_versions import register
+from tidemill.registry.versions.registration import register
 from tidemill.settings import Settings
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
-from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
+from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import log_training
 from tidemill.training.tracking.training_result import TrainedModel
 
 PARAMS = {
@@ -126,7 +127,7 @@ def add_version(project: Project, probability: float, features: tuple[str, ...] 
     days = [KNOWN - timedelta(days=number) for number in (4, 3, 2, 1)]
     split = Split(*(Period(*pair) for pair in pairwise(days)))
     lineage = Lineage("0" * 40, {}, "parcels", "0", split, KNOWN)
-    log_values(client, run, tags=trained.tags() | lineage.tags())
+    log_training(client, run, trained, lineage)
     client.set_terminated(run)
     return register(project, run)
 

@@ -15,7 +15,7 @@ from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.training.fitting.final_fit import read_split
 from tidemill.training.tracking import mlflow_tracking
-from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import open_documents, read_lineage
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 from tidemill.training.train import train
 
@@ -63,12 +63,13 @@ def test_a_training_leaves_a_whole_record(searched):
     assert [seen[:2] for seen in told] == [(n, 5) for n in range(1, 6)]
     assert told[-1][2] == pytest.approx(trained.metrics["validation_roc_auc"])
 
-    parent = mlflow_tracking.connect(project).get_run(trained.run_id)
+    client = mlflow_tracking.connect(project)
+    parent = client.get_run(trained.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["family"] == trained.family
     assert {"roc_auc_2013-03", "roc_auc_2013-04"} <= parent.data.metrics.keys()
     assert parent.data.metrics["data.rejected_share.flights"] == 0.025
-    lineage = Lineage.from_tags(parent.data.tags)
+    lineage = read_lineage(parent.data.tags, open_documents(client, trained.run_id, parent.data.tags))
     assert (lineage.git_commit, lineage.data) == (Data().revision, Data().outputs)
     assert lineage.packages["scikit-learn"]
     assert lineage.split.holdout.end <= day(98) + timedelta(seconds=1)
@@ -190,13 +191,13 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
         """
         import os, signal, sys
         from tidemill.project import load_project
-        from tidemill.training.tracking import mlflow_tracking as tracking
+        from tidemill.training.tracking.mlflow_tracking import PARENT, TURN
         from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, parent_run
         project = load_project()
         client = connect(project)
         experiment = experiment_id(client, project)
-        with parent_run(client, experiment, "half", {tracking.TURN: "turn_1"}) as run_id:
-            client.create_run(experiment, tags={tracking.TURN: "turn_1", tracking.PARENT: run_id})
+        with parent_run(client, experiment, "half", {TURN: "turn_1"}) as run_id:
+            client.create_run(experiment, tags={TURN: "turn_1", PARENT: run_id})
             os.kill(os.getpid(), signal.SIGKILL)
         """
     )

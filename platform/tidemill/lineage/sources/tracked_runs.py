@@ -14,9 +14,11 @@ from mlflow.exceptions import MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.project import Project
-from tidemill.registry.versions.version_record import ModelVersion, read_version
+from tidemill.registry.versions.artifacts import open_version
+from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.tracking.mlflow_tracking import PARENT, TURN, connect
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.training_record import open_documents, read_lineage
 
 __all__ = ["TrainingRun", "find_run", "models", "runs_of", "versions", "versions_of_run"]
 
@@ -52,7 +54,7 @@ def find_run(project: Project, run_id: str) -> TrainingRun | None:
     client = connect(project)
     with _answers():
         try:
-            return _read(client.get_run(run_id))
+            return _read(client, client.get_run(run_id))
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
@@ -89,9 +91,10 @@ def runs_of(
     ):
         if value is not None:
             conditions.append(f"tags.`{tag}` = '{_plain(value)}'")
-    if digest is not None:
-        conditions.append(f"tags.`tidemill.lineage.data` LIKE '%\"{_plain(digest)}%'")
-    yield from _pages(client, experiment.experiment_id, " and ".join(conditions))
+    for run in _pages(client, experiment.experiment_id, " and ".join(conditions)):
+        data = run.lineage.data.values() if run.lineage else ()
+        if digest is None or any(md5.startswith(digest) for md5 in data):
+            yield run
 
 
 def versions(project: Project, model: str) -> list[ModelVersion]:
@@ -114,7 +117,7 @@ def versions(project: Project, model: str) -> list[ModelVersion]:
     aliases: dict[str, list[str]] = {}
     for alias, number in known[0].aliases.items() if known else ():
         aliases.setdefault(str(number), []).append(alias)
-    read = [read_version(each, aliases.get(str(each.version), [])) for each in found]
+    read = [open_version(client, each, aliases.get(str(each.version), [])) for each in found]
     return sorted(read, key=lambda version: int(version.version), reverse=True)
 
 
@@ -147,16 +150,16 @@ def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[Tr
     while True:
         with _answers():
             page = client.search_runs([experiment], condition, max_results=_PAGE, page_token=token)
-        yield from map(_read, page)
+        yield from (_read(client, run) for run in page)
         token = page.token
         if not token:
             return
 
 
-def _read(run: Any) -> TrainingRun:
+def _read(client: MlflowClient, run: Any) -> TrainingRun:
     tags = run.data.tags
     try:
-        lineage = Lineage.from_tags(tags)
+        lineage = read_lineage(tags, open_documents(client, run.info.run_id, tags))
     except RegistryError:
         lineage = None
     began = run.info.start_time

@@ -18,11 +18,13 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.metrics import evaluate
+from tidemill.training.tracking.mlflow_tracking import shortened
 from tidemill.training.training_rows import as_labels
 
 __all__ = ["compare", "milliseconds_per_row"]
 
 _CALLS = 20
+_LONGEST = 1000  # an error may name all of many hundred features
 
 
 def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | None) -> Verdict:
@@ -36,7 +38,7 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
     try:
         rows = load_holdout(project, candidate.version)
     except RegistryError as error:
-        return decide(gate, Evaluation(candidate.version, {}, 0, (str(error),)), None)
+        return decide(gate, Evaluation(candidate.version, {}, 0, (shortened(str(error), _LONGEST),)), None)
     mine, my_scores, my_speed = _judge(project, candidate, rows)
     theirs, their_scores, their_speed = None, None, None
     if champion is not None:
@@ -74,7 +76,7 @@ def _judge(
         frame = rows.select(name for name in scorer.features if name in rows.columns).to_pandas()
         scores = scorer.predict(frame)
     except RegistryError as error:
-        return replace(nothing, problems=(str(error),)), None, None
+        return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
     metrics = evaluate(as_labels(rows, project.config.dataset.label), scores)
     return replace(nothing, metrics=metrics), scores, milliseconds_per_row(scorer, frame)
 

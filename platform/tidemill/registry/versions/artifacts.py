@@ -1,22 +1,33 @@
-"""Where the registry keeps the files of models and runs, and how they are fetched and put there."""
+"""Where the registry keeps the files of models, and how they are fetched and put there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow.artifacts
 import polars as pl
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project
+from tidemill.registry.versions.version_record import ModelVersion, read_version
+from tidemill.training.tracking import run_files
 from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.private_mlflow import artifact_repository
+from tidemill.training.tracking.training_record import open_documents
 
-__all__ = ["connect_registry", "keeper", "model_files", "model_source", "read_table", "search_versions"]
+__all__ = [
+    "connect_registry",
+    "file_writer",
+    "model_files",
+    "model_source",
+    "open_version",
+    "read_model_file",
+    "read_table",
+    "search_versions",
+]
 
 
 def connect_registry(project: Project) -> MlflowClient:
@@ -31,43 +42,55 @@ def connect_registry(project: Project) -> MlflowClient:
         raise RegistryError(str(error), hint=error.hint) from error
 
 
+def open_version(client: MlflowClient, found: Any, aliases: Sequence[str] | None = None) -> ModelVersion:
+    """Return the version that MLflow told of; a search brings no aliases along, they are given then."""
+    return read_version(found, open_documents(client, found.run_id or "", found.tags), aliases)
+
+
 @contextmanager
 def model_files(project: Project, address: str) -> Iterator[Path]:
     """Give a local path of what is at ``address``: in place if it is on this machine, else a copy."""
     with TemporaryDirectory() as folder:
         here = address.startswith(("file:", "/"))
-        yield Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=address, dst_path=None if here else folder, tracking_uri=project.tracking_uri
-            )
-        )
+        files = artifact_repository(address, project.tracking_uri)
+        yield Path(files.download_artifacts("", None if here else folder))
 
 
-def keeper(project: Project, address: str) -> Callable[[Path, str], None]:
+def read_model_file(project: Project, address: str, path: str) -> bytes:
+    """Return the content of one file of what is at ``address``.
+
+    Raises:
+        MlflowException, OSError: there is no such file, or it cannot be read.
+    """
+    with TemporaryDirectory() as folder:
+        return Path(
+            artifact_repository(address, project.tracking_uri).download_artifacts(path, folder)
+        ).read_bytes()
+
+
+def file_writer(project: Project, address: str) -> Callable[[Path, str], None]:
     """Return a function that puts a file into a folder of what is at ``address``."""
-    store = get_artifact_repository(address, tracking_uri=project.tracking_uri)
+    store = artifact_repository(address, project.tracking_uri)
     return lambda file, folder: store.log_artifact(str(file), folder)
 
 
-def read_table(project: Project, run_id: str, artifact: str, whose: str) -> pl.DataFrame:
+def read_table(project: Project, run_id: str, path: str, whose: str) -> pl.DataFrame:
     """Return a table that is kept with a run.
 
     Raises:
         RegistryError: there is none.
     """
     try:
-        with TemporaryDirectory() as folder:
-            path = connect_registry(project).download_artifacts(run_id, artifact, folder)
-            return pl.read_parquet(path, memory_map=False)
+        return run_files.read_table(connect_registry(project), run_id, path)
     except (MlflowException, OSError) as error:
         raise RegistryError(
-            f"{whose} has no {artifact}: {error}",
+            f"{whose} has no {path}: {error}",
             hint="only versions that Tidemill trained have one",
         ) from error
 
 
 def model_source(project: Project, client: MlflowClient, model_uri: str) -> str:
-    """Return what a version is told to be made from."""
+    """Return the address that a version is registered from."""
     # MLflow's SQL registry looks `models:/m-…` up in the process-wide "current" store, which is not ours.
     if project.tracking_uri.startswith("http"):
         return model_uri

@@ -11,16 +11,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.training.compiling.onnx_session import Session, open_session
 from tidemill.training.compiling.parity import Parity, compare_answers
 
-__all__ = ["ARTIFACT", "TAG", "CompiledRecord", "compile_scorer", "read_compiled"]
+__all__ = ["ARTIFACT", "TAG", "CompiledRecord", "compile_scorer", "complete_record", "read_compiled"]
 
 ARTIFACT = "compiled/model.onnx"
 """Where the compiled model is among the files of the logged model."""
+_INPUTS = "compiled/inputs.json"
+"""What it takes: too long for a tag where a model has many features."""
 TAG = "tidemill.compiled"
 """Tag of the version, as JSON. A version gets it at birth, when the artefact is in its place."""
 _ROWS = 2000
@@ -50,15 +53,19 @@ class CompiledRecord:
     """What the artefact takes, in order."""
     words: tuple[int, ...] = ()
     """Places of the features that are text."""
+    inputs_sha256: str | None = None
+    """Of the file beside the artefact that tells ``features`` and ``words``."""
 
     def tags(self) -> dict[str, str]:
-        """Return it as a tag of the version."""
-        short = replace(self, reason=self.reason and self.reason[:_LONGEST_REASON])
-        return {TAG: json.dumps(short.facts())}
+        """Return it as a tag of the version, without ``features`` and ``words``."""
+        reason = self.reason and self.reason[:_LONGEST_REASON]
+        short = replace(self, reason=reason, features=(), words=())
+        return {TAG: json.dumps({**short.facts(), "inputs_sha256": self.inputs_sha256})}
 
     def facts(self) -> dict[str, Any]:
         """Return it as JSON knows it; an infinite difference is none."""
         found = asdict(self)
+        del found["inputs_sha256"]
         if self.parity and not np.isfinite(self.parity.max_difference):
             found["parity"]["max_difference"] = None
         return found
@@ -70,7 +77,10 @@ class CompiledRecord:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "CompiledRecord | None":
-        """Read it back; none if the version has none, or one that cannot be read."""
+        """Read it back, without ``features`` and ``words``; none if there is none, or one that is broken.
+
+        See `complete_record`. Versions of earlier releases have all of it in the tag.
+        """
         try:
             found = json.loads(tags[TAG])
             parity = found.pop("parity")
@@ -96,10 +106,13 @@ def compile_scorer(original: Scorer, rows: pd.DataFrame, keep: Callable[[Path, s
     began = time.perf_counter()
     record, content = _compile(original, rows)
     if content is not None:
+        inputs = json.dumps({"features": record.features, "words": record.words}).encode()
+        record = replace(record, inputs_sha256=hashlib.sha256(inputs).hexdigest())
         with TemporaryDirectory() as folder:
-            file = Path(folder) / Path(ARTIFACT).name
-            file.write_bytes(content)
-            keep(file, str(Path(ARTIFACT).parent))
+            for path, written in ((_INPUTS, inputs), (ARTIFACT, content)):
+                file = Path(folder) / Path(path).name
+                file.write_bytes(written)
+                keep(file, str(Path(path).parent))
     return replace(record, seconds=round(time.perf_counter() - began, 3))
 
 
@@ -131,6 +144,25 @@ def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, byte
     return replace(record, features=found.features, words=words), found.content
 
 
+def complete_record(record: CompiledRecord, version: str, read: Callable[[str], bytes]) -> CompiledRecord:
+    """Return the record with ``features`` and ``words``.
+
+    Args:
+        record: as `CompiledRecord.from_tags` returns it.
+        version: number of the version.
+        read: returns the content of a file of the logged model.
+
+    Raises:
+        ModelUnsafe: the file that tells them is not the one on record.
+        RegistryError: there is no such file.
+    """
+    if record.inputs_sha256 is None:
+        return record
+    content = _read(_INPUTS, version, record.inputs_sha256, read)
+    found = json.loads(content)
+    return replace(record, features=tuple(found["features"]), words=tuple(found["words"]))
+
+
 def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
     """Load the compiled model of a version.
 
@@ -143,15 +175,24 @@ def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
         ModelUnsafe: the artefact is not the one on record, or would do what it must not.
         RegistryError: there is no artefact.
     """
-    try:
-        content = (folder / ARTIFACT).read_bytes()
-    except OSError as error:
-        raise RegistryError(f"the compiled model of version {version} cannot be read: {error}") from error
-    if hashlib.sha256(content).hexdigest() != record.sha256:
-        raise ModelUnsafe(
-            f"the compiled model of version {version} is not the one on record: its SHA-256 differs",
-            hint="`tidemill models compile` makes it anew",
-        )
+
+    def read(path: str) -> bytes:
+        return (folder / path).read_bytes()
+
+    content, record = _read(ARTIFACT, version, record.sha256, read), complete_record(record, version, read)
     session: Session = open_session(content, record.features, record.words)
     by_name = session.predict if record.words else None
     return Scorer(version, record.features, session.score, "onnx", None, None, by_name)
+
+
+def _read(path: str, version: str, sha256: str | None, read: Callable[[str], bytes]) -> bytes:
+    try:
+        content = read(path)
+    except (OSError, MlflowException) as error:
+        raise RegistryError(f"the compiled model of version {version} cannot be read: {error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelUnsafe(
+            f"the compiled model of version {version} is not the one on record: its SHA-256 differs ({path})",
+            hint="`tidemill models compile` makes it anew",
+        )
+    return content

@@ -13,7 +13,12 @@ import pandas as pd
 from tidemill.errors import RegistryError, UsageError
 from tidemill.files.atomic import draft_path
 from tidemill.project import Project
-from tidemill.registry.versions.compiled_versions import ARTIFACT, CompiledRecord, read_compiled
+from tidemill.registry.versions.compiled_versions import (
+    ARTIFACT,
+    CompiledRecord,
+    complete_record,
+    read_compiled,
+)
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import get_version, open_files
 from tidemill.registry.versions.version_record import ModelVersion
@@ -69,6 +74,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
     try:
         with open_files(project, found.version, model) as folder:
             scorer = read_compiled(folder, found.version, record)
+            record = complete_record(record, found.version, lambda path: (folder / path).read_bytes())
             shutil.copyfile(folder / ARTIFACT, half / "model.onnx")
         (half / "model.json").write_text(json.dumps(_facts(found, record, scorer, half), indent=2) + "\n")
         for name in _EXAMPLE:

@@ -11,6 +11,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
 from tidemill.files.atomic import replacing_folder
@@ -19,6 +20,7 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_loading import read_made, read_scorer
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_original, open_files
 from tidemill.registry.versions.version_record import ModelVersion, read_version
+from tidemill.training.tracking.training_record import LINEAGE, SUMMARY
 
 __all__ = ["keep", "kept", "load_lasting_original", "load_lasting_scorer"]
 
@@ -70,16 +72,16 @@ def keep(project: Project, found: ModelVersion, files: Path) -> None:
         files: the version's own, which are copied.
     """
     place = _place(project, found.model) / found.version
-    facts = _facts(found)
-    if _read(place) == facts:
-        os.utime(place)  # among the last that served
-        return
     try:
+        facts = _facts(found)
+        if _read(place) == facts:
+            os.utime(place)  # among the last that served
+            return
         with replacing_folder(place) as draft:
             shutil.copytree(files, draft, dirs_exist_ok=True)
             (draft / _FACTS).write_text(json.dumps(facts))
         _forget_oldest(place.parent)
-    except OSError as error:
+    except (OSError, RegistryError) as error:
         _log.warning(
             "%s %s could not be kept for a time without registry: %s", found.model, found.version, error
         )
@@ -91,14 +93,15 @@ def kept(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
     facts = _read(place)
     if facts is None:
         return None
-    return read_version(SimpleNamespace(**facts)), place
+    documents = facts.pop("documents", {})
+    return read_version(SimpleNamespace(**facts), lambda document: documents[document.path]), place
 
 
 def _place(project: Project, model: str) -> Path:
     return project.home / "models" / model
 
 
-def _facts(found: ModelVersion) -> dict[str, object]:
+def _facts(found: ModelVersion) -> dict[str, Any]:
     return {
         "name": found.model,
         "version": found.version,
@@ -108,12 +111,13 @@ def _facts(found: ModelVersion) -> dict[str, object]:
         "creation_timestamp": round(found.registered_at.timestamp() * 1000),
         "description": found.description,
         "tags": dict(found.tags),
+        "documents": {one.path: found.read(one) for one in (LINEAGE, SUMMARY) if one.tag in found.tags},
     }
 
 
-def _read(place: Path) -> dict[str, object] | None:
+def _read(place: Path) -> dict[str, Any] | None:
     try:
-        facts: dict[str, object] = json.loads((place / _FACTS).read_text())
+        facts: dict[str, Any] = json.loads((place / _FACTS).read_text())
         return facts
     except (OSError, ValueError):
         return None

@@ -4,11 +4,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-from tidemill.training.tracking.mlflow_tracking import TURN
+from tidemill.training.tracking.mlflow_tracking import TURN, shortened
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_result import SUMMARY, TrainedModel
+from tidemill.training.tracking.training_record import (
+    ReadDocument,
+    has_summary,
+    read_lineage,
+    read_summary,
+    training_tags,
+)
+from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = ["DECISION", "ModelVersion", "describe", "read_version", "version_tags"]
 
@@ -30,10 +38,26 @@ class ModelVersion:
     """Wall-clock time."""
     description: str = field(repr=False)
     tags: Mapping[str, str] = field(repr=False)
-    lineage: Lineage | None = field(repr=False)
-    """None for a model that Tidemill did not train."""
-    trained: TrainedModel | None = field(repr=False)
-    """How it was trained; None likewise."""
+    read: ReadDocument = field(repr=False, compare=False)
+    """Reads the JSON files of its run."""
+
+    @cached_property
+    def lineage(self) -> Lineage | None:
+        """What it was made from; None for a model that Tidemill did not train.
+
+        Raises:
+            RegistryError: the file of its run that tells cannot be read.
+        """
+        return read_lineage(self.tags, self.read) if has_summary(self.tags) else None
+
+    @cached_property
+    def trained(self) -> TrainedModel | None:
+        """How it was trained; None for a model that Tidemill did not train.
+
+        Raises:
+            RegistryError: the file of its run that tells cannot be read.
+        """
+        return read_summary(self.run_id, self.tags, self.read) if has_summary(self.tags) else None
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -52,16 +76,20 @@ class ModelVersion:
         return json.loads(found) if found else None
 
 
-def version_tags(trained: TrainedModel, lineage: Lineage, turn_id: str | None) -> dict[str, str]:
-    """Return the tags that a version gets at birth."""
-    tags = {**lineage.tags(), **trained.tags()}
+def version_tags(run_tags: Mapping[str, str], turn_id: str | None) -> dict[str, str]:
+    """Return the tags that a version of a run with these tags gets when it is registered."""
+    tags = training_tags(run_tags)
     return {**tags, TURN: turn_id} if turn_id else tags
 
 
-def read_version(found: Any, aliases: Sequence[str] | None = None) -> ModelVersion:
-    """Read what MLflow returned; a search brings no aliases along, they are given then."""
-    tags = dict(found.tags)
-    ours = SUMMARY in tags
+def read_version(found: Any, read: ReadDocument, aliases: Sequence[str] | None = None) -> ModelVersion:
+    """Return the version that MLflow told of.
+
+    Args:
+        found: as MLflow tells it.
+        read: reads the JSON files of its run.
+        aliases: of the version; default: those in ``found``, where a search puts none.
+    """
     return ModelVersion(
         model=found.name,
         version=str(found.version),
@@ -70,9 +98,8 @@ def read_version(found: Any, aliases: Sequence[str] | None = None) -> ModelVersi
         source=found.source,
         registered_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
         description=found.description or "",
-        tags=tags,
-        lineage=Lineage.from_tags(tags) if ours else None,
-        trained=TrainedModel.from_tags(found.run_id, tags) if ours else None,
+        tags=dict(found.tags),
+        read=read,
     )
 
 
@@ -80,7 +107,8 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     """Return one sentence on how a version came about."""
     found = trained.metrics.get(f"holdout_{metric}")
     held = f", {metric} {found:.4f} on {lineage.split.holdout}" if found is not None else ""
+    family = shortened(trained.family, 100)
     return (
-        f"{trained.family}, fitted on {lineage.split.fit}{held}; best of {trained.trials} trials, "
+        f"{family}, fitted on {lineage.split.fit}{held}; best of {trained.trials} trials, "
         f"data {lineage.git_commit[:10]}, known as of {lineage.as_of:%Y-%m-%d %H:%M} UTC."
     )

@@ -23,6 +23,8 @@ from tidemill.training.search.trial import TrialData
 from tidemill.training.search.tuning import SearchResult
 from tidemill.training.splits import Split, known_before, split_by_time
 from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.run_files import log_table
+from tidemill.training.tracking.training_record import log_summary
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, SCORE, TrainedModel
 from tidemill.training.training_rows import as_features, as_labels, read_labelled
 
@@ -125,8 +127,8 @@ def finish(
     )
     reference = _sample(rows.fit, _REFERENCE_ROWS, seed).select(*rows.features, label)
     scored = pl.Series(SCORE, _scores(estimator, reference, rows.features))
-    mlflow_tracking.log_table(client, run_id, reference.with_columns(scored), REFERENCE)
-    mlflow_tracking.log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
+    log_table(client, run_id, reference.with_columns(scored), REFERENCE)
+    log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
     trained = TrainedModel(
         run_id=run_id,
         model_uri=model_uri,
@@ -143,9 +145,9 @@ def finish(
         client,
         run_id,
         metrics={**trained.metrics, "trials": found.trials, "failed_trials": found.failed},
-        params={"family": trained.family, "rounds": trained.rounds, **trained.params, **rows.sizes()},
-        tags=trained.tags(),
+        params={**trained.params, "family": trained.family, "rounds": trained.rounds, **rows.sizes()},
     )
+    log_summary(client, run_id, trained)
     return trained
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
 from tidemill.project.project_config import TrainConfig
 from tidemill.training.metrics import METRICS
-from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, TURN
+from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, TURN, shortened, shown_params
 
 __all__ = ["Interrupted", "Progress", "TrialLog", "TrialRecord"]
 
@@ -118,7 +118,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         if record is None:
             config = trial.config["trial"]
             run = self._client.create_run(
-                self._experiment, tags=self._tags, run_name=f"{config['family']}-{config['number']:02d}"
+                self._experiment, tags=self._tags, run_name=f"{config['family'][:100]}-{config['number']:02d}"
             )
             record = TrialRecord(
                 config["number"], config["family"], config["params"], config["rounds"], str(run.info.run_id)
@@ -127,17 +127,17 @@ class TrialLog(Callback):  # type: ignore[misc]
         return record
 
     def _flush(self, record: TrialRecord, tags: Mapping[str, str]) -> None:
-        params = {} if record.introduced else {"family": record.family, **record.params}
+        params = {} if record.introduced else {**record.params, "family": record.family}
         self._client.log_batch(
             record.run_id,
             metrics=record.waiting,
-            params=[Param(key, str(value)) for key, value in params.items()],
+            params=shown_params(params),
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         record.waiting, record.introduced, record.flushed_at = [], True, time.monotonic()
 
     def _end(self, record: TrialRecord, status: str, end: str) -> None:
-        self._flush(record, {END: end[:5000]})
+        self._flush(record, {END: shortened(end, 5000)})
         self._client.set_terminated(record.run_id, status)
         self._ended += 1
         if self._on_progress is not None:

@@ -2,42 +2,44 @@
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.telemetry import set_telemetry_client
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
 from tidemill.files.locks import locked
 from tidemill.project import Project
+from tidemill.training.tracking.private_mlflow import silence_telemetry
 
 __all__ = [
     "connect",
     "experiment_id",
     "find_runs",
     "kill_orphans",
-    "log_table",
     "log_values",
     "metrics_of",
     "parent_run",
+    "shortened",
+    "shown_params",
 ]
 
 TURN = "tidemill.turn"
 ROLE = "tidemill.role"
 END = "tidemill.end"
 PARENT = "mlflow.parentRunId"
+_NAME = 200  # MLflow allows 250 characters for names of parameters and runs
+_NOT_A_NAME = re.compile(r"[^/\w.\- :]")
 
 
 def connect(project: Project) -> MlflowClient:
@@ -62,7 +64,7 @@ def connect(project: Project) -> MlflowClient:
 def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    set_telemetry_client()
+    silence_telemetry()
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -117,7 +119,9 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
 
     Children that still run at the end are ended with it.
     """
-    run_id = str(client.create_run(experiment, tags={**tags, ROLE: "search"}, run_name=name).info.run_id)
+    run_id = str(
+        client.create_run(experiment, tags={**tags, ROLE: "search"}, run_name=name[:_NAME]).info.run_id
+    )
     status, end = "FINISHED", ""
     try:
         yield run_id
@@ -133,7 +137,7 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
                 if child.info.status == "RUNNING":
                     client.set_tag(child.info.run_id, END, "the search ended before it")
                     client.set_terminated(child.info.run_id, "KILLED")
-            client.set_tag(run_id, END, end[:5000])
+            client.set_tag(run_id, END, shortened(end, 5000))
         client.set_terminated(run_id, status)
 
 
@@ -143,16 +147,34 @@ def log_values(
     *,
     metrics: Mapping[str, float] | None = None,
     params: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Put values on a run, in one transaction. NaN stays out: MLflow could not compare by it."""
+    """Put values on a run, for people. NaN stays out: MLflow could not compare by it."""
     now = int(time.time() * 1000)
     client.log_batch(
         run_id,
         metrics=[Metric(key, value, now, 0) for key, value in (metrics or {}).items() if value == value],
-        params=[Param(key, str(value)) for key, value in (params or {}).items()],
-        tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+        params=shown_params(params or {}),
     )
+
+
+def shown_params(params: Mapping[str, Any]) -> list[Param]:
+    """Return parameters as MLflow takes and shows them: names of legal characters, values cut to 500.
+
+    >>> [(one.key, one.value) for one in shown_params({"max(depth)": 3})]
+    [('max_depth_', '3')]
+    """
+    shown = {_NOT_A_NAME.sub("_", key)[:_NAME]: shortened(str(value)) for key, value in params.items()}
+    return [Param(key, value) for key, value in shown.items()]
+
+
+def shortened(text: str, most: int = 500) -> str:
+    """Return ``text``, or its beginning and how long it is.
+
+    >>> shortened("a" * 600)[-20:]
+    'a… (600 characters)'
+    """
+    end = f"… ({len(text):,} characters)"
+    return text if len(text) <= most else text[: most - len(end)] + end
 
 
 def metrics_of(run: Run, prefix: str = "") -> dict[str, float]:
@@ -162,12 +184,3 @@ def metrics_of(run: Run, prefix: str = "") -> dict[str, float]:
         for key, value in run.data.metrics.items()
         if key.startswith(prefix)
     }
-
-
-def log_table(client: MlflowClient, run_id: str, frame: pl.DataFrame, path: str) -> None:
-    """Keep ``frame`` as the run's artifact ``path``, such as ``reference/reference.parquet``."""
-    folder, _, name = path.rpartition("/")
-    with TemporaryDirectory() as temporary:
-        file = Path(temporary) / name
-        frame.write_parquet(file)
-        client.log_artifact(run_id, str(file), folder or None)

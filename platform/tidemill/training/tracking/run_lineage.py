@@ -29,7 +29,7 @@ class Lineage:
     >>> day = [datetime(2013, 3, n, tzinfo=UTC) for n in range(1, 5)]
     >>> split = Split(Period(day[0], day[1]), Period(day[1], day[2]), Period(day[2], day[3]))
     >>> lineage = Lineage("4f1d", {"data/set.parquet": "9a0e"}, "flight_delay", "77c2", split, day[3])
-    >>> Lineage.from_tags(lineage.tags()) == lineage
+    >>> Lineage.from_dict(lineage.as_dict()) == lineage
     True
     """
 
@@ -55,8 +55,27 @@ class Lineage:
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         return {**vars(self), **plain, "split": split}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Lineage":
+        """Read it back from plain values.
+
+        Raises:
+            RegistryError: a value is missing or wrong.
+        """
+        try:
+            periods = {
+                name: Period(*(datetime.fromisoformat(period[edge]) for edge in ("start", "end")))
+                for name, period in values["split"].items()
+            }
+            plain = {"split": Split(**periods), "as_of": datetime.fromisoformat(values["as_of"])}
+            return cls(**{**values, **plain})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryError(
+                f"the lineage cannot be read: {error!r}", hint="only models trained by Tidemill carry one"
+            ) from error
+
     def tags(self) -> dict[str, str]:
-        """Return it as tags, one a field, as MLflow keeps them on runs and versions."""
+        """Return what people look for, as tags of a run or a version; the whole is in the run's JSON file."""
         split = {
             f"{name}_{edge}": getattr(getattr(self.split, name), edge).isoformat()
             for name in ("train", "validation", "holdout")
@@ -66,39 +85,33 @@ class Lineage:
             f"{_PREFIX}{name}": value
             for name, value in {
                 "git_commit": self.git_commit,
-                "data": json.dumps(dict(self.data), sort_keys=True),
                 "feature_service": self.feature_service,
                 "feature_definition": self.feature_definition,
                 **split,
                 "as_of": self.as_of.isoformat(),
-                "packages": json.dumps(dict(self.packages), sort_keys=True),
             }.items()
         }
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "Lineage":
-        """Read it back from the tags of a run or a version; tags of others are ignored.
+        """Read what earlier versions of Tidemill kept in tags alone; tags of others are ignored.
 
         Raises:
             RegistryError: a tag of the lineage is missing or cannot be read.
         """
         found = {key.removeprefix(_PREFIX): value for key, value in tags.items() if key.startswith(_PREFIX)}
         try:
-            periods = {
-                name: Period(
-                    datetime.fromisoformat(found[f"{name}_start"]),
-                    datetime.fromisoformat(found[f"{name}_end"]),
-                )
+            split = {
+                name: {edge: found[f"{name}_{edge}"] for edge in ("start", "end")}
                 for name in ("train", "validation", "holdout")
             }
-            return cls(
-                git_commit=found["git_commit"],
-                data=json.loads(found["data"]),
-                feature_service=found["feature_service"],
-                feature_definition=found["feature_definition"],
-                split=Split(**periods),
-                as_of=datetime.fromisoformat(found["as_of"]),
-                packages=json.loads(found["packages"]),
+            return cls.from_dict(
+                {
+                    **{name: found[name] for name in ("git_commit", "feature_service", "feature_definition")},
+                    **{name: json.loads(found[name]) for name in ("data", "packages")},
+                    "split": split,
+                    "as_of": found["as_of"],
+                }
             )
         except (KeyError, ValueError) as error:
             raise RegistryError(

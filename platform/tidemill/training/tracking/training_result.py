@@ -7,14 +7,12 @@ from typing import Any
 
 from tidemill.errors import RegistryError
 
-__all__ = ["HOLDOUT", "REFERENCE", "SCORE", "SUMMARY", "TrainedModel"]
+__all__ = ["HOLDOUT", "REFERENCE", "SCORE", "TrainedModel"]
 
 REFERENCE = "reference/reference.parquet"
 """Artifact of the run: a sample of the rows that the model was fitted on, with its scores."""
 HOLDOUT = "holdout/holdout.parquet"
 """Artifact of the run: the rows held out, for the gate."""
-SUMMARY = "tidemill.summary"
-"""Tag of the run, written last: a run that has it is whole."""
 SCORE = "score"
 """Column with the model's score."""
 
@@ -24,7 +22,7 @@ class TrainedModel:
     """What came out of a training.
 
     >>> model = TrainedModel("4f1d", "models:/m-1", {"holdout_roc_auc": 0.7}, 12, 1, "trees", {"depth": 3})
-    >>> TrainedModel.from_tags("4f1d", model.tags()) == model
+    >>> TrainedModel.from_json("4f1d", json.dumps(model.as_dict())) == model
     True
     """
 
@@ -44,26 +42,24 @@ class TrainedModel:
     trusted_types: tuple[str, ...] = ()
     """Types in the saved model beyond those that skops trusts by itself."""
 
-    def tags(self) -> dict[str, str]:
-        """Return it as a tag of the run."""
-        return {
-            SUMMARY: json.dumps({**vars(self), "metrics": dict(self.metrics), "params": dict(self.params)})
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, as JSON knows them."""
+        return {**vars(self), "metrics": dict(self.metrics), "params": dict(self.params)}
 
     @classmethod
-    def from_tags(cls, run_id: str, tags: Mapping[str, str]) -> "TrainedModel":
+    def from_json(cls, run_id: str, text: str | None) -> "TrainedModel":
         """Read it back.
 
         Raises:
-            RegistryError: the run does not say, because it is not whole or not Tidemill's.
+            RegistryError: the run has no summary, because it is not complete or not Tidemill's.
         """
         try:
-            found = json.loads(tags[SUMMARY])
+            found = json.loads(text or "")
             for name in ("features", "trusted_types"):
                 found[name] = tuple(found[name])
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(
-                f"run {run_id} is no finished training of Tidemill's: tag {SUMMARY!r} is missing or broken",
+                f"run {run_id} is no finished training of Tidemill's: its summary is missing or broken",
                 hint="train again: `tidemill run`",
             ) from error

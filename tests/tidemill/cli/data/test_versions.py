@@ -66,7 +66,8 @@ def test_a_project_without_a_version_has_an_empty_log(told: Path, tmp_path: Path
 
 
 def test_the_log_asks_mlflow_what_was_trained(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from tidemill.training.tracking.mlflow_tracking import connect
+    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+    from tidemill.training.tracking.training_record import log_training
 
     root = tmp_path / "tiny"
     shutil.copytree(told, root)
@@ -76,8 +77,9 @@ def test_the_log_asks_mlflow_what_was_trained(told: Path, tmp_path: Path, monkey
     lineage = Lineage(git(root, "rev-parse", "HEAD~1").strip(), {}, "tiny", "77c2", split, day[3])
     client = connect(project)
     client.create_registered_model("tiny")
-    tags = lineage.tags() | TrainedModel("4f1d", "models:/m-1", {}, 1, 0, "trees", {}).tags()
-    client.create_model_version("tiny", source=str(tmp_path), tags=tags)
+    run = client.create_run(experiment_id(client, project)).info.run_id
+    tags = log_training(client, run, TrainedModel(run, "models:/m-1", {}, 1, 0, "trees", {}), lineage)
+    client.create_model_version("tiny", source=str(tmp_path), run_id=run, tags=tags)
     client.create_model_version("tiny", source=str(tmp_path))  # came from elsewhere
     log = facts(root, "log")
     assert [one["models"] for one in log["versions"]] == [[], ["tiny/1"]]

@@ -16,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
-from tidemill.registry.versions.model_versions import load_scorer, register
+from tidemill.registry.versions.model_versions import load_scorer
+from tidemill.registry.versions.registration import register
 
 pytestmark = pytest.mark.engine
 

@@ -26,9 +26,9 @@ from tidemill.registry.versions.model_versions import (
     load_holdout,
     load_reference,
     load_scorer,
-    register,
 )
 from tidemill.registry.versions.original_models import read_original
+from tidemill.registry.versions.registration import register
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine

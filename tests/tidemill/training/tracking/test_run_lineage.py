@@ -1,5 +1,6 @@
-"""Lineage survives the way through tags."""
+"""Lineage survives the way through JSON and tags."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -27,19 +28,30 @@ def lineages(draw):
 
 
 @given(lineages())
-def test_tags_tell_it_all(lineage):
-    tags = {**lineage.tags(), "mlflow.user": "somebody"}
+def test_plain_values_tell_it_all(lineage):
+    assert Lineage.from_dict(json.loads(json.dumps(lineage.as_dict()))) == lineage
+    assert all(isinstance(value, str) for value in lineage.tags().values())
+
+
+@given(lineages())
+def test_tags_of_earlier_versions_tell_it_all(lineage):
+    tags = {**tags_before(lineage), "mlflow.user": "somebody"}
     assert Lineage.from_tags(tags) == lineage
-    assert all(isinstance(value, str) for value in tags.values())
 
 
 @given(lineages(), st.data())
 def test_a_missing_tag_is_named(lineage, data):
-    tags = lineage.tags()
+    tags = tags_before(lineage)
     gone = data.draw(st.sampled_from(sorted(tags)))
     del tags[gone]
     with pytest.raises(RegistryError, match=gone.rpartition(".")[2]):
         Lineage.from_tags(tags)
+
+
+def tags_before(lineage):
+    """Return the tags that the first version of Tidemill wrote."""
+    whole = {name: json.dumps(getattr(lineage, name)) for name in ("data", "packages")}
+    return lineage.tags() | {f"tidemill.lineage.{name}": value for name, value in whole.items()}
 
 
 def test_plain_values_are_plain():
