@@ -86,7 +86,7 @@ def make_project(root: Path) -> Path:
     from tidemill.features.feature_store import apply
     from tidemill.project import load_project
     from tidemill.registry.versions.model_versions import load_scorer
-    from tidemill.registry.versions.registration import register
+    from tidemill.registry.versions.new_versions import register
     from tidemill.training.fitting.packaging import log_model, trusted_types
     from tidemill.training.splits import Period, Split
     from tidemill.training.tracking.mlflow_tracking import connect, experiment_id

@@ -137,7 +137,7 @@ def models_compile(
     """
     from tidemill.project import load_project
     from tidemill.registry.versions.model_versions import get_version
-    from tidemill.registry.versions.registration import compile_version
+    from tidemill.registry.versions.new_versions import compile_version
 
     loaded = load_project(project)
     found = get_version(loaded, version, model)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.project.project_config import ProjectConfig
 from tidemill.settings import Settings
 
@@ -39,12 +40,12 @@ class Project:
     @property
     def state_url(self) -> str:
         """Address of the platform's records."""
-        return self.settings.state_url or f"sqlite:///{self.home / 'state.db'}"
+        return self.settings.state_url or sqlite_url(self.home / "state.db")
 
     @property
     def tracking_uri(self) -> str:
         """Address of MLflow's tracking store and registry."""
-        return self.settings.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        return self.settings.tracking_uri or sqlite_url(self.home / "mlflow.db")
 
     @property
     def dataset_path(self) -> Path:

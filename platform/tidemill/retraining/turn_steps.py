@@ -16,7 +16,7 @@ from tidemill.features.feature_store import definition_hash, materialise, servic
 from tidemill.project import Project, load_project
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
 from tidemill.registry.versions.model_versions import champion_version
-from tidemill.registry.versions.registration import register
+from tidemill.registry.versions.new_versions import register
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.train import train

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import load_project
 from tidemill.settings import Settings
 
@@ -54,7 +55,7 @@ def test_broken_yaml(tmp_path: Path):
 def test_addresses_are_embedded_unless_set(tmp_path: Path):
     project = load_project(write(tmp_path, PARAMS), Settings(tracking_uri="http://127.0.0.1:5000"))
     assert project.tracking_uri == "http://127.0.0.1:5000"
-    assert project.state_url == f"sqlite:///{tmp_path}/.tidemill/state.db"
+    assert sqlite_file(project.state_url) == tmp_path / ".tidemill" / "state.db"
 
 
 def test_what_a_project_names_is_imported_from_the_project(tmp_path: Path):

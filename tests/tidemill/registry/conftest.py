@@ -74,7 +74,7 @@ def state(project):
 @pytest.fixture
 def registered(project, runs):
     """The project with all three registered: 1 is good, 2 better, 3 a constant."""
-    from tidemill.registry.versions.registration import register
+    from tidemill.registry.versions.new_versions import register
 
     assert [register(project, run) for run in runs] == ["1", "2", "3"]
     return project

@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tests.tidemill.serving.small_project import KNOWN, crown, make_project
 from tidemill.project import load_project
-from tidemill.registry.versions.registration import register
+from tidemill.registry.versions.new_versions import register
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id

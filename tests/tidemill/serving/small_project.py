@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tidemill.features.feature_store import apply, materialise
 from tidemill.project import Project, load_project
-from tidemill.registry.versions.registration import register
+from tidemill.registry.versions.new_versions import register
 from tidemill.settings import Settings
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split

@@ -259,8 +259,10 @@ def add(
 
 def _trained(project: "Project") -> tuple[tuple["Trained", ...], str | None]:
     """Return what MLflow says was trained, or why it does not say."""
-    uri = project.tracking_uri
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    from tidemill.files.sqlite_urls import sqlite_file
+
+    database = sqlite_file(project.tracking_uri)
+    if database is not None and not database.exists():
         return (), None  # nothing was trained here yet, and looking would make a data base
     try:
         from tidemill.data.versioning.version_log import Trained

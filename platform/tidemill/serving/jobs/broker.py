@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport import sqlalchemy as kombu_sql
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.project import Project
 from tidemill.serving.jobs.job_files import jobs_folder
 
@@ -49,7 +50,7 @@ def broker_url(project: Project) -> str:
     secret = project.settings.broker_url
     if secret is not None:
         return secret.get_secret_value()
-    return f"sqla+sqlite:///{jobs_folder(project) / 'broker.db'}"
+    return f"sqla+{sqlite_url(jobs_folder(project) / 'broker.db')}"
 
 
 class Publisher:

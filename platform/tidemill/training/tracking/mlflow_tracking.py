@@ -14,12 +14,13 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
 from tidemill.files.locks import locked
+from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project
+from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
 from tidemill.training.tracking.private_mlflow import silence_telemetry
 
 __all__ = [
@@ -38,6 +39,7 @@ TURN = "tidemill.turn"
 ROLE = "tidemill.role"
 END = "tidemill.end"
 PARENT = "mlflow.parentRunId"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _NAME = 200  # MLflow allows 250 characters for names of parameters and runs
 _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
 
@@ -52,7 +54,7 @@ def connect(project: Project) -> MlflowClient:
     """
     uri = project.tracking_uri
     try:
-        return _client(uri)
+        return _client(uri, project.home, project.config.project.name)
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise TrainingError(
             f"MLflow's store cannot be opened: {error}",
@@ -61,7 +63,7 @@ def connect(project: Project) -> MlflowClient:
 
 
 @lru_cache(maxsize=8)
-def _client(uri: str) -> MlflowClient:
+def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     silence_telemetry()
@@ -69,15 +71,20 @@ def _client(uri: str) -> MlflowClient:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # an environment without pip
-    if uri.startswith("sqlite:///"):
-        database = Path(make_url(uri).database or "")
+    database = sqlite_file(uri)
+    if database is not None:
         with locked(database.with_name(database.name + ".create.lock"), wait_seconds=None):
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)  # creates the tables
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # replicas read while a training writes
+            move_addresses(uri, home, experiment)
         return client
-    return MlflowClient(uri, uri)
+    client = MlflowClient(uri, uri)
+    if uri.startswith(_DATABASES):
+        client.search_experiments(max_results=1)  # creates the tables
+        move_addresses(uri, home, experiment)
+    return client
 
 
 def experiment_id(client: MlflowClient, project: Project) -> str:
@@ -86,11 +93,8 @@ def experiment_id(client: MlflowClient, project: Project) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    # A server decides itself where artifacts go; beside a database of our own they stay with the project.
-    own = not project.tracking_uri.startswith("http")
-    location = (project.home / "artifacts").resolve().as_uri() if own else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=artifact_location(project)))
     except MlflowException:  # somebody else was faster
         found = client.get_experiment_by_name(name)
         if found is None:

@@ -1,10 +1,19 @@
 """Names of MLflow that it does not document, each with why it is needed."""
 
+from pathlib import Path
 from typing import Any
 
-__all__ = ["NAMES", "artifact_repository", "silence_telemetry"]
+__all__ = ["NAMES", "address_columns", "artifact_repository", "local_path", "silence_telemetry"]
+
+_MOVED = "MLflow records absolute addresses, and has no way to change them when a project was moved or copied"
 
 NAMES = (
+    ("mlflow.store.tracking.dbmodels.models.SqlExperiment.artifact_location", _MOVED),
+    ("mlflow.store.tracking.dbmodels.models.SqlRun.artifact_uri", _MOVED),
+    ("mlflow.store.tracking.dbmodels.models.SqlLoggedModel.artifact_location", _MOVED),
+    ("mlflow.store.model_registry.dbmodels.models.SqlModelVersion.source", _MOVED),
+    ("mlflow.store.model_registry.dbmodels.models.SqlModelVersion.storage_location", _MOVED),
+    ("mlflow.utils.file_utils.local_file_uri_to_path", "it says which file MLflow reads for an address"),
     (
         "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository",
         "the client's own methods find the files of a run by its id alone, and take those of a project for "
@@ -31,3 +40,24 @@ def silence_telemetry() -> None:
     from mlflow.telemetry import set_telemetry_client
 
     set_telemetry_client()
+
+
+def address_columns() -> tuple[Any, ...]:
+    """Return the columns of MLflow's database that hold addresses of files; first that of experiments."""
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlLoggedModel, SqlRun
+
+    return (
+        SqlExperiment.artifact_location,
+        SqlRun.artifact_uri,
+        SqlLoggedModel.artifact_location,
+        SqlModelVersion.source,
+        SqlModelVersion.storage_location,
+    )
+
+
+def local_path(address: str) -> Path:
+    """Return the path that MLflow reads for a ``file:`` address."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    return Path(local_file_uri_to_path(address))

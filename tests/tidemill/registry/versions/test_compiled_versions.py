@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.tidemill.training.small_project import FEATURES
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.project import load_project
-from tidemill.registry.versions import compiled_versions, registration
+from tidemill.registry.versions import compiled_versions, new_versions
 from tidemill.registry.versions.compiled_versions import ARTIFACT, TAG
 from tidemill.registry.versions.model_versions import (
     compiled_record,
@@ -28,8 +28,8 @@ from tidemill.registry.versions.model_versions import (
     load_scorer,
     open_files,
 )
+from tidemill.registry.versions.new_versions import compile_version, register
 from tidemill.registry.versions.original_models import read_original
-from tidemill.registry.versions.registration import compile_version, register
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.tracking.mlflow_tracking import connect
 
@@ -78,7 +78,7 @@ def test_one_who_is_killed_while_compiling_leaves_no_version(project, runs, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(
-            registration, "compile_scorer", lambda *args: die(compiled_versions.compile_scorer(*args))
+            new_versions, "compile_scorer", lambda *args: die(compiled_versions.compile_scorer(*args))
         )
         with pytest.raises(KeyboardInterrupt):
             register(project, runs[0])

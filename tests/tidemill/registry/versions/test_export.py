@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tidemill.cli.main import app
 from tidemill.registry.versions.model_versions import load_scorer
-from tidemill.registry.versions.registration import register
+from tidemill.registry.versions.new_versions import register
 
 pytestmark = pytest.mark.engine
 

@@ -27,8 +27,8 @@ from tidemill.registry.versions.model_versions import (
     load_reference,
     load_scorer,
 )
+from tidemill.registry.versions.new_versions import register
 from tidemill.registry.versions.original_models import read_original
-from tidemill.registry.versions.registration import register
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine

@@ -23,7 +23,7 @@ from tidemill.registry.versions.model_versions import (
     load_scorer,
     open_files,
 )
-from tidemill.registry.versions.registration import register
+from tidemill.registry.versions.new_versions import register
 from tidemill.state import open_state
 
 pytestmark = pytest.mark.engine

@@ -1,0 +1,63 @@
+"""Where a project's runs and models lie: in its own folder, also after that was moved or copied.
+
+MLflow records absolute addresses of files. A project in another folder than they say rewrites them when it
+opens its store; a store that several projects may share is changed only if the recorded folder is gone.
+"""
+
+import contextlib
+from pathlib import Path
+
+from sqlalchemy import create_engine, func, literal, select, update
+
+from tidemill.files.sqlite_urls import sqlite_file
+from tidemill.project import Project
+from tidemill.training.tracking.private_mlflow import address_columns, local_path
+
+__all__ = ["artifact_location", "move_addresses"]
+
+_ENDING = "/.tidemill/artifacts"
+
+
+def artifact_location(project: Project) -> str | None:
+    """Return the address below which new runs and models go; none where a server decides that."""
+    if project.tracking_uri.startswith("http"):
+        return None
+    return (project.home / "artifacts").resolve().as_uri()
+
+
+def move_addresses(uri: str, home: Path, experiment: str) -> None:
+    """Let MLflow's records name the files of a project where they are now.
+
+    Args:
+        uri: of MLflow's database.
+        home: the project's folder ``.tidemill``.
+        experiment: name of the project's experiment.
+    """
+    here = (home / "artifacts").resolve()
+    own = sqlite_file(uri) == home / "mlflow.db"
+    first, *others = address_columns()
+    engine = create_engine(uri)
+    try:
+        with engine.begin() as connection:
+            recorded = select(first).where(first.endswith(_ENDING, autoescape=True), first != here.as_uri())
+            if not own:
+                recorded = recorded.where(first.class_.name == experiment)
+            for old in set(connection.execute(recorded).scalars()):
+                place = local_path(old)
+                if _is_same(place, here) or (place.exists() and not own):
+                    continue
+                for column in (first, *others):
+                    inside = column.startswith(f"{old}/", autoescape=True) | (column == old)
+                    moved = literal(here.as_uri()) + func.substr(column, len(old) + 1)
+                    connection.execute(
+                        update(column.class_).where(inside).values({column.key: moved}),
+                        execution_options={"synchronize_session": False},
+                    )
+    finally:
+        engine.dispose()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
