@@ -6,6 +6,7 @@ The tree::
     ├── UsageError               the caller asked for something that cannot be meant      (exit code 2)
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
     │   └── ConfigError          a declaration of the project is wrong
+    ├── StateError               the platform's own records are locked, away or damaged
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
@@ -43,6 +44,7 @@ __all__ = [
     "ServingError",
     "SkewFound",
     "StackNotRunning",
+    "StateError",
     "TidemillError",
     "TrainingError",
     "TurnInProgress",
@@ -76,6 +78,10 @@ class ProjectNotFound(UsageError):
 
 class ConfigError(UsageError):
     """A declaration of the project is missing or wrong."""
+
+
+class StateError(TidemillError):
+    """The platform's own records are locked, away, full or damaged."""
 
 
 class DataError(TidemillError):

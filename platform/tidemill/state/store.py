@@ -1,8 +1,8 @@
 """Opens the records, migrates them, and gives transactions, in SQLite or PostgreSQL.
 
-One transaction at a time: the rules are written for that, and the records are small and asked a few times a
-second. SQLite does so by itself, once told to begin in earnest; PostgreSQL by a lock that each transaction
-takes first. Whoever stops in the middle loses both the lock and what he began.
+Transactions run one at a time: the rules are written for that, and the records are small and used a few
+times a second. SQLite does so by itself once a transaction begins as a writer; in PostgreSQL each transaction
+takes one lock first. A process that dies in the middle loses the lock and what it wrote in that transaction.
 """
 
 import threading
@@ -17,11 +17,11 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from tidemill.errors import TidemillError
+from tidemill.errors import StateError
 from tidemill.files.locks import locked
+from tidemill.state.state_errors import said_plainly, translated
 
 __all__ = ["State", "expect_state", "open_state"]
 
@@ -44,8 +44,16 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Give a session whose changes are committed together at the end, or not at all."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        """Give a session whose changes are committed together at the end, or not at all.
+
+        Raises:
+            StateError: the database is locked for too long, away, full or damaged; nothing was written.
+        """
+        with (
+            said_plainly(self.engine.url),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
@@ -93,7 +101,7 @@ def open_state(url: str) -> State:
         url: a SQLAlchemy address, such as ``sqlite:///project/.tidemill/state.db``.
 
     Raises:
-        TidemillError: the database cannot be opened or migrated.
+        StateError: the database cannot be opened or migrated.
 
     >>> open_state("sqlite://").engine.dialect.name
     'sqlite'
@@ -109,11 +117,11 @@ def _engine(address: URL, wait_seconds: float) -> Engine:
     if kind == "postgresql":
         return _postgres(address, wait_seconds)
     if kind != "sqlite":
-        raise TidemillError(
+        raise StateError(
             f"the records cannot be kept in {kind}",
             hint="TIDEMILL_STATE_URL takes sqlite:///PATH and postgresql://USER:PASSWORD@HOST/DATABASE",
         )
-    with _translated(address):
+    with translated(address):
         engine = create_engine(address)
     event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds))
     event.listen(engine, "begin", _begin_immediate)
@@ -128,36 +136,20 @@ def _postgres(address: URL, wait_seconds: float) -> Engine:
     given = address.query.get("options", "")
     address = address.update_query_dict({"options": f"{given} {options}".strip()})
     address = address.update_query_dict({"connect_timeout": str(max(round(wait_seconds), 1))})
-    with _translated(address):
+    with translated(address):
         engine = create_engine(address, pool_pre_ping=True)
     event.listen(engine, "begin", _take_turn)
     return engine
 
 
 def _bring_up(address: URL, engine: Engine) -> None:
-    with _translated(address):
+    with translated(address):
         if address.get_backend_name() == "sqlite" and address.database:
             path = Path(address.database)
             with locked(path.with_name(path.name + ".migrate.lock"), wait_seconds=None):
                 _migrate(engine)
         else:
             _migrate(engine)
-
-
-@contextmanager
-def _translated(address: URL) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise TidemillError(
-            f"the records at {address.render_as_string(hide_password=True)} need a driver: {error}",
-            hint="pip install 'tidemill[postgres]'",
-        ) from error
-    except (SQLAlchemyError, OSError) as error:
-        raise TidemillError(
-            f"the records at {address.render_as_string(hide_password=True)} cannot be opened: {error}",
-            hint="check TIDEMILL_STATE_URL, or that the folder is writable",
-        ) from error
 
 
 def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> None:

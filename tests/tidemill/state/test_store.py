@@ -1,6 +1,10 @@
 import multiprocessing
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from tidemill.errors import TidemillError
+from tidemill.errors import StateError, TidemillError
 from tidemill.state import open_state
 from tidemill.state.tables import Table, Turn
 
@@ -130,3 +134,49 @@ def test_other_databases_are_refused():
     with pytest.raises(TidemillError, match="cannot be kept in mysql") as caught:
         open_state("mysql://user:secret@host/records")
     assert "postgresql://" in caught.value.hint
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked_by_another_process(database: Path) -> Iterator[int]:
+    command = [sys.executable, "-c", HOLDER, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield holder.pid
+
+
+def test_records_that_stay_locked_are_said_with_who_locks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    monkeypatch.setattr("tidemill.state.store._WAIT_SECONDS", 0.1)
+    state = open_state(url)
+    with locked_by_another_process(tmp_path / "state.db") as pid:
+        said = rf"{tmp_path}/state.db are locked by process {pid} \(python.*\), and were not released"
+        with pytest.raises(StateError, match=said) as caught, state.transaction() as session:
+            session.scalars(sa.select(Turn)).all()
+        assert caught.value.hint == "wait for it, or end it, and try again: nothing was written"
+        with pytest.raises(StateError, match=said):
+            open_state(url)
+    with state.transaction() as session:
+        assert session.scalars(sa.select(Turn)).all() == []
+
+
+def test_a_damaged_database_is_said_where_it_is_used(tmp_path: Path):
+    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    state.close()
+    for path in tmp_path.glob("state.db*"):
+        path.unlink()
+    (tmp_path / "state.db").write_bytes(b"no database" * 1000)
+    said = r"state.db cannot be read or written: file is not a database"
+    with pytest.raises(StateError, match=said), state.transaction() as session:
+        session.scalars(sa.select(Turn)).all()

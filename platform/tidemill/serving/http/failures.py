@@ -2,7 +2,7 @@
 
 import logging
 
-from tidemill.errors import FeatureError, ServingError, TidemillError
+from tidemill.errors import FeatureError, ServingError, StateError, TidemillError
 from tidemill.serving.inference.calls import Failure, Overloaded, Refused, TimedOut
 from tidemill.serving.inference.predictor import ModelFailed, NoChampion
 
@@ -32,7 +32,8 @@ def failure_of(error: Exception) -> Failure:
                 return Failure("model", str(error), version=error.version)
             if isinstance(error, FeatureError):
                 return Failure("features", str(error))
-            return Failure("unavailable" if isinstance(error, ServingError) else "internal", str(error))
+            away = isinstance(error, ServingError | StateError)
+            return Failure("unavailable" if away else "internal", str(error))
         case _:
             _log.error("internal error", exc_info=error)
             name = type(error).__name__

@@ -6,8 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from tidemill.errors import StateError
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.observability.metrics_families import Family
 
@@ -105,7 +104,7 @@ def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
         nonlocal seen
         if time.monotonic() - seen[0] >= _JOBS_SECONDS:
             seen = (time.monotonic(), seen[1])  # others may look meanwhile
-            with suppress(SQLAlchemyError):  # the records are away: what was seen last will do
+            with suppress(StateError):  # the records are away: what was seen last will do
                 seen = (seen[0], count())
         samples = tuple(((status,), float(number)) for status, number in seen[1].items())
         return [Family("tidemill_jobs", "gauge", "Slow predictions on record.", ("status",), samples)]

@@ -1,0 +1,101 @@
+"""Turns a database's refusals into messages that say where, who is in the way, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from sqlalchemy import URL
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+
+from tidemill.errors import StateError
+
+__all__ = ["said_plainly", "translated"]
+
+
+@contextmanager
+def translated(address: URL) -> Iterator[None]:
+    """Raise what keeps the records at ``address`` from being opened as a `StateError`."""
+    try:
+        yield
+    except ImportError as error:
+        raise StateError(
+            f"the records at {_shown(address)} need a driver: {error}",
+            hint="pip install 'tidemill[postgres]'",
+        ) from error
+    except (SQLAlchemyError, OSError) as error:
+        if _is_locked(error):
+            raise _locked(address) from error
+        raise StateError(
+            f"the records at {_shown(address)} cannot be opened: {_words(error)}",
+            hint="check TIDEMILL_STATE_URL, or that the folder is writable",
+        ) from error
+
+
+@contextmanager
+def said_plainly(address: URL) -> Iterator[None]:
+    """Raise what a database refuses in a transaction as a `StateError`.
+
+    A constraint or a type that a statement of ours broke is passed on: its caller knows what it means.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+            raise
+        if _is_locked(error):
+            raise _locked(address) from error
+        raise StateError(
+            f"the records at {_shown(address)} cannot be read or written: {_words(error)}",
+            hint="check the disk, that the file is writable, or that the server answers",
+        ) from error
+
+
+def _shown(address: URL) -> str:
+    return address.render_as_string(hide_password=True)
+
+
+def _words(error: Exception) -> str:
+    """Return what the database said, without SQLAlchemy's statement and links."""
+    return str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
+
+
+def _is_locked(error: Exception) -> bool:
+    said = _words(error)
+    return "database is locked" in said or "lock timeout" in said
+
+
+def _locked(address: URL) -> StateError:
+    holders = _holders(Path(address.database)) if address.database else []
+    return StateError(
+        f"the records at {_shown(address)} are locked by {', '.join(holders) or 'another process'}, "
+        "and were not released in time",
+        hint="wait for it, or end it, and try again: nothing was written",
+    )
+
+
+def _holders(database: Path) -> list[str]:
+    """Return the processes that hold a lock on a SQLite database, as Linux lists them; none elsewhere."""
+    numbers = set()
+    for name in (database.name, f"{database.name}-shm"):
+        try:
+            numbers.add(database.with_name(name).stat().st_ino)
+        except OSError:
+            continue
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    found = {}
+    for line in lines:
+        words = line.split()  # 1: POSIX ADVISORY WRITE 4711 fd:01:1234 120 120
+        if len(words) > 5 and words[3] == "WRITE" and int(words[5].rpartition(":")[2]) in numbers:
+            found[int(words[4])] = f"process {words[4]}{_program(int(words[4]))}"
+    return list(found.values())
+
+
+def _program(pid: int) -> str:
+    try:
+        return f" ({psutil.Process(pid).name()})"
+    except (psutil.Error, ValueError):
+        return ""
