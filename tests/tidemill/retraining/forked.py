@@ -1,11 +1,12 @@
 """Runs turns in processes that are forked with all engines imported, and kills them at given points."""
 
+import ctypes
 import importlib
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -45,8 +46,8 @@ class KillPoint:
     where: str
     moment: str
     """``before`` or ``after`` the call."""
-    call: int = 1
-    """Which call of it, from 1."""
+    of: str = ""
+    """Counts only calls that are given something of this ``name``, such as a step of a turn."""
 
     def arm(self) -> None:
         """Patch this process so that it dies there."""
@@ -56,15 +57,13 @@ class KillPoint:
         for part in owners:
             owner = getattr(owner, part)
         real: Callable[..., Any] = getattr(owner, name)
-        calls = 0
 
         def deadly(*given: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == self.call and self.moment == "before":
+            meant = not self.of or any(getattr(one, "name", "") == self.of for one in given)
+            if meant and self.moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             result = real(*given, **named)
-            if calls == self.call:
+            if meant:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
@@ -106,6 +105,7 @@ def run(ask: Ask, wire: Connection) -> None:
     from tidemill.settings import Settings
     from tidemill.state import open_state
 
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the fork server
     os.environ[MARK] = ask.mark
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -158,28 +158,12 @@ class ForkServer:
         began = time.monotonic()
         process.start()
         theirs.close()
-        ended, deadline, due = Ended(0, "", [], "", 0.0), began + patience, None
-        while True:
-            now = time.monotonic()
-            if now > deadline or (due is not None and now >= due):
-                process.kill()
-                due = None
-            if ours.poll(max(min(due or deadline, deadline) - now, 0.0) if process.is_alive() else 0.0):
-                try:
-                    kind, what = ours.recv()
-                except EOFError:
-                    break
-                if kind == "step":
-                    ended.step = what
-                    if kill_in is not None and what == kill_in[0] and due is None:
-                        due, kill_in = time.monotonic() + kill_in[1], None
-                elif kind == "end":
-                    ended.statuses = what
-                else:
-                    ended.error = what
-        process.join()
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"a turn did not end within {patience:.0f} s: {ended}")
+        try:
+            ended = _follow(process, ours, kill_in, began + patience)
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
         ended.code, ended.seconds = int(process.exitcode or 0), time.monotonic() - began
         process.close()
         return ended
@@ -195,6 +179,32 @@ class ForkServer:
         return found
 
 
+def _follow(process: Any, wire: Connection, kill_in: tuple[str, float] | None, deadline: float) -> Ended:
+    """Hear what a forked process tells until it has ended, and kill it when that is due."""
+    ended, due = Ended(0, "", [], "", 0.0), deadline
+    while True:
+        if time.monotonic() >= due:
+            if due == deadline:
+                raise TimeoutError(f"a turn did not end in time: {ended}")
+            process.kill()
+            due = deadline
+        if not wire.poll(max(due - time.monotonic(), 0.0)):
+            continue
+        try:
+            kind, what = wire.recv()
+        except (EOFError, ConnectionResetError):
+            process.join()
+            return ended
+        if kind == "step":
+            ended.step = what
+            if kill_in is not None and what == kill_in[0]:
+                due, kill_in = time.monotonic() + kill_in[1], None
+        elif kind == "end":
+            ended.statuses = what
+        else:
+            ended.error = what
+
+
 @contextmanager
 def forking(mark: str) -> Iterator[ForkServer]:
     """Give a fork server; it ends with the block."""
@@ -207,10 +217,54 @@ def forking(mark: str) -> Iterator[ForkServer]:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
-def points(*lines: str) -> Sequence[KillPoint]:
-    """Read kill points, each as ``step module:name moment [call]``."""
-    found = []
-    for line in lines:
-        step, where, moment, *call = line.split()
-        found.append(KillPoint(step, where, moment, *map(int, call)))
-    return found
+def points(*lines: str) -> list[KillPoint]:
+    """Read kill points, each as ``step module:name moment``, and perhaps the name that calls are told by."""
+    return [KillPoint(*line.split()) for line in lines]
+
+
+IN_STEPS = points(
+    "start tidemill.retraining.turn:_finish_left_behind before",
+    "start tidemill.retraining.turn:_run before",
+    "data tidemill.data.versioning.data_versions:begin before",
+    "data tidemill.data.versioning.data_versions:begin after",
+    "data tidemill.data.versioning.data_versions:run_dvc after",
+    "data tidemill.data.versioning.data_versions:commit_staged before",
+    "data tidemill.data.versioning.data_versions:commit_staged after",
+    "data tidemill.data.versioning.data_versions:copy_to_remote before",
+    "data tidemill.data.versioning.data_versions:copy_to_remote after",
+    "data tidemill.retraining.turn_steps:materialise after",
+    "train mlflow:MlflowClient.create_run after",
+    "train tidemill.training.train:search before",
+    "train tidemill.training.train:finish before",
+    "train mlflow:MlflowClient.set_terminated before",
+    "train tidemill.training.train:finish after",
+    "train tidemill.retraining.turn_steps:train after",
+    "register tidemill.registry.versions.model_versions:_create_model before",
+    "register tidemill.registry.versions.model_versions:_create_model after",
+    "register tidemill.registry.versions.model_versions:_compiled after",
+    "register tidemill.registry.versions.model_versions:model_source after",
+    "register mlflow:MlflowClient.create_model_version before",
+    "register mlflow:MlflowClient.create_model_version after",
+    "gate tidemill.registry.promotion:ask_gate before",
+    "gate tidemill.registry.gates.gate_decisions:compare before",
+    "gate tidemill.registry.gates.gate_decisions:compare after",
+    "gate tidemill.registry.gates.gate_decisions:tag_version before",
+    "gate tidemill.registry.gates.gate_decisions:tag_version after",
+    "gate tidemill.registry.promotion:ask_gate after",
+    "promote tidemill.retraining.turn_steps:promote before",
+    "promote tidemill.registry.promotion:move before",
+    "promote tidemill.registry.history.alias_journal:_set_alias before",
+    "promote tidemill.registry.history.alias_journal:_set_alias after",
+    "promote tidemill.registry.history.alias_journal:_end before",
+    "promote tidemill.registry.history.alias_journal:_end after",
+    "promote tidemill.registry.promotion:move after",
+    "promote tidemill.retraining.turn_steps:promote after",
+)
+"""In each step, in the order of the steps."""
+
+BETWEEN = [
+    KillPoint(f"after {step}", "tidemill.retraining.turn:_record", moment, step)
+    for step in ("data", "train", "register", "gate", "promote")
+    for moment in ("before", "after")
+]
+"""Before and after a step's result and the name of the next step are recorded."""
