@@ -1,11 +1,13 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import grimp
 import pytest
 
 from tidemill import errors
@@ -60,6 +62,12 @@ def test_a_folder_holds_about_fifteen_modules_and_says_what_is_in_it():
     for folder in (path.parent for path in LIBRARY.rglob("__init__.py")):
         assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 17, folder
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    house = grimp.build_graph("tidemill", cache_dir=None)
+    imports = {module: house.find_modules_directly_imported_by(module) for module in house.modules}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("place", LIGHT)
