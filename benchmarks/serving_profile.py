@@ -33,7 +33,7 @@ from tidemill.project import Project
 from tidemill.serving.http.fast_lane import Direct, Fast
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference import row_scoring
-from tidemill.serving.inference.calls import Answer, Prediction
+from tidemill.serving.inference.calls import Answer, Headers, Prediction
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.runtime.replica.wiring import build_api
@@ -88,20 +88,13 @@ class Wire:
 class Echo:
     """Answers whatever it is asked with what is always the same."""
 
-    def begin(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    def head(self, method: str, path: str, headers: Headers) -> bool:
         """Take every request."""
         return True
 
-    def is_refused(self, ticket: bool) -> bool:
-        """Refuse none."""
-        return False
-
-    def answer(self, ticket: bool, body: bytes, reply: Callable[[Reply], None]) -> None:
+    def answer(self, head: bool, body: bytes, reply: Callable[[Reply], None]) -> None:
         """Answer."""
         reply(Reply(200, b"x" * 300))
-
-    def leave(self, ticket: bool) -> None:
-        """Have nothing to forget."""
 
 
 async def measure(app: App, fast: Fast, requests: Sequence[bytes], clients: int) -> float:
@@ -168,14 +161,14 @@ def steps(predictor: Predictor[Any], model: LoadedModel) -> list[tuple[str, tupl
 async def table(front: Any, requests: Sequence[bytes], find: Callable[[type], Any]) -> None:
     """Print the steps, their microseconds and shares."""
     print(f"{'':40}" + "".join(f"{f'c = {clients}':>14}" for clients in CLIENTS))
-    whole = [await measure(front, front, requests, clients) for clients in CLIENTS]
+    whole = [await measure(front, front.predictions, requests, clients) for clients in CLIENTS]
     predictor, model = find(Predictor), find(LoadedModel)
     found: list[tuple[str, list[float]]] = []
     with contextlib.ExitStack() as stack:
         before = whole
         for name, how in steps(predictor, model):
             stack.enter_context(without(how))
-            now = [await measure(front, front, requests, clients) for clients in CLIENTS]
+            now = [await measure(front, front.predictions, requests, clients) for clients in CLIENTS]
             found.append((name, [a - b for a, b in zip(before, now, strict=True)]))
             before = now
     floor = [await measure(front, Echo(), requests, clients) for clients in CLIENTS]
@@ -200,13 +193,13 @@ async def run(project: Project, requests: Sequence[bytes], profiled: int) -> Non
         return next(each for each in gc.get_objects() if isinstance(each, kind))
 
     async with running(front):
-        await measure(front, front, requests, 8)
+        await measure(front, front.predictions, requests, 8)
         if not profiled:
             await table(front, requests, find)
             return
         profile = cProfile.Profile()
         with profile:
-            await measure(front, front, requests, profiled)
+            await measure(front, front.predictions, requests, profiled)
         pstats.Stats(profile).sort_stats("tottime").print_stats(40)
 
 

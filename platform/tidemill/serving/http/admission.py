@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tidemill.serving.http.request_bodies import too_large
 from tidemill.serving.inference.calls import Failure, Headers
 
 __all__ = [
@@ -162,7 +163,7 @@ class Admission:
             larger: path → the largest body there, where it may be a larger one.
         """
         self.required = required
-        self.body_bytes = body_bytes
+        self._body_bytes = body_bytes
         self._larger = dict(larger or {})
         self.used: dict[str, float] = {}
         """Key id → the last time it was admitted, seconds since 1970; whoever records it may clear it."""
@@ -189,24 +190,27 @@ class Admission:
         self._buckets = buckets
         self._keys = known
 
-    def admit(self, method: str, path: str, headers: Headers, client: object = None) -> Admitted | Failure:
+    def admit(self, method: str, path: str, headers: Headers) -> Admitted | Failure:
         """Decide about one request by its head.
 
         Args:
             method: in capitals.
             path: without the query.
             headers: all of them.
-            client: the peer as ASGI names it; it decides nothing, see the head of this module.
         """
         decided: Admitted | Failure = self._who(method, path, headers)
         if type(decided) is Failure:
             return decided
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self.body_bytes:
-            limit = self._larger.get(path, self.body_bytes)
+        if length.isdigit() and int(length[:20]) > self._body_bytes:
+            limit = self.body_limit(path)
             if int(length[:20]) > limit:
-                return Failure("too_large", f"the body is larger than {limit:,} bytes")
+                return too_large(limit)
         return decided
+
+    def body_limit(self, path: str) -> int:
+        """Return the largest body of a request at ``path``, in bytes."""
+        return self._larger.get(path, self._body_bytes)
 
     def _who(self, method: str, path: str, headers: Headers) -> Admitted | Failure:
         sent = _sent(headers)

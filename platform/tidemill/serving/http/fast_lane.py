@@ -1,51 +1,39 @@
-"""The shortest way of a request: answered where its bytes are read, without a task, a scope or messages.
+"""The shortest way of a request for predictions: answered where its bytes are read, without a task.
 
 uvicorn makes a task for every request, which calls the application, which calls back for the body and twice
-for the answer: more than a third of what a small prediction costs. A small request for a fast route needs
-none of it. All others go uvicorn's way, those among them that are large, come slowly, ask something in their
-query, are pipelined, or end their connection.
+for the answer: more than a third of what a small prediction costs. A small request for predictions that comes
+as a whole needs none of it. All others go uvicorn's way, those among them that are large, come slowly, ask
+something in their query, are pipelined, or end their connection. Nothing is decided about a request before
+it is whole, so uvicorn's way has nothing to take over.
 
-Whether a request may pass is decided by its head, here as there. What a client calls a header after its body
-(a trailer) is none: nobody who stands between could have removed it.
+What a client calls a header after its body (a trailer) is none: nobody who stands between could have removed
+it. ``serve.fast_lane: false`` turns this way off.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
-from uvicorn.config import HTTP_PROTOCOLS
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from tidemill.serving.http.one_write import Joined, OneWrite
+from tidemill.serving.http.predictions import LARGE
+from tidemill.serving.http.private_uvicorn import HTTP_PROTOCOLS, STATUS_LINE
 from tidemill.serving.http.replies import Reply
+from tidemill.serving.inference.calls import Headers
 
-__all__ = ["LARGE", "TICKET", "Direct", "Fast", "install"]
+__all__ = ["Direct", "Fast", "install"]
 
-LARGE = 65_536
-"""Bytes of a body beyond which it is parsed in a thread, and its client is watched."""
-TICKET = "tidemill.ticket"
-"""In the scope of a request that went uvicorn's way after it had begun here: what `Fast.begin` gave."""
-_PATIENCE = 1.0
+_PATIENCE = 0.05
 """Seconds that a body may take here; what is slower goes uvicorn's way."""
 
 
 class Fast(Protocol):
-    """Who answers: `tidemill.serving.http.front.Front`."""
+    """What answers: `tidemill.serving.http.predictions.Predictions`."""
 
-    def begin(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Any | None:
-        """Decide about a request by its head (names in lower case): a ticket, or none for uvicorn's way.
+    def head(self, method: str, path: str, headers: Headers) -> Any | None:
+        """Return what begins a request; None if it is not for predictions. Decides nothing."""
 
-        Each ticket comes back once: by `answer`, by `leave`, or in a scope.
-        """
-
-    def is_refused(self, ticket: Any) -> bool:
-        """Say whether the answer is known without the body."""
-
-    def answer(self, ticket: Any, body: bytes, reply: Callable[[Reply], None]) -> None:
+    def answer(self, head: Any, body: bytes, reply: Callable[[Reply], None]) -> None:
         """Have ``reply`` called once, now or later on the event loop; raises nothing."""
-
-    def leave(self, ticket: Any) -> None:
-        """Forget a request that ended before its body was here."""
 
 
 class Direct(OneWrite):
@@ -54,7 +42,7 @@ class Direct(OneWrite):
     fast: ClassVar[Fast | None] = None
     """Answers the fast requests of this process; none: there are none."""
 
-    _ticket: Any = None
+    _head: Any = None
     """Of the request whose body is being read."""
     _parts: "list[bytes]"
     _size = 0
@@ -64,33 +52,28 @@ class Direct(OneWrite):
     def data_received(self, data: bytes) -> None:
         """Read what came, and answer what can be answered."""
         super().data_received(data)
-        if self._whole is None and self._ticket is not None:
-            if Direct.fast is not None and Direct.fast.is_refused(self._ticket):
-                self._complete(b"")  # the rest of its body is dropped, as that of all that is answered
-            elif self._timer is None:
-                self._timer = self.loop.call_later(_PATIENCE, self._give_up)
         if self._whole is not None:
-            (ticket, body, reply), self._whole = self._whole, None
+            (head, body, reply), self._whole = self._whole, None
             if Direct.fast is not None:
-                Direct.fast.answer(ticket, body, reply)
+                Direct.fast.answer(head, body, reply)
+        elif self._head is not None and self._timer is None:
+            self._timer = self.loop.call_later(_PATIENCE, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was read."""
-        ticket = self._end_reading()
-        if ticket is not None and Direct.fast is not None:
-            Direct.fast.leave(ticket)
+        self._end_reading()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """End after what has begun."""
-        if self._ticket is not None:
+        if self._head is not None:
             self._give_up()
         super().shutdown()
 
     def on_headers_complete(self) -> None:
         """Decide which way the request goes."""
-        self._ticket = self._begin()
-        if self._ticket is None:
+        self._head = self._begin()
+        if self._head is None:
             super().on_headers_complete()
         else:
             self._parts, self._size = [], 0
@@ -99,7 +82,7 @@ class Direct(OneWrite):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._ticket is None:
+        if self._head is None:
             super().on_body(body)
             return
         self._parts.append(body)
@@ -109,7 +92,7 @@ class Direct(OneWrite):
 
     def on_message_complete(self) -> None:
         """Take the request as a whole."""
-        if self._ticket is None:
+        if self._head is None:
             super().on_message_complete()
         else:
             self._complete(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
@@ -131,7 +114,7 @@ class Direct(OneWrite):
             or self.access_log
         ):
             return None
-        return fast.begin(parser.get_method().decode("ascii"), url.decode("latin-1"), self.headers)
+        return fast.head(parser.get_method().decode("ascii"), url.decode("latin-1"), dict(self.headers))
 
     def _complete(self, body: bytes) -> None:
         answering = _Answering(self)
@@ -141,17 +124,17 @@ class Direct(OneWrite):
     def _give_up(self) -> None:
         """Let the request that is being read go uvicorn's way from here."""
         parts = self._parts
-        self.scope[TICKET] = self._end_reading()  # type: ignore[literal-required]
+        self._end_reading()
         super().on_headers_complete()
         for part in parts:
             super().on_body(part)
 
     def _end_reading(self) -> Any | None:
-        ticket, self._ticket, self._parts = self._ticket, None, []
+        head, self._head, self._parts = self._head, None, []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return ticket
+        return head
 
 
 class _Answering:

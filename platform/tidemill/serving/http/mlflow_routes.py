@@ -1,4 +1,4 @@
-"""The paths of MLflow's scoring protocol: FastAPI answers the small ones, and declares the fast one."""
+"""The paths of MLflow's scoring protocol."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ from fastapi import APIRouter, Response
 from mlflow.version import VERSION as MLFLOW_VERSION
 
 from tidemill.serving.http.open_inference_routes import responses
+from tidemill.serving.http.openapi import PredictionRoute, predicting
+from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.protocols.protocol_schemas import (
     Explain,
     Invocation,
@@ -19,7 +21,7 @@ from tidemill.serving.routing.traffic_split import Serving
 __all__ = ["mlflow_router"]
 
 
-def mlflow_router(now: Callable[[], Serving | None]) -> APIRouter:
+def mlflow_router(now: Callable[[], Serving | None], predictions: Predictions) -> APIRouter:
     """Return the paths of MLflow's scoring protocol."""
     router = APIRouter(tags=["MLflow scoring"])
     empty: dict[int | str, dict[str, Any]] = {
@@ -39,16 +41,21 @@ def mlflow_router(now: Callable[[], Serving | None]) -> APIRouter:
 
     csv = {"text/csv": {"schema": {"type": "string", "description": "A header with names, then the rows."}}}
 
-    @router.post(
+    text = "Predict; columns are the request's fields, or the model's features as given."
+    router.add_api_route(
         "/invocations",
+        predicting(
+            predictions,
+            "invocations",
+            text,
+            request=Invocation,
+            explain=(Explain, False),
+            x_tidemill_test=(Test, None),
+        ),
+        methods=["POST"],
+        route_class_override=PredictionRoute,
         response_model=InvocationResponse,
         responses=responses(InvocationError),
         openapi_extra={"requestBody": {"content": csv}},
     )
-    async def invocations(
-        request: Invocation, explain: Explain = False, x_tidemill_test: Test = None
-    ) -> Response:
-        """Predict; columns are the request's fields, or the model's features as given."""
-        raise NotImplementedError  # the front answers
-
     return router

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from tidemill.serving.http.private_uvicorn import HttpToolsProtocol
 
 __all__ = ["Joined", "OneWrite"]
 

@@ -1,22 +1,22 @@
-"""The paths of the Open Inference Protocol: FastAPI answers health and metadata, and declares the rest."""
+"""The paths of the Open Inference Protocol: health, metadata and predictions."""
 
-import re
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Path, Response
 
 from tidemill import __version__
-from tidemill.serving.inference.calls import Call, Codec, Failure, Headers, Refused
-from tidemill.serving.protocols.model_inputs import Features
+from tidemill.serving.http.openapi import PredictionRoute, predicting
+from tidemill.serving.http.predictions import Predictions
+from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.protocols.open_inference import (
     DATATYPE,
     FEATURES,
     OUTPUTS,
     OpenInference,
-    OpenInferenceErrors,
 )
+from tidemill.serving.protocols.open_inference_paths import Now, features_of, no_version, versions_of
 from tidemill.serving.protocols.protocol_schemas import (
     Explain,
     InferenceError,
@@ -31,30 +31,10 @@ from tidemill.serving.protocols.protocol_schemas import (
 )
 from tidemill.serving.routing.traffic_split import Serving
 
-__all__ = ["features_of", "infer_paths", "open_inference_router", "responses", "versions_of"]
+__all__ = ["open_inference_router", "responses"]
 
-Now = Callable[[], Serving | None]
-"""The versions of this moment; none while there are none."""
-
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _VERSION = Path(pattern="^[^/]+$")
 _STATUSES = (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 502, 503, 504)
-
-
-def versions_of(serving: Serving | None) -> tuple[str, ...]:
-    """Return the versions that answer: the champion, canaries and experiments, but no shadow."""
-    if serving is None:
-        return ()
-    others = (model.version for lane, model in serving.lanes if lane.kind in ("canary", "ab"))
-    return tuple(dict.fromkeys((serving.champion.version, *others)))
-
-
-def features_of(serving: Serving | None) -> Features | None:
-    """Return what may be given instead of fields; none while no model answers."""
-    if serving is None:
-        return None
-    champion = serving.champion
-    return Features(tuple(name for _, name in champion.features.features), tuple(champion.scorer.features))
 
 
 def responses(error: type[Any]) -> dict[int | str, dict[str, Any]]:
@@ -62,42 +42,12 @@ def responses(error: type[Any]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": error} for status in _STATUSES}
 
 
-class _Nobody(OpenInferenceErrors):
-    """Answers for a model or a version that is not here."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
-        raise _not_found(self._what)
-
-
-def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:
-    """Return what knows the codec of an inference path with a version in it, and of strange ones."""
-
-    def codec_of(method: str, path: str) -> Codec | None:
-        found = _INFER.fullmatch(path) if method == "POST" else None
-        if found is None:
-            return None
-        model, version = found.groups()
-        if model != codec.inputs.model:
-            return _Nobody(_no_model(codec.inputs.model))
-        if version is None:
-            return codec
-        serving = now()
-        if serving is not None and version not in versions_of(serving):
-            return _Nobody(_no_version(codec.inputs.model, serving))
-        return codec.of_version(version)
-
-    return codec_of
-
-
-def open_inference_router(codec: OpenInference, now: Now) -> APIRouter:
+def open_inference_router(codec: OpenInference, now: Now, predictions: Predictions) -> APIRouter:
     """Return the paths of the Open Inference Protocol V2."""
     router = APIRouter(tags=["Open Inference Protocol V2"], responses=responses(InferenceError))
     _add_health(router, codec.inputs.model, now)
     _add_metadata(router, codec, now)
-    _add_infer(router, codec.inputs.model)
+    _add_infer(router, codec.inputs.model, predictions)
     return router
 
 
@@ -120,7 +70,7 @@ def _add_metadata(router: APIRouter, codec: OpenInference, now: Now) -> None:
         return _json(_metadata(codec, now(), (_answering(model, version, now()),)))
 
 
-def _add_infer(router: APIRouter, model: str) -> None:
+def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
     blob = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     body = {"requestBody": {"content": blob}}
     length = {
@@ -131,27 +81,24 @@ def _add_infer(router: APIRouter, model: str) -> None:
     answers: dict[int | str, dict[str, Any]] = {200: {"content": blob, "headers": headers}}
     paths = f"/v2/models/{model}"
 
-    @router.post(f"{paths}/infer", response_model=InferenceResponse, responses=answers, openapi_extra=body)
-    async def infer(
-        request: InferenceRequest, explain: Explain = False, x_tidemill_test: Test = None
-    ) -> Response:
-        """Predict, by the request's fields or by features as given. What is answered is on record already."""
-        raise NotImplementedError  # the front answers
-
-    @router.post(
-        f"{paths}/versions/{{version}}/infer",
+    common = {"explain": (Explain, False), "x_tidemill_test": (Test, None)}
+    add = functools.partial(
+        router.add_api_route,
+        methods=["POST"],
         response_model=InferenceResponse,
         responses=answers,
         openapi_extra=body,
+        route_class_override=PredictionRoute,
     )
-    async def version_infer(
-        request: InferenceRequest,
-        version: str = _VERSION,
-        explain: Explain = False,
-        x_tidemill_test: Test = None,
-    ) -> Response:
-        """Predict with one of the versions that answer now."""
-        raise NotImplementedError  # the front answers
+    text = "Predict, by the request's fields or by features as given. What is answered is on record already."
+    add(f"{paths}/infer", predicting(predictions, "infer", text, request=InferenceRequest, **common))
+    one = {"request": InferenceRequest, "version": (str, _VERSION), **common}
+    text = "Predict with one of the versions that answer now."
+    add(f"{paths}/versions/{{version}}/infer", predicting(predictions, "version_infer", text, **one))
+    other = {"model": str, "version": str}
+    for path in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
+        names = {name: kind for name, kind in other.items() if f"{{{name}}}" in path}
+        add(path, predicting(predictions, "other_model", "Refuse.", **names), include_in_schema=False)
 
 
 def _add_health(router: APIRouter, model: str, now: Now) -> None:
@@ -222,16 +169,8 @@ def _some(model: str, serving: Serving | None) -> Serving:
 
 def _answering(model: str, version: str, serving: Serving | None) -> str:
     if version not in versions_of(_some(model, serving)):
-        raise _not_found(_no_version(model, serving))
+        raise _not_found(no_version(model, serving))
     return version
-
-
-def _no_model(model: str) -> str:
-    return f"there is no such model here; there is {model}"
-
-
-def _no_version(model: str, serving: Serving | None) -> str:
-    return f"that version of {model} does not answer now; {', '.join(versions_of(serving))} does"
 
 
 def _not_found(what: str) -> Refused:

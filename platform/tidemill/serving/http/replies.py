@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tidemill.serving.inference.calls import Codec, Failure, Kind
+from tidemill.serving.inference.calls import ErrorCodec, Failure, Kind
 
 __all__ = ["Reply", "label_of", "reply_to", "status_of"]
 
@@ -75,7 +75,7 @@ def label_of(kind: Kind) -> str:
     return _LABELS.get(kind, kind)
 
 
-def reply_to(failure: Failure, codec: Codec, status: int | None = None) -> Reply:
+def reply_to(failure: Failure, codec: ErrorCodec, status: int | None = None) -> Reply:
     """Return what a client gets for a failure, in the shape of its protocol.
 
     Args:

@@ -22,6 +22,7 @@ __all__ = [
     "Call",
     "Codec",
     "Content",
+    "ErrorCodec",
     "Failure",
     "Headers",
     "Kind",
@@ -158,12 +159,19 @@ class TimedOut(ServingError):
     """There was no answer within the time that a request may take."""
 
 
-class Codec(Protocol):
-    """One protocol. Its methods run on the event loop, so they must be quick; they hold no state."""
+class ErrorCodec(Protocol):
+    """How a protocol says what went wrong."""
 
     @property
     def name(self) -> str:
-        """What metrics call it, such as ``predict``."""
+        """What metrics call the protocol, such as ``predict``."""
+
+    def error(self, failure: Failure) -> Content:
+        """Return what the client gets instead of an answer."""
+
+
+class Codec(ErrorCodec, Protocol):
+    """One protocol. Its methods run on the event loop, so they must be quick; they hold no state."""
 
     def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
         """Return what is asked for.
@@ -174,6 +182,3 @@ class Codec(Protocol):
 
     def render(self, call: Call, answer: Answer) -> Content:
         """Return what the client gets."""
-
-    def error(self, failure: Failure) -> Content:
-        """Return what the client gets instead."""

@@ -78,8 +78,6 @@ class Predictor(Generic[Request]):
     """Gets a copy of what was answered while there are shadows."""
     tally: Tally = field(default_factory=Tally)
     """Counts what each version does."""
-    traced: bool = False
-    """Whether calls may have traces."""
     explain: Explain | None = None
     """Says what each feature contributed, for a version and rows of features."""
     compose: Compose | None = None
@@ -142,7 +140,7 @@ class Predictor(Generic[Request]):
                 hint="`tidemill run --promote` makes a champion",
             )
         served_at = self.clock.now()
-        watch = Stopwatch(calls) if self.traced else None
+        watch = Stopwatch(calls) if any(call.trace is not None for call in calls) else None
         rows = [row for call in calls for row in self._rows(serving, call, call.at or served_at)]
         features = read_features(rows)
         if watch is not None:

@@ -59,7 +59,7 @@ def _add_submission(router: APIRouter, jobs: Jobs) -> None:
         ] = None,
     ) -> Response:
         """Accept many instances to predict for; a worker answers them when it has the time."""
-        content = await _body(request, jobs.limits.max_bytes)
+        content = await request.body()
         asked = Asked(_caller(request) or "", idempotency_key, x_tidemill_test == "1")
         kind = request.headers.get("content-type")
         job = await _work(lambda: jobs.submit(content, kind, asked))
@@ -144,16 +144,6 @@ def _caller(request: Request) -> str | None:
 def _owner(request: Request) -> str | None:
     """Return whose jobs the caller may see: its own; none for everybody's, which takes a key of an admin."""
     return None if request.scope.get("tidemill.admin") else _caller(request) or ""
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise Refused(Failure("too_large", f"the body is larger than {limit:,} bytes"))
-    return b"".join(parts)
 
 
 async def _stream(job: Job, files: JobFiles) -> AsyncIterator[bytes]:

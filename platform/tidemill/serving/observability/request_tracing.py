@@ -9,6 +9,8 @@ these spans, with the same times.
 """
 
 import os
+import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Stopwatch", "Traced", "Tracing", "open_tracing"]
 
 _ADDRESSES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_SAMPLER = "OTEL_TRACES_SAMPLER"
+_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _IDS = 20  # prediction ids in one span
 
 
@@ -53,18 +57,27 @@ class _Call(Protocol):
 class Tracing:
     """Makes spans. Threads may share it."""
 
-    def __init__(self, provider: "TracerProvider") -> None:
-        """Take where the spans go."""
+    def __init__(self, provider: "TracerProvider", share: float | None) -> None:
+        """Take where the spans go, and the share of requests to trace; None: the provider samples them."""
         self._provider = provider
+        self._share = share
         self._tracer: Tracer = provider.get_tracer("tidemill.serving", __version__)
 
-    def begin(self, scope: Mapping[str, Any], protocol: str, headers: Mapping[bytes, bytes]) -> Traced | None:
-        """Begin the trace of a request, or continue its caller's; none if it is not sampled."""
+    def begin(self, method: str, path: str, protocol: str, headers: Mapping[bytes, bytes]) -> Traced | None:
+        """Begin the trace of a request, or continue its caller's; None if it is not sampled.
+
+        That is decided first: a request that is not traced costs one random number.
+        """
+        parent = headers.get(b"traceparent")
+        if self._share is not None:
+            sampled = None if parent is None else _is_sampled(parent)
+            if sampled is False or (sampled is None and random.random() >= self._share):  # noqa: S311
+                return None
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        context, method, path = None, scope["method"], scope["path"]
-        if b"traceparent" in headers:
+        context = None
+        if parent is not None:
             carrier = {
                 name: headers[name.encode()].decode("latin-1")
                 for name in ("traceparent", "tracestate")
@@ -117,6 +130,15 @@ class Tracing:
         self._provider.shutdown()
 
 
+def _is_sampled(parent: bytes) -> bool | None:
+    """Return what a ``traceparent`` header says about sampling; None if it is none.
+
+    >>> _is_sampled(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), _is_sampled(b"01")
+    (True, None)
+    """
+    return None if _PARENT.fullmatch(parent) is None else int(parent[53:55], 16) & 1 == 1
+
+
 class Stopwatch:
     """Takes the times of a batch's stages, for those of its calls that are traced."""
 
@@ -155,7 +177,8 @@ def open_tracing(settings: Settings, model: str, replica: str) -> Tracing | None
     if off or not (settings.otlp_endpoint or any(map(os.environ.get, _ADDRESSES))):
         return None
     try:
-        return Tracing(_provider(settings, model, replica))
+        share = None if _SAMPLER in os.environ else settings.trace_share
+        return Tracing(_provider(settings, model, replica), share)
     except ImportError as error:
         raise ConfigError(
             f"traces were asked for, but OpenTelemetry is not there: {error}",
@@ -168,14 +191,13 @@ def _provider(settings: Settings, model: str, replica: str) -> "TracerProvider":
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
     known: dict[str, Any] = {"service.instance.id": replica, "service.version": __version__}
     if "OTEL_SERVICE_NAME" not in os.environ:
         known["service.name"] = model
-    sampler = (
-        None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(TraceIdRatioBased(settings.trace_share))
-    )
+    # Requests that continue no trace are sampled in `Tracing.begin`, before they cost anything.
+    sampler = None if _SAMPLER in os.environ else ParentBased(ALWAYS_ON)
     provider = TracerProvider(sampler, Resource.create(known), shutdown_on_exit=False)
     endpoint = settings.otlp_endpoint
     exporter = OTLPSpanExporter(endpoint and f"{endpoint.rstrip('/').removesuffix('/v1/traces')}/v1/traces")

@@ -1,6 +1,6 @@
-"""In whose words a path's errors are said: each protocol has its own, below its own paths."""
+"""Which protocol says the errors of a path: each has its own form, below its own paths."""
 
-from tidemill.serving.inference.calls import Codec
+from tidemill.serving.inference.calls import ErrorCodec
 from tidemill.serving.protocols.mlflow_scoring import MlflowErrors
 from tidemill.serving.protocols.open_inference import OpenInferenceErrors
 from tidemill.serving.protocols.predict_codec import PLAIN
@@ -11,8 +11,8 @@ _OPEN_INFERENCE = OpenInferenceErrors()
 _MLFLOW = MlflowErrors()
 
 
-def speaker(path: str) -> Codec:
-    """Return whose words an error at ``path`` is said in.
+def speaker(path: str) -> ErrorCodec:
+    """Return the protocol in which an error at ``path`` is said.
 
     >>> speaker("/v2/models/nobody").name, speaker("/invocations").name, speaker("/feedback").name
     ('open_inference', 'mlflow', 'http')

@@ -46,14 +46,6 @@ class MlflowErrors:
 
     name = "mlflow"
 
-    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
-        """Nothing is parsed here."""
-        raise NotImplementedError
-
-    def render(self, call: Call, answer: Answer) -> Content:
-        """Nothing is answered here."""
-        raise NotImplementedError
-
     def error(self, failure: Failure) -> Content:
         """Return the detail as a message."""
         content = {

@@ -60,14 +60,6 @@ class OpenInferenceErrors:
 
     name = "open_inference"
 
-    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
-        """Nothing is parsed here."""
-        raise NotImplementedError
-
-    def render(self, call: Call, answer: Answer) -> Content:
-        """Nothing is answered here."""
-        raise NotImplementedError
-
     def error(self, failure: Failure) -> Content:
         """Return the detail as one sentence."""
         return Content(orjson.dumps({"error": sentence(failure.detail)}))
@@ -79,10 +71,16 @@ class OpenInference(OpenInferenceErrors):
 
     inputs: Inputs
     version: str | None = None
+    unknown: str | None = None
+    """What is wrong with the path: the model or the version in it does not answer here."""
 
     def of_version(self, version: str) -> "OpenInference":
         """Return the codec for one version's own path."""
         return replace(self, version=version)
+
+    def of_nothing(self, why: str) -> "OpenInference":
+        """Return the codec for a path whose model or version does not answer here."""
+        return replace(self, unknown=why)
 
     def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
         """Return what is asked for.
@@ -91,6 +89,8 @@ class OpenInference(OpenInferenceErrors):
             Refused: the body is not of the protocol, or asks for what this model does not have.
             NoChampion: features are given, and no model says which there are.
         """
+        if self.unknown is not None:
+            raise Refused(Failure("not_found", self.unknown))
         content, tail = _parts(body, headers)
         parameters = _object(content, "parameters")
         tensors = self._tensors(content.get("inputs"), tail)

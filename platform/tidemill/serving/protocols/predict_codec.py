@@ -20,14 +20,6 @@ class PlainErrors:
 
     name = "http"
 
-    def parse(self, body: bytes, headers: Headers, query: bytes) -> Call:
-        """Nothing is parsed here."""
-        raise NotImplementedError
-
-    def render(self, call: Call, answer: Answer) -> Content:
-        """Nothing is answered here."""
-        raise NotImplementedError
-
     def error(self, failure: Failure) -> Content:
         """Return the detail."""
         return Content(orjson.dumps({"detail": failure.detail}))

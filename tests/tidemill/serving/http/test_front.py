@@ -13,7 +13,7 @@ from tests.tidemill.serving.small_project import KNOWN
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.project.project_config import BatchConfig, LimitsConfig
-from tidemill.serving.http.fast_lane import TICKET
+from tidemill.serving.observability.request_tracing import Tracing
 from tidemill.serving.runtime.replica.wiring import build_api
 
 pytestmark = pytest.mark.engine
@@ -67,7 +67,8 @@ class Asker:
     async def ask_directly(self, content=b"", headers=JSON):
         """Ask as a server does that has read the whole request."""
         reply = asyncio.get_running_loop().create_future()
-        self.front.answer(self.front.begin("POST", "/predict", headers), content, reply.set_result)
+        predictions = self.front.predictions
+        predictions.answer(predictions.head("POST", "/predict", dict(headers)), content, reply.set_result)
         status, answer, kind, further = await reply
         sent = {b"content-type": kind, b"content-length": b"%d" % len(answer), **dict(further)}
         return status, sent, json.loads(answer)
@@ -153,14 +154,20 @@ def test_both_ways_refuse_what_is_too_much(served_parcels):
     assert first == second
 
 
-def test_what_has_begun_is_in_flight_until_it_is_answered_or_left(served_parcels):
+def test_what_is_read_is_in_flight_until_it_is_answered(served_parcels):
     async def steps(api):
-        begun = api.front.begin("POST", "/predict", JSON)
+        coming = asyncio.Event()
+
+        async def slow():
+            await coming.wait()
+            return {"type": "http.request", "body": body("north"), "more_body": False}
+
+        waiting = asyncio.create_task(api.ask(receive=slow))
+        await asyncio.sleep(0.05)
         assert (await api.ask_directly(body("north")))[0] == 503
-        api.front.leave(api.front.begin("POST", "/predict", JSON))  # was refused: it held no place
-        assert (await api.ask_directly(body("north")))[0] == 503
-        assert (await api.ask(body("north"), **{TICKET: begun}))[0] == 200  # and is not counted twice
-        api.front.leave(api.front.begin("POST", "/predict", JSON))
+        assert (await api.ask_directly(body("north")))[0] == 503  # was refused: it held no place
+        coming.set()
+        assert (await waiting)[0] == 200
         assert (await api.ask_directly(b"{"))[0] == 422
         assert (await api.ask_directly(body("north")))[0] == 200
 
@@ -172,7 +179,7 @@ def test_an_answer_that_cannot_be_said_is_500_all_the_same(served_parcels, monke
         raise ValueError("this cannot be said")
 
     async def steps(api):
-        codec = api.front.begin("POST", "/predict", JSON).codec
+        codec = api.front.predictions.head("POST", "/predict", dict(JSON)).codec
         for name in ("render", "error"):
             monkeypatch.setattr(type(codec), name, broken)
         return [(await api.ask_directly(each))[0] for each in (body("north"), b"{")]
@@ -180,15 +187,23 @@ def test_an_answer_that_cannot_be_said_is_500_all_the_same(served_parcels, monke
     assert scenario(served_parcels, steps) == [500, 500]
 
 
-def test_with_traces_nothing_is_answered_directly(served_parcels, monkeypatch):
+def test_both_ways_trace_the_requests_of_a_trace_and_no_others(served_parcels, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    settings = served_parcels.settings.model_copy(update={"trace_share": 0.0})
+    ended = []
+    monkeypatch.setattr(
+        Tracing, "end", lambda self, traced, status, made, error: ended.append((status, error))
+    )
+    parent = (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
     async def steps(api):
-        return api.front.begin("POST", "/predict", JSON), api.front.takes(
-            {"type": "http", "method": "POST", "path": "/predict"}
-        )
+        for way in (api.ask, api.ask_directly):
+            for content in (body("north"), b"{"):
+                await way(content)
+                await way(content, headers=(*JSON, parent))
 
-    assert scenario(served_parcels, steps) == (None, True)
+    scenario(replace(served_parcels, settings=settings), steps)
+    assert ended == [(200, None), (422, "malformed")] * 2
 
 
 def test_requests_that_come_together_each_get_their_own_answer_and_record(served_parcels):
@@ -264,10 +279,7 @@ def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_nothing(s
         began = time.perf_counter()
         assert (await api.ask(receive=asyncio.Event().wait))[0] == 408
         assert time.perf_counter() - began >= 0.2
-        begun = api.front.begin("POST", "/predict", JSON)._replace(began=time.perf_counter() - 10)
-        assert (await api.ask(receive=asyncio.Event().wait, **{TICKET: begun}))[0] == 408
-        assert time.perf_counter() - began < 0.4
-        assert await api.ask(receive=gone) is None
+        await api.ask(receive=gone)
         assert (await api.ask(body("north")))[0] == 200
 
     scenario(tune(served_parcels, timeout_seconds=0.2), steps)
@@ -319,7 +331,7 @@ def test_a_client_that_goes_while_its_large_request_waits_is_not_answered(served
         return messages.pop()
 
     async def steps(api):
-        assert await api.ask(receive=leaving) is None
+        await api.ask(receive=leaving)
 
     scenario(tune(served_parcels, batch=BatchConfig(wait_ms=50)), steps)
     assert not list(served_parcels.predictions.rglob("*.ndjson"))

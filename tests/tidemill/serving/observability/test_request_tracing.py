@@ -125,12 +125,11 @@ def test_opentelemetrys_own_variables_hold(monkeypatch):
     assert open_tracing(Settings(), "m", "r1") is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     tracing = open_tracing(Settings(trace_share=0), "m", "r1")
-    scope = {"method": "POST", "path": "/predict"}
-    assert tracing.begin(scope, "predict", {}) is None
+    assert tracing.begin("POST", "/predict", "predict", {}) is None
     tracing.close()
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     tracing = open_tracing(Settings(trace_share=1), "m", "r1")
-    assert tracing.begin(scope, "predict", {}) is None
+    assert tracing.begin("POST", "/predict", "predict", {}) is None
     tracing.close()
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert open_tracing(Settings(), "m", "r1") is None

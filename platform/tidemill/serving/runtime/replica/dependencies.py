@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from fastapi import FastAPI
 
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
@@ -12,7 +9,7 @@ from tidemill.features.online.circuit_breaker import Outage
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
-from tidemill.serving.http.admission import Admission, scope_of
+from tidemill.serving.http.admission import Admission
 from tidemill.serving.http.keyring import Keyring
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.routing.cached_desired_state import LastKnown
@@ -24,12 +21,6 @@ __all__ = ["Surroundings", "body_bytes", "surround"]
 
 _BYTES_PER_INSTANCE = 4096
 _BYTES = 64 * 1024
-_REFUSALS = {
-    401: "There is no API key, or one that is unknown, expired or revoked.",
-    403: "The key lacks the scope; or, where none is needed, a page of another site asks.",
-    421: "Where no key is needed: the name is none of the server's own machine.",
-    429: "The key is over its rate.",
-}
 
 
 @dataclass(frozen=True)
@@ -50,23 +41,6 @@ class Surroundings:
         """End the threads."""
         self.keyring.stop()
         self.outage.stop()
-
-    def declare(self, api: FastAPI) -> None:
-        """Have OpenAPI say how a key is sent, where one is needed, and how a request is refused."""
-        make = api.openapi
-
-        def declared() -> dict[str, object]:
-            schema = make()
-            schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
-            schemes["bearer"] = {"type": "http", "scheme": "bearer"}
-            schemes["header"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-            # An empty requirement says that none is needed.
-            open_too: list[dict[str, list[str]]] = [] if self.admission.required else [{}]
-            schema["security"] = [{"bearer": []}, {"header": []}, *open_too]
-            _declare_refusals(schema)
-            return schema
-
-        api.openapi = declared  # type: ignore[method-assign]
 
 
 def body_bytes(project: Project) -> int:
@@ -98,19 +72,6 @@ def surround(
         }
     )
     return Surroundings(admission, keyring, outage, wanted, degradation)
-
-
-def _declare_refusals(schema: dict[str, Any]) -> None:
-    """Add what is decided before any path is asked; protocols declare it in their own shape."""
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            is_open = scope_of(method.upper(), path) is None
-            if is_open:
-                operation["security"] = []
-            for status in (403, 421) if is_open else _REFUSALS:
-                declared = {"description": _REFUSALS[status], "content": error}
-                operation["responses"].setdefault(str(status), declared)
 
 
 def _is_empty(project: Project) -> bool:

@@ -38,7 +38,8 @@ class Replica:
         )
 
         front = build_api(self._project, self._name)
-        if self._project.config.serve.autoscaling is None:
+        serve = self._project.config.serve
+        if serve.fast_lane and serve.autoscaling is None:
             ray_shortcut.use(front)
         _spare_the_collector()
         return front

@@ -1,6 +1,9 @@
 """Puts the parts of one replica together. Nothing else knows them all."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -19,9 +22,10 @@ from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
 from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import Front
-from tidemill.serving.http.served_protocols import Protocols, Route
+from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Engine
+from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.serving.inference.feature_readers import Readers
 from tidemill.serving.inference.predictor import Predictor
@@ -32,10 +36,9 @@ from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models
 from tidemill.serving.observability.replica_metrics import Metrics
-from tidemill.serving.observability.request_tracing import open_tracing
+from tidemill.serving.observability.request_tracing import Tracing, open_tracing
 from tidemill.serving.observability.version_counters import Tally
-from tidemill.serving.protocols.error_bodies import speaker
-from tidemill.serving.protocols.predict_codec import PredictCodec
+from tidemill.serving.protocols.served_protocols import Protocols
 from tidemill.serving.routing.desired_state import as_lane
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.replicas import forget_replica, record_status
@@ -43,7 +46,7 @@ from tidemill.serving.routing.shadows import Shadows
 from tidemill.serving.routing.traffic_split import router
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.composed_replicas import composer
-from tidemill.serving.runtime.replica.dependencies import body_bytes, surround
+from tidemill.serving.runtime.replica.dependencies import Surroundings, surround
 from tidemill.state import State, expect_state
 
 __all__ = ["build_api", "load_model"]
@@ -105,44 +108,67 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
             busy=lambda: metrics.requests > serve.max_in_flight // 2,
         ),
         tally=tally,
-        traced=tracing is not None,
         explain=Explainer(lambda version: load_lasting_original(project, version)).explain,
         compose=composer(application, serve.timeout_seconds),
     )
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
-    max_bytes = body_bytes(project)
     engine = _engine(project, predictor, pool, metrics)
+    plane = DataPlane(predictor, engine, pool, lambda: watcher.status, around.degradation.now)
     protocols = Protocols(project.model, application.request, serve.max_instances, watcher.current)
-    predict = PredictCodec(project.model, application.request, serve.max_instances)
-    jobs = _jobs(project, application, state, clock) if serve.jobs.enabled else None
-    api = create_api(
-        predictor,
-        watcher,
-        metrics,
-        pool,
-        serve.max_instances,
-        max_bytes,
-        serve.timeout_seconds,
-        around.degradation,
-        around.start,
-        around.stop,
-        () if jobs is None else (jobs_router(jobs),),
-        {} if jobs is None else {"/jobs": jobs.limits.max_bytes},
-    )
-    protocols.add_to(api)
-    around.declare(api)
-    return Front(
-        api,
-        engine,
-        [Route("POST", "/predict", predict), *protocols.routes],
+    predictions = Predictions(
+        plane,
+        protocols.codec,
         around.admission,
         metrics,
         max_in_flight=serve.max_in_flight,
-        max_bytes=max_bytes,
-        find=protocols.find,
-        speaker=speaker,
         tracing=tracing,
     )
+    jobs = (jobs_router(_jobs(project, application, state, clock)),) if serve.jobs.enabled else ()
+    api = create_api(
+        plane,
+        predictions,
+        protocols,
+        metrics,
+        _life(predictor, watcher, metrics, pool, around, tracing),
+        keys_required=around.admission.required,
+        routers=jobs,
+    )
+    return Front(api, predictions, around.admission, serve.timeout_seconds)
+
+
+def _life(
+    predictor: Predictor[Any],
+    watcher: Watcher,
+    metrics: Metrics,
+    pool: ThreadPoolExecutor,
+    around: Surroundings,
+    tracing: Tracing | None,
+) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """Return what starts and ends the replica's threads with the application."""
+
+    def start() -> None:
+        around.start()
+        watcher.start()
+        metrics.start()
+
+    def stop() -> None:
+        metrics.stop()
+        around.stop()
+        pool.shutdown()
+        if predictor.shadow is not None:
+            predictor.shadow.stop()
+        watcher.stop()  # records the last counts
+        predictor.log.close()
+        if tracing is not None:
+            tracing.close()
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        await asyncio.to_thread(start)
+        yield
+        await asyncio.to_thread(stop)
+
+    return lifespan
 
 
 def _readers(project: Project, outage: Outage, metrics: Metrics) -> Readers:

@@ -20,6 +20,9 @@ from tidemill.state import open_state
 
 __all__ = ["build_worker"]
 
+_ATTEMPTS = 3
+"""At the same chunk; after the last one the job is dead."""
+
 
 def build_worker(project: Project, name: str, stop: threading.Event) -> tuple[JobRunner, Sweeper]:
     """Return what runs the project's jobs, and what looks after them.
@@ -34,7 +37,7 @@ def build_worker(project: Project, name: str, stop: threading.Event) -> tuple[Jo
     """
     application = project.load(project.config.project.application)
     clock, jobs, folder = SystemClock(), project.config.serve.jobs, jobs_folder(project)
-    state, retries = open_state(project.state_url), Retries(jobs.max_attempts, jobs.retry_seconds)
+    state, retries = open_state(project.state_url), Retries(_ATTEMPTS, jobs.retry_seconds)
     keep = timedelta(hours=jobs.keep_hours)
     runner = JobRunner(
         state=state,

@@ -9,6 +9,8 @@ from tidemill.serving.runtime.replica import ray_shortcut
 
 
 class Front:
+    predictions = None
+
     def takes(self, scope):
         return scope["path"] == "/predict"
 
@@ -34,7 +36,7 @@ def way(path):
 
 @pytest.fixture
 def front(monkeypatch):
-    monkeypatch.setattr(ray_shortcut, "_fast", None)
+    monkeypatch.setattr(ray_shortcut, "_front", None)
     monkeypatch.setattr(Direct, "fast", None)
     assert way("/predict") == ["ray"]  # a proxy, or a replica that is autoscaled
     ray_shortcut.use(Front())

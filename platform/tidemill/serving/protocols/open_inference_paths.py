@@ -1,0 +1,62 @@
+"""Which models and versions the paths of the Open Inference Protocol name, and which of them answer now."""
+
+import re
+from collections.abc import Callable
+
+from tidemill.serving.inference.calls import Codec
+from tidemill.serving.protocols.model_inputs import Features
+from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.routing.traffic_split import Serving
+
+__all__ = ["Now", "features_of", "infer_paths", "no_model", "no_version", "versions_of"]
+
+Now = Callable[[], Serving | None]
+"""The versions of this moment; none while there are none."""
+
+_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+
+
+def versions_of(serving: Serving | None) -> tuple[str, ...]:
+    """Return the versions that answer: the champion, canaries and experiments, but no shadow."""
+    if serving is None:
+        return ()
+    others = (model.version for lane, model in serving.lanes if lane.kind in ("canary", "ab"))
+    return tuple(dict.fromkeys((serving.champion.version, *others)))
+
+
+def features_of(serving: Serving | None) -> Features | None:
+    """Return what may be given instead of fields; none while no model answers."""
+    if serving is None:
+        return None
+    champion = serving.champion
+    return Features(tuple(name for _, name in champion.features.features), tuple(champion.scorer.features))
+
+
+def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:
+    """Return what knows the codec of an inference path with a version in it, and of strange ones."""
+
+    def codec_of(method: str, path: str) -> Codec | None:
+        found = _INFER.fullmatch(path) if method == "POST" else None
+        if found is None:
+            return None
+        model, version = found.groups()
+        if model != codec.inputs.model:
+            return codec.of_nothing(no_model(codec.inputs.model))
+        if version is None:
+            return codec
+        serving = now()
+        if serving is not None and version not in versions_of(serving):
+            return codec.of_nothing(no_version(codec.inputs.model, serving))
+        return codec.of_version(version)
+
+    return codec_of
+
+
+def no_model(model: str) -> str:
+    """Return what is wrong with another model's name than ``model``."""
+    return f"there is no such model here; there is {model}"
+
+
+def no_version(model: str, serving: Serving | None) -> str:
+    """Return what is wrong with a version that does not answer now."""
+    return f"that version of {model} does not answer now; {', '.join(versions_of(serving))} does"

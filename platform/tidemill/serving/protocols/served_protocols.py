@@ -1,0 +1,44 @@
+"""Which protocol answers at which path: the project's own, the Open Inference Protocol V2, and MLflow's."""
+
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel
+
+from tidemill.serving.inference.calls import Codec
+from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
+from tidemill.serving.protocols.model_inputs import Inputs
+from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.protocols.open_inference_paths import features_of, infer_paths
+from tidemill.serving.protocols.predict_codec import PredictCodec
+from tidemill.serving.routing.traffic_split import Serving
+
+__all__ = ["Protocols"]
+
+
+class Protocols:
+    """The protocols of one model."""
+
+    def __init__(
+        self, model: str, instance: type[BaseModel], max_rows: int, now: Callable[[], Serving | None]
+    ) -> None:
+        """Take what is served.
+
+        Args:
+            model: name of the registered model.
+            instance: schema of one request's fields.
+            max_rows: the largest number of rows in one request.
+            now: returns the versions that answer at this moment.
+        """
+        inputs = Inputs(model, instance, max_rows, lambda: features_of(now()))
+        self.predict = PredictCodec(model, instance, max_rows)
+        self.open_inference = OpenInference(inputs)
+        self._fixed: Mapping[tuple[str, str], Codec] = {
+            ("POST", "/predict"): self.predict,
+            ("POST", f"/v2/models/{model}/infer"): self.open_inference,
+            ("POST", "/invocations"): MlflowScoring(inputs),
+        }
+        self._other = infer_paths(self.open_inference, now)
+
+    def codec(self, method: str, path: str) -> Codec | None:
+        """Return the protocol of a request for predictions; None if it is for something else."""
+        return self._fixed.get((method, path)) or self._other(method, path)
