@@ -62,11 +62,6 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    def versions_seen(self) -> Mapping[str, int]:
-        """Answers so far by model version."""
-        with self._lock:
-            return dict(self._versions)
-
     def stop(self) -> LoadReport:
         """End, and tell how it went."""
         self._stop.set()

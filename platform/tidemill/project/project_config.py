@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -122,8 +122,6 @@ class LogConfig(_Section):
 
     sync_seconds: float = Field(default=0.5, ge=0, le=60)
     """How often predictions are flushed to the disk itself; 0: each before it is answered."""
-    backlog_mb: int = Field(default=64, ge=1)
-    """How many MiB of predictions wait in memory while the disk takes nothing; what does not fit is lost."""
     store: str | None = Field(default=None, pattern=r"^[a-z0-9]+://[^\s@]+$")
     """Object store for compacted predictions, such as ``s3://bucket/log``; default: the log's folder."""
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
@@ -186,10 +184,8 @@ class JobsConfig(_Section):
     """Rows that are scored, logged and counted as done together."""
     chunk_seconds: float = Field(default=300.0, gt=0)
     """A worker whose chunk takes longer is ended, and the attempt with it."""
-    max_attempts: int = Field(default=3, ge=1)
-    """Attempts at the same chunk; after the last one the job is dead."""
     retry_seconds: float = Field(default=5.0, gt=0)
-    """Before the second attempt; each further one waits twice as long, 10 minutes at most."""
+    """Before the second of three attempts at a chunk; the third waits twice as long."""
     keep_hours: float = Field(default=72.0, gt=0)
     """How long results, and dead jobs, are kept."""
 
@@ -251,9 +247,6 @@ class ServeConfig(_Section):
     """A request that has no answer after so long gets 504 (408 if its own body did not arrive)."""
     feature_cache: bool = True
     """Whether replicas keep what they read of views that declare ``cache_seconds``."""
-    feature_cache_rows: int = Field(default=100_000, ge=1)
-    """How many rows a replica keeps, of all views together; those used least recently go first."""
-
     replicas: int = Field(default=1, ge=1)
     """Processes that answer requests; `autoscaling` is the other way to say it."""
     autoscaling: AutoscalingConfig | None = None
@@ -264,15 +257,6 @@ class ServeConfig(_Section):
     """Largest number of instances in one request."""
     log: LogConfig = LogConfig()
     rollout: RolloutConfig = RolloutConfig()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fsync_has_moved(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "fsync" in values:
-            raise ValueError(
-                "fsync is gone: write `log: {sync_seconds: 0}` for true, and a number of seconds for false"
-            )
-        return values
 
     require_keys: Literal["auto", "always"] = "auto"
     """Whether requests need an API key: ``auto``, as soon as the API listens beyond loopback."""

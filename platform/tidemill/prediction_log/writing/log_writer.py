@@ -254,7 +254,7 @@ class PredictionLog:
 def open_log(project: Project) -> PredictionLog:
     """Return a writing end of a project's log, as its ``serve.log`` wants it."""
     log = project.config.serve.log
-    return PredictionLog(project.predictions, project.model, log.sync_seconds, log.backlog_mb << 20)
+    return PredictionLog(project.predictions, project.model, log.sync_seconds)
 
 
 def _tend(

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Protocol
 
 from tidemill.errors import StateError
+from tidemill.prediction_log.log_records import SHADOW
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.observability.metrics_families import Family
+from tidemill.serving.observability.version_counters import Count, Key
 
-__all__ = ["of_jobs", "of_limits", "of_log", "of_models"]
+__all__ = ["of_jobs", "of_limits", "of_log", "of_models", "of_shadows"]
 
 Source = Callable[[], list[Family]]
 _JOBS_SECONDS = 5.0
@@ -87,6 +89,28 @@ def of_log(health: Callable[[], LogHealth]) -> Source:
                 (),
                 (((), float(now.lost)),),
             ),
+        ]
+
+    return families
+
+
+def of_shadows(counts: Callable[[], Mapping[Key, Count]]) -> Source:
+    """Return what tells what became of copies of the traffic, from the counts by version.
+
+    >>> of_shadows(lambda: {("shadow", "2"): Count(answered=3, dropped=1)})()[0].samples
+    ((('scored',), 3.0), (('dropped',), 1.0), (('failed',), 0.0))
+    """
+
+    def families() -> list[Family]:
+        shadows = [count for (role, _), count in counts().items() if role == SHADOW]
+        samples = (
+            (("scored",), float(sum(one.answered for one in shadows))),
+            (("dropped",), float(sum(one.dropped for one in shadows))),
+            (("failed",), float(sum(one.failed for one in shadows))),
+        )
+        text = "Copies of traffic."
+        return [
+            Family("tidemill_shadow_predictions", "counter", text, ("outcome",), samples if shadows else ())
         ]
 
     return families

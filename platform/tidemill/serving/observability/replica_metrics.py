@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 import psutil
 
@@ -62,7 +61,6 @@ class Metrics:
         self._lanes: dict[tuple[str, str, str], _Lane] = {}
         self._batches = Histogram(_ROWS)
         self._cache: Counter[tuple[str, ...]] = Counter()
-        self._shadow: Counter[tuple[str, ...]] = Counter()
         self._flags: Counter[str] = Counter()
         self._in_flight = 0
         self._sources: list[Callable[[], Iterable[Family]]] = []
@@ -114,11 +112,6 @@ class Metrics:
                 if misses:
                     _bounded_add(self._cache, (view, "miss"), ("other", "miss"), misses)
 
-    def shadow(self, outcome: Literal["scored", "dropped", "failed"], rows: int = 1) -> None:
-        """Count shadow predictions: made, dropped under load, or failed."""
-        with self._counting:
-            self._shadow[(outcome,)] += rows
-
     def in_flight(self, requests: int) -> None:
         """Say how many requests are being worked on now, those that wait for a batch included."""
         self._in_flight = requests
@@ -139,8 +132,6 @@ class Metrics:
         """Count a flag of that many answers, such as ``fallback:log``."""
         with self._counting:
             self._count(flag, rows)
-
-    count = flags
 
     # What is called rarely.
 
@@ -230,7 +221,6 @@ class Metrics:
                 ("view", "result"),
                 self._cache,
             ),
-            _counter("tidemill_shadow_predictions", "Copies of traffic.", ("outcome",), self._shadow),
             _counter(
                 "tidemill_feature_flags",
                 "Instances with a view that was missing, expired or from the future, or a feature's default.",

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel
@@ -28,7 +28,6 @@ __all__ = ["Served", "Shadows"]
 
 _log = logging.getLogger(__name__)
 
-Outcome = Literal["scored", "dropped", "failed"]
 _PAUSE = 0.005
 """Seconds between two batches: requests come first."""
 
@@ -61,7 +60,6 @@ class Shadows:
         decide: Callable[[Any, float], Mapping[str, Any]],
         tally: Tally,
         *,
-        count: Callable[[Outcome, int], None] = lambda _outcome, _rows: None,
         busy: Callable[[], bool] = lambda: False,
         max_waiting: int = 2048,
         max_rows: int = 128,
@@ -72,7 +70,6 @@ class Shadows:
             log: where the records go.
             decide: the business logic after the model.
             tally: counts by version.
-            count: counts for the metrics.
             busy: says whether there is so much to do that copies must not be taken.
             max_waiting: copies that may wait.
             max_rows: copies that are scored in one call.
@@ -80,7 +77,6 @@ class Shadows:
         self._log = log
         self._decide = decide
         self._tally = tally
-        self._count = count
         self._busy = busy
         self._max_waiting = max_waiting
         self._max_rows = max_rows
@@ -106,7 +102,6 @@ class Shadows:
             for model in self._wanted(serving, row):
                 if busy or len(self._waiting) >= self._max_waiting:
                     self._tally.dropped(SHADOW, model.version, 1)
-                    self._count("dropped", 1)
                 else:
                     self._waiting.append((model, row))
         if self._thread is None:
@@ -154,12 +149,10 @@ class Shadows:
             self._fail(model, len(rows), error)
             return
         self._tally.scored(SHADOW, model.version, len(rows), spent)
-        self._count("scored", len(rows))
 
     def _fail(self, model: LoadedModel, rows: int, error: Exception) -> None:
         _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
         self._tally.failed(SHADOW, model.version, rows, error)
-        self._count("failed", rows)
 
     def _record(self, model: LoadedModel, row: Served, score: float, spent: float) -> PredictionRecord:
         decision = {} if row.instance is None else dict(self._decide(row.instance, score))

@@ -17,7 +17,9 @@ from tidemill.errors import FeatureError
 from tidemill.features.online.freshness import ViewFreshness
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.observability.metrics_sharing import Board
+from tidemill.serving.observability.metrics_sources import of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
+from tidemill.serving.observability.version_counters import Tally
 from tidemill.serving.runtime.replica.wiring import build_api
 
 WEATHER = ViewFreshness("weather", "fresh", 4, KNOWN, 60.0, None, 0.25, None)
@@ -36,7 +38,7 @@ def test_gauges_and_counters_and_no_second_look_within_seconds():
     looks = []
     metrics = Metrics(lambda: looks.append(1) or [WEATHER])
     assert looks == []
-    metrics.count([FeatureRow({}, ("missing:weather", "default:rain")), FeatureRow({}, ("missing:weather",))])
+    metrics.flags([FeatureRow({}, ("missing:weather", "default:rain")), FeatureRow({}, ("missing:weather",))])
     for _ in range(3):
         found = read(metrics.text().decode())
     assert looks == [1]
@@ -53,7 +55,7 @@ def test_a_store_that_cannot_be_read_is_down_and_the_rest_stays():
         raise FeatureError("gone")
 
     metrics = Metrics(look)
-    metrics.count([FeatureRow({}, ("expired:weather",))])
+    metrics.flags([FeatureRow({}, ("expired:weather",))])
     found = read(metrics.text().decode())
     assert found["tidemill_feature_store_up",] == 0
     assert found["tidemill_feature_flags_total", "expired", "weather", "0"] == 1
@@ -113,7 +115,9 @@ def test_what_was_counted_is_told():
         metrics.batch(rows)
     metrics.cache([("weather", 3, 1)])
     metrics.cache([("weather", 1, 0)])
-    metrics.shadow("dropped", 5)
+    tally = Tally()
+    tally.dropped("shadow", "3", 5)
+    metrics.add(of_shadows(tally.counts))
     metrics.in_flight(7)
     metrics.flag("fallback:log", 2)
     found = told(metrics)

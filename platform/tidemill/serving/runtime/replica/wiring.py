@@ -34,7 +34,7 @@ from tidemill.serving.jobs.job_records import count_jobs
 from tidemill.serving.jobs.jobs_api import jobs_router
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.metrics_sharing import Board
-from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models
+from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models, of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.observability.request_tracing import Tracing, open_tracing
 from tidemill.serving.observability.version_counters import Tally
@@ -52,6 +52,7 @@ from tidemill.state import State, expect_state
 __all__ = ["build_api", "load_model"]
 
 _THREADS = 4
+_CACHED_ROWS = 100_000  # of all views together; those used least recently go first
 
 
 def build_api(project: Project, replica: str, clock: Clock | None = None) -> Front:
@@ -89,6 +90,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
     metrics.add(of_models(project.model, lambda: () if (now := watcher.current()) is None else now.loaded))
     metrics.add(of_log(log.health))
     metrics.add(of_limits(serve.max_in_flight))
+    metrics.add(of_shadows(tally.counts))
     if serve.jobs.enabled:
         metrics.add(of_jobs(lambda: count_jobs(state, project.model)))
     tracing = open_tracing(project.settings, project.model, replica)
@@ -104,7 +106,6 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
             log,
             application.decide,
             tally,
-            count=metrics.shadow,
             busy=lambda: metrics.requests > serve.max_in_flight // 2,
         ),
         tally=tally,
@@ -179,7 +180,7 @@ def _readers(project: Project, outage: Outage, metrics: Metrics) -> Readers:
             store,
             service,
             outage,
-            cached_rows=serve.feature_cache_rows if serve.feature_cache else 0,
+            cached_rows=_CACHED_ROWS if serve.feature_cache else 0,
             count=metrics.cache,
         ),
     )
