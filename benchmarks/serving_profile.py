@@ -30,7 +30,7 @@ from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
-from tidemill.serving.http.fast_lane import Direct, Fast
+from tidemill.serving.http.fast_lane import Fast, FastLaneProtocol
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference import row_scoring
 from tidemill.serving.inference.calls import Answer, Headers, Prediction
@@ -53,7 +53,7 @@ class Wire:
         config.load()
         state = ServerState()
         state.default_headers = [(b"date", b"Mon, 01 Apr 2013 12:00:00 GMT"), (b"server", b"uvicorn")]
-        self._protocol = Direct(config, state, {}, asyncio.get_running_loop())
+        self._protocol = FastLaneProtocol(config, state, {}, asyncio.get_running_loop())
         self._protocol.access_log = False
         self._protocol.connection_made(self)  # type: ignore[arg-type]
         self._answer: asyncio.Future[bytes] | None = None
@@ -99,7 +99,7 @@ class Echo:
 
 async def measure(app: App, fast: Fast, requests: Sequence[bytes], clients: int) -> float:
     """Return CPU microseconds a request."""
-    Direct.fast = fast
+    FastLaneProtocol.fast = fast
 
     async def client(number: int, count: int) -> None:
         wire = Wire(app)

@@ -26,7 +26,7 @@ from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.rollouts.deployment_status import situation
 from tidemill.rollouts.experiment_reports import find, report
 from tidemill.rollouts.rollout import advance, begin, rollouts, running
-from tidemill.serving.observability.version_counters import Tally, record_counts
+from tidemill.serving.observability.version_counters import VersionCounters, record_counts
 from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import LaneStatus, Status
 from tidemill.serving.runtime.replica.wiring import build_api
@@ -340,7 +340,7 @@ for _ in sys.stdin:  # each line asks for a process of its own: starting one fro
 @both
 def test_killed_at_any_moment_it_goes_on_from_there(project, state):
     """What replicas report is written by hand, so that every look brings the next step."""
-    chosen, tally = random.Random(7), Tally()
+    chosen, counters = random.Random(7), VersionCounters()
     process = subprocess.Popen(
         [sys.executable, "-c", ADVANCER, str(project.root)],
         stdin=subprocess.PIPE,
@@ -355,7 +355,7 @@ def test_killed_at_any_moment_it_goes_on_from_there(project, state):
             assert process.stdout.readline() == "warm\n"
             end = time.monotonic() + chosen.uniform(0.1, 1.0)
             while time.monotonic() < end:
-                report_of_replica(project, state, tally, failing=killed % 3 == 1)
+                report_of_replica(project, state, counters, failing=killed % 3 == 1)
                 time.sleep(0.02)
             os.kill(child, signal.SIGKILL)
             assert process.stdout.readline() == "gone\n"
@@ -363,7 +363,7 @@ def test_killed_at_any_moment_it_goes_on_from_there(project, state):
     deadline = time.monotonic() + 60
     while running(state, project.model) is not None:
         assert time.monotonic() < deadline
-        report_of_replica(project, state, tally, failing=False)
+        report_of_replica(project, state, counters, failing=False)
         advance(project, state, now())
         consistent(project, state)
     assert rollouts(state, project.model)
@@ -371,13 +371,13 @@ def test_killed_at_any_moment_it_goes_on_from_there(project, state):
     assert live(state, project.model) == []
 
 
-def report_of_replica(project, state, tally, failing):
-    tally.scored("canary", "2", 40, 0.001)
+def report_of_replica(project, state, counters, failing):
+    counters.scored("canary", "2", 40, 0.001)
     if failing:
-        tally.failed("canary", "2", 40, ValueError("no"))
+        counters.failed("canary", "2", 40, ValueError("no"))
     lanes = (LaneStatus("canary", "2", 1.0, True),)
     with state.transaction() as session:
-        record_counts(session, project.model, "r1", tally.counts(), now())
+        record_counts(session, project.model, "r1", counters.counts(), now())
     record_status(state, project.model, "r1", Status("1", "1", lanes=lanes), now() + timedelta(seconds=5))
     if read_aliases(project)["champion"] == "2":
         crown(project, "1")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tidemill.project.project_config import RolloutConfig
 from tidemill.rollouts.group_differences import Difference
 from tidemill.rollouts.step_checks import Facts, judge
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 
 PLAN = RolloutConfig(
     steps=[{"share": 0.1, "minutes": 10, "requests": 100}, {"share": 1.0, "minutes": 10, "requests": 100}]
@@ -16,12 +16,12 @@ PLAN = RolloutConfig(
 
 
 def count(rows=500, milliseconds=1.0, failed=0):
-    tally = Tally()
+    counters = VersionCounters()
     for _ in range(rows):
-        tally.scored("canary", "2", 1, milliseconds / 1000)
+        counters.scored("canary", "2", 1, milliseconds / 1000)
     if failed:
-        tally.failed("canary", "2", failed, ValueError("bad"))
-    return tally.counts()["canary", "2"]
+        counters.failed("canary", "2", failed, ValueError("bad"))
+    return counters.counts()["canary", "2"]
 
 
 GOOD = Facts(minutes=11, replicas=2, loaded=2, unloadable=None, canary=count(), champion=count())

@@ -1,4 +1,4 @@
-"""Who may ask for what: decided for every request before its body is read, in microseconds and in memory.
+"""Decides which requests may pass, before their bodies are read: in microseconds and in memory.
 
 A key is 256 random bits, so its SHA-256 digest cannot be turned back. A slow hash (argon2, scrypt) protects
 what people think up; here it would only cost every request its milliseconds. Digests are compared in constant
@@ -68,7 +68,7 @@ class Admitted:
     """A request that may go on."""
 
     caller: str | None = None
-    """Id of the key, none where no key is needed and none was sent."""
+    """Id of the key; None where no key is needed and none was sent."""
     admin: bool = False
     """Whether the key may do everything, also with what belongs to others."""
 
@@ -80,11 +80,11 @@ class Key:
     id: str
     scopes: frozenset[str]
     digests: tuple[tuple[bytes, float | None], ...] = field(repr=False)
-    """SHA-256 of each secret that is valid, and until when (seconds since 1970; none: as long as the key)."""
+    """SHA-256 of each secret that is valid, and until when (seconds since 1970; None: as long as the key)."""
     expires: float | None = None
     """Seconds since 1970."""
     rate: float | None = None
-    """Requests a second, over all replicas; none for no limit."""
+    """Requests a second, over all replicas; None for no limit."""
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class Bucket:
 
 
 def scope_of(method: str, path: str) -> str | None:
-    """Return the scope that a path asks for: none where it is open, ``any`` where every key will do.
+    """Return the scope that a path asks for: None where it is open, ``any`` where every key will do.
 
     What is not named asks for ``admin``: a new route is closed until somebody opens it.
 
@@ -131,7 +131,7 @@ def scope_of(method: str, path: str) -> str | None:
 
 
 def parse_key(sent: bytes) -> tuple[str, bytes] | None:
-    """Return the id and the secret of ``tmk_<id>_<secret>``, none if it is no key.
+    """Return the id and the secret of ``tmk_<id>_<secret>``; None if it is no key.
 
     >>> parse_key(b"tmk_0a1b_c2VjcmV0")
     ('0a1b', b'c2VjcmV0')
@@ -154,7 +154,7 @@ class Admission:
         now: Callable[[], float] = time.time,
         larger: Mapping[str, int] | None = None,
     ) -> None:
-        """Take what does not change.
+        """Set what does not change.
 
         Args:
             required: whether a request needs a key.

@@ -111,7 +111,7 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
 
     @api.post("/feedback", response_model=Accepted, responses=errors)
     async def feedback(body: Feedback) -> Response:
-        """Say what came true, by prediction id or by keys and moment: early, late or again.
+        """Take labels: what came true, by prediction id or by keys and moment, early, late or again.
 
         The latest ``at`` counts.
         """
@@ -125,12 +125,12 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
 def _add_state(api: FastAPI, plane: DataPlane) -> None:
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Say that the process lives."""
+        """Return success while the process lives."""
         return {"status": "alive"}
 
     @api.get("/readyz", responses={503: {"model": Error}})
     async def readyz() -> Response:
-        """Say whether there is a model to answer with, and which part of the platform it does without."""
+        """Return whether there is a model to answer with, and which part of the platform it does without."""
         version = plane.require_ready()
         # Names only: this is open to everybody. GET /model says more to those who have a key.
         parts = sorted(plane.status().degraded)
@@ -138,14 +138,14 @@ def _add_state(api: FastAPI, plane: DataPlane) -> None:
 
     @api.get("/model", response_model=ModelState)
     async def model() -> Response:
-        """Say which version answers, since when, and which should."""
+        """Return which version answers, since when, and which should."""
         return _json(200, plane.status())
 
 
 def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
     @api.get("/metrics", response_class=Response)
     async def read() -> Response:
-        """Say how this replica fares, in the text format of Prometheus."""
+        """Return the metrics of the replicas, in the text format of Prometheus."""
         # Looking at a large online store takes a while: not in a thread that predicts.
         text = await asyncio.get_running_loop().run_in_executor(None, metrics.text)
         return Response(text, media_type=CONTENT_TYPE_LATEST)

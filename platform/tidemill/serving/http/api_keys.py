@@ -49,7 +49,7 @@ class KeyInfo:
     scopes: tuple[str, ...]
     status: Literal["active", "expired", "revoked"]
     rate: float | None
-    """Requests a second; none for no limit."""
+    """Requests a second; None for no limit."""
     created_at: datetime
     created_by: str
     expires_at: datetime | None
@@ -88,11 +88,11 @@ def create_key(
         scopes: what it may be used for, of `tidemill.serving.http.admission.SCOPES`.
         actor: who makes it.
         now: wall-clock time.
-        lifetime: after which it expires; none for never.
-        rate: requests a second, over all replicas; none for no limit.
+        lifetime: after which it expires; None for never.
+        rate: requests a second, over all replicas; None for no limit.
 
     Raises:
-        UsageError: the name is taken or no name, or there is no such scope.
+        UsageError: the name is taken or not valid, or there is no such scope.
     """
     if re.fullmatch(_NAME, name) is None:
         raise UsageError(
@@ -145,7 +145,7 @@ def rotate_key(
         key: its id or its name.
         overlap: how long both are valid; nothing for not at all.
         now: wall-clock time.
-        lifetime: after which the key expires from now on; none: as before.
+        lifetime: after which the key expires from now on; None: as before.
 
     Raises:
         UsageError: there is no such key in use, or it has expired and ``lifetime`` is none.
@@ -190,7 +190,7 @@ def active_keys(state: State, now: datetime) -> list[Key]:
 
 
 def record_use(state: State, used: Mapping[str, datetime]) -> None:
-    """Put on record when keys were last used, to ten minutes: enough to find those that nobody uses."""
+    """Put on record when keys were last used, to ten minutes: enough to find those that are not used."""
     with state.transaction() as session:
         for row in session.scalars(select(ApiKey).where(ApiKey.id.in_(used))):
             at = used[row.id]
@@ -210,7 +210,7 @@ def parse_rate(text: str) -> float:
     """
     match = re.fullmatch(r"([1-9][0-9]{0,6})/([smh])", text)
     if match is None:
-        raise ValueError(f"{text!r} is no rate: write a whole number, a slash and s, m or h, as in 100/s")
+        raise ValueError(f"{text!r} is not a rate: write a whole number, a slash and s, m or h, as in 100/s")
     return int(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 

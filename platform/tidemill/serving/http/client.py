@@ -26,7 +26,7 @@ class Label:
     prediction_id: str
     label: int
     at: datetime | None = None
-    """When it became known, event time, aware; none for now."""
+    """When it became known, event time, aware; None for now."""
 
 
 class PredictionClient:
@@ -62,7 +62,7 @@ class PredictionClient:
 
         Args:
             instances: JSON objects by the project's request schema; datetimes are allowed.
-            at: the moment of the prediction, event time, aware; none for now.
+            at: the moment of the prediction, event time, aware; None for now.
             test: marks test traffic, which monitors ignore.
         """
         headers = {"X-Tidemill-Test": "1"} if test else {}
@@ -78,7 +78,7 @@ class PredictionClient:
         return _read(ModelState, self._send("GET", "/model"))
 
     def served_version(self) -> str | None:
-        """Return the version that answers, none if none does."""
+        """Return the version that answers; None if none does."""
         return self.model().version
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ as a whole needs none of it. All others go uvicorn's way, those among them that 
 something in their query, are pipelined, or end their connection. Nothing is decided about a request before
 it is whole, so uvicorn's way has nothing to take over.
 
-What a client calls a header after its body (a trailer) is none: nobody who stands between could have removed
-it. ``serve.fast_lane: false`` turns this way off.
+What a client calls a header after its body (a trailer) is none: no proxy in between could have removed it.
+``serve.fast_lane: false`` turns this way off.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tidemill.serving.http.private_uvicorn import HTTP_PROTOCOLS, STATUS_LINE
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference.calls import Headers
 
-__all__ = ["Direct", "Fast", "install"]
+__all__ = ["Fast", "FastLaneProtocol", "install"]
 
 _PATIENCE = 0.05
 """Seconds that a body may take here; what is slower goes uvicorn's way."""
@@ -33,14 +33,14 @@ class Fast(Protocol):
         """Return what begins a request; None if it is not for predictions. Decides nothing."""
 
     def answer(self, head: Any, body: bytes, reply: Callable[[Reply], None]) -> None:
-        """Have ``reply`` called once, now or later on the event loop; raises nothing."""
+        """Call ``reply`` once, now or later on the event loop; raise nothing."""
 
 
-class Direct(OneWrite):
+class FastLaneProtocol(OneWrite):
     """uvicorn's protocol with that way beside it."""
 
     fast: ClassVar[Fast | None] = None
-    """Answers the fast requests of this process; none: there are none."""
+    """Answers the fast requests of this process; None: all go uvicorn's way."""
 
     _head: Any = None
     """Of the request whose body is being read."""
@@ -54,8 +54,8 @@ class Direct(OneWrite):
         super().data_received(data)
         if self._whole is not None:
             (head, body, reply), self._whole = self._whole, None
-            if Direct.fast is not None:
-                Direct.fast.answer(head, body, reply)
+            if FastLaneProtocol.fast is not None:
+                FastLaneProtocol.fast.answer(head, body, reply)
         elif self._head is not None and self._timer is None:
             self._timer = self.loop.call_later(_PATIENCE, self._give_up)
 
@@ -78,7 +78,7 @@ class Direct(OneWrite):
         else:
             self._parts, self._size = [], 0
         if not self.parser.should_upgrade():
-            self.headers = []  # for trailers, which nobody reads
+            self.headers = []  # for trailers, which are not read
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -98,7 +98,7 @@ class Direct(OneWrite):
             self._complete(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
 
     def _begin(self) -> Any | None:
-        fast, parser, url = Direct.fast, self.parser, self.url
+        fast, parser, url = FastLaneProtocol.fast, self.parser, self.url
         if (
             fast is None
             or (self.cycle is not None and not self.cycle.response_complete)
@@ -142,12 +142,12 @@ class _Answering:
 
     __slots__ = ("_protocol", "disconnected", "keep_alive", "message_event", "response_complete")
 
-    def __init__(self, protocol: Direct) -> None:
-        self._protocol: Direct | None = protocol
+    def __init__(self, protocol: FastLaneProtocol) -> None:
+        self._protocol: FastLaneProtocol | None = protocol
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
-        self.message_event = _NOBODY_WAITS
+        self.message_event = _NO_WAITER
 
     def __call__(self, reply: Reply) -> None:
         protocol, self._protocol = self._protocol, None  # which has this: a circle for the garbage collector
@@ -175,12 +175,12 @@ class _Answering:
 
 class _Event:
     def set(self) -> None:
-        """Wake nobody."""
+        """Do nothing: no task waits."""
 
 
-_NOBODY_WAITS = _Event()
+_NO_WAITER = _Event()
 
 
 def install() -> None:
-    """Have the servers of this process that are started from now on, and are told no other, speak it."""
-    HTTP_PROTOCOLS["auto"] = f"{__name__}:{Direct.__name__}"
+    """Let the servers that this process starts from now on use this protocol, if they are told none."""
+    HTTP_PROTOCOLS["auto"] = f"{__name__}:{FastLaneProtocol.__name__}"

@@ -49,7 +49,7 @@ class Keyring:
             poll_seconds: between two looks.
         """
         self.problem: str | None = None
-        """Why the records cannot be read; none if they can."""
+        """Why the records cannot be read; None if they can."""
         self._admission = admission
         self._state = state
         self._model = model
@@ -79,7 +79,7 @@ class Keyring:
         now = self._clock.now()
         try:
             keys, replicas = active_keys(self._state, now), self._replicas(now)
-        except Exception as error:  # noqa: BLE001 — whatever ails the records, requests go on
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with the records, requests go on
             self._go_on(error)
             return
         self.problem = None

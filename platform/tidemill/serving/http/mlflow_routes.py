@@ -31,12 +31,12 @@ def mlflow_router(now: Callable[[], Serving | None], predictions: Predictions) -
     @router.get("/ping", response_class=Response, responses=empty)
     @router.get("/health", response_class=Response, responses=empty)
     async def ping() -> Response:
-        """Say whether a model answers."""
+        """Return whether a model answers."""
         return Response("\n", 404 if now() is None else 200, media_type="application/json")
 
     @router.get("/version", response_class=Response)
     async def version() -> Response:
-        """Say which version of MLflow speaks this protocol, as its own server does."""
+        """Return which version of MLflow speaks this protocol, as its own server does."""
         return Response(MLFLOW_VERSION, media_type="application/json")
 
     csv = {"text/csv": {"schema": {"type": "string", "description": "A header with names, then the rows."}}}

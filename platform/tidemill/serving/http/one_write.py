@@ -22,14 +22,14 @@ class Joined:
     """A transport that keeps what begins an answer until the next write, or to the end of this turn."""
 
     def __init__(self, transport: asyncio.Transport, soon: Callable[[Callable[[], None]], Any]) -> None:
-        """Stand before a transport; ``soon`` is the event loop's ``call_soon``."""
+        """Wrap a transport; ``soon`` is the event loop's ``call_soon``."""
         self._transport = transport
         self._soon = soon
         self._head = b""
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
-        """Have everything that writes nothing done by the transport."""
+        """Return what the transport has: everything that writes nothing is its own."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -45,7 +45,7 @@ class Joined:
         self._transport.write(data)
 
     def write_whole(self, answer: bytes) -> None:
-        """Write an answer at once, of which nothing follows."""
+        """Write a whole answer, without waiting for more of it."""
         self.flush()
         self._transport.write(answer)
 

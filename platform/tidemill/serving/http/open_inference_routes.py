@@ -56,17 +56,17 @@ def _add_metadata(router: APIRouter, codec: OpenInference, now: Now) -> None:
 
     @router.get("/v2", response_model=ServerMetadata)
     async def server() -> Response:
-        """Say what this server is."""
+        """Return what this server is."""
         return _json({"name": "tidemill", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     @router.get(f"/v2/models/{model}", response_model=ModelMetadata)
     async def metadata() -> Response:
-        """Say what the model takes and gives, and which versions answer."""
+        """Return what the model takes and gives, and which versions answer."""
         return _json(_metadata(codec, now(), versions_of(now())))
 
     @router.get(f"/v2/models/{model}/versions/{{version}}", response_model=ModelMetadata)
     async def version_metadata(version: str = _VERSION) -> Response:
-        """Say what a version takes and gives, if it answers now."""
+        """Return what a version takes and gives, if it answers now."""
         return _json(_metadata(codec, now(), (_answering(model, version, now()),)))
 
 
@@ -104,24 +104,24 @@ def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
 def _add_health(router: APIRouter, model: str, now: Now) -> None:
     @router.get("/v2/health/live", response_model=ServerLive)
     async def live() -> Response:
-        """Say that the process lives."""
+        """Return success while the process lives."""
         return _json({"live": True})
 
     @router.get("/v2/health/ready", response_model=ServerReady)
     async def ready() -> Response:
-        """Say whether a model answers; 400 if not, as the protocol wants 4xx."""
+        """Return whether a model answers; 400 if not, as the protocol wants 4xx."""
         _some(model, now())
         return _json({"ready": True})
 
     @router.get(f"/v2/models/{model}/ready", response_model=ModelReady)
     async def model_ready() -> Response:
-        """Say whether any version answers; 400 if not."""
+        """Return whether any version answers; 400 if not."""
         _some(model, now())
         return _json({"name": model, "ready": True})
 
     @router.get(f"/v2/models/{model}/versions/{{version}}/ready", response_model=ModelReady)
     async def version_ready(version: str = _VERSION) -> Response:
-        """Say whether a version answers; 404 if not."""
+        """Return whether a version answers; 404 if not."""
         _answering(model, version, now())
         return _json({"name": model, "ready": True})
 

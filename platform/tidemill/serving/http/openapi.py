@@ -51,7 +51,7 @@ def predicting(predictions: Predictions, name: str, text: str, **parameters: Any
         if head is None:
             raise LookupError(f"{request.method} {scope['path']} is routed here, and no protocol answers it")
         reply = await predictions.respond(head, request.receive)
-        return Response(status_code=400) if reply is None else as_response(reply)  # nobody reads the 400
+        return Response(status_code=400) if reply is None else as_response(reply)  # its client has gone
 
     endpoint.__name__, endpoint.__doc__ = name, text
     endpoint.__signature__ = Signature(_parameters(parameters))  # type: ignore[attr-defined]

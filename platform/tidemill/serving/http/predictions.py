@@ -1,7 +1,7 @@
 """The way of a request for predictions, the same for every transport: admit, decode, ask, encode.
 
 Transports bring a `Head` and a body, and send the reply: the web framework's routes (`openapi`), and
-`fast_lane`. Whoever may pass, how many may be under way and which requests are traced is decided here, once.
+`fast_lane`. Which requests may pass, how many may be under way and which are traced is decided here, once.
 """
 
 import asyncio
@@ -205,7 +205,7 @@ def _outcome(done: "asyncio.Future[Answer]") -> Answer | Exception:
 
 
 async def _unless_gone(future: "asyncio.Future[Answer]", receive: Receive) -> Answer:
-    """Wait for an answer as long as its client does; what nobody waits for is not worked on."""
+    """Wait for an answer as long as its client does, and cancel it when the client has gone."""
     watch = asyncio.ensure_future(receive())
     try:
         both: set[asyncio.Future[Any]] = {future, watch}

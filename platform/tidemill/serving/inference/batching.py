@@ -1,7 +1,7 @@
 """Batches calls on the event loop: those that come together share a lookup, a model call, a log write.
 
 A call waits for the end of the present turn of the loop, in which all requests that the kernel had ready are
-read, and for ``wait_seconds`` beyond it. Under load a turn brings many requests; a lone one waits for nobody.
+read, and for ``wait_seconds`` beyond it. Under load a turn brings many requests; a lone one does not wait.
 Small batches are worked off on the loop itself: handing one over to a thread costs more than the work. What
 takes long is not: large batches, and calls that ask for explanations, which are never in a batch with others.
 """
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from tidemill.serving.inference.calls import Answer, Call, Overloaded, TimedOut
 from tidemill.serving.inference.hooks import Meter, NoMeter
 
-__all__ = ["Engine"]
+__all__ = ["Batcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class _Waiting(NamedTuple):
     """`time.perf_counter` by which there must be an answer."""
 
 
-class Engine:
-    """Takes calls and gives each its answer. All methods belong to the event loop's thread."""
+class Batcher:
+    """Takes calls and returns an answer for each. All methods belong to the event loop's thread."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Engine:
         work.add_done_callback(settle)
 
     def _take(self) -> tuple[list[_Waiting], int]:
-        """Return what fits into one batch; whoever is gone or too late is not in it."""
+        """Return what fits into one batch; calls that are given up or too late are not in it."""
         waiting, batch, rows, now = self._waiting, list[_Waiting](), 0, time.perf_counter()
         while waiting:
             first = waiting[0]
@@ -152,7 +152,7 @@ class Engine:
     def _work(self, calls: Sequence[Call]) -> Answers:
         try:
             return self._answer(calls)
-        except Exception as error:  # noqa: BLE001 — never to happen, but then nobody shall wait forever if it does
+        except Exception as error:  # noqa: BLE001 — defensive: callers must not hang
             _log.error("a batch of %d calls failed as a whole", len(calls), exc_info=error)
             return [error] * len(calls)
 

@@ -44,21 +44,21 @@ class Call(NamedTuple):
     features: FloatMatrix | None = None
     """Features as given, shape (rows, features), in the order of the project's feature service."""
     at: datetime | None = None
-    """The moment of the prediction, event time, aware; none for now."""
+    """The moment of the prediction, event time, aware; None for now."""
     test: bool = False
     """Whether this is test traffic, which monitors ignore."""
     explain: bool = False
-    """Whether the answer shall say what each feature contributed."""
+    """Whether the answer says what each feature contributed."""
     request_id: str | None = None
     """What the client calls this request."""
     caller: str | None = None
     """Id of the API key; the front fills it in."""
     version: str | None = None
-    """The version that shall answer, of those that serve at this moment; none: whoever is assigned."""
+    """The version that is to answer, of those that serve now; None: the one the traffic split chooses."""
     trace: "Traced | None" = None
     """The trace of this request, if it has one; the front fills it in."""
     context: Any = None
-    """What the codec wants to see again in `Codec.render`; nobody else looks at it."""
+    """What the codec needs again in `Codec.render`; nothing else reads it."""
 
     @property
     def rows(self) -> int:
@@ -81,7 +81,7 @@ class Prediction(NamedTuple):
     """The project's business logic about it; empty where features were given."""
     flags: tuple[str, ...]
     explanation: Mapping[str, Any] | None = None
-    """``unit``, ``base_value``, and ``contributions`` by feature; none unless asked for."""
+    """``unit``, ``base_value``, and ``contributions`` by feature; None unless asked for."""
 
 
 class Answer(NamedTuple):
@@ -91,7 +91,7 @@ class Answer(NamedTuple):
 
     @property
     def version(self) -> str | None:
-        """The version that made all of them; none if there were several."""
+        """The version that made all of them; None if there were several."""
         versions = {prediction.version for prediction in self.predictions}
         return versions.pop() if len(versions) == 1 else None
 

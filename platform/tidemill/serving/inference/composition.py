@@ -68,7 +68,7 @@ class Asked:
     """Shape (rows, columns); NaN means "not known"."""
     columns: tuple[str, ...]
     instances: Sequence[Any]
-    """The requests; none where features were given as they are."""
+    """The requests; None where features were given as they are."""
     part: AskPart = field(repr=False)
     flags: list[list[str]] = field(default_factory=list)
     """What goes with each answer beside what it has already: which versions took part, and rules."""
@@ -103,6 +103,6 @@ class Asked:
         return scores
 
     def flag(self, name: str, where: Mask | None = None) -> None:
-        """Say in the answers and the log that a rule was applied: ``rule:<name>``."""
+        """Add the flag ``rule:<name>`` to the answers and the log."""
         for place in range(len(self.own)) if where is None else np.flatnonzero(where):
             self.flags[place].append(f"rule:{name}")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from tidemill.prediction_log.labels.label_matching import GivenLabel
-from tidemill.serving.inference.batching import Engine
+from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.calls import Answer, Call
 from tidemill.serving.inference.predictor import NoChampion, Predictor
 from tidemill.serving.routing.traffic_split import Serving
@@ -42,7 +42,7 @@ class DataPlane:
     def __init__(
         self,
         predictor: Predictor[Any],
-        batches: Engine,
+        batches: Batcher,
         pool: Executor,
         status: Callable[[], Status],
         degraded: Callable[[], Mapping[str, str]],
@@ -67,7 +67,7 @@ class DataPlane:
         self._degraded = degraded
 
     def predict(self, call: Call, began: float) -> "asyncio.Future[Answer]":
-        """Return what will be the answer to a call, as `Engine.submit` does."""
+        """Return what will be the answer to a call, as `Batcher.submit` does."""
         return self._batches.submit(call, began)
 
     async def label(self, labels: Sequence[GivenLabel]) -> int:

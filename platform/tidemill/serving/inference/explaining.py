@@ -53,7 +53,7 @@ class TreeExplanation:
     estimator: Any
     trees: Any
     prepare: Any
-    """What happens to the features before the trees see them; none for nothing."""
+    """What happens to the features before the trees see them; None for nothing."""
     places: Sequence[int]
     """The feature of each column that the trees see."""
 
@@ -137,7 +137,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import shap  # takes seconds: only who asks for explanations waits for it
+            import shap  # takes seconds: only requests for explanations wait for it
     except ImportError as error:
         raise Refused(
             Failure("unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
@@ -149,7 +149,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
         prepare, model = model[:-1] if len(model.steps) > 1 else None, model.steps[-1][1]
     kind = type(model).__name__
     if kind not in _LOG_ODDS | _PROBABILITY:
-        raise _impossible(f"{kind if model is not None else 'a model made as ONNX'} is no model of trees")
+        raise _impossible(f"{kind if model is not None else 'a model made as ONNX'} is not a model of trees")
     places = list(range(len(scorer.features)))
     try:
         places = places if prepare is None else origins(prepare, places)

@@ -38,7 +38,7 @@ class Meter(Protocol):
         """Count lookups in the feature cache: each view, how many rows it had, and how many it had not."""
 
     def in_flight(self, requests: int) -> None:
-        """Say how many requests are under way now."""
+        """Set how many requests are under way."""
 
     def flags(self, rows: Sequence[FeatureRow]) -> None:
         """Count the flags of rows that were served."""

@@ -28,7 +28,7 @@ from tidemill.serving.inference.row_scoring import (
     score_rows,
 )
 from tidemill.serving.observability.request_tracing import Stopwatch
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.shadows import Served
 from tidemill.serving.routing.traffic_split import CHAMPION, Serving
@@ -76,7 +76,7 @@ class Predictor(Generic[Request]):
     meter: Meter = field(default_factory=NoMeter)
     shadow: Shadow | None = None
     """Gets a copy of what was answered while there are shadows."""
-    tally: Tally = field(default_factory=Tally)
+    counters: VersionCounters = field(default_factory=VersionCounters)
     """Counts what each version does."""
     explain: Explain | None = None
     """Says what each feature contributed, for a version and rows of features."""
@@ -101,7 +101,7 @@ class Predictor(Generic[Request]):
 
         Args:
             instances: what to predict for; at least one.
-            at: the moment of the prediction, event time, aware; none for now.
+            at: the moment of the prediction, event time, aware; None for now.
             test: marks test traffic in the log.
 
         Raises:
@@ -145,7 +145,7 @@ class Predictor(Generic[Request]):
         features = read_features(rows)
         if watch is not None:
             watch.lap("features")
-        rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.tally)
+        rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.counters)
         if self.compose is not None:
             rows, scores = self.compose(rows, features, scores)
         if watch is not None:

@@ -13,7 +13,7 @@ import orjson
 from tidemill.errors import ServingError
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.inference.calls import Call, Failure, Refused
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import FloatMatrix, LoadedModel
 from tidemill.serving.routing.traffic_split import CHAMPION, NAMED
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class ModelFailed(ServingError):
-    """The model raised an error, or gave something that is no probability."""
+    """The model raised an error, or gave something that is not a number."""
 
     def __init__(self, message: str, *, hint: str | None = None, version: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -88,7 +88,7 @@ def not_loggable(call: Call) -> Refused | None:
 
 
 def score_rows(
-    rows: list[Row], features: list[FeatureRow], champion: LoadedModel, name: str, tally: Tally
+    rows: list[Row], features: list[FeatureRow], champion: LoadedModel, name: str, counters: VersionCounters
 ) -> tuple[list[Row], list[FeatureRow], list[float]]:
     """Return the score of each row, and the rows and features as they are then.
 
@@ -99,17 +99,17 @@ def score_rows(
         features: of each row.
         champion: answers what it is assigned, and for others that fail.
         name: of the registered model, for messages.
-        tally: is told what each version did.
+        counters: is told what each version did.
 
     Raises:
         ModelFailed: the champion cannot score this.
         FeatureError: what the champion needs in another's place cannot be read.
     """
     first = rows[0].role
-    # If nobody stands in, the calls of a batch are answered again, each alone: a failure counts only then.
+    # If no version stands in, the calls of a batch are answered again, each alone: failures count then.
     alone = rows[0].call is rows[-1].call
     if all(row.role == first for row in rows) and first == CHAMPION:
-        return rows, features, _tallied(champion, CHAMPION, features, name, tally, failures=alone)
+        return rows, features, _counted(champion, CHAMPION, features, name, counters, failures=alone)
     groups: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault((row.role, row.model.version), []).append(place)
@@ -118,9 +118,9 @@ def score_rows(
     for (role, _), places in groups.items():
         model, of_group = rows[places[0]].model, [features[place] for place in places]
         if role in (CHAMPION, NAMED):
-            found: Sequence[float | None] = _tallied(model, role, of_group, name, tally, failures=alone)
+            found: Sequence[float | None] = _counted(model, role, of_group, name, counters, failures=alone)
         else:
-            found = _each(model, role, of_group, name, tally)
+            found = _each(model, role, of_group, name, counters)
         for place, score in zip(places, found, strict=True):
             if score is None:
                 fallen.append(place)
@@ -132,31 +132,31 @@ def score_rows(
     for place in fallen:
         rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=(FALLBACK,))
     read = read_features([rows[place] for place in fallen])
-    stood_in = _tallied(champion, CHAMPION, read, name, tally, failures=alone)
+    stood_in = _counted(champion, CHAMPION, read, name, counters, failures=alone)
     for place, values, given in zip(fallen, read, stood_in, strict=True):
         features[place], scores[place] = values, given
     return rows, features, scores
 
 
 def _each(
-    model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, tally: Tally
+    model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, counters: VersionCounters
 ) -> Sequence[float | None]:
-    """Return the score of each row, none where it has none: a row that fails takes no other with it."""
+    """Return the score of each row; None where it has none: a row that fails takes no other with it."""
     try:
-        return _tallied(model, role, features, name, tally, failures=len(features) == 1)
+        return _counted(model, role, features, name, counters, failures=len(features) == 1)
     except ModelFailed as error:
         if len(features) > 1:
-            return [score for row in features for score in _each(model, role, [row], name, tally)]
+            return [score for row in features for score in _each(model, role, [row], name, counters)]
         _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
         return [None]
 
 
-def _tallied(
+def _counted(
     model: LoadedModel,
     role: str,
     features: Sequence[FeatureRow],
     name: str,
-    tally: Tally,
+    counters: VersionCounters,
     *,
     failures: bool = True,
 ) -> list[float]:
@@ -165,9 +165,9 @@ def _tallied(
         scores = _call(model, features, name)
     except ModelFailed as error:
         if failures:
-            tally.failed(role, model.version, len(features), error)
+            counters.failed(role, model.version, len(features), error)
         raise
-    tally.scored(role, model.version, len(features), time.perf_counter() - began)
+    counters.scored(role, model.version, len(features), time.perf_counter() - began)
     return scores
 
 

@@ -38,7 +38,7 @@ def erase_job(state: State, files: JobFiles, job_id: str, clock: Clock, wait_sec
         _cancel(state, job_id, clock.now())  # each time: a dead one may be queued again meanwhile
         with files.lock() as free:
             if free:
-                _put_on_record(state, job_id, clock.now())  # first: nobody is given half a result
+                _put_on_record(state, job_id, clock.now())  # first, so that no client gets half a result
                 files.erase()
                 return
         if time.monotonic() >= deadline:

@@ -70,7 +70,7 @@ class JobFiles:
             ) from error
 
     def chunks(self, first: int, rows: int) -> Iterator[list[Any]]:
-        """Give the instances from row ``first`` on, ``rows`` at a time.
+        """Yield the instances from row ``first`` on, ``rows`` at a time.
 
         Raises:
             ServingError: they are gone.
@@ -89,7 +89,7 @@ class JobFiles:
         _write(self._prepared, [content], flush=False)
 
     def prepared(self, first: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
-        """Return the records and answers that were prepared for the rows from ``first`` on, none if none."""
+        """Return the records and answers that were prepared for the rows from ``first`` on; None if none."""
         try:
             content = orjson.loads(self._prepared.read_bytes())
         except (OSError, orjson.JSONDecodeError):
@@ -105,7 +105,7 @@ class JobFiles:
         )
 
     def results(self) -> Iterator[bytes]:
-        """Give the answers, in the order of the instances, as lines of JSON: a chunk at a time.
+        """Yield the answers, in the order of the instances, as lines of JSON: a chunk at a time.
 
         Raises:
             ServingError: they have just been removed.
@@ -148,14 +148,14 @@ class JobFiles:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Hold the job's lock, unless somebody does: give whether it is held now.
+        """Take the job's lock if it is free, and yield whether it is held now.
 
         The operating system lets go of it when the holder's process ends, in whatever way: who gets the lock
         of a job that is said to run knows that its worker is dead.
         """
         try:
             descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:  # the whole folder is gone: whoever sees to that need not wait
+        except FileNotFoundError:  # the whole folder is gone: nothing is left to wait for
             yield True
             return
         try:

@@ -88,7 +88,7 @@ def submit(state: State, job: Job) -> Job:
 
 
 def find(state: State, model: str, caller: str, key: str) -> Job | None:
-    """Return the job that ``caller`` submitted with an idempotency key, none if there is none."""
+    """Return the job that ``caller`` submitted with an idempotency key; None if there is none."""
     with state.transaction() as session:
         return session.scalar(select(Job).where(Job.model == model, Job.caller == caller, Job.key == key))
 
@@ -100,7 +100,7 @@ def get_job(state: State, model: str, job_id: str, caller: str | None = None) ->
         state: the records.
         model: name of the registered model.
         job_id: of the job.
-        caller: whose it must be; none for anybody's.
+        caller: whose it must be; None for anybody's.
 
     Raises:
         JobNotFound: there is none.
@@ -113,7 +113,7 @@ def get_job(state: State, model: str, job_id: str, caller: str | None = None) ->
 
 
 def known(state: State, job_id: str) -> bool:
-    """Say whether a job is on record, of whatever model."""
+    """Return whether a job is on record, of whatever model."""
     with state.transaction() as session:
         return session.get(Job, job_id) is not None
 
@@ -132,7 +132,7 @@ def list_jobs(
     Args:
         state: the records.
         model: name of the registered model.
-        caller: whose; none for everybody's.
+        caller: whose; None for everybody's.
         statuses: only these; default: all.
         before: only jobs that were submitted before the one with this id.
         limit: at most so many.
@@ -175,7 +175,7 @@ def published(state: State, job_id: str, now: datetime) -> None:
 
 
 def claim(state: State, job_id: str, worker: str, now: datetime) -> Job | None:
-    """Take a queued job that is due; return it as it is now, none if there is nothing to take.
+    """Take a queued job that is due; return it as it is now; None if there is nothing to take.
 
     The caller holds the job's lock (`tidemill.serving.jobs.job_files`), so that no other worker runs it.
     """

@@ -1,8 +1,8 @@
 """Runs one job, a chunk at a time, so that a chunk that is answered is never scored or logged again.
 
 A chunk goes through four steps: it is scored; what goes into the log and what is answered is put on disk
-(prepared); the log gets it; the answers are put in their place and the record says how far the job is. Who
-comes after a worker that died finds the prepared chunk, adds to the log what the log lacks, and goes on.
+(prepared); the log gets it; the answers are put in their place and the record says how far the job is. If a
+worker dies, the next one finds the prepared chunk, adds to the log what the log lacks, and goes on.
 """
 
 import errno
@@ -50,7 +50,7 @@ class Log(Protocol):
 
 @dataclass
 class Progress:
-    """What a worker is doing, for who watches it. Times are of `time.monotonic`."""
+    """What a worker is doing, for its sweeper. Times are of `time.monotonic`."""
 
     job_id: str | None = None
     """The job under way."""
@@ -68,12 +68,12 @@ class JobRunner:
     model: str
     """Name of the registered model."""
     champion: Callable[[], str | None]
-    """Says which version is champion now."""
+    """Returns the version that is champion now."""
     load: Callable[[str], LoadedModel]
     """Brings a version up."""
     log: Log
     logged: Callable[[datetime, Sequence[str]], set[str]]
-    """Says which of these prediction ids, of that moment, the log has."""
+    """Returns those of some prediction ids, of one moment, that the log has."""
     files: Callable[[str], JobFiles]
     worker: str
     clock: Clock
@@ -141,7 +141,7 @@ class JobRunner:
         return len(answers)
 
     def _write(self, job: Job, made: list[PredictionRecord]) -> None:
-        """Have all of ``made`` in the log; while the disk is full, wait for it."""
+        """Write all of ``made`` to the log; wait while the disk is full."""
         while made and not self.log.append(made):
             while self.log.health().waiting:
                 time.sleep(_FULL_DISK_SECONDS)

@@ -90,7 +90,7 @@ def _add_looks(router: APIRouter, jobs: Jobs) -> None:
 
     @router.get("/jobs/{job_id}", response_model=JobOut, responses=_errors(401, 403, 404, 422, 429, 500, 503))
     async def look(request: Request, job_id: JobId) -> Response:
-        """Say how far a job is."""
+        """Return how far a job is."""
         return _answer(200, await _work(lambda: _own(jobs, request, job_id)))
 
     @router.delete(
@@ -108,7 +108,7 @@ def _add_result(router: APIRouter, jobs: Jobs) -> None:
         responses=_errors(401, 403, 404, 409, 410, 422, 429, 500, 503),
     )
     async def result(request: Request, job_id: JobId) -> Response:
-        """Give the predictions of a job that is done."""
+        """Return the predictions of a job that is done."""
         job = await _work(lambda: _own(jobs, request, job_id))
         if job.erased_at is not None:
             why = "it named somebody whose data was erased; submit the other instances anew"
@@ -142,7 +142,7 @@ def _caller(request: Request) -> str | None:
 
 
 def _owner(request: Request) -> str | None:
-    """Return whose jobs the caller may see: its own; none for everybody's, which takes a key of an admin."""
+    """Return whose jobs the caller may see: its own; None for everybody's, which takes a key of an admin."""
     return None if request.scope.get("tidemill.admin") else _caller(request) or ""
 
 
@@ -155,7 +155,7 @@ async def _stream(job: Job, files: JobFiles) -> AsyncIterator[bytes]:
 
 
 def _joined(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Give lines of JSON as the elements of a list.
+    """Yield lines of JSON as the elements of a list.
 
     >>> b"".join(_joined(iter([b'{"a":1}\\n{"a":2}\\n', b'{"a":3}\\n'])))
     b'{"a":1},{"a":2},{"a":3}'

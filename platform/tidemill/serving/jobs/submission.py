@@ -1,4 +1,4 @@
-"""Accepts jobs: what is accepted is on disk and on record before anybody is told."""
+"""Accepts jobs: an accepted job is on disk and on record before the client is told."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sees to what nobody else does: workers that died, messages that were lost, jobs that hang or expired."""
+"""Cleans up after jobs: workers that died, messages that were lost, jobs that hang or have expired."""
 
 import logging
 import shutil
@@ -70,7 +70,7 @@ class Sweeper:
             with JobFiles(self.folder / job.id).lock() as free:
                 if not free:
                     continue
-                # Whoever ran it is dead, or has just let go of it: then the record says so by now.
+                # Its worker is dead, or has just finished: then the record says so by now.
                 reason = f"its worker died while it was at rows from {job.rows_done} on"
                 after = job_records.fail(self.state, job.id, reason, self.retries, self.clock.now())
                 if after is not None and after.status != job.status:
@@ -79,7 +79,7 @@ class Sweeper:
                     JobFiles(self.folder / job.id).drop_input()
 
     def _wake_up(self) -> None:
-        """Send again what a broker has lost, or was never sent: as this worker idles, nobody else got it."""
+        """Send messages again that the broker lost or never got: this worker idles, so none is on its way."""
         now = self.clock.now()
         for job_id in job_records.due(self.state, self.model, now, now - _RESEND):
             if self.publish(job_id):

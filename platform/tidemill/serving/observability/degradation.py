@@ -1,4 +1,4 @@
-"""What a replica has to do without at the moment; it answers all the same, and says so."""
+"""Tells which parts of the platform a replica does without at the moment."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ PARTS = ("features", "registry", "records", "log")
 
 
 class Degradation:
-    """Asks each part for its problem; costs nothing until somebody wants to know.
+    """Asks each part for its problem; costs nothing until it is asked.
 
     >>> degradation = Degradation({"features": lambda: "Redis does not answer", "log": lambda: None})
     >>> degradation.now()
@@ -19,7 +19,7 @@ class Degradation:
     """
 
     def __init__(self, parts: Mapping[str, Callable[[], str | None]]) -> None:
-        """Take the parts by name, of `PARTS`, and how each says what ails it: none for nothing."""
+        """Take the parts by name, of `PARTS`, and what returns each one's problem; None if it has none."""
         self._parts = dict(parts)
 
     def now(self) -> dict[str, str]:

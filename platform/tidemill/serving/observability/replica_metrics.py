@@ -50,7 +50,7 @@ class Metrics:
         Args:
             look: looks at the online store, which is done every 15 seconds at most.
             replica: value of the label ``replica``.
-            board: where the replicas of this node see each other's metrics; none: this replica's only.
+            board: where the replicas of this node see each other's metrics; None: this replica's only.
         """
         self._ages = FeatureAges(look)
         self._replica = replica
@@ -113,7 +113,7 @@ class Metrics:
                     _bounded_add(self._cache, (view, "miss"), ("other", "miss"), misses)
 
     def in_flight(self, requests: int) -> None:
-        """Say how many requests are being worked on now, those that wait for a batch included."""
+        """Set how many requests are being worked on, those that wait for a batch included."""
         self._in_flight = requests
 
     @property
@@ -136,7 +136,7 @@ class Metrics:
     # What is called rarely.
 
     def add(self, source: Callable[[], Iterable[Family]]) -> None:
-        """Have ``source`` asked for more families of this replica whenever the metrics are read.
+        """Ask ``source`` for more families of this replica whenever the metrics are read.
 
         It must be fast and is called by several threads; its families get the label ``replica``.
         """

@@ -163,7 +163,7 @@ class Stopwatch:
 
 
 def open_tracing(settings: Settings, model: str, replica: str) -> Tracing | None:
-    """Return what makes spans, none unless traces were asked for.
+    """Return what makes spans; None unless traces were asked for.
 
     Asked for by ``TIDEMILL_OTLP_ENDPOINT`` (``http://127.0.0.1:4318``), or by OpenTelemetry's
     ``OTEL_EXPORTER_OTLP_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``. Its other variables hold, too:

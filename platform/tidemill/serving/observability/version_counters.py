@@ -19,7 +19,16 @@ from sqlalchemy.orm import Session
 from tidemill.state import State
 from tidemill.state.tables import LaneCount
 
-__all__ = ["Count", "Key", "Tally", "as_baseline", "quantile", "read_counts", "record_counts", "since"]
+__all__ = [
+    "Count",
+    "Key",
+    "VersionCounters",
+    "as_baseline",
+    "quantile",
+    "read_counts",
+    "record_counts",
+    "since",
+]
 
 _FIRST = 1e-6  # seconds
 _GROWTH = 1.25
@@ -53,13 +62,13 @@ class Count:
         return self.failed / asked if asked else 0.0
 
 
-class Tally:
+class VersionCounters:
     """Counts on one replica; threads may share it.
 
-    >>> tally = Tally()
-    >>> tally.scored("canary", "7", rows=3, seconds=0.001)
-    >>> tally.failed("canary", "7", rows=1, error=ValueError("no"))
-    >>> count = tally.counts()["canary", "7"]
+    >>> counters = VersionCounters()
+    >>> counters.scored("canary", "7", rows=3, seconds=0.001)
+    >>> counters.failed("canary", "7", rows=1, error=ValueError("no"))
+    >>> count = counters.counts()["canary", "7"]
     >>> count.answered, count.failed, count.error_rate, count.error
     (3, 1, 0.25, 'ValueError: no')
     """
@@ -120,12 +129,12 @@ class Tally:
 
 
 def quantile(seconds: Mapping[int, int], share: float) -> float | None:
-    """Return the duration, in seconds, that ``share`` of the calls stayed below; none without calls.
+    """Return the duration, in seconds, that ``share`` of the calls stayed below; None without calls.
 
-    >>> tally = Tally()
+    >>> counters = VersionCounters()
     >>> for milliseconds in range(1, 101):
-    ...     tally.scored("canary", "7", 1, milliseconds / 1000)
-    >>> 0.090 < quantile(tally.counts()["canary", "7"].seconds, 0.9) < 0.090 * 1.25
+    ...     counters.scored("canary", "7", 1, milliseconds / 1000)
+    >>> 0.090 < quantile(counters.counts()["canary", "7"].seconds, 0.9) < 0.090 * 1.25
     True
     """
     total, seen = sum(seconds.values()), 0
@@ -142,7 +151,7 @@ def record_counts(
     """Put a replica's counts on record in place of those that are there.
 
     Args:
-        session: its transaction is committed by the caller, inside `Tally.recording`.
+        session: its transaction is committed by the caller, inside `VersionCounters.recording`.
         model: name of the registered model.
         replica: whose counts these are.
         counts: those that changed.

@@ -18,11 +18,11 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 def parse_json(body: bytes, headers: Headers) -> Any:
     """Return what a body says.
 
-    NaN, Infinity, numbers beyond float64 and bytes that are not UTF-8 are no JSON. A content type that is
+    NaN, Infinity, numbers beyond float64 and bytes that are not UTF-8 are not JSON. A content type that is
     not given is taken for JSON.
 
     Raises:
-        Refused: the content type is another one, the body is no JSON, or it is nested deeper than 64.
+        Refused: the content type is another one, the body is not JSON, or it is nested deeper than 64.
 
     >>> parse_json(b'{"instances": []}', {})
     {'instances': []}
@@ -62,7 +62,7 @@ def _is_json(kind: bytes) -> bool:
 
 
 def not_json(position: int | None, what: str) -> Failure:
-    """Return how a body that is no JSON is answered; ``position`` is where it ends being any, in bytes."""
+    """Return the failure of a body that is not JSON; ``position`` is where it stops being JSON, in bytes."""
     where: list[str | int] = ["body"] if position is None else ["body", position]
     problem = {"loc": where, "msg": f"the body is not JSON: {what}", "type": "json_invalid"}
     return Failure("malformed", [problem])

@@ -65,7 +65,7 @@ def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
     is unknown.
 
     Raises:
-        Refused: it is no UTF-8, its rows have different widths, or a value is none that its field can have.
+        Refused: it is not UTF-8, its rows have different widths, or a value does not fit its field.
     """
     try:
         lines = [
@@ -164,6 +164,6 @@ def _value(name: str, kind: str | None, row: int, text: str) -> Any:
             return _BOOLEANS[text.strip().lower()]
         return float(text) if kind in ("number", None) else text
     except ValueError:
-        if kind is None:  # a feature, which must be a number, or one of the columns that nobody reads
+        if kind is None:  # a feature, which must be a number, or one of the columns that are not read
             return text
         raise malformed(f"row {row} of the CSV, {name}: {kind} is wanted here") from None

@@ -122,7 +122,7 @@ def _numbers(rows: list[list[Any]]) -> FloatMatrix:
 
 
 def _is_csv(headers: Headers) -> bool:
-    """Say whether the body is CSV.
+    """Return whether the body is CSV.
 
     Raises:
         Refused: with 415, it is in another encoding than UTF-8.

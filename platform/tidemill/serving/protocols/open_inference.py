@@ -48,7 +48,7 @@ OUTPUTS: Mapping[str, Output] = {
 
 
 class _Wish(NamedTuple):
-    """How an answer shall look."""
+    """Which outputs are asked for."""
 
     id: str | None
     outputs: tuple[tuple[str, bool], ...]

@@ -11,7 +11,7 @@ from tidemill.serving.routing.traffic_split import Serving
 __all__ = ["Now", "features_of", "infer_paths", "no_model", "no_version", "versions_of"]
 
 Now = Callable[[], Serving | None]
-"""The versions of this moment; none while there are none."""
+"""Returns the versions of this moment; None while there are none."""
 
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 
@@ -25,7 +25,7 @@ def versions_of(serving: Serving | None) -> tuple[str, ...]:
 
 
 def features_of(serving: Serving | None) -> Features | None:
-    """Return what may be given instead of fields; none while no model answers."""
+    """Return what may be given instead of fields; None while no model answers."""
     if serving is None:
         return None
     champion = serving.champion

@@ -16,7 +16,7 @@ __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
 
 
 class PlainErrors:
-    """How everything that is no protocol of its own says what went wrong: ``{"detail": …}``."""
+    """How paths without a protocol of their own say what went wrong: ``{"detail": …}``."""
 
     name = "http"
 
@@ -43,7 +43,7 @@ class PredictCodec(PlainErrors):
         """Return what is asked for.
 
         Raises:
-            Refused: the body is no JSON, or not as declared.
+            Refused: the body is not JSON, or not as declared.
         """
         content = parse_json(body, headers)
         try:

@@ -214,7 +214,7 @@ class ModelState(BaseModel):
 
 
 class Error(BaseModel):
-    """Any answer that is no success."""
+    """Any answer that is not a success."""
 
     detail: Any
     """A sentence; or, with status 422, a list of ``{"loc": […], "msg": …, "type": …}``, one a field."""

@@ -117,7 +117,7 @@ class InferenceResponse(BaseModel):
 
 
 class InferenceError(BaseModel):
-    """Any answer of the Open Inference Protocol that is no success."""
+    """Any answer of the Open Inference Protocol that is not a success."""
 
     error: str
 
@@ -232,7 +232,7 @@ class InvocationResponse(BaseModel):
 
 
 class InvocationError(BaseModel):
-    """Any answer of MLflow's scoring protocol that is no success."""
+    """Any answer of MLflow's scoring protocol that is not a success."""
 
     error_code: str
     message: str

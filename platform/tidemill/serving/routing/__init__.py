@@ -1,1 +1,1 @@
-"""Who answers a request: traffic split, model swap, shadows."""
+"""Decides which version answers a request: traffic split, model swap, shadows."""

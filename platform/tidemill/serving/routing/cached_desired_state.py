@@ -8,40 +8,40 @@ from pathlib import Path
 
 from tidemill.errors import RegistryError
 from tidemill.files.atomic import replace_file
-from tidemill.serving.routing.traffic_split import Lane, Wanted
+from tidemill.serving.routing.traffic_split import DesiredState, Lane
 
-__all__ = ["LastKnown"]
+__all__ = ["CachedDesiredState"]
 
 _log = logging.getLogger(__name__)
 
 
-class LastKnown:
-    """Asks who should answer; until the first success, what was known before this process began will do."""
+class CachedDesiredState:
+    """Asks which versions should answer; until the first success it returns what was known before."""
 
     def __init__(
-        self, read: Callable[[], Wanted], file: Path, is_empty: Callable[[], bool] = lambda: False
+        self, read: Callable[[], DesiredState], file: Path, is_empty: Callable[[], bool] = lambda: False
     ) -> None:
         """Take the parts.
 
         Args:
-            read: says who should answer.
+            read: returns which versions should answer.
             file: remembers it.
             is_empty: says whether the registry does not know the model at all: then it was lost, for a file
                 that is missing is made anew by MLflow, with nothing in it. That nobody is champion any more
                 is another thing, and is believed.
         """
         self.problem: str | None = None
-        """Why nobody could be asked the last time; none if it went well."""
+        """Why the last question failed; None if it did not."""
         self._read = read
         self._file = file
-        self._known: Wanted | None = None
+        self._known: DesiredState | None = None
         self._is_empty = is_empty
 
-    def __call__(self) -> Wanted:
-        """Return who should answer.
+    def __call__(self) -> DesiredState:
+        """Return which versions should answer.
 
         Raises:
-            Exception: nobody can be asked, and either this process knows already or nothing is remembered.
+            Exception: the registry cannot be asked, and this process knows already, or nothing is remembered.
         """
         try:
             wanted = self._read()
@@ -49,7 +49,7 @@ class LastKnown:
                 raise RegistryError("it does not know the model any more")
         except Exception as error:
             if self.problem is None:
-                _log.warning("nobody says which versions should answer: %s", error)
+                _log.warning("the registry cannot be asked which versions should answer: %s", error)
             self.problem = f"the registry cannot be asked: {error}"
             remembered = _remembered(self._file) if self._known is None else None
             if remembered is None:
@@ -63,16 +63,16 @@ class LastKnown:
         return wanted
 
 
-def _remember(file: Path, wanted: Wanted) -> None:
+def _remember(file: Path, wanted: DesiredState) -> None:
     try:
         replace_file(file, json.dumps(asdict(wanted)), flush=False)
     except OSError as error:
         _log.warning("who answers could not be remembered for a start without the registry: %s", error)
 
 
-def _remembered(file: Path) -> Wanted | None:
+def _remembered(file: Path) -> DesiredState | None:
     try:
         content = json.loads(file.read_text())
-        return Wanted(content["champion"], tuple(Lane(**lane) for lane in content["lanes"]))
+        return DesiredState(content["champion"], tuple(Lane(**lane) for lane in content["lanes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -9,7 +9,7 @@ from tidemill.registry.deployments import live, reconcile
 from tidemill.registry.history.reconciliation import differs
 from tidemill.registry.versions.aliases import read_aliases
 from tidemill.registry.versions.model_versions import CHAMPION
-from tidemill.serving.routing.traffic_split import Lane, Wanted
+from tidemill.serving.routing.traffic_split import DesiredState, Lane
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
@@ -23,7 +23,7 @@ def as_lane(row: Deployment) -> Lane:
     return Lane(row.kind, row.name, row.version, row.share, row.salt)  # type: ignore[arg-type]
 
 
-def wanted_reader(project: Project, state: State) -> Callable[[], Wanted]:
+def wanted_reader(project: Project, state: State) -> Callable[[], DesiredState]:
     """Return a function that says which versions should answer, for a poller to call.
 
     If the registry and the records have disagreed for two looks in a row, it has them settled: a deployment
@@ -31,7 +31,7 @@ def wanted_reader(project: Project, state: State) -> Callable[[], Wanted]:
     """
     disagreed = False
 
-    def read() -> Wanted:
+    def read() -> DesiredState:
         nonlocal disagreed
         aliases, rows = read_aliases(project), live(state, project.model)
         if differs(aliases, rows):
@@ -40,7 +40,7 @@ def wanted_reader(project: Project, state: State) -> Callable[[], Wanted]:
             disagreed = True
         else:
             disagreed = False
-        return Wanted(aliases.get(CHAMPION), tuple(sorted(map(as_lane, rows))))
+        return DesiredState(aliases.get(CHAMPION), tuple(sorted(map(as_lane, rows))))
 
     return read
 
@@ -48,7 +48,7 @@ def wanted_reader(project: Project, state: State) -> Callable[[], Wanted]:
 def _settled(project: Project, state: State, rows: list[Deployment]) -> list[Deployment]:
     try:
         reconcile(project, state, seconds=0)
-    except RegistryError as error:  # whoever moves aliases now settles it
+    except RegistryError as error:  # another process moves aliases now, and settles it
         _log.info("not settled yet: %s", error)
         return rows
     return live(state, project.model)

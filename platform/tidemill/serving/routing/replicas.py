@@ -1,4 +1,4 @@
-"""Which replicas there are: each says so in the records every few seconds, and when it is taken away."""
+"""Records which replicas there are: each writes a heartbeat every few seconds, and says when it ends."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from tidemill.serving.observability.version_counters import Count, Key, Tally, record_counts
+from tidemill.serving.observability.version_counters import Count, Key, VersionCounters, record_counts
 from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import State
 from tidemill.state.tables import ReplicaState
@@ -21,13 +21,18 @@ _SILENCE = timedelta(minutes=1)
 
 
 def record_status(
-    state: State, model: str, replica: str, status: Status, now: datetime, tally: Tally | None = None
+    state: State,
+    model: str,
+    replica: str,
+    status: Status,
+    now: datetime,
+    counters: VersionCounters | None = None,
 ) -> None:
     """Put on record which versions a replica answers with, and what it counted.
 
     Replicas that are silent for a minute are forgotten; what they counted stays.
     """
-    with _changed(tally) as counts, state.transaction() as session:
+    with _changed(counters) as counts, state.transaction() as session:
         record_counts(session, model, replica, counts, now)
         session.execute(
             delete(ReplicaState).where(ReplicaState.model == model, ReplicaState.seen_at < now - _SILENCE)
@@ -46,15 +51,17 @@ def record_status(
         )
 
 
-def forget_replica(state: State, model: str, replica: str, now: datetime, tally: Tally | None = None) -> None:
-    """Take a replica that ends off the records, at once; what it counted since its last word stays."""
-    with _changed(tally) as counts, state.transaction() as session:
+def forget_replica(
+    state: State, model: str, replica: str, now: datetime, counters: VersionCounters | None = None
+) -> None:
+    """Remove a replica that ends from the records; what it counted since its last heartbeat is kept."""
+    with _changed(counters) as counts, state.transaction() as session:
         record_counts(session, model, replica, counts, now)
         session.execute(delete(ReplicaState).where(ReplicaState.id == replica))
 
 
-def _changed(tally: Tally | None) -> AbstractContextManager[Mapping[Key, Count]]:
-    return nullcontext({}) if tally is None else tally.recording()
+def _changed(counters: VersionCounters | None) -> AbstractContextManager[Mapping[Key, Count]]:
+    return nullcontext({}) if counters is None else counters.recording()
 
 
 def living(session: Session, model: str, now: datetime) -> Sequence[ReplicaState]:

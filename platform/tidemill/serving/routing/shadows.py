@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Serving
 
@@ -37,7 +37,7 @@ class Served(NamedTuple):
 
     instance: BaseModel | None
     keys: Mapping[str, object] | None
-    """As `Application.feature_row` gave them; none where features were given."""
+    """As `Application.feature_row` gave them; None where features were given."""
     moment: datetime
     features: FeatureRow
     model: LoadedModel
@@ -58,7 +58,7 @@ class Shadows:
         self,
         log: ShadowLog,
         decide: Callable[[Any, float], Mapping[str, Any]],
-        tally: Tally,
+        counters: VersionCounters,
         *,
         busy: Callable[[], bool] = lambda: False,
         max_waiting: int = 2048,
@@ -69,14 +69,14 @@ class Shadows:
         Args:
             log: where the records go.
             decide: the business logic after the model.
-            tally: counts by version.
+            counters: counts by version.
             busy: says whether there is so much to do that copies must not be taken.
             max_waiting: copies that may wait.
             max_rows: copies that are scored in one call.
         """
         self._log = log
         self._decide = decide
-        self._tally = tally
+        self._counters = counters
         self._busy = busy
         self._max_waiting = max_waiting
         self._max_rows = max_rows
@@ -101,7 +101,7 @@ class Shadows:
         for row in rows:
             for model in self._wanted(serving, row):
                 if busy or len(self._waiting) >= self._max_waiting:
-                    self._tally.dropped(SHADOW, model.version, 1)
+                    self._counters.dropped(SHADOW, model.version, 1)
                 else:
                     self._waiting.append((model, row))
         if self._thread is None:
@@ -109,7 +109,7 @@ class Shadows:
         self._there.set()
 
     def _wanted(self, serving: Serving, row: Served) -> Sequence[LoadedModel]:
-        """Return the shadows that shall answer a row."""
+        """Return the shadows that answer a row."""
         try:
             key = serving.key(row.instance, row.keys) if row.keys is not None else row.record.prediction_id
         except Exception as error:  # noqa: BLE001 — the project's own code; the row is answered, and logged
@@ -145,14 +145,14 @@ class Shadows:
             self._log.append(
                 [self._record(model, row, score, spent) for row, score in zip(rows, scores, strict=True)]
             )
-        except Exception as error:  # noqa: BLE001 — a model can fail in any way; nobody waits for this one
+        except Exception as error:  # noqa: BLE001 — a model can fail in any way; no request waits for this one
             self._fail(model, len(rows), error)
             return
-        self._tally.scored(SHADOW, model.version, len(rows), spent)
+        self._counters.scored(SHADOW, model.version, len(rows), spent)
 
     def _fail(self, model: LoadedModel, rows: int, error: Exception) -> None:
         _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
-        self._tally.failed(SHADOW, model.version, rows, error)
+        self._counters.failed(SHADOW, model.version, rows, error)
 
     def _record(self, model: LoadedModel, row: Served, score: float, spent: float) -> PredictionRecord:
         decision = {} if row.instance is None else dict(self._decide(row.instance, score))

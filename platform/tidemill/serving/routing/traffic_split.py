@@ -1,10 +1,10 @@
-"""Who answers a request: the champion, or a version beside it that has a share of the keys.
+"""Decides which version answers a request: the champion, or a version with a share of the keys.
 
 The share of a lane is a range of a hash of the routing key and the lane's own salt:
 
 - the same key gets the same version, on every replica, for as long as the share does not shrink over it;
 - a share that grows only moves keys towards the lane, none away from it;
-- lanes have salts of their own, so that who is in one says nothing about who is in another.
+- lanes have salts of their own, so that the keys in one say nothing about the keys in another.
 
 Lanes are asked in a fixed order (the canary first, then experiments by name); the champion answers whom none
 of them wants.
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAMPION",
     "NAMED",
+    "DesiredState",
     "Kind",
     "Lane",
     "Router",
     "Serving",
-    "Wanted",
     "bucket",
     "entity_key",
     "router",
@@ -74,7 +74,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredState:
     """What a replica should answer with."""
 
     champion: str | None
@@ -161,9 +161,9 @@ class Serving:
         return self.champion, CHAMPION
 
     def named(self, version: str) -> "tuple[LoadedModel, str] | None":
-        """Return a version that answers now, for who asks for it by name; none if it is not one of them.
+        """Return a version that answers now, by its name; None if it is not one of them.
 
-        Its role is `NAMED`, whoever it is: keys that were not drawn are not compared with those that were.
+        Its role is `NAMED`, whichever it is: keys that were not drawn are not compared with those that were.
         """
         models = (self.champion, *(model for _, _, model, _ in self._ranges))
         return next(((model, NAMED) for model in models if model.version == version), None)

@@ -1,4 +1,4 @@
-"""Watches who should answer, and swaps the versions that do, without a request noticing.
+"""Watches which versions should answer, and swaps those that do without disturbing a request.
 
 A version is loaded and tried out beside those that answer; then one reference is replaced. A request takes
 the reference once, so those under way end with the versions they began with. What does not load, or does not
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
-from tidemill.serving.routing.traffic_split import Lane, Router, Serving, Wanted, router
+from tidemill.serving.routing.traffic_split import DesiredState, Lane, Router, Serving, router
 
 if TYPE_CHECKING:
     from tidemill.serving.routing.loaded_version import LoadedModel
@@ -23,7 +23,7 @@ __all__ = ["LaneStatus", "Status", "Watcher"]
 
 _HEARTBEAT = 5.0
 _HEARTBEAT_WITH_LANES = 1.0
-"""Whoever decides on a lane waits for what replicas report of it."""
+"""Decisions on a lane wait for what replicas report of it."""
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +66,7 @@ class Watcher:
 
     def __init__(
         self,
-        read: Callable[[], Wanted],
+        read: Callable[[], DesiredState],
         load: "Callable[[str], LoadedModel]",
         report: Callable[[Status], None],
         clock: Clock,
@@ -109,7 +109,7 @@ class Watcher:
         return self._status
 
     def current(self) -> Serving | None:
-        """Return the versions that answer; none before the first."""
+        """Return the versions that answer; None before the first."""
         return self._current
 
     def start(self) -> None:
@@ -131,7 +131,7 @@ class Watcher:
         """Look at what is wanted once, and load what does not answer already."""
         try:
             wanted = self._read()
-        except Exception as error:  # noqa: BLE001 — whatever ails the registry, serving goes on
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with the registry, serving goes on
             self._withdraw(f"the registry cannot be asked: {_say(error)}")
             return
         versions = _versions(wanted)
@@ -150,10 +150,10 @@ class Watcher:
             try:
                 standing = {(lane.role, lane.version): lane for lane in self._standing()}
             except Exception as error:  # noqa: BLE001 — the records are away as well: all stays as it is
-                _log.info("nor do the records say what has ended: %s", _say(error))
+                _log.info("the records cannot say which lanes have ended: %s", _say(error))
             else:
                 kept = [standing.get((lane.role, lane.version)) for lane, _ in lanes]
-                self._put_in(Wanted(self._status.wanted, tuple(lane for lane in kept if lane)), why)
+                self._put_in(DesiredState(self._status.wanted, tuple(lane for lane in kept if lane)), why)
                 return
         self._tell(replace(self._status, error=why))
 
@@ -177,8 +177,8 @@ class Watcher:
         _log.info("version %s is loaded", version)
         return True
 
-    def _put_in(self, wanted: Wanted, error: str | None = None) -> None:
-        # An alias that is gone takes no model away: serving ends when the stack ends, not by an accident.
+    def _put_in(self, wanted: DesiredState, error: str | None = None) -> None:
+        # Deleting the alias does not unload the model: serving ends when the stack ends.
         champion = self._models.get(wanted.champion or "")
         if champion is None and self._current is not None:
             champion = self._current.champion
@@ -233,10 +233,10 @@ class Watcher:
             try:
                 self.look()
             except Exception:  # noqa: BLE001 — a thread that ends would leave this replica behind for good
-                _log.exception("a look at who should answer failed; the next one is due")
+                _log.exception("the versions that should answer could not be looked up; the next try is due")
 
 
-def _versions(wanted: Wanted) -> list[str]:
+def _versions(wanted: DesiredState) -> list[str]:
     """Return what must be loaded, the champion first."""
     champion = [wanted.champion] if wanted.champion else []
     return list(dict.fromkeys([*champion, *(lane.version for lane in wanted.lanes if lane.served)]))

@@ -1,4 +1,4 @@
-"""What of a stack can be reached from where, and whether it may start that way."""
+"""Decides where a stack may listen, and lists what of it other machines can reach."""
 
 import ipaddress
 from collections.abc import Callable, Iterable
@@ -36,11 +36,11 @@ class Listener:
     public: bool
     """Whether other machines can reach it, as far as no firewall says no."""
     meant: bool
-    """Whether a setting can make it public (``host``, ``mlflow_host``); if not, nobody asked for that."""
+    """Whether a setting can make it public (``host``, ``mlflow_host``); if not, no setting asked for that."""
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach what listens on ``host``; a name counts as not.
+    """Return whether only this machine can reach what listens on ``host``; a name counts as not.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "10.0.0.7", "myhost")]
     [True, True, True, False, False, False]
@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 
 def keys_required(project: Project) -> bool:
-    """Say whether requests to the project's API need a key."""
+    """Return whether requests to the project's API need a key."""
     return project.config.serve.require_keys == "always" or not is_loopback(project.settings.host)
 
 
@@ -64,8 +64,8 @@ def require_safe_start(project: Project) -> None:
     """Refuse to open the API beyond this machine without keys, or with keys that anybody on the way can read.
 
     Raises:
-        ConfigError: keys are required and there is none that may predict, or the host is public and nobody
-            has accepted plain HTTP.
+        ConfigError: keys are required and there is none that may predict, or the host is public and plain
+            HTTP was not accepted.
     """
     host = project.settings.host
     if not keys_required(project):
@@ -94,7 +94,7 @@ def listeners(info: StackInfo) -> list[Listener]:
 
 
 def warnings(found: Iterable[Listener]) -> list[str]:
-    """Return what to say about sockets that other machines can reach, and nobody asked for that."""
+    """Return a warning for each socket that other machines can reach though no setting says so."""
     return [
         f"port {one.port} on {one.address} ({one.purpose}, process {one.pid}) can be reached from other "
         "machines: close it in the firewall"

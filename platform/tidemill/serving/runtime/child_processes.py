@@ -76,7 +76,7 @@ class Child:
             self.start()
 
     def require_alive(self) -> None:
-        """Do nothing while it lives.
+        """Raise if it has ended.
 
         Raises:
             ServingError: it has ended; the message has the last lines of its log.

@@ -1,4 +1,4 @@
-"""Whether what ``serve`` declares fits together: asked before anything is started."""
+"""Checks that the fields of ``serve`` fit together, before anything is started."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ _BROKER_SECONDS = 3.0
 
 
 def require_coherent(project: Project) -> None:
-    """Pass if the project's ``serve`` section, its application and the environment fit together.
+    """Check that the project's ``serve`` section, its application and the environment fit together.
 
     Raises:
         ConfigError: they do not; the message names each field and what to do.

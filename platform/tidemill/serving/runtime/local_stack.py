@@ -82,7 +82,7 @@ class Stack:
             ServingError: something did not come up; what had been started is gone again.
         """
         settings = self.project.settings
-        require_coherent(self.project)  # said at once, not after a minute of tries
+        require_coherent(self.project)  # now, not after a minute of tries
         require_safe_start(self.project)
         port = require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
         mlflow_port = require_port(

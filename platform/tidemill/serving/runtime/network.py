@@ -11,7 +11,7 @@ _LOWEST, _HIGHEST = 20_000, 32_000  # below the ports that Linux gives to outgoi
 
 
 def is_free(port: int, host: str) -> bool:
-    """Say whether a server could listen there now."""
+    """Return whether a server could listen there now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
         try:
@@ -24,7 +24,7 @@ def is_free(port: int, host: str) -> bool:
 def free_block(size: int, host: str = "127.0.0.1") -> int:
     """Return the first of ``size`` free ports in a row.
 
-    They are looked for at a random place, so that two who look at once find different ones.
+    They are looked for at a random place, so that two processes at the same time find different ones.
 
     Raises:
         ServingError: there are none.

@@ -43,7 +43,7 @@ class Guard:
         return cls(mark, process)
 
     def dismiss(self, timeout: float = 30.0) -> None:
-        """Have everything ended and removed now, and wait for that."""
+        """End and remove everything now, and wait until it is gone."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:

@@ -80,6 +80,6 @@ def listen_on_loopback_only() -> None:
 
 
 def worker_thread(consumer: object) -> threading.Thread | None:
-    """Return the thread in which Celery consumes messages for a task consumer; none before it has begun."""
+    """Return the thread in which Celery consumes messages for a task consumer; None before it has begun."""
     thread: threading.Thread | None = getattr(getattr(consumer, "_adapter", None), "_worker_thread", None)
     return thread

@@ -139,7 +139,7 @@ def _without_key(settings: Settings) -> Settings:
 
 
 def _start_jobs(project: Project, logs: Any) -> None:
-    # Nobody waits for its process, which takes seconds to start: jobs do not mind.
+    # Its process takes seconds to start; jobs can wait, so the stack does not.
     from ray import serve
 
     from tidemill.serving.runtime.replica import job_worker
@@ -180,7 +180,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "m.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "state"),
-        "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket nobody reads, not syslog's port
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(haproxy / "log"),  # a socket without a reader, not syslog's port
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # on a busy machine 5 s, thrice, is not enough
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Else a Python process parses a line of HAProxy's for each request; our replicas count themselves.
@@ -190,7 +190,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         # Later than the replica's own, so that it is the replica that says so; but a dead one says nothing.
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(math.ceil(project.config.serve.timeout_seconds) + 5),
         # What a replica had when it was killed is asked of another one, once: at worst a prediction is in the
-        # log that nobody was told of.
+        # log that no client was told of.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),

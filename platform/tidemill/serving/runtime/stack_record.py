@@ -52,12 +52,12 @@ def write(project: Project, info: StackInfo) -> None:
 
 
 def read(project: Project) -> StackInfo | None:
-    """Return what the file says, true or not any more; none if there is no file."""
+    """Return what the file says, which may be outdated; None if there is no file."""
     return _read(_path(project))
 
 
 def status(project: Project) -> StackInfo | None:
-    """Return the stack that runs in the background for this project, none if none does."""
+    """Return the stack that runs in the background for this project; None if none does."""
     return status_in(project.root)
 
 

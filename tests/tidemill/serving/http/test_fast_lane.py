@@ -11,7 +11,7 @@ import uvicorn
 import uvloop
 
 from tidemill.serving.http import fast_lane
-from tidemill.serving.http.fast_lane import Direct
+from tidemill.serving.http.fast_lane import FastLaneProtocol
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.runtime.replica import ray_shortcut
 
@@ -65,7 +65,7 @@ async def app(scope, receive, send):
 def fast(monkeypatch):
     made = Fast()
     scopes.clear()
-    monkeypatch.setattr(Direct, "fast", None)
+    monkeypatch.setattr(FastLaneProtocol, "fast", None)
     monkeypatch.setattr(ray_shortcut, "_front", None)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
     fast_lane.install()
@@ -78,7 +78,7 @@ async def served(**settings):
     options = {"port": 0, "lifespan": "off", "log_config": None, "access_log": False}
     config = uvicorn.Config(app, **{**options, **settings})
     config.load()
-    assert config.http_protocol_class is Direct
+    assert config.http_protocol_class is FastLaneProtocol
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
     task = asyncio.ensure_future(server.serve())
@@ -317,7 +317,7 @@ def test_connections_leave_nothing_for_the_garbage_collector(fast):
                 await ask(server, request())
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
-            return sum(type(each) is Direct for each in gc.get_objects())
+            return sum(type(each) is FastLaneProtocol for each in gc.get_objects())
         finally:
             gc.enable()
 
@@ -353,5 +353,5 @@ def test_a_server_with_settings_of_its_own_goes_the_usual_way(fast, settings):
 
 
 def test_a_process_with_nothing_fast_goes_the_usual_way(fast, monkeypatch):
-    monkeypatch.setattr(Direct, "fast", None)
+    monkeypatch.setattr(FastLaneProtocol, "fast", None)
     assert [_bodies(got) for got in through(lambda server: ask(server, request()))] == [[b"usual 5"]] * 2

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tidemill.serving.inference.batching import Engine
+from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.calls import Answer, Call, Overloaded, Prediction, TimedOut
 
 
@@ -45,7 +45,7 @@ def run(scenario, answer=None, **choices):
 
     async def main():
         with ThreadPoolExecutor(2) as pool:
-            await scenario(Engine(recorder, pool, **choices))
+            await scenario(Batcher(recorder, pool, **choices))
 
     asyncio.run(main())
     return recorder
@@ -68,7 +68,7 @@ def test_calls_given_up_before_a_thread_is_free_are_not_worked_on():
 def test_a_pool_that_is_shut_down_refuses_and_keeps_nobody_waiting():
     async def main():
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine(Recorder(), pool, loop_rows=0)
+            engine = Batcher(Recorder(), pool, loop_rows=0)
         with pytest.raises(Overloaded):
             await asyncio.wait_for(engine.submit(call("c"), time.perf_counter()), 1)
 

@@ -95,7 +95,7 @@ def test_contributions_add_up_to_what_the_model_says(model, unit):
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (make_pipeline(SimpleImputer(), LogisticRegression()), "LogisticRegression is no model of trees"),
+        (make_pipeline(SimpleImputer(), LogisticRegression()), "LogisticRegression is not a model of trees"),
         (make_pipeline(SimpleImputer(), PCA(2), RandomForestClassifier(2)), "PCA mixes features"),
         (HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier"]), "do not add up"),
     ],

@@ -10,7 +10,7 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.serving.inference.calls import Call
 from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.shadows import Served, Shadows
 from tidemill.serving.routing.traffic_split import NAMED, Lane, Serving
@@ -57,9 +57,9 @@ def row(model, role):
 
 
 def scored(*rows):
-    tally = Tally()
+    counters = VersionCounters()
     features = [FeatureRow({"wind": float(one.model.version)}, ()) for one in rows]
-    return (*score_rows(list(rows), features, CHAMPION, "m", tally), tally.counts())
+    return (*score_rows(list(rows), features, CHAMPION, "m", counters), counters.counts())
 
 
 def test_each_version_scores_its_own_rows_in_one_call():
@@ -98,30 +98,30 @@ class Picky(Constant):
 
 def test_a_row_that_a_version_fails_on_takes_no_other_with_it_and_counts_once():
     canary = LoadedModel("2", Picky(0.8), Reader(2.0), NOW)
-    winds, tally = (3.0, 0.0, 4.0), Tally()
+    winds, counters = (3.0, 0.0, 4.0), VersionCounters()
     features = [FeatureRow({"wind": wind}, ()) for wind in winds]
-    rows, _, scores = score_rows([row(canary, "canary") for _ in winds], features, CHAMPION, "m", tally)
+    rows, _, scores = score_rows([row(canary, "canary") for _ in winds], features, CHAMPION, "m", counters)
     assert scores == [0.8, 0.2, 0.8]
     assert [one.flags for one in rows] == [(), (FALLBACK,), ()]
-    count = tally.counts()["canary", "2"]
+    count = counters.counts()["canary", "2"]
     assert (count.answered, count.failed) == (2, 1)
 
 
 def test_a_failure_of_the_champion_counts_when_its_call_is_alone():
-    champion, tally = LoadedModel("1", Picky(0.2), Reader(1.0), NOW), Tally()
+    champion, counters = LoadedModel("1", Picky(0.2), Reader(1.0), NOW), VersionCounters()
     calls = [row(champion, "champion")._replace(call=Call(request_id=str(n))) for n in range(3)]
     calm = FeatureRow({"wind": 0.0}, ())
     for several in (calls, calls[:1]):
         with pytest.raises(ModelFailed):
-            score_rows(list(several), [calm] * len(several), champion, "m", tally)
-    assert tally.counts()["champion", "1"].failed == 1
+            score_rows(list(several), [calm] * len(several), champion, "m", counters)
+    assert counters.counts()["champion", "1"].failed == 1
 
 
 @pytest.mark.parametrize("role", ["champion", NAMED])
 def test_nobody_answers_for_the_champion_nor_for_a_version_that_was_asked_for(role):
     model = version("1" if role == "champion" else "2", ValueError("no"))
     with pytest.raises(ModelFailed, match="cannot score this"):
-        score_rows([row(model, role)], [FeatureRow({"wind": 1.0}, ())], model, "m", Tally())
+        score_rows([row(model, role)], [FeatureRow({"wind": 1.0}, ())], model, "m", VersionCounters())
 
 
 class Log:
@@ -141,8 +141,8 @@ def served(number):
     return Served(None, {"depot": f"d{number}"}, NOW, FeatureRow({"wind": 1.0}, ()), CHAMPION, record)
 
 
-def shadowing(log, tally, **options):
-    return Shadows(log, lambda instance, score: {}, tally, **options)
+def shadowing(log, counters, **options):
+    return Shadows(log, lambda instance, score: {}, counters, **options)
 
 
 def beside(model):
@@ -150,41 +150,41 @@ def beside(model):
 
 
 def test_copies_are_answered_into_the_log_and_name_what_was_answered():
-    log, tally = Log(), Tally()
+    log, counters = Log(), VersionCounters()
     log.gate.set()
-    shadows = shadowing(log, tally)
+    shadows = shadowing(log, counters)
     shadows.offer(beside(version("2", 0.8)), [served(number) for number in range(5)])
     shadows.stop()
     assert [(one.role, one.version, one.score, one.shadow_of) for one in log.records] == [
         ("shadow", "2", 0.8, f"pred_{number}") for number in range(5)
     ]
     assert len({one.prediction_id for one in log.records}) == 5
-    assert tally.counts()["shadow", "2"].answered == 5
+    assert counters.counts()["shadow", "2"].answered == 5
 
 
 def test_copies_are_dropped_when_there_are_too_many_and_when_requests_need_the_time():
-    log, tally, busy = Log(), Tally(), []
-    shadows = shadowing(log, tally, max_waiting=3, max_rows=1, busy=lambda: bool(busy))
+    log, counters, busy = Log(), VersionCounters(), []
+    shadows = shadowing(log, counters, max_waiting=3, max_rows=1, busy=lambda: bool(busy))
     model = beside(version("2", 0.8))
     shadows.offer(model, [served(0)])
     assert log.entered.wait(10)
     shadows.offer(model, [served(number) for number in range(1, 6)])
     busy.append(True)
     shadows.offer(model, [served(9)])
-    assert tally.counts()["shadow", "2"].dropped == 3
+    assert counters.counts()["shadow", "2"].dropped == 3
     log.gate.set()
     shadows.stop()
     assert sorted(one.shadow_of for one in log.records) == ["pred_0", "pred_1", "pred_2", "pred_3"]
 
 
 def test_a_shadow_that_fails_costs_only_itself():
-    log, tally = Log(), Tally()
+    log, counters = Log(), VersionCounters()
     log.gate.set()
-    shadows = shadowing(log, tally)
+    shadows = shadowing(log, counters)
     shadows.offer(beside(version("2", ValueError("no"))), [served(0)])
     shadows.stop()
     assert log.records == []
-    assert tally.counts()["shadow", "2"].failed == 1
+    assert counters.counts()["shadow", "2"].failed == 1
 
 
 def test_a_routing_key_that_fails_costs_no_answer():
@@ -193,13 +193,13 @@ def test_a_routing_key_that_fails_costs_no_answer():
             raise ValueError("no key")
         return keys["depot"]
 
-    log, tally = Log(), Tally()
+    log, counters = Log(), VersionCounters()
     log.gate.set()
-    shadows = shadowing(log, tally)
+    shadows = shadowing(log, counters)
     lane = Lane("shadow", "shadow", "2", 1.0, "s")
     serving = Serving(CHAMPION, ((lane, version("2", 0.8)),), key)
     shadows.offer(serving, [served(number) for number in range(3)])
     shadows.stop()
     assert [one.shadow_of for one in log.records] == ["pred_0", "pred_2"]
-    count = tally.counts()["shadow", "2"]
+    count = counters.counts()["shadow", "2"]
     assert (count.answered, count.failed, count.error) == (2, 1, "ValueError: no key")

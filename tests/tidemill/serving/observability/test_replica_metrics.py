@@ -19,7 +19,7 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.runtime.replica.wiring import build_api
 
 WEATHER = ViewFreshness("weather", "fresh", 4, KNOWN, 60.0, None, 0.25, None)
@@ -115,9 +115,9 @@ def test_what_was_counted_is_told():
         metrics.batch(rows)
     metrics.cache([("weather", 3, 1)])
     metrics.cache([("weather", 1, 0)])
-    tally = Tally()
-    tally.dropped("shadow", "3", 5)
-    metrics.add(of_shadows(tally.counts))
+    counters = VersionCounters()
+    counters.dropped("shadow", "3", 5)
+    metrics.add(of_shadows(counters.counts))
     metrics.in_flight(7)
     metrics.flag("fallback:log", 2)
     found = told(metrics)

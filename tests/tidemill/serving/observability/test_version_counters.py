@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from tidemill.serving.observability.version_counters import (
     Count,
-    Tally,
+    VersionCounters,
     as_baseline,
     quantile,
     read_counts,
@@ -24,14 +24,14 @@ from tidemill.state import open_state
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
 
-def record(state, replica, tally):
-    with tally.recording() as changed, state.transaction() as session:
+def record(state, replica, counters):
+    with counters.recording() as changed, state.transaction() as session:
         record_counts(session, "m", replica, changed, NOW)
 
 
 def test_counts_of_replicas_add_up_and_a_baseline_is_taken_off(tmp_path):
     state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
-    one, two = Tally(), Tally()
+    one, two = VersionCounters(), VersionCounters()
     one.scored("canary", "2", rows=3, seconds=0.001)
     two.scored("canary", "2", rows=4, seconds=0.1)
     two.failed("canary", "2", rows=1, error=ValueError("no"))
@@ -53,25 +53,25 @@ def test_counts_of_replicas_add_up_and_a_baseline_is_taken_off(tmp_path):
 
 
 def test_only_what_changed_is_written():
-    tally = Tally()
-    tally.scored("champion", "1", 1, 0.001)
-    with tally.recording() as changed:
+    counters = VersionCounters()
+    counters.scored("champion", "1", 1, 0.001)
+    with counters.recording() as changed:
         assert set(changed) == {("champion", "1")}
-    with tally.recording() as changed:
+    with counters.recording() as changed:
         assert changed == {}
-    tally.scored("champion", "1", 1, 0.001)
-    with tally.recording() as changed:
+    counters.scored("champion", "1", 1, 0.001)
+    with counters.recording() as changed:
         assert changed["champion", "1"].answered == 2
 
 
 @given(st.lists(st.floats(1e-6, 100), min_size=1, max_size=60), st.floats(0.01, 1))
 def test_a_quantile_is_a_bucket_above_the_true_one(seconds, share):
-    tally = Tally()
+    counters = VersionCounters()
     for one in seconds:
-        tally.scored("champion", "1", 1, one)
+        counters.scored("champion", "1", 1, one)
     rank = max(-(-share * len(seconds) // 1), 1)
     true = sorted(seconds)[int(rank) - 1]
-    found = quantile(tally.counts()["champion", "1"].seconds, share)
+    found = quantile(counters.counts()["champion", "1"].seconds, share)
     assert true * 0.999 <= found <= true * 1.26
 
 
@@ -79,18 +79,18 @@ def test_a_quantile_is_a_bucket_above_the_true_one(seconds, share):
 def test_counts_of_a_heartbeat_that_could_not_be_written_are_written_by_the_next(tmp_path, write):
     state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
     status = () if write is forget_replica else (Status("1", "1"),)
-    tally = Tally()
-    tally.scored("canary", "2", rows=3, seconds=0.001)
-    tally.failed("canary", "2", rows=1, error=ValueError("no"))
+    counters = VersionCounters()
+    counters.scored("canary", "2", rows=3, seconds=0.001)
+    counters.failed("canary", "2", rows=1, error=ValueError("no"))
     with state.transaction() as session:
         session.execute(text("ALTER TABLE replicas RENAME TO gone"))
     with pytest.raises(OperationalError):
-        write(state, "m", "r1", *status, NOW, tally)
+        write(state, "m", "r1", *status, NOW, counters)
     assert read_counts(state, "m") == {}
-    tally.scored("champion", "1", rows=2, seconds=0.001)
+    counters.scored("champion", "1", rows=2, seconds=0.001)
     with state.transaction() as session:
         session.execute(text("ALTER TABLE gone RENAME TO replicas"))
-    write(state, "m", "r1", *status, NOW, tally)
+    write(state, "m", "r1", *status, NOW, counters)
     counts = read_counts(state, "m")
     assert (counts["canary", "2"].answered, counts["canary", "2"].failed) == (3, 1)
     assert counts["champion", "1"].answered == 2

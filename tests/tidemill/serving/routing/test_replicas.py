@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.serving.observability.version_counters import Tally, read_counts
+from tidemill.serving.observability.version_counters import VersionCounters, read_counts
 from tidemill.serving.routing.replicas import forget_replica, living, record_status
 from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import open_state
@@ -18,8 +18,8 @@ def state(tmp_path):
     state.close()
 
 
-def seen(state, name, seconds, model="m", tally=None):
-    record_status(state, model, name, Status("1", "1"), START + timedelta(seconds=seconds), tally)
+def seen(state, name, seconds, model="m", counters=None):
+    record_status(state, model, name, Status("1", "1"), START + timedelta(seconds=seconds), counters)
 
 
 def names(state, seconds):
@@ -45,10 +45,10 @@ def test_a_killed_replica_does_not_count_long_before_it_is_forgotten(state):
 
 
 def test_one_that_ends_is_gone_at_once_and_what_it_counted_stays(state):
-    tally = Tally()
+    counters = VersionCounters()
     seen(state, "r1", 0)
-    seen(state, "r2", 0, tally=tally)
-    tally.scored("champion", "1", 7, 0.01)
-    forget_replica(state, "m", "r2", START + timedelta(seconds=1), tally)
+    seen(state, "r2", 0, counters=counters)
+    counters.scored("champion", "1", 7, 0.01)
+    forget_replica(state, "m", "r2", START + timedelta(seconds=1), counters)
     assert names(state, 1) == ["r1"]
     assert read_counts(state, "m")["champion", "1"].answered == 7

@@ -13,7 +13,7 @@ from tidemill.errors import RegistryError
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.replicas import record_status
-from tidemill.serving.routing.traffic_split import Lane, Wanted
+from tidemill.serving.routing.traffic_split import DesiredState, Lane
 from tidemill.serving.routing.version_watcher import LaneStatus, Status, Watcher
 from tidemill.serving.runtime.replica.wiring import load_model
 from tidemill.state import open_state
@@ -35,10 +35,10 @@ class Registry:
 
     lanes: tuple[Lane, ...] = ()
 
-    def read(self) -> Wanted:
+    def read(self) -> DesiredState:
         if self.down:
             raise RegistryError("no answer")
-        return Wanted(self.alias, self.lanes)
+        return DesiredState(self.alias, self.lanes)
 
     def load(self, version: str) -> LoadedModel:
         self.loads.append(version)
@@ -211,7 +211,7 @@ def test_with_the_real_registry_and_records(served_parcels):
     state = open_state(served_parcels.state_url)
     clock = SystemClock()
     watcher = Watcher(
-        lambda: Wanted(champion_version(served_parcels)),
+        lambda: DesiredState(champion_version(served_parcels)),
         lambda version: load_model(served_parcels, application, version, clock.now()),
         lambda status: record_status(state, "parcel-delay", "r1", status, clock.now()),
         clock,

@@ -23,7 +23,7 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.composition import Asked, AskPart, Composition, Part, PartFailed, Scores
 from tidemill.serving.inference.row_scoring import ModelFailed, Row
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Wanted
+from tidemill.serving.routing.traffic_split import DesiredState
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.process_start import APPLICATION, OPTIONS, start_process
 from tidemill.settings import Settings
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Composer:
-    """Gives answers their composed score. Threads may share it, but for the event loop's own."""
+    """Composes the scores of answers. Threads may share it, but not the event loop's own."""
 
     def __init__(self, composition: Composition, ask: AskPart, timeout_seconds: float) -> None:
         """Take the parts, and start the thread.
@@ -94,7 +94,7 @@ class Composer:
 
 
 def composer(application: Application[Any], timeout_seconds: float) -> Composer | None:
-    """Return what composes an application's scores, none if its model answers alone."""
+    """Return what composes an application's scores; None if its model answers alone."""
     composition = application.composition
     if composition is None:
         return None
@@ -109,7 +109,7 @@ class PartReplica:
         project = start_process(root, settings)
         self._name, self._part = name, part
         self._watcher = Watcher(
-            read=lambda: Wanted(_version(project, part)),
+            read=lambda: DesiredState(_version(project, part)),
             load=lambda version: _load(project, part, version),
             report=lambda status: None,
             clock=SystemClock(),

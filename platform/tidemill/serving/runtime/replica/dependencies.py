@@ -1,4 +1,4 @@
-"""What a replica depends on beside its model: keys, records, registry, features; and how to do without."""
+"""Opens what a replica depends on beside its model: API keys, records, registry, online features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from tidemill.registry.versions.model_versions import list_versions
 from tidemill.serving.http.admission import Admission
 from tidemill.serving.http.keyring import Keyring
 from tidemill.serving.observability.degradation import Degradation
-from tidemill.serving.routing.cached_desired_state import LastKnown
+from tidemill.serving.routing.cached_desired_state import CachedDesiredState
 from tidemill.serving.routing.desired_state import wanted_reader
 from tidemill.serving.runtime.bind_policy import keys_required
 from tidemill.state import State
 
-__all__ = ["Surroundings", "body_bytes", "surround"]
+__all__ = ["Dependencies", "body_bytes", "open_dependencies"]
 
 _BYTES_PER_INSTANCE = 4096
 _BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Dependencies:
     """The parts; `start` and `stop` belong to the life of the application."""
 
     admission: Admission
     keyring: Keyring
     outage: Outage
-    wanted: LastKnown
+    wanted: CachedDesiredState
     degradation: Degradation
 
     def start(self) -> None:
@@ -49,16 +49,16 @@ def body_bytes(project: Project) -> int:
     return serve.limits.body_bytes or _BYTES + serve.max_instances * _BYTES_PER_INSTANCE
 
 
-def surround(
+def open_dependencies(
     project: Project, state: State, clock: Clock, log_health: Callable[[], LogHealth]
-) -> Surroundings:
+) -> Dependencies:
     """Return what a replica of the project needs; nothing is asked yet."""
     jobs = project.config.serve.jobs
     larger = {"/jobs": jobs.max_bytes} if jobs.enabled else {}
     admission = Admission(keys_required(project), body_bytes(project), larger=larger)
     keyring = Keyring(admission, state, project.model, project.home / "keys.json", clock)
     outage = Outage(project.config.serve.feature_seconds)
-    wanted = LastKnown(
+    wanted = CachedDesiredState(
         wanted_reader(project, state),
         project.home / "models" / project.model / "wanted.json",
         lambda: _is_empty(project),
@@ -71,7 +71,7 @@ def surround(
             "log": lambda: log_health().error,
         }
     )
-    return Surroundings(admission, keyring, outage, wanted, degradation)
+    return Dependencies(admission, keyring, outage, wanted, degradation)
 
 
 def _is_empty(project: Project) -> bool:

@@ -88,7 +88,7 @@ def scaling(replicas: int, autoscaling: AutoscalingConfig | None) -> dict[str, A
 
 
 def _spare_the_collector() -> None:
-    """Have Python's garbage collector look only at what requests leave, and less often.
+    """Make Python's garbage collector look only at what requests leave, and less often.
 
     The half million objects of the engines stay until the end: looking through them once stops all answers
     for a third of a second.

@@ -24,9 +24,9 @@ _front: Front | None = None
 
 
 def use(front: Front) -> None:
-    """Have requests for predictions of this process answered by ``front`` from now on."""
+    """Let ``front`` answer this process's requests for predictions from now on."""
     global _front
-    _front, fast_lane.Direct.fast = front, front.predictions
+    _front, fast_lane.FastLaneProtocol.fast = front, front.predictions
 
 
 def middlewares() -> list[Middleware]:
@@ -46,7 +46,7 @@ class Shortcut:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the one way or the other."""
+        """Send predictions to the front, and everything else to Ray Serve."""
         front = _front
         if front is not None and front.takes(scope):
             await front(scope, receive, send)

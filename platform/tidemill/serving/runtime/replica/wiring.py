@@ -1,9 +1,10 @@
-"""Puts the parts of one replica together. Nothing else knows them all."""
+"""Builds one replica of the prediction API from its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ from tidemill.features.feature_store import open_store
 from tidemill.features.online.circuit_breaker import Outage
 from tidemill.features.online.freshness import freshness
 from tidemill.features.online.online_features import OnlineFeatures
-from tidemill.prediction_log.writing.log_writer import open_log
+from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
 from tidemill.prediction_log.writing.redaction import hiding_for
 from tidemill.project import Project
 from tidemill.registry.deployments import live
@@ -24,7 +25,7 @@ from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import Front
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.application import Application
-from tidemill.serving.inference.batching import Engine
+from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.serving.inference.feature_readers import Readers
@@ -37,7 +38,7 @@ from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models, of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.observability.request_tracing import Tracing, open_tracing
-from tidemill.serving.observability.version_counters import Tally
+from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.protocols.served_protocols import Protocols
 from tidemill.serving.routing.desired_state import as_lane
 from tidemill.serving.routing.loaded_version import LoadedModel
@@ -46,7 +47,7 @@ from tidemill.serving.routing.shadows import Shadows
 from tidemill.serving.routing.traffic_split import router
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.composed_replicas import composer
-from tidemill.serving.runtime.replica.dependencies import Surroundings, surround
+from tidemill.serving.runtime.replica.dependencies import Dependencies, open_dependencies
 from tidemill.state import State, expect_state
 
 __all__ = ["build_api", "load_model"]
@@ -67,74 +68,120 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         ConfigError: the project's application cannot be imported.
     """
     clock = clock or SystemClock()
-    application: Application = project.load(project.config.project.application)  # type: ignore[type-arg]
-    state = expect_state(project.state_url)
-    log = open_log(project)
-    around = surround(project, state, clock, log.health)
-    tally = Tally()
-    serve, service = project.config.serve, project.config.features.service
+    log, state = open_log(project), expect_state(project.state_url)
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
-    metrics = Metrics(lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica))
-    readers = _readers(project, around.outage, metrics)
-    watcher = Watcher(
-        read=around.wanted,
+    service = project.config.features.service
+    shared = _Shared(
+        project=project,
+        application=project.load(project.config.project.application),
+        replica=replica,
+        clock=clock,
+        state=state,
+        log=log,
+        dependencies=open_dependencies(project, state, clock, log.health),
+        counters=VersionCounters(),
+        metrics=Metrics(
+            lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica)
+        ),
+    )
+    watcher = _watcher(shared)
+    _add_sources(shared, watcher)
+    return _front(shared, watcher, _predictor(shared, watcher))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What several parts of a replica use."""
+
+    project: Project
+    application: Application[Any]
+    replica: str
+    clock: Clock
+    state: State
+    log: PredictionLog
+    dependencies: Dependencies
+    counters: VersionCounters
+    metrics: Metrics
+
+
+def _watcher(shared: _Shared) -> Watcher:
+    project, application, state, clock = shared.project, shared.application, shared.state, shared.clock
+    model, replica, counters = project.model, shared.replica, shared.counters
+    readers = _readers(project, shared.dependencies.outage, shared.metrics)
+    return Watcher(
+        read=shared.dependencies.wanted,
         load=lambda version: load_model(project, application, version, clock.now(), readers),
-        report=lambda status: record_status(state, project.model, replica, status, clock.now(), tally),
-        leave=lambda: forget_replica(state, project.model, replica, clock.now(), tally),
+        report=lambda status: record_status(state, model, replica, status, clock.now(), counters),
+        leave=lambda: forget_replica(state, model, replica, clock.now(), counters),
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
-        route=lambda model: router(application.routing_key, model.features.keys),
-        standing=lambda: tuple(map(as_lane, live(state, project.model))),
+        route=lambda champion: router(application.routing_key, champion.features.keys),
+        standing=lambda: tuple(map(as_lane, live(state, model))),
     )
-    metrics.add(around.degradation.families)
-    metrics.add(of_models(project.model, lambda: () if (now := watcher.current()) is None else now.loaded))
-    metrics.add(of_log(log.health))
+
+
+def _add_sources(shared: _Shared, watcher: Watcher) -> None:
+    """Add to the metrics what other parts of the replica count."""
+    metrics, serve, model = shared.metrics, shared.project.config.serve, shared.project.model
+    metrics.add(shared.dependencies.degradation.families)
+    metrics.add(of_models(model, lambda: () if (now := watcher.current()) is None else now.loaded))
+    metrics.add(of_log(shared.log.health))
     metrics.add(of_limits(serve.max_in_flight))
-    metrics.add(of_shadows(tally.counts))
+    metrics.add(of_shadows(shared.counters.counts))
     if serve.jobs.enabled:
-        metrics.add(of_jobs(lambda: count_jobs(state, project.model)))
-    tracing = open_tracing(project.settings, project.model, replica)
-    predictor = Predictor(
+        metrics.add(of_jobs(lambda: count_jobs(shared.state, model)))
+
+
+def _predictor(shared: _Shared, watcher: Watcher) -> Predictor[Any]:
+    project, application, metrics = shared.project, shared.application, shared.metrics
+    serve = project.config.serve
+    shadows = Shadows(
+        shared.log,
+        application.decide,
+        shared.counters,
+        busy=lambda: metrics.requests > serve.max_in_flight // 2,
+    )
+    return Predictor(
         application=application,
         model=project.model,
         serving=watcher.current,
-        log=log,
-        replica=replica,
-        clock=clock,
+        log=shared.log,
+        replica=shared.replica,
+        clock=shared.clock,
         meter=metrics,
-        shadow=Shadows(
-            log,
-            application.decide,
-            tally,
-            busy=lambda: metrics.requests > serve.max_in_flight // 2,
-        ),
-        tally=tally,
+        shadow=shadows,
+        counters=shared.counters,
         explain=Explainer(lambda version: load_lasting_original(project, version)).explain,
         compose=composer(application, serve.timeout_seconds),
     )
+
+
+def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Front:
+    project, metrics, dependencies = shared.project, shared.metrics, shared.dependencies
+    serve = project.config.serve
+    tracing = open_tracing(project.settings, project.model, shared.replica)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
-    engine = _engine(project, predictor, pool, metrics)
-    plane = DataPlane(predictor, engine, pool, lambda: watcher.status, around.degradation.now)
-    protocols = Protocols(project.model, application.request, serve.max_instances, watcher.current)
+    batcher = _batcher(project, predictor, pool, metrics)
+    plane = DataPlane(predictor, batcher, pool, lambda: watcher.status, dependencies.degradation.now)
+    protocols = Protocols(project.model, shared.application.request, serve.max_instances, watcher.current)
     predictions = Predictions(
         plane,
         protocols.codec,
-        around.admission,
+        dependencies.admission,
         metrics,
         max_in_flight=serve.max_in_flight,
         tracing=tracing,
     )
-    jobs = (jobs_router(_jobs(project, application, state, clock)),) if serve.jobs.enabled else ()
     api = create_api(
         plane,
         predictions,
         protocols,
         metrics,
-        _life(predictor, watcher, metrics, pool, around, tracing),
-        keys_required=around.admission.required,
-        routers=jobs,
+        _life(predictor, watcher, metrics, pool, dependencies, tracing),
+        keys_required=dependencies.admission.required,
+        routers=(jobs_router(_jobs(shared)),) if serve.jobs.enabled else (),
     )
-    return Front(api, predictions, around.admission, serve.timeout_seconds)
+    return Front(api, predictions, dependencies.admission, serve.timeout_seconds)
 
 
 def _life(
@@ -142,19 +189,19 @@ def _life(
     watcher: Watcher,
     metrics: Metrics,
     pool: ThreadPoolExecutor,
-    around: Surroundings,
+    dependencies: Dependencies,
     tracing: Tracing | None,
 ) -> Callable[[object], AbstractAsyncContextManager[None]]:
     """Return what starts and ends the replica's threads with the application."""
 
     def start() -> None:
-        around.start()
+        dependencies.start()
         watcher.start()
         metrics.start()
 
     def stop() -> None:
         metrics.stop()
-        around.stop()
+        dependencies.stop()
         pool.shutdown()
         if predictor.shadow is not None:
             predictor.shadow.stop()
@@ -186,12 +233,12 @@ def _readers(project: Project, outage: Outage, metrics: Metrics) -> Readers:
     )
 
 
-def _engine(
+def _batcher(
     project: Project, predictor: Predictor[Any], pool: ThreadPoolExecutor, metrics: Metrics
-) -> Engine:
+) -> Batcher:
     serve = project.config.serve
     waits = predictor.log.waits or predictor.compose is not None
-    return Engine(
+    return Batcher(
         predictor.answer,
         pool,
         max_rows=serve.batch.max_rows,
@@ -202,29 +249,24 @@ def _engine(
     )
 
 
-def _jobs(
-    project: Project,
-    application: Application,  # type: ignore[type-arg]
-    state: State,
-    clock: Clock,
-) -> Jobs:
-    from tidemill.serving.jobs.broker import Publisher  # only who has jobs needs Celery
+def _jobs(shared: _Shared) -> Jobs:
+    from tidemill.serving.jobs.broker import Publisher  # Celery is needed only where there are jobs
 
-    folder = jobs_folder(project)
+    project, folder = shared.project, jobs_folder(shared.project)
     return Jobs(
-        state=state,
+        state=shared.state,
         model=project.model,
-        request=application.request,
+        request=shared.application.request,
         files=lambda job_id: JobFiles(folder / job_id),
         publish=Publisher(project).publish,
         limits=project.config.serve.jobs,
-        clock=clock,
+        clock=shared.clock,
     )
 
 
 def load_model(
     project: Project,
-    application: Application,  # type: ignore[type-arg]
+    application: Application[Any],
     version: str,
     now: datetime,
     readers: Readers | None = None,

@@ -1,4 +1,4 @@
-"""Puts the parts of one worker together. Nothing else knows them all."""
+"""Builds one worker of jobs from its parts."""
 
 import threading
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidemill.serving.http.fast_lane import Direct
+from tidemill.serving.http.fast_lane import FastLaneProtocol
 from tidemill.serving.runtime.replica import ray_shortcut
 
 
@@ -37,7 +37,7 @@ def way(path):
 @pytest.fixture
 def front(monkeypatch):
     monkeypatch.setattr(ray_shortcut, "_front", None)
-    monkeypatch.setattr(Direct, "fast", None)
+    monkeypatch.setattr(FastLaneProtocol, "fast", None)
     assert way("/predict") == ["ray"]  # a proxy, or a replica that is autoscaled
     ray_shortcut.use(Front())
 
