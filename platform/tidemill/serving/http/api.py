@@ -7,10 +7,10 @@ is done in a thread where it waits for anything.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -21,7 +21,7 @@ from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
 from tidemill.serving.http.mlflow_routes import mlflow_router
 from tidemill.serving.http.open_inference_routes import open_inference_router
-from tidemill.serving.http.openapi import PredictionRoute, as_response, declare_admission, predicting
+from tidemill.serving.http.openapi import COMMON, PredictionRoute, as_response, declare_admission, predicting
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import reply_to
 from tidemill.serving.inference.calls import Failure, Kind, Refused
@@ -89,19 +89,7 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
             "predict",
             "Predict for up to the allowed number of instances. What is answered is on record already.",
             body=protocols.predict.schema,
-            x_tidemill_test=(
-                Annotated[
-                    str | None,
-                    Header(description="`1` marks test traffic: logged, and ignored by monitors."),
-                ],
-                None,
-            ),
-            explain=(
-                Annotated[
-                    bool, Query(description="Whether each prediction says what each feature contributed.")
-                ],
-                False,
-            ),
+            **COMMON,
         ),
         methods=["POST"],
         response_model=PredictionResponse,

@@ -7,14 +7,12 @@ from fastapi import APIRouter, Response
 from mlflow.version import VERSION as MLFLOW_VERSION
 
 from tidemill.serving.http.open_inference_routes import responses
-from tidemill.serving.http.openapi import PredictionRoute, predicting
+from tidemill.serving.http.openapi import COMMON, PredictionRoute, predicting
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.protocols.protocol_schemas import (
-    Explain,
     Invocation,
     InvocationError,
     InvocationResponse,
-    Test,
 )
 from tidemill.serving.routing.traffic_split import Serving
 
@@ -49,8 +47,7 @@ def mlflow_router(now: Callable[[], Serving | None], predictions: Predictions) -
             "invocations",
             text,
             request=Invocation,
-            explain=(Explain, False),
-            x_tidemill_test=(Test, None),
+            **COMMON,
         ),
         methods=["POST"],
         route_class_override=PredictionRoute,

@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Path, Response
 
 from tidemill import __version__
-from tidemill.serving.http.openapi import PredictionRoute, predicting
+from tidemill.serving.http.openapi import COMMON, PredictionRoute, predicting
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.protocols.open_inference import (
@@ -18,7 +18,6 @@ from tidemill.serving.protocols.open_inference import (
 )
 from tidemill.serving.protocols.open_inference_paths import Now, features_of, no_version, versions_of
 from tidemill.serving.protocols.protocol_schemas import (
-    Explain,
     InferenceError,
     InferenceRequest,
     InferenceResponse,
@@ -27,7 +26,6 @@ from tidemill.serving.protocols.protocol_schemas import (
     ServerLive,
     ServerMetadata,
     ServerReady,
-    Test,
 )
 from tidemill.serving.routing.traffic_split import Serving
 
@@ -81,7 +79,6 @@ def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
     answers: dict[int | str, dict[str, Any]] = {200: {"content": blob, "headers": headers}}
     paths = f"/v2/models/{model}"
 
-    common = {"explain": (Explain, False), "x_tidemill_test": (Test, None)}
     add = functools.partial(
         router.add_api_route,
         methods=["POST"],
@@ -91,8 +88,8 @@ def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
         route_class_override=PredictionRoute,
     )
     text = "Predict, by the request's fields or by features as given. What is answered is on record already."
-    add(f"{paths}/infer", predicting(predictions, "infer", text, request=InferenceRequest, **common))
-    one = {"request": InferenceRequest, "version": (str, _VERSION), **common}
+    add(f"{paths}/infer", predicting(predictions, "infer", text, request=InferenceRequest, **COMMON))
+    one = {"request": InferenceRequest, "version": (str, _VERSION), **COMMON}
     text = "Predict with one of the versions that answer now."
     add(f"{paths}/versions/{{version}}/infer", predicting(predictions, "version_infer", text, **one))
     other = {"model": str, "version": str}

@@ -1,18 +1,29 @@
 """What OpenAPI says of routes that FastAPI does not parse itself, and of admission."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import Reply
 
-__all__ = ["PredictionRoute", "as_response", "declare_admission", "predicting"]
+__all__ = ["COMMON", "PredictionRoute", "as_response", "declare_admission", "predicting"]
 
+COMMON: Mapping[str, tuple[Any, Any]] = {
+    "x_tidemill_test": (
+        Annotated[str | None, Header(description="`1` marks test traffic: logged, and ignored by monitors.")],
+        None,
+    ),
+    "explain": (
+        Annotated[bool, Query(description="Whether each prediction says what each feature contributed.")],
+        False,
+    ),
+}
+"""Parameters of all requests for predictions, for `predicting`."""
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 _REFUSALS = {
     401: "There is no API key, or one that is unknown, expired or revoked.",

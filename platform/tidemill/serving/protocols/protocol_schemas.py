@@ -1,14 +1,12 @@
 """Requests and answers of the protocols for OpenAPI. The codecs parse and write them; they are as strict."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidemill.serving.protocols.predict_schema import ExplanationOut, Moment
 
 __all__ = [
-    "Explain",
     "InferenceError",
     "InferenceRequest",
     "InferenceResponse",
@@ -21,7 +19,6 @@ __all__ = [
     "ServerMetadata",
     "ServerReady",
     "TensorMetadata",
-    "Test",
 ]
 
 Datatype = Literal[
@@ -37,10 +34,6 @@ def _no_default(schema: dict[str, Any]) -> None:
 
 _ABSENT: Any = Field(default=None, json_schema_extra=_no_default)
 """A field that may be left out, but is never null."""
-
-
-Explain = Annotated[bool, Query(description="Whether to say what each feature contributed.")]
-Test = Annotated[str | None, Header(description="`1` marks test traffic: logged, and ignored by monitors.")]
 
 
 class _Open(BaseModel):

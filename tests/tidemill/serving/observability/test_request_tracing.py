@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
 
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.project import load_project
-from tidemill.serving.observability.request_tracing import open_tracing
+from tidemill.serving.observability.request_tracing import Tracing, open_tracing
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 
@@ -133,6 +134,49 @@ def test_opentelemetrys_own_variables_hold(monkeypatch):
     tracing.close()
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert open_tracing(Settings(), "m", "r1") is None
+
+
+class Asked:
+    """Stands for OpenTelemetry, and counts what it is asked."""
+
+    def __init__(self):
+        self.spans = 0
+
+    def get_tracer(self, *_):
+        return self
+
+    def start_span(self, *_):
+        self.spans += 1
+        return NonRecordingSpan(INVALID_SPAN_CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("parent", "share", "asked"),
+    [
+        (None, 0.0, 0),
+        (None, 1.0, 1000),
+        (None, None, 1000),  # its own sampler decides
+        (f"00-{TRACE}-{PARENT}-00", 1.0, 0),
+        (f"00-{TRACE}-{PARENT}-01", 0.0, 1000),
+        ("nonsense", 0.0, 0),
+        ("nonsense", 1.0, 1000),
+    ],
+)
+def test_a_request_that_is_not_sampled_asks_nothing_of_opentelemetry(parent, share, asked):
+    provider = Asked()
+    tracing = Tracing(provider, share)
+    headers = {} if parent is None else {b"traceparent": parent.encode()}
+    for _ in range(1000):
+        tracing.begin("POST", "/predict", "predict", headers)
+    assert provider.spans == asked
+
+
+def test_the_share_of_requests_is_what_was_asked_for():
+    provider = Asked()
+    tracing = Tracing(provider, 0.25)
+    for _ in range(4000):
+        tracing.begin("POST", "/predict", "predict", {})
+    assert 850 < provider.spans < 1150  # 4.5 standard deviations
 
 
 def test_without_an_address_nothing_of_opentelemetry_is_asked():

@@ -23,6 +23,7 @@ from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
 from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import Front
+from tidemill.serving.http.jobs_api import jobs_router
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Batcher
@@ -32,7 +33,6 @@ from tidemill.serving.inference.feature_readers import Readers
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.jobs.job_records import count_jobs
-from tidemill.serving.jobs.jobs_api import jobs_router
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.observability.metrics_sharing import Board
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models, of_shadows
