@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tidemill.prediction_log.writing.log_writer import LogHealth
-from tidemill.serving.observability.metrics_sources import of_limits, of_log, of_models
+from tidemill.serving.observability.metrics_sources import of_limits, of_log, of_models, of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
 
 RULES = Path(__file__).parents[2] / "monitoring/prometheus/rules.yaml"
@@ -29,7 +29,7 @@ def promtool():
 def exposed():
     """Return the names of all metrics of a replica."""
     metrics = Metrics(list)
-    for source in (of_models("m", tuple), of_log(LogHealth), of_limits(1)):
+    for source in (of_models("m", tuple), of_log(LogHealth), of_limits(1), of_shadows(dict)):
         metrics.add(source)
     text = metrics.text().decode()
     elsewhere = {"tidemill_degraded", "tidemill_jobs"}

@@ -341,7 +341,7 @@ def test_a_key_sees_its_own_jobs_and_an_admins_key_all(api, project):
         name: create_key(state, name=name, scopes=[scope], actor="me", now=now).secret.get_secret_value()
         for name, scope in (("one", "predict"), ("two", "predict"), ("boss", "admin"))
     }
-    api.app._gate.use(active_keys(state, now))
+    api.app._admission.use(active_keys(state, now))
     who = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
     job = submit(api, 1, **who["one"]).json()["id"]
     for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
