@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
+from tidemill.errors import StateError
 from tidemill.serving.observability.version_counters import (
     Count,
     VersionCounters,
@@ -84,7 +84,7 @@ def test_counts_of_a_heartbeat_that_could_not_be_written_are_written_by_the_next
     counters.failed("canary", "2", rows=1, error=ValueError("no"))
     with state.transaction() as session:
         session.execute(text("ALTER TABLE replicas RENAME TO gone"))
-    with pytest.raises(OperationalError):
+    with pytest.raises(StateError):
         write(state, "m", "r1", *status, NOW, counters)
     assert read_counts(state, "m") == {}
     counters.scored("champion", "1", rows=2, seconds=0.001)
