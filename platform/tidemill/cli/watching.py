@@ -9,7 +9,7 @@ from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, when
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
-from tidemill.errors import UsageError
+from tidemill.errors import MonitoringError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,34 +33,40 @@ def monitor_run(
         str | None, typer.Argument(help="One monitor (default: all).", show_default=False)
     ] = None,
     as_of: AsOf = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Make HTML reports although nothing is alarming.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Evaluate the monitors now, whether they are due or not.
 
-    Each looks at the window that ends now, or at --as-of.
+    Each looks at the window that ends now, or at --as-of. One that fails does not stop the others.
     """
-    from tidemill.monitoring.monitor_config import load_monitors
+    from tidemill.monitoring.monitor_config import chosen_monitors
     from tidemill.project import load_project
     from tidemill.state import open_state
 
     loaded = load_project(project)
-    monitors = [m for m in load_monitors(loaded) if name in (None, m.name)]
-    if not monitors:
-        known = ", ".join(m.name for m in load_monitors(loaded)) or "none"
-        raise UsageError(
-            f"there is no monitor {name!r}", hint=f"declared in monitoring/monitors.yaml: {known}"
-        )
+    monitors = chosen_monitors(loaded, name)
     now = moment(as_of) if as_of else SystemClock().now()
     state = open_state(loaded.state_url)
-    runs = []
+    done = 0
     with progress() as tell:
-        tell("monitors", "loading Evidently", 0, len(monitors))
-        from tidemill.monitoring.monitor import evaluate
+        tell("monitors", "reading the prediction log", 0, len(monitors))
+        from tidemill.monitoring.monitoring_round import evaluate_all
 
-        for done, each in enumerate(monitors, 1):
-            runs.append(evaluate(loaded, state, each, now))
-            tell("monitors", each.name, done, len(monitors))
+        def listen(run: Any) -> None:
+            nonlocal done
+            done += 1
+            tell("monitors", run.monitor, done, len(monitors))
+
+        runs = evaluate_all(loaded, state, [(each, now) for each in monitors], report, listen)
     _show_runs(runs, json)
+    if failed := [run for run in runs if run.verdict == "failed"]:
+        told = "; ".join(f"{run.monitor}: {run.results['error']}" for run in failed)
+        raise MonitoringError(
+            f"{len(failed)} of {len(runs)} monitors failed: {told}", hint=failed[0].results["hint"]
+        )
 
 
 @monitor_app.command("list", epilog="Example: tidemill monitor list --last 5")
@@ -109,12 +115,22 @@ def _show_runs(runs: list[Any], json: bool) -> None:
                 f"{r.rows:,}",
                 f"{r.labelled:,}",
                 r.verdict,
-                ", ".join(each["kind"] for each in r.results.get("findings", ())) or "–",
+                _found(r.results),
                 r.report_path or "–",
             )
         console.print(table if runs else "no monitor has run yet: tidemill monitor run")
 
     emit(facts, json, render)
+
+
+def _found(results: dict[str, Any]) -> str:
+    """Return what a run found, or why it found nothing, in a few words."""
+    drift = results.get("data_drift") or {}
+    told = [each["kind"] for each in results.get("findings", ())]
+    told += [f"{name} is not compared: {why}" for name, why in drift.get("not_compared", {}).items()]
+    told += results.get("warnings", ())
+    told += [results[name] for name in ("error", "report_error") if name in results]
+    return "; ".join(told) or "–"
 
 
 @alerts_app.command("list", epilog="Example: tidemill alerts list --all")

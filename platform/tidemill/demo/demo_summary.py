@@ -65,7 +65,7 @@ def _drift(results: Facts) -> Sequence[tuple[str, str]]:
     lines = []
     if drift := results.get("data_drift"):
         worst = [column for column in drift["columns"] if column["drifted"]][:4]
-        named = ", ".join(f"{c['name']} {c['value']:.2f} (>{c['threshold']:g})" for c in worst)
+        named = ", ".join(map(_moved, worst))
         counted = f"{len(drift['drifted'])} of {len(drift['columns'])} features"
         lines.append(("drift", f"{counted}: {named}" if named else counted))
     if (quality := results.get("quality")) and quality["value"] is not None:
@@ -74,6 +74,12 @@ def _drift(results: Facts) -> Sequence[tuple[str, str]]:
         )
         lines.append(("quality", f"{quality['metric']} {quality['value']:.4f} in the window{expected}"))
     return lines
+
+
+def _moved(column: Facts) -> str:
+    if column["value"] is None:
+        return f"{column['name']} ({column['note']})"
+    return f"{column['name']} {column['value']:.2f} (>{column['threshold']:g})"
 
 
 def _metrics(metrics: Facts) -> str:

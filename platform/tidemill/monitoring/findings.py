@@ -11,8 +11,8 @@ from tidemill.monitoring.quality.labelled_quality import Quality
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "find"]
 
-Kind = Literal["data_drift", "prediction_drift", "quality", "feature_skew"]
-KINDS: tuple[Kind, ...] = ("data_drift", "prediction_drift", "quality", "feature_skew")
+Kind = Literal["data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew"]
+KINDS: tuple[Kind, ...] = ("data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew")
 
 _NAMED = 5
 
@@ -50,7 +50,7 @@ def find(
 
     Args:
         monitor: the thresholds.
-        comparison: what Evidently found.
+        comparison: how far the window has moved.
         quality: how good the answers were; none if that is not watched.
         unjudged: what is known not to be judged already, and why.
         skew: what was served beside what training would see; none if that is not watched.
@@ -59,8 +59,11 @@ def find(
     if monitor.data_drift is not None:
         if not comparison.columns:
             reasons.setdefault("data_drift", "no features to compare")
-        elif comparison.share >= monitor.data_drift.share:
+            reasons.setdefault("feature_drift", "no features to compare")
+        if comparison.columns and comparison.share >= monitor.data_drift.share:
             found.append(_data_drift(comparison, monitor.data_drift.share))
+        if comparison.broken:
+            found.append(_feature_drift(comparison))
     if comparison.prediction is not None and comparison.prediction.drifted:
         found.append(_prediction_drift(comparison.prediction))
     if monitor.quality is not None and quality is not None:
@@ -76,6 +79,7 @@ def find(
             reasons.setdefault("feature_skew", few)
     watched: dict[Kind, object] = {
         "data_drift": monitor.data_drift,
+        "feature_drift": monitor.data_drift,
         "prediction_drift": monitor.prediction_drift,
         "quality": monitor.quality,
         "feature_skew": monitor.feature_skew,
@@ -92,6 +96,19 @@ def _data_drift(comparison: Comparison, threshold: float) -> Finding:
         f"{len(names)} of {len(comparison.columns)} features have drifted "
         f"({comparison.share:.0%}, alert at {threshold:.0%}): {listed}",
         {"share": comparison.share, "threshold": threshold, "drifted": list(names)},
+    )
+
+
+def _feature_drift(comparison: Comparison) -> Finding:
+    broken = comparison.broken
+    listed = "; ".join(f"{each.name} ({each.broken})" for each in broken[:_NAMED])
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    verb = "is" if len(broken) == 1 else "are"
+    return Finding(
+        "feature_drift",
+        f"{len(broken)} of {len(comparison.columns)} features {verb} far from what the model was trained on: "
+        f"{listed}{more}",
+        {"features": {each.name: each.broken for each in broken}},
     )
 
 

@@ -1,13 +1,15 @@
 """What a project wants watched: ``monitoring/monitors.yaml``. Imports no engine."""
 
+from collections.abc import Collection
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tidemill.clock import parse_duration
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, UsageError
 from tidemill.project import Project
 
 __all__ = [
@@ -17,9 +19,9 @@ __all__ = [
     "Monitor",
     "PredictionDriftConfig",
     "QualityConfig",
-    "find_monitor",
+    "chosen_monitors",
     "load_monitors",
-    "parse_duration",
+    "unknown_features",
 ]
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -52,6 +54,11 @@ class DataDriftConfig(_Section):
     """A column has drifted, too, when its share of missing values moved by this much."""
     thresholds: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Thresholds of single columns, by name, in place of ``numerical`` or ``categorical``."""
+    severe: float = Field(default=4.0, ge=1)
+    """Alert about a single feature that moved by this many times its threshold, or is broken otherwise.
+
+    See `tidemill.monitoring.drift.drift_columns` for what counts as broken.
+    """
     exclude: tuple[str, ...] = ()
     """Features that are not watched, such as the month of the year."""
 
@@ -145,9 +152,9 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
     """Read ``monitoring/monitors.yaml``; a project without that file has no monitors.
 
     Raises:
-        ConfigError: it is wrong; the message names file and field.
+        ConfigError: it is wrong; the message names file, monitor, field, and what is expected.
     """
-    path = project.root / "monitoring" / "monitors.yaml"
+    path = _path(project)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -157,26 +164,66 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
     try:
         return _MonitorsFile.model_validate(content if content is not None else {}).monitors
     except ValidationError as error:
-        wrong = "; ".join(_wrong(item["loc"], item["msg"]) for item in error.errors())
+        wrong = "; ".join(_wrong(item["loc"], item["msg"], content) for item in error.errors())
         raise ConfigError(
             f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
         ) from error
 
 
-def _wrong(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(str(part) for part in location) or 'file'}: {message}"
-
-
-def find_monitor(project: Project, name: str) -> Monitor:
-    """Return the monitor called ``name``.
+def chosen_monitors(project: Project, name: str | None) -> tuple[Monitor, ...]:
+    """Return the monitor of that name; all of them if none is named.
 
     Raises:
-        ConfigError: ``monitors.yaml`` declares none of that name, or is wrong.
+        ConfigError: ``monitors.yaml`` is wrong, or declares no monitor at all.
+        UsageError: it declares none of that name.
     """
     monitors = load_monitors(project)
-    for monitor in monitors:
-        if monitor.name == name:
-            return monitor
-    path = project.root / "monitoring" / "monitors.yaml"
-    declared = ", ".join(monitor.name for monitor in monitors) or "none"
-    raise ConfigError(f"{path} declares no monitor {name!r}", hint=f"it declares: {declared}")
+    if not monitors:
+        raise ConfigError(
+            f"the project has no monitors: {_path(project)} is missing or declares none",
+            hint="docs/project.md shows how to declare one",
+        )
+    chosen = tuple(monitor for monitor in monitors if name in (None, monitor.name))
+    if not chosen:
+        declared = ", ".join(monitor.name for monitor in monitors)
+        raise UsageError(f"{_path(project)} declares no monitor {name!r}", hint=f"it declares: {declared}")
+    return chosen
+
+
+def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
+    """Return a sentence for each feature that a monitor names and that is not among ``features``.
+
+    >>> drift = {"exclude": ["month"]}
+    >>> each = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "data_drift": drift})
+    >>> unknown_features(each, ["wind"])
+    ["monitor 'weekly': data_drift.exclude names 'month', which is no feature of the version (it has: wind)"]
+    """
+    drift = monitor.data_drift
+    if drift is None:
+        return []
+    there = ", ".join(sorted(features))
+    return [
+        f"monitor {monitor.name!r}: data_drift.{field} names {name!r}, which is no feature of the version "
+        f"(it has: {there})"
+        for field, names in (("thresholds", drift.thresholds), ("exclude", drift.exclude))
+        for name in names
+        if name not in features
+    ]
+
+
+def _path(project: Project) -> Path:
+    return project.root / "monitoring" / "monitors.yaml"
+
+
+def _wrong(location: tuple[int | str, ...], message: str, content: object) -> str:
+    """Say what is wrong with a field; a monitor is called by its name where it has one."""
+    fields = list(location)
+    whose = ""
+    if len(fields) > 1 and fields[0] == "monitors" and isinstance(fields[1], int):
+        number = fields[1]
+        try:
+            whose = f"monitor {content['monitors'][number]['name']!r}: "  # type: ignore[index]
+        except (KeyError, TypeError):
+            whose = f"monitor {number + 1}: "
+        fields = fields[2:]
+    return f"{whose}{'.'.join(str(part) for part in fields) or 'file'}: {message}"

@@ -34,6 +34,7 @@ __all__ = [
     "PredictionLog",
     "PredictionRecord",
     "count_log",
+    "features_of",
     "logged_days",
     "read_labelled",
     "read_labels",
@@ -141,6 +142,16 @@ def read_labelled(
     labels = _known_labels(root, model, known_by, since=utc(start).date())
     found = with_labels(predictions, labels)
     return found if columns is None else found.select(*columns, "label", "label_at")
+
+
+def features_of(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return the features alone, each by its own name, which may be one of ours as well.
+
+    >>> features_of(pl.DataFrame({"score": [0.5], "feature.score": [7.0]}))["score"].to_list()
+    [7.0]
+    """
+    names = [name for name in predictions.columns if name.startswith(FEATURE_PREFIX)]
+    return predictions.select(predictions[name].alias(name.removeprefix(FEATURE_PREFIX)) for name in names)
 
 
 def logged_days(root: Path, model: str) -> list[date]:

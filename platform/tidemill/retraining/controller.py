@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
-from tidemill.monitoring.monitor import run_due
+from tidemill.monitoring.monitoring_round import run_due
 from tidemill.prediction_log.upkeep.housekeeping import keep_up
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project

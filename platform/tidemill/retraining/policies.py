@@ -14,7 +14,7 @@ from tidemill.project import Project
 
 __all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
 
-AlertKind = Literal["data_drift", "prediction_drift", "quality", "feature_skew"]
+AlertKind = Literal["data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew"]
 
 
 class Policy(BaseModel):

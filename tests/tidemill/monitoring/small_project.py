@@ -27,6 +27,7 @@ from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Serving
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_record import log_training
@@ -224,8 +225,9 @@ def crown(project: Project, definition: str) -> str:
     run_id = client.create_run(experiment_id(client, project)).info.run_id
     tags = log_training(client, run_id, trained, lineage)
     random = np.random.default_rng(2)
-    reference = pl.DataFrame({name: random.random(100) for name in ("wind", "rain", "score")})
-    log_table(client, run_id, reference.with_columns(late=pl.lit(0)), REFERENCE)
+    features = pl.DataFrame({name: random.random(100) for name in ("wind", "rain")})
+    reference = ReferenceRows(features, pl.Series([0] * 100), pl.Series(random.random(100)))
+    log_table(client, run_id, reference.table(), REFERENCE)
     if not client.search_registered_models():
         client.create_registered_model(project.model)
     version = client.create_model_version(project.model, source=str(project.home), run_id=run_id, tags=tags)

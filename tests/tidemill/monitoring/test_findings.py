@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 from tidemill.monitoring.findings import find
 from tidemill.monitoring.monitor_config import Monitor
@@ -21,7 +23,7 @@ def column(name: str, drifted: bool) -> ColumnDrift:
 
 def comparison(drifted: int, columns: int, score: bool | None = False) -> Comparison:
     found = tuple(column(f"f{number}", number < drifted) for number in range(columns))
-    return Comparison(found, None if score is None else column("score", score), 9, 9, 9, 9, 0, 0.0)
+    return Comparison(found, None if score is None else column("score", score), 9, 9)
 
 
 def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> Quality:
@@ -34,7 +36,7 @@ def quality(value: float | None, decayed: bool | None, expected: float | None = 
 def test_all_is_well():
     findings = find(MONITOR, comparison(4, 10), quality(0.70, False), {})
     assert findings.found == ()
-    assert findings.judged == {"data_drift", "prediction_drift", "quality"}
+    assert findings.judged == {"data_drift", "feature_drift", "prediction_drift", "quality"}
     assert findings.unjudged == {}
 
 
@@ -48,6 +50,16 @@ def test_each_finding_says_what_and_how_much():
     assert decay == (
         "roc_auc is 0.5500 (± 0.020) over 4,000 labelled predictions, 0.1600 below the hold-out's 0.7100 "
         "(allowed: 0.03), below the floor of 0.6"
+    )
+
+
+def test_one_broken_feature_is_alarming_and_named_with_the_reason():
+    broken = replace(column("wind", True), value=None, broken="no value in the window")
+    found = Comparison((broken, *(column(f"f{number}", False) for number in range(9))), None, 9, 9)
+    (finding,) = find(MONITOR, found, quality(0.7, False), {}).found
+    assert finding.kind == "feature_drift"
+    assert finding.message == (
+        "1 of 10 features is far from what the model was trained on: wind (no value in the window)"
     )
 
 
@@ -70,6 +82,7 @@ def test_what_could_not_be_judged_is_named_with_the_reason():
     assert findings.judged == set()
     assert findings.unjudged == {
         "data_drift": "no features to compare",
+        "feature_drift": "no features to compare",
         "prediction_drift": "9 rows",
         "quality": "no labels",
     }
@@ -78,5 +91,5 @@ def test_what_could_not_be_judged_is_named_with_the_reason():
 def test_what_is_not_watched_is_neither_judged_nor_missed():
     monitor = MONITOR.model_copy(update={"quality": None, "prediction_drift": None})
     findings = find(monitor, comparison(0, 10, score=None), None, {})
-    assert findings.judged == {"data_drift"}
+    assert findings.judged == {"data_drift", "feature_drift"}
     assert findings.unjudged == {}

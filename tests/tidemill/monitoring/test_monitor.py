@@ -8,18 +8,34 @@ import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+import tidemill.monitoring.monitor
+from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
 from tidemill.monitoring.alerts import list_alerts
-from tidemill.monitoring.monitor import evaluate, run_due
+from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import load_monitors
-from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
+from tidemill.monitoring.monitoring_round import run_due
+from tidemill.prediction_log.log_records import LABEL_COLUMNS, PREDICTION_COLUMNS
+from tidemill.prediction_log.prediction_log import (
+    LabelRecord,
+    PredictionLog,
+    PredictionRecord,
+    features_of,
+    read_predictions,
+)
+from tidemill.prediction_log.storage.log_parts import Sizes
+from tidemill.prediction_log.storage.log_places import Folder
+from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.project import Project, load_project
-from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.registry.versions.model_versions import CHAMPION, champion
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun
+from tidemill.training.metrics import evaluate as evaluate_scores
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_record import log_training
@@ -94,12 +110,24 @@ def register(project: Project, holdout_roc_auc: float = 0.78) -> str:
     lineage = Lineage("c0ffee", {}, "delay", "77c2", split, NOW - 14 * DAY)
     run_id = client.create_run(experiment_id(client, project)).info.run_id
     tags = log_training(client, run_id, trained, lineage)
-    log_table(client, run_id, draw(3000, 0, 0.0).select("wind", "rain", "late", "score"), REFERENCE)
+    rows = draw(3000, 0, 0.0)
+    reference = ReferenceRows(rows.select("wind", "rain"), rows["late"], rows["score"])
+    log_table(client, run_id, reference.table(), REFERENCE)
     if not client.search_registered_models():
         client.create_registered_model(project.model)
     version = client.create_model_version(project.model, source=str(project.home), run_id=run_id, tags=tags)
     client.set_registered_model_alias(project.model, CHAMPION, version.version)
     return str(version.version)
+
+
+def put_reference(project: Project, reference: ReferenceRows) -> None:
+    """Give the champion another reference."""
+    put_table(project, reference.table())
+
+
+def put_table(project: Project, table: pl.DataFrame) -> None:
+    serving = champion(project)
+    log_table(connect(project), serving.run_id, table, REFERENCE)
 
 
 def serve(
@@ -144,6 +172,10 @@ def test_a_quiet_window(project: Project, state: State):
     assert found.results["quality"]["expected"] == 0.78
     assert len(found.results["quality"]["by_period"]) == 13
     assert list_alerts(state) == []
+    assert found.report_path is None, "a report is made when something is alarming"
+    (monitor,) = load_monitors(project)
+    asked = evaluate(project, state, monitor, NOW, with_report=True)
+    assert (project.root / asked.report_path).is_file()
 
 
 def test_what_was_found_is_recorded_reported_and_alarming(project: Project, state: State):
@@ -153,7 +185,7 @@ def test_what_was_found_is_recorded_reported_and_alarming(project: Project, stat
     assert found.verdict == "alert"
     assert sorted(found.results["data_drift"]["drifted"]) == ["rain", "wind"]
     alerts = {alert.kind: alert for alert in list_alerts(state, "delay")}
-    assert set(alerts) == {"data_drift", "prediction_drift", "quality"}
+    assert set(alerts) == {"data_drift", "feature_drift", "prediction_drift", "quality"}
     assert {alert.monitor_run_id for alert in alerts.values()} == {found.id}
     assert "2 of 2 features have drifted" in alerts["data_drift"].message
     with state.transaction() as session:
@@ -199,7 +231,7 @@ def test_another_versions_scores_say_nothing_about_this_one(project: Project, st
     assert found.version == "2"
     assert found.results["rows_by_version"] == {"1": 1400, "2": 100}
     assert set(found.results["unjudged"]) == {"prediction_drift", "quality"}
-    assert [alert.kind for alert in list_alerts(state)] == ["data_drift"], (
+    assert {alert.kind for alert in list_alerts(state)} == {"data_drift", "feature_drift"}, (
         "what is asked is looked at in all rows"
     )
     serve(project, draw(400, 3, 2.0), version="2", end=NOW - DAY)
@@ -225,22 +257,132 @@ def test_monitors_run_when_they_are_due_for_the_moment_they_were_due(project: Pr
     assert run_due(project, state, NOW + 16 * DAY) == []
 
 
-def test_a_monitor_that_fails_stays_due_and_does_not_stop_the_others(project: Project, state: State):
+def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_others(
+    project: Project, state: State
+):
     weekly = MONITORS.partition("- ")[2]
-    more = f"{MONITORS}  - {weekly.replace('weekly', 'broken')}"
-    (project.root / "monitoring" / "monitors.yaml").write_text(more)
+    (project.root / "monitoring" / "monitors.yaml").write_text(
+        "monitors:\n  - " + weekly.replace("weekly", "long").replace("14d", "100d") + "  - " + weekly
+    )
     register(project)
     serve(project, draw(1400, 1, 0.0))
-    project.reports.mkdir(parents=True)
-    (project.reports / "broken").write_text("a file where a folder belongs")
+    broken = project.predictions / project.model / "predictions" / "date=2013-02-01" / "manifest-x.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no manifest")
     for _attempt in range(2):
-        with pytest.raises(MonitoringError, match="the report cannot be written"):
-            run_due(project, state, NOW)
+        failed = run_due(project, state, NOW)[0]
+        assert (failed.monitor, failed.verdict) == ("long", "failed")
+        assert "is no manifest of the prediction log" in failed.results["error"]
+        assert "backup" in failed.results["hint"]
     with state.transaction() as session:
-        assert [each.monitor for each in session.scalars(select(MonitorRun))] == ["weekly"]
+        recorded = {each.monitor: each.verdict for each in session.scalars(select(MonitorRun))}
+    assert recorded == {"long": "failed", "weekly": "ok"}, "one record a monitor and moment"
+    broken.unlink()
+    (mended,) = run_due(project, state, NOW)
+    assert (mended.monitor, mended.verdict) == ("long", "ok")
+    with state.transaction() as session:
+        assert not session.scalars(select(MonitorRun).where(MonitorRun.verdict == "failed")).all()
+
+
+def test_an_error_that_nobody_expected_is_on_record_too(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
+    register(project)
+    serve(project, draw(1400, 1, 0.0))
+    monkeypatch.setattr(tidemill.monitoring.monitor, "find", lambda *_: 1 / 0)
+    (failed,) = run_due(project, state, NOW)
+    assert failed.results["error"] == "ZeroDivisionError: division by zero"
+
+
+def test_an_alarm_does_not_wait_for_a_report_that_cannot_be_written(project: Project, state: State):
+    register(project, holdout_roc_auc=0.95)
+    serve(project, draw(1400, 1, 0.0))
+    project.reports.mkdir(parents=True)
+    (project.reports / "weekly").write_text("a file where a folder belongs")
+    found = run(project, state)
+    assert (found.verdict, found.report_path) == ("alert", None)
+    assert "the report cannot be written" in found.results["report_error"]
+    assert [alert.kind for alert in list_alerts(state)] == ["quality"]
+
+
+RESERVED = (
+    *PREDICTION_COLUMNS,
+    *LABEL_COLUMNS,
+    *("features", "feature", "date", "lane", "late", "label_at", "probability", "model_version"),
+    *("target", "prediction", "index", "event_timestamp", "feature.score", "^score$", "_labelled_id", "wind"),
+)
+
+
+@pytest.mark.parametrize("store", ["lines", "parts"])
+def test_a_feature_may_have_any_name_of_ours(project: Project, state: State, store: str):
+    version = register(project, holdout_roc_auc=0.95)
+    names = list(dict.fromkeys(RESERVED))
+    random = np.random.default_rng(3)
+    before = pl.DataFrame({name: random.normal(10 * n, 4, 1000) for n, name in enumerate(names)})
+    rows = draw(1000, 0, 0.0)
+    put_reference(project, ReferenceRows(before, rows["late"], rows["score"]))
+    log = PredictionLog(project.predictions, project.model)
+    now = before.with_columns((pl.col("wind") + 12.0), pl.Series("score", [0.5] * 1000))
+    for index, features in enumerate(now.iter_rows(named=True)):
+        at, name = NOW - DAY - timedelta(minutes=index), f"p{index}"
+        score, late = rows["score"][index], int(rows["late"][index])
+        log.append([PredictionRecord(name, "delay", version, at, at, "r", {}, features, score, {})])
+        log.append_labels([LabelRecord(name, late, at + timedelta(hours=1), at)])
+    log.close()
+    if store == "parts":
+        compact(project.predictions, "delay", Folder(project.predictions), Sizes().all_of_it())
+    read = features_of(read_predictions(project.predictions, "delay", NOW - 2 * DAY, NOW))
+    assert read[names].sort("wind").equals(now.sort("wind"))
+    found = run(project, state)
+    assert found.results["unjudged"] == {}
+    assert (found.rows, found.labelled) == (1000, 1000)
+    columns = {column["name"]: column for column in found.results["data_drift"]["columns"]}
+    assert columns.keys() == set(names)
+    assert sorted(found.results["data_drift"]["broken"]) == ["score", "wind"]
+    assert columns["score"]["broken"] == "constant: 0.5 in every row"
+    assert found.results["prediction_drift"]["value"] == pytest.approx(0.0, abs=1e-9)
+    assert found.results["quality"]["value"] == pytest.approx(
+        evaluate_scores(rows["late"], rows["score"])["roc_auc"]
+    )
+    report = (project.root / found.report_path).read_text(encoding="utf-8")
+    assert "cannot be drawn" not in report
+
+
+def test_a_reference_of_an_earlier_release_is_read(project: Project, state: State):
+    register(project)
+    put_table(project, draw(3000, 0, 0.0).select("wind", "rain", "late", "score"))
+    serve(project, draw(1400, 1, 0.0))
+    found = run(project, state)
+    assert found.verdict == "ok"
+    assert sorted(column["name"] for column in found.results["data_drift"]["columns"]) == ["rain", "wind"]
 
 
 def test_a_wrong_declaration_is_an_error(project: Project, state: State):
     (project.root / "monitoring" / "monitors.yaml").write_text("monitors: 3")
     with pytest.raises(ConfigError, match="monitors"):
         run_due(project, state, NOW)
+
+
+def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_1(
+    project: Project, state: State
+):
+    weekly = MONITORS.partition("- ")[2].replace("data_drift: {share: 0.5}", "data_drift: {exclude: [month]}")
+    long = weekly.replace("weekly", "long").replace("14d", "100d")
+    (project.root / "monitoring" / "monitors.yaml").write_text(f"monitors:\n  - {long}  - {weekly}")
+    register(project)
+    serve(project, draw(1400, 1, 0.0))
+    broken = project.predictions / project.model / "predictions" / "date=2013-02-01" / "manifest-x.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no manifest")
+    command = ["monitor", "run", "--project", str(project.root), "--as-of", "2013-04-15", "--report"]
+    ran = CliRunner().invoke(app, [*command, "--json"])
+    failed, fine = json.loads(ran.stdout)
+    assert ran.exit_code == 1
+    assert (failed["monitor"], failed["verdict"]) == ("long", "failed")
+    assert (fine["monitor"], fine["verdict"]) == ("weekly", "ok")
+    assert (project.root / fine["report"]).is_file()
+    assert "data_drift.exclude names 'month', which is no feature" in fine["results"]["warnings"][0]
+    shown = CliRunner().invoke(app, command, terminal_width=200)
+    assert "1 of 2 monitors failed: long: " in str(shown.exception) + shown.stderr
+    listed = CliRunner().invoke(app, ["monitor", "list", "--project", str(project.root)])
+    assert "is no manifest" in listed.stdout.replace("\n", " ")

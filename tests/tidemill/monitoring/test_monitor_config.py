@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tidemill.errors import ConfigError
-from tidemill.monitoring.monitor_config import Monitor, find_monitor, load_monitors, parse_duration
+from tidemill.clock import parse_duration
+from tidemill.errors import ConfigError, UsageError
+from tidemill.monitoring.monitor_config import Monitor, chosen_monitors, load_monitors, unknown_features
 from tidemill.project import Project, load_project
 
 PARAMS = """
@@ -64,19 +65,20 @@ def test_a_monitor_cannot_be_changed():
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("monitors: [{name: a, window: 14, every: 7d, quality: {}}]", "monitors.0.window"),
+        ("monitors: [{name: a, window: 14, every: 7d, quality: {}}]", "monitor 'a': window: "),
         (
             "monitors: [{name: a, window: 14d, every: 7d, quality: {max_dorp: 1}}]",
-            "monitors.0.quality.max_dorp",
+            "monitor 'a': quality.max_dorp: Extra inputs are not permitted",
         ),
         (
             "monitors: [{name: a, window: 14d, every: 7d, data_drift: {share: 0}}]",
-            "monitors.0.data_drift.share",
+            "monitor 'a': data_drift.share: Input should be greater than 0",
         ),
-        ("monitors: [{name: A b, window: 14d, every: 7d, quality: {}}]", "monitors.0.name"),
+        ("monitors: [{name: A b, window: 14d, every: 7d, quality: {}}]", "monitor 'A b': name: "),
         ("monitors: [{name: a, window: 14d, every: 7d}]", "nothing to watch"),
         ("monitors: [{name: a, window: 14d, every: 7d, quality: {max_drop: null}}]", "never be judged"),
         (f"monitors: [{GOOD}, {GOOD}]", "'weekly' is declared twice"),
+        ("monitors: [{window: 14d, every: 7d, quality: {}}]", "monitor 1: name: Field required"),
         ("", "monitors: Field required"),
         ("[1, 2]", "file"),
         ("monitors: [", "cannot be read"),
@@ -93,7 +95,25 @@ def test_a_wrong_file_is_named_with_the_field(project: Project, text: str, field
 
 def test_a_monitor_that_is_not_declared_is_named_beside_those_that_are(project: Project):
     declare(project, f"monitors: [{GOOD}]")
-    assert find_monitor(project, "weekly").name == "weekly"
-    with pytest.raises(ConfigError, match="no monitor 'daily'") as caught:
-        find_monitor(project, "daily")
+    assert [monitor.name for monitor in chosen_monitors(project, "weekly")] == ["weekly"]
+    assert chosen_monitors(project, None) == chosen_monitors(project, "weekly")
+    with pytest.raises(UsageError, match=r"monitors\.yaml declares no monitor 'daily'") as caught:
+        chosen_monitors(project, "daily")
     assert caught.value.hint == "it declares: weekly"
+
+
+@pytest.mark.parametrize("text", [None, "monitors: []"])
+def test_a_project_without_monitors_says_so_when_they_are_to_run(project: Project, text: str | None):
+    if text is not None:
+        declare(project, text)
+    with pytest.raises(ConfigError, match=r"the project has no monitors: .*monitors\.yaml is missing or"):
+        chosen_monitors(project, None)
+
+
+def test_a_feature_that_is_gone_is_named_with_its_field():
+    drift = {"thresholds": {"wind": 0.5, "rain": 0.5}}
+    monitor = Monitor.model_validate({"name": "a", "window": "1d", "every": "1d", "data_drift": drift})
+    assert unknown_features(monitor, ["wind"]) == [
+        "monitor 'a': data_drift.thresholds names 'rain', which is no feature of the version (it has: wind)"
+    ]
+    assert unknown_features(monitor, ["rain", "wind"]) == []

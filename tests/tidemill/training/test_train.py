@@ -115,7 +115,7 @@ def test_the_model_is_an_ordinary_mlflow_model(searched):
     assert info.flavors["sklearn"]["serialization_format"] == "skops"
     assert info.saved_input_example_info
     reference = pl.read_parquet(client.download_artifacts(trained.run_id, REFERENCE))
-    assert reference.columns == [*FEATURES, "late", "score"]
+    assert reference.columns == [*(f"feature.{name}" for name in FEATURES), "label", "score"]
     assert reference["score"].is_between(0, 1).all()
 
 

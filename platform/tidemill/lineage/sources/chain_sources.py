@@ -124,15 +124,17 @@ class Records:
             counts = session.execute(
                 select(MonitorRun.verdict, func.count()).where(*of).group_by(MonitorRun.verdict)
             ).all()
-            last = session.scalar(select(MonitorRun).where(*of).order_by(MonitorRun.at.desc()).limit(1))
+            last = session.scalar(select(func.max(MonitorRun.at)).where(*of))
+            reports = select(MonitorRun.report_path).where(*of, MonitorRun.report_path.is_not(None))
+            report = session.scalar(reports.order_by(MonitorRun.at.desc()).limit(1))
         if last is None:
             return None
         verdicts = dict[str, int]((verdict, count) for verdict, count in counts)
         return {
             "monitor_runs": sum(verdicts.values()),
             "verdicts": verdicts,
-            "last_at": last.at,
-            "last_report": last.report_path,
+            "last_at": last,
+            "last_report": report,
         }
 
     def close(self) -> None:

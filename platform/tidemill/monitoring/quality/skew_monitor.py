@@ -151,9 +151,8 @@ def _batches(project: Project, wanted: Slice) -> Iterator[tuple[pl.DataFrame, in
 
 def _columns(rows: pl.DataFrame, version: str | None) -> pl.DataFrame:
     rows = rows.filter(pl.col("version") == version) if version is not None else rows
-    return rows.select(
-        "prediction_id", "version", "at", "served_at", "flags", "keys", f"^{FEATURE_PREFIX}.*$"
-    )
+    features = [name for name in rows.columns if name.startswith(FEATURE_PREFIX)]
+    return rows.select("prediction_id", "version", "at", "served_at", "flags", "keys", *features)
 
 
 class _Definitions:

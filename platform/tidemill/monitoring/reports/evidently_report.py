@@ -1,17 +1,16 @@
-"""Compares a window with a reference by Evidently's report: the verdicts as plain data, the report as HTML.
+"""Draws a comparison with Evidently, as one HTML file for people. What is decided is decided elsewhere.
 
 The only module that imports Evidently. That import takes 6 to 8 seconds, most of them for its legacy metrics
 (plotly, scipy, nltk, scikit-learn); it uses no network and sends no telemetry (only Evidently's own UI
 service does). The HTML holds its scripts and fonts itself and can be read offline.
 
-Distances, not p-values: see `tidemill.monitoring.monitor_config.DataDriftConfig`.
+Distances and verdicts in its table are those of `tidemill.monitoring.drift`: Evidently's own count a standard
+deviation below 0.001 as 0.001, and it cannot bin a column that is far from zero and hardly moves. So columns
+in such units are drawn in standard deviations of the reference.
 """
 
-import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import isfinite
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,164 +23,157 @@ from evidently.presets import ClassificationQuality
 
 from tidemill.errors import MonitoringError
 from tidemill.files.atomic import replace_file
-from tidemill.monitoring.drift.drift_columns import Column, ColumnDrift, Comparison, clean, describe, judge
-from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
+from tidemill.monitoring.drift.column_pair import FEW, as_comparable
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 
-__all__ = ["MAX_ROWS", "compare"]
+__all__ = ["MAX_ROWS", "OTHER", "Compared", "write_report"]
 
 MAX_ROWS = 10_000
-"""Rows of each side that are compared; more are sampled. Evidently's time grows with the rows, its verdict
-does not: at 10,000 rows the Wasserstein distance between samples of the same distribution is about 0.02."""
+"""Rows of each side that are drawn; more are sampled. Evidently's time grows with the rows."""
+OTHER = "(other)"
+"""Stands for all categories but the most frequent ones of the reference."""
 
 _SEED = 0
-_SCORE, _LABEL = "score", "label"
+_SMALL, _LARGE = 0.01, 1e9  # standard deviations and sizes that Evidently draws as they are
 
 
-def compare(
-    reference: pl.DataFrame,
-    current: pl.DataFrame,
-    *,
-    features: Sequence[str],
-    data_drift: DataDriftConfig | None,
-    prediction_drift: PredictionDriftConfig | None,
-    labelled: pl.DataFrame | None,
-    title: str,
+class Compared(NamedTuple):
+    """What was compared: features by their names, and the scores."""
+
+    features: pl.DataFrame
+    scores: pl.Series
+
+
+class _Drawing(NamedTuple):
+    """One column, ready to be drawn."""
+
+    drift: ColumnDrift
+    name: str
+    """For Evidently: no name of a feature is one of its own, or ``score``."""
+    before: pl.Series
+    now: pl.Series
+    scaled: bool
+
+
+def write_report(
     path: Path,
-) -> Comparison:
-    """Compare a window with a reference and write the report.
+    title: str,
+    comparison: Comparison,
+    reference: Compared,
+    current: Compared,
+    labelled: pl.DataFrame | None,
+) -> None:
+    """Write the report of a comparison.
 
     Args:
-        reference: rows of the training set: the features, ``score``.
-        current: rows of the window: the features, ``score`` (null where it is not to be compared: by another
-            version than the one watched).
-        features: names of the columns to compare. A name that is in neither frame is reported, too.
-        data_drift: thresholds of the features; none: they are not compared.
-        prediction_drift: threshold of the score; none: it is not compared.
-        labelled: rows of the window with ``score`` and ``label`` (0 and 1, both present) for the report's
-            section on quality; none: no such section. What alerts are made from is not that section, but
-            `tidemill.monitoring.quality.labelled_quality`.
+        path: the HTML file; its folder need not exist.
         title: Markdown at the head of the report.
-        path: the HTML file to write; its folder need not exist.
+        comparison: what was found.
+        reference: the rows of the training set.
+        current: the rows of the window.
+        labelled: rows of the window with ``score`` and ``label`` (0 and 1, both present) for a section on
+            quality; none: no such section.
 
     Raises:
-        MonitoringError: Evidently failed, or the file cannot be written. Nothing half written is left.
+        MonitoringError: the file cannot be written. Nothing half written is left.
     """
-    started = time.perf_counter()
-    left, right = _sample(reference), _sample(current)
-    watched = [name for name in features if data_drift is not None and name not in data_drift.exclude]
-    config = data_drift or DataDriftConfig()
-    before, now = clean(left, right, watched)
-    columns = [describe(before, now, name, config) for name in watched]
-    score = _describe_score(left, right, prediction_drift)
-    if score is not None:
-        before, now = before.with_columns(left[_SCORE]), now.with_columns(right[_SCORE])
-    found = _measure(before, now, [*columns, *([score] if score is not None else [])])
-    result = Comparison(
-        columns=tuple(judge(column, found[column.name].distance) for column in columns),
-        prediction=judge(score, found[_SCORE].distance) if score is not None else None,
-        reference_rows=reference.height,
-        current_rows=current.height,
-        reference_sampled=left.height,
-        current_sampled=right.height,
-        seed=_SEED,
-        seconds=time.perf_counter() - started,
-    )
-    quality = _quality(_sample(labelled)) if labelled is not None else []
-    _write(path, _render(title, result, found, quality))
-    return replace(result, seconds=time.perf_counter() - started)
-
-
-def _sample(frame: pl.DataFrame) -> pl.DataFrame:
-    """At most `MAX_ROWS` rows, in the order they had."""
-    if frame.height <= MAX_ROWS:
-        return frame
-    return frame.with_row_index("__row").sample(MAX_ROWS, seed=_SEED).sort("__row").drop("__row")
-
-
-def _describe_score(
-    reference: pl.DataFrame, current: pl.DataFrame, config: PredictionDriftConfig | None
-) -> Column | None:
-    if config is None:
-        return None
-    # Scores that are not there are those of other versions: they say nothing about this one's.
-    before, now = reference.select(pl.col(_SCORE).drop_nulls()), current.select(pl.col(_SCORE).drop_nulls())
-    column = describe(before, now, _SCORE, DataDriftConfig(thresholds={_SCORE: config.threshold}))
-    return replace(column, method="wasserstein")
-
-
-class _Measured(NamedTuple):
-    distance: float | None
-    widgets: list[Any]
-
-
-def _measure(
-    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[Column]
-) -> dict[str, _Measured]:
-    """Let Evidently measure and draw the columns that can be compared."""
-    # Not its DataDriftPreset: that measures every column three times and draws it twice.
-    metrics = [
-        ValueDrift(column=column.name, method=column.method, threshold=column.threshold)
-        for column in columns
+    drawings = [
+        _prepared(column, f"feature.{column.name}", reference.features, current.features, column.name)
+        for column in comparison.by_excess
         if column.method is not None
     ]
-    measured = {column.name: _Measured(None, []) for column in columns}
-    if not metrics:
-        return measured
-    names = [metric.column for metric in metrics]
-    run = _run(metrics, _dataset(current, names), _dataset(reference, names))
-    for metric in run.dict()["metrics"]:
-        widgets = run.metric_results[metric["id"]].get_widgets()
-        distance = float(metric["value"])
-        measured[metric["config"]["column"]] = _Measured(distance if isfinite(distance) else None, widgets)
-    return measured
+    if comparison.prediction is not None and comparison.prediction.method is not None:
+        scores = pl.DataFrame({"score": reference.scores}), pl.DataFrame({"score": current.scores})
+        drawings.insert(0, _prepared(comparison.prediction, "score", *scores, "score"))
+    rows = [*([comparison.prediction] if comparison.prediction else []), *comparison.by_excess]
+    widgets = [text_widget(text=title), _table(rows), *_drawn(drawings)]
+    if labelled is not None:
+        widgets.append(_quality(labelled))
+    html: str = render_widgets(widgets)
+    _write(path, html)
 
 
-def _dataset(frame: pl.DataFrame, names: Sequence[str]) -> Dataset:
-    types = frame.schema
-    definition = DataDefinition(
-        numerical_columns=[name for name in names if types[name] == pl.Float64],
-        categorical_columns=[name for name in names if types[name] != pl.Float64],
-    )
-    return Dataset.from_pandas(frame.select(names).to_pandas(), data_definition=definition)
+def _prepared(
+    drift: ColumnDrift, shown: str, reference: pl.DataFrame, current: pl.DataFrame, name: str
+) -> _Drawing:
+    before, now = (as_comparable(_sample(frame[name].alias("value"))) for frame in (reference, current))
+    if drift.method == "jensenshannon":
+        before, now = before.cast(pl.String), now.cast(pl.String)
+        counts = before.drop_nulls().value_counts(name="n").sort("n", "value", descending=[True, False])
+        kept = counts["value"].head(FEW)
+        return _Drawing(drift, shown, _folded(before, kept), _folded(now, kept), False)
+    before, now = before.drop_nulls(), now.drop_nulls()
+    spread, size = before.std(), max(before.abs().max(), now.abs().max())  # type: ignore[type-var]
+    if not isinstance(spread, float) or spread == 0 or (spread >= _SMALL and size <= _LARGE):  # type: ignore[operator]
+        return _Drawing(drift, shown, before, now, False)
+    centre = before.sort()[len(before) // 2]
+    return _Drawing(drift, shown, (before - centre) / spread, (now - centre) / spread, True)
 
 
-def _quality(labelled: pl.DataFrame) -> list[Any]:
-    """Return Evidently's view of the window alone: the model was trained on the reference's labels."""
-    definition = DataDefinition(
-        numerical_columns=[_SCORE],
-        categorical_columns=[_LABEL],
-        classification=[BinaryClassification(target=_LABEL, prediction_probas=_SCORE, pos_label=1)],
-    )
-    frame = labelled.select(pl.col(_SCORE).cast(pl.Float64), pl.col(_LABEL).cast(pl.Int64)).to_pandas()
-    run = _run(
-        [ClassificationQuality(pr_curve=True)], Dataset.from_pandas(frame, data_definition=definition), None
-    )
-    widgets: list[Any] = run.to_snapshot_model().widgets
+def _folded(column: pl.Series, kept: pl.Series) -> pl.Series:
+    """Return categories, those that are not kept as one: what somebody sent in a request stays out."""
+    # Evidently writes values into the report's <script> as they are: no value may close it.
+    safe = column.str.replace_all("<", "‹", literal=True)
+    folded = safe.zip_with(column.is_in(kept.implode()).fill_null(False), pl.Series([OTHER]))
+    return folded.set(column.is_null(), None)
+
+
+def _sample(column: pl.Series) -> pl.Series:
+    return column if len(column) <= MAX_ROWS else column.sample(MAX_ROWS, seed=_SEED)
+
+
+def _drawn(drawings: Sequence[_Drawing]) -> list[Any]:
+    """Return a group of widgets for each column; one that Evidently cannot draw says so."""
+    groups = []
+    for drawing in drawings:
+        title = drawing.drift.name if drawing.name != "score" else "the predictions' score"
+        try:
+            widgets = _widgets(drawing)
+        except Exception as error:  # noqa: BLE001 - an engine's failure to draw is no failure of the monitor
+            widgets = [text_widget(text=f"It cannot be drawn: {type(error).__name__}")]
+        scaled = ", in standard deviations from the reference's median" if drawing.scaled else ""
+        groups.append(group_widget(title=f"{title}{scaled}", widgets=widgets))
+    return groups
+
+
+def _widgets(drawing: _Drawing) -> list[Any]:
+    method, threshold = drawing.drift.method, drawing.drift.threshold
+    metric = ValueDrift(column=drawing.name, method=method, threshold=threshold)
+    sides = (_dataset(column.alias(drawing.name), method) for column in (drawing.now, drawing.before))
+    run = _run([metric], *sides)
+    [measured] = run.dict()["metrics"]
+    widgets: list[Any] = run.metric_results[measured["id"]].get_widgets()
     return widgets
 
 
-def _run(metrics: list[Any], current: Dataset, reference: Dataset | None) -> Any:
+def _dataset(column: pl.Series, method: str | None) -> Dataset:
+    numerical = [column.name] if method == "wasserstein" else []
+    categorical = [] if numerical else [column.name]
+    definition = DataDefinition(numerical_columns=numerical, categorical_columns=categorical)
+    return Dataset.from_pandas(column.to_frame().to_pandas(), data_definition=definition)
+
+
+def _quality(labelled: pl.DataFrame) -> Any:
+    """Return Evidently's view of the window alone: the model was trained on the reference's labels."""
+    definition = DataDefinition(
+        numerical_columns=["score"],
+        categorical_columns=["label"],
+        classification=[BinaryClassification(target="label", prediction_probas="score", pos_label=1)],
+    )
+    chosen = labelled if labelled.height <= MAX_ROWS else labelled.sample(MAX_ROWS, seed=_SEED)
+    frame = chosen.select(pl.col("score").cast(pl.Float64), pl.col("label").cast(pl.Int64)).to_pandas()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pandas, numpy and scipy about Evidently's ways with them
-            return Report(metrics).run(current, reference)
-    except Exception as error:
-        raise MonitoringError(
-            f"Evidently could not evaluate the window: {error}",
-            hint="`data_drift.exclude` in monitoring/monitors.yaml leaves a column out",
-        ) from error
+        dataset = Dataset.from_pandas(frame, data_definition=definition)
+        widgets = _run([ClassificationQuality(pr_curve=True)], dataset, None).to_snapshot_model().widgets
+    except Exception as error:  # noqa: BLE001 - likewise
+        widgets = [text_widget(text=f"It cannot be drawn: {type(error).__name__}")]
+    return group_widget(title="Quality of the predictions whose labels are known", widgets=widgets)
 
 
-def _render(title: str, result: Comparison, found: Mapping[str, _Measured], quality: list[Any]) -> str:
-    rows = [*([result.prediction] if result.prediction is not None else []), *result.by_excess]
-    widgets = [text_widget(text=title), _table(rows)]
-    widgets += [group_widget(title=row.name, widgets=found[row.name].widgets) for row in rows if row.method]
-    if quality:
-        widgets.append(
-            group_widget(title="Quality of the predictions whose labels are known", widgets=quality)
-        )
-    html: str = render_widgets(widgets)
-    return html
+def _run(metrics: list[Any], current: Dataset, reference: Dataset | None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas, numpy and scipy about Evidently's ways with them
+        return Report(metrics).run(current, reference)
 
 
 def _table(rows: Sequence[ColumnDrift]) -> Any:
@@ -199,7 +191,7 @@ def _table(rows: Sequence[ColumnDrift]) -> Any:
     cells = [
         (
             row.name,
-            "drifted" if row.drifted else "as before" if row.method else "–",
+            _verdict(row),
             _number(row.value),
             _number(row.threshold),
             row.method or "–",
@@ -211,6 +203,12 @@ def _table(rows: Sequence[ColumnDrift]) -> Any:
         for row in rows
     ]
     return table_data(title="Reference and window", column_names=header, data=cells)
+
+
+def _verdict(row: ColumnDrift) -> str:
+    if row.broken is not None:
+        return "broken"
+    return "drifted" if row.drifted else "as before" if row.method else "–"
 
 
 def _number(value: float | None) -> str:

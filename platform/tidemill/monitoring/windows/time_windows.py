@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidemill.clock import utc
 
-__all__ = ["Window", "due_at", "is_due", "last_due_time", "window_before"]
+__all__ = ["Window", "due_at", "last_due_time", "window_before"]
 
 _ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 
@@ -67,8 +67,3 @@ def due_at(every: timedelta, last_run_at: datetime | None, now: datetime) -> dat
     """
     due = last_due_time(every, now)
     return due if last_run_at is None or utc(last_run_at) < due else None
-
-
-def is_due(every: timedelta, last_run_at: datetime | None, now: datetime) -> bool:
-    """Tell whether a monitor is to run at ``now`` (see `due_at`)."""
-    return due_at(every, last_run_at, now) is not None

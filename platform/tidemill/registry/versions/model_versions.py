@@ -21,6 +21,7 @@ from tidemill.registry.versions.compiled_versions import CompiledRecord, complet
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_loading import read_made, read_scorer
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 
 __all__ = [
@@ -161,14 +162,15 @@ def open_files(project: Project, version: str, model: str | None = None) -> Iter
         yield folder
 
 
-def load_reference(project: Project, version: str) -> pl.DataFrame:
-    """Return a sample of the rows that a version was fitted on: features, label, and its ``score``.
+def load_reference(project: Project, version: str) -> ReferenceRows:
+    """Return a sample of the rows that a version was fitted on: features, labels, and its scores.
 
     Raises:
         RegistryError: the version has none, because Tidemill did not train it.
     """
     found = get_version(project, version)
-    return read_table(project, found.run_id, REFERENCE, f"{found.model} {found.version}")
+    table = read_table(project, found.run_id, REFERENCE, f"{found.model} {found.version}")
+    return ReferenceRows.from_table(table, project.config.dataset.label)
 
 
 def load_holdout(project: Project, version: str) -> pl.DataFrame:

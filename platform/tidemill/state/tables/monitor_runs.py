@@ -26,10 +26,10 @@ class MonitorRun(Table):
     rows: Mapped[int]
     labelled: Mapped[int]
     verdict: Mapped[str]
-    """``ok``, ``alert`` or ``too_few``."""
+    """``ok``, ``alert``, ``too_few`` or ``failed``; then ``results`` has ``error`` and ``hint``."""
     results: Mapped[dict[str, Any]]
     report_path: Mapped[str | None]
-    """The HTML report, relative to the project's folder; the results lie beside it as JSON."""
+    """The HTML report, relative to the project's folder, if one was made; beside it lies the JSON."""
     at: Mapped[datetime]
 
 
@@ -44,7 +44,7 @@ class Alert(Table):
     model: Mapped[str]
     version: Mapped[str]
     kind: Mapped[str]
-    """``data_drift``, ``prediction_drift``, ``quality`` or ``feature_skew``."""
+    """One of `tidemill.monitoring.findings.KINDS`."""
     severity: Mapped[str]
     message: Mapped[str]
     details: Mapped[dict[str, Any]]

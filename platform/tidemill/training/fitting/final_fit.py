@@ -23,9 +23,10 @@ from tidemill.training.search.trial import TrialData
 from tidemill.training.search.tuning import SearchResult
 from tidemill.training.splits import Split, known_before, split_by_time
 from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_record import log_summary
-from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, SCORE, TrainedModel
+from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, TrainedModel
 from tidemill.training.training_rows import as_features, as_labels, read_labelled
 
 __all__ = ["SplitRows", "finish", "read_split", "trial_data"]
@@ -125,9 +126,7 @@ def finish(
         example=as_features(rows.fit.head(5), rows.features),
         trusted=trusted,
     )
-    reference = _sample(rows.fit, _REFERENCE_ROWS, seed).select(*rows.features, label)
-    scored = pl.Series(SCORE, _scores(estimator, reference, rows.features))
-    log_table(client, run_id, reference.with_columns(scored), REFERENCE)
+    log_table(client, run_id, _reference(estimator, rows, label, seed).table(), REFERENCE)
     log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
     trained = TrainedModel(
         run_id=run_id,
@@ -166,13 +165,21 @@ def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -
 
 def _judge(project: Project, holdout: pl.DataFrame, scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
     dataset, metric = project.config.dataset, project.config.train.metric
-    scored = holdout.with_columns(pl.Series(SCORE, scores))
-    months = by_month(scored, time=dataset.time, label=dataset.label, score=SCORE)
+    scored = pl.DataFrame(
+        {"time": holdout[dataset.time], "label": holdout[dataset.label], "score": pl.Series(scores)}
+    )
+    months = by_month(scored, time="time", label="label", score="score")
     overall = evaluate(as_labels(holdout, dataset.label), scores)
     return {
         **{f"holdout_{name}": value for name, value in overall.items()},
         **{f"{metric}_{month}": found[metric] for month, found in months.items()},
     }
+
+
+def _reference(estimator: Any, rows: SplitRows, label: str, seed: int) -> ReferenceRows:
+    sample = _sample(rows.fit, _REFERENCE_ROWS, seed)
+    scores = pl.Series(_scores(estimator, sample, rows.features))
+    return ReferenceRows(sample.select(rows.features), sample[label], scores)
 
 
 def _scores(estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> npt.NDArray[np.float64]:

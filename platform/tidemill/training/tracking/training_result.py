@@ -7,14 +7,12 @@ from typing import Any
 
 from tidemill.errors import RegistryError
 
-__all__ = ["HOLDOUT", "REFERENCE", "SCORE", "TrainedModel"]
+__all__ = ["HOLDOUT", "REFERENCE", "TrainedModel"]
 
 REFERENCE = "reference/reference.parquet"
-"""Artifact of the run: a sample of the rows that the model was fitted on, with its scores."""
+"""Artifact of the run: a sample of the rows that the model was fitted on (`reference_rows`)."""
 HOLDOUT = "holdout/holdout.parquet"
 """Artifact of the run: the rows held out, for the gate."""
-SCORE = "score"
-"""Column with the model's score."""
 
 
 @dataclass(frozen=True)

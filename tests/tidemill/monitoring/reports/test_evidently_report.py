@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from tidemill.errors import MonitoringError
-from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare, compare_scores
 from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
-from tidemill.monitoring.reports.evidently_report import MAX_ROWS, compare
+from tidemill.monitoring.reports.evidently_report import MAX_ROWS, Compared, write_report
 
 pytestmark = pytest.mark.engine
 
@@ -52,16 +53,20 @@ def look(
     prediction_drift: PredictionDriftConfig | None = SCORES_DRIFT,
     labelled: pl.DataFrame | None = None,
 ) -> Comparison:
-    return compare(
-        reference,
-        current,
-        features=features,
-        data_drift=data_drift,
-        prediction_drift=prediction_drift,
-        labelled=labelled,
-        title="# A window",
-        path=path,
+    """Compare two windows, and write the report."""
+    before, now = (frame.select(cs.by_name(*features, require_all=False)) for frame in (reference, current))
+    versions = pl.Series(["1"] * now.height)
+    found = Comparison(
+        compare(before, now, data_drift, versions, "1") if data_drift is not None else (),
+        compare_scores(reference["score"], current["score"], prediction_drift.threshold)
+        if prediction_drift is not None
+        else None,
+        reference.height,
+        current.height,
     )
+    sides = Compared(before, reference["score"]), Compared(now, current["score"])
+    write_report(path, "# A window", found, *sides, labelled)
+    return found
 
 
 def column(comparison: Comparison, name: str) -> ColumnDrift:
@@ -95,11 +100,12 @@ def test_a_new_category_and_new_scores_are_found(tmp_path: Path):
     assert found.prediction.drifted
 
 
-def test_scores_that_are_not_there_are_left_out(tmp_path: Path):
+def test_scores_that_are_no_numbers_count_as_missing(tmp_path: Path):
     now = rows(3000, 2).with_columns(score=pl.when(pl.int_range(pl.len()) < 1000).then("score"))
     score = look(rows(4000, 1), now, tmp_path / "r.html").prediction
-    assert not score.drifted
-    assert score.current_missing == 0.0
+    assert score.value == pytest.approx(0.0, abs=0.06)
+    assert score.note == "missing: 0.0 % before, 66.7 % now"
+    assert score.drifted
 
 
 def test_odd_columns_are_reported_and_nothing_breaks(tmp_path: Path):
@@ -123,7 +129,6 @@ def test_odd_columns_are_reported_and_nothing_breaks(tmp_path: Path):
     assert {each.name: (each.drifted, each.value is None) for each in found.columns} == {
         "always": (True, True),
         "gone": (True, True),
-        "new": (True, True),
         "never": (False, True),
         "dried_up": (True, True),
         "fixed": (True, False),
@@ -133,8 +138,9 @@ def test_odd_columns_are_reported_and_nothing_breaks(tmp_path: Path):
 
 def test_nothing_that_can_be_compared_is_no_error(tmp_path: Path):
     path = tmp_path / "r.html"
-    found = look(rows(100, 1), rows(100, 2), path, features=("nowhere",), prediction_drift=None)
-    assert found.columns[0].note == "not in the reference and the window"
+    before = rows(100, 1).with_columns(gone=1.0)
+    found = look(before, rows(100, 2), path, features=("gone",), prediction_drift=None)
+    assert found.columns[0].note == "not in the window"
     assert path.exists()
     nothing = look(rows(100, 1), rows(100, 2), path, data_drift=None, prediction_drift=None)
     assert (nothing.columns, nothing.prediction) == ((), None)
@@ -147,13 +153,48 @@ def test_excluded_features_are_not_looked_at(tmp_path: Path):
     assert "wind" not in [each.name for each in found.columns]
 
 
-def test_many_rows_are_sampled_the_same_way_each_time(tmp_path: Path):
+def test_columns_in_small_and_large_units_are_drawn_as_well(tmp_path: Path):
+    before, now = rows(1000, 1), rows(1000, 2, wind=12.0)
+
+    def units(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(
+            tiny=pl.col("wind") * 1e-6,
+            far=pl.col("wind") + 1e15,
+            fixed=pl.lit(1e15),
+            wide=pl.col("wind") * 1e300,
+            score=pl.col("score") * 1e-5,
+        )
+
+    path = tmp_path / "r.html"
+    found = look(units(before), units(now), path, features=("tiny", "far", "fixed", "wide"))
+    assert {each.name: round(each.value) for each in found.columns} == {
+        "tiny": 3, "far": 3, "fixed": 0, "wide": 3
+    }  # fmt: skip
+    html = path.read_text(encoding="utf-8")
+    assert "cannot be drawn" not in html
+    assert "in standard deviations from the reference" in html
+
+
+@pytest.mark.parametrize("name", ["score", "label", "target", "prediction", "id", "timestamp", "index"])
+def test_a_feature_may_be_called_like_something_of_evidently_or_ours(tmp_path: Path, name: str):
+    before, now = (frame.select("score", "label", wind="wind") for frame in (rows(600, 1), rows(600, 2)))
+    wind = {name: pl.col("wind")}
+    sides = [(frame.select(**wind), frame["score"]) for frame in (before, now)]
+    columns = compare(sides[0][0], sides[1][0], FEATURES_DRIFT, pl.Series(["1"] * 600), "1")
+    found = Comparison(columns, compare_scores(before["score"], now["score"], 0.1), 600, 600)
+    path = tmp_path / "r.html"
+    write_report(
+        path, "# A window", found, *(Compared(*side) for side in sides), now.select("score", "label")
+    )
+    assert "cannot be drawn" not in path.read_text(encoding="utf-8")
+    assert [each.name for each in found.columns] == [name]
+
+
+def test_many_rows_are_sampled_for_the_drawing(tmp_path: Path):
     before, now = rows(MAX_ROWS + 5000, 1), rows(MAX_ROWS + 1, 2)
-    first = look(before, now, tmp_path / "a.html", features=("wind",))
-    second = look(before, now, tmp_path / "b.html", features=("wind",))
-    assert (first.reference_rows, first.reference_sampled) == (MAX_ROWS + 5000, MAX_ROWS)
-    assert (first.current_rows, first.current_sampled) == (MAX_ROWS + 1, MAX_ROWS)
-    assert first.columns == second.columns
+    found = look(before, now, tmp_path / "a.html", features=("wind",))
+    assert (found.reference_rows, found.current_rows) == (MAX_ROWS + 5000, MAX_ROWS + 1)
+    assert (tmp_path / "a.html").exists()
 
 
 def test_the_report_can_be_read_offline(tmp_path: Path):

@@ -1,0 +1,96 @@
+"""What a monitor's run found, for people (the head of its report) and for machines (JSON)."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tidemill.errors import MonitoringError
+from tidemill.features.skew.skew_report import SkewReport
+from tidemill.monitoring.drift.drift_columns import Comparison
+from tidemill.monitoring.findings import Findings
+from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.quality.labelled_quality import Quality
+from tidemill.monitoring.windows.time_windows import Window
+from tidemill.state.tables import MonitorRun
+
+__all__ = ["results_of", "title_of", "write_json"]
+
+
+def results_of(
+    monitor: Monitor,
+    comparison: Comparison,
+    quality: Quality | None,
+    findings: Findings,
+    skew: SkewReport | None,
+) -> dict[str, Any]:
+    """Return what a run found, JSON-safe."""
+    drift = monitor.data_drift
+    return {
+        "data_drift": {
+            "share": comparison.share,
+            "threshold": drift.share,
+            "drifted": list(comparison.drifted),
+            "broken": [column.name for column in comparison.broken],
+            "not_compared": comparison.not_compared,
+            "columns": [asdict(column) for column in comparison.by_excess],
+        }
+        if drift is not None
+        else None,
+        "prediction_drift": asdict(comparison.prediction) if comparison.prediction is not None else None,
+        "quality": {**asdict(quality), "drop": quality.drop} if quality is not None else None,
+        "feature_skew": skew.as_dict() if skew is not None else None,
+        "findings": [{"kind": each.kind, "message": each.message} for each in findings.found],
+        "unjudged": dict(findings.unjudged),
+        "sample": {"reference_rows": comparison.reference_rows, "current_rows": comparison.current_rows},
+    }
+
+
+def title_of(
+    monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None, skew: SkewReport | None
+) -> str:
+    """Return the head of a report, as Markdown; ``own`` is how many predictions are the version's own."""
+    lines = [
+        f"# {monitor.name}: {run.model} version {run.version}",
+        f"Window: {Window(run.window_start, run.window_end)}. "
+        f"{run.rows:,} predictions, {own:,} of them by version {run.version}; "
+        f"the labels of {run.labelled:,} of these are known.",
+        f"Reference: what version {run.version} was trained on. Distances: for "
+        "numbers Wasserstein's, in standard deviations of the reference; for categories Jensen–Shannon's.",
+    ]
+    if quality is not None and quality.value is not None:
+        expected = f"; on the hold-out it was {quality.expected:.4f}" if quality.expected is not None else ""
+        lines.append(f"Quality: {quality.metric} {quality.value:.4f}{expected}.")
+    if skew is not None:
+        lines.append(
+            f"Served beside what training would see: {skew.verdict}; {len(skew.skewed)} of "
+            f"{len(skew.features)} features differ in {skew.threshold:.1%} of their rows or more."
+        )
+    return "\n\n".join(lines)
+
+
+def write_json(path: Path, run: MonitorRun) -> None:
+    """Write a run and its results.
+
+    Raises:
+        MonitoringError: the file cannot be written.
+    """
+    facts = {
+        "id": run.id,
+        "monitor": run.monitor,
+        "model": run.model,
+        "version": run.version,
+        "window": [run.window_start.isoformat(), run.window_end.isoformat()],
+        "rows": run.rows,
+        "labelled": run.labelled,
+        "verdict": run.verdict,
+        **run.results,
+    }
+    try:
+        path.write_text(
+            json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    except OSError as error:
+        raise MonitoringError(
+            f"the results cannot be written: {path}: {error.strerror or error}", hint="free space there"
+        ) from error

@@ -1,0 +1,102 @@
+"""Evaluates all monitors, or those that are due. One that fails is put on record and never stops another."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import func, select
+
+from tidemill.clock import utc
+from tidemill.errors import TidemillError
+from tidemill.monitoring.monitor import FAILED, evaluate, forget_failures, new_run, nothing_serves
+from tidemill.monitoring.monitor_config import Monitor, load_monitors
+from tidemill.monitoring.windows.time_windows import due_at
+from tidemill.project import Project
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.state import State
+from tidemill.state.tables import MonitorRun
+
+__all__ = ["evaluate_all", "run_due"]
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_all(
+    project: Project,
+    state: State,
+    due: Sequence[tuple[Monitor, datetime]],
+    with_report: bool = False,
+    listen: Callable[[MonitorRun], None] | None = None,
+) -> list[MonitorRun]:
+    """Evaluate monitors, each for its moment; one that fails is put on record, and the others run.
+
+    Args:
+        project: whose champion and prediction log.
+        state: where runs and alerts are recorded.
+        due: the monitors, and the end of the window of each.
+        with_report: make reports although nothing is alarming.
+        listen: told each run.
+
+    Raises:
+        MonitoringError: nothing serves.
+    """
+    runs: list[MonitorRun] = []
+    if not due:
+        return runs
+    version = champion_version(project)
+    if version is None:
+        raise nothing_serves(project)
+    for monitor, now in due:
+        try:
+            run = evaluate(project, state, monitor, now, with_report)
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - on record, and logged
+            run = _record_failure(state, new_run(project, monitor, version, utc(now)), error)
+        runs.append(run)
+        if listen is not None:
+            listen(run)
+    return runs
+
+
+def run_due(project: Project, state: State, now: datetime) -> list[MonitorRun]:
+    """Evaluate every monitor that is due at ``now``, each for the moment at which it became due.
+
+    A monitor that fails is on record, stays due, and does not keep the others from running. As long as
+    nothing serves, none is due.
+
+    Raises:
+        ConfigError: ``monitoring/monitors.yaml`` is wrong.
+    """
+    monitors = load_monitors(project)
+    if not monitors or champion_version(project) is None:
+        return []
+    due = []
+    for monitor in monitors:
+        moment = due_at(monitor.every, _last_run_at(state, project.model, monitor.name, now), now)
+        if moment is not None:
+            due.append((monitor, moment))
+    return evaluate_all(project, state, due)
+
+
+def _record_failure(state: State, run: MonitorRun, error: BaseException) -> MonitorRun:
+    """Put on record that a monitor failed; its alerts stay as they are."""
+    ours = isinstance(error, TidemillError)
+    message = str(error) if ours else f"{type(error).__name__}: {error}"
+    log.warning("monitor %s failed: %s", run.monitor, message, exc_info=None if ours else error)
+    run.verdict = FAILED
+    run.results = {"error": message, "hint": error.hint if isinstance(error, TidemillError) else None}
+    with state.transaction() as session:
+        forget_failures(session, run)
+        session.add(run)
+    return run
+
+
+def _last_run_at(state: State, model: str, monitor: str, now: datetime) -> datetime | None:
+    query = select(func.max(MonitorRun.at)).where(
+        MonitorRun.model == model,
+        MonitorRun.monitor == monitor,
+        MonitorRun.at <= now,
+        MonitorRun.verdict != FAILED,
+    )
+    with state.transaction() as session:
+        return session.scalar(query)

@@ -1,0 +1,44 @@
+"""The reference of a model version: a sample of the rows it was fitted on, with its scores."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+__all__ = ["ReferenceRows"]
+
+_PREFIX, _LABEL, _SCORE = "feature.", "label", "score"
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """Features, labels and scores of the same rows, apart: a feature may have any name.
+
+    >>> rows = ReferenceRows(pl.DataFrame({"score": [7.0]}), pl.Series([1]), pl.Series([0.9]))
+    >>> rows.table().columns
+    ['feature.score', 'label', 'score']
+    >>> ReferenceRows.from_table(rows.table(), "late").features.columns
+    ['score']
+    """
+
+    features: pl.DataFrame
+    labels: pl.Series
+    scores: pl.Series
+    """Probability of label 1."""
+
+    def table(self) -> pl.DataFrame:
+        """Return it as one table: ``feature.<name>`` for each feature, ``label``, ``score``."""
+        features = self.features.rename(lambda name: f"{_PREFIX}{name}")
+        return features.with_columns(self.labels.alias(_LABEL), self.scores.alias(_SCORE))
+
+    @classmethod
+    def from_table(cls, table: pl.DataFrame, label: str) -> "ReferenceRows":
+        """Read what `table` gave, or a table of an earlier release.
+
+        Args:
+            table: of an earlier release: the features by their own names, the label, ``score``.
+            label: name of the label in such a table, ``dataset.label``.
+        """
+        if all(name in (_LABEL, _SCORE) or name.startswith(_PREFIX) for name in table.columns):
+            features = table.drop(_LABEL, _SCORE).rename(lambda name: name.removeprefix(_PREFIX))
+            return cls(features, table[_LABEL], table[_SCORE])
+        return cls(table.drop(label, _SCORE), table[label], table[_SCORE])
