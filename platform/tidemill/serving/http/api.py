@@ -27,7 +27,7 @@ from tidemill.serving.http.replies import reply_to
 from tidemill.serving.inference.calls import Failure, Kind, Refused
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.observability.replica_metrics import Metrics
-from tidemill.serving.protocols.error_bodies import speaker
+from tidemill.serving.protocols.error_bodies import error_codec
 from tidemill.serving.protocols.json_bodies import not_json
 from tidemill.serving.protocols.predict_codec import problems
 from tidemill.serving.protocols.predict_schema import (
@@ -142,7 +142,7 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        return _said(request, Failure("malformed", problems(error.errors(), within=())))
+        return _failed(request, Failure("malformed", problems(error.errors(), within=())))
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -151,11 +151,11 @@ def _add_errors(api: FastAPI) -> None:
         # (RecursionError).
         cause = error.__cause__
         if error.status_code == 400 and isinstance(cause, Refused):
-            return _said(request, cause.failure)
+            return _failed(request, cause.failure)
         if error.status_code == 400 and isinstance(cause, ValueError | RecursionError):
-            return _said(request, not_json(None, str(cause)))
+            return _failed(request, not_json(None, str(cause)))
         kind: Kind = "not_found" if error.status_code == 404 else "refused"
-        response = _said(request, Failure(kind, error.detail), error.status_code)
+        response = _failed(request, Failure(kind, error.detail), error.status_code)
         response.headers.update(error.headers or {})
         return response
 
@@ -163,12 +163,12 @@ def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(TidemillError)
     @api.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        return _said(request, failure_of(error))
+        return _failed(request, failure_of(error))
 
 
-def _said(request: Request, failure: Failure, status: int | None = None) -> Response:
+def _failed(request: Request, failure: Failure, status: int | None = None) -> Response:
     """Return a failure in the form of the path's protocol."""
-    return as_response(reply_to(failure, speaker(request.url.path), status))
+    return as_response(reply_to(failure, error_codec(request.url.path), status))
 
 
 def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,15 +1,13 @@
 """The ASGI application of a replica: admits requests and limits their bodies, before the web framework."""
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidemill.serving.http.admission import Admission
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import Reply, reply_to
 from tidemill.serving.http.request_bodies import limited
-from tidemill.serving.inference.calls import ErrorCodec, Failure
-from tidemill.serving.protocols.error_bodies import speaker
+from tidemill.serving.inference.calls import Failure
+from tidemill.serving.protocols.error_bodies import error_codec
 
 __all__ = ["Front"]
 
@@ -23,7 +21,6 @@ class Front:
         predictions: Predictions,
         admission: Admission,
         body_seconds: float,
-        speaker: Callable[[str], ErrorCodec] = speaker,
     ) -> None:
         """Take the parts.
 
@@ -32,13 +29,11 @@ class Front:
             predictions: knows the paths of predictions, and admits those requests itself.
             admission: decides who may pass, and how large a body may be.
             body_seconds: in which a body must have come.
-            speaker: returns the protocol in which a refusal at a path is said.
         """
         self.app = app
         self.predictions = predictions
         self._admission = admission
         self._body_seconds = body_seconds
-        self._speaker = speaker
 
     def takes(self, scope: Scope) -> bool:
         """Return whether this is a request for predictions."""
@@ -58,7 +53,7 @@ class Front:
         if not self.predictions.takes(method, path):
             admitted = self._admission.admit(method, path, dict(scope["headers"]))
             if isinstance(admitted, Failure):
-                await _send(send, reply_to(admitted, self._speaker(path)))
+                await _send(send, reply_to(admitted, error_codec(path)))
                 return
             scope["tidemill.caller"], scope["tidemill.admin"] = admitted.caller, admitted.admin
         await self.app(scope, limited(receive, self._admission.body_limit(path), self._body_seconds), send)

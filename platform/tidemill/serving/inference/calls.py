@@ -52,11 +52,11 @@ class Call(NamedTuple):
     request_id: str | None = None
     """What the client calls this request."""
     caller: str | None = None
-    """Id of the API key; the front fills it in."""
+    """Id of the API key; `tidemill.serving.http.predictions` sets it."""
     version: str | None = None
     """The version that is to answer, of those that serve now; None: the one the traffic split chooses."""
     trace: "Traced | None" = None
-    """The trace of this request, if it has one; the front fills it in."""
+    """The trace of this request, if it has one; set there, too."""
     context: Any = None
     """What the codec needs again in `Codec.render`; nothing else reads it."""
 

@@ -164,7 +164,7 @@ class Predictor(Generic[Request]):
         if watch is not None:
             watch.lap("log")
             watch.tell(len(rows))
-        self._tell(serving, rows, features, records, further)
+        self._count_and_shadow(serving, rows, features, records, further)
         answered = iter(
             [
                 Prediction(
@@ -181,7 +181,7 @@ class Predictor(Generic[Request]):
         )
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
 
-    def _tell(
+    def _count_and_shadow(
         self,
         serving: Serving,
         rows: Sequence[Row],

@@ -5,16 +5,16 @@ from tidemill.serving.protocols.mlflow_scoring import MlflowErrors
 from tidemill.serving.protocols.open_inference import OpenInferenceErrors
 from tidemill.serving.protocols.predict_codec import PLAIN
 
-__all__ = ["speaker"]
+__all__ = ["error_codec"]
 
 _OPEN_INFERENCE = OpenInferenceErrors()
 _MLFLOW = MlflowErrors()
 
 
-def speaker(path: str) -> ErrorCodec:
+def error_codec(path: str) -> ErrorCodec:
     """Return the protocol in which an error at ``path`` is said.
 
-    >>> speaker("/v2/models/nobody").name, speaker("/invocations").name, speaker("/feedback").name
+    >>> error_codec("/v2/models/nobody").name, error_codec("/invocations").name, error_codec("/feedback").name
     ('open_inference', 'mlflow', 'http')
     """
     if path == "/v2" or path.startswith("/v2/"):

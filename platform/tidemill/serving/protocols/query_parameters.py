@@ -1,4 +1,4 @@
-"""Query parameters of the fast routes."""
+"""Query parameters of requests for predictions."""
 
 from tidemill.serving.inference.calls import Failure, Refused
 

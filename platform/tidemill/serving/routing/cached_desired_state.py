@@ -26,9 +26,8 @@ class CachedDesiredState:
         Args:
             read: returns which versions should answer.
             file: remembers it.
-            is_empty: says whether the registry does not know the model at all: then it was lost, for a file
-                that is missing is made anew by MLflow, with nothing in it. That nobody is champion any more
-                is another thing, and is believed.
+            is_empty: returns whether the registry does not know the model at all. Then its database was
+                lost, and MLflow made an empty one. A champion that was removed is believed.
         """
         self.problem: str | None = None
         """Why the last question failed; None if it did not."""
@@ -67,7 +66,7 @@ def _remember(file: Path, wanted: DesiredState) -> None:
     try:
         replace_file(file, json.dumps(asdict(wanted)), flush=False)
     except OSError as error:
-        _log.warning("who answers could not be remembered for a start without the registry: %s", error)
+        _log.warning("which versions answer could not be kept for a start without the registry: %s", error)
 
 
 def _remembered(file: Path) -> DesiredState | None:

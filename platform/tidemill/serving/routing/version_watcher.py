@@ -132,30 +132,30 @@ class Watcher:
         try:
             wanted = self._read()
         except Exception as error:  # noqa: BLE001 — whatever is wrong with the registry, serving goes on
-            self._withdraw(f"the registry cannot be asked: {_say(error)}")
+            self._apply_records(f"the registry cannot be asked: {_message(error)}")
             return
         versions = _versions(wanted)
         self._failures = {name: why for name, why in self._failures.items() if name in versions}
-        self._put_in(wanted)  # at once: what shrinks or ends must not wait for what is loaded
+        self._apply(wanted)  # at once: what shrinks or ends must not wait for what is loaded
         for version in versions:
-            if version not in self._models and self._is_due(version) and self._bring_up(version):
-                self._put_in(wanted)
-        self._put_in(wanted)
+            if version not in self._models and self._is_due(version) and self._load_and_try(version):
+                self._apply(wanted)
+        self._apply(wanted)
         self._drop(versions)
 
-    def _withdraw(self, why: str) -> None:
+    def _apply_records(self, why: str) -> None:
         """Go on, but without what the records have ended: going back must not wait for the registry."""
         lanes = self._current.lanes if self._current is not None else ()
         if lanes and self._standing is not None:
             try:
                 standing = {(lane.role, lane.version): lane for lane in self._standing()}
             except Exception as error:  # noqa: BLE001 — the records are away as well: all stays as it is
-                _log.info("the records cannot say which lanes have ended: %s", _say(error))
+                _log.info("the records cannot say which lanes have ended: %s", _message(error))
             else:
                 kept = [standing.get((lane.role, lane.version)) for lane, _ in lanes]
-                self._put_in(DesiredState(self._status.wanted, tuple(lane for lane in kept if lane)), why)
+                self._apply(DesiredState(self._status.wanted, tuple(lane for lane in kept if lane)), why)
                 return
-        self._tell(replace(self._status, error=why))
+        self._report_if_due(replace(self._status, error=why))
 
     def _is_due(self, version: str) -> bool:
         # A version that fails is tried again ever more rarely: 1, 2, 4 … 64 looks after the last time.
@@ -165,19 +165,19 @@ class Watcher:
         failure.skip -= 1
         return failure.skip < 0
 
-    def _bring_up(self, version: str) -> bool:
+    def _load_and_try(self, version: str) -> bool:
         try:
             self._models[version] = self._load(version)
         except Exception as error:  # noqa: BLE001 — a model can fail in any way; the others stay
             times = self._failures[version].times + 1 if version in self._failures else 1
-            self._failures[version] = _Failure(_say(error), times, min(2**times, 64))
+            self._failures[version] = _Failure(_message(error), times, min(2**times, 64))
             _log.exception("version %s cannot serve; %s goes on", version, self._status.version or "none")
             return False
         self._failures.pop(version, None)
         _log.info("version %s is loaded", version)
         return True
 
-    def _put_in(self, wanted: DesiredState, error: str | None = None) -> None:
+    def _apply(self, wanted: DesiredState, error: str | None = None) -> None:
         # Deleting the alias does not unload the model: serving ends when the stack ends.
         champion = self._models.get(wanted.champion or "")
         if champion is None and self._current is not None:
@@ -191,7 +191,7 @@ class Watcher:
         if champion is not None:
             self._swap(Serving(champion, lanes, self._route(champion)))
         failure = self._failures.get(wanted.champion or "")
-        self._tell(
+        self._report_if_due(
             Status(
                 version=champion.version if champion else None,
                 wanted=wanted.champion,
@@ -202,9 +202,9 @@ class Watcher:
         )
 
     def _swap(self, serving: Serving) -> None:
-        if self._current is None or _said(self._current) != _said(serving):
+        if self._current is None or _described(self._current) != _described(serving):
             self._current = serving
-            _log.info("now answering: %s", ", ".join(_said(serving)))
+            _log.info("now answering: %s", ", ".join(_described(serving)))
 
     def _lane_status(self, lane: Lane) -> LaneStatus:
         failure = self._failures.get(lane.version)
@@ -215,7 +215,7 @@ class Watcher:
         kept = {*versions, self._current.champion.version if self._current else ""}
         self._models = {name: model for name, model in self._models.items() if name in kept}
 
-    def _tell(self, status: Status) -> None:
+    def _report_if_due(self, status: Status) -> None:
         now = self._clock.now()
         beat = _HEARTBEAT_WITH_LANES if status.lanes else _HEARTBEAT
         fresh = self._reported_at is not None and (now - self._reported_at).total_seconds() < beat
@@ -242,10 +242,10 @@ def _versions(wanted: DesiredState) -> list[str]:
     return list(dict.fromkeys([*champion, *(lane.version for lane in wanted.lanes if lane.served)]))
 
 
-def _said(serving: Serving) -> tuple[str, ...]:
+def _described(serving: Serving) -> tuple[str, ...]:
     lanes = (f"{lane.role} {lane.version} ({lane.share:g} {lane.salt})" for lane, _ in serving.lanes)
     return (f"champion {serving.champion.version}", *lanes)
 
 
-def _say(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"

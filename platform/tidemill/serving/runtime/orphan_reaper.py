@@ -1,7 +1,7 @@
 """Ends what a stack leaves behind when its owner dies, however it dies: SIGKILL, crash, or a plain stop.
 
 Ray's processes end with their owner only partly: agents linger for minutes, and what they started in turn
-is nobody's child any more. So every process of a stack carries a mark in its environment, and a small
+is orphaned. So every process of a stack carries a mark in its environment, and a small
 process, this module, waits for the owner's end of a pipe to close, kills whatever carries the mark, and
 removes the stack's temporary folder.
 """
