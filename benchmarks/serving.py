@@ -80,7 +80,9 @@ def prepare(folder: Path) -> Project:
     if not (folder / "params.yaml").exists():
         project = prepare_workspace(reference_project(), folder)
         params = folder / "params.yaml"
-        params.write_text(params.read_text().replace("\nserve:\n", "\nserve:\n  feature_cache: true\n"))
+        params.write_text(
+            params.read_text().replace("\nserve:\n", "\nserve:\n  feature_cache: true\n  fast_lane: true\n")
+        )
         _set(project, LIGHT)
         with (folder / "serving" / "application.py").open("a") as application:
             application.write(_SWITCHED)
