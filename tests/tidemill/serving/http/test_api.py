@@ -137,11 +137,12 @@ def test_too_many_instances_are_refused(api):
     assert answer.json()["detail"][0]["loc"] == ["body", "instances"]
 
 
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_huge_body_is_refused_unread(api, chunked):
+def test_a_huge_body_is_refused_unread(api, chunked, path):
     body = b'{"instances": "' + b"x" * 300_000 + b'"}'
     content = iter([body[:1000], body[1000:]]) if chunked else body
-    answer = api.post("/predict", content=content, headers={"Content-Type": "application/json"})
+    answer = api.post(path, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert "larger than" in answer.json()["detail"]
 

@@ -279,6 +279,8 @@ def test_a_body_that_does_not_come_is_408_and_one_whose_client_goes_is_nothing(s
         began = time.perf_counter()
         assert (await api.ask(receive=asyncio.Event().wait))[0] == 408
         assert time.perf_counter() - began >= 0.2
+        for path in ("/feedback", "/invocations", "/v2/models/parcel-delay/infer"):
+            assert (await api.ask(receive=asyncio.Event().wait, path=path))[0] == 408
         await api.ask(receive=gone)
         assert (await api.ask(body("north")))[0] == 200
 
