@@ -16,7 +16,8 @@ from tidemill.serving.http.client import Label, PredictionClient
 
 if TYPE_CHECKING:
     import pandas as pd
-    from feast import FeatureStore
+
+    from tidemill.features.feast_objects import FeatureStore
 
 __all__ = ["DayResult", "History", "Player"]
 

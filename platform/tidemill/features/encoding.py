@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast.protos.feast.types.Value_pb2 import Value
-from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
+from tidemill.features.private_feast import Value, python_values_to_proto_values
 
 __all__ = [
     "NATIVE",

@@ -19,10 +19,10 @@ from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, FileSource, OnDemandFeatureView
 from feast.data_source import DataSource
-from feast.repo_operations import get_repo_files
 
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults
+from tidemill.features.private_feast import get_repo_files
 
 __all__ = ["fingerprint", "load_definitions"]
 

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.feature_view_projection import FeatureViewProjection
-from feast.infra.key_encoding_utils import deserialize_entity_key
-from feast.type_map import feast_value_type_to_python_type
 from feast.types import Bool, Float32, Float64, Int32, Int64
 from feast.value_type import ValueType
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import key_encoder, microseconds
+from tidemill.features.private_feast import (
+    DUMMY_ENTITY_ID,
+    DUMMY_ENTITY_VAL,
+    FeatureViewProjection,
+    deserialize_entity_key,
+    feast_value_type_to_python_type,
+)
 
 __all__ = ["Found", "Lookup", "Read", "lookups", "numeric_features", "reader"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, RequestSource
-from feast.feature_view import DUMMY_ENTITY_NAME
 
 from tidemill.features.feast_session import feast_errors, repository
 from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.private_feast import DUMMY_ENTITY_NAME
 from tidemill.project import Project
 
 __all__ = [

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
-from feast.feature_view import DUMMY_ENTITY_NAME
 
 from tidemill.features.defaults import check_defaults
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.online.feature_cache import cache_seconds
+from tidemill.features.private_feast import DUMMY_ENTITY_NAME
 from tidemill.files.atomic import replacing
 from tidemill.project import Project
 

@@ -6,11 +6,10 @@ from functools import reduce
 from typing import Any
 
 import polars as pl
-from feast import Entity, FeatureService
-from feast.value_type import ValueType
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser, text_of
 from tidemill.errors import UsageError
+from tidemill.features.feast_objects import Entity, FeatureService, ValueType
 from tidemill.features.feast_session import repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.personal_fields import find_personal

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from dvc.repo import Repo
-from dvc_data.hashfile.db import HashFileDB
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
-
 from tidemill.data.repository.dvc_command import Tell, patiently, scratch_folder, temporary_folder
 from tidemill.data.repository.git import git_try, read_blob
+from tidemill.data.repository.private_dvc import HashFileDB, HashInfo, ObjectFormatError, Repo, Tree
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import Output
 from tidemill.data.repository.transfer import bring_to_cache, remote_trouble

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import psutil
-from dvc.lock import LockError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tidemill.data.repository import command_supervisor
 from tidemill.data.repository.git import own_environment
+from tidemill.data.repository.private_dvc import LockError
 from tidemill.errors import DataError
 
 __all__ = [

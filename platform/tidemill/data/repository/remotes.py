@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dvc.config import Config
-from dvc.config_schema import RelPath
-from dvc_objects.fs import registry
-
+from tidemill.data.repository.private_dvc import Config, RelPath, file_systems
 from tidemill.errors import DataError, UsageError
 
 __all__ = ["Remote", "parse_remote", "set_remote"]
@@ -74,7 +71,7 @@ def parse_remote(address: str | Path, endpoint_url: str | None = None) -> Remote
         raise UsageError(
             f"{remote.address} has no endpoint", hint="--endpoint-url goes with s3://bucket/path"
         )
-    if remote.scheme not in registry:
+    if remote.scheme not in file_systems:
         raise UsageError(
             f"{remote.address}: DVC knows no remote of this kind",
             hint="name a folder, s3://bucket/path or ssh://user@host/path",
@@ -104,7 +101,7 @@ def set_remote(root: Path, remote: Remote) -> None:
 
 def _require_package(remote: Remote) -> None:
     try:
-        registry[remote.scheme]
+        file_systems[remote.scheme]
     except ImportError as error:
         package = _EXTRAS.get(remote.scheme, f"dvc[{remote.scheme}]")
         raise DataError(f"{remote.address}: {error}", hint=f"pip install '{package}'") from error

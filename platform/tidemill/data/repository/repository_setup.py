@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config
-from dvc.logger import set_loggers_level
-from dvc.repo import Repo
-
 from tidemill.data.repository.dvc_command import last_words, run_dvc, silent, site_cache
 from tidemill.data.repository.git import commit_staged, git, git_try
+from tidemill.data.repository.private_dvc import Config, Repo, set_loggers_level
 from tidemill.data.repository.remotes import Remote, parse_remote, set_remote
 from tidemill.errors import DataError
 

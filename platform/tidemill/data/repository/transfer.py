@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc_data.hashfile.hash_info import HashInfo
 from fsspec.callbacks import Callback
 
 from tidemill.data.repository.dvc_command import Tell, patiently
+from tidemill.data.repository.private_dvc import DvcException, HashInfo, Repo
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
 

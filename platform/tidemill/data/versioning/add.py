@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from dvc.exceptions import DvcException
 
 from tidemill.data.personal.tombstones import keep_expression, read_tombstones
 from tidemill.data.repository.dvc_command import Tell, patiently, quiet, silent, temporary_folder
 from tidemill.data.repository.git import commit_staged, git, git_try
+from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import DataVersion, current, outputs_at, repository
 from tidemill.data.repository.transfer import copy_to_remote

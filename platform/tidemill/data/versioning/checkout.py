@@ -12,11 +12,10 @@ from pathlib import Path
 
 import psutil
 from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from dvc_objects.fs.system import reflink
 
 from tidemill.data.repository.contents import Content, contents, ensure_space, select
 from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.repository.private_dvc import DvcException, reflink
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import outputs_at, repository, resolve
 from tidemill.data.versioning.exclusive import PATIENCE

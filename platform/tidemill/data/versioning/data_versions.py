@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
-from dvc.exceptions import DvcException
 
 from tidemill.data.repository.dvc_command import Finished, last_words, patiently, run_dvc, silent
 from tidemill.data.repository.git import commit_staged, git, git_try
+from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import init_workspace, open_dvc
 from tidemill.data.repository.revisions import (
     POINTERS,

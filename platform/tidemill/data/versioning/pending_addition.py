@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dvc.exceptions import CheckoutError, ConfirmRemoveError
-
 from tidemill.data.repository.dvc_command import patiently, scratch_folder
 from tidemill.data.repository.git import git_try
+from tidemill.data.repository.private_dvc import CheckoutError, ConfirmRemoveError
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.versioning.params_file import read_file, replace_file
 from tidemill.data.versioning.pending_reproduction import is_committed

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-from dvc.lock import make_lock
 
 from tidemill.data.repository.dvc_command import scratch_folder
 from tidemill.data.repository.git import git
+from tidemill.data.repository.private_dvc import make_lock
 from tidemill.data.versioning.params_file import read_file, replace_file, set_values
 from tidemill.errors import ConfigError
 

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 from feast import FeatureView
 from feast.data_source import DataSource
-from feast.feature_view import DUMMY_ENTITY_ID
 
 from tidemill.errors import FeatureError
 from tidemill.features.declared_types import fits
 from tidemill.features.offline.asof import History
 from tidemill.features.offline.parquet_sources import Reading, open_source
+from tidemill.features.private_feast import DUMMY_ENTITY_ID
 
 __all__ = ["ViewHistory", "join_keys", "keys_that_are_null", "open_history", "source_of"]
 

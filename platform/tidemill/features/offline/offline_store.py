@@ -20,7 +20,6 @@ from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from feast.utils import compute_non_entity_date_range
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
@@ -38,6 +37,7 @@ from tidemill.features.offline.retrieval import (
     on_demand_views,
     require_request_data,
 )
+from tidemill.features.private_feast import compute_non_entity_date_range
 
 __all__ = ["PolarsOfflineStore", "PolarsOfflineStoreConfig", "PolarsRetrievalJob"]
 

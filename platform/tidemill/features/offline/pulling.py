@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 from feast.data_source import DataSource
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
@@ -16,6 +15,7 @@ from tidemill.features.offline.asof import utc_moments
 from tidemill.features.offline.conforming import plain
 from tidemill.features.offline.histories import keys_that_are_null
 from tidemill.features.offline.parquet_sources import Reading, open_source
+from tidemill.features.private_feast import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
 __all__ = ["Wanted", "column_types", "pull"]
 

@@ -11,12 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet
 from feast import FileSource
 from feast.data_source import DataSource
-from feast.monitoring.metrics_calculator import MetricsCalculator
-from feast.monitoring.monitoring_utils import (
-    MONITORING_DIR,
-    monitoring_parquet_meta,
-    normalize_monitoring_row,
-)
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
@@ -25,6 +19,12 @@ from tidemill.features.offline.atomic_files import alone
 from tidemill.features.offline.parquet_sources import open_source
 from tidemill.features.offline.parquet_writing import save
 from tidemill.features.offline.pulling import Wanted, pull
+from tidemill.features.private_feast import (
+    MONITORING_DIR,
+    MetricsCalculator,
+    monitoring_parquet_meta,
+    normalize_monitoring_row,
+)
 
 __all__ = ["change_rows", "find_rows", "latest_moment", "make_tables", "put_rows", "statistics"]
 

@@ -13,16 +13,15 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 from feast import FeatureView
-from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
-from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalComputeEngineConfig
-from feast.infra.compute_engines.local.job import LocalMaterializationJob
+from feast.infra.compute_engines.local.compute import LocalComputeEngineConfig
 from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
 from tidemill.features.online.erased_subjects import without_erased_rows
 from tidemill.features.online.online_rows import OnlineRows, online_rows
+from tidemill.features.private_feast import DUMMY_ENTITY_ID, LocalMaterializationJob, OneViewEngine
 
 __all__ = [
     "ColumnarComputeEngine",
@@ -54,19 +53,20 @@ class ColumnarComputeEngineConfig(LocalComputeEngineConfig):  # type: ignore[mis
     )
 
 
-class ColumnarComputeEngine(LocalComputeEngine):  # type: ignore[misc]
+class ColumnarComputeEngine(OneViewEngine):
     """Feast's local engine, with another way from the offline to the online store.
 
     Views that are computed on the way (aggregations, transformations, validation), and online stores that do
     not take columns, are left to Feast.
     """
 
-    def _materialize_one(
+    def materialise_view(
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
+        """Bring one view from the offline to the online store, by the column where that can be done."""
         view = task.feature_view
         if not (task.only_latest and can_write_columns(self.online_store, view)):
-            return super()._materialize_one(registry, task, **kwargs)
+            return super().materialise_view(registry, task, **kwargs)
         bars: list[Any] = []
 
         def progress(done: int, total: int) -> None:

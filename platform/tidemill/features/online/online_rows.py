@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureView, Field
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 from feast.types import String
 from feast.value_type import ValueType
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import NATIVE, entity_keys, other_messages
+from tidemill.features.private_feast import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 
 __all__ = ["OnlineRows", "key_columns", "kinds_of", "online_rows"]
 

@@ -19,13 +19,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureView
-from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
-from feast.infra.online_stores import redis as feast_redis
-from feast.infra.online_stores.helpers import _mmh3, _redis_key_prefix, compute_versioned_name
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
-from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -36,8 +30,24 @@ from redis.retry import Retry
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import check_type, microseconds, timestamp_messages, value_messages
 from tidemill.features.lookups import Found, Read
+from tidemill.features.online import private_feast_redis
 from tidemill.features.online.online_rows import OnlineRows, key_columns, kinds_of
+from tidemill.features.online.private_feast_redis import (
+    ClientRedisStore,
+    RedisType,
+    field_name,
+    key_prefix,
+    redis_client,
+)
 from tidemill.features.online.redis_script import SCRIPT, calls
+from tidemill.features.private_feast import (
+    EntityKey,
+    Value,
+    compute_versioned_name,
+    deserialize_entity_key,
+    feast_value_type_to_python_type,
+    serialize_entity_key,
+)
 
 __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "redis_reader"]
 
@@ -50,13 +60,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOUBLE_TAG, _DOUBLE = 0x29, struct.Struct("<d")  # how a Value that is a double begins
 
 
-class RedisOnlineStoreConfig(feast_redis.RedisOnlineStoreConfig):  # type: ignore[misc]
+class RedisOnlineStoreConfig(private_feast_redis.RedisOnlineStoreConfig):  # type: ignore[misc]
     """The section ``online_store`` of ``feature_store.yaml``: that of Feast's ``redis``."""
 
     type: Literal["tidemill.features.online.RedisOnlineStore"] = "tidemill.features.online.RedisOnlineStore"
 
 
-class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
+class RedisOnlineStore(ClientRedisStore):
     """Feast's Redis store, in which of two rows of one key that with the later event time stays.
 
     Redis itself compares, in a script, so that writers may race. Of rows with equal event times that which is
@@ -135,7 +145,7 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         count, newest, fresh = 0, None, 0
         try:
             for keys in self._keys(config, view):
-                with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
+                with redis_client(self, config).pipeline(transaction=False) as pipe:
                     for key in keys:
                         pipe.hget(key, field)
                     moments = [_moment(raw) for raw in pipe.execute() if raw is not None]
@@ -146,30 +156,26 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
             raise FeatureError(f"Redis does not answer: {error}") from error
         return count, newest, fresh
 
-    def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
-        """Connect; whoever waits for a prediction shall hear soon that Redis is gone."""
-        known = self._client
-        client = super()._get_client(online_store_config)
-        if known is None and isinstance(client, Redis):
-            if self._patience is None:
-                client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
-            else:
-                # Once more for a connection that was closed in the meantime, never for one that is slow.
-                client.set_retry(Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)))
-                waits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self._patience)
-                client.connection_pool.connection_kwargs.update(waits)
-        return client
+    def prepare_client(self, client: Any) -> None:
+        """Set how long the client tries: whoever waits for a prediction must hear soon that Redis is gone."""
+        if not isinstance(client, Redis):
+            return
+        if self._patience is None:
+            client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
+        else:
+            # Once more for a connection that was closed in the meantime, never for one that is slow.
+            client.set_retry(Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)))
+            waits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self._patience)
+            client.connection_pool.connection_kwargs.update(waits)
 
     def _is_cluster(self, config: RepoConfig) -> bool:
-        return bool(config.online_store.redis_type == feast_redis.RedisType.redis_cluster)
+        return bool(config.online_store.redis_type == RedisType.redis_cluster)
 
     def _keys(self, config: RepoConfig, view: FeatureView) -> Iterator[list[bytes]]:
         """Yield the keys of the view's entities; Redis may give one twice while it grows."""
         keys = [column.name for column in key_columns(view)]
-        prefix, suffix = _redis_key_prefix(keys), config.project.encode()
-        found = self._get_client(config.online_store).scan_iter(
-            _escaped(prefix) + b"*" + _escaped(suffix), count=_SCAN
-        )
+        prefix, suffix = key_prefix(keys), config.project.encode()
+        found = redis_client(self, config).scan_iter(_escaped(prefix) + b"*" + _escaped(suffix), count=_SCAN)
         while part := list(itertools.islice(found, _SCAN)):
             ends = (_end(key, len(prefix), len(keys)) for key in part)
             yield [key for key, end in zip(part, ends, strict=True) if end == len(key) - len(suffix)]
@@ -181,10 +187,10 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
         name, settings = _name(config, view), config.online_store
         keys = pc.binary_join_element_wise(rows.keys, config.project.encode(), b"")
         stamps = timestamp_messages(rows.events.to_numpy(zero_copy_only=False))
-        fields = [_mmh3(f"{name}:{feature}") for feature in rows.values]
+        fields = [field_name(f"{name}:{feature}") for feature in rows.values]
         constants = [f"_ts:{name}", str(settings.key_ttl_seconds or 0), str(len(fields))]
         try:
-            client = self._get_client(settings)
+            client = redis_client(self, config)
             digest = client.script_load(SCRIPT).encode()
             arguments = [*(word.encode() for word in constants), *fields]
             ready = calls(digest, keys, arguments, [stamps, *rows.values.values()], _SCRIPT_ROWS)
@@ -197,7 +203,7 @@ class RedisOnlineStore(feast_redis.RedisOnlineStore):  # type: ignore[misc]
 
 
 def redis_reader(
-    store: feast_redis.RedisOnlineStore,
+    store: private_feast_redis.RedisOnlineStore,
     config: RepoConfig,
     wanted: Sequence[tuple[FeatureView, Sequence[str]]],
 ) -> Read:
@@ -211,11 +217,11 @@ def redis_reader(
     suffix, fields = config.project.encode(), []
     for view, names in wanted:
         name = _name(config, view)
-        fields.append([f"_ts:{name}".encode(), *(_mmh3(f"{name}:{feature}") for feature in names)])
+        fields.append([f"_ts:{name}".encode(), *(field_name(f"{name}:{feature}") for feature in names)])
 
     def read(keys: Sequence[Sequence[bytes]]) -> Sequence[Found]:
         try:
-            with store._get_client(config.online_store).pipeline(transaction=False) as pipe:
+            with redis_client(store, config).pipeline(transaction=False) as pipe:
                 for of_view, asked in zip(keys, fields, strict=True):
                     for key in of_view:
                         pipe.execute_command("HMGET", key + suffix, *asked)

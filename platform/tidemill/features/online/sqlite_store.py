@@ -17,11 +17,8 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from tidemill.features.encoding import microseconds
@@ -30,6 +27,7 @@ from tidemill.features.online import sqlite_tables as tables
 from tidemill.features.online.online_rows import OnlineRows, kinds_of
 from tidemill.features.online.sqlite_connections import Connections
 from tidemill.features.online.sqlite_reading import sqlite_reader
+from tidemill.features.private_feast import EntityKey, Value, serialize_entity_key
 
 __all__ = ["SqliteOnlineStore", "SqliteOnlineStoreConfig"]
 

@@ -11,14 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from feast import FeatureView
-from feast.infra.online_stores.helpers import compute_table_id
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
-from feast.type_map import feast_value_type_to_python_type
 from feast.value_type import ValueType
 
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import NATIVE, VALUE_FIELDS, check_type
+from tidemill.features.private_feast import Value, compute_table_id, feast_value_type_to_python_type
 
 __all__ = [
     "bring_up",

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import polars as pl
 from feast import FeatureService, FeatureStore, OnDemandFeatureView
-from feast.feature_view_projection import FeatureViewProjection
 from feast.value_type import ValueType
 
 from tidemill.features.feast_session import feast_errors
 from tidemill.features.offline.asof import History, utc_moments
 from tidemill.features.offline.histories import open_history
+from tidemill.features.private_feast import FeatureViewProjection
 from tidemill.features.skew.provenance import Computed, Origins, Source
 
 __all__ = ["trace_origins"]

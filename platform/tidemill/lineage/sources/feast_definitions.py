@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from feast import FeatureService, OnDemandFeatureView
-
 from tidemill.errors import FeatureError
+from tidemill.features.feast_objects import FeatureService, OnDemandFeatureView
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_store import definition_hash
 from tidemill.project import Project

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 from evidently import BinaryClassification, DataDefinition, Dataset, Report
-from evidently.core.metric_types import render_widgets
-from evidently.legacy.renderers.html_widgets import group_widget, table_data, text_widget
 from evidently.metrics import ValueDrift
 from evidently.presets import ClassificationQuality
 
@@ -25,6 +23,14 @@ from tidemill.errors import MonitoringError
 from tidemill.files.atomic import replace_file
 from tidemill.monitoring.drift.column_pair import FEW, as_comparable
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
+from tidemill.monitoring.reports.private_evidently import (
+    group_widget,
+    page,
+    table_data,
+    text_widget,
+    widgets_of,
+    widgets_of_metric,
+)
 
 __all__ = ["MAX_ROWS", "OTHER", "Compared", "write_report"]
 
@@ -89,8 +95,7 @@ def write_report(
     widgets = [text_widget(text=title), _table(rows), *_drawn(drawings)]
     if labelled is not None:
         widgets.append(_quality(labelled))
-    html: str = render_widgets(widgets)
-    _write(path, html)
+    _write(path, page(widgets))
 
 
 def _prepared(
@@ -142,8 +147,7 @@ def _widgets(drawing: _Drawing) -> list[Any]:
     sides = (_dataset(column.alias(drawing.name), method) for column in (drawing.now, drawing.before))
     run = _run([metric], *sides)
     [measured] = run.dict()["metrics"]
-    widgets: list[Any] = run.metric_results[measured["id"]].get_widgets()
-    return widgets
+    return widgets_of_metric(run, measured["id"])
 
 
 def _dataset(column: pl.Series, method: str | None) -> Dataset:
@@ -164,7 +168,7 @@ def _quality(labelled: pl.DataFrame) -> Any:
     frame = chosen.select(pl.col("score").cast(pl.Float64), pl.col("label").cast(pl.Int64)).to_pandas()
     try:
         dataset = Dataset.from_pandas(frame, data_definition=definition)
-        widgets = _run([ClassificationQuality(pr_curve=True)], dataset, None).to_snapshot_model().widgets
+        widgets = widgets_of(_run([ClassificationQuality(pr_curve=True)], dataset, None))
     except Exception as error:  # noqa: BLE001 - likewise
         widgets = [text_widget(text=f"It cannot be drawn: {type(error).__name__}")]
     return group_widget(title="Quality of the predictions whose labels are known", widgets=widgets)

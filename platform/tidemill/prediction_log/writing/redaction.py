@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from feast import FeatureStore
 from pydantic import BaseModel
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key, text_of
 from tidemill.errors import ServingError, TidemillError
+from tidemill.features.feast_objects import FeatureStore
 from tidemill.features.personal_fields import personal_fields
 from tidemill.project import Project
 

@@ -7,18 +7,16 @@ is what it was made of, but it cannot be brought back.
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
 
 from tidemill.data.repository.git import git, git_try
+from tidemill.data.repository.private_dvc import DvcException, Repo, remotes_of
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
 from tidemill.privacy.stores.table_subjects import count_rows, format_of, mentions
@@ -107,7 +105,7 @@ class Contents:
             return
         with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
             copy = Path(folder, "content")
-            for odb in _remotes(self.repo).values():
+            for odb in remotes_of(self.repo).values():
                 if odb.exists(md5):
                     odb.fs.get_file(odb.oid_to_path(md5), str(copy))
                     yield copy
@@ -168,15 +166,11 @@ def purge(contents: Contents) -> int:
         DataError: by `open_contents`: a remote refused.
     """
     doomed = contents.holding()
-    for odb in (contents.repo.cache.local, *_remotes(contents.repo).values()):
+    for odb in (contents.repo.cache.local, *remotes_of(contents.repo).values()):
         for md5 in doomed:
             if odb.exists(md5):
                 odb.delete(md5)
     return len(doomed)
-
-
-def _remotes(repo: Repo) -> Mapping[str, Any]:
-    return {name: repo.cloud.get_remote_odb(name) for name in repo.config["remote"]}
 
 
 def _outputs_at(root: Path, revision: str, blobs: dict[str, dict[str, str]]) -> dict[str, str]:

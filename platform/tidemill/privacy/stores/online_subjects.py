@@ -13,15 +13,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from feast import FeatureStore
-from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
-from feast.value_type import ValueType
-
 from tidemill.data.personal.pseudonyms import text_of
 from tidemill.errors import FeatureError
+from tidemill.features.feast_objects import FeatureStore, ValueType
 from tidemill.features.feast_session import feast_errors
+from tidemill.features.private_feast import (
+    EntityKey,
+    deserialize_entity_key,
+    feast_value_type_to_python_type,
+    python_values_to_proto_values,
+    serialize_entity_key,
+)
 from tidemill.privacy.subject import Subject
 
 __all__ = ["count_online", "forget_online"]
@@ -174,7 +176,9 @@ def _redis(store: FeatureStore) -> Any:
             f"nothing can be removed from an online store of type {store.config.online_store.type}",
             hint="remove the subject there by the store's own means; SQLite and Redis are known here",
         )
-    return store.provider.online_store._get_client(store.config.online_store)
+    from tidemill.features.online.private_feast_redis import redis_client  # Redis need not be installed
+
+    return redis_client(store.provider.online_store, store.config)
 
 
 def _redis_keys(store: FeatureStore, subject: Subject) -> Iterator[bytes]:

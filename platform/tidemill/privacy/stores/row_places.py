@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from feast import FeatureView, FileSource
-from feast.data_source import DataSource
 
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, FeatureError
+from tidemill.features.feast_objects import DataSource, FeatureView, FileSource
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.addresses import Address, locate

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from feast.feature_view import DUMMY_ENTITY_ID
-from feast.value_type import ValueType
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import filled
+from tidemill.features.feast_objects import ValueType
 from tidemill.features.feature_store import get_service, known_features, open_store
 from tidemill.features.lookups import lookups
 from tidemill.features.online.circuit_breaker import FALLBACK
 from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.features.private_feast import DUMMY_ENTITY_ID
 from tidemill.project import Project
 from tidemill.scoring.input.column_values import Wrong, typed
 

