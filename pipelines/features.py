@@ -8,7 +8,7 @@ from pipelines.conditions import origin_departures, origin_weather
 from pipelines.lateness import aircraft_lateness, closings, group_lateness
 from pipelines.span import YEAR, read_span
 from pipelines.stage import read_parquet, run_stage, write_outputs
-from tidemill.project import Project
+from tidemill import Project
 
 __all__ = ["VIEWS", "build_features", "write_features"]
 

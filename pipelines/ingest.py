@@ -14,9 +14,7 @@ from polars.exceptions import PolarsError
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, Span, read_span
 from pipelines.stage import run_stage, write_outputs
-from tidemill.data.personal.tombstones import without_erased
-from tidemill.errors import DataError
-from tidemill.project import Project
+from tidemill import DataError, Project, without_erased
 
 __all__ = ["WEATHER_DELAY", "ingest", "tables"]
 

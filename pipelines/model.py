@@ -12,7 +12,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tidemill.training.model_spec import Family, TrainingSpec
+from tidemill import Family, TrainingSpec
 
 if TYPE_CHECKING:
     import pandas as pd

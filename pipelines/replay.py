@@ -14,10 +14,7 @@ from pipelines.flights import KEYS, flights_to_predict
 from pipelines.ingest import tables
 from pipelines.source import read_aircraft, read_flights, read_weather, source_folder
 from pipelines.span import NEW_YORK, YEAR, Span
-from tidemill.clock import utc
-from tidemill.data.expectations.declarations import load_expectations
-from tidemill.data.validation.in_memory import part_frames
-from tidemill.data.validation.project_validation import raise_for
+from tidemill import load_expectations, raise_for_failures, utc, validate_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +81,8 @@ class FlightReplay:
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         folder = source_folder(None, Path()) if self._source is None else self._source
         raw = tables(_EVERYTHING, read_flights(folder), read_weather(folder), read_aircraft(folder))
-        parted = part_frames(raw, load_expectations(Path(__file__).parents[1]))
-        raise_for({name: table.report for name, table in parted.items()})
+        parted = validate_frames(raw, load_expectations(Path(__file__).parents[1]))
+        raise_for_failures({name: table.report for name, table in parted.items()})
         return {name: table.accepted for name, table in parted.items()}
 
     @cached_property

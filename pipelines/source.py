@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tidemill.errors import DataError
+from tidemill import DataError
 
 __all__ = ["read_aircraft", "read_flights", "read_weather", "source_folder"]
 

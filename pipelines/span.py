@@ -7,8 +7,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tidemill.clock import utc
-from tidemill.errors import DataError
+from tidemill import DataError, utc
 
 __all__ = ["NEW_YORK", "YEAR", "Span", "read_span"]
 

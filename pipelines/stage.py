@@ -11,8 +11,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tidemill.errors import DataError, TidemillError
-from tidemill.project import Project, load_project
+from tidemill import DataError, Project, TidemillError, load_project
 
 __all__ = ["read_parquet", "run_stage", "write_outputs"]
 

@@ -5,9 +5,7 @@ import polars as pl
 from pipelines.flights import KEYS, flights_to_predict
 from pipelines.span import NEW_YORK, read_span
 from pipelines.stage import read_parquet, run_stage, write_outputs
-from tidemill.errors import DataError
-from tidemill.features.feature_store import apply, service_features, training_frame
-from tidemill.project import Project
+from tidemill import DataError, Project, apply_features, service_features, training_frame
 
 __all__ = ["write_training_set"]
 
@@ -35,7 +33,7 @@ def write_training_set(project: Project) -> None:
             f"no label of the flights from {span.first} is known at {span.as_of.isoformat()}",
             hint="a label is known two days after the flight: choose a later data.as_of",
         )
-    apply(project)
+    apply_features(project)
     features = service_features(project)
     joined = training_frame(project, labelled)
     table = joined.select(*KEYS, "event_timestamp", *features, "late", "label_known_at")

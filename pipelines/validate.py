@@ -6,9 +6,7 @@ the departure does not count either. That is hindsight, but only for the few fli
 
 from pipelines.span import read_span
 from pipelines.stage import run_stage
-from tidemill.data.validation.project_validation import write_checked
-from tidemill.features.personal_fields import declared_columns
-from tidemill.project import Project
+from tidemill import Project, personal_columns, write_validated
 
 __all__ = ["validate_tables"]
 
@@ -22,7 +20,7 @@ def validate_tables(project: Project) -> None:
         DataError: a table is not what is declared of it, or too many of its rows are bad.
         ConfigError: ``expectations.yaml`` is wrong.
     """
-    write_checked(project, read_span(project.params).as_of, personal=declared_columns(project))
+    write_validated(project, read_span(project.params).as_of, personal=personal_columns(project))
 
 
 if __name__ == "__main__":

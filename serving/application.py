@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from tidemill.serving.inference.application import Application
-from tidemill.serving.protocols.predict_schema import Moment
+from tidemill import Application, Moment
 
 __all__ = ["Flight", "application", "decide", "feature_row"]
 

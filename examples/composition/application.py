@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from serving.application import HIGH_RISK, MEDIUM_RISK
 from serving.application import application as alone
-from tidemill.serving.inference.composition import Asked, Composition, Part, PartFailed, Scores
+from tidemill import Asked, Composition, Part, PartFailed, Scores
 
 __all__ = ["application", "score"]
 

@@ -1,5 +1,211 @@
-"""Tidemill: DVC, Feast, Ray, MLflow and Evidently as one machine that keeps models fresh."""
+"""Tidemill: DVC, Feast, Ray, MLflow and Evidently as one machine that keeps models fresh.
 
-__version__ = "0.1.0"
+A project's files import everything they need from here, and nothing from deeper::
 
-__all__ = ["__version__"]
+    from tidemill import Application, Moment
+
+A name is loaded when it is first used: ``import tidemill`` loads no engine.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tidemill.version import __version__
+
+if TYPE_CHECKING:
+    from tidemill.clock import Clock, ReplayClock, SystemClock, parse_duration, utc
+    from tidemill.data.expectations.declarations import load_expectations
+    from tidemill.data.labels.label_import import LabelRequest, import_labels
+    from tidemill.data.labels.labels_as_of import join_labels
+    from tidemill.data.personal.tombstones import without_erased
+    from tidemill.data.validation.in_memory import part_frames as validate_frames
+    from tidemill.data.validation.project_validation import raise_for as raise_for_failures
+    from tidemill.data.validation.project_validation import write_checked as write_validated
+    from tidemill.data.versioning.add import add as add_data
+    from tidemill.data.versioning.checkout import checkout as checkout_version
+    from tidemill.data.versioning.diff import diff as diff_versions
+    from tidemill.data.versioning.show import show as show_version
+    from tidemill.data.versioning.version_log import log as list_versions
+    from tidemill.demo.traffic_replay import History
+    from tidemill.errors import (
+        ConfigError,
+        DataError,
+        DecisionOutdated,
+        FeatureError,
+        GateRefused,
+        ModelNotFound,
+        ModelUnsafe,
+        MonitoringError,
+        PortTaken,
+        ProjectNotFound,
+        RegistryError,
+        RetrainingError,
+        ServingError,
+        SkewFound,
+        StackNotRunning,
+        StateError,
+        TidemillError,
+        TrainingError,
+        TurnInProgress,
+        UsageError,
+        VersionNotFound,
+    )
+    from tidemill.features.feature_store import apply as apply_features
+    from tidemill.features.feature_store import materialise as materialise_features
+    from tidemill.features.feature_store import push as push_features
+    from tidemill.features.feature_store import service_features, training_frame
+    from tidemill.features.personal_fields import declared_columns as personal_columns
+    from tidemill.prediction_log.prediction_log import read_labelled, read_labels, read_predictions
+    from tidemill.project.project import Project, find_project, load_project
+    from tidemill.serving.inference.application import Application
+    from tidemill.serving.inference.composition import Asked, Composition, Mask, Part, PartFailed, Scores
+    from tidemill.serving.protocols.predict_schema import Moment
+    from tidemill.training.model_spec import Family, Fit, TrainingSpec
+
+__all__ = [
+    "Application",
+    "Asked",
+    "Clock",
+    "Composition",
+    "ConfigError",
+    "DataError",
+    "DecisionOutdated",
+    "Family",
+    "FeatureError",
+    "Fit",
+    "GateRefused",
+    "History",
+    "LabelRequest",
+    "Mask",
+    "ModelNotFound",
+    "ModelUnsafe",
+    "Moment",
+    "MonitoringError",
+    "Part",
+    "PartFailed",
+    "PortTaken",
+    "Project",
+    "ProjectNotFound",
+    "RegistryError",
+    "ReplayClock",
+    "RetrainingError",
+    "Scores",
+    "ServingError",
+    "SkewFound",
+    "StackNotRunning",
+    "StateError",
+    "SystemClock",
+    "TidemillError",
+    "TrainingError",
+    "TrainingSpec",
+    "TurnInProgress",
+    "UsageError",
+    "VersionNotFound",
+    "__version__",
+    "add_data",
+    "apply_features",
+    "checkout_version",
+    "diff_versions",
+    "find_project",
+    "import_labels",
+    "join_labels",
+    "list_versions",
+    "load_expectations",
+    "load_project",
+    "materialise_features",
+    "parse_duration",
+    "personal_columns",
+    "push_features",
+    "raise_for_failures",
+    "read_labelled",
+    "read_labels",
+    "read_predictions",
+    "service_features",
+    "show_version",
+    "training_frame",
+    "utc",
+    "validate_frames",
+    "without_erased",
+    "write_validated",
+]
+
+_PLACES = {
+    "Clock": "clock:Clock",
+    "ReplayClock": "clock:ReplayClock",
+    "SystemClock": "clock:SystemClock",
+    "parse_duration": "clock:parse_duration",
+    "utc": "clock:utc",
+    "load_expectations": "data.expectations.declarations:load_expectations",
+    "LabelRequest": "data.labels.label_import:LabelRequest",
+    "import_labels": "data.labels.label_import:import_labels",
+    "join_labels": "data.labels.labels_as_of:join_labels",
+    "without_erased": "data.personal.tombstones:without_erased",
+    "validate_frames": "data.validation.in_memory:part_frames",
+    "raise_for_failures": "data.validation.project_validation:raise_for",
+    "write_validated": "data.validation.project_validation:write_checked",
+    "add_data": "data.versioning.add:add",
+    "checkout_version": "data.versioning.checkout:checkout",
+    "diff_versions": "data.versioning.diff:diff",
+    "show_version": "data.versioning.show:show",
+    "list_versions": "data.versioning.version_log:log",
+    "History": "demo.traffic_replay:History",
+    "ConfigError": "errors:ConfigError",
+    "DataError": "errors:DataError",
+    "DecisionOutdated": "errors:DecisionOutdated",
+    "FeatureError": "errors:FeatureError",
+    "GateRefused": "errors:GateRefused",
+    "ModelNotFound": "errors:ModelNotFound",
+    "ModelUnsafe": "errors:ModelUnsafe",
+    "MonitoringError": "errors:MonitoringError",
+    "PortTaken": "errors:PortTaken",
+    "ProjectNotFound": "errors:ProjectNotFound",
+    "RegistryError": "errors:RegistryError",
+    "RetrainingError": "errors:RetrainingError",
+    "ServingError": "errors:ServingError",
+    "SkewFound": "errors:SkewFound",
+    "StackNotRunning": "errors:StackNotRunning",
+    "StateError": "errors:StateError",
+    "TidemillError": "errors:TidemillError",
+    "TrainingError": "errors:TrainingError",
+    "TurnInProgress": "errors:TurnInProgress",
+    "UsageError": "errors:UsageError",
+    "VersionNotFound": "errors:VersionNotFound",
+    "apply_features": "features.feature_store:apply",
+    "materialise_features": "features.feature_store:materialise",
+    "push_features": "features.feature_store:push",
+    "service_features": "features.feature_store:service_features",
+    "training_frame": "features.feature_store:training_frame",
+    "personal_columns": "features.personal_fields:declared_columns",
+    "read_labelled": "prediction_log.prediction_log:read_labelled",
+    "read_labels": "prediction_log.prediction_log:read_labels",
+    "read_predictions": "prediction_log.prediction_log:read_predictions",
+    "Project": "project.project:Project",
+    "find_project": "project.project:find_project",
+    "load_project": "project.project:load_project",
+    "Application": "serving.inference.application:Application",
+    "Asked": "serving.inference.composition:Asked",
+    "Composition": "serving.inference.composition:Composition",
+    "Mask": "serving.inference.composition:Mask",
+    "Part": "serving.inference.composition:Part",
+    "PartFailed": "serving.inference.composition:PartFailed",
+    "Scores": "serving.inference.composition:Scores",
+    "Moment": "serving.protocols.predict_schema:Moment",
+    "Family": "training.model_spec:Family",
+    "Fit": "training.model_spec:Fit",
+    "TrainingSpec": "training.model_spec:TrainingSpec",
+}
+"""Where each name is defined: a module below this one, and what it is called there."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name at its first use (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -26,7 +26,7 @@ ENGINES = {
     "fastapi",
     "kubernetes",
 }
-LIGHT = ["errors.py", "settings.py", "clock.py", "ids.py", "state", "project", "cli"]
+LIGHT = ["errors.py", "settings.py", "clock.py", "ids.py", "version.py", "state", "project", "cli"]
 
 
 def test_the_standard_librarys_platform_is_not_shadowed():

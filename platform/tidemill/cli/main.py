@@ -12,10 +12,10 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from tidemill import __version__
 from tidemill.cli.command_tree import CommandTree
 from tidemill.cli.output import as_json, errors_console
 from tidemill.errors import GateRefused, TidemillError, UsageError
+from tidemill.version import __version__
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]
 

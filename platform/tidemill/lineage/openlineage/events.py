@@ -25,11 +25,11 @@ from openlineage.client.facet_v2 import (
     source_code_location_job,
 )
 
-from tidemill import __version__
 from tidemill.lineage.openlineage.datasets import sets_of_stage, sets_of_step
 from tidemill.lineage.sources.pipeline import Stage
 from tidemill.lineage.sources.turn_story import PRODUCER, TurnFacts
 from tidemill.state.tables import Turn
+from tidemill.version import __version__
 
 __all__ = ["STEPS", "Phase", "step_events", "turn_events", "whole_turn"]
 

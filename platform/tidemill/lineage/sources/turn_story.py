@@ -6,13 +6,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 
-from tidemill import __version__
 from tidemill.data.repository.git import git_try
 from tidemill.lineage.sources.chain_sources import Records
 from tidemill.lineage.sources.pipeline import Pipeline
 from tidemill.project import Project
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.version import __version__
 
 __all__ = ["PRODUCER", "Columns", "TurnFacts", "read_turn"]
 

@@ -9,7 +9,6 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from tidemill import __version__
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
@@ -21,6 +20,7 @@ from tidemill.scoring.input.prediction_ids import new_job_id
 from tidemill.scoring.input.row_reading import types_of_lines
 from tidemill.scoring.input.table_places import SourceFile, find_files, locate
 from tidemill.scoring.scoring_job import ADDED, Job, Mode, ScoreRequest
+from tidemill.version import __version__
 
 __all__ = ["plan"]
 

@@ -15,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from tidemill import __version__
 from tidemill.errors import TidemillError
 from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
@@ -38,6 +37,7 @@ from tidemill.serving.protocols.predict_schema import (
     PredictionResponse,
 )
 from tidemill.serving.protocols.served_protocols import Protocols
+from tidemill.version import __version__
 
 __all__ = ["create_api"]
 

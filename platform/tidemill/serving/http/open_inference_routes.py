@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Path, Response
 
-from tidemill import __version__
 from tidemill.serving.http.openapi import COMMON, PredictionRoute, predicting
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.calls import Failure, Refused
@@ -28,6 +27,7 @@ from tidemill.serving.protocols.protocol_schemas import (
     ServerReady,
 )
 from tidemill.serving.routing.traffic_split import Serving
+from tidemill.version import __version__
 
 __all__ = ["open_inference_router", "responses"]
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tidemill import __version__
 from tidemill.errors import ConfigError
 from tidemill.settings import Settings
+from tidemill.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
