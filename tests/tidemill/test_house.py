@@ -100,3 +100,21 @@ def test_identifiers_sort_by_time():
     first = new_id("x")
     time.sleep(0.002)
     assert first < new_id("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("threading.Thread(", {"threads.py", "data/repository/command_supervisor.py"}),  # a script alone
+        ("fcntl", {"files/locks.py"}),
+        ("FileLock(", {"data/versioning/exclusive.py"}),
+        ("mkstemp(", set()),
+        ("os.replace(", set()),
+    ],
+)
+def test_threads_locks_and_replaced_files_are_made_in_one_way(text: str, places: set[str]):
+    """See `tidemill.threads`, `tidemill.files.locks` and `tidemill.files.atomic`."""
+    found = {
+        file.relative_to(LIBRARY).as_posix() for file in LIBRARY.rglob("*.py") if text in file.read_text()
+    }
+    assert found <= places

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tidemill.cli.output import errors_console
+from tidemill.threads import BackgroundThread
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -51,7 +52,7 @@ class Lines:
         self._stream, self._quiet, self._every = stream, quiet, every
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._repeat, name="progress-lines", daemon=True)
+        self._thread = BackgroundThread("progress-lines", self._repeat, stopping=self._ended)
         self._speaks = quiet <= 0
         self._step = self._message = ""
         self._began = 0.0
@@ -61,8 +62,7 @@ class Lines:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        self._thread.stop()
         with self._lock:
             self._end("failed" if kind else "done")
 

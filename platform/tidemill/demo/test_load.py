@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tidemill.serving.http.client import PredictionClient
+from tidemill.threads import BackgroundThread
 
 __all__ = ["Load", "LoadReport"]
 
@@ -51,7 +53,7 @@ class Load:
         self._versions: Counter[str] = Counter()
         self._errors: list[str] = []
         self._threads = [
-            threading.Thread(target=self._ask, args=(number, clients), name=f"load-{number}", daemon=True)
+            BackgroundThread(f"load-{number}", partial(self._ask, number, clients), stopping=self._stop)
             for number in range(clients)
         ]
         self._began = time.perf_counter()

@@ -8,6 +8,7 @@ from tidemill.clock import SystemClock
 from tidemill.project import Project
 from tidemill.rollouts.rollout import advance
 from tidemill.state import expect_state
+from tidemill.threads import BackgroundThread
 
 __all__ = ["start_rollout_thread"]
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 _EVERY = timedelta(seconds=5)
 
 
-def start_rollout_thread(project: Project, interval: timedelta, stop: threading.Event) -> threading.Thread:
+def start_rollout_thread(project: Project, interval: timedelta, stop: threading.Event) -> BackgroundThread:
     """Start a thread that advances the rollout under way, if there is one, until ``stop`` is set.
 
     Args:
@@ -44,6 +45,6 @@ def start_rollout_thread(project: Project, interval: timedelta, stop: threading.
             stop.wait(seconds)
         state.close()
 
-    thread = threading.Thread(target=run, name="rollouts", daemon=True)
+    thread = BackgroundThread("rollouts", run, stopping=stop)
     thread.start()
     return thread

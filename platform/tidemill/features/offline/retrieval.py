@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import locate
 from tidemill.features.offline.parquet_writing import save
 from tidemill.features.on_demand import transform_table
+from tidemill.threads import BackgroundThread
 
 __all__ = ["BATCH_ROWS", "PolarsRetrievalJob", "Query", "Staging", "on_demand_views", "require_request_data"]
 
@@ -195,7 +195,7 @@ def _within(seconds: int | None, work: Callable[[], pa.Table]) -> pa.Table:
         except BaseException as error:  # noqa: BLE001 -- belongs to the thread that waits
             done.append(error)
 
-    thread = threading.Thread(target=run, name="tidemill-query", daemon=True)
+    thread = BackgroundThread("tidemill-query", run)
     thread.start()
     thread.join(seconds)
     if not done:

@@ -7,10 +7,12 @@ told at once that the store is away, and a thread asks in their stead, ever more
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from feast import FeatureStore
 
 from tidemill.features.lookups import Found, Read
+from tidemill.threads import BackgroundThread
 
 __all__ = ["FALLBACK", "GuardedRead", "Outage"]
 
@@ -76,7 +78,7 @@ class Outage:
             self.problem = f"the online store cannot be read: {error}"
             self.count += 1
         _log.error("%s; predictions go on with declared defaults", self.problem)
-        threading.Thread(target=self._ask, args=(probe,), name="online-store", daemon=True).start()
+        BackgroundThread("online-store", partial(self._ask, probe), stopping=self._stop).start()
 
     def _ask(self, probe: Callable[[], object]) -> None:
         wait = _FIRST_WAIT

@@ -15,6 +15,7 @@ from tidemill.lineage.sources.chain_sources import Records
 from tidemill.lineage.sources.turn_story import TurnFacts, read_turn
 from tidemill.project import Project
 from tidemill.state.tables import Turn
+from tidemill.threads import BackgroundThread
 
 __all__ = ["TurnReport"]
 
@@ -93,7 +94,7 @@ class _Worker:
         self._lock = threading.Lock()
         self._given = self._sent = self._lost = 0
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="openlineage", daemon=True)
+        self._thread = BackgroundThread("openlineage", self._run)
         self._thread.start()
 
     def send(self, events: Iterable[Any]) -> None:
@@ -114,7 +115,7 @@ class _Worker:
         self._thread.join(patience)
         with self._lock:
             sent, lost = self._sent, self._lost
-        if self._thread.is_alive():
+        if self._thread.is_alive:
             lost = self._given - sent
             self.lose(0, TimeoutError(f"{lost} events were not taken within {patience:g} s"))
         count(self._project, sent, lost, self._error)

@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ from tidemill.errors import ServingError
 from tidemill.prediction_log.log_records import LabelRecord, LogHealth, PredictionRecord
 from tidemill.prediction_log.storage.segments import Mark, Rolling, SegmentWriter
 from tidemill.project import Project
+from tidemill.threads import BackgroundThread
 
 __all__ = ["LogHealth", "PredictionLog", "open_log"]
 
@@ -225,7 +227,7 @@ class PredictionLog:
             if not self._tended:
                 pause = self.sync_seconds or _RETRY
                 arguments = (weakref.ref(self), self._wake, self._stop, pause)
-                threading.Thread(target=_tend, args=arguments, name="prediction-log", daemon=True).start()
+                BackgroundThread("prediction-log", partial(_tend, *arguments), stopping=self._stop).start()
                 self._tended = True
 
     def _look_after(self) -> bool:

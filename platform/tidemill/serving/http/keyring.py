@@ -7,7 +7,6 @@ never keys, are kept in ``.tidemill/keys.json``, which only its owner may read.
 
 import json
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from tidemill.serving.http.admission import Admission, Key
 from tidemill.serving.http.api_keys import active_keys, record_use
 from tidemill.serving.routing.replicas import living
 from tidemill.state import State
+from tidemill.threads import BackgroundThread
 
 __all__ = ["Keyring"]
 
@@ -55,11 +55,9 @@ class Keyring:
         self._model = model
         self._file = file
         self._clock = clock
-        self._poll_seconds = poll_seconds
         self._known: tuple[tuple[Key, ...], int] | None = None
         self._recorded_at = clock.now().timestamp()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keyring", daemon=True)
+        self._thread = BackgroundThread("keyring", self.look, every=poll_seconds)
 
     def start(self) -> None:
         """Read the keys once, then go on in the thread."""
@@ -68,9 +66,7 @@ class Keyring:
 
     def stop(self) -> None:
         """End the thread, and put on record which keys were used."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         if self.problem is None:
             self._record(self._clock.now().timestamp())
 
@@ -118,10 +114,6 @@ class Keyring:
         except Exception:  # noqa: BLE001 — the records are away: it is recorded later
             _log.warning("the use of API keys could not be recorded yet", exc_info=True)
             self._admission.used = {**used, **self._admission.used}
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
-            self.look()
 
 
 def _moments(used: Mapping[str, float]) -> dict[str, datetime]:

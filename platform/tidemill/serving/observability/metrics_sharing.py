@@ -8,7 +8,6 @@ replica that has not written for some seconds is gone, and so are its series; th
 import logging
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ import orjson
 
 from tidemill.files.atomic import replace_file
 from tidemill.serving.observability.metrics_families import Buckets, Family
+from tidemill.threads import BackgroundThread
 
 __all__ = ["Board"]
 
@@ -33,20 +33,18 @@ class Board:
         """Take the project's ``.tidemill`` and this replica's name; nothing is written yet."""
         self._folder = home / "metrics" / _file_name(socket.gethostname())
         self._path = self._folder / f"{_file_name(replica)}.json"
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
 
     def start(self, own: Callable[[], Iterable[Family]]) -> None:
         """Write what ``own`` returns, and again every second in a thread."""
         self._write(own())
-        self._thread = threading.Thread(target=self._run, args=(own,), name="metrics", daemon=True)
+        self._thread = BackgroundThread("metrics", lambda: self._write(own()), every=_EVERY)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread and remove this replica's file."""
-        self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.stop()
             self._path.unlink(missing_ok=True)
 
     def others(self) -> list[Family]:
@@ -67,10 +65,6 @@ class Board:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # it went away just now, or is another version's
         return families
-
-    def _run(self, own: Callable[[], Iterable[Family]]) -> None:
-        while not self._stop.wait(_EVERY):
-            self._write(own())
 
     def _write(self, families: Iterable[Family]) -> None:
         try:

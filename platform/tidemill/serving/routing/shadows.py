@@ -23,6 +23,7 @@ from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import Serving
+from tidemill.threads import BackgroundThread
 
 __all__ = ["Served", "Shadows"]
 
@@ -84,7 +85,7 @@ class Shadows:
         self._there = threading.Event()
         self._stopping = threading.Event()
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
 
     def stop(self) -> None:
         """End, after what waits is worked off."""
@@ -121,7 +122,7 @@ class Shadows:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None and not self._stopping.is_set():
-                self._thread = threading.Thread(target=self._run, name="shadows", daemon=True)
+                self._thread = BackgroundThread("shadows", self._run, stopping=self._stopping)
                 self._thread.start()
 
     def _run(self) -> None:

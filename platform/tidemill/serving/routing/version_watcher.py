@@ -6,7 +6,6 @@ answer a trial row, is never put in: the others go on, and the records say why.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
 from tidemill.serving.routing.traffic_split import DesiredState, Lane, Router, Serving, router
+from tidemill.threads import BackgroundThread
 
 if TYPE_CHECKING:
     from tidemill.serving.routing.loaded_version import LoadedModel
@@ -91,7 +91,6 @@ class Watcher:
         self._load = load
         self._report = report
         self._clock = clock
-        self._poll_seconds = poll_seconds
         self._route = route
         self._leave = leave
         self._standing = standing
@@ -100,8 +99,8 @@ class Watcher:
         self._current: Serving | None = None
         self._status = Status()
         self._reported_at: datetime | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        # A look that fails is in the log, and the next one is due: replicas must not stay behind for good.
+        self._thread = BackgroundThread("watcher", self.look, every=poll_seconds)
 
     @property
     def status(self) -> Status:
@@ -119,9 +118,7 @@ class Watcher:
 
     def stop(self) -> None:
         """End the thread, and leave."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         try:
             self._leave()
         except Exception:  # noqa: BLE001 — as for a killed one, silence will tell
@@ -227,13 +224,6 @@ class Watcher:
             self._reported_at = now
         except Exception:  # noqa: BLE001 — the records being away must not end serving
             _log.warning("the replica's state could not be recorded", exc_info=True)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001 — a thread that ends would leave this replica behind for good
-                _log.exception("the versions that should answer could not be looked up; the next try is due")
 
 
 def _versions(wanted: DesiredState) -> list[str]:

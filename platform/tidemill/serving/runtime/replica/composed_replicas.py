@@ -6,7 +6,6 @@ replica's loop goes on taking requests meanwhile.
 
 import asyncio
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tidemill.serving.routing.traffic_split import DesiredState
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.process_start import APPLICATION, OPTIONS, start_process
 from tidemill.settings import Settings
+from tidemill.threads import BackgroundThread
 
 __all__ = ["Composer", "PartReplica", "composer", "deployed_parts", "part_deployments"]
 
@@ -48,7 +48,7 @@ class Composer:
         self._ask = ask
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="composer", daemon=True).start()
+        BackgroundThread("composer", self._loop.run_forever).start()
 
     def __call__(
         self, rows: list[Row], features: Sequence[FeatureRow], scores: Sequence[float]

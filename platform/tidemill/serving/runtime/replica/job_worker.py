@@ -1,6 +1,5 @@
 """The process that runs jobs: a task consumer of Ray Serve."""
 
-import logging
 import os
 import threading
 from typing import Any
@@ -9,13 +8,13 @@ from tidemill.project import Project
 from tidemill.serving.runtime.private_ray import worker_thread
 from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process
 from tidemill.settings import Settings
+from tidemill.threads import BackgroundThread
 
 __all__ = ["APPLICATION", "Worker", "application"]
 
 APPLICATION = "tidemill-jobs"
 """Name of the application in Ray Serve."""
 _SWEEP_SECONDS = 1.0
-_log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -30,7 +29,7 @@ class Worker:
 
         self._stop = threading.Event()
         self._runner, self._sweeper = build_worker(project, replica_name(), self._stop)
-        self._thread = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._thread = BackgroundThread("sweeper", self._sweep, every=_SWEEP_SECONDS, stopping=self._stop)
         self._thread.start()
 
     def run(self, job_id: str) -> None:
@@ -52,14 +51,10 @@ class Worker:
         self._stop.set()
 
     def _sweep(self) -> None:
-        while not self._stop.wait(_SWEEP_SECONDS):
-            try:
-                sound = self._sweeper.sweep()
-            except Exception:  # noqa: BLE001 — the records may be away; the next look may find them
-                _log.exception("the jobs cannot be looked after")
-                continue
-            if not sound:  # a thread cannot be ended: the process can, and Ray Serve starts another
-                os._exit(1)
+        if (
+            not self._sweeper.sweep()
+        ):  # a thread cannot be ended: the process can, and Ray Serve starts another
+            os._exit(1)
 
 
 def application(project: Project) -> Any:
