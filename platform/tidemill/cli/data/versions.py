@@ -1,5 +1,6 @@
 """``tidemill data log``, ``show``, ``diff``, ``checkout`` and ``add``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -237,7 +238,7 @@ def add(
     from tidemill.project import load_project
 
     loaded = load_project(project)
-    here = path.absolute() if path.exists() else loaded.root / path
+    here = path.absolute() if os.path.lexists(path) else loaded.root / path
     with progress() as tell:
         added = put(loaded, here, message, tell)
 

@@ -109,9 +109,12 @@ def read_blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
 
 
 def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subprocess.CompletedProcess[str]:
+    # A file's name may hold what git takes for a pattern; only POINTERS and its like are meant as patterns.
+    patterns = arguments[0] == "check-ignore" or any(one.startswith(":(") for one in arguments)
+    literal = [] if patterns else ["--literal-pathspecs"]
     try:
         return subprocess.run(
-            ["git", *arguments],
+            ["git", *literal, *arguments],
             cwd=root,
             env={**own_environment(), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},  # C: messages in English
             input=given if given is not None else "",

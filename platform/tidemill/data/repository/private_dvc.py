@@ -9,10 +9,12 @@ from typing import Any
 
 from dvc.config import Config
 from dvc.config_schema import RelPath
-from dvc.exceptions import CheckoutError, ConfirmRemoveError, DvcException
+from dvc.exceptions import DvcException
 from dvc.lock import LockError, make_lock
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from dvc_data.hashfile.build import IgnoreInCollectedDirError
 from dvc_data.hashfile.db import HashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
@@ -22,17 +24,18 @@ from dvc_objects.fs.system import reflink
 
 __all__ = [
     "NAMES",
-    "CheckoutError",
     "Config",
-    "ConfirmRemoveError",
     "DvcException",
     "HashFileDB",
     "HashInfo",
+    "IgnoreInCollectedDirError",
     "LockError",
     "ObjectFormatError",
     "RelPath",
     "Repo",
     "Tree",
+    "YAMLSyntaxError",
+    "YAMLValidationError",
     "file_systems",
     "make_lock",
     "reflink",
@@ -43,12 +46,13 @@ __all__ = [
 NAMES = (
     ("dvc.config.Config.edit", "changes `.dvc/config` without a process for each value"),
     ("dvc.config_schema.RelPath", "keeps the path of a remote folder relative in the configuration"),
-    ("dvc.exceptions.CheckoutError", "tells data that somebody changed from data that is missing"),
-    ("dvc.exceptions.ConfirmRemoveError", "tells data that would be deleted from data that is missing"),
     ("dvc.exceptions.DvcException", "is translated into an error of ours"),
     ("dvc.lock.LockError", "says that another process of DVC's works here: we wait for it"),
     ("dvc.lock.make_lock", "keeps DVC away while its list of dead processes is emptied"),
     ("dvc.logger.set_loggers_level", "keeps DVC's messages off our standard output"),
+    ("dvc.utils.strictyaml.YAMLSyntaxError", "names a file that DVC takes for its own"),
+    ("dvc.utils.strictyaml.YAMLValidationError", "names a file that DVC takes for its own"),
+    ("dvc_data.hashfile.build.IgnoreInCollectedDirError", "is no DvcException, and is translated too"),
     ("dvc.repo.Repo", "opens the repository as it is, or as it was at a commit"),
     ("dvc.repo.Repo.add", "adds data without a process"),
     ("dvc.repo.Repo.checkout", "links data anew from the cache"),

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tidemill.data.repository.git import git, git_try, read_blobs
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError, VersionNotFound
+from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.project import Project
 
 __all__ = [
@@ -201,8 +200,8 @@ def _files_of_dvc(root: Path, commit: str) -> dict[str, str]:
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError:
+        content = parse_dvc_yaml(text)
+    except YamlError:
         return {}  # half merged by hand; DVC will say so when it is used
     return content if isinstance(content, dict) else {}
 

@@ -1,6 +1,8 @@
 """Puts a file or folder under version: DVC keeps its content, a git commit makes it a data version."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +12,23 @@ import polars as pl
 from tidemill.data.personal.tombstones import keep_expression, read_tombstones
 from tidemill.data.repository.dvc_command import Tell, patiently, quiet, silent, temporary_folder
 from tidemill.data.repository.git import commit_staged, git, git_try
-from tidemill.data.repository.private_dvc import DvcException
+from tidemill.data.repository.private_dvc import (
+    DvcException,
+    IgnoreInCollectedDirError,
+    YAMLSyntaxError,
+    YAMLValidationError,
+)
 from tidemill.data.repository.repository_setup import open_dvc
-from tidemill.data.repository.revisions import DataVersion, current, outputs_at, repository
+from tidemill.data.repository.revisions import DataVersion, current, repository
 from tidemill.data.repository.transfer import copy_to_remote
 from tidemill.data.tables.version_tables import is_table, reading, scan
 from tidemill.data.versioning import pending_addition
+from tidemill.data.versioning.addable import path_in_project, refuse_conflicts, survey
 from tidemill.data.versioning.exclusive import PATIENCE, alone
-from tidemill.errors import DataError, UsageError
+from tidemill.errors import DataError
 from tidemill.project import Project
 
 __all__ = ["Added", "add", "keep_table"]
-
-_IGNORE = "/data/**   !/data/**/   !/data/**/*.dvc   !/data/**/.gitignore"
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,14 @@ def add(
         DataError: it changes while it is read, DVC or git refuse, or the remote does (the version stays).
     """
     root = repository(project)
-    place = _inside(root, Path(path))
+    place = path_in_project(root, Path(path))
 
     def said(line: str) -> None:
         tell("waiting", line, None, None)
 
     with alone(root, said, patience):
-        _refuse(project, place)
+        refuse_conflicts(project, place)
+        survey(root, place)
         with _without_erased(project, place, tell) as (replaced, erased):
             return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
 
@@ -98,7 +105,7 @@ def keep_table(
         tell("waiting", line, None, None)
 
     with alone(root, said, patience):
-        _refuse(project, path)
+        refuse_conflicts(project, path)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder((root / path).parent, ".tidemill") as folder:
             new = folder / Path(path).name
@@ -121,11 +128,11 @@ def _keep(
     try:
         for file, new in replaced.items():
             pending_addition.put_aside(root, path, file, new)
-        state = _state(root / path)
+        state = survey(root, path)
         tell("adding", f"{path}, {sum(size for size, _ in state.values()) / 1e6:,.1f} MB", None, None)
         # Not linked to the cache yet: whatever happens until the commit, the data itself stays untouched.
         _hash(root, path, tell, patience)
-        if _state(root / path) != state:
+        if survey(root, path) != state:
             raise DataError(
                 f"{path} changed while it was read", hint="wait until it is written, and add it again"
             )
@@ -137,8 +144,7 @@ def _keep(
         commit_staged(root, message, *files)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be put under version: {error.strerror or error}",
-            hint="is the disk full? Nothing was changed",
+            f"{path} cannot be put under version: {error}", hint=f"{_advice(error)}; nothing was changed"
         ) from error
     finally:
         pending_addition.settle(root, silent, patience)
@@ -154,46 +160,18 @@ def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:
     try:
         with open_dvc(root) as repo:
             patiently(root, lambda: repo.add(str(root / path), relink=False), said, patience)
-    except DvcException as error:
-        raise _refused(path, str(error)) from error
+    except (DvcException, IgnoreInCollectedDirError) as error:
+        raise _refused(root, path, error) from error
 
 
-def _inside(root: Path, path: Path) -> str:
-    place = root / path
-    # The last part may be a link (DVC follows it); what is above it must lie in the project.
-    whole = place.parent.resolve() / place.name
-    if whole == root.resolve():
-        raise UsageError(f"{path} is the project itself", hint="name a file or folder of data in it")
-    if not whole.is_relative_to(root.resolve()):
-        raise UsageError(f"{path} is not in the project {root}", hint="copy or move it there first")
-    relative = whole.relative_to(root.resolve())
-    if relative.parts[0] in (".git", ".dvc", ".tidemill"):
-        raise UsageError(f"{relative} is not data of the project", hint="name a file or folder of data")
-    if not whole.exists():
-        raise UsageError(f"{whole} does not exist", hint="check the path; it is relative to the project")
-    if whole.is_dir() and not any(file.is_file() for file in whole.rglob("*")):
-        raise UsageError(f"{whole} is an empty folder", hint="there is nothing to keep")
-    return relative.as_posix()
-
-
-def _refuse(project: Project, path: str) -> None:
-    head = git_try(project.root, "rev-parse", "--verify", "HEAD").stdout.strip()
-    for output in outputs_at(project, head) if head else ():
-        if output != path and Path(path).is_relative_to(output):
-            raise UsageError(f"{path} is part of {output}", hint=f"add that: `tidemill data add {output}`")
-        if output != path and Path(output).is_relative_to(path):
-            raise UsageError(
-                f"{path} cannot be put under version: {output} in it is already",
-                hint=f"`dvc remove {output}.dvc` first, or add the other files in {path}",
-            )
-    if git_try(project.root, "check-ignore", "--quiet", "--no-index", f"{path}.dvc").returncode == 0:
-        raise DataError(
-            f"git ignores {path}.dvc, by which it would know the data",
-            hint=f"let .gitignore ignore data only; for /data/ these lines do: {_IGNORE}",
+def _refused(root: Path, path: str, error: Exception) -> DataError:
+    words = str(error)
+    if isinstance(error, YAMLValidationError | YAMLSyntaxError):
+        broken = os.path.relpath(error.path, root)
+        return DataError(
+            f"{path} cannot be put under version: DVC takes {broken} for its own, and cannot read it",
+            hint=f"if {broken} is data, rename it so that it does not end with .dvc; nothing was changed",
         )
-
-
-def _refused(path: str, words: str) -> DataError:
     if "is already tracked by SCM" in words:
         return DataError(
             f"{path} cannot be put under version: git keeps it already",
@@ -202,15 +180,10 @@ def _refused(path: str, words: str) -> DataError:
     return DataError(f"{path} cannot be put under version: {words}", hint="nothing was changed")
 
 
-def _state(place: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of each file."""
-    files: Iterable[Path] = place.rglob("*") if place.is_dir() else [place]
-    return {
-        str(file): (about.st_size, about.st_mtime_ns)
-        for file in files
-        if not file.is_dir()
-        for about in [file.stat()]
-    }
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on the disk"
+    return "check that you may read it and write beside it"
 
 
 def _changed(root: Path, file: Path) -> bool:

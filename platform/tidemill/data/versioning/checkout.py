@@ -1,6 +1,7 @@
 """Brings an earlier version back into a folder of its own, without a second copy of its files."""
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -150,8 +151,9 @@ def _appearing(folder: Path) -> Iterator[Path]:
     """Give a folder beside ``folder`` that takes its place at the end, or goes."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{folder.name}.tidemill-*"):
-            if not psutil.pid_exists(int(left.suffix.rpartition("-")[2])):  # of a process that was killed
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.tidemill-*"):
+            number = left.suffix.rpartition("-")[2]
+            if number.isdigit() and not psutil.pid_exists(int(number)):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
         part = folder.with_name(f".{folder.name}.tidemill-{os.getpid()}")
         part.mkdir()

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-
 from tidemill.data.repository.dvc_command import Finished, last_words, patiently, run_dvc, silent
 from tidemill.data.repository.git import commit_staged, git, git_try
 from tidemill.data.repository.private_dvc import DvcException
@@ -27,6 +25,7 @@ from tidemill.data.versioning.checkout import fetch
 from tidemill.data.versioning.exclusive import PATIENCE, alone
 from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, is_committed, undo
 from tidemill.errors import DataError
+from tidemill.files.yaml_reading import parse_dvc_yaml
 from tidemill.project import Project
 
 __all__ = [
@@ -134,7 +133,7 @@ def _commit_outcome(root: Path, message: str) -> None:
 
 
 def _lock_paths(root: Path) -> list[str]:
-    lock = yaml.safe_load((root / LOCK).read_text(encoding="utf-8")) if (root / LOCK).exists() else {}
+    lock = parse_dvc_yaml((root / LOCK).read_bytes()) if (root / LOCK).exists() else {}
     return [out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", ())]
 
 

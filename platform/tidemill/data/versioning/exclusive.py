@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tidemill.data.repository.dvc_command import scratch_folder
 from tidemill.data.versioning import pending_addition, pending_reproduction
 from tidemill.errors import DataError
+from tidemill.files.locks import locked
 
 __all__ = ["PATIENCE", "alone"]
 
@@ -23,26 +22,35 @@ def alone(root: Path, tell: Callable[[str], None], patience: float) -> Iterator[
     DVC's own lock is open while a stage runs; two runs would change files under each other's feet.
 
     Raises:
-        DataError: another process took longer than ``patience`` seconds.
+        DataError: another process took longer than ``patience`` seconds, or what a killed one began can
+            neither be finished nor undone.
+        TidemillError: the project's folder cannot be written to.
     """
-    scratch_folder(root).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(scratch_folder(root) / "tidemill.lock")
+    with locked(
+        scratch_folder(root) / "tidemill.lock",
+        busy=lambda holder: DataError(
+            f"{root}: {holder} has been making a data version for more than {patience:.0f} s",
+            hint="wait for it, or end it, and run again",
+        ),
+        wait_seconds=patience,
+        on_wait=lambda holder: tell(
+            f"{holder} is making a data version in {root}: waiting up to {patience:.0f} s for it"
+        ),
+    ):
+        _recover(root, tell, patience)
+        yield
+
+
+def _recover(root: Path, tell: Callable[[str], None], patience: float) -> None:
+    """Finish or undo what a killed process began."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell(f"another process is making a data version in {root}: waiting up to {patience:.0f} s for it")
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout as error:
-            raise DataError(
-                f"{root}: another process has been making a data version for more than {patience:.0f} s",
-                hint="wait for it, or end it, and run again",
-            ) from error
-    try:
-        if pending_reproduction.undo(root):
+        if pending_reproduction.undo(root, tell):
             tell("the run before this one was killed: its changes of params.yaml and dvc.lock are undone")
         pending_addition.settle(root, tell, patience)
         pending_reproduction.forget_dead_processes(root)
-        yield
-    finally:
-        lock.release()
+    except OSError as error:
+        raise DataError(
+            f"{root}: a change that a killed process began cannot be undone: {error}",
+            hint="make that file writable and run again; or keep the files as they are: remove "
+            f"{scratch_folder(root)}/tidemill-*.json",
+        ) from error

@@ -9,17 +9,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tidemill.data.repository.dvc_command import patiently, scratch_folder
 from tidemill.data.repository.git import git_try
-from tidemill.data.repository.private_dvc import CheckoutError, ConfirmRemoveError
+from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import open_dvc
+from tidemill.data.versioning.journals import read_journal
 from tidemill.data.versioning.params_file import read_file, replace_file
 from tidemill.data.versioning.pending_reproduction import is_committed
 
 __all__ = ["begin", "ignore_file", "put_aside", "settle"]
+
+_ASIDE = ".tidemill-before"
+"""Folder beside the data for what it replaces."""
 
 
 def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
@@ -36,13 +40,14 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
         "pointer": read_file(pointer),
         "ignore": read_file(ignore),
         "replaced": {file: (root / file).exists() for file in replaced},
+        "aside": _ASIDE,
     }
     replace_file(_note(root), json.dumps(note), scratch_folder(root))
 
 
 def put_aside(root: Path, path: str, file: str, new: Path) -> None:
     """Put ``new`` in the place of ``file``, one of those of ``path``; the old one is kept until settled."""
-    place, aside = root / file, _aside(root, path, file)
+    place, aside = root / file, _aside(_aside_folder(root, path, _ASIDE), path, file)
     if place.exists():
         aside.parent.mkdir(parents=True, exist_ok=True)
         aside.unlink(missing_ok=True)
@@ -52,11 +57,10 @@ def put_aside(root: Path, path: str, file: str, new: Path) -> None:
 
 def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
     """Finish the addition that was begun last if it is committed; undo it otherwise."""
-    text = read_file(_note(root))
-    if text is None:
+    note = read_journal(_note(root), ("path", "pointer", "ignore", "replaced"), tell)
+    if note is None:
         return
-    note = json.loads(text)
-    path, pointer = note["path"], f"{note['path']}.dvc"
+    path, pointer = str(note["path"]), f"{note['path']}.dvc"
     if (
         (root / pointer).exists()
         and is_committed(root, pointer)
@@ -66,33 +70,43 @@ def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
     else:
         tell(f"adding {path} was not finished: it is undone")
         _undo(root, note)
-    shutil.rmtree(_aside_folder(root, path), ignore_errors=True)
+    shutil.rmtree(_aside_of(root, note), ignore_errors=True)
     _note(root).unlink()
 
 
 def _link(root: Path, pointer: str, tell: Callable[[str], None], patience: float) -> None:
+    """Replace the data by links to DVC's cache; what somebody wrote into it since the commit stays.
+
+    Links save space and nothing more: the addition is finished without them too.
+    """
+    data = root / pointer.removesuffix(".dvc")
+    # In the name of a .dvc file DVC takes what follows a colon for a stage; in that of data it does not.
+    target = str(data if ":" in data.name else root / pointer)
+
     def link() -> None:
-        repo.checkout([str(root / pointer)], relink=True)
+        repo.checkout([target], relink=True)
 
-    # Not by force: what somebody wrote into the data since then stays, and is not linked.
-    with suppress(CheckoutError, ConfirmRemoveError), open_dvc(root) as repo:
-        patiently(root, link, tell, patience)
+    try:
+        with open_dvc(root) as repo:
+            patiently(root, link, tell, patience)
+    except (DvcException, OSError) as error:
+        tell(
+            f"{pointer.removesuffix('.dvc')} is under version, but could not be linked to the cache: {error}"
+        )
 
 
-def _undo(root: Path, note: dict[str, object]) -> None:
+def _undo(root: Path, note: dict[str, Any]) -> None:
     path = str(note["path"])
     ignore = ignore_file(root, path)
     for file, before in ((root / f"{path}.dvc", note["pointer"]), (ignore, note["ignore"])):
         if before is None:
             file.unlink(missing_ok=True)
-        elif read_file(file) != before:
+        elif file.parent.is_dir() and read_file(file) != before:  # the folder may have been deleted since
             replace_file(file, str(before), scratch_folder(root))
         git_try(root, "reset", "--quiet", "--", str(file.relative_to(root)))
-    replaced = note["replaced"]
-    assert isinstance(replaced, dict)
-    for name, existed in replaced.items():
+    for name, existed in note["replaced"].items():
         place = root / name
-        aside = _aside(root, path, name)
+        aside = _aside(_aside_of(root, note), path, name)
         if aside.exists():
             aside.replace(place)
         elif not existed:
@@ -104,13 +118,19 @@ def ignore_file(root: Path, path: str) -> Path:
     return (root / path).parent / ".gitignore"
 
 
-def _aside_folder(root: Path, path: str) -> Path:
+def _aside_of(root: Path, note: dict[str, Any]) -> Path:
+    path = str(note["path"])
+    # Earlier versions named the folder after the data.
+    return _aside_folder(root, path, note.get("aside") or f".{Path(path).name}.tidemill-before")
+
+
+def _aside_folder(root: Path, path: str, name: str) -> Path:
     # Beside the data: on the same file system, and not part of a folder that is being added.
-    return (root / path).with_name(f".{Path(path).name}.tidemill-before")
+    return (root / path).with_name(name)
 
 
-def _aside(root: Path, path: str, file: str) -> Path:
-    return _aside_folder(root, path) / Path(file).relative_to(Path(path).parent)
+def _aside(folder: Path, path: str, file: str) -> Path:
+    return folder / Path(file).relative_to(Path(path).parent)
 
 
 def _note(root: Path) -> Path:

@@ -1,14 +1,16 @@
 """One attempt at a reproduction, noted before it changes a file, so that even a kill can be undone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from tidemill.data.repository.dvc_command import scratch_folder
+from tidemill.data.repository.dvc_command import scratch_folder, silent
 from tidemill.data.repository.git import git
-from tidemill.data.repository.private_dvc import make_lock
+from tidemill.data.repository.private_dvc import LockError, make_lock
+from tidemill.data.versioning.journals import read_journal
 from tidemill.data.versioning.params_file import read_file, replace_file, set_values
 from tidemill.errors import ConfigError
 
@@ -40,20 +42,23 @@ def finish(root: Path) -> None:
     _note(root).unlink(missing_ok=True)
 
 
-def undo(root: Path) -> bool:
+def undo(root: Path, tell: Callable[[str], None] = silent) -> bool:
     """Put both files back as they were before the attempt that was begun last, unless it was committed.
 
     What somebody wrote into ``params.yaml`` since then stays.
 
+    Args:
+        root: the project's folder.
+        tell: gets a line when the journal cannot be read.
+
     Returns:
         Whether there was anything to undo.
     """
-    text = read_file(_note(root))
-    if text is None:
+    note = read_journal(_note(root), ("before", "after", "lock"), tell)
+    if note is None:
         return False
     undone = False
     if not is_committed(root, PARAMS, LOCK):
-        note = json.loads(text)
         if read_file(root / PARAMS) == note["after"] != note["before"]:
             replace_file(root / PARAMS, note["before"], scratch_folder(root))
             undone = True
@@ -83,7 +88,8 @@ def forget_dead_processes(root: Path) -> None:
     note = scratch / "rwlock"
     if not note.exists():
         return
-    with make_lock(str(scratch / "rwlock.lock"), tmp_dir=str(scratch)):
+    # Whoever holds the lock is alive, and clears the note up.
+    with suppress(LockError), make_lock(str(scratch / "rwlock.lock"), tmp_dir=str(scratch)):
         if not any(_is_dvc(pid) for pid in _pids(note)):
             note.unlink(missing_ok=True)
 

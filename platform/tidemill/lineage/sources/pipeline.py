@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 from tidemill.data.repository.git import git_try
+from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.project import Project
 
 __all__ = ["Commit", "Content", "Pipeline", "Stage", "parse_lock", "read_commit", "read_pipeline", "revision"]
@@ -176,8 +175,8 @@ def _command(cmd: Any) -> str:
 
 def _mapping(text: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
+        content = parse_dvc_yaml(text)
+    except YamlError:
         return {}
     return content if isinstance(content, dict) else {}
 

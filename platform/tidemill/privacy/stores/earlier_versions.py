@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
-
 from tidemill.data.repository.git import git, git_try
 from tidemill.data.repository.private_dvc import DvcException, Repo, remotes_of
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
+from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.privacy.stores.table_subjects import count_rows, format_of, mentions
 from tidemill.privacy.subject import Subject
 
@@ -190,10 +189,10 @@ def _outputs_at(root: Path, revision: str, blobs: dict[str, dict[str, str]]) -> 
 
 def _parse(text: str) -> dict[str, str]:
     try:
-        content = yaml.safe_load(text) or {}
+        content = parse_dvc_yaml(text) or {}
         parts = [content, *(content.get("stages") or {}).values()]
         return {
             item["path"]: item["md5"] for part in parts for item in part.get("outs") or () if item.get("md5")
         }
-    except (yaml.YAMLError, AttributeError, TypeError, KeyError):
+    except (YamlError, AttributeError, TypeError, KeyError):
         return {}

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, FeatureError
 from tidemill.features.feast_objects import DataSource, FeatureView, FileSource
@@ -15,6 +13,7 @@ from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.parquet_sources import partition_of
+from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.privacy.stores.table_subjects import (
     SUFFIXES,
     count_rows,
@@ -272,9 +271,9 @@ def _name(root: Path, path: Path) -> str:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_dvc_yaml(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, YamlError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="restore it from git") from error
     return content if isinstance(content, dict) else {}

@@ -1,0 +1,88 @@
+"""Reads YAML safely: the project's own files as PyYAML does, and the files of DVC as DVC does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["YamlError", "parse_dvc_yaml", "parse_yaml", "read_yaml"]
+
+YamlError = yaml.YAMLError
+"""What the functions here raise for text that is no YAML; it says in which line."""
+
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Return the content of YAML 1.1, as PyYAML reads it; a key that stands twice is refused.
+
+    Raises:
+        YamlError: it is no YAML, or a mapping has a key twice (of which YAML would take the last).
+
+    >>> parse_yaml("data: {last: '2013-03'}")
+    {'data': {'last': '2013-03'}}
+    """
+    return yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read.
+        YamlError: it is not in UTF-8, is no YAML, or a mapping has a key twice.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlError(f"it is not in UTF-8 (byte {error.start + 1})") from error
+    return parse_yaml(text)
+
+
+def parse_dvc_yaml(text: str | bytes) -> Any:
+    """Return the content of ``dvc.yaml``, ``dvc.lock`` or a ``.dvc`` file: YAML 1.2, in which DVC writes.
+
+    In YAML 1.1 a file named ``12:00`` would be the number 720.
+
+    Raises:
+        YamlError: it is no YAML.
+
+    >>> parse_dvc_yaml("outs: [{path: 12:00, size: 5}]")
+    {'outs': [{'path': '12:00', 'size': 5}]}
+    """
+    return yaml.load(text, _Core)  # noqa: S506 - a safe loader
+
+
+class _UniqueKeys(_Safe):  # type: ignore[misc]
+    """Refuses a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        "while reading a mapping",
+                        node.start_mark,
+                        f"{key.value!r} stands twice",
+                        key.start_mark,
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Core(_Safe):  # type: ignore[misc]
+    """Knows the numbers and words of YAML 1.2 alone (https://yaml.org/spec/1.2.2, core schema)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("merge", r"^(?:<<)$", "<"),
+):
+    _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
