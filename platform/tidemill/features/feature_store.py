@@ -12,6 +12,7 @@ from feast.errors import FeastObjectNotFoundException
 from tqdm import tqdm
 
 from tidemill.clock import utc
+from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
 from tidemill.features.feast_session import feast_errors, get_service, open_store, repository
@@ -149,7 +150,7 @@ def push(
         return
     with feast_errors(f"writing {len(rows)} rows of {name!r}"):
         views = _views_pushed_to(store, name)
-        given = pa.Table.from_pandas(rows, preserve_index=False)
+        given = in_utc(pa.Table.from_pandas(rows, preserve_index=False))
         table = without_erased_rows(store.config, given)
         if table.num_rows < given.num_rows:
             rows = table.to_pandas()

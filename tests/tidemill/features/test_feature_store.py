@@ -1,5 +1,5 @@
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pandas as pd
 import polars as pl
@@ -172,6 +172,9 @@ def test_pushes_rows_to_the_online_store(project):
     features.push(store, "lateness", rows.iloc[:0])
     row = {"origin": None, "carrier": "ZZ", "departure": hours(4)}
     assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] == 0.9
+    ahead = rows["event_timestamp"].dt.tz_convert(timezone(timedelta(hours=5, minutes=30)))
+    features.push(store, "lateness", rows.assign(event_timestamp=ahead, late_share=0.8))
+    assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] == 0.8
     features.push(store, "lateness", rows.assign(late_share=None, flights=None))
     assert OnlineFeatures(store, "mini").read([row], [hours(2)])[0].values["late_share"] is None
     with pytest.raises(FeatureError, match="no store 'both'"):

@@ -14,6 +14,7 @@ import fsspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -523,3 +524,15 @@ def test_the_log_gets_a_file_a_date_in_whatever_order_the_rows_are(parcels, tabl
     wind = found.join(table, "id", maintain_order="left")["wind"]
     assert logged["feature.wind"].to_list() == wind.to_list()
     assert len(list(parcels.predictions.rglob("*.ndjson"))) == 30
+
+
+def test_moments_with_a_half_hour_offset_are_the_same_moments(parcels, tmp_path):
+    frame = keyed(tmp_path).filter(pl.col("depot") != "x9")
+    run(parcels, "keys.parquet", "utc", max_rejected=1)
+    asked = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    ahead = asked["event_timestamp"].cast(pa.timestamp("us", "+05:30"))
+    pq.write_table(asked.set_column(1, "event_timestamp", ahead), tmp_path / "keys.parquet")
+    run(parcels, "keys.parquet", "ahead", log=True)
+    found = pq.read_table(sorted((tmp_path / "ahead").glob("part-*"))[0])  # the column is as it was given
+    assert found["probability"].to_pylist() == parts(tmp_path / "utc")["probability"].to_list()
+    assert found["event_timestamp"].to_pylist() == frame["event_timestamp"].to_list()

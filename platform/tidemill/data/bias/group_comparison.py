@@ -57,7 +57,10 @@ def compare_groups(
 
 def _rows(project: Project, rules: DatasetRules) -> pl.LazyFrame:
     accepted = project.root / rules.accepted if rules.accepted else None
-    return open_table(accepted if accepted and accepted.exists() else project.root / rules.source)
+    if accepted and accepted.exists():
+        return open_table(accepted)
+    text = {name: dtype for name, dtype in rules.dtypes.items() if dtype == pl.String}
+    return open_table(project.root / rules.source, text)
 
 
 def _config(name: str, rules: DatasetRules, by: Sequence[str], label: str | None) -> BiasConfig:

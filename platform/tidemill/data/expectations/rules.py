@@ -221,6 +221,11 @@ class DatasetRules(_Section):
     """``module:object``, a pandera schema for what YAML cannot say."""
     bias: BiasConfig | None = None
 
+    @property
+    def dtypes(self) -> dict[str, pl.DataType]:
+        """The declared types, by column."""
+        return {name: column.dtype for name, column in self.columns.items() if column.dtype is not None}
+
     def mentioned(self) -> list[tuple[str, str]]:
         """Return every column that something but ``columns`` speaks of: field and column."""
         found = [(f"unique.{n}", name) for n, names in enumerate(self.unique) for name in names]

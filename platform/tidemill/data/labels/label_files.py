@@ -5,23 +5,21 @@ control; JSON-MIN and CSV have a row for each annotation, with a column for each
 """
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.labels.json_objects import Fields, fields_of, is_task, objects
+from tidemill.data.tables.scanning import scan_csv_as_text, scan_parquet
 from tidemill.data.tables.version_tables import is_table
 from tidemill.errors import DataError, UsageError
 
 __all__ = ["LabelFile", "read_labels"]
 
-_CHUNK = 1 << 20  # characters
-_GAP = re.compile(r"[\s,]*")
 _STUDIO = frozenset({"annotation_id", "annotator", "created_at", "updated_at", "lead_time"})
 _NOT_LABELS = _STUDIO | {"id", "was_cancelled", "agreement", "labelled_at", "source"}
 _VALUE = {"textarea": "text", "pairwise": "selected"}
@@ -89,25 +87,35 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
 
 
 def _read_json(path: Path, reading: _Reading) -> str:
-    tool = "table"
-    for number, item in enumerate(_objects(path), 1):
-        if "data" in item and ("annotations" in item or "completions" in item):
-            tool = "label-studio"
+    fields = fields_of(path)
+    if fields.rows:
+        reading.label = _label_column(path, list(fields.rows), reading)
+    if fields.rows or fields.in_tasks:
+        _require_fields(path, [*reading.key, reading.known], fields)
+    tool = "label-studio" if fields.in_tasks or fields.rows.keys() >= _STUDIO else "table"
+    for number, item in enumerate(objects(path), 1):
+        if is_task(item):
             _read_task(item, reading)
         else:
-            if number == 1:
-                reading.label = _label_column(path, list(item), reading)
-                tool = "label-studio" if item.keys() >= _STUDIO else "table"
             _read_row(item, f"row {number}", tool, reading)
     return tool
+
+
+def _require_fields(path: Path, names: Sequence[str | None], fields: Fields) -> None:
+    known = [*fields.rows, *fields.in_tasks]
+    if missing := [name for name in names if name is not None and name not in known]:
+        raise UsageError(
+            f"{path} has no field {', '.join(missing)}: it has {', '.join(known)}",
+            hint="--key and --known-at name fields of the file; a moment is written 2013-04-01T06:00:00Z",
+        )
 
 
 def _read_table(path: Path, reading: _Reading) -> str:
     if path.suffix.lower() in (".csv", ".tsv"):  # as text: 007 is not 7
         separator = "," if path.suffix.lower() == ".csv" else "\t"
-        table = pl.scan_csv(path, infer_schema=False, separator=separator)
+        table = scan_csv_as_text([path], separator=separator)
     else:
-        table = pl.scan_parquet(path)
+        table = scan_parquet([path])
     columns = table.collect_schema().names()
     reading.label = _label_column(path, columns, reading)
     missing = [name for name in (*reading.key, reading.label, reading.known) if name and name not in columns]
@@ -185,7 +193,7 @@ def _read_row(row: Mapping[str, Any], place: str, tool: str, reading: _Reading) 
 def _keep(
     reading: _Reading, data: Mapping[str, Any], label: Any, known: Any, who: Any, source: str, place: str
 ) -> None:
-    if label is None or label == "":
+    if label is None or label == "" or label != label:  # the last: not a number
         reading.skipped["unlabelled"] += 1
         return
     reading.rows.append(
@@ -223,29 +231,3 @@ def _pretty(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-
-
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory."""
-    decoder = json.JSONDecoder()
-    with path.open(encoding="utf-8-sig") as file:
-        buffer = file.read(_CHUNK).lstrip()
-        position = 1 if buffer.startswith("[") else 0
-        while True:
-            gap = _GAP.match(buffer, position)
-            position = gap.end() if gap else position
-            if buffer[position : position + 1] == "]":
-                return
-            try:
-                item, position = decoder.raw_decode(buffer, position)
-            except json.JSONDecodeError:
-                more = file.read(max(_CHUNK, len(buffer) - position))
-                if not more:
-                    if buffer[position:].strip():
-                        raise
-                    return
-                buffer, position = buffer[position:] + more, 0
-                continue
-            if not isinstance(item, dict):
-                raise ValueError("it is no list of objects")
-            yield item

@@ -1,14 +1,15 @@
 """Takes labels made in a labelling tool in as versioned data: all, or none and all that is wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.data.expectations.row_keys import KEY
+from tidemill.data.expectations.row_keys import KEY, declared_types
 from tidemill.data.labels.label_files import LabelFile, read_labels
 from tidemill.data.labels.label_rules import Resolved, resolve_labels
 from tidemill.data.labels.label_types import cast_like, moment, moments, typed
@@ -25,6 +26,7 @@ __all__ = ["Imported", "LabelRequest", "import_labels"]
 
 _SHOWN = 5
 _RULE = "tidemill.rule"
+_EXAMPLE = "2013-04-01T06:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def import_labels(
             f"{request.file} has no label ({found.cancelled} cancelled, {found.unlabelled} without)",
             hint="is the export complete, and --label right?",
         )
-    frame = _judged(request, found, known, now)
+    frame = _judged(request, found, known, now, _types_of(project, request.against))
     resolved = resolve_labels(frame, request.key, request.majority)
     kept = without_erased(resolved.labels, project)
     path = f"{FOLDER}/{request.name}.parquet"
@@ -124,6 +126,12 @@ def _imported(added: Added, found: LabelFile, resolved: Resolved, kept: pl.DataF
     )
 
 
+def _types_of(project: Project, against: Path | None) -> dict[str, pl.DataType]:
+    if against is None or not against.resolve().is_relative_to(project.root):
+        return {}
+    return declared_types(project.root, against.resolve().relative_to(project.root).as_posix())
+
+
 def _check(request: LabelRequest) -> None:
     if not request.key:
         raise UsageError("labels need a key to be joined by", hint="--key flight_id, or --key carrier,flight")
@@ -142,7 +150,13 @@ def _check(request: LabelRequest) -> None:
         )
 
 
-def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now: datetime) -> pl.DataFrame:
+def _judged(
+    request: LabelRequest,
+    found: LabelFile,
+    known: datetime | None,
+    now: datetime,
+    types: Mapping[str, pl.DataType],
+) -> pl.DataFrame:
     """Return the annotations, typed.
 
     Raises:
@@ -160,11 +174,13 @@ def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now
             unread = [
                 v is not None and v != "" and m is None for v, m in zip(values, columns[name], strict=True)
             ]
-            wrong.add(f"{name} is no moment", [p for p, bad in zip(places, unread, strict=True) if bad])
+            unread_places = [_quoted(p, v) for p, v, bad in zip(places, values, unread, strict=True) if bad]
+            wrong.add(f"{name} is no moment such as {_EXAMPLE}", unread_places)
     given = [known or row["known"] for row in rows]
     assumed = [utc(now) if value is None and found.tool == "table" else value for value in given]
     made = moments(assumed)
-    wrong.add("no readable moment of the label", [p for p, m in zip(places, made, strict=True) if m is None])
+    lost = [_quoted(p, v) for p, v, m in zip(places, assumed, made, strict=True) if m is None]
+    wrong.add(f"no moment of the label such as {_EXAMPLE}", lost)
     late = [p for p, m in zip(places, made, strict=True) if m is not None and m > utc(now)]
     wrong.add("labelled in the future", late)
     frame = pl.DataFrame(
@@ -178,7 +194,8 @@ def _judged(request: LabelRequest, found: LabelFile, known: datetime | None, now
         ]
     )
     if request.against is not None:
-        frame = _known_to(request.against, frame, request.key, wrong)
+        keys = {name: [row["key"][position] for row in rows] for position, name in enumerate(request.key)}
+        frame = _known_to(request.against, types, frame, keys, wrong)
     if not request.majority and found.tool == "table":
         wrong.add("two labels at the same moment", _undecided(frame, request.key))
     wrong.tell()
@@ -204,17 +221,24 @@ class _Wrong:
             )
 
 
-def _known_to(against: Path, frame: pl.DataFrame, key: Sequence[str], wrong: _Wrong) -> pl.DataFrame:
+def _known_to(
+    against: Path,
+    types: Mapping[str, pl.DataType],
+    frame: pl.DataFrame,
+    keys_as_read: Mapping[str, Sequence[Any]],
+    wrong: _Wrong,
+) -> pl.DataFrame:
     """Give the key the types that ``against`` has, and note what it does not know."""
+    key = list(keys_as_read)
     with reading(str(against)):
-        table = scan(against.name, [against])
+        table = scan(against.name, [against], types)
         schema = table.collect_schema()
         if missing := [name for name in key if name not in schema]:
             raise UsageError(
                 f"{against} has no column {', '.join(missing)}: it has {', '.join(schema)}",
                 hint="--key names columns that the labels and the data set share",
             )
-        frame = frame.with_columns(cast_like(frame[name], schema[name]) for name in key)
+        frame = frame.with_columns(cast_like(name, keys_as_read[name], schema[name]) for name in key)
         keys = frame.select(key).unique()
         there = (
             table.select(key).join(keys.lazy(), on=list(key), how="semi").unique().collect(engine="streaming")
@@ -225,6 +249,10 @@ def _known_to(against: Path, frame: pl.DataFrame, key: Sequence[str], wrong: _Wr
     strange = whole.join(there, on=list(key), how="anti", maintain_order="left")
     wrong.add(f"a key that {against} does not have", strange["__place"].to_list())
     return frame
+
+
+def _quoted(place: str, value: object) -> str:
+    return place if value is None or value == "" else f"{place} ({value})"
 
 
 def _undecided(frame: pl.DataFrame, key: Sequence[str]) -> list[str]:
@@ -245,7 +273,7 @@ def _writer(
     def write(new: Path) -> bool:
         mine, about = labels, {KEY: ",".join(key), _RULE: rule}
         if place.exists():
-            before = pl.read_parquet(place, memory_map=False)
+            before = pl.read_parquet(place, memory_map=False, glob=False)
             if keep_since:
                 mine = _since(mine, before, key)
             declared = pl.read_parquet_metadata(place)

@@ -6,34 +6,47 @@ from typing import Any
 
 import polars as pl
 
-from tidemill.clock import parse_moment, utc
+from tidemill.clock import FIRST_YEAR, LAST_YEAR, parse_moment, utc
 
 __all__ = ["MOMENT", "cast_like", "moment", "moments", "typed"]
+
+_LARGEST_INT = 2**63 - 1
+_LARGEST_IN_FLOAT = 2**53
+"""Up to here a float holds every whole number."""
 
 MOMENT = pl.Datetime("us", "UTC")
 """How labels keep moments."""
 
 
 def typed(name: str, values: Sequence[Any]) -> pl.Series:
-    """Return typed values; text that is all numbers becomes numbers, unless zeros stand in front.
+    """Return typed values; text that is all numbers becomes numbers, unless that would lose a digit.
 
     >>> typed("flight", ["7", "12"]).dtype, typed("flight", ["007", "12"]).dtype
+    (Int64, String)
+    >>> typed("flight", ["9223372036854775807"]).dtype, typed("flight", ["9223372036854775808"]).dtype
     (Int64, String)
     """
     kinds = {type(value) for value in values if value is not None}
     if not kinds <= {str}:
         exact = kinds in ({int}, {float}, {bool}, {int, float}, {datetime}, {date})
-        texts = None if exact else [None if value is None else str(value) for value in values]
-        return pl.Series(name, values if texts is None else texts, strict=False)
+        most = _LARGEST_INT if kinds == {int} else _LARGEST_IN_FLOAT
+        if exact and all(abs(value) <= most for value in values if type(value) is int):
+            return pl.Series(name, values, strict=False)
+        return pl.Series(name, _texts(values), dtype=pl.String)
     text = pl.Series(name, values, dtype=pl.String)
     filled = text.filter(text.is_not_null() & (text != ""))
-    if filled.str.contains(r"^(0|-?[1-9]\d{0,17})$").all():
-        return text.cast(pl.Int64, strict=False)
+    if filled.str.contains(r"^(0|-?[1-9]\d*)$").all():
+        numbers = text.cast(pl.Int64, strict=False)
+        return numbers if numbers.count() == len(filled) else text
     if filled.str.contains(r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$").all():
         return text.cast(pl.Float64, strict=False)
     if filled.str.to_lowercase().is_in(["true", "false"]).all():
         return (text.str.to_lowercase() == "true").alias(name)
     return text
+
+
+def _texts(values: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else str(value) for value in values]
 
 
 def moments(values: Sequence[Any]) -> pl.Series:
@@ -46,31 +59,34 @@ def moments(values: Sequence[Any]) -> pl.Series:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return a moment in UTC, or nothing if ``value`` is none.
+    """Return a moment in UTC, or None if ``value`` is none of the years 1900 to 2200; numbers are none.
 
-    >>> moment("2013-05-01 10:00"), moment("yesterday")
-    (datetime.datetime(2013, 5, 1, 10, 0, tzinfo=datetime.timezone.utc), None)
+    >>> moment("2013-05-01 10:00"), moment("yesterday"), moment(1701012312345)
+    (datetime.datetime(2013, 5, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
     """
-    if isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
     try:
-        return parse_moment(str(value))
-    except ValueError:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        found = utc(value) if isinstance(value, datetime) else parse_moment(str(value))
+    except (ValueError, OverflowError):
         return None
+    return found if FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
-def cast_like(series: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return ``series`` in the type of the data set it is held against; null for what cannot be that."""
+def cast_like(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """Return values in the type of the data set they are held against; null for what cannot be that.
+
+    >>> cast_like("zip", ["0150", "7"], pl.String()).to_list()
+    ['0150', '7']
+    """
+    if dtype == pl.String:
+        return pl.Series(name, _texts(values), dtype=pl.String)
     if isinstance(dtype, pl.Datetime):
-        utc_moments = (series if series.dtype == MOMENT else moments(series.to_list())).alias(series.name)
-        zoned = (
-            utc_moments.dt.convert_time_zone(dtype.time_zone)
-            if dtype.time_zone
-            else utc_moments.dt.replace_time_zone(None)
-        )
+        found = moments(values).alias(name)
+        zone = dtype.time_zone
+        zoned = found.dt.convert_time_zone(zone) if zone else found.dt.replace_time_zone(None)
         return zoned.cast(dtype)
+    series = typed(name, values)
     return (
         series.cast(pl.String).cast(dtype, strict=False)
         if dtype.is_numeric()

@@ -1,7 +1,7 @@
 """Tables in files: opened lazily, read in batches, and written in batches beside their place."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,38 +10,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.scanning import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
 from tidemill.files.atomic import move_into_place, new_draft
 
-__all__ = ["BATCH_ROWS", "RowWriter", "batches", "keep", "open_table", "table_files", "temporary_beside"]
+__all__ = [
+    "BATCH_ROWS",
+    "RowWriter",
+    "batches",
+    "is_csv",
+    "keep",
+    "open_table",
+    "table_files",
+    "temporary_beside",
+]
 
 BATCH_ROWS = 250_000
 """Rows that are looked at together: bounds the memory, whatever the size of the file."""
 
+_CSV = (".csv", ".csv.gz")
 
-def open_table(path: Path) -> pl.LazyFrame:
+
+def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
     """Open a parquet, CSV, newline-delimited JSON or Arrow file, a folder of parquet files, or a pattern.
 
-    The columns of a CSV file get the types that all of its rows allow.
+    Args:
+        path: the file, folder or pattern.
+        types: column → declared type, for CSV: see `tidemill.data.tables.scanning.scan_csv`. Other kinds of
+            file have types of their own.
 
     Raises:
         DataError: there is no such file, it is of another kind, or cannot be read.
     """
     files = table_files(path)
-    suffixes = {"".join(file.suffixes[-1:] if file.suffix != ".gz" else file.suffixes[-2:]) for file in files}
+    suffixes = {_suffix(file) for file in files}
     if len(suffixes) > 1:
         raise DataError(f"{path} has files of different kinds: {', '.join(sorted(suffixes))}")
     [suffix] = suffixes
     try:
         match suffix:
             case ".parquet" | ".pq":
-                table = pl.scan_parquet(files, glob=False)
-            case ".csv" | ".csv.gz":
-                table = pl.scan_csv(files, glob=False, try_parse_dates=True, infer_schema_length=None)
+                table = scan_parquet(files)
+            case suffix if suffix in _CSV:
+                table = scan_csv(files, dates=True, types=types)
             case ".ndjson" | ".jsonl":
-                table = pl.scan_ndjson(files, infer_schema_length=None)
+                table = scan_ndjson(files)
             case ".arrow" | ".feather" | ".ipc":
-                table = pl.scan_ipc(files, glob=False)
+                table = scan_ipc(files)
             case _:
                 raise DataError(
                     f"{path} is of a kind that cannot be read: {suffix or 'it has no suffix'}",
@@ -51,6 +66,15 @@ def open_table(path: Path) -> pl.LazyFrame:
     except (OSError, PolarsError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="is it what its suffix says?") from error
     return table
+
+
+def is_csv(path: Path) -> bool:
+    """Return whether a table is text, which has no types: a CSV file, or a pattern that finds such."""
+    return _suffix(path) in _CSV
+
+
+def _suffix(file: Path) -> str:
+    return "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:])
 
 
 def table_files(path: Path) -> list[Path]:
@@ -64,7 +88,10 @@ def table_files(path: Path) -> list[Path]:
     elif path.exists():
         files = [path]
     else:
-        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute
+        # The part that exists is no pattern, whatever characters it has.
+        base = next(folder for folder in path.absolute().parents if folder.exists())
+        pattern = str(path.absolute().relative_to(base))
+        files = sorted(base / name for name in glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
     if not files:
         raise DataError(
             f"{path} cannot be read: there is no such file",

@@ -1,7 +1,7 @@
 """Reads the tables of a version (parquet, CSV, TSV, ndjson) lazily, and sums up their columns."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.scanning import scan_csv, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
 
 __all__ = ["ColumnStats", "TableStats", "describe", "is_table", "reading", "scan", "shape"]
@@ -23,30 +24,7 @@ _SHOWN = 60  # characters of a text value
 Value = int | float | str | None
 
 
-def _scan_csv(files: list[Path]) -> pl.LazyFrame:
-    return pl.scan_csv(files, infer_schema_length=None)
-
-
-def _scan_tsv(files: list[Path]) -> pl.LazyFrame:
-    return pl.scan_csv(files, infer_schema_length=None, separator="\t")
-
-
-def _scan_ndjson(files: list[Path]) -> pl.LazyFrame:
-    return pl.scan_ndjson(files, infer_schema_length=None)
-
-
-def _scan_parquet(files: list[Path]) -> pl.LazyFrame:
-    return pl.scan_parquet(files, hive_partitioning=False)
-
-
-_READERS: Mapping[str, Callable[[list[Path]], pl.LazyFrame]] = {
-    ".parquet": _scan_parquet,
-    ".pq": _scan_parquet,
-    ".csv": _scan_csv,
-    ".tsv": _scan_tsv,
-    ".ndjson": _scan_ndjson,
-    ".jsonl": _scan_ndjson,
-}
+_SUFFIXES = frozenset({".parquet", ".pq", ".csv", ".tsv", ".ndjson", ".jsonl"})
 
 
 @dataclass(frozen=True)
@@ -79,17 +57,22 @@ def is_table(path: str) -> bool:
     >>> is_table("data/flights.parquet"), is_table("models/model.onnx")
     (True, False)
     """
-    return PurePosixPath(path).suffix.lower() in _READERS
+    return PurePosixPath(path).suffix.lower() in _SUFFIXES
 
 
-def scan(path: str, files: Sequence[Path]) -> pl.LazyFrame:
+def scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
     """Read the table ``path``, whose content is in ``files``, lazily.
 
     Args:
         path: what the project calls it: its suffix tells the format.
         files: one file, or the parts of a partitioned table.
+        types: column → declared type, of which CSV has none: declared text is read as text.
     """
-    return _READERS[PurePosixPath(path).suffix.lower()](list(files))
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        text = {name: dtype for name, dtype in (types or {}).items() if dtype == pl.String}
+        return scan_csv(files, separator="," if suffix == ".csv" else "\t", types=text)
+    return scan_ndjson(files) if suffix in (".ndjson", ".jsonl") else scan_parquet(files)
 
 
 @contextmanager

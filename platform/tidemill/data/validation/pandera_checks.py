@@ -12,7 +12,7 @@ from tidemill.data.expectations.rules import ColumnRules, DatasetRules, sql
 from tidemill.data.tables.column_types import literal, spell_dtype
 from tidemill.data.validation.validation_report import CheckOutcome, Kind
 
-__all__ = ["RowRules", "as_moments", "coerced", "comparable", "misdeclared", "row_rules"]
+__all__ = ["RowRules", "as_moments", "coerced", "comparable", "is_castable", "misdeclared", "row_rules"]
 
 _SHOWN_VALUES = 5
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -184,6 +184,11 @@ def coerced(rules: DatasetRules, schema: pl.Schema) -> dict[str, pl.Expr]:
         for name, column in rules.columns.items()
         if name in schema and column.dtype is not None and schema[name] != column.dtype
     }
+
+
+def is_castable(dtype: pl.DataType) -> bool:
+    """Return whether text can be brought into a type."""
+    return not (dtype.is_nested() or isinstance(dtype, pl.Duration | pl.Binary))
 
 
 def _cast(values: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:

@@ -15,10 +15,11 @@ from tidemill.data.bias.group_rates import find_bias
 from tidemill.data.expectations.declarations import EXPECTATIONS, declared_sets
 from tidemill.data.expectations.rules import DatasetRules, Expectations
 from tidemill.data.personal.pseudonyms import hiding
-from tidemill.data.tables.frames import RowWriter, keep, open_table, table_files, temporary_beside
+from tidemill.data.tables.frames import RowWriter, is_csv, keep, open_table, table_files, temporary_beside
+from tidemill.data.tables.scanning import scan_parquet
 from tidemill.data.validation.earlier_reports import earlier_reports
 from tidemill.data.validation.examination import Asked, Sides, examine_set
-from tidemill.data.validation.pandera_checks import coerced, comparable, misdeclared
+from tidemill.data.validation.pandera_checks import coerced, comparable, is_castable, misdeclared
 from tidemill.data.validation.validation_report import SetReport
 from tidemill.errors import ConfigError, DataError
 from tidemill.project import Project
@@ -59,8 +60,9 @@ def check_project(
         DataError: a file is missing, cannot be read, or changed while it was.
         UsageError: no data set ``only`` is declared.
     """
-    declared = declared_sets(project, only)
-    tables = open_declared(project, declared, {only: file} if only and file else {}, only)
+    files = {only: file} if only and file else {}
+    declared = _with_types_of_text(project, declared_sets(project, only), files)
+    tables = open_declared(project, declared, files, only)
     with ExitStack() as stack:
         parts: list[RowWriter] = []
         reports = {}
@@ -92,7 +94,7 @@ def write_checked(
         ConfigError: the declaration is wrong, or makes no sense for the columns of a file.
         DataError: a data set in mode ``stop`` fails, a file cannot be read or written, or changed meanwhile.
     """
-    declared = declared_sets(project)
+    declared = _with_types_of_text(project, declared_sets(project))
     tables = open_declared(project, declared)
     with ExitStack() as stack:
         parts: list[RowWriter] = []
@@ -106,7 +108,7 @@ def write_checked(
             if rules.bias and rules.accepted and not report.stops:
                 kept = next(part.part for part in parts if part.path == project.root / rules.accepted)
                 found = find_bias(
-                    pl.scan_parquet(kept),
+                    scan_parquet([kept]),
                     rules.bias,
                     name,
                     hiding(project, rules.bias.named_by_value & set(personal)),
@@ -152,7 +154,8 @@ def open_declared(
         if name not in wanted:
             continue
         try:
-            tables[name] = open_table(files.get(name, project.root / rules.source))
+            types = {column: dtype for column, dtype in rules.dtypes.items() if is_castable(dtype)}
+            tables[name] = open_table(files.get(name, project.root / rules.source), types)
         except DataError as error:
             missing.append(error)
             continue
@@ -167,6 +170,19 @@ def open_declared(
             hint="docs/validation.md describes every field",
         )
     return tables
+
+
+def _with_types_of_text(
+    project: Project, declared: Expectations, files: Mapping[str, Path] | None = None
+) -> Expectations:
+    """Return the declaration with ``coerce`` on for CSV: text has the types that are declared, or none."""
+    sets = {
+        name: rules.model_copy(update={"coerce": True})
+        if is_csv((files or {}).get(name, project.root / rules.source))
+        else rules
+        for name, rules in declared.datasets.items()
+    }
+    return declared.model_copy(update={"datasets": sets})
 
 
 def failures(reports: Mapping[str, SetReport]) -> list[str]:

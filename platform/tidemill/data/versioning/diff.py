@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from tidemill.data.expectations.row_keys import declared_key
+from tidemill.data.expectations.row_keys import declared_key, declared_types
 from tidemill.data.repository.contents import Content, Wanted, contents, listing, select
 from tidemill.data.repository.dvc_command import Tell, quiet, scratch_folder
 from tidemill.data.repository.revisions import Output, list_versions, outputs_at, repository, resolve
@@ -203,12 +203,14 @@ class _Comparison:
     def _compare_tables(
         self, path: str, name: str, was: Sequence[Content], now: Sequence[Content], same: set[str]
     ) -> TableDiff:
+        types = declared_types(self.project.root, path)
+
         def tables(but: set[str]) -> list[pl.LazyFrame]:
-            schema = scan(name, [was[0].file]).collect_schema(), scan(name, [now[0].file]).collect_schema()
+            schema = [scan(name, [side[0].file], types).collect_schema() for side in (was, now)]
             kept = [[content.file for content in side if content.path not in but] for side in (was, now)]
             # Parts that are the same in both versions cancel out, and a version may have no others.
             return [
-                scan(name, files) if files else pl.LazyFrame(schema=of)
+                scan(name, files, types) if files else pl.LazyFrame(schema=of)
                 for files, of in zip(kept, schema, strict=True)
             ]
 

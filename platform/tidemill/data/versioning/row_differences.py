@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.data.repository.dvc_command import temporary_folder
+from tidemill.data.tables.scanning import scan_parquet
 from tidemill.errors import DataError
 
 __all__ = ["RowCounts", "comparable", "compare_rows"]
@@ -156,4 +157,4 @@ def _compare(sides: Sequence[Path], number: int, keyed: bool) -> tuple[int, int,
 def _slice(folder: Path) -> pl.LazyFrame:
     if not folder.exists():
         return pl.LazyFrame(schema=dict.fromkeys("abr", pl.UInt64))
-    return pl.scan_parquet(folder / "*.parquet", hive_partitioning=False)
+    return scan_parquet(sorted(folder.glob("*.parquet")))

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tidemill.data.expectations.declarations import load_expectations
+from tidemill.data.expectations.row_keys import declared_types
 from tidemill.data.repository.contents import Wanted, contents, select
 from tidemill.data.repository.dvc_command import Tell, quiet
 from tidemill.data.repository.git import git, git_try
@@ -106,7 +107,8 @@ def _look(
             name, suffixes = found.contents[0].path, {PurePosixPath(c.path).suffix for c in found.contents}
             if len(suffixes) != 1 or not is_table(name):
                 return bare
-            table = scan(name, [content.file for content in found.contents])
+            types = declared_types(project.root, output.path)
+            table = scan(name, [content.file for content in found.contents], types)
             rows, schema = shape(table)
             stats = describe(table) if in_full else None
             here = sum(content.file.stat().st_size for content in found.contents)

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.clock import utc
+from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof import utc_moments
 from tidemill.features.offline.histories import ViewHistory
@@ -53,6 +54,8 @@ def entity_rows(frame: Any) -> EntityRows:
             f"the entity frame must be a pandas, Polars or Arrow frame, not {type(frame).__name__}",
             hint="this store runs no SQL; read the rows yourself, or give start_date and end_date instead",
         )
+    if isinstance(frame, pa.Table):
+        frame = in_utc(frame)
     names = [str(name) for name in (frame.columns if isinstance(frame, pd.DataFrame) else frame.column_names)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -66,7 +69,7 @@ def entity_rows(frame: Any) -> EntityRows:
                 f"the entity frame has a column of mixed types: {error}",
                 hint="give each column one type",
             ) from error
-        return EntityRows(table.replace_schema_metadata(), at)
+        return EntityRows(in_utc(table).replace_schema_metadata(), at)
     at = _moment_column(
         {
             field.name: pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)

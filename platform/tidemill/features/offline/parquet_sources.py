@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from feast.data_source import DataSource
 
+from tidemill.data.tables.time_zones import scan_in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, File, locate, reaching
 
@@ -196,18 +198,21 @@ def _rows(
     """Return the rows of files that have one schema."""
     names = [*(name for name in schema.names if name not in partitions), *partitions]
     if not address.is_local and address.cloud is None:
-        return pl.concat([_by_pyarrow(address, file, partitions) for file in files]).select(names)
+        opened = (partial(_by_pyarrow, address, file, partitions) for file in files)
+        return pl.concat([scan_in_utc(one, [schema]) for one in opened]).select(names)
     paths = [address.address_of(file.path) for file in files]
     above: dict[str, pl.DataType] = {}
     for path in paths:  # Polars reads key=value in all of the path
         above |= dict.fromkeys(partition_of(path, "/" if address.is_local else ""), pl.String())
-    rows = pl.scan_parquet(
+    scan = partial(
+        pl.scan_parquet,
         paths,
         glob=False,
         hive_partitioning=bool(partitions),
         hive_schema={**above, **partitions} if partitions else None,
         storage_options=dict(address.cloud) if address.cloud else None,
     )
+    rows = scan_in_utc(scan, [schema])
     return rows.select(names) if partitions else rows
 
 

@@ -14,6 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.scanning import scan_ipc, scan_parquet
 from tidemill.errors import DataError
 from tidemill.files.atomic import replacing
 from tidemill.privacy.subject import Subject
@@ -153,7 +154,7 @@ def _rewrite_parquet(path: Path, subject: Subject, constants: Mapping[str, str],
 
 def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
     """Rewrite in memory, by Polars: what PyArrow does not do by the batch."""
-    frame = pl.read_parquet(path, hive_partitioning=False) if kind == "parquet" else pl.read_ipc(path)
+    frame = (scan_parquet([path]) if kind == "parquet" else scan_ipc([path])).collect()
     keys = frame.select(column for column in subject.values if column not in constants)
     kept = frame.filter(~_mask(keys, frame.height, subject, constants))
     if kind == "parquet":

@@ -15,6 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
+from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import DataError
 from tidemill.scoring.input.fragments import Fragment, Piece, open_file
 from tidemill.scoring.input.table_places import SourceFile
@@ -133,7 +134,7 @@ def _parquet(
     ):
         table = pa.Table.from_batches([part]).select([columns.in_file(name) for name in ours])
         table = table.rename_columns(ours).cast(pa.schema([columns.schema.field(name) for name in ours]))
-        yield Batch(file.address, table, np.arange(row, row + part.num_rows))
+        yield Batch(file.address, in_utc(table), np.arange(row, row + part.num_rows))
         row += part.num_rows
 
 

@@ -165,7 +165,7 @@ def test_the_value_of_any_control_becomes_a_label(control: str, value: Any, labe
 def test_a_file_that_does_not_fit_into_a_buffer_is_read_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tidemill.data.labels.label_files._CHUNK", 7)
+    monkeypatch.setattr("tidemill.data.labels.json_objects._CHUNK", 7)
     path = write_json(tmp_path / "export.json")
     assert len(read_labels(path, ["flight"], None, None).rows) == 6
     path.write_text(path.read_text()[:-40])
@@ -312,7 +312,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_written(project
         "a key of another type",
         "task 2, annotation 2",
         "does not have: task 3, annotation 3 (1 in all)",
-        "no readable moment of the label: task 4",
+        "no moment of the label such as 2013-04-01T06:00:00Z: task 4",
         "labelled in the future: task 5",
     ):
         assert words in str(caught.value)

@@ -293,3 +293,45 @@ def test_inference_needs_no_project(tmp_path, monkeypatch):
     assert yaml.safe_load(inferred.stdout)["datasets"]["a_b"]["columns"] == {
         "x": {"type": "int64", "min": 1, "max": 1}
     }
+
+
+def test_csv_has_the_types_that_are_declared(project):
+    columns = {
+        "zip": {"type": "string", "regex": "[0-9]{4}"},
+        "id": {"type": "string"},
+        "big": {"type": "uint64"},
+        "seats": {"type": "int32", "min": 1},
+        "mass": {"type": "float64"},
+        "at": {"type": "datetime[us, UTC]"},
+    }
+    declared = {"source": "planes.csv", "accepted": "out/planes.parquet", "rejected": "out/bad.parquet"}
+    loaded = project(planes={**declared, "max_rejected": 0.7, "columns": columns})
+    (loaded.root / "planes.csv").write_text(
+        "zip,id,big,seats,mass,at\n"
+        "0150,12345678901234567890,18446744073709551615,100,7,2013-04-01T06:00:00+05:30\n"
+        "1234,1,1,many,8,2013-04-01T06:00:00Z\n"
+        "1234,2,1,5,8,1387552500\n"
+    )
+    found = check_project(loaded, AS_OF, only="planes")["planes"]
+    assert found.broken == {"seats: can be int32": 1, "at: can be datetime[us, UTC]": 1}
+    write_checked(_only(loaded, "planes"), AS_OF)
+    accepted = pl.read_parquet(loaded.root / "out/planes.parquet").row(0)
+    assert accepted[:5] == ("0150", "12345678901234567890", 18446744073709551615, 100, 7.0)
+    assert accepted[5] == datetime(2013, 4, 1, 0, 30, tzinfo=UTC)
+    rejected = pl.read_parquet(loaded.root / "out/bad.parquet")
+    assert rejected["seats"].to_list() == ["many", "5"]  # as it is written
+
+
+def test_undeclared_digits_with_leading_zeros_stay_text(project):
+    declared = {"source": "planes.csv", "accepted": "out/planes.parquet"}
+    loaded = project(planes=declared)
+    (loaded.root / "planes.csv").write_text("tail,seats\n007,1\n12,2\n012,3\n")
+    write_checked(_only(loaded, "planes"), AS_OF)
+    assert pl.read_parquet(loaded.root / "out/planes.parquet")["tail"].to_list() == ["007", "12", "012"]
+
+
+def _only(loaded, name):
+    path = loaded.root / "expectations.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "datasets": {name: content["datasets"][name]}}))
+    return load_project(loaded.root)

@@ -1,7 +1,7 @@
 """Where a source may lie and what it may consist of: files, folders that mean something, S3, memory."""
 
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import boto3
@@ -329,3 +329,30 @@ def test_names_view_column_and_file_that_do_not_fit(store, make_view, station, t
         tmp_path / "weather.parquet",
     )
     assert winds_of(store, "A") == [None]
+
+
+def in_half_hours(frame: pl.DataFrame) -> pa.Table:
+    """Return the frame with its moments five and a half hours ahead, by the clock only."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    column = table["time"].cast(pa.timestamp("us", "+05:30"))
+    return table.set_column(table.column_names.index("time"), "time", column)
+
+
+def test_reads_moments_with_a_half_hour_offset(store, make_view, station, tmp_path):
+    (tmp_path / "w").mkdir()
+    pa.parquet.write_table(in_half_hours(weather(1.0, 2.0, 3.0)), tmp_path / "w/a.parquet")
+    lay(tmp_path, {"w/b.parquet": weather(4.0, first=3)})
+    store.apply([station, make_view("weather", path="w")])
+    assert [winds_of(store, "A", at=at) for at in (0, 2, 3)] == [[1.0], [3.0], [4.0]]
+
+
+def test_takes_entity_frames_with_a_half_hour_offset(store, make_view, station):
+    store.apply([station, make_view("weather", weather(1.0, 2.0, 3.0))])
+    zone = timezone(timedelta(hours=5, minutes=30))
+    moments = [hours(1).astimezone(zone)] * 2
+    given = pd.DataFrame({"station": ["A", "B"], "event_timestamp": moments, "label_at": moments})
+    for frame in (given, pa.Table.from_pandas(given)):
+        found = store.get_historical_features(frame, ["weather:wind"]).to_arrow()
+        assert found["wind"].to_pylist() == [2.0, None]
+        assert found["event_timestamp"].to_pylist() == [hours(1)] * 2
+        assert found["label_at"].to_pylist() == [hours(1)] * 2

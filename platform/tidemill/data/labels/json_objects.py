@@ -1,0 +1,77 @@
+"""Reads the objects of a JSON file one by one, and tells which fields they have."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Fields", "fields_of", "is_task", "objects"]
+
+_CHUNK = 1 << 20  # characters
+_GAP = re.compile(r"[\s,]*")
+
+
+@dataclass
+class Fields:
+    """The names that occur in a file of JSON, in their order: not every object has all of them."""
+
+    rows: dict[str, None] = field(default_factory=dict)
+    in_tasks: dict[str, None] = field(default_factory=dict)
+
+
+def fields_of(path: Path) -> Fields:
+    """Return the names of all fields that occur in a file.
+
+    Raises:
+        ValueError: it is cut off, or holds what is no object.
+    """
+    found = Fields()
+    for item in objects(path):
+        if is_task(item):
+            found.in_tasks |= dict.fromkeys(("id", *(item.get("data") or {})))
+        else:
+            found.rows |= dict.fromkeys(item)
+    return found
+
+
+def is_task(item: Mapping[str, Any]) -> bool:
+    """Return whether an object is a task of Label Studio's with its annotations, and not a row."""
+    return "data" in item and ("annotations" in item or "completions" in item)
+
+
+def objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory.
+
+    Raises:
+        ValueError: it is cut off, or holds what is no object; the message names the row.
+    """
+    decoder, row = json.JSONDecoder(), 0
+    with path.open(encoding="utf-8-sig") as file:
+        buffer = file.read(_CHUNK).lstrip()
+        in_list = buffer.startswith("[")
+        position = 1 if in_list else 0
+        while True:
+            gap = _GAP.match(buffer, position)
+            position = gap.end() if gap else position
+            if in_list and buffer[position : position + 1] == "]":
+                if buffer[position + 1 :].strip() or file.read(_CHUNK).strip():
+                    raise ValueError(f"something follows the end of its list, after row {row}")
+                return
+            try:
+                item, position = decoder.raw_decode(buffer, position)
+            except json.JSONDecodeError as error:
+                more = file.read(max(_CHUNK, len(buffer) - position))
+                if not more:
+                    if buffer[position:].strip():
+                        raise ValueError(f"row {row + 1} is cut off or no JSON: {error.msg}") from error
+                    if in_list:
+                        raise ValueError(f"its list does not end: ] is missing after row {row}") from error
+                    return
+                buffer, position = buffer[position:] + more, 0
+                continue
+            row += 1
+            if not isinstance(item, dict):
+                raise ValueError(f"row {row} is no object")
+            yield item

@@ -1,0 +1,127 @@
+"""Opens files of tables lazily: paths are taken literally, and ids stay as they are written."""
+
+import glob
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidemill.data.tables.time_zones import scan_in_utc
+
+__all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
+
+_ZERO_AHEAD = r"^[+-]?0\d"
+"""Digits that a number would lose, as in 007."""
+
+
+def scan_csv(
+    files: Sequence[Path],
+    *,
+    separator: str = ",",
+    dates: bool = False,
+    types: Mapping[str, pl.DataType] | None = None,
+) -> pl.LazyFrame:
+    """Read CSV files lazily, each column in the type that all of its values allow.
+
+    Numbers with zeros in front, and whole numbers that do not fit into 64 bits, stay text: they are ids.
+
+    Args:
+        files: one file, or the parts of a table, whose paths are taken literally.
+        separator: between two values.
+        dates: whether dates and moments in ISO 8601 are read as such, not as text.
+        types: column → its declared type. A column that would be read as another type is read as text, in
+            which no digit is lost; whoever declared the type converts it.
+
+    Raises:
+        PolarsError: a file is no CSV.
+    """
+    inferred = _scan(files, separator, {}, dates=dates, infer_schema_length=None)
+    schema = inferred.collect_schema()
+    numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
+    text = {name for name in numeric if schema[name] == pl.Int128}
+    declared = types or {}
+    text |= {name for name, dtype in declared.items() if name in schema and schema[name] != dtype}
+    if looked := [name for name in numeric if name not in text and name not in declared]:
+        values = _scan(files, separator, dict.fromkeys(looked, pl.String()), infer_schema=False).select(
+            looked
+        )
+        found = values.select(pl.all().str.contains(_ZERO_AHEAD).any()).collect(engine="streaming")
+        text |= {name for name in looked if found[name].item()}
+    if not text:
+        return inferred
+    overrides = dict.fromkeys(sorted(text), pl.String())
+    return _scan(files, separator, overrides, dates=dates, infer_schema_length=None)
+
+
+def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyFrame:
+    """Read CSV files lazily, every column as text.
+
+    Raises:
+        PolarsError: a file is no CSV.
+    """
+    return _scan(files, separator, {}, infer_schema=False)
+
+
+def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
+    """Read files of newline-delimited JSON lazily.
+
+    Raises:
+        PolarsError: a file is none.
+    """
+    literal = [glob.escape(str(file)) for file in files]  # Polars cannot be told that these are no patterns
+    return pl.scan_ndjson(literal, infer_schema_length=None)
+
+
+def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
+    """Read parquet files lazily; names of folders do not become columns.
+
+    Raises:
+        OSError: a file cannot be read.
+        PolarsError: a file is none.
+    """
+    return scan_in_utc(
+        lambda: pl.scan_parquet(list(files), glob=False, hive_partitioning=False),
+        (schema for file in files for schema in _schema(file, pq.read_schema)),
+    )
+
+
+def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
+    """Read Arrow (Feather) files lazily.
+
+    Raises:
+        OSError: a file cannot be read.
+        PolarsError: a file is none.
+    """
+    return scan_in_utc(
+        lambda: pl.scan_ipc(list(files), glob=False),
+        (schema for file in files for schema in _schema(file, lambda path: pa.ipc.open_file(path).schema)),
+    )
+
+
+def _schema(file: Path, read: Callable[[str], pa.Schema]) -> Iterator[pa.Schema]:
+    with suppress(pa.ArrowException):  # it is broken: Polars says so when it is read
+        yield read(str(file))
+
+
+def _scan(
+    files: Sequence[Path],
+    separator: str,
+    overrides: Mapping[str, pl.DataType],
+    *,
+    dates: bool = False,
+    infer_schema: bool = True,
+    infer_schema_length: int | None = None,
+) -> pl.LazyFrame:
+    return pl.scan_csv(
+        list(files),
+        separator=separator,
+        glob=False,
+        schema_overrides=overrides,
+        try_parse_dates=dates,
+        infer_schema=infer_schema,
+        infer_schema_length=infer_schema_length,
+        infer_schema_files=max(1, len(files)),
+    )

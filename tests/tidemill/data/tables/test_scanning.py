@@ -1,0 +1,89 @@
+"""Tables are read from where their path says, and no digit of an id is lost."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tidemill.data.tables.frames import open_table, table_files
+from tidemill.data.tables.scanning import scan_csv
+from tidemill.data.tables.version_tables import scan
+from tidemill.data.validation.inference import infer
+from tidemill.errors import DataError
+
+IDS = "id,code,big,share,n\n9223372036854775807,007,18446744073709551616,0.5,1\n1,12,1,10,2\n"
+
+
+def read(path: Path, text: str, **options: object) -> pl.DataFrame:
+    path.write_text(text, encoding="utf-8")
+    return scan_csv([path], **options).collect()  # type: ignore[arg-type]
+
+
+def test_no_digit_is_lost(tmp_path: Path):
+    frame = read(tmp_path / "ids.csv", IDS)
+    assert frame.schema == {
+        "id": pl.Int64,
+        "code": pl.String,
+        "big": pl.String,
+        "share": pl.Float64,
+        "n": pl.Int64,
+    }
+    assert frame.row(0) == (9223372036854775807, "007", "18446744073709551616", 0.5, 1)
+
+
+@pytest.mark.parametrize("values", [["-007"], ["01.5", "2"], ["0000"], ["9" * 45], ["", "00"]])
+def test_what_a_number_would_lose_stays_text(tmp_path: Path, values: list[str]):
+    frame = read(tmp_path / "a.csv", "".join(f"{line}\n" for line in ("a,b", *(f"{v},1" for v in values))))
+    assert frame["a"].to_list() == [value or None for value in values]
+
+
+@pytest.mark.parametrize("values", [["0"], ["0.5", "-0.25"], ["1e5", "0"]])
+def test_numbers_stay_numbers(tmp_path: Path, values: list[str]):
+    frame = read(tmp_path / "a.csv", "\n".join(["a", *values]))
+    assert frame["a"].to_list() == [float(value) for value in values]
+
+
+def test_all_parts_and_all_rows_of_a_table_decide(tmp_path: Path):
+    for name, value in (("1.csv", "1"), ("2.csv", "01")):
+        (tmp_path / name).write_text(f"a\n{value}\n")
+    assert scan_csv([tmp_path / "1.csv", tmp_path / "2.csv"]).collect()["a"].to_list() == ["1", "01"]
+
+
+def test_declared_types_are_read_as_declared(tmp_path: Path):
+    types = {"id": pl.String(), "code": pl.Int64(), "n": pl.Float64(), "other": pl.Date()}
+    frame = read(tmp_path / "ids.csv", IDS, types=types)
+    assert frame.schema["id"] == pl.String
+    assert frame["code"].to_list() == [7, 12]
+    assert frame.schema["n"] == pl.String  # to be converted by whoever declared it
+
+
+def test_every_reader_of_the_room_agrees(tmp_path: Path):
+    (tmp_path / "ids.csv").write_text(IDS)
+    (tmp_path / "ids.tsv").write_text(IDS.replace(",", "\t"))
+    (tmp_path / "ids.csv.gz").write_bytes(gzip.compress(IDS.encode()))
+    seen = [
+        open_table(tmp_path / "ids.csv").collect_schema(),
+        open_table(tmp_path / "ids.csv.gz").collect_schema(),
+        scan("data/ids.csv", [tmp_path / "ids.csv"]).collect_schema(),
+        scan("data/ids.tsv", [tmp_path / "ids.tsv"]).collect_schema(),
+    ]
+    assert all(schema == seen[0] for schema in seen)
+    inferred = infer(tmp_path / "ids.csv", "ids", "ids.csv").text
+    assert '"code": {type: string' in inferred.replace("code:", '"code":')
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "ndjson", "arrow"])
+def test_characters_of_a_pattern_in_a_path_are_literal(tmp_path: Path, suffix: str):
+    folder = tmp_path / "model [v2] *?"
+    folder.mkdir()
+    frame = pl.DataFrame({"a": [1]})
+    path = folder / f"a[1].{suffix}"
+    write = {"csv": frame.write_csv, "parquet": frame.write_parquet, "ndjson": frame.write_ndjson}
+    write.get(suffix, frame.write_ipc)(path)
+    assert open_table(path).collect().rows() == [(1,)]
+    assert table_files(folder / f"*.{suffix}") == [path]
+    if suffix != "arrow":
+        assert scan(f"data/a.{suffix}", [path]).collect().rows() == [(1,)]
+    with pytest.raises(DataError, match="there is no such file"):
+        table_files(folder / f"b*.{suffix}")
