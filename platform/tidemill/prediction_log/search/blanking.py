@@ -18,7 +18,7 @@ import orjson
 import polars as pl
 
 from tidemill.prediction_log.search.part_filter import labels_of, predictions_of
-from tidemill.prediction_log.search.record_filter import RecordFilter
+from tidemill.prediction_log.search.record_filter import RecordFilter, users_values
 from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently, partitions
 from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
 from tidemill.prediction_log.upkeep.rewriting import clear_log, drop_rows
@@ -140,7 +140,7 @@ def _matching_lines(path: Path, wanted: RecordFilter) -> Iterator[tuple[int, byt
         if record is None:
             if any(needle in line for needle in wanted.needles):
                 yield start, line
-        elif wanted.matches(record):
+        elif wanted.matches(users_values(record)):
             yield start, line
 
 
@@ -155,11 +155,18 @@ def _labels_of(path: Path, wanted: RecordFilter, ids: Set[str]) -> Iterator[tupl
     for match in _ID.finditer(content) if labelled else ():
         if match[1] in labelled:
             start, end = content.rfind(b"\n", 0, match.start()) + 1, content.find(b"\n", match.end())
-            yield start, content[start : end if end >= 0 else len(content)]
+            line = content[start : end if end >= 0 else len(content)]
+            if _ids(line) & ids:
+                yield start, line
     yield from ((start, line) for start, line in _matching_lines(path, wanted) if not _ids(line) & ids)
 
 
 def _ids(line: bytes) -> set[str]:
+    """Return the prediction's id; keys and requests may have a ``prediction_id`` of their own."""
+    record = _record(line)
+    if record is not None:
+        identifier = record.get("prediction_id")
+        return {identifier} if isinstance(identifier, str) else set()
     return {match.decode() for match in _ID.findall(line)[:1]}
 
 

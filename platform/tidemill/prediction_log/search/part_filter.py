@@ -1,13 +1,14 @@
 """Finds the rows of compacted parts that a filter matches."""
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
-from tidemill.prediction_log.search.record_filter import RecordFilter
+from tidemill.prediction_log.search.record_filter import RecordFilter, users_values
 from tidemill.prediction_log.storage.log_schema import as_record
 
 __all__ = ["labels_of", "predictions_of"]
@@ -29,7 +30,9 @@ def predictions_of(scan: pl.LazyFrame, wanted: RecordFilter, before: datetime | 
     texts = [name for name in _TEXTS if name in schema]
     rows = scan.select("prediction_id", "served_at", *texts, *features).with_row_index("_row").collect()
     likely = rows.filter(_likely(wanted, texts)) if not features else rows
-    found = [row["_row"] for row in likely.iter_rows(named=True) if wanted.matches(as_record(row))]
+    found = [
+        row["_row"] for row in likely.iter_rows(named=True) if wanted.matches(users_values(as_record(row)))
+    ]
     ours = pl.col("_row").is_in(found)
     if before is not None:
         ours &= pl.col("served_at") < before
@@ -40,9 +43,15 @@ def labels_of(scan: pl.LazyFrame, wanted: RecordFilter, ids: Set[str]) -> pl.Ser
     """Tell for each row of a part whether it is a label of one of ``ids``, or its keys match the filter."""
     rows = scan.select("prediction_id", "keys").with_row_index("_row").collect()
     likely = rows.filter(_likely(wanted, ["keys"]))
-    found = [row["_row"] for row in likely.iter_rows(named=True) if wanted.matches(as_record(row))]
+    found = [
+        row["_row"] for row in likely.iter_rows(named=True) if wanted.matches(users_values(as_record(row)))
+    ]
     ours = pl.col("prediction_id").is_in(list(ids)).fill_null(False) | pl.col("_row").is_in(found)
     return rows.select(ours.alias("found"))["found"]
+
+
+def _matches(wanted: RecordFilter, row: Mapping[str, Any]) -> bool:
+    return wanted.matches(users_values(as_record(row)))
 
 
 def _likely(wanted: RecordFilter, columns: list[str]) -> pl.Expr:

@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
-__all__ = ["RecordFilter"]
+__all__ = ["RecordFilter", "users_values"]
+
+_USERS = ("instance", "keys", "features", "decision")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class RecordFilter:
     """
 
     matches: Callable[[Mapping[str, Any]], bool]
-    """Tells whether a record, a JSON object of any depth, is meant."""
+    """Tells whether a record is meant by what is the user's in it (`users_values`)."""
     fields: frozenset[str]
     """Names of the values that ``matches`` looks at; features among them are read as well."""
     texts: tuple[str, ...] = field(repr=False)
@@ -31,3 +33,12 @@ class RecordFilter:
     def needles(self) -> tuple[bytes, ...]:
         """``texts`` as JSON writes them, without quotation marks."""
         return tuple(orjson.dumps(text)[1:-1] for text in self.texts)
+
+
+def users_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what in a record has names that the user chose: a key may be called ``model`` or ``version``.
+
+    >>> users_values({"version": "3", "keys": {"version": "7"}})
+    {'keys': {'version': '7'}}
+    """
+    return {name: record[name] for name in _USERS if name in record}

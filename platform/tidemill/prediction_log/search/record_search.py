@@ -69,11 +69,11 @@ def _find_in_segments(paths: Sequence[Path], identifier: str) -> dict[str, Any] 
     segments = [(path, *_span(path)) for path in paths]
     moment = made_at(identifier)
     if moment is None:
-        return _first(_search(path, needle) for path, _, _ in segments)
+        return _first(identifier, (_search(path, needle) for path, _, _ in segments))
     likely = [each for each in segments if each[1] - _SLACK <= moment <= each[2] + _SLACK]
     likely.sort(key=lambda each: each[1], reverse=True)  # a prediction is in the segment that was just begun
-    found = _first(_search_near(path, needle, moment) for path, _, _ in likely)
-    return found or _first(_search(path, needle) for path, _, _ in segments)
+    found = _first(identifier, (_search_near(path, needle, moment) for path, _, _ in likely))
+    return found or _first(identifier, (_search(path, needle) for path, _, _ in segments))
 
 
 def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
@@ -87,7 +87,8 @@ def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]
 
     def search(found: Sequence[Partition]) -> list[dict[str, Any]]:
         likely = [path for path in segments_of(found) if _span(path)[1] + _SLACK >= moment]
-        return [label for path in likely for label in _search(path, needle)] + labels_of(found, identifier)
+        waiting = _with_id(identifier, (label for path in likely for label in _search(path, needle)))
+        return [*waiting, *labels_of(found, identifier)]
 
     labels = in_log(root, model, "labels", search) + _by_keys(root, model, identifier)
     return sorted(
@@ -97,8 +98,8 @@ def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]
 
 def _by_keys(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
     def search(found: Sequence[Partition]) -> list[dict[str, Any]]:
-        waiting = (label for path in segments_of(found) for label in _search(path, b'"prediction_id":null'))
-        return [*waiting, *labels_by_keys(found)]
+        labels = (label for path in segments_of(found) for label in _search(path, b'"prediction_id":null'))
+        return [*_with_id(None, labels), *labels_by_keys(found)]
 
     labels = in_log(root, model, "labels", search)
     prediction = find_prediction(root, model, identifier) if labels else None
@@ -170,8 +171,13 @@ def _span(path: Path) -> tuple[int, int]:
     return made_at(path.stem) or 0, end
 
 
-def _first(findings: Iterator[Iterator[dict[str, Any]]]) -> dict[str, Any] | None:
-    return next((record for records in findings for record in records), None)
+def _first(identifier: str, findings: Iterator[Iterator[dict[str, Any]]]) -> dict[str, Any] | None:
+    return next((record for records in findings for record in _with_id(identifier, records)), None)
+
+
+def _with_id(identifier: str | None, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give the records of that id: a field of a request may be called ``prediction_id``, too."""
+    return (record for record in records if record.get("prediction_id") == identifier)
 
 
 def _search(path: Path, needle: bytes, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:

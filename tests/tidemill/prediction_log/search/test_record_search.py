@@ -187,3 +187,25 @@ def ulid(prefix: str, milliseconds: int) -> str:
     return f"{prefix}_" + "".join(
         record_search._ALPHABET[value >> shift & 31] for shift in range(125, -1, -5)
     )
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_fields_of_a_request_may_be_called_like_ours(tmp_path, compacted):
+    log = PredictionLog(tmp_path, "m")
+    ids = [new_id("pred") for _ in range(2)]
+    names = {"prediction_id": ids[1], "version": "2", "at": "then", "label": 3, "predicted_at": None}
+    log.append([replace(record(ids[0]), instance=names, keys=names), record(ids[1], version="2")])
+    log.append_labels(
+        [
+            LabelRecord(None, 1, NOON, NOON, keys={"prediction_id": ids[1]}, predicted_at=NOON),
+            LabelRecord(None, 0, NOON, NOON, keys={"prediction_id": None}, predicted_at=NOON),
+            LabelRecord(ids[1], 0, NOON, NOON),
+        ]
+    )
+    log.close()
+    if compacted:
+        compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    assert find_prediction(tmp_path, "m", ids[1])["instance"] == {"depot": "north"}
+    assert [each["label"] for each in find_labels(tmp_path, "m", ids[1])] == [0]
+    assert [each["label"] for each in find_labels(tmp_path, "m", ids[0])] == [1]
+    assert [each["prediction_id"] for each in latest(tmp_path, "m", "2", 5)] == [ids[1]]

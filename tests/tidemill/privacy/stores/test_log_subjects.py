@@ -99,3 +99,26 @@ def test_texts_are_masked_in_place_and_only_whole_words(tmp_path):
     path.write_text("7 and null")
     for value in ("7", "null"):
         assert count_in_text(path, Subject({"id": value}, {"id": HIDE(value)}, {"id": ("id",)}, {})) == 0
+
+
+@AS_LINES_AND_AS_PARTS
+@pytest.mark.parametrize(
+    ("key", "value"), [("version", "1"), ("model", "m"), ("role", "champion"), ("prediction_id", "pred_1")]
+)
+def test_a_key_may_be_called_like_a_column_of_the_log(tmp_path, store, key, value):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("pred_0", {key: value}), record("pred_1", {key: "another"})])
+    log.append_labels(
+        [
+            LabelRecord("pred_0", 1, NOON, NOON),
+            LabelRecord("pred_1", 1, NOON, NOON),
+            LabelRecord(None, 1, NOON, NOON, keys={key: value}, predicted_at=NOON),
+        ]
+    )
+    log.close()
+    store(tmp_path)
+    subject = Subject({key: value}, {key: HIDE(value)}, {key: (key,)}, {})
+    blanked = blank_log(tmp_path, subject)
+    assert (blanked.predictions, blanked.labels) == (1, 2)
+    left = read_labelled(tmp_path, "m", NOON, NOON + timedelta(days=1), NOON)
+    assert left["prediction_id"].to_list() == ["pred_1"]
