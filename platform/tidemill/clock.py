@@ -63,14 +63,18 @@ def parse_moment(text: str) -> datetime:
     """Read a moment in ISO 8601, in UTC unless it says otherwise.
 
     Raises:
-        ValueError: it is not one. Digits alone are refused: they may be a date, seconds or milliseconds.
+        ValueError: it is not one, or UTC has no such year. Digits alone are refused: they may be a date,
+            seconds or milliseconds.
 
     >>> parse_moment("2013-04-01T06:00+02:00").isoformat()
     '2013-04-01T04:00:00+00:00'
     """
     if is_number(text):
         raise ValueError(f"{text!r} is a number, not a moment such as 2013-04-01T06:00:00Z")
-    return utc(datetime.fromisoformat(text.strip()))
+    try:
+        return utc(datetime.fromisoformat(text.strip()))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is in no year that UTC has") from error
 
 
 def is_number(text: str) -> bool:

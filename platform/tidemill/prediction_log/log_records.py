@@ -9,6 +9,7 @@ import polars as pl
 
 __all__ = [
     "FEATURE_PREFIX",
+    "LABELS",
     "LABEL_COLUMNS",
     "PREDICTION_COLUMNS",
     "SHADOW",
@@ -22,6 +23,9 @@ FEATURE_PREFIX = "feature."
 
 SHADOW = "shadow"
 """The role of a prediction that was made and never given out."""
+
+LABELS = (0, 1)
+"""What a label can be. Other ones that a log holds count for nothing, and are counted (`log_counts`)."""
 
 PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
     "prediction_id": pl.String(),

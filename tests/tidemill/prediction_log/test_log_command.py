@@ -137,8 +137,16 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
         ({"label": [1]}, "does not say which predictions"),
         ({"label": [1], "depot": ["north"]}, "does not say which predictions"),
         ({"label": [1], "prediction_id": ["p"], "depot": ["north"]}, "both by id and by keys"),
-        ({"label": [2], "prediction_id": ["p"]}, "a label is 2"),
-        ({"label": ["1", "yes"], "prediction_id": ["p", "q"]}, "a label is 'yes'"),
+        (
+            {"label": [2, 1, 0, 2, 3], "prediction_id": list("pqrst")},
+            "3 of 5 labels are neither 0 nor 1: 2 (2), 3 (1)",
+        ),
+        ({"label": [0.5, 1.0], "prediction_id": ["p", "q"]}, "1 of 2 labels are neither 0 nor 1: 0.5 (1)"),
+        ({"label": [None, 1], "prediction_id": ["p", "q"]}, "1 of 2 labels are neither 0 nor 1: None (1)"),
+        (
+            {"label": ["1", "yes"], "prediction_id": ["p", "q"]},
+            "1 of 2 labels are neither 0 nor 1: 'yes' (1)",
+        ),
         ({"label": [1, 1], "prediction_id": ["p", None]}, "a row has no prediction_id"),
         ({"label": [1], "depot": ["north"], "predicted_at": ["noon"]}, "'noon' is not a moment"),
         ({"label": [1], "prediction_id": ["p"], "at": ["9999-12-31T23:00-05:00"]}, "is not a moment of the"),
@@ -152,3 +160,12 @@ def test_a_file_that_is_no_labels_is_refused_whole(served_parcels, tmp_path, col
         import_label_file(served_parcels, file, SystemClock())
     assert message in str(refused.value)
     assert count_log(served_parcels.predictions, served_parcels.model).labels == 0
+
+
+def test_keys_may_be_called_like_the_columns_of_the_file(served_parcels, tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("key.at,key.label,depot,predicted_at,label\n5,x,north,2013-04-01T12:00Z,1\n")
+    done = import_label_file(served_parcels, file, SystemClock())
+    assert done.keys == ("at", "label", "depot")
+    [segment] = (served_parcels.predictions / served_parcels.model / "labels").rglob("*.ndjson")
+    assert json.loads(segment.read_text())["keys"].keys() == {"at", "label", "depot"}

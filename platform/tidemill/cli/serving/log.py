@@ -62,7 +62,8 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
         console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
         console.print(
             f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
-            f"different labels, {counts.torn:,} lines torn by crashes"
+            f"different labels, {counts.invalid:,} labels other than 0 and 1, {counts.torn:,} lines torn by "
+            "crashes"
         )
         table = Listing("", "segments", "MiB", "parts", "rows", "MiB")
         for kind, each in files.items():

@@ -1,5 +1,6 @@
 """Takes labels from a file into the prediction log."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -21,6 +22,8 @@ __all__ = ["Imported", "import_label_file"]
 
 _OURS = ("prediction_id", "predicted_at", "label", "at")
 _ROWS = 20_000
+_WORDS = (0, 1, "0", "1")  # text, where the column has other text as well
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
         project: whose log.
         file: with columns ``label`` (0 or 1, or a truth value) and optionally ``at`` (when it became known;
             default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys, which are all
-            other columns.
+            other columns. A key that is called like one of these four is given as ``key.<name>``.
         clock: wall-clock time.
 
     Raises:
@@ -49,6 +52,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     """
     table = open_table(file)
     keys = _keys_of(file, table.collect_schema().names())
+    _require_labels(file, table)
     for rows in batches(table, _ROWS):
         for _ in _labels(file, rows, keys):  # all of them, before the first is logged
             pass
@@ -60,7 +64,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
             log.append_labels(records)
     finally:
         log.close()
-    return Imported(count, count if keys else 0, keys)
+    return Imported(count, count if keys else 0, tuple(map(_key, keys)))
 
 
 def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
@@ -81,24 +85,48 @@ def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
     return keys
 
 
+def _key(column: str) -> str:
+    """Return the name of the key that a column holds.
+
+    >>> [_key(column) for column in ("depot", "key.at", "key.depot")]
+    ['depot', 'at', 'key.depot']
+    """
+    name = column.removeprefix("key.")
+    return name if name in _OURS else column
+
+
+def _require_labels(file: Path, table: pl.LazyFrame) -> None:
+    """Refuse labels other than 0 and 1, and say which ones there are, and how often."""
+    counts: Counter[str] = Counter()
+    rows = 0
+    for batch in batches(table.select("label"), _ROWS):
+        rows += batch.height
+        for value, count in batch["label"].value_counts(name="n").iter_rows():
+            if value not in _WORDS:
+                counts[repr(value)] += count
+    if counts:
+        listed = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(_NAMED))
+        more = f" and {len(counts) - _NAMED} other values" if len(counts) > _NAMED else ""
+        raise DataError(
+            f"{file}: {sum(counts.values()):,} of {rows:,} labels are neither 0 nor 1: {listed}{more}",
+            hint="labels are 0 or 1: leave the other rows out, then import it again; none was imported",
+        )
+
+
 def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
     _require_bounded(file, rows)
     for row in rows.iter_rows(named=True):
-        label = row["label"]
-        if label in ("0", "1"):  # the column has other text, too: that is what is to be told
-            label = int(label)
-        if label not in (0, 1):
-            raise DataError(f"{file}: a label is {label!r}", hint="labels are 0 or 1")
+        label = int(row["label"])
         at = _moment(file, row, "at")
         if not keys:
             if not row["prediction_id"]:
                 raise DataError(f"{file}: a row has no prediction_id")
-            yield GivenLabel(str(row["prediction_id"]), int(label), at)
+            yield GivenLabel(str(row["prediction_id"]), label, at)
             continue
         moment = _moment(file, row, "predicted_at")
         if moment is None:
             raise DataError(f"{file}: a row has no predicted_at")
-        yield GivenLabel(None, int(label), at, {name: _plain(row[name]) for name in keys}, moment)
+        yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment)
 
 
 def _require_bounded(file: Path, rows: pl.DataFrame) -> None:

@@ -11,6 +11,7 @@
 4. A label counts from its ``at`` on: whoever reads the log as of an earlier moment does not see it.
 5. What became known on an earlier UTC date than the prediction's own is no outcome of it, and is passed over.
 6. A label of an answered prediction is also that of its shadows.
+7. What is neither 0 nor 1 is no label; the log's counts say how many such records there are.
 """
 
 import re
@@ -23,7 +24,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import text_of
-from tidemill.prediction_log.log_records import LabelRecord
+from tidemill.prediction_log.log_records import LABELS, LabelRecord
 
 __all__ = ["LABELLED_ID", "GivenLabel", "as_records", "key_values", "matched", "of_each", "with_labels"]
 
@@ -92,7 +93,7 @@ def of_each(labels: pl.DataFrame) -> pl.DataFrame:
         Columns ``prediction_id``, ``label``, ``label_at``, and ``labels``: how many different ones it got.
     """
     return (
-        labels.filter(pl.col("prediction_id").is_not_null())
+        labels.filter(pl.col("prediction_id").is_not_null(), pl.col("label").is_in(LABELS))
         .sort("at", "received_at", "label")
         .group_by("prediction_id", maintain_order=True)
         .agg(

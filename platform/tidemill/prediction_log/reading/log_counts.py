@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.prediction_log.labels.label_matching import LABELLED_ID, matched
-from tidemill.prediction_log.log_records import SHADOW
+from tidemill.prediction_log.log_records import LABELS, SHADOW
 from tidemill.prediction_log.reading.log_files import Rows, read_files
 from tidemill.prediction_log.storage.log_schema import TYPED
 from tidemill.prediction_log.storage.manifests import Kind, consistently, partitions
@@ -32,6 +32,8 @@ class LogCounts:
     """Labels of predictions that the log does not hold: each id once, each set of keys and moment once."""
     contradicted: int
     """Predictions that were given different labels; the latest ``at`` counts."""
+    invalid: int = 0
+    """Label records that are neither 0 nor 1; they count for nothing."""
     test: int = 0
     shadows: int = 0
     first_at: datetime | None = None
@@ -58,6 +60,7 @@ class _Labels:
     """Hash of the id of a prediction, and a label that it was given."""
     by_keys: pl.DataFrame
     records: int
+    invalid: int
     torn: int
 
 
@@ -98,6 +101,7 @@ def count_log(root: Path, model: str) -> LogCounts:
         - int(by_id.is_in(known.implode()).sum())
         + len(keyed.difference(*(day.met for day in days))),
         contradicted=given.agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height,
+        invalid=labels.invalid,
         test=sum(day.test for day in days),
         shadows=sum(day.shadows for day in days),
         first_at=min((day.first_at for day in days if day.first_at), default=None),
@@ -120,13 +124,15 @@ def _days(root: Path, model: str, kind: Kind) -> list[date]:
 
 def _labels(root: Path, model: str) -> _Labels:
     given, by_keys = [pl.DataFrame(schema=_GIVEN)], [pl.DataFrame(schema=TYPED["labels"])]
-    records = torn = 0
+    records = torn = invalid = 0
     for day in _days(root, model, "labels"):
         frame, skipped = _read(root, model, "labels", day, tuple(TYPED["labels"]))
-        given.append(_hashed(frame))
-        by_keys.append(frame.filter(pl.col("prediction_id").is_null()))
+        valid = frame.filter(pl.col("label").is_in(LABELS))
+        given.append(_hashed(valid))
+        by_keys.append(valid.filter(pl.col("prediction_id").is_null()))
         records, torn = records + frame.height, torn + skipped
-    return _Labels(pl.concat(given), pl.concat(by_keys), records, torn)
+        invalid += frame.height - valid.height
+    return _Labels(pl.concat(given), pl.concat(by_keys), records, invalid, torn)
 
 
 def _count(root: Path, model: str, day: date, by_keys: pl.DataFrame) -> _Day:

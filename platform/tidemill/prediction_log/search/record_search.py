@@ -92,7 +92,7 @@ def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]
 
     labels = in_log(root, model, "labels", search) + _by_keys(root, model, identifier)
     return sorted(
-        labels, key=lambda label: (_moment(label["at"]), _moment(label["received_at"]), label["label"])
+        labels, key=lambda label: (_moment(label["at"]), _moment(label["received_at"]), str(label["label"]))
     )
 
 

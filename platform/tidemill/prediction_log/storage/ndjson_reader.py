@@ -60,7 +60,10 @@ def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
     except pl.exceptions.PolarsError:  # a power failure can leave holes before the end as well
         sound = [line for line in whole.split(b"\n") if is_object(line)]
         torn += whole.count(b"\n") + 1 - len(sound)
-        frame = _parse(b"\n".join(sound), columns)
+        try:
+            frame = _parse(b"\n".join(sound), columns)
+        except pl.exceptions.PolarsError:  # a value of another type than its column's
+            frame = _parse(b"\n".join(_with_whole_numbers(line, columns) for line in sound), columns)
     return Lines(frame, torn)
 
 
@@ -95,6 +98,20 @@ def _with_texts(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
     for name, value in record.items() if isinstance(record, dict) else ():
         if isinstance(value, dict | list) and columns.get(name) == pl.String:
             record[name] = orjson.dumps(value).decode()
+    return orjson.dumps(record)
+
+
+def _with_whole_numbers(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
+    """Return a line with null for what is no whole number in a column of such."""
+    record = orjson.loads(line)
+    for name, value in record.items():
+        if columns.get(name) == pl.Int64:
+            try:
+                whole = int(value)
+            except (TypeError, ValueError, OverflowError):
+                record[name] = None
+            else:
+                record[name] = whole if whole == float(value) else None
     return orjson.dumps(record)
 
 

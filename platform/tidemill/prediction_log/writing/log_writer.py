@@ -30,17 +30,14 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import orjson
-
-from tidemill.clock import utc
 from tidemill.errors import ServingError
 from tidemill.prediction_log.log_records import LabelRecord, LogHealth, PredictionRecord
 from tidemill.prediction_log.storage.segments import Mark, Rolling, SegmentWriter
+from tidemill.prediction_log.writing.log_lines import Piece, pieces_of, valid_labels
 from tidemill.project import Project
 from tidemill.threads import BackgroundThread
 
@@ -49,12 +46,6 @@ __all__ = ["LogHealth", "PredictionLog", "open_log"]
 _RETRY = 1.0  # seconds between two looks at a disk that takes nothing
 _TIDY = 60.0  # seconds between two looks at segments that nobody writes to
 _log = logging.getLogger(__name__)
-
-
-class _Piece(NamedTuple):
-    day: date
-    lines: bytes
-    records: int
 
 
 class PredictionLog:
@@ -94,7 +85,7 @@ class PredictionLog:
         rolling = rolling or Rolling()
         self._predictions = SegmentWriter(root / model / "predictions", rolling)
         self._labels = SegmentWriter(root / model / "labels", rolling)
-        self._backlog: deque[_Piece] = deque()
+        self._backlog: deque[Piece] = deque()
         self._health = LogHealth()
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -115,7 +106,7 @@ class PredictionLog:
         Raises:
             TypeError: a record cannot be written as JSON. Nothing is written then.
         """
-        pieces = _pieces(records)
+        pieces = pieces_of(records)
         with self._lock:
             marks = self._write(pieces)
         self._tend_to_it()
@@ -125,10 +116,12 @@ class PredictionLog:
         """Write labels; the promises of `append`, but none waits in memory: they can be sent again.
 
         Raises:
+            DataError: a label is neither 0 nor 1. None is written then.
             ServingError: the disk is full or broken. Some of the labels may be in the log.
         """
+        records = valid_labels(records)
         try:
-            marks = [self._labels.write(piece.day, piece.lines) for piece in _pieces(records)]
+            marks = [self._labels.write(piece.day, piece.lines) for piece in pieces_of(records)]
             for mark in marks if self.waits else ():
                 mark.flush()
         except OSError as error:
@@ -159,7 +152,7 @@ class PredictionLog:
             except OSError as error:
                 _log.error("%s cannot be flushed: %s", writer.root, error.strerror or error)
 
-    def _write(self, pieces: Sequence[_Piece]) -> list[Mark] | None:
+    def _write(self, pieces: Sequence[Piece]) -> list[Mark] | None:
         """Write, or keep in memory behind what waits there already; none if anything was kept."""
         marks: list[Mark] = []
         for number, piece in enumerate(pieces):
@@ -173,7 +166,7 @@ class PredictionLog:
             return None
         return marks
 
-    def _keep(self, pieces: Sequence[_Piece]) -> None:
+    def _keep(self, pieces: Sequence[Piece]) -> None:
         health = self._health
         waiting, size, lost = health.waiting, health.waiting_bytes, health.lost
         for piece in pieces:
@@ -285,11 +278,3 @@ def _shut(wake: threading.Event, stop: threading.Event, writers: Sequence[Segmen
     for writer in writers:
         with suppress(OSError):
             writer.close()
-
-
-def _pieces(records: Sequence[PredictionRecord] | Sequence[LabelRecord]) -> list[_Piece]:
-    of_day: dict[date, list[bytes]] = {}
-    for record in records:
-        line = orjson.dumps(record, str, orjson.OPT_APPEND_NEWLINE)
-        of_day.setdefault(utc(record.at).date(), []).append(line)
-    return [_Piece(day, b"".join(lines), len(lines)) for day, lines in of_day.items()]

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, label, record
-from tidemill.prediction_log.prediction_log import PredictionLog, count_log, read_labelled
+from tidemill.errors import DataError
+from tidemill.prediction_log.prediction_log import PredictionLog, count_log, read_labelled, read_labels
+from tidemill.prediction_log.search.version_totals import count_by_version
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.upkeep.compaction import compact
@@ -116,3 +119,39 @@ def test_in_which_order_records_arrive_never_matters(data, given_labels, tmp_pat
         rows = sorted(found.select("prediction_id", "label", "label_at").iter_rows())
         outcomes.append((rows, counts.unmatched, counts.contradicted))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("other", ["2", "-1", "0.5", "null", '"yes"', '"1e400"'])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_labels_other_than_0_and_1_count_for_nothing_and_are_counted(tmp_path, other, compacted):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record(f"p{number}") for number in range(3)])
+    log.append_labels([label(f"p{number}", number % 2) for number in range(2)])
+    log.close()
+    [segment] = (tmp_path / "m" / "labels").rglob("*.ndjson")
+    written = segment.read_text()
+    more = "".join(
+        line.replace('"label":0', f'"label":{other}').replace("p0", name)
+        for line in written.splitlines(keepends=True)[:1]
+        for name in ("p0", "p2")
+    )
+    segment.write_text(written + more)
+    if compacted:
+        compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    found = read_labelled(tmp_path, "m", *ALWAYS, NOON + timedelta(days=9))
+    assert dict(found.select("prediction_id", "label").iter_rows()) == {"p0": 0, "p1": 1}
+    counts = count_log(tmp_path, "m")
+    assert (counts.labels, counts.invalid) == (4, 2)
+    assert (counts.contradicted, counts.unmatched, counts.torn) == (0, 0, 0)
+    assert count_by_version(tmp_path, "m")["3"].labelled == 2
+
+
+@pytest.mark.parametrize("other", [2, 0.5, None, "yes", float("nan")])
+def test_no_other_label_is_written(tmp_path, other):
+    log = PredictionLog(tmp_path, "m")
+    with pytest.raises(DataError, match="a label is"):
+        log.append_labels([label("p0", 1), label("p1", other)])
+    log.append_labels([label("p0", True), label("p1", np.int64(1)), label("p2", 1.0)])
+    log.close()
+    assert count_log(tmp_path, "m").labels == 3
+    assert read_labels(tmp_path, "m", NOON + timedelta(days=9))["label"].to_list() == [1, 1, 1]
