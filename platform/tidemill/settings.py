@@ -3,82 +3,175 @@
 What a project *does* is declared in its ``params.yaml``; what changes between a laptop and a cluster is here.
 """
 
+# ruff: noqa: RUF009 -- `_setting` returns a dataclass field
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from tidemill.errors import ConfigError
 
-__all__ = ["Settings"]
+__all__ = ["Secret", "Settings"]
+
+_PREFIX = "TIDEMILL_"
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True)
+class Secret:
+    """A text that is not shown by accident.
+
+    >>> Secret("tmk_1_2")
+    Secret('**********')
+    """
+
+    _value: str
+
+    def get_secret_value(self) -> str:
+        """Return the text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    __str__ = __repr__
+
+
+def _setting(name: str, default: Any = None, read: Callable[[str], Any] = str, *, shown: bool = True) -> Any:
+    """Return a field that is read from the environment, unless it is given."""
+
+    def from_environment() -> Any:
+        text = os.environ.get(_PREFIX + name)
+        try:
+            return read(text) if text else default
+        except ValueError as error:
+            raise ConfigError(
+                f"the environment variable {_PREFIX}{name} is {text!r}: {error}", hint="correct or unset it"
+            ) from error
+
+    return field(default_factory=from_environment, repr=shown, metadata={"default": default})
+
+
+def _port(text: str) -> int:
+    return int(_within(int(text), 0, 65535))
+
+
+def _count(text: str) -> int:
+    return int(_within(int(text), 0, 1_000_000))
+
+
+def _share(text: str) -> float:
+    return _within(float(text), 0.0, 1.0)
+
+
+def _seconds(text: str) -> float:
+    return _within(float(text), 1e-3, 3600.0)
+
+
+def _within(value: float, least: float, most: float) -> float:
+    if not least <= value <= most:
+        raise ValueError(f"it must be between {least} and {most}")
+    return value
+
+
+def _refused_or_accepted(text: str) -> str:
+    if text not in ("refused", "accepted"):
+        raise ValueError("it must be refused or accepted")
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
     """Addresses of the engines. Every field is read from ``TIDEMILL_<NAME>``; empty means embedded.
+
+    Raises:
+        ConfigError: a variable of the environment is not what its field takes.
 
     >>> Settings(serve_port=8000).serve_port
     8000
     """
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMILL_", frozen=True, extra="forbid")
-
-    state_url: str | None = Field(default=None, repr=False)
+    state_url: str | None = _setting("STATE_URL", shown=False)
     """SQLAlchemy address of the platform's own records; default: SQLite in the project's ``.tidemill``."""
 
-    tracking_uri: str | None = Field(default=None, repr=False)
+    tracking_uri: str | None = _setting("TRACKING_URI", shown=False)
     """MLflow tracking and registry address; default: SQLite in the project's ``.tidemill``."""
 
-    ray_address: str | None = None
+    ray_address: str | None = _setting("RAY_ADDRESS")
     """Address of a running Ray cluster; default: the local stack's if one is up, else a Ray of our own."""
 
-    host: str = "127.0.0.1"
+    host: str = _setting("HOST", "127.0.0.1")
     """The interface that the prediction API listens on. Anything but loopback needs API keys (`tidemill keys
     create`) and ``plain_http``."""
 
-    plain_http: Literal["refused", "accepted"] = "refused"
+    plain_http: Literal["refused", "accepted"] = _setting("PLAIN_HTTP", "refused", _refused_or_accepted)
     """Whether the API may listen beyond loopback without TLS, which it has not: keys would be readable on the
     wire. Accept it where TLS ends in front of it, such as at an ingress."""
 
-    api_key: SecretStr | None = Field(default=None, repr=False)
+    api_key: Secret | None = _setting("API_KEY", None, Secret, shown=False)
     """What clients of ours (the command line, `tidemill.serving.http.client`) send to the prediction API."""
 
-    serve_port: int = Field(default=0, ge=0, le=65535)
+    serve_port: int = _setting("SERVE_PORT", 0, _port)
     """Port of the prediction API; 0 takes a free one."""
 
-    mlflow_port: int = Field(default=0, ge=0, le=65535)
+    mlflow_port: int = _setting("MLFLOW_PORT", 0, _port)
     """Port of the MLflow server that ``tidemill up`` starts; 0 takes a free one."""
 
-    mlflow_host: str = "127.0.0.1"
-    """The interface that MLflow's server listens on, whatever ``host`` is: it asks nobody who he is."""
+    mlflow_host: str = _setting("MLFLOW_HOST", "127.0.0.1")
+    """The interface that MLflow's server listens on, whatever ``host`` is: it has no authentication."""
 
-    num_cpus: int = Field(default=0, ge=0)
+    num_cpus: int = _setting("NUM_CPUS", 0, _count)
     """CPUs that a Ray of our own may use; 0 takes all."""
 
-    broker_url: SecretStr | None = Field(default=None, repr=False)
+    broker_url: Secret | None = _setting("BROKER_URL", None, Secret, shown=False)
     """Where messages about jobs go: ``redis://…`` or ``rediss://…``; default: SQLite in ``.tidemill``."""
 
-    privacy_key: SecretStr | None = Field(default=None, repr=False)
+    privacy_key: Secret | None = _setting("PRIVACY_KEY", None, Secret, shown=False)
     """Key of the pseudonyms of personal data, 16 bytes or more; default: ``privacy.key`` in ``.tidemill``."""
 
-    openlineage_url: str | None = Field(default=None, repr=False)
+    openlineage_url: str | None = _setting("OPENLINEAGE_URL", shown=False)
     """Where OpenLineage events of turns go: ``http(s)://…``, ``file:PATH`` or ``console:``; default: what
     OpenLineage's own variables say, else nowhere."""
 
-    openlineage_api_key: SecretStr | None = Field(default=None, repr=False)
+    openlineage_api_key: Secret | None = _setting("OPENLINEAGE_API_KEY", None, Secret, shown=False)
     """Sent with each event to an HTTP address; default: ``OPENLINEAGE_API_KEY``."""
 
-    openlineage_timeout: float = Field(default=3.0, gt=0)
+    openlineage_timeout: float = _setting("OPENLINEAGE_TIMEOUT", 3.0, _seconds)
     """Seconds that a turn waits for the collector of its events, at most."""
 
-    otlp_endpoint: str | None = None
+    otlp_endpoint: str | None = _setting("OTLP_ENDPOINT")
     """OpenTelemetry collector that traces of requests go to by OTLP over HTTP, such as
     ``http://127.0.0.1:4318``; default: what OpenTelemetry's own variables say, else no traces."""
 
-    trace_share: float = Field(default=0.01, ge=0, le=1)
+    trace_share: float = _setting("TRACE_SHARE", 0.01, _share)
     """Share of the requests without a trace of their caller's that are traced; ``OTEL_TRACES_SAMPLER`` has
     precedence."""
 
-    actor: str | None = None
+    actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""
+
+    def __post_init__(self) -> None:
+        for name in ("api_key", "broker_url", "privacy_key", "openlineage_api_key"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, Secret(value))
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that give these settings, without those of defaults.
+
+        >>> Settings(serve_port=8000, broker_url=Secret("redis://localhost")).variables()
+        {'TIDEMILL_BROKER_URL': 'redis://localhost', 'TIDEMILL_SERVE_PORT': '8000'}
+        """
+        chosen = {
+            each.name: getattr(self, each.name)
+            for each in sorted(fields(self), key=lambda each: each.name)
+            if getattr(self, each.name) != each.metadata["default"]
+        }
+        return {
+            _PREFIX + name.upper(): value.get_secret_value() if isinstance(value, Secret) else str(value)
+            for name, value in chosen.items()
+        }
 
     @cached_property
     def who(self) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from tidemill.cli.private_typer import convert_late
+
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
 
@@ -63,6 +65,7 @@ class CommandTree(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "commands": None})
         self.commands = _Commands()
+        convert_late()
 
     def format_commands(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Write a section for each panel."""

@@ -1,11 +1,12 @@
 """``tidemill models``: the versions in the registry."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.listing import Listing
+from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, when
 from tidemill.cli.progress_lines import progress
@@ -34,11 +35,11 @@ def models_list(
     json: AsJson = False,
 ) -> None:
     """Show the versions of a model."""
-    from tidemill.project import load_project
-    from tidemill.registry.versions.model_versions import list_versions
+    from tidemill.cli.reading import open_reading
+    from tidemill.registry.versions.registry_reader import read_registered
 
-    loaded = load_project(project)
-    versions = list_versions(loaded, model or loaded.model)
+    folder, _ = open_reading(project)
+    versions = read_registered(folder, model)
     facts = [
         {
             "model": v.model,
@@ -46,7 +47,7 @@ def models_list(
             "aliases": v.aliases,
             "run_id": v.run_id,
             "metrics": v.metrics,
-            "data_revision": v.lineage.git_commit if v.lineage else None,
+            "data_revision": v.data_revision,
             "registered_at": v.registered_at,
         }
         for v in versions
@@ -54,15 +55,17 @@ def models_list(
 
     def render(console: "Console") -> None:
         table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
+        name = (folder.params.get("gate") or {}).get("metric", "roc_auc")
+        runs = shorten(v.run_id for v in versions)
         for v in versions:
-            metric = v.metrics.get(f"holdout_{loaded.config.gate.metric}")
+            metric = v.metrics.get(f"holdout_{name}")
             table.add_row(
                 v.version,
                 ", ".join(v.aliases) or "–",
-                "–" if metric is None else f"{loaded.config.gate.metric} {metric:.4f}",
-                v.lineage.git_commit[:10] if v.lineage else "–",
+                "–" if metric is None else f"{name} {metric:.4f}",
+                (v.data_revision or "–")[:10],
                 when(v.registered_at),
-                v.run_id,
+                runs[v.run_id],
             )
         console.print(table if versions else "no version yet: tidemill run")
 
@@ -77,24 +80,21 @@ def models_show(
     json: AsJson = False,
 ) -> None:
     """Show one version: metrics, lineage, gate decisions."""
-    from tidemill.project import load_project
-    from tidemill.registry.history.serving_history import decisions_for
-    from tidemill.registry.versions.model_versions import compiled_record, get_version
-    from tidemill.state import open_state
+    from tidemill.cli.reading import open_reading
+    from tidemill.registry.versions.registry_reader import read_version
+    from tidemill.state.record_queries import gate_decisions
 
-    loaded = load_project(project)
-    found = get_version(loaded, version, model)
-    lineage = found.lineage.as_dict() if found.lineage else {}
-    decisions = decisions_for(open_state(loaded.state_url), model, found.version)
-    compiled = compiled_record(loaded, found)
+    folder, records = open_reading(project)
+    found = read_version(folder, version, model)
+    decisions = gate_decisions(records, model, found.version)
     facts = {
         "model": found.model,
         "version": found.version,
         "aliases": found.aliases,
         "run_id": found.run_id,
         "metrics": found.metrics,
-        "lineage": lineage,
-        "compiled": compiled and compiled.facts(),
+        "lineage": found.lineage,
+        "compiled": found.compiled,
         "gate": [
             {
                 "passed": d.passed,
@@ -109,12 +109,12 @@ def models_show(
 
     def render(console: "Console") -> None:
         console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
-        for section, values in (("metrics", found.metrics), ("lineage", lineage)):
+        for section, values in (("metrics", found.metrics), ("lineage", found.lineage)):
             table = Listing(section, "")
             for name, value in sorted(values.items()):
                 table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
             console.print(table)
-        console.print(f"compiled: {compiled or 'no: it was registered without'}")
+        console.print(f"compiled: {_compiled(found.compiled)}")
         for d in decisions:
             verdict = "passed" if d.passed else "refused"
             console.print(f"gate {when(d.decided_at)}: {verdict}")
@@ -181,14 +181,14 @@ def models_export(
 @models_app.command("history", epilog="Example: tidemill models history flight-delay")
 def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
     """Show which version served when, and who decided it."""
-    from tidemill.project import load_project
-    from tidemill.registry.history.serving_history import history
-    from tidemill.registry.versions.model_versions import list_versions
-    from tidemill.state import open_state
+    from tidemill.cli.reading import open_reading
+    from tidemill.registry.history.service_periods import service_periods
+    from tidemill.registry.versions.registry_reader import read_registered
+    from tidemill.state.record_queries import moves
 
-    loaded = load_project(project)
-    list_versions(loaded, model)  # an unknown model is an error, not an empty history
-    services = history(open_state(loaded.state_url), model)
+    folder, records = open_reading(project)
+    read_registered(folder, model)  # an unknown model is an error, not an empty history
+    services = service_periods(moves(records, model))
 
     def render(console: "Console") -> None:
         table = Listing("version", "since", "until", "how", "by", "gain", "why")
@@ -198,3 +198,22 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
         console.print(table if services else f"{model} has had no champion yet")
 
     emit(services, json, render)
+
+
+def _compiled(facts: Mapping[str, Any] | None) -> str:
+    """Say what came of compiling a version.
+
+    >>> _compiled({"status": "refused", "reason": "SVC: too large"})
+    'no: SVC: too large'
+    """
+    if facts is None:
+        return "no: it was registered without"
+    if facts["status"] == "refused":
+        return f"no: {facts['reason']}"
+    said = f"yes, {facts['size']:,} bytes of ONNX"
+    if parity := facts["parity"]:
+        largest = parity["max_difference"]
+        said += f", compared on {parity['rows']:,} rows" + (
+            "" if largest is None else f": the largest difference is {largest:.2g}"
+        )
+    return f"{said}; in {facts['seconds']:.1f} s"

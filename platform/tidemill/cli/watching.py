@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.listing import Listing
+from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, when
 from tidemill.cli.progress_lines import progress
@@ -76,16 +76,11 @@ def monitor_list(
     json: AsJson = False,
 ) -> None:
     """Show the latest evaluations of the monitors."""
-    from sqlalchemy import select
+    from tidemill.cli.reading import open_reading
+    from tidemill.state.record_queries import monitor_runs
 
-    from tidemill.project import load_project
-    from tidemill.state import open_state
-    from tidemill.state.tables import MonitorRun
-
-    state = open_state(load_project(project).state_url)
-    with state.transaction() as session:
-        runs = list(session.scalars(select(MonitorRun).order_by(MonitorRun.at.desc()).limit(last)))
-    _show_runs(runs, json)
+    folder, records = open_reading(project)
+    _show_runs(monitor_runs(records, folder.model, last), json)
 
 
 def _show_runs(runs: list[Any], json: bool) -> None:
@@ -140,12 +135,11 @@ def alerts_list(
     json: AsJson = False,
 ) -> None:
     """Show the alerts that are not resolved."""
-    from tidemill.monitoring.alerts import list_alerts
-    from tidemill.project import load_project
-    from tidemill.state import open_state
+    from tidemill.cli.reading import open_reading
+    from tidemill.state import record_queries
 
-    loaded = load_project(project)
-    alerts = list_alerts(open_state(loaded.state_url), loaded.model, include_resolved=everything)
+    folder, records = open_reading(project)
+    alerts = record_queries.alerts(records, folder.model, include_resolved=everything)
     facts = [
         {
             "id": a.id,
@@ -162,30 +156,41 @@ def alerts_list(
     ]
 
     def render(console: "Console") -> None:
+        ids = shorten(records.ids("alerts", folder.model))
         table = Listing("id", "status", "kind", "version", "raised", "by", "message")
         for a in alerts:
             table.add_row(
-                a.id, a.status, a.kind, a.version, when(a.raised_at), a.acknowledged_by or "–", a.message
+                ids[a.id],
+                a.status,
+                a.kind,
+                a.version,
+                when(a.raised_at),
+                a.acknowledged_by or "–",
+                a.message,
             )
         console.print(table if alerts else "no alerts")
 
     emit(facts, json, render)
 
 
-@alerts_app.command("ack", epilog="Example: tidemill alerts ack alert_01jd…")
+@alerts_app.command("ack", epilog="Example: tidemill alerts ack alert_01jd")
 def alerts_ack(
-    alert: Annotated[str, typer.Argument(help="Id of the alert.", show_default=False)],
+    alert: Annotated[
+        str, typer.Argument(help="Id of the alert, or its first characters.", show_default=False)
+    ],
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
     """Acknowledge an alert: you have seen it and look after it."""
+    from tidemill.cli.reading import open_reading
     from tidemill.monitoring.alerts import acknowledge
-    from tidemill.project import load_project
     from tidemill.state import open_state
+    from tidemill.state.record_queries import full_id
 
-    loaded = load_project(project)
+    folder, records = open_reading(project)
+    identifier = full_id(records, "alerts", folder.model, alert)
     now = SystemClock().now()
-    row = acknowledge(open_state(loaded.state_url), alert, loaded.settings.who, now)
+    row = acknowledge(open_state(folder.state_url), identifier, folder.settings.who, now)
     emit(
         {"id": row.id, "status": row.status, "acknowledged_by": row.acknowledged_by},
         json,

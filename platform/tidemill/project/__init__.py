@@ -1,6 +1,5 @@
 """Finds, checks and loads a user's project; makes a new one."""
 
-from tidemill.project.project import Project, find_project, load_project
-from tidemill.project.project_config import ProjectConfig
+from tidemill.project.project import Project, ProjectFolder, find_project, load_project, open_folder
 
-__all__ = ["Project", "ProjectConfig", "find_project", "load_project"]
+__all__ = ["Project", "ProjectFolder", "find_project", "load_project", "open_folder"]

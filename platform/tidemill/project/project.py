@@ -1,28 +1,32 @@
 """Finds a project by its ``params.yaml`` and gives access to what it declares."""
 
 import importlib
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
 from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.files.sqlite_urls import sqlite_url
-from tidemill.project.project_config import ProjectConfig
 from tidemill.settings import Settings
 
-__all__ = ["Project", "check_params", "find_project", "load_project"]
+if TYPE_CHECKING:
+    from tidemill.project.project_config import ProjectConfig
+
+__all__ = ["Project", "ProjectFolder", "check_params", "find_project", "load_project", "open_folder"]
+
+MODEL_NAME = r"[A-Za-z0-9][\w-]*"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Project:
-    """A project on disk: its folder, its declarations, the addresses it works with."""
+class ProjectFolder:
+    """A project on disk, of which only the name of its model was read: enough to show what is on record."""
 
     root: Path
-    config: ProjectConfig
     settings: Settings
     params: dict[str, Any] = field(repr=False)
     """All of ``params.yaml``, the project's own sections included."""
@@ -30,7 +34,7 @@ class Project:
     @property
     def model(self) -> str:
         """Name of the registered model."""
-        return self.config.project.model
+        return str(self.params["project"]["model"])
 
     @property
     def home(self) -> Path:
@@ -48,11 +52,6 @@ class Project:
         return self.settings.tracking_uri or sqlite_url(self.home / "mlflow.db")
 
     @property
-    def dataset_path(self) -> Path:
-        """The training set that the last DVC stage writes."""
-        return self.root / self.config.dataset.path
-
-    @property
     def predictions(self) -> Path:
         """Folder of the prediction log and of the labels."""
         return self.home / "predictions"
@@ -66,6 +65,23 @@ class Project:
     def logs(self) -> Path:
         """Folder of the servers' logs."""
         return self.home / "logs"
+
+
+@dataclass(frozen=True)
+class Project(ProjectFolder):
+    """A project on disk: its folder, its declarations, the addresses it works with."""
+
+    config: "ProjectConfig"
+
+    @property
+    def model(self) -> str:
+        """Name of the registered model."""
+        return self.config.project.model
+
+    @property
+    def dataset_path(self) -> Path:
+        """The training set that the last DVC stage writes."""
+        return self.root / self.config.dataset.path
 
     def load(self, reference: str) -> Any:
         """Import ``module:object`` from the project's own code.
@@ -99,14 +115,25 @@ def find_project(start: Path) -> Path:
     Raises:
         ProjectNotFound: there is none.
     """
-    for folder in (start.resolve(), *start.resolve().parents):
-        if "project" in (_read(folder / "params.yaml") or {}):
-            return folder
-    raise ProjectNotFound(
-        f"{start} is not a Tidemill project: neither here nor above is there a params.yaml with a "
-        "project section",
-        hint="go to a project's folder, name one with --project DIR, or make one with `tidemill init DIR`",
-    )
+    return _find(start)[0]
+
+
+def open_folder(start: Path | None = None) -> ProjectFolder:
+    """Find the project at ``start`` (default: the current folder) or above it; check only its model's name.
+
+    What only shows the records opens a project so: pydantic, which checks the rest, takes longer to import
+    than all that such a command does.
+
+    Raises:
+        ProjectNotFound: there is none.
+        ConfigError: its ``params.yaml`` does not name the model.
+    """
+    root, params = _find(start or Path.cwd())
+    section = params["project"]
+    model = section.get("model") if isinstance(section, dict) else None
+    if not isinstance(model, str) or re.fullmatch(MODEL_NAME, model) is None:
+        check_params(root / "params.yaml", params)  # says what is wrong
+    return ProjectFolder(root, Settings(), params)
 
 
 def load_project(start: Path | None = None, settings: Settings | None = None) -> Project:
@@ -116,18 +143,20 @@ def load_project(start: Path | None = None, settings: Settings | None = None) ->
         ProjectNotFound: there is none.
         ConfigError: its ``params.yaml`` is wrong; the message names each field.
     """
-    root = find_project(start or Path.cwd())
-    path = root / "params.yaml"
-    params = _read(path) or {}
-    return Project(root, check_params(path, params), settings or Settings(), params)
+    root, params = _find(start or Path.cwd())
+    return Project(root, settings or Settings(), params, check_params(root / "params.yaml", params))
 
 
-def check_params(path: Path, params: dict[str, Any]) -> ProjectConfig:
+def check_params(path: Path, params: dict[str, Any]) -> "ProjectConfig":
     """Return what ``params``, the content of ``path``, declares.
 
     Raises:
         ConfigError: a field is missing or wrong; the message names each.
     """
+    from pydantic import ValidationError
+
+    from tidemill.project.project_config import ProjectConfig
+
     try:
         return ProjectConfig.model_validate(params)
     except ValidationError as error:
@@ -140,9 +169,21 @@ def check_params(path: Path, params: dict[str, Any]) -> ProjectConfig:
         ) from error
 
 
+def _find(start: Path) -> tuple[Path, dict[str, Any]]:
+    for folder in (start.resolve(), *start.resolve().parents):
+        params = _read(folder / "params.yaml") or {}
+        if "project" in params:
+            return folder, params
+    raise ProjectNotFound(
+        f"{start} is not a Tidemill project: neither here nor above is there a params.yaml with a "
+        "project section",
+        hint="go to a project's folder, name one with --project DIR, or make one with `tidemill init DIR`",
+    )
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe loader
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

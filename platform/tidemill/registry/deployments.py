@@ -19,7 +19,8 @@ from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import lock, settle
 from tidemill.registry.history.reconciliation import end, settle_deployments
-from tidemill.registry.versions.aliases import alias_of, read_aliases, set_alias
+from tidemill.registry.versions.alias_names import alias_of
+from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, get_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Rollout

@@ -4,20 +4,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tidemill.project import Project
-from tidemill.registry.deployments import live, reconcile
-from tidemill.registry.versions.model_versions import champion_version
-from tidemill.rollouts.rollout import rollouts
-from tidemill.serving.observability.version_counters import Count, read_counts
-from tidemill.serving.routing.desired_state import as_lane
-from tidemill.serving.routing.replicas import living
-from tidemill.state import State
-from tidemill.state.tables import Deployment, ReplicaState, Rollout
+from tidemill.project import ProjectFolder, load_project
+from tidemill.registry.versions.alias_names import differs
+from tidemill.registry.versions.registry_reader import read_alias_names, read_champion
+from tidemill.state import record_queries
+from tidemill.state.record_reader import Records, Row
 
 __all__ = ["situation"]
 
 
-def situation(project: Project, state: State, now: datetime) -> dict[str, Any]:
+def situation(folder: ProjectFolder, records: Records, now: datetime) -> dict[str, Any]:
     """Return the champion, what is beside it, what replicas say of it, and the last rollout; as JSON has it.
 
     What a kill left half done is settled first.
@@ -25,16 +21,17 @@ def situation(project: Project, state: State, now: datetime) -> dict[str, Any]:
     Raises:
         RegistryError: the registry does not answer.
     """
-    reconcile(project, state)
-    with state.transaction() as session:
-        replicas = living(session, project.model, datetime.now(UTC))
-    counts = read_counts(state, project.model)
-    latest = next(iter(rollouts(state, project.model, 1)), None)
+    model = folder.model
+    _settle(folder, records)
+    replicas = record_queries.replicas(records, model, datetime.now(UTC))
+    counts = record_queries.lane_counts(records, model)
+    latest = record_queries.last_rollout(records, model)
+    live = record_queries.live_deployments(records, model)
     return {
-        "model": project.model,
-        "champion": champion_version(project),
+        "model": model,
+        "champion": read_champion(folder),
         "at": now,
-        "deployments": [_deployment(row, replicas, counts) for row in live(state, project.model)],
+        "deployments": [_deployment(row, replicas, counts) for row in live],
         "replicas": [
             {
                 "id": one.id,
@@ -51,27 +48,38 @@ def situation(project: Project, state: State, now: datetime) -> dict[str, Any]:
     }
 
 
-def _deployment(
-    row: Deployment, replicas: Sequence[ReplicaState], counts: dict[tuple[str, str], Count]
-) -> dict[str, Any]:
-    lane = as_lane(row)
-    count = counts.get((lane.role, row.version), Count())
+def _settle(folder: ProjectFolder, records: Records) -> None:
+    """Have settled what is half done, or was changed in the registry itself; mostly there is nothing."""
+    live = record_queries.live_deployments(records, folder.model)
+    if record_queries.is_unsettled(records, folder.model) or differs(read_alias_names(folder), live):
+        from tidemill.registry.deployments import reconcile
+        from tidemill.state import open_state
+
+        project = load_project(folder.root, folder.settings)
+        state = open_state(project.state_url)
+        reconcile(project, state)
+        state.close()
+
+
+def _deployment(row: Row, replicas: Sequence[Row], counts: Sequence[Row]) -> dict[str, Any]:
+    role = f"ab:{row.name}" if row.kind == "ab" else row.kind
+    own = [count for count in counts if (count.role, count.version) == (role, row.version)]
     return {
         "id": row.id,
         "kind": row.kind,
         "name": row.name,
         "version": row.version,
         "share": row.share,
-        "answered": count.answered,
-        "failed": count.failed,
-        "dropped": count.dropped,
-        "last_error": count.error,
+        "answered": sum(count.answered for count in own),
+        "failed": sum(count.failed for count in own),
+        "dropped": sum(count.dropped for count in own),
+        "last_error": next((count.error for count in reversed(own) if count.error), None),
         "replicas": len(replicas),
         "loaded": sum(
             bool(one["loaded"])
             for replica in replicas
             for one in replica.lanes or ()
-            if (one["role"], one["version"]) == (lane.role, row.version)
+            if (one["role"], one["version"]) == (role, row.version)
         ),
         "actor": row.actor,
         "reason": row.reason,
@@ -79,7 +87,7 @@ def _deployment(
     }
 
 
-def _problems(replicas: Sequence[ReplicaState]) -> list[str]:
+def _problems(replicas: Sequence[Row]) -> list[str]:
     found = [f"replica {one.id}: version {one.wanted}: {one.error}" for one in replicas if one.error]
     found += [
         f"replica {one.id} cannot load version {lane['version']} ({lane['role']}): {lane['error']}"
@@ -90,7 +98,7 @@ def _problems(replicas: Sequence[ReplicaState]) -> list[str]:
     return found
 
 
-def _rollout(row: Rollout) -> dict[str, Any]:
+def _rollout(row: Row) -> dict[str, Any]:
     steps = row.plan["steps"]
     last = row.checks[-1] if row.checks else None
     says = row.outcome or f"step {row.step + 1} of {len(steps)} ({steps[row.step]['share'] * 100:g} %)"

@@ -9,7 +9,7 @@ from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import load_project
 from tidemill.registry.deployments import Wish, deploy, history, live, reconcile, stop
-from tidemill.registry.history.reconciliation import differs
+from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.serving.routing.desired_state import wanted_reader
 from tidemill.settings import Settings

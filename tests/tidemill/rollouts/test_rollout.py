@@ -31,6 +31,7 @@ from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import LaneStatus, Status
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
+from tidemill.state.record_reader import Records
 from tidemill.state.tables import Rollout
 
 pytestmark = pytest.mark.engine
@@ -181,7 +182,7 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
         until(lambda: api.get("/model").json()["lanes"] and api.get("/model").json()["lanes"][0]["error"])
         assert "snow" in api.get("/model").json()["lanes"][0]["error"]
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
-        shown = situation(project, state, now())
+        shown = situation(project, Records(project.state_url), now())
         assert "cannot load version 3 (canary): " in shown["problems"][0]
         assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
         until(lambda: advance(project, state, now()).ended)
@@ -385,7 +386,7 @@ def report_of_replica(project, state, counters, failing):
 
 def consistent(project, state):
     """Whatever was killed: after one look there is one story in records and registry."""
-    situation(project, state, now())  # settles
+    situation(project, Records(project.state_url), now())  # settles
     rows, aliases = live(state, project.model), read_aliases(project)
     assert len(rows) <= 1
     assert {row.version for row in rows} == ({aliases["canary"]} if "canary" in aliases else set())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tidemill.data.versioning.version_log import Trained
-    from tidemill.project import Project
+    from tidemill.project import Project, ProjectFolder
 
 __all__ = ["add_to"]
 
@@ -64,14 +64,14 @@ def log(
     It also names the model versions that were trained on each.
     """
     from tidemill.data.versioning.version_log import log as entries_of
-    from tidemill.project import load_project
+    from tidemill.project import open_folder
 
-    loaded = load_project(project)
+    folder = open_folder(project)
     with progress() as tell:
-        tell("models", "asking MLflow what was trained", None, None)
-        trained, trouble = _trained(loaded)
+        tell("models", "reading what was trained", None, None)
+        trained, trouble = _trained(folder)
         tell("versions", "reading git", None, None)
-        entries = entries_of(loaded, limit, trained)
+        entries = entries_of(folder, limit, trained)
 
     def render(console: "Console") -> None:
         for entry in entries:
@@ -258,22 +258,19 @@ def add(
     emit(facts, json, render)
 
 
-def _trained(project: "Project") -> tuple[tuple["Trained", ...], str | None]:
-    """Return what MLflow says was trained, or why it does not say."""
-    from tidemill.files.sqlite_urls import sqlite_file
-
-    database = sqlite_file(project.tracking_uri)
-    if database is not None and not database.exists():
-        return (), None  # nothing was trained here yet, and looking would make a data base
+def _trained(folder: "ProjectFolder") -> tuple[tuple["Trained", ...], str | None]:
+    """Return what the registry says was trained, or why it does not say."""
+    if folder.settings.tracking_uri is None and not (folder.home / "mlflow.db").exists():
+        return (), None  # nothing was trained here yet, and looking would make a database
     try:
         from tidemill.data.versioning.version_log import Trained
-        from tidemill.registry.versions.model_versions import list_versions
+        from tidemill.registry.versions.registry_reader import read_registered
 
-        versions = list_versions(project)
+        versions = read_registered(folder)
     except (RegistryError, ModuleNotFoundError) as error:
         return (), str(error)
     return tuple(
-        Trained(v.model, v.version, v.lineage.git_commit, v.lineage.data) for v in versions if v.lineage
+        Trained(v.model, v.version, v.lineage["git_commit"], v.lineage["data"]) for v in versions if v.lineage
     ), None
 
 

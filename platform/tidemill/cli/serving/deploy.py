@@ -148,15 +148,14 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
 
     It shows the champion, the versions beside it, which replicas have loaded them, and a rollout's progress.
     """
-    from tidemill.project import load_project
+    from tidemill.cli.reading import open_reading
     from tidemill.rollouts.deployment_status import situation
-    from tidemill.state import open_state
 
-    loaded = load_project(project)
-    found = situation(loaded, open_state(loaded.state_url), SystemClock().now())
+    folder, records = open_reading(project)
+    found = situation(folder, records, SystemClock().now())
 
     def render(console: "Console") -> None:
-        console.print(f"{loaded.model}: champion {found['champion'] or 'none'}")
+        console.print(f"{folder.model}: champion {found['champion'] or 'none'}")
         table = Listing("name", "version", "share", "answered", "failed", "since", "by", "replicas")
         for lane in found["deployments"]:
             table.add_row(

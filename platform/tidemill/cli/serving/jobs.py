@@ -1,10 +1,11 @@
 """``tidemill jobs``: slow predictions, their queue and their dead."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.listing import Listing
+from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, when
 from tidemill.clock import SystemClock
@@ -15,14 +16,34 @@ if TYPE_CHECKING:
 
     from tidemill.project import Project
     from tidemill.state import State
-    from tidemill.state.tables import Job
+    from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
 
 _LIMIT = 100
+_STATUSES = ("queued", "running", "done", "dead", "cancelled")
+_FIELDS = (
+    "id",
+    "status",
+    "model",
+    "at",
+    "test",
+    "rows",
+    "rows_done",
+    "attempts",
+    "error",
+    "cancel_requested",
+    "requested_at",
+    "started_at",
+    "finished_at",
+    "erased_at",
+)
+"""As in ``GET /jobs``."""
 jobs_app = typer.Typer(no_args_is_help=True, help="See slow predictions, cancel them, retry them.")
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the job, or its first characters.", show_default=False)
+]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 
 
@@ -44,31 +65,40 @@ def jobs_list(
     json: AsJson = False,
 ) -> None:
     """Show jobs, the latest first."""
-    from tidemill.serving.jobs.job_records import STATUSES, count_jobs, list_jobs
+    from tidemill.cli.reading import open_reading
+    from tidemill.state import record_queries
 
-    wrong = sorted(set(status or ()) - set(STATUSES))
+    wrong = sorted(set(status or ()) - set(_STATUSES))
     if wrong:
-        raise UsageError(f"no job is {wrong[0]!r}", hint=f"jobs are {', '.join(STATUSES)}")
-    loaded, state = _open(project)
-    found = list_jobs(state, loaded.model, statuses=status or (), limit=limit)
-    counts = count_jobs(state, loaded.model)
+        raise UsageError(f"no job is {wrong[0]!r}", hint=f"jobs are {', '.join(_STATUSES)}")
+    folder, records = open_reading(project)
+    found = record_queries.jobs(records, folder.model, status or (), limit)
+    numbers_by_status = record_queries.job_counts(records, folder.model)
+    counts = {name: numbers_by_status.get(name, 0) for name in _STATUSES}
 
     def render(console: "Console") -> None:
         if found:
-            _table(console, found)
+            _table(console, found, shorten(records.ids("jobs", folder.model)))
         numbers = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
         console.print(numbers or "no jobs: POST /jobs submits one, where serve.jobs.enabled is true")
 
     emit({"jobs": [_shown(job) for job in found], "counts": counts}, json, render)
 
 
-@jobs_app.command("show", epilog="Example: tidemill jobs show job_01k9… --json")
+@jobs_app.command("show", epilog="Example: tidemill jobs show job_01k9 --json")
 def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
     """Show one job: how far it is, and its last error."""
-    from tidemill.serving.jobs.job_records import get_job
+    from tidemill.cli.reading import open_reading
+    from tidemill.state.record_queries import full_id
 
-    loaded, state = _open(project)
-    facts = _shown(get_job(state, loaded.model, job))
+    folder, records = open_reading(project)
+    identifier = full_id(records, "jobs", folder.model, job)
+    found = records.select("jobs", "model = ? AND id = ?", folder.model, identifier)
+    if not found:
+        from tidemill.serving.jobs.job_records import JobNotFound
+
+        raise JobNotFound(f"there is no job {job}", hint="it may have expired; `tidemill jobs list`")
+    facts = _shown(found[0])
 
     def render(console: "Console") -> None:
         table = Listing("job", facts["id"])
@@ -81,7 +111,7 @@ def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> N
     emit(facts, json, render)
 
 
-@jobs_app.command("cancel", epilog="Example: tidemill jobs cancel job_01k9…")
+@jobs_app.command("cancel", epilog="Example: tidemill jobs cancel job_01k9")
 def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
     """Cancel a job.
 
@@ -91,20 +121,21 @@ def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) ->
     from tidemill.serving.jobs.job_records import cancel, get_job
 
     loaded, state = _open(project)
-    after = cancel(state, get_job(state, loaded.model, job), SystemClock().now())
+    after = cancel(state, get_job(state, loaded.model, _full(project, job)), SystemClock().now())
     if after.status == "cancelled":
-        JobFiles(jobs_folder(loaded) / job).drop_input()
+        JobFiles(jobs_folder(loaded) / after.id).drop_input()
     how = "is cancelled" if after.status == "cancelled" else "is cancelled when its chunk is done"
-    emit(_shown(after), json, lambda console: console.print(f"✓ {job} {how}"))
+    emit(_shown(after), json, lambda console: console.print(f"✓ {after.id} {how}"))
 
 
 @jobs_app.command("dead", epilog="Example: tidemill jobs dead --json")
 def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = False) -> None:
     """Show the dead jobs, and why they failed."""
-    from tidemill.serving.jobs.job_records import list_jobs
+    from tidemill.cli.reading import open_reading
+    from tidemill.state import record_queries
 
-    loaded, state = _open(project)
-    found = list_jobs(state, loaded.model, statuses=["dead"], limit=limit)
+    folder, records = open_reading(project)
+    found = record_queries.jobs(records, folder.model, ["dead"], limit)
 
     def render(console: "Console") -> None:
         for job in found:
@@ -115,7 +146,7 @@ def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = 
     emit({"jobs": [_shown(job) for job in found]}, json, render)
 
 
-@jobs_app.command("retry", epilog="Example: tidemill jobs retry job_01k9…")
+@jobs_app.command("retry", epilog="Example: tidemill jobs retry job_01k9")
 def jobs_retry(job: JobId, project: ProjectDir = None, json: AsJson = False) -> None:
     """Queue a dead job again.
 
@@ -124,11 +155,11 @@ def jobs_retry(job: JobId, project: ProjectDir = None, json: AsJson = False) -> 
     from tidemill.serving.jobs.job_records import get_job, retry
 
     loaded, state = _open(project)
-    after = retry(state, get_job(state, loaded.model, job), SystemClock().now())
+    after = retry(state, get_job(state, loaded.model, _full(project, job)), SystemClock().now())
     emit(
         _shown(after),
         json,
-        lambda console: console.print(f"✓ {job} is queued again, from row {after.rows_done:,} on"),
+        lambda console: console.print(f"✓ {after.id} is queued again, from row {after.rows_done:,} on"),
     )
 
 
@@ -140,23 +171,30 @@ def _open(folder: Any) -> "tuple[Project, State]":
     return loaded, open_state(loaded.state_url)
 
 
-def _shown(job: "Job") -> dict[str, Any]:
-    from tidemill.serving.jobs.job_schema import shown
+def _full(project: Path | None, job: str) -> str:
+    from tidemill.cli.reading import open_reading
+    from tidemill.state.record_queries import full_id
 
-    return {**shown(job), "caller": job.caller or None, "worker": job.worker, "due_at": job.due_at}
+    folder, records = open_reading(project)
+    return full_id(records, "jobs", folder.model, job)
 
 
-def _table(console: "Console", jobs: "list[Job]") -> None:
+def _shown(job: Any) -> dict[str, Any]:
+    facts = {name: getattr(job, name) for name in _FIELDS}
+    more = {"caller": job.caller or None, "worker": job.worker, "due_at": job.due_at}
+    return {**facts, "model_version": job.version, **more}
+
+
+def _table(console: "Console", jobs: "list[Row]", ids: dict[str, str]) -> None:
     table = Listing("id", "status", "rows", "version", "requested", "attempts", "error")
     for job in jobs:
-        error = "" if job.error is None else job.error if len(job.error) < 80 else f"{job.error[:77]}…"
         table.add_row(
-            job.id,
+            ids[job.id],
             job.status,
             f"{job.rows_done:,} of {job.rows:,}",
             job.version or "–",
             when(job.requested_at),
             str(job.attempts),
-            error,
+            job.error or "–",
         )
     console.print(table)

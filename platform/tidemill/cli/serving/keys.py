@@ -76,11 +76,13 @@ def create(
 
 def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
     """Show all keys: scopes, expiry, last use."""
-    from tidemill.project import load_project
-    from tidemill.serving.http.api_keys import list_keys
-    from tidemill.state import open_state
+    from tidemill.cli.reading import open_reading
+    from tidemill.serving.http.key_facts import key_info
+    from tidemill.state import record_queries
 
-    found = list_keys(open_state(load_project(project).state_url), SystemClock().now())
+    _, records = open_reading(project)
+    now = SystemClock().now()
+    found = [key_info(row, now) for row in record_queries.keys(records)]
 
     def render(console: "Console") -> None:
         if not found:

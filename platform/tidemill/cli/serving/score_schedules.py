@@ -29,24 +29,13 @@ def schedule_list(
     json: AsJson = False,
 ) -> None:
     """Show the schedules, when each is due, and the latest runs."""
-    from sqlalchemy import select
+    from tidemill.cli.reading import open_reading
+    from tidemill.scoring.schedules.schedule_status import schedule_status
+    from tidemill.state.record_queries import batch_runs
 
-    from tidemill.project import load_project
-    from tidemill.scoring.schedules.schedule_rules import last_slot, load_schedules
-    from tidemill.scoring.schedules.scheduled_runs import next_due
-    from tidemill.state import open_state
-    from tidemill.state.tables import BatchRun
-
-    loaded = load_project(project)
-    state, now = open_state(loaded.state_url), moment(as_of) if as_of else SystemClock().now()
-    schedules: list[dict[str, Any]] = []
-    for each in load_schedules(loaded):
-        found = next_due(loaded, state, each, now)
-        following = last_slot(each, now) + each.every
-        schedules.append({"name": each.name, "due": found.slot if found else None, "next": following})
-    with state.transaction() as session:
-        wanted = select(BatchRun).where(BatchRun.model == loaded.model)
-        runs = list(session.scalars(wanted.order_by(BatchRun.slot.desc()).limit(last)))
+    folder, records = open_reading(project)
+    schedules = schedule_status(folder, records, moment(as_of) if as_of else SystemClock().now())
+    runs = batch_runs(records, folder.model, last)
 
     def render(console: "Console") -> None:
         if not schedules:

@@ -1,6 +1,7 @@
 """``tidemill up``, ``down`` and ``predict``: the local stack."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,9 +54,12 @@ def up(
     from tidemill.serving.runtime.daemon import up as start
     from tidemill.settings import Settings
 
-    given = {"serve_port": port, "mlflow_port": mlflow_port}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    loaded = load_project(project, Settings.model_validate({**Settings().model_dump(), **chosen}))
+    settings = Settings()
+    if port is not None:
+        settings = replace(settings, serve_port=port)
+    if mlflow_port is not None:
+        settings = replace(settings, mlflow_port=mlflow_port)
+    loaded = load_project(project, settings)
     controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(loaded.root)]
     with progress() as tell:
         info = start(

@@ -32,32 +32,22 @@ def status(
 
     It shows the stack, the champion, the version of each replica, and the last turn.
     """
-    from sqlalchemy import select
+    from tidemill.cli.reading import open_reading
+    from tidemill.serving.runtime.stack_record import status_in
+    from tidemill.state import record_queries
 
-    from tidemill.project import load_project
-    from tidemill.serving.routing.replicas import living
-    from tidemill.serving.runtime.stack_record import status as running
-    from tidemill.state import open_state
-    from tidemill.state.tables import Turn
-
-    loaded = load_project(project)
+    folder, records = open_reading(project)
+    running = status_in(folder.root)
     if ports:
-        _show_ports(loaded, json)
+        _show_ports(folder, running, json)
         return
-    state = open_state(loaded.state_url)
-    with state.transaction() as session:
-        replicas = list(living(session, loaded.model, SystemClock().now()))
-        turn = session.scalar(
-            select(Turn).where(Turn.model == loaded.model).order_by(Turn.requested_at.desc())
-        )
-    show_stack(loaded, running(loaded), replicas if running(loaded) else [], json, turn)
+    replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
+    show_stack(folder, running, replicas, json, record_queries.last_turn(records, folder.model))
 
 
-def _show_ports(project: Any, json: bool) -> None:
+def _show_ports(project: Any, info: Any, json: bool) -> None:
     from tidemill.serving.runtime.bind_policy import listeners, warnings
-    from tidemill.serving.runtime.stack_record import status as running
 
-    info = running(project)
     if info is None:
         raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
     found = listeners(info)
@@ -81,9 +71,9 @@ def _show_ports(project: Any, json: bool) -> None:
 
 def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:
     """Show the stack of a project."""
-    from tidemill.registry.versions.model_versions import champion_version
+    from tidemill.registry.versions.registry_reader import read_champion
 
-    champion = champion_version(project)
+    champion = read_champion(project)
     facts = {
         "project": project.root,
         "model": project.model,

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
 from tidemill.errors import DataError
 
 __all__ = ["commit_staged", "git", "git_try", "own_environment", "read_blob", "read_blobs"]
@@ -130,6 +128,8 @@ def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subproces
 
 
 def _git_runs_for(root: Path) -> bool:
+    import psutil
+
     for process in psutil.process_iter(["name", "cwd"]):
         name, folder = process.info["name"], process.info["cwd"]
         if name == "git" and (

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.data.repository.git import git, git_try, read_blobs
-from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError, VersionNotFound
 from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = [
     "POINTERS",
@@ -75,7 +74,7 @@ class Output:
         return self.md5.endswith(".dir")
 
 
-def repository(project: Project) -> Path:
+def repository(project: ProjectFolder) -> Path:
     """Return the project's folder.
 
     Raises:
@@ -91,7 +90,7 @@ def repository(project: Project) -> Path:
     return root
 
 
-def current(project: Project) -> DataVersion:
+def current(project: ProjectFolder) -> DataVersion:
     """Return the version that is committed now.
 
     Raises:
@@ -109,7 +108,7 @@ def current(project: Project) -> DataVersion:
     return DataVersion(revision, {path: output.md5 for path, output in states[revision].items()})
 
 
-def list_versions(project: Project, limit: int | None = None) -> list[DataVersionInfo]:
+def list_versions(project: ProjectFolder, limit: int | None = None) -> list[DataVersionInfo]:
     """Return the versions on the current branch, newest first: the commits that changed what DVC keeps.
 
     Args:
@@ -135,7 +134,7 @@ def list_versions(project: Project, limit: int | None = None) -> list[DataVersio
     ]
 
 
-def resolve(project: Project, revision: str) -> str:
+def resolve(project: ProjectFolder, revision: str) -> str:
     """Return the full id of the commit that ``revision`` names: an id or its start, a tag, ``HEAD~2``.
 
     Raises:
@@ -149,7 +148,7 @@ def resolve(project: Project, revision: str) -> str:
     return found.stdout.strip()
 
 
-def outputs_at(project: Project, commit: str) -> dict[str, Output]:
+def outputs_at(project: ProjectFolder, commit: str) -> dict[str, Output]:
     """Return what was under version at ``commit``, a full id, by path.
 
     Raises:
@@ -158,7 +157,7 @@ def outputs_at(project: Project, commit: str) -> dict[str, Output]:
     return _states(repository(project), [commit]).get(commit, {})
 
 
-def version_of(project: Project, commit: str) -> str | None:
+def version_of(project: ProjectFolder, commit: str) -> str | None:
     """Return the data version that was current at ``commit``: the last commit up to it that changed data."""
     log = git_try(repository(project), "log", "--max-count=1", "--format=%H", commit, "--", *_VERSIONED)
     return log.stdout.strip() or None if log.returncode == 0 else None
@@ -229,6 +228,8 @@ def _wdir(root: Path, commit: str, stage: dict[str, Any], name: str, folder: str
     wdir = str(stage.get("wdir") or "")
     if "${" not in wdir:
         return posixpath.join(folder, wdir)
+    from tidemill.data.repository.repository_setup import open_dvc  # importing DVC takes a second
+
     with open_dvc(root, commit) as repo:  # only DVC knows what its templates stand for
         for found in repo.index.stages:
             if (

@@ -11,7 +11,7 @@ import yaml
 
 from tidemill.data.repository.git import git_try
 from tidemill.data.repository.revisions import DataVersionInfo, list_versions, repository, version_of
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = ["LogEntry", "Trained", "log"]
 
@@ -46,7 +46,9 @@ class LogEntry:
     """Model versions that were trained on it, as ``model/version``."""
 
 
-def log(project: Project, limit: int | None = None, trained: tuple[Trained, ...] = ()) -> list[LogEntry]:
+def log(
+    project: ProjectFolder, limit: int | None = None, trained: tuple[Trained, ...] = ()
+) -> list[LogEntry]:
     """Return the versions on the current branch, newest first.
 
     Args:
@@ -99,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 
 def _models(
-    project: Project, known: Mapping[str, DataVersionInfo], trained: tuple[Trained, ...]
+    project: ProjectFolder, known: Mapping[str, DataVersionInfo], trained: tuple[Trained, ...]
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for one in trained:
@@ -112,7 +114,7 @@ def _models(
     return found
 
 
-def _params(project: Project, revision: str) -> dict[str, Any]:
+def _params(project: ProjectFolder, revision: str) -> dict[str, Any]:
     shown = git_try(repository(project), "show", f"{revision}:./params.yaml")
     try:
         content = yaml.load(shown.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506

@@ -11,7 +11,7 @@ from typing import Any
 from tidemill.lineage.graph.chain_graph import Node
 from tidemill.lineage.sources.chain_sources import Records
 from tidemill.lineage.sources.pipeline import Content, Pipeline, Stage
-from tidemill.registry.history.serving_history import Service
+from tidemill.registry.history.service_periods import Service
 from tidemill.state.tables import Alert, Turn
 from tidemill.training.tracking.run_lineage import Lineage
 

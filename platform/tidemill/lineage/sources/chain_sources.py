@@ -10,7 +10,8 @@ from tidemill.lineage.sources.pipeline import Commit, Pipeline, read_commit, rea
 from tidemill.lineage.sources.tracked_runs import TrainingRun, find_run, versions
 from tidemill.prediction_log.search.version_totals import VersionTotals, count_by_version
 from tidemill.project import Project
-from tidemill.registry.history.serving_history import Service, history
+from tidemill.registry.history.service_periods import Service
+from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn

@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import refuse_lost, version_exists
-from tidemill.registry.versions.aliases import EXPERIMENT, alias_of, drop_alias, read_aliases, set_alias
-from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
+from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
-__all__ = ["differs", "end", "go_live", "settle_deployments"]
+__all__ = ["end", "go_live", "settle_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Of aliases that somebody set in the registry, where no share can be said; an experiment gets half."""
@@ -39,20 +39,6 @@ def settle_deployments(project: Project, state: State) -> None:
         with state.transaction() as session:
             session.get_one(Deployment, row.id).status = "stopped"
     _follow(project, state, read_aliases(project))
-
-
-def differs(aliases: dict[str, str], rows: list[Deployment]) -> bool:
-    """Return whether the registry and the records disagree, so that somebody should settle it."""
-    champion = aliases.get(CHAMPION)
-    if any(row.version == champion for row in rows):
-        return True
-    wanted = {alias_of(row.kind, row.name): row.version for row in rows}
-    there = {
-        alias: version
-        for alias, version in aliases.items()
-        if version != champion and _kind(alias) is not None
-    }
-    return wanted != there
 
 
 def end(session: Session, row: Deployment, status: str, reason: str) -> None:
@@ -107,7 +93,7 @@ def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
             with state.transaction() as session:
                 end(session, row, "stopped", f"the alias {alias} was {how}")
     for alias, version in aliases.items():
-        kind, before = _kind(alias), rows.get(alias)
+        kind, before = kind_of(alias), rows.get(alias)
         if kind is None or champion is None or version == champion:
             continue
         if before is None or before.version != version:
@@ -138,14 +124,6 @@ def _adopt(
     with state.transaction() as session:
         session.add(row)
         go_live(session, row)
-
-
-def _kind(alias: str) -> str | None:
-    if alias in _SHARES:
-        return alias
-    name = alias.removeprefix(EXPERIMENT)
-    # Names are told apart without their kind: no experiment may be called canary.
-    return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_SHARES) else None
 
 
 def _used(state: State, row: Deployment) -> bool:

@@ -1,36 +1,14 @@
 """Who served when, moved by whom and why, told from the records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import select
 
+from tidemill.registry.history.service_periods import Service, service_periods
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
-__all__ = ["Service", "decisions_for", "history", "past_champions", "previous_champion"]
-
-
-@dataclass(frozen=True)
-class Service:
-    """A time in which one version was champion."""
-
-    version: str
-    since: datetime
-    """Event time of the promotion or rollback."""
-    until: datetime | None
-    """None for the one that serves now."""
-    kind: str
-    """``promotion`` or ``rollback``."""
-    actor: str
-    reason: str
-    passed: bool | None
-    """What the gate said; None where it was not asked."""
-    gain: float | None
-    """By how much the version beat the one before it, in the gate's metric."""
-    decision_id: str | None
-    turn_id: str | None
+__all__ = ["decisions_for", "history", "past_champions", "previous_champion"]
 
 
 def history(state: State, model: str) -> list[Service]:
@@ -42,22 +20,7 @@ def history(state: State, model: str) -> list[Service]:
             .where(Promotion.model == model, Promotion.status == "done")
             .order_by(Promotion.requested_at, Promotion.id)
         ).all()
-    ends: list[datetime | None] = [*(move.at for move, _ in moves[1:]), None]
-    return [
-        Service(
-            version=move.to_version,
-            since=move.at,
-            until=until,
-            kind=move.kind,
-            actor=move.actor,
-            reason=move.reason,
-            passed=decision.passed if decision else None,
-            gain=decision.numbers.get("gain") if decision else None,
-            decision_id=move.decision_id,
-            turn_id=move.turn_id,
-        )
-        for (move, decision), until in zip(moves, ends, strict=False)
-    ]
+    return service_periods([(move, decision) for move, decision in moves])
 
 
 def decisions_for(state: State, model: str, version: str) -> list[GateDecision]:

@@ -6,19 +6,7 @@ from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project
 from tidemill.training.tracking.mlflow_tracking import connect
 
-__all__ = ["EXPERIMENT", "alias_of", "drop_alias", "read_aliases", "set_alias"]
-
-EXPERIMENT = "ab-"
-"""Before the name of an experiment among the aliases."""
-
-
-def alias_of(kind: str, name: str) -> str:
-    """Return the alias that says in the registry what `tidemill deploy` decided.
-
-    >>> alias_of("canary", "canary"), alias_of("ab", "late-fee")
-    ('canary', 'ab-late-fee')
-    """
-    return f"{EXPERIMENT}{name}" if kind == "ab" else kind
+__all__ = ["drop_alias", "read_aliases", "set_alias"]
 
 
 def read_aliases(project: Project) -> dict[str, str]:

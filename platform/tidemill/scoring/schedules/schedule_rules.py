@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from tidemill.clock import parse_duration, utc
 from tidemill.errors import ConfigError
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = ["DEATHS", "Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
 
@@ -188,7 +188,7 @@ class _SchedulesFile(BaseModel):
         return self
 
 
-def load_schedules(project: Project) -> tuple[Schedule, ...]:
+def load_schedules(project: ProjectFolder) -> tuple[Schedule, ...]:
     """Read ``monitoring/schedules.yaml``; a project without that file has no schedules.
 
     Raises:
@@ -213,7 +213,7 @@ def load_schedules(project: Project) -> tuple[Schedule, ...]:
         ) from error
 
 
-def find_schedule(project: Project, name: str) -> Schedule:
+def find_schedule(project: ProjectFolder, name: str) -> Schedule:
     """Return the schedule called ``name``.
 
     Raises:

@@ -10,20 +10,19 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
-from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tidemill.errors import UsageError
 from tidemill.serving.http.admission import SCOPES, Key
+from tidemill.serving.http.key_facts import KeyInfo, key_info
+from tidemill.settings import Secret
 from tidemill.state import State
 from tidemill.state.tables import ApiKey
 
 __all__ = [
-    "KeyInfo",
     "NewKey",
     "active_keys",
     "create_key",
@@ -41,32 +40,11 @@ _NAME = r"[A-Za-z0-9][\w.@ -]{0,63}"
 
 
 @dataclass(frozen=True)
-class KeyInfo:
-    """What anybody may know about a key."""
-
-    id: str
-    name: str
-    scopes: tuple[str, ...]
-    status: Literal["active", "expired", "revoked"]
-    rate: float | None
-    """Requests a second; None for no limit."""
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    rotated_at: datetime | None
-    overlap_until: datetime | None
-    """Until when the secret before the last rotation is valid too."""
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    """To ten minutes."""
-
-
-@dataclass(frozen=True)
 class NewKey:
     """A key that was just made: the one moment at which it can be read."""
 
     info: KeyInfo
-    secret: SecretStr
+    secret: Secret
     """The whole of it, as it is sent."""
 
 
@@ -125,14 +103,14 @@ def create_key(
             f"there is a key named {name!r} in use",
             hint="take another name, or `tidemill keys rotate` or `tidemill keys revoke` that one",
         ) from error
-    return NewKey(_info(row, now), _whole(identity, secret))
+    return NewKey(key_info(row, now), _whole(identity, secret))
 
 
 def list_keys(state: State, now: datetime) -> list[KeyInfo]:
     """Return all keys, revoked ones too, the latest first."""
     with state.transaction() as session:
         rows = session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc())).all()
-    return [_info(row, now) for row in rows]
+    return [key_info(row, now) for row in rows]
 
 
 def rotate_key(
@@ -166,7 +144,7 @@ def rotate_key(
         row.digest, row.rotated_at = _digest(secret), now
         if lifetime is not None:
             row.expires_at = now + lifetime
-    return NewKey(_info(row, now), _whole(row.id, secret))
+    return NewKey(key_info(row, now), _whole(row.id, secret))
 
 
 def revoke_key(state: State, key: str, *, now: datetime) -> KeyInfo:
@@ -179,7 +157,7 @@ def revoke_key(state: State, key: str, *, now: datetime) -> KeyInfo:
         row = _find(session, key)
         row.revoked_at = now
         row.previous_digest = row.previous_until = None
-    return _info(row, now)
+    return key_info(row, now)
 
 
 def active_keys(state: State, now: datetime) -> list[Key]:
@@ -232,8 +210,8 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _whole(identity: str, secret: str) -> SecretStr:
-    return SecretStr(f"tmk_{identity}_{secret}")
+def _whole(identity: str, secret: str) -> Secret:
+    return Secret(f"tmk_{identity}_{secret}")
 
 
 def _active(row: ApiKey) -> Key:
@@ -246,23 +224,4 @@ def _active(row: ApiKey) -> Key:
         digests=tuple(digests),
         expires=row.expires_at.timestamp() if row.expires_at else None,
         rate=row.rate,
-    )
-
-
-def _info(row: ApiKey, now: datetime) -> KeyInfo:
-    expired = row.expires_at is not None and row.expires_at <= now
-    overlap = row.previous_until if row.previous_until is not None and row.previous_until > now else None
-    return KeyInfo(
-        id=row.id,
-        name=row.name,
-        scopes=tuple(row.scopes),
-        status="revoked" if row.revoked_at else "expired" if expired else "active",
-        rate=row.rate,
-        created_at=row.created_at,
-        created_by=row.created_by,
-        expires_at=row.expires_at,
-        rotated_at=row.rotated_at,
-        overlap_until=overlap,
-        revoked_at=row.revoked_at,
-        last_used_at=row.last_used_at,
     )

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import httpx
 import orjson
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tidemill.errors import ServingError
 from tidemill.serving.protocols.predict_schema import Accepted, ModelState, PredictionResponse
-from tidemill.settings import Settings
+from tidemill.settings import Secret, Settings
 
 __all__ = ["Label", "PredictionClient"]
 
@@ -37,7 +37,7 @@ class PredictionClient:
     """
 
     def __init__(
-        self, url: str, timeout: float = 30.0, connections: int = 10, key: SecretStr | None = None
+        self, url: str, timeout: float = 30.0, connections: int = 10, key: Secret | None = None
     ) -> None:
         """Take the address, such as ``http://127.0.0.1:8000``; nothing is sent yet.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.deployments import live, reconcile
-from tidemill.registry.history.reconciliation import differs
+from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import read_aliases
 from tidemill.registry.versions.model_versions import CHAMPION
 from tidemill.serving.routing.traffic_split import DesiredState, Lane

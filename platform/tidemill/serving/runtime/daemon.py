@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import psutil
-from pydantic import SecretStr
 
 from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
@@ -19,7 +18,6 @@ from tidemill.serving.runtime.child_processes import tail
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port
 from tidemill.serving.runtime.stack_record import StackInfo
-from tidemill.settings import Settings
 
 __all__ = ["down", "up"]
 
@@ -135,7 +133,7 @@ def _detach(project: Project, companions: Mapping[str, Sequence[str]]) -> psutil
             *(sys.executable, "-m", "tidemill.serving.runtime.stack_supervisor"),
             *("--project", str(project.root), "--companions", lines),
         ],
-        {**os.environ, **_variables(project.settings)},
+        {**os.environ, **project.settings.variables()},
         setsid=True,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -144,21 +142,6 @@ def _detach(project: Project, companions: Mapping[str, Sequence[str]]) -> psutil
         ],
     )
     return psutil.Process(pid)
-
-
-def _variables(settings: Settings) -> dict[str, str]:
-    """Return the settings as the environment variables that bring them about.
-
-    >>> _variables(Settings(serve_port=8000))
-    {'TIDEMILL_SERVE_PORT': '8000'}
-    >>> _variables(Settings(broker_url="redis://localhost"))
-    {'TIDEMILL_BROKER_URL': 'redis://localhost'}
-    """
-    chosen = settings.model_dump(exclude_defaults=True)
-    return {
-        f"TIDEMILL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in chosen.items()
-    }
 
 
 def _wait(project: Project, process: psutil.Process, on_progress: Callable[[str], None]) -> StackInfo:

@@ -182,7 +182,7 @@ def attached(project: Project) -> Project:
     from tidemill.serving.runtime import ray_cluster
 
     ray_cluster.join()
-    return replace(project, settings=project.settings.model_copy(update={"ray_address": info.ray_address}))
+    return replace(project, settings=replace(project.settings, ray_address=info.ray_address))
 
 
 def _new_folder() -> Path:

@@ -135,7 +135,7 @@ def _start_serve(project: Project, port: int) -> None:
 
 def _without_key(settings: Settings) -> Settings:
     """Return what replicas need to know: what we call them with ourselves is not theirs to keep."""
-    return settings.model_copy(update={"api_key": None})
+    return replace(settings, api_key=None)
 
 
 def _start_jobs(project: Project, logs: Any) -> None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 import httpx
 import pytest
 import yaml
-from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
@@ -26,7 +25,7 @@ from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.network import free_port
 from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.serving.runtime.stack_record import read
-from tidemill.settings import Settings
+from tidemill.settings import Secret, Settings
 from tidemill.state import open_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
@@ -65,7 +64,7 @@ def keys(project):
 @pytest.fixture(scope="module")
 def stack(project, keys):
     # What a user's shell may hold goes on to the stack, and must not be in its arguments.
-    yield up(replace(project, settings=project.settings.model_copy(update={"api_key": keys["shop"]})))
+    yield up(replace(project, settings=replace(project.settings, api_key=keys["shop"])))
     down(project)
 
 
@@ -139,7 +138,7 @@ def test_the_client_sends_its_key_and_the_log_has_its_id(project, stack, keys):
     with PredictionClient(stack.url, key=keys["shop"]) as client:
         answer = client.predict([{"depot": "north"}], at=KNOWN)
     with (
-        PredictionClient(stack.url, key=SecretStr("tmk_none_x")) as client,
+        PredictionClient(stack.url, key=Secret("tmk_none_x")) as client,
         pytest.raises(ServingError) as no,
     ):
         client.predict([{"depot": "north"}])

@@ -1,0 +1,61 @@
+"""What the aliases of a model are called, and what each stands for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+__all__ = ["CHAMPION", "EXPERIMENT", "Beside", "alias_of", "differs", "kind_of"]
+
+CHAMPION = "champion"
+"""The alias of the version that serves."""
+EXPERIMENT = "ab-"
+"""Before the name of an experiment among the aliases."""
+_KINDS = ("canary", "shadow", "challenger")
+
+
+class Beside(Protocol):
+    """A record of a version beside the champion."""
+
+    kind: str
+    name: str
+    version: str
+
+
+def alias_of(kind: str, name: str) -> str:
+    """Return the alias that says in the registry what `tidemill deploy` decided.
+
+    >>> alias_of("canary", "canary"), alias_of("ab", "late-fee")
+    ('canary', 'ab-late-fee')
+    """
+    return f"{EXPERIMENT}{name}" if kind == "ab" else kind
+
+
+def kind_of(alias: str) -> str | None:
+    """Return what an alias stands for; none for one that is not Tidemill's.
+
+    >>> kind_of("shadow"), kind_of("ab-late-fee"), kind_of("mine")
+    ('shadow', 'ab', None)
+    """
+    if alias in _KINDS:
+        return alias
+    name = alias.removeprefix(EXPERIMENT)
+    # Names are told apart without their kind: no experiment may be called canary.
+    return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_KINDS) else None
+
+
+def differs(aliases: Mapping[str, str], rows: Sequence[Beside]) -> bool:
+    """Return whether the registry and the records disagree, so that somebody should settle it.
+
+    Args:
+        aliases: alias → version, as the registry has them.
+        rows: what is beside the champion by the records.
+    """
+    champion = aliases.get(CHAMPION)
+    if any(row.version == champion for row in rows):
+        return True
+    wanted = {alias_of(row.kind, row.name): row.version for row in rows}
+    there = {
+        alias: version
+        for alias, version in aliases.items()
+        if version != champion and kind_of(alias) is not None
+    }
+    return wanted != there

@@ -1,0 +1,229 @@
+"""Reads what the registry holds without importing MLflow, where the registry is a local SQLite file.
+
+MLflow's tables are no public interface. They are read here, and nowhere else, because importing MLflow takes
+seconds, and its registry alone knows what was registered or moved there by hand. Where the tables or files
+are not as expected, or elsewhere, MLflow is asked. A test compares both answers.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tidemill.files.sqlite_urls import sqlite_file
+from tidemill.project import ProjectFolder, load_project
+from tidemill.registry.versions.alias_names import CHAMPION
+
+__all__ = ["ShownVersion", "read_alias_names", "read_champion", "read_registered", "read_version"]
+
+_VERSIONS = """
+    SELECT version, creation_time, source, storage_location, run_id FROM model_versions
+    WHERE name = ? AND current_stage <> 'Deleted_Internal' ORDER BY version DESC
+"""
+_PARTS = ("train", "validation", "holdout")
+
+
+class _AskMlflow(Exception):
+    """Raised where this module cannot tell."""
+
+
+@dataclass(frozen=True)
+class ShownVersion:
+    """One version of a model, as the command line shows it."""
+
+    model: str
+    version: str
+    aliases: tuple[str, ...]
+    run_id: str
+    registered_at: datetime
+    metrics: Mapping[str, float]
+    lineage: Mapping[str, Any]
+    """Empty for a model that Tidemill did not train."""
+    compiled: Mapping[str, Any] | None
+    """What came of compiling it; none if it was registered without."""
+
+    @property
+    def data_revision(self) -> str | None:
+        """The project's commit when it was trained."""
+        return self.lineage.get("git_commit")
+
+
+def read_registered(folder: ProjectFolder, model: str | None = None) -> list[ShownVersion]:
+    """Return the versions of a model, the latest first.
+
+    Raises:
+        ModelNotFound: there is no such model (the project's own may be without a version yet).
+        RegistryError: the registry does not answer.
+    """
+    name = model or folder.model
+    try:
+        database = _open(folder)
+        if database is None and name == folder.model:
+            return []
+        if database is None:
+            raise _AskMlflow  # says that there is no such model
+        with closing(database):
+            return [_shown(folder, database, name, row) for row in _versions(database, name, folder.model)]
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import list_versions
+
+        project = load_project(folder.root)
+        return [_as_shown(project, version) for version in list_versions(project, name)]
+
+
+def read_version(folder: ProjectFolder, version: str, model: str | None = None) -> ShownVersion:
+    """Return a version by its number or by an alias.
+
+    Raises:
+        ModelNotFound: there is no such model, version or alias; the message names those there are.
+        RegistryError: the registry does not answer.
+    """
+    for found in read_registered(folder, model):
+        if version in (found.version, *found.aliases):
+            return found
+    from tidemill.registry.versions.model_versions import get_version
+
+    project = load_project(folder.root)
+    return _as_shown(project, get_version(project, version, model))  # says what there is instead
+
+
+def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
+    """Return alias → version of the project's model; nothing if there is no such model.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        database = _open(folder)
+        if database is None:
+            return {}
+        with closing(database):
+            return _aliases(database, folder.model)
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.aliases import read_aliases
+
+        return read_aliases(load_project(folder.root))
+
+
+def read_champion(folder: ProjectFolder) -> str | None:
+    """Return the number of the champion, none if there is none.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    return read_alias_names(folder).get(CHAMPION)
+
+
+def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
+    path = sqlite_file(folder.tracking_uri)
+    if path is None:
+        raise _AskMlflow
+    if not path.is_file():
+        return None  # nothing was registered yet; MLflow would make the file
+    database = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True, timeout=30)
+    database.row_factory = sqlite3.Row
+    return database
+
+
+def _versions(database: sqlite3.Connection, model: str, own: str) -> list[sqlite3.Row]:
+    known = database.execute("SELECT 1 FROM registered_models WHERE name = ?", (model,)).fetchone()
+    if known is None and model != own:
+        raise _AskMlflow  # says which models there are
+    return database.execute(_VERSIONS, (model,)).fetchall()
+
+
+def _aliases(database: sqlite3.Connection, model: str) -> dict[str, str]:
+    rows = database.execute("SELECT alias, version FROM registered_model_aliases WHERE name = ?", (model,))
+    return {row["alias"]: str(row["version"]) for row in rows}
+
+
+def _shown(folder: ProjectFolder, database: sqlite3.Connection, model: str, row: sqlite3.Row) -> ShownVersion:
+    version = str(row["version"])
+    found = database.execute(
+        "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?", (model, row["version"])
+    )
+    tags = {tag["key"]: tag["value"] for tag in found}
+    aliases = sorted(alias for alias, named in _aliases(database, model).items() if named == version)
+    run = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (row["run_id"],)).fetchone()
+    files = run["artifact_uri"] if run else ""
+    return ShownVersion(
+        model=model,
+        version=version,
+        aliases=tuple(aliases),
+        run_id=row["run_id"] or "",
+        registered_at=datetime.fromtimestamp(row["creation_time"] / 1000, UTC),
+        metrics=_metrics(folder, files, tags),
+        lineage=_lineage(folder, files, tags),
+        compiled=_compiled(folder, row["storage_location"] or row["source"], tags),
+    )
+
+
+def _metrics(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, float]:
+    summary = _document(folder, files, "summary.json", tags.get("tidemill.summary.sha256"))
+    if summary is None:
+        summary = json.loads(tags.get("tidemill.summary", "{}"))
+    metrics: dict[str, float] = summary.get("metrics", {})
+    return metrics
+
+
+def _lineage(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
+    document = _document(folder, files, "lineage.json", tags.get("tidemill.lineage.sha256"))
+    if document is not None:
+        return document
+    prefix = "tidemill.lineage."
+    found = {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
+    if "data" not in found:
+        return {}
+    split = {part: {edge: found[f"{part}_{edge}"] for edge in ("start", "end")} for part in _PARTS}
+    plain = {name: found[name] for name in ("git_commit", "feature_service", "feature_definition", "as_of")}
+    return {**plain, **{name: json.loads(found[name]) for name in ("data", "packages")}, "split": split}
+
+
+def _compiled(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, Any] | None:
+    if "tidemill.compiled" not in tags:
+        return None
+    facts: dict[str, Any] = json.loads(tags["tidemill.compiled"])
+    inputs = _document(folder, files, "compiled/inputs.json", facts.pop("inputs_sha256", None))
+    return facts | (inputs or {})
+
+
+def _document(folder: ProjectFolder, address: str, path: str, sha256: str | None) -> dict[str, Any] | None:
+    """Return a JSON file of a run or a model; none if there is no digest of it."""
+    if sha256 is None:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("", "file"):
+        raise _AskMlflow
+    place = Path(unquote(parts.path) if parts.scheme else address)
+    if not place.is_relative_to(folder.root):
+        raise _AskMlflow  # of a project that was moved or copied: which files are meant is decided elsewhere
+    try:
+        content = (place / path).read_bytes()
+    except OSError:
+        raise _AskMlflow from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _AskMlflow  # says what is wrong with it
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def _as_shown(project: Any, version: Any) -> ShownVersion:
+    from tidemill.registry.versions.compiled_versions import CompiledRecord
+
+    compiled = CompiledRecord.from_tags(version.tags)
+    return ShownVersion(
+        model=version.model,
+        version=version.version,
+        aliases=version.aliases,
+        run_id=version.run_id,
+        registered_at=version.registered_at,
+        metrics=version.metrics,
+        lineage=version.lineage.as_dict() if version.lineage else {},
+        compiled=compiled.facts() if compiled else None,
+    )

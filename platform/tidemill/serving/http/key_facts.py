@@ -1,0 +1,48 @@
+"""What may be shown of an API key."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+__all__ = ["KeyInfo", "key_info"]
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What anybody may know about a key."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    status: Literal["active", "expired", "revoked"]
+    rate: float | None
+    """Requests a second; None for no limit."""
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    rotated_at: datetime | None
+    overlap_until: datetime | None
+    """Until when the secret before the last rotation is valid too."""
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    """To ten minutes."""
+
+
+def key_info(row: Any, now: datetime) -> KeyInfo:
+    """Return what may be shown of the record of a key."""
+    expired = row.expires_at is not None and row.expires_at <= now
+    overlap = row.previous_until if row.previous_until is not None and row.previous_until > now else None
+    return KeyInfo(
+        id=row.id,
+        name=row.name,
+        scopes=tuple(row.scopes),
+        status="revoked" if row.revoked_at else "expired" if expired else "active",
+        rate=row.rate,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        expires_at=row.expires_at,
+        rotated_at=row.rotated_at,
+        overlap_until=overlap,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )

@@ -1,0 +1,133 @@
+"""What reading commands ask the records, each for one model."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from tidemill.errors import UsageError
+from tidemill.state.record_reader import Records, Row
+
+__all__ = [
+    "alerts",
+    "batch_runs",
+    "full_id",
+    "gate_decisions",
+    "is_unsettled",
+    "job_counts",
+    "jobs",
+    "keys",
+    "lane_counts",
+    "last_rollout",
+    "last_turn",
+    "live_deployments",
+    "monitor_runs",
+    "moves",
+    "replicas",
+    "runs_of_schedule",
+]
+
+_ALIVE = timedelta(seconds=20)
+"""As in `tidemill.serving.routing.replicas`."""
+
+
+def alerts(records: Records, model: str, *, include_resolved: bool) -> list[Row]:
+    """Return alerts, the latest first."""
+    over = "" if include_resolved else " AND status <> 'resolved'"
+    return records.select("alerts", f"model = ?{over}", model, order="raised_at DESC, id DESC")
+
+
+def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
+    """Return the latest evaluations of monitors, the latest first."""
+    return records.select("monitor_runs", "model = ?", model, order="at DESC, id DESC", limit=last)
+
+
+def last_turn(records: Records, model: str) -> Row | None:
+    """Return the latest turn, none if there was none."""
+    found = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC", limit=1)
+    return next(iter(found), None)
+
+
+def moves(records: Records, model: str) -> list[tuple[Row, Row | None]]:
+    """Return the moves of the alias champion in order, each with the gate's decision if it was asked."""
+    decisions = {row.id: row for row in records.select("gate_decisions", "model = ?", model)}
+    done = records.select("promotions", "model = ? AND status = 'done'", model, order="requested_at, id")
+    return [(move, decisions.get(move.decision_id)) for move in done]
+
+
+def gate_decisions(records: Records, model: str, version: str) -> list[Row]:
+    """Return what the gate said of a version, the latest last."""
+    return records.select(
+        "gate_decisions", "model = ? AND candidate = ?", model, version, order="decided_at, id"
+    )
+
+
+def live_deployments(records: Records, model: str) -> list[Row]:
+    """Return the versions that are beside the champion now, by name."""
+    return records.select("deployments", "model = ? AND status = 'live'", model, order="name")
+
+
+def is_unsettled(records: Records, model: str) -> bool:
+    """Return whether a kill left a move of an alias half done."""
+    half = records.select("deployments", "model = ? AND status IN ('pending', 'stopping')", model, limit=1)
+    return bool(half or records.select("promotions", "model = ? AND status = 'pending'", model, limit=1))
+
+
+def replicas(records: Records, model: str, now: datetime) -> list[Row]:
+    """Return the replicas that gave a sign of life lately."""
+    return records.select("replicas", "model = ? AND seen_at > ?", model, now - _ALIVE)
+
+
+def lane_counts(records: Records, model: str) -> list[Row]:
+    """Return what each replica has ever counted for each version, the earliest first."""
+    return records.select("lane_counts", "model = ?", model, order="seen_at")
+
+
+def last_rollout(records: Records, model: str) -> Row | None:
+    """Return the latest rollout, none if there was none."""
+    found = records.select("rollouts", "model = ?", model, order="requested_at DESC, id", limit=1)
+    return next(iter(found), None)
+
+
+def jobs(records: Records, model: str, statuses: Sequence[str], limit: int) -> list[Row]:
+    """Return jobs, the latest first; of all statuses if none is named."""
+    marks = ", ".join("?" * len(statuses))
+    chosen = f" AND status IN ({marks})" if statuses else ""
+    order = "requested_at DESC, id DESC"
+    return records.select("jobs", f"model = ?{chosen}", model, *statuses, order=order, limit=limit)
+
+
+def job_counts(records: Records, model: str) -> dict[str, int]:
+    """Return how many jobs there are of each status."""
+    return records.counts("jobs", "status", "model = ?", model)
+
+
+def keys(records: Records) -> list[Row]:
+    """Return all API keys, revoked ones too, the latest first."""
+    return records.select("api_keys", "1 = 1", order="created_at DESC")
+
+
+def batch_runs(records: Records, model: str, last: int) -> list[Row]:
+    """Return the latest runs of schedules, the latest slot first."""
+    return records.select("batch_runs", "model = ?", model, order="slot DESC", limit=last)
+
+
+def runs_of_schedule(records: Records, model: str, schedule: str) -> list[Row]:
+    """Return all runs of a schedule."""
+    return records.select("batch_runs", "model = ? AND schedule = ?", model, schedule)
+
+
+def full_id(records: Records, table: str, model: str, given: str) -> str:
+    """Return the id that begins with ``given``; ``given`` itself if none does.
+
+    Raises:
+        UsageError: several do.
+    """
+    end = given + "\U0010ffff"
+    found = [row.id for row in records.select(table, "model = ? AND id >= ? AND id <= ?", model, given, end)]
+    if given in found or not found:
+        return given
+    if len(found) > 1:
+        some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+        raise UsageError(
+            f"{given!r} is the beginning of {len(found)} ids of {table}: {some}", hint="give more characters"
+        )
+    return str(found[0])

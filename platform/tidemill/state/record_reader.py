@@ -1,0 +1,163 @@
+"""Reads the records without SQLAlchemy: importing it takes longer than all that a reading command does."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tidemill.errors import TidemillError
+from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
+
+__all__ = ["Records", "Row", "open_records"]
+
+_MIGRATIONS = Path(__file__).parent / "migrations" / "versions"
+_WAIT_SECONDS = 30.0
+
+
+class Row(SimpleNamespace):
+    """A record: an attribute a column, with the types of `tidemill.state.tables`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)  # the method is there for type checkers
+
+
+class Records:
+    """The records at one address, to be read. A database that is not there yet has no records.
+
+    Args:
+        address: the file of a SQLite database, or an address as `tidemill.state.open_state` takes it.
+
+    >>> Records("sqlite:////no/such/folder/state.db").select("alerts", "model = ?", "parcel-delay")
+    []
+    """
+
+    def __init__(self, address: str | Path) -> None:
+        self._address = (sqlite_file(address) or address) if isinstance(address, str) else address
+
+    @property
+    def absent(self) -> bool:
+        """Whether there is no database yet."""
+        return isinstance(self._address, Path) and not self._address.exists()
+
+    def select(
+        self, table: str, where: str, *values: object, order: str = "id", limit: int | None = None
+    ) -> list[Row]:
+        """Return the records of a table that meet a condition.
+
+        Args:
+            table: name of the table.
+            where: an SQL condition, with ``?`` for each of ``values``.
+            values: in order.
+            order: the columns to sort by, as in SQL.
+            limit: only the first so many.
+
+        Raises:
+            TidemillError: the database cannot be read.
+        """
+        query = f"SELECT * FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608 - ours, not a user's
+        return self._rows(query if limit is None else f"{query} LIMIT {limit:d}", values)
+
+    def ids(self, table: str, model: str) -> list[str]:
+        """Return the ids of all records of a table about one model, in order."""
+        query = f"SELECT id FROM {table} WHERE model = ? ORDER BY id"  # noqa: S608
+        return [row.id for row in self._rows(query, (model,))]
+
+    def counts(self, table: str, column: str, where: str, *values: object) -> dict[str, int]:
+        """Return how many records of a table that meet a condition have each value of a column."""
+        query = f"SELECT {column} AS value, COUNT(*) AS number FROM {table} WHERE {where} GROUP BY {column}"  # noqa: S608
+        return {row.value: row.number for row in self._rows(query, values)}
+
+    def _rows(self, query: str, values: Sequence[object]) -> list[Row]:
+        given = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
+        if isinstance(self._address, str):
+            return _read_postgres(self._address, query, given)
+        if self.absent:
+            return []
+        return _read_sqlite(self._address, query, [_sqlite_text(value) for value in given])
+
+
+def open_records(address: str | Path) -> Records:
+    """Return the records at an address, their schema brought up to date if an earlier version wrote it.
+
+    Args:
+        address: as of `Records`.
+
+    Raises:
+        TidemillError: the database cannot be read or migrated.
+    """
+    records = Records(address)
+    if records.absent:
+        return records
+    newest = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
+    try:
+        current = records.select("alembic_version", "version_num = ?", newest, order="version_num")
+    except TidemillError:
+        current = []
+    if not current:
+        from tidemill.state.store import open_state
+
+        open_state(sqlite_url(address) if isinstance(address, Path) else address).close()
+    return records
+
+
+def _read_sqlite(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
+    sqlite3.register_converter("DATETIME", _moment)
+    sqlite3.register_converter("JSON", json.loads)
+    sqlite3.register_converter("BOOLEAN", lambda text: text == b"1")
+    address = path.resolve().as_uri() + "?mode=ro"
+    try:
+        try:
+            return _query_sqlite(address, query, values)
+        except sqlite3.OperationalError as error:
+            if "unable to open" not in str(error) and "readonly" not in str(error):
+                raise
+            # In a folder that cannot be written to, SQLite reads only what it may take for unchanging.
+            return _query_sqlite(f"{address}&immutable=1", query, values)
+    except sqlite3.Error as error:
+        raise TidemillError(
+            f"the records at {path} cannot be read: {error}", hint="check TIDEMILL_STATE_URL and the file"
+        ) from error
+
+
+def _query_sqlite(address: str, query: str, values: Sequence[Any]) -> list[Row]:
+    connection = sqlite3.connect(
+        address, uri=True, timeout=_WAIT_SECONDS, detect_types=sqlite3.PARSE_DECLTYPES
+    )
+    with closing(connection), closing(connection.execute(query, values)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
+
+
+def _moment(text: bytes) -> datetime:
+    return datetime.fromisoformat(text.decode()).replace(tzinfo=UTC)
+
+
+def _sqlite_text(value: object) -> object:
+    """Return a moment as SQLAlchemy writes it."""
+    return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
+
+
+def _read_postgres(url: str, query: str, values: Sequence[object]) -> list[Row]:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise TidemillError(
+            f"the records need a driver: {error}", hint="pip install 'tidemill[postgres]'"
+        ) from error
+    try:
+        with psycopg.connect("postgresql://" + url.partition("://")[2]) as connection:
+            cursor = connection.execute(query.replace("?", "%s").encode(), values)
+            names = [column.name for column in cursor.description or ()]
+            return [Row(**dict(zip(names, map(_in_utc, found), strict=True))) for found in cursor]
+    except psycopg.Error as error:
+        raise TidemillError(
+            f"the records cannot be read: {error}", hint="check TIDEMILL_STATE_URL"
+        ) from error
+
+
+def _in_utc(value: object) -> object:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
