@@ -77,8 +77,8 @@ def create(
 def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
     """Show all keys: scopes, expiry, last use."""
     from tidemill.cli.reading import open_reading
-    from tidemill.serving.http.key_facts import key_info
     from tidemill.state import record_queries
+    from tidemill.state.key_facts import key_info
 
     _, records = open_reading(project)
     now = SystemClock().now()

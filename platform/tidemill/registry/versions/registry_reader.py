@@ -10,15 +10,18 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import CHAMPION
+
+if TYPE_CHECKING:
+    from tidemill.registry.versions.version_record import ModelVersion
 
 __all__ = ["ShownVersion", "read_alias_names", "read_champion", "read_registered", "read_version"]
 
@@ -45,8 +48,8 @@ class ShownVersion:
     metrics: Mapping[str, float]
     lineage: Mapping[str, Any]
     """Empty for a model that Tidemill did not train."""
-    compiled: Mapping[str, Any] | None
-    """What came of compiling it; none if it was registered without."""
+    compiled: Mapping[str, Any] | None = None
+    """What came of compiling it; none if it was registered without, and in a list of versions."""
 
     @property
     def data_revision(self) -> str | None:
@@ -55,7 +58,7 @@ class ShownVersion:
 
 
 def read_registered(folder: ProjectFolder, model: str | None = None) -> list[ShownVersion]:
-    """Return the versions of a model, the latest first.
+    """Return the versions of a model, the latest first, without what came of compiling them.
 
     Raises:
         ModelNotFound: there is no such model (the project's own may be without a version yet).
@@ -73,8 +76,7 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
     except (_AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import list_versions
 
-        project = load_project(folder.root)
-        return [_as_shown(project, version) for version in list_versions(project, name)]
+        return [_as_shown(version) for version in list_versions(load_project(folder.root), name)]
 
 
 def read_version(folder: ProjectFolder, version: str, model: str | None = None) -> ShownVersion:
@@ -84,13 +86,24 @@ def read_version(folder: ProjectFolder, version: str, model: str | None = None) 
         ModelNotFound: there is no such model, version or alias; the message names those there are.
         RegistryError: the registry does not answer.
     """
-    for found in read_registered(folder, model):
-        if version in (found.version, *found.aliases):
-            return found
-    from tidemill.registry.versions.model_versions import get_version
+    name = model or folder.model
+    try:
+        database = _open(folder)
+        if database is None:
+            raise _AskMlflow
+        with closing(database):
+            number = version if version.isdecimal() else _aliases(database, name).get(version)
+            for row in _versions(database, name, folder.model):
+                if str(row["version"]) == number:
+                    return _shown(folder, database, name, row, compiled=True)
+        raise _AskMlflow  # says what there is instead
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import compiled_record, get_version
 
-    project = load_project(folder.root)
-    return _as_shown(project, get_version(project, version, model))  # says what there is instead
+        project = load_project(folder.root)
+        found = get_version(project, version, model)
+        record = compiled_record(project, found)
+        return replace(_as_shown(found), compiled=record.facts() if record else None)
 
 
 def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
@@ -143,7 +156,9 @@ def _aliases(database: sqlite3.Connection, model: str) -> dict[str, str]:
     return {row["alias"]: str(row["version"]) for row in rows}
 
 
-def _shown(folder: ProjectFolder, database: sqlite3.Connection, model: str, row: sqlite3.Row) -> ShownVersion:
+def _shown(
+    folder: ProjectFolder, database: sqlite3.Connection, model: str, row: sqlite3.Row, compiled: bool = False
+) -> ShownVersion:
     version = str(row["version"])
     found = database.execute(
         "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?", (model, row["version"])
@@ -160,7 +175,7 @@ def _shown(folder: ProjectFolder, database: sqlite3.Connection, model: str, row:
         registered_at=datetime.fromtimestamp(row["creation_time"] / 1000, UTC),
         metrics=_metrics(folder, files, tags),
         lineage=_lineage(folder, files, tags),
-        compiled=_compiled(folder, row["storage_location"] or row["source"], tags),
+        compiled=_compiled(folder, row["storage_location"] or row["source"], tags) if compiled else None,
     )
 
 
@@ -213,10 +228,7 @@ def _document(folder: ProjectFolder, address: str, path: str, sha256: str | None
     return found
 
 
-def _as_shown(project: Any, version: Any) -> ShownVersion:
-    from tidemill.registry.versions.compiled_versions import CompiledRecord
-
-    compiled = CompiledRecord.from_tags(version.tags)
+def _as_shown(version: "ModelVersion") -> ShownVersion:
     return ShownVersion(
         model=version.model,
         version=version.version,
@@ -225,5 +237,4 @@ def _as_shown(project: Any, version: Any) -> ShownVersion:
         registered_at=version.registered_at,
         metrics=version.metrics,
         lineage=version.lineage.as_dict() if version.lineage else {},
-        compiled=compiled.facts() if compiled else None,
     )

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from tidemill.errors import UsageError
 from tidemill.serving.http.admission import SCOPES, Key
-from tidemill.serving.http.key_facts import KeyInfo, key_info
 from tidemill.settings import Secret
 from tidemill.state import State
+from tidemill.state.key_facts import KeyInfo, key_info
 from tidemill.state.tables import ApiKey
 
 __all__ = [

@@ -1,0 +1,287 @@
+"""What commands that only read import, and whether they show what the engines would."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.tidemill.serving.small_project import add_version, make_project
+from tidemill.data.repository.repository_setup import init_workspace
+from tidemill.ids import new_id
+from tidemill.project import load_project, open_folder
+from tidemill.registry.versions.alias_names import CHAMPION
+from tidemill.registry.versions.aliases import read_aliases, set_alias
+from tidemill.registry.versions.model_versions import compiled_record, get_version, list_versions
+from tidemill.registry.versions.registry_reader import (
+    read_alias_names,
+    read_champion,
+    read_registered,
+    read_version,
+)
+from tidemill.state import open_state
+from tidemill.state.tables import Alert, ApiKey, GateDecision, Job, MonitorRun, Promotion, Turn
+
+pytestmark = pytest.mark.engine
+
+NOW = datetime(2013, 5, 1, 12, tzinfo=UTC)
+MODEL = "parcel-delay"
+WHY = "the model has fallen far below what it reached on the hold-out, and nobody knows the reason yet " * 2
+COMMANDS = {
+    "status": set(),
+    "alerts list --all": set(),
+    "models list": set(),
+    f"models show {MODEL} champion": set(),
+    f"models show {MODEL} 1": set(),
+    f"models history {MODEL}": set(),
+    "monitor list": set(),
+    "jobs list": set(),
+    "jobs dead": set(),
+    "keys list": set(),
+    "deploy show": set(),
+    "score schedule list": set(),
+    "data log": set(),
+}
+HEAVY = {
+    "alembic", "dvc", "evidently", "feast", "mlflow", "numpy", "pandas", "polars", "pyarrow", "pydantic",
+    "ray", "sklearn", "sqlalchemy",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("what now") / "parcels [v2]"
+    project = make_project(root)
+    init_workspace(root, root.parent / "remote")
+    assert [add_version(project, 0.2), add_version(project, 0.8)] == ["1", "2"]
+    set_alias(project, CHAMPION, "2")
+    set_alias(project, "mine", "1")
+    state = open_state(project.state_url)
+    with state.transaction() as session:
+        fill(session)
+    state.close()
+    return root
+
+
+def fill(session):
+    of = {"model": MODEL, "version": "2"}
+    turn = Turn(
+        id="turn_01kg7a", model=MODEL, trigger="manual", reason="the first", actor="ada", promote=True,
+        overrides={}, as_of=NOW, status="promoted", step="done", seconds={"train": 1.5}, requested_at=NOW,
+    )  # fmt: skip
+    run = MonitorRun(
+        id="run_01kg7a", monitor="weekly-quality-of-all-the-depots", **of, window_start=NOW,
+        window_end=NOW + timedelta(days=7), rows=1200, labelled=900, verdict="alert",
+        results={"findings": [{"kind": "quality"}]}, report_path="reports/weekly/2013-05-08.html", at=NOW,
+    )  # fmt: skip
+    gate = GateDecision(
+        id="gate_1", model=MODEL, candidate="2", champion="1", mode="enforce", passed=True,
+        reasons=[WHY], numbers={"gain": 0.0158}, decided_at=NOW,
+    )  # fmt: skip
+    session.add_all([turn, run, gate])
+    session.flush()
+    for number in range(3):
+        session.add(
+            Alert(
+                id=f"alert_01kg7{number}zzz",
+                monitor=run.monitor,
+                **of,
+                kind="quality",
+                severity="high",
+                message=WHY,
+                details={},
+                monitor_run_id=run.id,
+                status="open" if number else "resolved",
+                raised_at=NOW + timedelta(hours=number),
+                last_seen_at=NOW,
+            ),
+        )
+        session.add(
+            Job(
+                id=f"job_01kg7{number}zzz",
+                **of,
+                caller="",
+                digest="d",
+                status="dead" if number else "done",
+                at=NOW,
+                test=False,
+                rows=10,
+                rows_done=4,
+                attempts=3,
+                error=WHY,
+                cancel_requested=False,
+                requested_at=NOW + timedelta(hours=number),
+                due_at=NOW,
+            ),
+        )
+        session.add(
+            Promotion(
+                id=f"prom_{number}",
+                model=MODEL if number else "another",
+                alias=CHAMPION,
+                from_version=None,
+                to_version=str(number),
+                kind="promotion",
+                status="done",
+                actor="policy:keep-fresh",
+                reason=WHY,
+                decision_id="gate_1",
+                at=NOW + timedelta(days=number),
+                requested_at=NOW + timedelta(days=number),
+            ),
+        )
+    session.add(
+        ApiKey(
+            id="0123456789ab",
+            name="shop",
+            scopes=["predict"],
+            digest="d",
+            rate=10.0,
+            created_at=NOW,
+            created_by="ada",
+            expires_at=NOW,
+        )
+    )
+    other = {"id": new_id("turn"), "model": "another", "trigger": "manual", "reason": "", "actor": "ada"}
+    late = {
+        "as_of": NOW,
+        "status": "failed",
+        "step": "data",
+        "seconds": {},
+        "promote": True,
+    }
+    session.add(Turn(**other, **late, overrides={}, requested_at=NOW + timedelta(days=1)))
+
+
+def run(root: Path, command: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    line = [sys.executable, "-m", "tidemill.cli.main", *command.split()]
+    return subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_reading_imports_no_engine(root: Path, command: str):
+    code = f"""
+import atexit, sys
+sys.argv = ["tidemill", *{command.split()!r}]
+atexit.register(lambda: print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr))
+from tidemill.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(ast.literal_eval(done.stderr.splitlines()[-1])) == COMMANDS[command]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_reading_fits_the_terminal(root: Path, command: str, columns: int):
+    done = run(root, command, columns)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    path = str(root)  # a path that is longer than the terminal goes on in the next line
+    assert max(len(line) for line in lines if path not in line) <= columns, done.stdout
+    shown = [word for line in lines for word in line.split()]
+    assert sum(map(len, shown)) / len(shown) > 3, done.stdout  # no column of one to four letters
+
+
+def test_reading_writes_nothing(root: Path, tmp_path: Path):
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    for command in COMMANDS:
+        if command.startswith(("models show", "data")):
+            continue
+        assert run(tmp_path, command).returncode == 0, command
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_the_registry_is_read_as_mlflow_tells_it(root: Path):
+    folder, project = open_folder(root), load_project(root)
+    assert read_alias_names(folder) == read_aliases(project) == {"champion": "2", "mine": "1"}
+    assert read_champion(folder) == "2"
+    told = list_versions(project)
+    assert [one.version for one in read_registered(folder)] == [one.version for one in told] == ["2", "1"]
+    for one, version in zip(read_registered(folder), told, strict=True):
+        assert (one.model, one.aliases, one.run_id) == (version.model, version.aliases, version.run_id)
+        assert one.registered_at == version.registered_at
+        assert dict(one.metrics) == dict(version.metrics)
+        assert json.dumps(one.lineage, sort_keys=True) == json.dumps(
+            version.lineage.as_dict(), sort_keys=True
+        )
+        record = compiled_record(project, version)
+        assert json.dumps(read_version(folder, one.version).compiled) == json.dumps(record.facts())
+    assert read_version(folder, "mine").version == get_version(project, "mine").version == "1"
+
+
+def test_a_moved_project_is_read(root: Path, tmp_path: Path):
+    moved = shutil.copytree(root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("*.lock"))
+    assert [one.version for one in read_registered(open_folder(moved))] == ["2", "1"]
+    assert read_champion(open_folder(moved)) == "2"
+
+
+def test_an_unknown_model_or_version_is_said_to_be_so(root: Path):
+    done = run(root, f"models show {MODEL} 7")
+    assert done.returncode == 1
+    assert "has no version '7'" in " ".join(done.stderr.split())
+    assert "there is no model 'nobody'" in " ".join(run(root, "models list nobody").stderr.split())
+
+
+def test_json_has_whole_ids_and_lists_short_ones(root: Path):
+    told = json.loads(run(root, "alerts list --json").stdout)
+    assert [alert["id"] for alert in told] == ["alert_01kg72zzz", "alert_01kg71zzz"]
+    assert told[0]["raised_at"] == "2013-05-01T14:00:00+00:00"
+    assert "alert_01kg72\n" in run(root, "alerts list").stdout
+    jobs = json.loads(run(root, "jobs list --json").stdout)
+    assert jobs["counts"] == {"queued": 0, "running": 0, "done": 1, "dead": 2, "cancelled": 0}
+    assert jobs["jobs"][0]["cancel_requested"] is False
+
+
+def test_records_of_other_models_are_not_shown(root: Path):
+    assert json.loads(run(root, "status --json").stdout)["turn"]["id"] == "turn_01kg7a"
+    history = json.loads(run(root, f"models history {MODEL} --json").stdout)
+    assert [service["version"] for service in history] == ["1", "2"]
+    assert history[1]["until"] is None
+    assert history[1]["gain"] == 0.0158
+
+
+def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    done = run(copy, "alerts ack alert_01kg71 --json")
+    assert json.loads(done.stdout)["id"] == "alert_01kg71zzz"
+    several = run(copy, "alerts ack alert_01kg7")
+    assert several.returncode == 2
+    assert "is the beginning of 3 ids of alerts" in " ".join(several.stderr.split())
+    assert json.loads(run(copy, "jobs show job_01kg71 --json").stdout)["id"] == "job_01kg71zzz"
+    assert json.loads(run(copy, "jobs retry job_01kg72 --json").stdout)["status"] == "queued"
+    assert run(copy, "jobs show job_99").returncode == 1
+
+
+def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: Path):
+    import sqlite3
+
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    database = sqlite3.connect(copy / ".tidemill" / "state.db")
+    with database:
+        database.execute("ALTER TABLE jobs DROP COLUMN erased_at")
+        database.execute("UPDATE alembic_version SET version_num = '0006'")
+    database.close()
+    jobs = json.loads(run(copy, "jobs list --json").stdout)
+    assert [job["erased_at"] for job in jobs["jobs"]] == [None] * 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_read(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    for file in (copy / ".tidemill").glob("state.db-*"):
+        file.unlink()
+    subprocess.run(["chmod", "-R", "a-w,a+rX", str(copy)], check=True)
+    from tidemill.state.record_reader import Records
+
+    try:
+        assert len(Records(copy / ".tidemill" / "state.db").ids("alerts", MODEL)) == 3
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", str(copy)], check=True)
