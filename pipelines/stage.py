@@ -34,7 +34,7 @@ def read_parquet(path: Path, stage: str) -> pl.DataFrame:
         DataError: it is not there, or is not parquet.
     """
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, PolarsError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=f"make it: `dvc repro {stage}`") from error
 

@@ -1,10 +1,9 @@
 """Paths for readers that take ``*``, ``?`` and ``[`` in a path for a pattern, and cannot be told not to."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["literal", "literals"]
+__all__ = ["literal", "split_pattern"]
 
 
 def literal(path: Path | str) -> str:
@@ -18,6 +17,13 @@ def literal(path: Path | str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", str(path))
 
 
-def literals(paths: Iterable[Path]) -> list[str]:
-    """Return a pattern for each path, as `literal` does."""
-    return [literal(path) for path in paths]
+def split_pattern(path: str) -> tuple[str, str]:
+    """Return the longest folder that exists, and the rest of the path: only there can wildcards be.
+
+    >>> split_pattern("/no-such-folder/*.parquet")
+    ('/', 'no-such-folder/*.parquet')
+    """
+    folder = Path(path)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return str(folder), path[len(str(folder)) :]

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
+from tidemill.training.binary_labels import as_labels
+
 __all__ = ["METRICS", "by_month", "evaluate"]
 
 METRICS = ("roc_auc", "average_precision", "neg_log_loss", "neg_brier")
@@ -19,6 +21,9 @@ def evaluate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
         labels: shape (rows,), 0 or 1.
         scores: shape (rows,), probability of label 1.
 
+    Raises:
+        DataError: a label is neither 0 nor 1.
+
     Returns:
         ``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``, and ``rows`` and ``base_rate``
         (the share of label 1). A metric is NaN where it means nothing: no rows, a score that is not a number,
@@ -28,7 +33,8 @@ def evaluate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
     >>> found["roc_auc"], found["rows"], found["base_rate"], round(found["neg_brier"], 3)
     (0.75, 4.0, 0.5, -0.158)
     """
-    truth, guess = np.asarray(labels, dtype=np.int8), np.asarray(scores, dtype=np.float64)
+    truth = as_labels(pl.DataFrame({"label": np.asarray(labels)}), "label")
+    guess = np.asarray(scores, dtype=np.float64)
     rows = len(truth)
     metrics = dict.fromkeys(METRICS, float("nan"))
     if rows and np.isfinite(guess).all():

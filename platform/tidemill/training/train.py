@@ -58,6 +58,7 @@ def train(
         TrainingError: too little data, no trial succeeded, or MLflow failed. What is half made can never be
             registered.
         ConfigError: the project's training spec is not one.
+        DataError: a label is neither 0 nor 1.
     """
     spec, as_of = load_spec(project), utc(as_of)
     client = mlflow_tracking.connect(project)

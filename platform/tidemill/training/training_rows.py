@@ -2,32 +2,40 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
+from tidemill.training.binary_labels import as_binary
 
-__all__ = ["as_features", "as_labels", "read_labelled"]
+__all__ = ["LabelledRows", "as_features", "read_labelled"]
 
 
-def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> pl.DataFrame:
-    """Read the rows of the training set whose label is known at ``as_of``, in order of time.
+class LabelledRows(NamedTuple):
+    """What can be learnt from."""
 
-    Returns:
-        The columns for time, label, and when the label was known, then ``features`` as Float64.
+    rows: pl.DataFrame
+    """In order of time: time, label, when the label was known, then the features as Float64."""
+    without_label: int
+    """Rows that were left out: their label should be known, and is null."""
+
+
+def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:
+    """Read the rows of the training set whose label is known at ``as_of``.
 
     Raises:
         TrainingError: there is no such file, a column is missing or is not a number, or no label is known.
+        DataError: a label is neither 0 nor 1.
     """
     path, dataset = project.dataset_path, project.config.dataset
     hint = "reproduce the data first: `tidemill run`, or `dvc repro` in the project's folder"
     try:
-        schema = pl.read_parquet_schema(path)
+        schema = pl.scan_parquet(path, glob=False).collect_schema()
         missing = [
             name
             for name in (dataset.time, dataset.label, dataset.label_known, *features)
@@ -42,23 +50,29 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
                 + ", ".join(f"{name} ({schema[name]})" for name in words),
                 hint="encode them in a feature view",
             )
-        rows = (
-            pl.scan_parquet(path)
+        known = (
+            pl.scan_parquet(path, glob=False)
             .select(
                 dataset.time,
-                pl.col(dataset.label).cast(pl.Int8),
+                dataset.label,
                 dataset.label_known,
                 pl.col(*features).cast(pl.Float64).fill_nan(None),
             )
-            .filter(pl.col(dataset.label_known) <= as_of, pl.col(dataset.label).is_in([0, 1]))
+            .filter(pl.col(dataset.label_known) <= as_of)
             .sort(dataset.time, maintain_order=True)
             .collect()
         )
+        labels = as_binary(known[dataset.label], f"{path}, column {dataset.label}")
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
+    rows = known.with_columns(labels).filter(pl.col(dataset.label).is_not_null())
+    empty = known.height - rows.height
     if rows.is_empty():
-        raise TrainingError(f"{path} has no row whose label is known at {as_of:%Y-%m-%d %H:%M}", hint=hint)
-    return rows
+        nulls = f"; {empty:,} rows have null for a label" if empty else ""
+        raise TrainingError(
+            f"{path} has no row whose label is known at {as_of:%Y-%m-%d %H:%M}{nulls}", hint=hint
+        )
+    return LabelledRows(rows, empty)
 
 
 def as_features(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
@@ -69,8 +83,3 @@ def as_features(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """
     matrix = rows.select(pl.col(*features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
     return pd.DataFrame(np.ascontiguousarray(matrix), columns=list(features))
-
-
-def as_labels(rows: pl.DataFrame, label: str) -> npt.NDArray[np.int8]:
-    """Return the labels, shape (rows,), as 0 or 1."""
-    return rows[label].to_numpy().astype(np.int8)

@@ -14,6 +14,7 @@ from feast.data_source import DataSource
 from fsspec.implementations.local import LocalFileSystem
 
 from tidemill.errors import FeatureError
+from tidemill.files.literal_paths import literal, split_pattern
 
 __all__ = ["Address", "File", "locate", "reaching"]
 
@@ -56,7 +57,7 @@ class Address:
     @property
     def is_pattern(self) -> bool:
         """Whether it names files by wildcards (and not one that really is called like that)."""
-        return bool(_WILDCARD.search(self.path)) and not self.exists()
+        return bool(_WILDCARD.search(self._parts[1])) and not self.exists()
 
     @property
     def names_a_file(self) -> bool:
@@ -66,8 +67,14 @@ class Address:
     @property
     def root(self) -> str:
         """The folder below which the pattern or the folder has its files."""
-        match = _WILDCARD.search(self.path) if self.is_pattern else None
-        return self.path[: match.start()].rpartition("/")[0] if match else self.path
+        folder, rest = self._parts
+        match = _WILDCARD.search(rest) if self.is_pattern else None
+        return f"{folder}{rest[: match.start()]}".rpartition("/")[0] if match else self.path
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        """The folder that exists, whatever its name, and what may have wildcards."""
+        return split_pattern(self.path) if self.is_local else ("", self.path)
 
     def exists(self) -> bool:
         """Whether there is a file or a folder with anything in it."""
@@ -95,7 +102,8 @@ class Address:
             if self.files.isfile(self.path):
                 return (self._file(self.path, self.files.info(self.path)),)
             if self.is_pattern:
-                found = self.files.glob(self.path, detail=True)
+                folder, rest = self._parts
+                found = self.files.glob(f"{literal(folder)}{rest}", detail=True)
             else:
                 found = self.files.find(self.path, detail=True)
         root = PurePosixPath(self.root)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tidemill.errors import FeatureError
+from tidemill.features.offline.required_columns import refuse_missing
 
 __all__ = [
     "AT",
@@ -253,15 +254,8 @@ def _require(history: History, schema: pl.Schema, rows: pl.Schema, at: str) -> N
     needed = [*history.keys, history.timestamp, *history.features]
     if history.created:
         needed.append(history.created)
-    for where, absent in (
-        ("its source", [column for column in needed if column not in schema]),
-        ("the entity frame", [column for column in (*history.keys.values(), at) if column not in rows]),
-    ):
-        if absent:
-            raise FeatureError(
-                f"feature view {history.name!r}: {where} has no column {', '.join(map(repr, absent))}",
-                hint=f"there are: {', '.join(schema if where == 'its source' else rows)}",
-            )
+    refuse_missing(history.name, "its source", needed, schema)
+    refuse_missing(history.name, "the entity frame", (*history.keys.values(), at), rows)
 
 
 def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:

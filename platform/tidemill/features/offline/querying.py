@@ -15,6 +15,7 @@ from tidemill.features.offline.asof import Room, point_in_time_batches, point_in
 from tidemill.features.offline.conforming import plain
 from tidemill.features.offline.entities import EntityRows, rows_of_span
 from tidemill.features.offline.histories import ViewHistory, keys_that_are_null, open_history
+from tidemill.features.offline.required_columns import refuse_missing
 
 __all__ = ["Asked", "Span", "answer"]
 
@@ -59,6 +60,9 @@ def _joined(
     rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None, room: Room | None
 ) -> Iterator[pa.Table]:
     table, histories = rows.table, [view.history for view in views]
+    for history in histories:
+        needed = (*history.keys.values(), rows.at)
+        refuse_missing(history.name, "the entity frame", needed, table.column_names)
     wanted = {rows.at} | {column for history in histories for column in history.keys.values()}
     frame = pl.DataFrame(table.select([name for name in table.column_names if name in wanted]))
     frame = frame.with_columns(  # pandas gives a column without values any type

@@ -122,7 +122,7 @@ def set_aside(frame: pl.LazyFrame, part: pl.Expr, folder: Path) -> None:
 def read_part(folder: Path, part: int) -> pl.LazyFrame | None:
     """Return what was set aside under ``part``; none if that is nothing."""
     files = sorted((folder / f"{_PART}={part}").glob("*.ipc"))
-    return pl.scan_ipc(files, hive_partitioning=False) if files else None
+    return pl.scan_ipc(files, glob=False, hive_partitioning=False) if files else None
 
 
 def forget(folder: Path, part: int) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import polars as pl
 
 from tidemill.data.repository.git import git_try
+from tidemill.files.literal_paths import literal
 from tidemill.lineage.sources.chain_sources import Records
 from tidemill.lineage.sources.pipeline import Pipeline
 from tidemill.project import Project
@@ -66,7 +67,7 @@ def _schemas(project: Project, pipeline: Pipeline | None) -> dict[str, Columns]:
         if not path.endswith(".parquet") or not kept.is_file():
             continue
         try:
-            schema = pl.read_parquet_schema(kept)
+            schema = pl.read_parquet_schema(literal(kept))
         except (OSError, pl.exceptions.PolarsError):
             continue
         found[path] = [(name, str(kind)) for name, kind in schema.items()]

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
-from tidemill.errors import RegistryError
+from tidemill.errors import DataError, RegistryError
 from tidemill.project import Project
 from tidemill.registry.gates.gate_rules import Evaluation, Interval, Verdict, decide
 from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.training.binary_labels import as_labels
 from tidemill.training.metrics import evaluate
 from tidemill.training.tracking.mlflow_tracking import shortened
-from tidemill.training.training_rows import as_labels
 
 __all__ = ["compare", "milliseconds_per_row"]
 
@@ -37,7 +37,8 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
     try:
         rows = load_holdout(project, candidate.version)
-    except RegistryError as error:
+        as_labels(rows, project.config.dataset.label)
+    except (RegistryError, DataError) as error:
         return decide(gate, Evaluation(candidate.version, {}, 0, (shortened(str(error), _LONGEST),)), None)
     mine, my_scores, my_speed = _judge(project, candidate, rows)
     theirs, their_scores, their_speed = None, None, None

@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 
 from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.versions.compiled_versions import CompiledRecord, read_compiled
 from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.model_description import read_description
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.model_spec import load_spec
 
@@ -67,7 +68,7 @@ def read_made(project: Project, found: ModelVersion, folder: Path, reason: str |
 def example_rows(folder: Path) -> pd.DataFrame:
     """Return the example that was saved with a model; no rows if there is none."""
     try:
-        found = Model.load(str(folder)).load_input_example(str(folder))
-    except (MlflowException, OSError):
+        found = read_description(folder).load_input_example(str(folder))
+    except (MlflowException, OSError, yaml.YAMLError, TypeError, KeyError):
         return pd.DataFrame()
     return found if isinstance(found, pd.DataFrame) else pd.DataFrame()

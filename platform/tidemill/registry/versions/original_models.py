@@ -15,11 +15,11 @@ import pandas as pd
 import skops.io
 import yaml
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
+from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.fitting.trusted_types import untrusted
 
@@ -80,8 +80,9 @@ def read_original(
         RegistryError: the folder holds no model with a signature, or it is damaged.
     """
     try:
-        flavors: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]
-        inputs = Model.load(str(folder)).signature.inputs
+        described = read_description(folder)
+        flavors: dict[str, Any] = described.flavors
+        inputs = described.signature.inputs
         given = _Signature(
             tuple(map(str, inputs.input_names())), any(kind.name == "string" for kind in inputs.input_types())
         )
@@ -203,16 +204,16 @@ def _native(folder: Path, version: str, given: _Signature, flavor: Mapping[str, 
 def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str, Any]) -> Scorer:
     _log.warning("version %s is loaded from a pickle, which can execute code: the project trusts it", version)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), readable_folder(folder) as path:
             warnings.simplefilter("ignore")
             if "pytorch" in flavors:
-                module = importlib.import_module("mlflow.pytorch").load_model(str(folder), device="cpu")
+                module = importlib.import_module("mlflow.pytorch").load_model(path, device="cpu")
                 return _by_module(version, given, module)
             for name in _ESTIMATORS.intersection(flavors):
-                estimator = importlib.import_module(f"mlflow.{name}").load_model(str(folder))
+                estimator = importlib.import_module(f"mlflow.{name}").load_model(path)
                 if hasattr(estimator, "predict_proba"):  # pyfunc would give labels
                     return _by_estimator(version, given, estimator, "pyfunc")
-            model = mlflow.pyfunc.load_model(str(folder))
+            model = mlflow.pyfunc.load_model(path)
     except RegistryError:
         raise
     except Exception as error:  # whatever a pickle does

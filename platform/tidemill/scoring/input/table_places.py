@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tidemill.errors import DataError, UsageError
 from tidemill.files.atomic import replace_file
+from tidemill.files.literal_paths import literal, split_pattern
 
 __all__ = ["FORMATS", "Place", "SourceFile", "find_files", "locate", "reaching", "table_format"]
 
@@ -180,10 +181,11 @@ def find_files(place: Place) -> list[SourceFile]:
     """
     with reaching(place):
         place.files.invalidate_cache()
-        pattern = bool(_WILDCARD.search(place.path)) and not place.files.exists(place.path)
-        if pattern:
-            found = place.files.glob(place.path, detail=True)
-            root = place.path[: _WILDCARD.search(place.path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        folder, rest = split_pattern(place.path) if place.local else ("", place.path)
+        wildcard = _WILDCARD.search(rest)
+        if wildcard and not place.files.exists(place.path):
+            found = place.files.glob(f"{literal(folder)}{rest}", detail=True)
+            root = f"{folder}{rest[: wildcard.start()]}".rpartition("/")[0]
         elif place.files.isfile(place.path):
             found, root = {place.path: place.files.info(place.path)}, place.path.rpartition("/")[0]
         else:

@@ -1,5 +1,6 @@
 """The final model: the best trial's settings, fitted again on all rows before the hold-out, then judged."""
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from mlflow import MlflowClient
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.project.project_config import TrainConfig
+from tidemill.training.binary_labels import as_labels
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.metrics import by_month, evaluate
 from tidemill.training.model_spec import TrainingSpec
@@ -27,11 +29,12 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_record import log_summary
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, TrainedModel
-from tidemill.training.training_rows import as_features, as_labels, read_labelled
+from tidemill.training.training_rows import as_features, read_labelled
 
 __all__ = ["SplitRows", "finish", "read_split", "trial_data"]
 
 _REFERENCE_ROWS = 10_000
+_log = logging.getLogger(__name__)
 _HOLDOUT_ROWS = 200_000
 
 
@@ -46,12 +49,14 @@ class SplitRows:
     fit: pl.DataFrame
     """What the final model is fitted on."""
     holdout: pl.DataFrame
+    without_label: int
+    """Rows that are in none of them, because their label is null."""
 
     def sizes(self) -> dict[str, int]:
         """Rows of each."""
-        return {
-            f"rows_{name}": getattr(self, name).height for name in ("train", "validation", "fit", "holdout")
-        }
+        periods = ("train", "validation", "fit", "holdout")
+        sizes = {f"rows_{name}": getattr(self, name).height for name in periods}
+        return {**sizes, "rows_without_label": self.without_label}
 
 
 def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> SplitRows:
@@ -59,9 +64,12 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
 
     Raises:
         TrainingError: the file is not what it must be, or a period has too little in it.
+        DataError: a label is neither 0 nor 1.
     """
     dataset, newest = project.config.dataset, project.config.train.max_rows
-    rows = read_labelled(project, features, as_of)
+    rows, without_label = read_labelled(project, features, as_of)
+    if without_label:
+        _log.warning("%s rows of the training set are left out: their label is null", f"{without_label:,}")
     first, last = rows[dataset.time][0], rows[dataset.time][-1]
     split = split_by_time(as_of, first, last, project.config.split)
     train, fit = known_before(rows, split.train, dataset), known_before(rows, split.fit, dataset)
@@ -72,6 +80,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         validation=known_before(rows, split.validation, dataset),
         fit=fit.tail(newest or fit.height),
         holdout=rows.filter(pl.col(dataset.time) >= split.holdout.start),
+        without_label=without_label,
     )
     for name in ("train", "validation", "holdout"):
         labels = getattr(found, name)[dataset.label]

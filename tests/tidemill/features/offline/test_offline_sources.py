@@ -76,6 +76,13 @@ def test_a_file_whose_name_has_a_wildcard_is_that_file(store, make_view, station
     assert winds_of(store, "A") == [1.0]
 
 
+@pytest.mark.parametrize("path", ["model [v2]/w", "model [v2]/w/*.parquet", "model [v2]/**/a.parquet"])
+def test_a_folder_whose_name_has_a_wildcard_is_that_folder(store, make_view, station, tmp_path, path):
+    lay(tmp_path, {"model [v2]/w/a.parquet": weather(1.0), "model v/w/a.parquet": weather(9.0)})
+    store.apply([station, make_view("weather", path=path)])
+    assert winds_of(store, "A") == [1.0]
+
+
 def test_folders_that_are_called_key_and_value_are_columns(store, make_view, station, tmp_path):
     root = tmp_path / "not=this" / "w"
     lay(

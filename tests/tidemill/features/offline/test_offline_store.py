@@ -298,8 +298,9 @@ def test_says_which_view_lacks_what(store, tmp_path):
             store.config, [], [], "SELECT 1", store.registry, "offline"
         )
     weather_frame().write_parquet(tmp_path / "weather.parquet")
-    with pytest.raises(FeatureError, match="the entity frame has no column 'station'"):
+    with pytest.raises(FeatureError, match="the entity frame has no column 'station'") as caught:
         store.get_historical_features(entity_df=without_key, features=["weather:wind"]).to_df()
+    assert caught.value.hint == "there are: other, event_timestamp"
 
 
 def test_agrees_with_a_search_through_all_rows_over_several_views(store, tmp_path):

@@ -157,6 +157,15 @@ def test_pickles_are_refused(tmp_path, kind):
         read_original(folder, "1", [], list)
 
 
+@pytest.mark.parametrize("name", ["a%2Fb", "what?now", "x#y", "model [v2]"])
+@pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
+def test_models_are_loaded_from_folders_of_any_name(tmp_path, name, kind):
+    (tmp_path / name).mkdir()
+    folder = shutil.move(_model_folder(tmp_path / "model", kind=kind), tmp_path / name / "model")
+    scorer = read_original(folder, "1", [], list, trusted=True)
+    assert scorer.predict(pd.DataFrame({"wind": [0.0, 3.0]})).round().tolist() == [0, 1]
+
+
 def test_a_model_that_trusts_itself_is_not_trusted(tmp_path):
     folder = _model_folder(tmp_path / "model")
     skops.io.dump(Forged(), folder / "model.skops")

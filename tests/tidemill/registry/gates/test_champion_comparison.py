@@ -1,0 +1,32 @@
+"""The candidate and the champion score the same rows."""
+
+import re
+
+import polars as pl
+import pytest
+
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.versions.model_versions import get_version, load_holdout
+from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.run_files import log_table
+from tidemill.training.tracking.training_result import HOLDOUT
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: rows.with_columns(late=pl.int_range(pl.len()) % 3), r"neither 0 nor 1: 2 \(\d+ rows\)"),
+        (lambda rows: rows.with_columns(late=pl.lit(None)), "labels are null"),
+        (lambda rows: rows.rename({"late": "delayed"}), "there is no column late"),
+    ],
+)
+def test_rows_with_other_labels_are_a_reason_to_refuse(registered, change, reason):
+    candidate = get_version(registered, "2")
+    held = load_holdout(registered, "2")
+    assert compare(registered, candidate, get_version(registered, "1")).numbers["rows"] == held.height
+    log_table(connect(registered), candidate.run_id, change(held), HOLDOUT)
+    verdict = compare(registered, candidate, get_version(registered, "1"))
+    assert not verdict.passed
+    assert re.search(reason, verdict.reasons[0])

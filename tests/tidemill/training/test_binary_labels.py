@@ -1,0 +1,95 @@
+"""Labels are 0 and 1, or an error says which others there are, how many, and where."""
+
+import logging
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.tidemill.training.small_project import FEATURES, day, make_project
+from tidemill.errors import DataError, TrainingError
+from tidemill.training.binary_labels import as_binary, as_labels
+from tidemill.training.fitting.final_fit import read_split
+from tidemill.training.metrics import evaluate
+from tidemill.training.training_rows import read_labelled
+
+
+@pytest.fixture
+def project(tmp_path):
+    return make_project(tmp_path)
+
+
+def relabel(project, labels):
+    rows = pl.read_parquet(project.dataset_path)
+    rows.with_columns(labels.alias("late")).write_parquet(project.dataset_path)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series([0, 1, None], dtype=pl.Int64),
+        pl.Series([0, 1, None], dtype=pl.UInt8),
+        pl.Series([0.0, 1.0, None]),
+        pl.Series([0.0, 1.0, float("nan")]),
+        pl.Series([False, True, None]),
+        pl.Series(["0", "1", None]),
+    ],
+)
+def test_zero_and_one_are_read_in_any_type(column):
+    assert as_binary(column, "here").to_list() == [0, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pl.Series([0, 1, 2, 3, 3]), "3 of 5 labels are neither 0 nor 1: 3 (2 rows), 2 (1 row)"),
+        (pl.Series([0, 1, 256, 257]), "2 of 4 labels"),
+        (pl.Series([0.0, 1.0, 0.5]), "0.5 (1 row)"),
+        (pl.Series([1, -1]), "-1 (1 row)"),
+        (pl.Series([0.0, float("inf")]), "inf (1 row)"),
+        (pl.Series(["yes", "no", "1"]), "2 of 3 labels"),
+        (pl.Series([*range(20)]), "and 13 more values"),
+    ],
+)
+def test_other_labels_are_counted(column, said):
+    with pytest.raises(DataError, match=re.escape(said)) as caught:
+        as_binary(column, "here")
+    assert "true or false" in caught.value.hint
+
+
+def test_labels_of_more_classes_end_the_training(project):
+    relabel(project, pl.int_range(pl.len()) % 4)
+    with pytest.raises(DataError, match=r"training_set.parquet, column late: .* of .*: 2 \(.* rows\), 3 \("):
+        read_labelled(project, FEATURES, day(100))
+
+
+def test_labels_that_are_not_known_yet_do_not_matter(project):
+    rows = pl.read_parquet(project.dataset_path)
+    relabel(project, pl.when(pl.col("label_known_at") > day(100)).then(7).otherwise(pl.col("late")))
+    found, empty = read_labelled(project, FEATURES, day(100))
+    assert (found.height, empty) == (rows.filter(pl.col("label_known_at") <= day(100)).height, 0)
+
+
+def test_rows_without_a_label_are_counted_and_told(project, caplog):
+    relabel(project, pl.when(pl.int_range(pl.len()) % 10 == 3).then(None).otherwise(pl.col("late")))
+    with caplog.at_level(logging.WARNING):
+        split = read_split(project, FEATURES, day(100))
+    known = pl.read_parquet(project.dataset_path).filter(pl.col("label_known_at") <= day(100))
+    assert split.sizes()["rows_without_label"] == known["late"].null_count() > 0
+    assert f"{known['late'].null_count()} rows of the training set are left out" in caplog.text
+
+
+def test_a_training_set_without_any_label_says_so(project):
+    relabel(project, pl.lit(None, dtype=pl.Int64))
+    with pytest.raises(TrainingError, match=r"no row whose label is known.* rows have null for a label"):
+        read_labelled(project, FEATURES, day(100))
+
+
+def test_metrics_refuse_labels_that_they_do_not_mean():
+    with pytest.raises(DataError, match=r"2 \(1 row\)"):
+        evaluate([0, 1, 2], [0.1, 0.2, 0.3])
+    with pytest.raises(DataError, match="1 of 3 labels are null"):
+        evaluate([0, 1, np.nan], [0.1, 0.2, 0.3])
+    with pytest.raises(DataError, match="no column late: the columns are delay"):
+        as_labels(pl.DataFrame({"delay": [1]}), "late")
