@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tidemill.errors import FeatureError
-from tidemill.features.offline.required_columns import refuse_missing
+from tidemill.features.offline.conforming import refuse_missing
 
 __all__ = [
     "AT",

@@ -1,12 +1,37 @@
-"""Arrow tables brought to the types that others expect: rows to those of a source, results to plain ones."""
+"""Checks the columns of tables, and brings them to the types that others expect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
 from tidemill.errors import FeatureError
 
-__all__ = ["conform", "plain"]
+__all__ = ["conform", "plain", "refuse_missing"]
+
+
+def refuse_missing(view: str, where: str, needed: Iterable[str], columns: Iterable[str]) -> None:
+    """Make sure that ``columns`` has all that a feature view needs.
+
+    Args:
+        view: name of the feature view.
+        where: whose columns they are, such as ``the entity frame``.
+        needed: names of columns.
+        columns: names of all the columns that there are.
+
+    Raises:
+        FeatureError: some are missing; the hint names those that there are.
+
+    >>> refuse_missing("weather", "the entity frame", ["station"], ["statoin", "event_timestamp"])
+    Traceback (most recent call last):
+    tidemill.errors.FeatureError: feature view 'weather': the entity frame has no column 'station'
+    """
+    there = list(columns)
+    absent = [column for column in needed if column not in there]
+    if absent:
+        raise FeatureError(
+            f"feature view {view!r}: {where} has no column {', '.join(map(repr, absent))}",
+            hint=f"there are: {', '.join(there)}",
+        )
 
 
 def conform(

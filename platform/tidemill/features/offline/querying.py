@@ -12,10 +12,9 @@ from feast import FeatureView
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof import Room, point_in_time_batches, point_in_time_join
-from tidemill.features.offline.conforming import plain
+from tidemill.features.offline.conforming import plain, refuse_missing
 from tidemill.features.offline.entities import EntityRows, rows_of_span
 from tidemill.features.offline.histories import ViewHistory, keys_that_are_null, open_history
-from tidemill.features.offline.required_columns import refuse_missing
 
 __all__ = ["Asked", "Span", "answer"]
 
