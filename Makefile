@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint check format torch lock clean
+.PHONY: help demo test test-fast lint check docs format torch lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -44,8 +44,11 @@ lint: $(STAMP)  ## Check format, style and the direction of imports.
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-cache
 
-check: $(STAMP)  ## Check types.
+check: $(STAMP) docs  ## Check types; build the documentation.
 	@$(BIN)/mypy
+
+docs: $(STAMP)  ## Build the documentation's site in site/; a warning is an error.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff format .
@@ -61,4 +64,4 @@ lock: $(STAMP)  ## Pin the dependencies anew; pins that still fit stay.
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
 clean:  ## Remove everything that was made here.
-	@rm -rf $(VENV) workspace .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) workspace site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
