@@ -1,4 +1,4 @@
-"""What privacy costs: hiding in each prediction, leaving erased subjects out of data, blanking a log.
+"""What privacy costs: redaction in each prediction, leaving erased subjects out of data, blanking a log.
 
 Run with ``.venv/bin/python -m benchmarks.privacy``.
 """
@@ -17,7 +17,7 @@ from benchmarks.children import clean_up_after
 from tidemill.data.personal.pseudonyms import Pseudonymiser
 from tidemill.data.personal.tombstones import erased_rows
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
-from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
+from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.subject import Subject
 
@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--subjects", type=int, default=100_000)
     asked = parser.parse_args()
-    print(f"hiding in a prediction   {hiding(Hiding(frozenset({'tailnum'}), PSEUDONYMS)):8.2f} µs")
-    print(f"  with nothing personal  {hiding(NOTHING_HIDDEN):8.2f} µs")
+    print(f"redaction in a prediction   {redaction(Redaction(frozenset({'tailnum'}), PSEUDONYMS)):8.2f} µs")
+    print(f"  with nothing personal  {redaction(NO_REDACTION):8.2f} µs")
     tombstones(asked.rows, asked.subjects)
     log(asked.predictions, asked.subjects)
     print(f"peak memory              {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:8.2f} GB")
 
 
-def hiding(rule: Hiding) -> float:
+def redaction(rule: Redaction) -> float:
     """Microseconds a prediction: what `Predictor` does for it (request, keys, decision, features)."""
 
     def once() -> None:

@@ -17,8 +17,9 @@ from pydantic import AwareDatetime, BaseModel
 from tidemill.clock import SystemClock
 from tidemill.features.feature_store import apply, open_store, push
 from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.prediction_log import PredictionLog
-from tidemill.prediction_log.writing.redaction import hiding_for
+from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.model_versions import CHAMPION
 from tidemill.serving.inference.application import Application
@@ -186,10 +187,10 @@ class Player:
     def play(self, first: int, last: int, origins: tuple[str | None, ...] = ORIGINS) -> None:
         """Serve the hours from ``first`` up to, but not including, ``last``, by the definitions of now."""
         store = open_store(self.project)
-        hiding = hiding_for(self.project, Flight, store)
+        redaction = redaction_for(self.project, Flight, personal_fields(store))
         features = OnlineFeatures(store, "delay")
         constant = Constant(tuple(name for _, name in features.features))
-        model = LoadedModel(self.version, constant, features, START, hiding)
+        model = LoadedModel(self.version, constant, features, START, redaction)
         log = PredictionLog(self.project.predictions, self.project.model)
         application = Application(
             request=Flight, feature_row=lambda flight: dict(flight), decide=lambda flight, score: {}

@@ -14,7 +14,7 @@ from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import init_workspace, reproduce
 from tidemill.features.feature_store import apply, materialise
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog, PredictionRecord
-from tidemill.prediction_log.writing.redaction import Hiding
+from tidemill.prediction_log.writing.redaction import Redaction
 from tidemill.project import load_project
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
@@ -139,11 +139,11 @@ def make_project(root: Path, online: str = "tidemill.features.online.SqliteOnlin
 
 def serve_and_train(project) -> None:
     """Fill the prediction log (once with names in the clear, as an old log has them), logs, MLflow."""
-    hiding = Hiding(frozenset({"rider"}), Pseudonymiser(load_key(project)))
+    redaction = Redaction(frozenset({"rider"}), Pseudonymiser(load_key(project)))
     for clear in (True, False):
         log = PredictionLog(project.predictions, project.model)
         for number, rider in enumerate(RIDERS):
-            log.append([prediction(f"pred_{clear}_{number}", rider, None if clear else hiding)])
+            log.append([prediction(f"pred_{clear}_{number}", rider, None if clear else redaction)])
             log.append_labels([LabelRecord(f"pred_{clear}_{number}", 1, NOON, NOON)])
         log.close()
     submit_jobs(project)
@@ -204,9 +204,9 @@ def answer(name: str, rider: str | None) -> dict[str, object]:
     return {"prediction_id": name, "probability": 0.5, "decision": {"tell": rider}, "flags": []}
 
 
-def prediction(name: str, rider: str, hiding: Hiding | None) -> PredictionRecord:
+def prediction(name: str, rider: str, redaction: Redaction | None) -> PredictionRecord:
     values = {"rider": rider, "city": "york"}
-    hidden = hiding.values(values) if hiding else values
+    hidden = redaction.values(values) if redaction else values
     return PredictionRecord(
         name, "rides", "1", NOON, NOON, "r1", hidden, {"rides": 1.0}, 0.5, {}, keys=hidden
     )

@@ -13,9 +13,10 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.feature_store import open_store
+from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.writing.log_writer import open_log
-from tidemill.prediction_log.writing.redaction import hiding_for
+from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 
 __all__ = ["Imported", "import_label_file"]
@@ -56,7 +57,8 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     for rows in batches(table, _ROWS):
         for _ in _labels(file, rows, keys):  # all of them, before the first is logged
             pass
-    hide = hiding_for(project, project.load(project.config.project.application).request, open_store(project))
+    application = project.load(project.config.project.application)
+    hide = redaction_for(project, application.request, personal_fields(open_store(project)))
     count, log = 0, open_log(project)
     try:
         for rows in batches(table, _ROWS):

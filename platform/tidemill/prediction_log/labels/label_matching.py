@@ -52,7 +52,7 @@ def as_records(
     Args:
         given: the labels.
         now: wall-clock time.
-        hide: hides personal values as it does in predictions, by `redaction.Hiding.values`.
+        hide: hides personal values as it does in predictions, by `redaction.Redaction.values`.
     """
     return [
         LabelRecord(

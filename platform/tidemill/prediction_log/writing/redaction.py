@@ -1,7 +1,7 @@
 """Keeps personal values out of the prediction log, and out of what errors say to the servers' logs."""
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +11,9 @@ from pydantic import BaseModel
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key, text_of
 from tidemill.errors import ServingError, TidemillError
-from tidemill.features.feast_objects import FeatureStore
-from tidemill.features.personal_fields import personal_fields
 from tidemill.project import Project
 
-__all__ = ["NOTHING_HIDDEN", "Hiding", "hiding_for", "personal_in_request"]
+__all__ = ["NO_REDACTION", "Redaction", "personal_in_request", "redaction_for"]
 
 _REMEMBERED = 10_000  # pseudonyms, of values of up to so many characters: at most some 3 MB
 _LONG = 100
@@ -24,13 +22,13 @@ _SHORT = 3  # characters: what is shorter names nobody, and is found in any text
 
 
 @dataclass(frozen=True)
-class Hiding:
+class Redaction:
     """Hides the values of some fields.
 
-    >>> hiding = Hiding(frozenset({"tailnum", "age"}), Pseudonymiser(b"a key of at least 16 bytes"))
-    >>> hiding.values({"origin": "EWR", "tailnum": "N14228"})
+    >>> redaction = Redaction(frozenset({"tailnum", "age"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    >>> redaction.values({"origin": "EWR", "tailnum": "N14228"})
     {'origin': 'EWR', 'tailnum': 'psn_804a7b9783543fba4191da1373ecff00'}
-    >>> hiding.features({"age": 41.0, "wind": 8.0})
+    >>> redaction.features({"age": 41.0, "wind": 8.0})
     {'age': None, 'wind': 8.0}
     """
 
@@ -119,18 +117,22 @@ class Hiding:
                 yield text
 
 
-NOTHING_HIDDEN = Hiding(frozenset(), None)
+NO_REDACTION = Redaction(frozenset(), None)
 
 
-def hiding_for(project: Project, request: type[BaseModel], store: FeatureStore) -> Hiding:
-    """Return what hides the personal fields of the applied definitions and of the request's own schema.
+def redaction_for(project: Project, request: type[BaseModel], personal: Set[str]) -> Redaction:
+    """Return what hides personal fields: ``personal`` ones, and those that the request's own schema names.
+
+    Args:
+        project: whose privacy key the pseudonyms are made with.
+        request: the schema of the application's request.
+        personal: the personal fields of the applied definitions (`tidemill.features.personal_fields`).
 
     Raises:
-        FeatureError: the registry cannot be read.
         ConfigError: there is something to hide, and no usable privacy key.
     """
-    fields = personal_fields(store) | personal_in_request(request)
-    return Hiding(fields, Pseudonymiser(load_key(project))) if fields else NOTHING_HIDDEN
+    fields = frozenset(personal) | personal_in_request(request)
+    return Redaction(fields, Pseudonymiser(load_key(project))) if fields else NO_REDACTION
 
 
 def personal_in_request(request: type[BaseModel]) -> frozenset[str]:

@@ -10,9 +10,10 @@ import pyarrow as pa
 from tidemill.clock import SystemClock
 from tidemill.errors import ServingError
 from tidemill.features.feature_store import open_store
+from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import open_log
-from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, hiding_for
+from tidemill.prediction_log.writing.redaction import NO_REDACTION, redaction_for
 from tidemill.project import Project
 from tidemill.scoring.execution.batch_rows import Scored
 from tidemill.scoring.scoring_job import Job
@@ -29,10 +30,12 @@ class BatchLog:
 
     def __init__(self, project: Project, job: Job) -> None:
         self._job, self._log, self._clock = job, open_log(project), SystemClock()
-        self._hiding = NOTHING_HIDDEN
+        self._redaction = NO_REDACTION
         if job.mode != "columns" or job.decide:
             application = project.load(project.config.project.application)
-            self._hiding = hiding_for(project, application.request, open_store(project))
+            self._redaction = redaction_for(
+                project, application.request, personal_fields(open_store(project))
+            )
 
     def append(self, scored: Scored) -> None:
         """Write the predictions of a batch.
@@ -53,7 +56,7 @@ class BatchLog:
                 )
 
     def _records(self, scored: Scored, chosen: npt.NDArray[np.integer]) -> list[PredictionRecord]:
-        job, hiding, now = self._job, self._hiding, self._clock.now()
+        job, redaction, now = self._job, self._redaction, self._clock.now()
         rows = scored.table.take(pa.array(chosen)).to_pylist()
         at = [job.started_at] * len(rows)
         if scored.moments is not None:
@@ -72,12 +75,12 @@ class BatchLog:
                     at=at[place],
                     served_at=now,
                     replica=job.id,
-                    instance=hiding.values(instance.model_dump(mode="json")) if instance else {},
-                    features=hiding.features(features),
+                    instance=redaction.values(instance.model_dump(mode="json")) if instance else {},
+                    features=redaction.features(features),
                     score=row["probability"],
-                    decision=hiding.values(_decision(row)),
+                    decision=redaction.values(_decision(row)),
                     flags=tuple(row["flags"].split() if isinstance(row["flags"], str) else row["flags"]),
-                    keys=hiding.values(keys[place]) if keys else None,
+                    keys=redaction.values(keys[place]) if keys else None,
                     role=ROLE,
                     request_id=job.id,
                 )

@@ -14,7 +14,7 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.prediction_log import PredictionLog, PredictionRecord
-from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN
+from tidemill.prediction_log.writing.redaction import NO_REDACTION
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
 from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
@@ -127,8 +127,8 @@ class Predictor(Generic[Request]):
                 f"no version of {self.model} answers yet: which keys are personal is not known",
                 hint="send labels by prediction_id, or when a version answers",
             )
-        hiding = NOTHING_HIDDEN if serving is None else serving.champion.hiding
-        self.log.append_labels(as_records(labels, self.clock.now(), hiding.values))
+        redaction = NO_REDACTION if serving is None else serving.champion.redaction
+        self.log.append_labels(as_records(labels, self.clock.now(), redaction.values))
         return len(labels)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:
@@ -252,14 +252,14 @@ class Predictor(Generic[Request]):
                 replica=self.replica,
                 instance={}
                 if row.instance is None
-                else row.model.hiding.values(row.instance.model_dump(mode="json")),
-                features=row.model.hiding.features(values.values),
+                else row.model.redaction.values(row.instance.model_dump(mode="json")),
+                features=row.model.redaction.features(values.values),
                 score=score,
-                decision=row.model.hiding.values(decision),
+                decision=row.model.redaction.values(decision),
                 flags=values.flags + row.flags,
                 test=row.call.test,
                 milliseconds=spent,
-                keys=None if row.keys is None else row.model.hiding.values(row.keys),
+                keys=None if row.keys is None else row.model.redaction.values(row.keys),
                 role=row.role,
                 caller=row.call.caller,
                 request_id=row.call.request_id,
@@ -272,7 +272,7 @@ class Predictor(Generic[Request]):
         if serving is None or not call.instances:
             return error
         try:
-            with serving.champion.hiding.in_errors(call.instances):
+            with serving.champion.redaction.in_errors(call.instances):
                 raise error
         except Exception as shown:  # noqa: BLE001 — the error is the answer
             if isinstance(shown, ModelFailed) and isinstance(error, ModelFailed):

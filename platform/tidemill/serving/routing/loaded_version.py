@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.features.online.online_features import FeatureRow
-from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
+from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 
 __all__ = ["FeatureReader", "FloatMatrix", "LoadedModel", "Scorer"]
 
@@ -52,5 +52,5 @@ class LoadedModel:
     features: FeatureReader
     loaded_at: datetime
     """Wall-clock time."""
-    hiding: Hiding = NOTHING_HIDDEN
+    redaction: Redaction = NO_REDACTION
     """What of a prediction is personal by the definitions of ``features``, and does not go into the log."""

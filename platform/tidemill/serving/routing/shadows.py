@@ -162,7 +162,7 @@ class Shadows:
             prediction_id=new_id("pred"),
             version=model.version,
             score=score,
-            decision=model.hiding.values(decision),
+            decision=model.redaction.values(decision),
             milliseconds=spent * 1000,
             role=SHADOW,
             shadow_of=row.record.prediction_id,

@@ -15,7 +15,7 @@ from tidemill.features.feast_session import open_store
 from tidemill.features.feature_store import apply
 from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.prediction_log import read_predictions
-from tidemill.prediction_log.writing.redaction import NOTHING_HIDDEN, Hiding
+from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 from tidemill.project import load_project
 from tidemill.serving.runtime.replica.wiring import build_api
 
@@ -94,30 +94,30 @@ class Parcel(BaseModel):
 
 
 def test_errors_that_tell_nothing_personal_pass_as_they_are():
-    hiding = Hiding(frozenset({"depot", "sender"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    redaction = Redaction(frozenset({"depot", "sender"}), Pseudonymiser(b"a key of at least 16 bytes"))
     parcels = [Parcel(depot="north", sender={"name": "Ada", "house": 7})]
     for error in (FeatureError("the store is away", hint="start it"), ValueError("7")):
-        with pytest.raises(type(error)) as raised, hiding.in_errors(parcels):
+        with pytest.raises(type(error)) as raised, redaction.in_errors(parcels):
             raise error
         assert raised.value is error
-    with pytest.raises(FeatureError) as raised, hiding.in_errors(parcels):
+    with pytest.raises(FeatureError) as raised, redaction.in_errors(parcels):
         raise FeatureError("'Ada' is not known in north", hint="ask") from KeyError("Ada")
     assert raised.value.hint == "ask"
     assert "Ada" not in str(raised.value)
     assert "north" not in str(raised.value)
     assert raised.value.__suppress_context__
-    with pytest.raises(ServingError, match="KeyError"), hiding.in_errors(parcels):
+    with pytest.raises(ServingError, match="KeyError"), redaction.in_errors(parcels):
         raise KeyError("north")
-    with pytest.raises(KeyError, match="north"), NOTHING_HIDDEN.in_errors(parcels):
+    with pytest.raises(KeyError, match="north"), NO_REDACTION.in_errors(parcels):
         raise KeyError("north")
 
 
 def test_a_value_is_hidden_alike_each_time_and_long_ones_are_not_kept_in_memory():
-    hiding = Hiding(frozenset({"name"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    redaction = Redaction(frozenset({"name"}), Pseudonymiser(b"a key of at least 16 bytes"))
     for name in ("Ada", "x" * 60_000, 7, None):
-        flat, below = hiding.values({"name": name}), hiding.values({"in": [{"name": name}]})
-        assert flat["name"] == below["in"][0]["name"] == hiding.values({"name": name})["name"]
+        flat, below = redaction.values({"name": name}), redaction.values({"in": [{"name": name}]})
+        assert flat["name"] == below["in"][0]["name"] == redaction.values({"name": name})["name"]
         assert (flat["name"] is None) == (name is None)
         assert name is None or flat["name"].startswith("psn_")
-    assert list(hiding._known) == ["Ada"]
-    assert hiding.values({"depot": "north"}) == {"depot": "north"}
+    assert list(redaction._known) == ["Ada"]
+    assert redaction.values({"depot": "north"}) == {"depot": "north"}

@@ -16,8 +16,9 @@ from tidemill.features.feature_store import open_store
 from tidemill.features.online.circuit_breaker import Outage
 from tidemill.features.online.freshness import freshness
 from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.features.personal_fields import personal_fields
 from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
-from tidemill.prediction_log.writing.redaction import hiding_for
+from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
@@ -289,5 +290,5 @@ def load_model(
     scorer = load_lasting_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
-    hiding = hiding_for(project, application.request, store)
-    return LoadedModel(version, scorer, features, now, hiding)
+    redaction = redaction_for(project, application.request, personal_fields(store))
+    return LoadedModel(version, scorer, features, now, redaction)
