@@ -240,7 +240,7 @@ class ServeConfig(_Section):
     batch: BatchConfig = BatchConfig()
     fast_lane: bool = True
     """Whether small requests for predictions are answered past Ray Serve's and uvicorn's own handling of
-    requests, in half the time; with ``autoscaling`` they never are."""
+    requests; with ``autoscaling`` they never are."""
     max_in_flight: int = Field(default=256, ge=1)
     """Requests for predictions that a replica has under way; one more gets 503 with Retry-After at once."""
     timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
