@@ -31,7 +31,7 @@ def build_features(
     """Return one table per feature view: its join key, ``event_timestamp`` and features as Float64.
 
     A row's ``event_timestamp`` is when its values became known: it depends on nothing that happened later.
-    Rows may lie in the future of the last flight, saying what will then be known if nobody flies.
+    Rows may lie after the last flight: they say what will be known then if no flight follows.
 
     Args:
         flights: the validated table, as are the others.
