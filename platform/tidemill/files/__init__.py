@@ -1,1 +1,1 @@
-"""Files: replaced whole or not at all (`atomic`), held by one process at a time (`locks`)."""
+"""Files: replaced whole or not at all, locked by one process at a time, and read as declarations."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.files.declaration_files import read_declaration
 from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.settings import Settings
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Project", "ProjectFolder", "check_params", "find_project", "load_project", "open_folder"]
 
 MODEL_NAME = r"[A-Za-z0-9][\w-]*"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -182,10 +180,5 @@ def _find(start: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe loader
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
-    return content if isinstance(content, dict) else None
+    file = read_declaration(path)
+    return file.content if file is not None and isinstance(file.content, dict) else None

@@ -1,13 +1,12 @@
 """Reads ``expectations.yaml``, and says what is wrong in it: file, data set and field."""
 
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from tidemill.data.expectations.rules import Expectations
 from tidemill.errors import ConfigError, UsageError
+from tidemill.files.declaration_files import parse_declaration
 from tidemill.project import Project
 
 __all__ = ["EXPECTATIONS", "declared_sets", "load_expectations", "parse_expectations"]
@@ -47,14 +46,13 @@ def parse_expectations(text: str, path: Path) -> Expectations:
     ('stop', False)
     """
     hint = "docs/validation.md describes every field"
+    file = parse_declaration(text, path)
     try:
-        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
-    try:
-        declared = Expectations.model_validate({} if content is None else content)
+        declared = Expectations.model_validate({} if file.content is None else file.content)
     except ValidationError as error:
-        wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()]
+        wrong = [
+            f"{_place(item['loc'])}: {item['msg']}{file.line_note(item['loc'])}" for item in error.errors()
+        ]
         raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint) from error
     if wrong := _inconsistencies(declared):
         raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint)
@@ -88,24 +86,6 @@ def _inconsistencies(declared: Expectations) -> list[str]:
             elif path is not None:
                 written[path] = f"datasets.{name}.{field}"
     return wrong
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, of which YAML would quietly take the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        "while reading a mapping",
-                        node.start_mark,
-                        f"{key.value!r} stands twice",
-                        key.start_mark,
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def declared_sets(project: Project, only: str | None = None) -> Expectations:

@@ -19,6 +19,7 @@ from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replace_file
+from tidemill.files.declaration_files import read_declaration
 from tidemill.project import Project
 
 __all__ = [
@@ -193,9 +194,10 @@ def _content(root: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=4)
 def _read(path: Path, *_mark: int) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="restore it from git") from error
+        file = read_declaration(path)
+    except ConfigError as error:
+        raise ConfigError(str(error), hint="restore it from git") from error
+    content = (file.content if file is not None else None) or {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no mapping", hint="restore it from git")
     return content

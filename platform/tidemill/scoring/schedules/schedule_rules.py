@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tidemill.clock import parse_duration, utc
 from tidemill.errors import ConfigError
+from tidemill.files.declaration_files import read_declaration
 from tidemill.project import ProjectFolder
 
 __all__ = ["DEATHS", "Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
@@ -195,22 +195,10 @@ def load_schedules(project: ProjectFolder) -> tuple[Schedule, ...]:
         ConfigError: it is wrong; the message names file and field.
     """
     path = project.root / "monitoring" / "schedules.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = read_declaration(path)
+    if file is None:
         return ()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
-    try:
-        return _SchedulesFile.model_validate(content if content is not None else {}).schedules
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise ConfigError(
-            f"{path} is wrong: {wrong}", hint="docs/batch-scoring.md describes every field"
-        ) from error
+    return file.as_model(_SchedulesFile, "docs/batch-scoring.md describes every field").schedules
 
 
 def find_schedule(project: ProjectFolder, name: str) -> Schedule:

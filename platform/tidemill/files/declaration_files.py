@@ -1,0 +1,102 @@
+"""Reads YAML files that people write, with messages that name the file, the line and the key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from tidemill.errors import ConfigError
+from tidemill.files import yaml_reading
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["Declaration", "parse_declaration", "read_declaration"]
+
+Model = TypeVar("Model", bound="BaseModel")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a file declares."""
+
+    path: Path
+    text: str
+    content: Any
+
+    def as_model(self, model: type[Model], hint: str) -> Model:
+        """Return the content as ``model``; an empty file is an empty mapping.
+
+        Raises:
+            ConfigError: a field is missing or wrong; the message names each, and its line.
+        """
+        from pydantic import ValidationError  # a file that is only read needs no models
+
+        try:
+            return model.model_validate({} if self.content is None else self.content)
+        except ValidationError as error:
+            wrong = "; ".join(self._wrong(item["loc"], item["msg"]) for item in error.errors())
+            raise ConfigError(f"{self.path} is wrong: {wrong}", hint=hint) from error
+
+    def line_of(self, keys: Sequence[int | str]) -> int | None:
+        """Return the line of a key, counted from 1: of the last part of ``keys`` that the file has.
+
+        >>> parse_declaration("a: 1\\nb:\\n  - c: 2\\n  - d: 3\\n", Path("x.yaml")).line_of(["b", 1, "d"])
+        4
+        """
+        node, line = yaml.compose(self.text, yaml.SafeLoader), None
+        for key in keys:
+            found = None
+            if isinstance(node, yaml.MappingNode):
+                found = next(((name, value) for name, value in node.value if name.value == str(key)), None)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+                found = (node.value[key], node.value[key])
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        return line
+
+    def line_note(self, keys: Sequence[int | str]) -> str:
+        """Return where a key is as the end of a message: ``" (line 4)"``, or nothing."""
+        line = self.line_of(keys)
+        return "" if line is None else f" (line {line})"
+
+    def _wrong(self, keys: Sequence[int | str], message: str) -> str:
+        return f"{'.'.join(map(str, keys)) or 'file'}: {message}{self.line_note(keys)}"
+
+
+def read_declaration(path: Path) -> Declaration | None:
+    """Return what a file declares, or None when there is no such file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    return parse_declaration(text, path)
+
+
+def parse_declaration(text: str, path: Path) -> Declaration:
+    r"""Return what ``text``, the content of ``path``, declares.
+
+    Raises:
+        ConfigError: it is no YAML, or a key stands twice in one mapping, of which YAML would take the last.
+
+    >>> parse_declaration("a: 1\na: 2\n", Path("x.yaml"))
+    Traceback (most recent call last):
+    tidemill.errors.ConfigError: x.yaml cannot be read: line 2, column 1: 'a' stands twice
+    """
+    try:
+        return Declaration(path, text, yaml_reading.parse_yaml(text))
+    except yaml_reading.YamlError as error:
+        where, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
+        raise ConfigError(
+            f"{path} cannot be read: {place}{problem or error}", hint="it must be YAML in UTF-8"
+        ) from error

@@ -1,0 +1,61 @@
+"""Messages about YAML name the file, the line and the key."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from tidemill.errors import ConfigError
+from tidemill.files.declaration_files import parse_declaration, read_declaration
+
+
+class Rule(BaseModel):
+    name: str
+    every: int
+
+
+class Rules(BaseModel):
+    rules: list[Rule]
+
+
+def test_a_wrong_field_is_named_with_its_line(tmp_path: Path):
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n  - name: a\n    every: 1\n  - name: b\n    every: soon\n")
+    file = read_declaration(path)
+    assert file is not None
+    with pytest.raises(ConfigError) as raised:
+        file.as_model(Rules, "see the docs")
+    assert str(raised.value).startswith(f"{path} is wrong: rules.1.every: ")
+    assert str(raised.value).endswith("(line 5)")
+
+
+def test_a_missing_field_is_named_with_the_line_of_its_section(tmp_path: Path):
+    file = parse_declaration("rules:\n  - name: a\n    every: 1\n  - name: b\n", Path("rules.yaml"))
+    with pytest.raises(ConfigError, match=r"rules\.1\.every: Field required \(line 4\)"):
+        file.as_model(Rules, "see the docs")
+
+
+def test_an_empty_file_is_an_empty_mapping():
+    with pytest.raises(ConfigError, match=r"rules\.yaml is wrong: rules: Field required$"):
+        parse_declaration("", Path("rules.yaml")).as_model(Rules, "see the docs")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a: [1,\nb: 2\n", "line 3, column 1"), ("a: 1\n\tb: 2\n", "line 2"), ("a: 1\nb: 1\na: 2\n", "line 3")],
+)
+def test_what_is_no_yaml_is_named_with_its_line(text: str, says: str):
+    with pytest.raises(ConfigError, match=rf"^rules\.yaml cannot be read: {says}"):
+        parse_declaration(text, Path("rules.yaml"))
+
+
+def test_a_file_that_is_not_there_and_one_that_is_not_text(tmp_path: Path):
+    assert read_declaration(tmp_path / "none.yaml") is None
+    (tmp_path / "latin.yaml").write_bytes(b"name: M\xfcller\n")
+    with pytest.raises(ConfigError, match=r"latin\.yaml cannot be read"):
+        read_declaration(tmp_path / "latin.yaml")
+
+
+def test_merged_keys_are_no_double_keys():
+    text = "base: &base {a: 1}\nother:\n  <<: *base\n  a: 2\n"
+    assert parse_declaration(text, Path("x.yaml")).content["other"] == {"a": 2}
