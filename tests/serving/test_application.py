@@ -1,8 +1,11 @@
 """The flights project's application: what a request may be, and what an answer advises."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -77,3 +80,13 @@ def test_the_features_are_looked_up_by_what_the_views_need():
     }
     assert keys
     assert keys | asked <= set(feature_row(Flight.model_validate(FLIGHT)))
+
+
+def test_the_readmes_prediction_is_asked_while_what_the_demo_leaves_online_is_fresh():
+    root = REPO.parent
+    asked = re.search(r"tidemill predict '(\{.*?\})' --at (\S+)", (root / "README.md").read_text(), re.DOTALL)
+    flight, at = Flight.model_validate_json(asked[1]), datetime.fromisoformat(asked[2]).replace(tzinfo=UTC)
+    later = yaml.safe_load((root / "params.yaml").read_text())["demo"]["later"]
+    end = datetime.fromisoformat(later["end"])
+    assert end <= at < end + timedelta(hours=3), "the departures of an airport expire three hours later"
+    assert at < flight.scheduled_departure < at + timedelta(days=1)

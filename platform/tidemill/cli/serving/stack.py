@@ -128,6 +128,11 @@ def predict(
         info = running(loaded)
         if info is None:
             raise StackNotRunning(f"no stack is running for {loaded.root}", hint="`tidemill up` starts one")
+        if info.state != "ready":
+            raise StackNotRunning(
+                f"the stack of {loaded.root} is not ready yet: {info.message}",
+                hint="`tidemill status` says when it is",
+            )
         url = info.url
     with PredictionClient(url) as client:
         answer = client.predict(_read(instances), at=moment(at) if at else None)
