@@ -55,7 +55,8 @@ def read_predictions(
     """Return the predictions with ``start <= at < end``, sorted by ``at``.
 
     Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision`` and
-    ``keys`` as JSON text), and each feature as ``feature.<name>``. What a record is older than is null.
+    ``keys`` as JSON text), and each feature as ``feature.<name>``. Columns that were added
+    after a record was written are null in it.
 
     Args:
         root: the folder of the log, ``project.predictions``.

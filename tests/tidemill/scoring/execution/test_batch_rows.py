@@ -1,0 +1,49 @@
+"""Scoring one batch: what its columns may be called."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tidemill.scoring.execution.batch_rows import Parts, score_batch
+from tidemill.scoring.input.row_reading import Batch
+from tidemill.scoring.scoring_job import ADDED, Job
+
+NAMES = (*ADDED, "score", "label", "version", "at", "keys", "event_timestamp", "row", "date")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
+    columns = {name: pa.array(np.arange(4.0) + 10 * number) for number, name in enumerate(NAMES)}
+    table = pa.table({"id": [7, 8, 9, 10], **columns})
+    job = Job(
+        id="score_0123456789abcdef",
+        started_at=datetime(2013, 4, 1, tzinfo=UTC),
+        model="delay",
+        version="3",
+        mode="columns",
+        features=NAMES,
+        service=None,
+        definition=None,
+        at_column=None,
+        at=None,
+        keep=("id",),
+        rename={},
+        decide=False,
+        format=kind,
+        log=False,
+        schema=table.schema,
+        files=(),
+        fragments=(),
+        code={},
+    )
+    model = SimpleNamespace(score=lambda rows: rows.sum(axis=1) / 1e4, by_name=None)
+    found = score_batch(Parts(job, model), Batch("rows", table, np.arange(4)), 0, 0)
+    assert found.rejects == []
+    assert found.table.column_names == ["id", "prediction_id", "model_version", "probability", "flags"]
+    expected = sum(np.asarray(column) for column in columns.values()) / 1e4
+    assert found.table["probability"].to_numpy() == pytest.approx(expected)
+    assert found.table["model_version"].to_pylist() == ["3"] * 4
+    assert (found.matrix == np.column_stack([np.asarray(column) for column in columns.values()])).all()
