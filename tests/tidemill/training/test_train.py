@@ -1,5 +1,6 @@
 """Training with the real engines: Ray Tune and MLflow."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.training.fitting.final_fit import read_split
 from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.run_files import read_file
 from tidemill.training.tracking.training_record import open_documents, read_lineage
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 from tidemill.training.train import train
@@ -153,11 +155,18 @@ def test_only_the_latest_rows_are_trained_on_if_that_is_asked(new_project):
 
 def test_when_all_trials_fail_the_first_error_is_told(new_project, ray_of_the_session):
     project = new_project(spec="hopeless", trials=2)
-    with pytest.raises(TrainingError, match=r"all 2 trials failed.*the moon is in the wrong house"):
+    said = (
+        r"^all 2 trials failed; the first, family 'broken' with parameters {}: ValueError: the moon .* house$"
+    )
+    with pytest.raises(TrainingError, match=said) as caught:
         run(project)
+    trial = re.search("MLflow run ([0-9a-f]{32})", caught.value.hint)[1]
+    client = mlflow_tracking.connect(project)
+    assert "in fit_broken" in read_file(client, trial, "error.txt").decode()
     parent, *others = runs_of(project, role="search")
     assert (parent.info.status, others) == ("FAILED", [])
     assert "the moon" in parent.data.tags["tidemill.end"]
+    assert "all 2 trials failed" in read_file(client, parent.info.run_id, "error.txt").decode()
 
 
 @pytest.fixture

@@ -166,9 +166,12 @@ def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -
     try:
         return deque(rounds, maxlen=1).pop()
     except Exception as error:  # whatever the project's own code raises
+        params = mlflow_tracking.shortened(str(dict(found.best.params)))
         raise TrainingError(
             f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows, though its trial was "
-            f"on {rows.train.height:,}: {type(error).__name__}: {error}"
+            f"on {rows.train.height:,}; parameters {params}: "
+            f"{type(error).__name__}: {mlflow_tracking.shortened(str(error))}",
+            hint=f"the whole traceback is in {mlflow_tracking.ERROR} of the training's MLflow run",
         ) from error
 
 

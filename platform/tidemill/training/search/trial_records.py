@@ -1,5 +1,6 @@
 """Puts every trial of a search on record as an MLflow run, from the driver: a dying trial could not."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from ray.tune import Callback
 
 from tidemill.project.project_config import TrainConfig
 from tidemill.training.metrics import METRICS
-from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, TURN, shortened, shown_params
+from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
+from tidemill.training.tracking.run_files import write_file
 
 __all__ = ["Interrupted", "Progress", "TrialLog", "TrialRecord"]
 
@@ -20,6 +22,7 @@ Progress = Callable[[int, int, float | None], None]
 """Called with trials done, trials in all, and the best validation metric so far."""
 
 _FLUSH_SECONDS = 1.0
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Stop\w*)(:|$)")
 
 
 class Interrupted(Exception):
@@ -108,9 +111,12 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._end(record, "KILLED" if early else "FINISHED", "stopped early" if early else "all rounds")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """End the trial's run: FAILED, with its error."""
+        """End the trial's run: FAILED, with its error, and the whole of it in a file of the run."""
         record = self._record(trial)
-        record.error = _why(trial.error_file)
+        text = _read(trial.error_file)
+        record.error = _why(text)
+        if text:
+            write_file(self._client, record.run_id, ERROR, text.encode())
         self._end(record, "FAILED", record.error)
 
     def _record(self, trial: Any) -> TrialRecord:
@@ -145,12 +151,21 @@ class TrialLog(Callback):  # type: ignore[misc]
             self._on_progress(self._ended, self._total, max(found, default=None))
 
 
-def _why(error_file: str | None) -> str:
+def _read(error_file: str | None) -> str:
     try:
-        text = Path(error_file or "").read_text()
+        return Path(error_file or "").read_text()
     except OSError:
-        return "unknown: Ray left no error"
+        return ""
+
+
+def _why(text: str) -> str:
+    """Return the line of a traceback that says what was raised.
+
+    >>> _why("Traceback (most recent call last):\\n  File 'a.py'\\nValueError: too many\\n\\n  details")
+    'ValueError: too many'
+    """
     if "worker process has died" in text:
         return "its process died: killed, out of memory, or crashed in native code"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown: Ray left an empty error"
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    raised = [line for line in lines if _RAISED.match(line)]
+    return (raised or [line.strip() for line in lines] or ["unknown: Ray left no error"])[-1]

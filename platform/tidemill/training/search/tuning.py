@@ -22,6 +22,7 @@ from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.ray_session import ray_session
 from tidemill.training.search.trial import TrialData, run_trial
 from tidemill.training.search.trial_records import Interrupted, TrialLog, TrialRecord
+from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
 __all__ = ["SearchResult", "candidates", "search"]
 
@@ -120,7 +121,11 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
             with _interruptible(log):
                 tuner.fit()
         except (RayError, tune.TuneError) as error:
-            raise TrainingError(f"Ray could not run the search: {error}") from error
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise TrainingError(
+                f"Ray could not run the search: {said[-1]}",
+                hint=f"the whole traceback is in {ERROR} of the search's MLflow run",
+            ) from error
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
     return _result(log, config.metric)
@@ -131,10 +136,16 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
     failed = [record for record in records if record.error is not None]
     ranked = [(*best, record) for record in records if record.error is None and (best := record.best(metric))]
     if not ranked:
-        first = failed[0].error if failed else "none was started"
+        if not failed:
+            raise TrainingError(
+                "no trial of the search was started", hint="is another search running in Ray?"
+            )
+        first = failed[0]
         raise TrainingError(
-            f"all {len(records)} trials failed; the first ({failed[0].family if failed else '-'}): {first}",
-            hint="each trial's error is on its MLflow run; try the family's `fit` by itself",
+            f"all {len(records)} trials failed; the first, family {first.family!r} with parameters "
+            f"{shortened(str(dict(first.params)))}: {first.error}",
+            hint=f"the whole traceback is in {ERROR} of MLflow run {first.run_id}; "
+            "try the family's `fit` by itself",
         )
     value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
     return SearchResult(winner, value, rounds, len(records), len(failed))

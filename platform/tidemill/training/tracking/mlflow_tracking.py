@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -22,6 +23,7 @@ from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project
 from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
 from tidemill.training.tracking.private_mlflow import silence_telemetry
+from tidemill.training.tracking.run_files import write_file
 
 __all__ = [
     "connect",
@@ -35,10 +37,13 @@ __all__ = [
     "shown_params",
 ]
 
+_log = logging.getLogger(__name__)
 TURN = "tidemill.turn"
 ROLE = "tidemill.role"
 END = "tidemill.end"
 PARENT = "mlflow.parentRunId"
+ERROR = "error.txt"
+"""File of a run that failed: the whole traceback."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _NAME = 200  # MLflow allows 250 characters for names of parameters and runs
 _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
@@ -131,6 +136,7 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
         yield run_id
     except Exception as error:
         status, end = "FAILED", f"{type(error).__name__}: {error}"
+        _keep_traceback(client, run_id)
         raise
     except BaseException as error:
         status, end = "KILLED", f"interrupted: {type(error).__name__}"
@@ -143,6 +149,13 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
                     client.set_terminated(child.info.run_id, "KILLED")
             client.set_tag(run_id, END, shortened(end, 5000))
         client.set_terminated(run_id, status)
+
+
+def _keep_traceback(client: MlflowClient, run_id: str) -> None:
+    try:
+        write_file(client, run_id, ERROR, traceback.format_exc().encode())
+    except (MlflowException, OSError) as error:  # the failure itself is what counts
+        _log.warning("the traceback of run %s cannot be kept: %s", run_id, error)
 
 
 def log_values(
