@@ -74,8 +74,8 @@ def foreign_end(project: Project, state: State, rollout: Rollout) -> Rollout | N
         return _end_locked(project, state, rollout, "promoted", "somebody else made it the champion")
     canary = next((row for row in live(state, project.model) if row.name == "canary"), None)
     if canary is None or canary.version != rollout.version:
-        there = f"version {canary.version} is" if canary else "nobody is any more"
-        return _end_locked(project, state, rollout, "stopped", f"{there} the canary")
+        why = f"version {canary.version} is the canary" if canary else "there is no canary"
+        return _end_locked(project, state, rollout, "stopped", why)
     if serving != rollout.champion:
         why = f"the champion changed meanwhile, from version {rollout.champion} to {serving}"
         return _end_locked(project, state, rollout, "rolled_back", why)
