@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(PIP) install -qq --no-deps --require-hashes -r $(VENV)/uv.lock
-	@.ci/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements.lock || { \
+	@.ci/uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements.lock || { \
 		echo "uv could not install the packages; pip does it now, in about five minutes ..." >&2; \
 		$(PIP) install -qq --no-deps --require-hashes -r requirements.lock; }
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
