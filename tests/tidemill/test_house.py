@@ -107,7 +107,7 @@ def test_identifiers_sort_by_time():
     [
         ("threading.Thread(", {"threads.py", "data/repository/command_supervisor.py"}),  # a script alone
         ("fcntl", {"files/locks.py"}),
-        ("FileLock(", {"data/versioning/exclusive.py"}),
+        ("FileLock(", set()),
         ("mkstemp(", set()),
         ("os.replace(", set()),
     ],
