@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from tidemill.data.repository.dvc_command import Tell, patiently, scratch_folder, temporary_folder
+from tidemill.data.repository.dvc_command import Tell, patiently, reading_folder, temporary_folder
 from tidemill.data.repository.git import git_try, read_blob
 from tidemill.data.repository.private_dvc import HashFileDB, HashInfo, ObjectFormatError, Repo, Tree
 from tidemill.data.repository.repository_setup import open_dvc
@@ -95,9 +95,8 @@ def contents(
         VersionNotFound: a folder has no such file.
     """
     root = project.root
-    scratch_folder(root).mkdir(parents=True, exist_ok=True)
     with (
-        temporary_folder(scratch_folder(root), "tidemill-git") as folder,
+        temporary_folder(reading_folder(root), "tidemill-git") as folder,
         open_dvc(root) as repo,
     ):
         in_git = _extract(root, commit, [one for one in wanted if not one.output.kept], folder)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TypeVar
 
 import psutil
@@ -27,6 +27,7 @@ __all__ = [
     "last_words",
     "patiently",
     "quiet",
+    "reading_folder",
     "run_dvc",
     "scratch_folder",
     "silent",
@@ -60,6 +61,17 @@ def scratch_folder(root: Path) -> Path:
     return root / ".dvc" / "tmp"
 
 
+def reading_folder(root: Path) -> Path:
+    """Return a folder for the files of a command that only reads: in a read-only project the system's."""
+    scratch = scratch_folder(root)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(gettempdir())
+    writable = os.access(scratch, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return scratch if writable else Path(gettempdir())
+
+
 @contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """Give a new folder in ``parent`` that goes at the end; what killed processes left there goes first."""
@@ -73,7 +85,8 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 def site_cache(root: Path) -> Path:
     """Return where DVC keeps its indexes: in the repository, so that nothing stays behind in ``/var/tmp``."""
-    return scratch_folder(root) / "site"
+    folder = reading_folder(root)
+    return folder / "site" if folder == scratch_folder(root) else folder / f"tidemill-site-{os.getuid()}"
 
 
 def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patience: float) -> Finished:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tidemill.data.expectations.row_keys import declared_key, declared_types
 from tidemill.data.repository.contents import Content, Wanted, contents, listing, select
-from tidemill.data.repository.dvc_command import Tell, quiet, scratch_folder
+from tidemill.data.repository.dvc_command import Tell, quiet, reading_folder
 from tidemill.data.repository.revisions import Output, list_versions, outputs_at, repository, resolve
 from tidemill.data.tables.version_tables import ColumnStats, describe, is_table, reading, scan
 from tidemill.data.versioning.exclusive import PATIENCE
@@ -216,7 +216,7 @@ class _Comparison:
 
         before, after = tables(but=same)
         key = used = self.key or declared_key(self.project.root, path, now[0].file)
-        scratch = scratch_folder(self.project.root)
+        scratch = reading_folder(self.project.root)
         try:
             counts = compare_rows(before, after, key, path, scratch)
         except DataError:
