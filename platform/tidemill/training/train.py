@@ -12,7 +12,7 @@ from tidemill.project import Project
 from tidemill.training.fitting.final_fit import finish, read_split, trial_data
 from tidemill.training.model_spec import load_spec
 from tidemill.training.search.trial_records import Progress, TrialLog
-from tidemill.training.search.tuning import search
+from tidemill.training.search.tuning import delete_search_files, search
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_lineage import Lineage, installed
 from tidemill.training.tracking.training_record import (
@@ -64,6 +64,8 @@ def train(
     client = mlflow_tracking.connect(project)
     try:
         experiment = mlflow_tracking.experiment_id(client, project)
+        for run in mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.TURN: turn_id}):
+            delete_search_files(project, run.info.run_id)  # those of a killed search are still there
         mlflow_tracking.kill_orphans(client, experiment, turn_id)
         done = _finished(client, experiment, turn_id, data.revision, as_of)
         if done is not None:

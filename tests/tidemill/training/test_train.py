@@ -207,6 +207,8 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
         experiment = experiment_id(client, project)
         with parent_run(client, experiment, "half", {TURN: "turn_1"}) as run_id:
             client.create_run(experiment, tags={TURN: "turn_1", PARENT: run_id})
+            (project.home / "ray_results" / run_id / "trial").mkdir(parents=True)
+            (project.home / "ray_results" / "of_another_search").mkdir()
             os.kill(os.getpid(), signal.SIGKILL)
         """
     )
@@ -221,6 +223,7 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
     orphans = runs_of(project, turn="turn_1")
     assert [one.info.status for one in orphans] == ["KILLED", "KILLED"]
     assert all("orphaned" in one.data.tags["tidemill.end"] for one in orphans)
+    assert [path.name for path in (project.home / "ray_results").iterdir()] == ["of_another_search"]
 
 
 @pytest.mark.parametrize(

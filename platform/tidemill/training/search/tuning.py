@@ -24,7 +24,7 @@ from tidemill.training.search.trial import TrialData, run_trial
 from tidemill.training.search.trial_records import Interrupted, TrialLog, TrialRecord
 from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
-__all__ = ["SearchResult", "candidates", "search"]
+__all__ = ["SearchResult", "candidates", "delete_search_files", "search"]
 
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -127,8 +127,13 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
                 hint=f"the whole traceback is in {ERROR} of the search's MLflow run",
             ) from error
         finally:
-            shutil.rmtree(storage / name, ignore_errors=True)
+            delete_search_files(project, name)
     return _result(log, config.metric)
+
+
+def delete_search_files(project: Project, name: str) -> None:
+    """Delete Ray's own files of a search that has ended, or whose process was killed."""
+    shutil.rmtree(project.home / "ray_results" / name, ignore_errors=True)
 
 
 def _result(log: TrialLog, metric: str) -> SearchResult:
