@@ -70,10 +70,11 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
 
 
 def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:
-    """Show the stack of a project."""
+    """Show the stack of a project, and what is wrong with the files that its controller reads."""
     from tidemill.registry.versions.registry_reader import read_champion
+    from tidemill.retraining.declarations import declaration_problems
 
-    champion = read_champion(project)
+    champion, problems = read_champion(project), declaration_problems(project)
     facts = {
         "project": project.root,
         "model": project.model,
@@ -101,6 +102,7 @@ def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: A
             "as_of": turn.as_of,
             "error": turn.error,
         },
+        "problems": problems,
     }
 
     def render(console: "Console") -> None:
@@ -126,5 +128,7 @@ def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: A
             trouble = f": {turn.error}" if turn.error else ""
             grid.add_row("last turn", f"{turn.id} as of {when(turn.as_of)}: {turn.status}{trouble}")
         console.print(grid)
+        for problem in problems:
+            console.print(f"! {problem}", soft_wrap=True)
 
     emit(facts, json, render)

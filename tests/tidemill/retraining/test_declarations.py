@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.tidemill.retraining.test_policies import PROJECT
+from tidemill.cli.main import app
+from tidemill.project import load_project
+from tidemill.retraining.declarations import declaration_problems
+
+GOOD = {
+    "monitors": {"monitors": [{"name": "weekly", "window": "7d", "every": "1d", "data_drift": {}}]},
+    "policies": {"policies": [{"name": "decay", "alerts": ["data_drift"], "monitors": ["weekly"]}]},
+}
+
+
+def project_with(folder: Path, **files: object):
+    (folder / "params.yaml").write_text(yaml.safe_dump(PROJECT))
+    (folder / "monitoring").mkdir()
+    for name, content in files.items():
+        (folder / "monitoring" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return load_project(folder)
+
+
+def test_a_project_without_the_files_and_one_with_good_ones_have_no_problems(tmp_path: Path):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "good").mkdir()
+    assert declaration_problems(project_with(tmp_path / "bare")) == []
+    assert declaration_problems(project_with(tmp_path / "good", **GOOD)) == []
+
+
+def test_each_wrong_file_is_said_whatever_is_wrong_with_another(tmp_path: Path):
+    project = project_with(tmp_path, monitors={"monitors": 5}, policies=[], schedules={"schedule": []})
+    problems = declaration_problems(project)
+    assert [one.partition(" is wrong")[0] for one in problems] == [
+        str(tmp_path / "monitoring" / f"{name}.yaml") for name in ("monitors", "policies", "schedules")
+    ]
+    assert all("describes every field" in one for one in problems)
+
+
+def test_a_policy_for_a_monitor_that_is_not_declared_is_said(tmp_path: Path):
+    policies = {"policies": [{"name": "decay", "alerts": ["quality"], "monitors": ["weekyl"]}]}
+    (problem,) = declaration_problems(project_with(tmp_path, monitors=GOOD["monitors"], policies=policies))
+    assert "policy 'decay' listens to the monitor 'weekyl'" in problem
+    assert "(it declares: weekly)" in problem
+
+
+@pytest.mark.engine
+def test_status_says_what_is_wrong_on_the_terminal_and_as_json(tmp_path: Path):
+    project_with(tmp_path, monitors={"monitors": [{"name": "weekly", "window": "soon"}]})
+    said = CliRunner().invoke(app, ["status", "-p", str(tmp_path)])
+    assert said.exit_code == 0
+    assert f"! {tmp_path / 'monitoring' / 'monitors.yaml'} is wrong: monitors.0.window" in said.output
+    said = CliRunner().invoke(app, ["status", "-p", str(tmp_path), "--json"])
+    assert "monitors.0.window" in json.loads(said.stdout)["problems"][0]
