@@ -111,12 +111,12 @@ class Load:
 
 def changes(project: Any, state: Any, broken: str) -> list[tuple[str, Callable[[], Any], dict[str, Any]]]:
     """Return what is done, in order: what it is called, doing it, and what every replica shall say then."""
-    from tidemill.registry.deployments import Wish, deploy, stop
+    from tidemill.registry.deployments import DeployRequest, deploy, stop
     from tidemill.registry.promotion import promote, rollback
 
     def beside(kind: str, version: str, share: float, name: str = "") -> Callable[[], Any]:
         return lambda: deploy(
-            project, state, Wish(kind, version, share, "benchmark", "", name), datetime.now(UTC)
+            project, state, DeployRequest(kind, version, share, "benchmark", "", name), datetime.now(UTC)
         )
 
     def crown(version: str) -> Callable[[], Any]:

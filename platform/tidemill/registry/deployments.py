@@ -1,9 +1,9 @@
-"""Versions beside the champion: putting one there, taking it away, and settling what a kill left half done.
+"""Deploys versions beside the champion, and stops them.
 
 What replicas do is decided by our records alone; the registry's aliases (``canary``, ``shadow``,
-``challenger``, ``ab-<name>``) follow. A deployment is written down as ``pending`` before its alias is
-touched and becomes ``live`` after; one that ends is ``stopping``, out of service, until its alias is gone.
-An alias that somebody moves in the registry itself is taken for a wish, and becomes a deployment.
+``challenger``, ``ab-<name>``) follow. A deployment is recorded as ``pending`` before its alias is set and
+becomes ``live`` after; one that ends is ``stopping``, out of service, until its alias is deleted. An alias
+that somebody moves in the registry itself is taken for a request, and becomes a deployment.
 """
 
 import re
@@ -27,13 +27,12 @@ from tidemill.state.tables import Deployment, Rollout
 
 __all__ = [
     "KINDS",
-    "Wish",
-    "carry_out",
+    "DeployRequest",
     "deploy",
-    "history",
     "live",
+    "make_live",
+    "plan_deployment",
     "reconcile",
-    "request",
     "settle_if_it_answers",
     "stop",
 ]
@@ -44,8 +43,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody asks for."""
+class DeployRequest:
+    """Which version is to be deployed, how, and by whom."""
 
     kind: str
     """One of `KINDS`."""
@@ -60,7 +59,7 @@ class Wish:
 
 
 def live(state: State, model: str) -> list[Deployment]:
-    """Return the versions that are beside the champion now, by name."""
+    """Return the deployments that are live, by name."""
     with state.transaction() as session:
         return list(
             session.scalars(
@@ -71,95 +70,82 @@ def live(state: State, model: str) -> list[Deployment]:
         )
 
 
-def history(state: State, model: str, limit: int = 20) -> list[Deployment]:
-    """Return the latest deployments, the latest first."""
-    with state.transaction() as session:
-        return list(
-            session.scalars(
-                select(Deployment)
-                .where(Deployment.model == model)
-                .order_by(Deployment.requested_at.desc(), Deployment.id)
-                .limit(limit)
-            )
-        )
+def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime) -> Deployment:
+    """Deploy a version beside the champion; replicas follow within one or two polls.
 
-
-def deploy(project: Project, state: State, wish: Wish, now: datetime) -> Deployment:
-    """Put a version beside the champion; replicas follow within a poll or two.
-
-    One canary, one shadow and one challenger, and any number of experiments; a second of the same name takes
-    the first one's place, and with the same version only changes its share.
+    There is one canary, one shadow and one challenger, and any number of experiments. A second deployment of
+    the same name replaces the first; with the same version it only changes the share.
 
     Args:
         project: whose model it is.
         state: where it goes on record.
-        wish: what is asked for.
+        wanted: the version, and how it is deployed.
         now: event time.
 
     Raises:
-        UsageError: the kind, the name or the share cannot be meant.
+        UsageError: the kind, the name or the share is not one.
         ModelNotFound: there is no such version.
         RegistryError: it is the champion, there is none, a rollout is under way, or the registry refused.
     """
     with lock(project):
         settle(project, state)
         settle_deployments(project, state)
-        row = request(project, state, wish, now)
+        row = plan_deployment(project, state, wanted, now)
         if row.status == "live":
             return row
         with state.transaction() as session:
-            if wish.kind == "canary":
+            if wanted.kind == "canary":
                 _refuse_rollout(session, project.model)
             session.add(row)
-        return carry_out(project, state, row)
+        return make_live(project, state, row)
 
 
-def request(project: Project, state: State, wish: Wish, now: datetime) -> Deployment:
-    """Return the record of a wish, ``pending`` and not written yet; or the live one that fulfils it already.
+def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: datetime) -> Deployment:
+    """Return a new record, ``pending`` and not written yet; or the live one that is what is wanted already.
 
     Raises:
-        UsageError: the kind, the name or the share cannot be meant.
+        UsageError: the kind, the name or the share is not one.
         RegistryError: the version is the champion, or there is none.
     """
-    name = _name(wish)
-    if not 0 < wish.share <= 1:
-        raise UsageError(f"a share of {wish.share:g} cannot be: it is above 0 % and at most 100 %")
-    version, aliases = get_version(project, wish.version).version, read_aliases(project)
+    name = _name(wanted)
+    if not 0 < wanted.share <= 1:
+        raise UsageError(f"a share must be above 0 % and at most 100 %, not {wanted.share * 100:g} %")
+    version, aliases = get_version(project, wanted.version).version, read_aliases(project)
     champion = aliases.get(CHAMPION)
     if champion is None:
         raise RegistryError(
-            f"{project.model} has no champion: nothing to be beside of",
+            f"{project.model} has no champion that a version could be deployed beside",
             hint=f"`tidemill promote {project.model} {version}` makes one",
         )
     if version == champion:
-        raise RegistryError(f"{project.model} {version} is the champion: it answers what nobody else does")
+        raise RegistryError(f"{project.model} {version} is the champion: it answers all other keys already")
     before = next((row for row in live(state, project.model) if row.name == name), None)
-    same = before is not None and before.version == version and before.kind == wish.kind
-    if before is not None and same and (before.share, before.champion) == (wish.share, champion):
+    same = before is not None and before.version == version and before.kind == wanted.kind
+    if before is not None and same and (before.share, before.champion) == (wanted.share, champion):
         return before
     return Deployment(
         id=new_id("dep"),
         model=project.model,
-        kind=wish.kind,
+        kind=wanted.kind,
         name=name,
         version=version,
         champion=champion,
-        share=wish.share,
+        share=wanted.share,
         salt=before.salt if before is not None and same else new_id("salt"),
         status="pending",
-        from_version=aliases.get(alias_of(wish.kind, name)),
-        actor=wish.actor,
-        reason=wish.reason,
+        from_version=aliases.get(alias_of(wanted.kind, name)),
+        actor=wanted.actor,
+        reason=wanted.reason,
         at=now,
         requested_at=datetime.now(UTC),
     )
 
 
-def carry_out(project: Project, state: State, row: Deployment) -> Deployment:
-    """Make a deployment live that is on record as pending; the lock must be held.
+def make_live(project: Project, state: State, row: Deployment) -> Deployment:
+    """Set the alias of a deployment that is recorded as pending, and make it live; the lock must be held.
 
     Raises:
-        RegistryError: the registry refused; the record stays pending, and is settled next time.
+        RegistryError: the registry refused; the record stays pending, and `reconcile` finishes it.
     """
     set_alias(project, alias_of(row.kind, row.name), row.version)
     settle_deployments(project, state)
@@ -168,13 +154,13 @@ def carry_out(project: Project, state: State, row: Deployment) -> Deployment:
 
 
 def stop(project: Project, state: State, names: Sequence[str], reason: str) -> list[Deployment]:
-    """Take versions from beside the champion: at once, as soon as replicas look. A rollout ends with it.
+    """Stop deployments; replicas follow with their next poll. A rollout ends with its canary.
 
     Args:
         project: whose model it is.
         state: where it goes on record.
-        names: ``canary``, ``shadow``, ``challenger`` or of experiments; none for all.
-        reason: goes on record.
+        names: ``canary``, ``shadow``, ``challenger`` or names of experiments; none for all.
+        reason: why; it goes on record.
 
     Raises:
         UsageError: there is nothing of that name.
@@ -187,9 +173,8 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UsageError(
-                f"nothing called {unknown[0]!r} is beside the champion of {project.model}; "
-                f"there is: {', '.join(known) or 'nothing'}",
-                hint="`tidemill deploy show`",
+                f"{project.model} has no deployment {unknown[0]!r}; it has: {', '.join(known) or 'none'}",
+                hint="`tidemill deploy show` shows them",
             )
         chosen = [row for row in rows if not names or row.name in names]
         with state.transaction() as session:
@@ -202,10 +187,9 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
 
 
 def settle_if_it_answers(project: Project, state: State) -> RegistryError | None:
-    """Settle what a kill left half done, for who takes something away: that must not wait for the registry.
+    """Do what `reconcile` does, and return why the registry could not be asked; the lock must be held.
 
-    Returns:
-        why the registry could not be asked, none if all is settled. The lock must be held.
+    Stopping a version must not wait for the registry.
     """
     try:
         settle(project, state)
@@ -216,32 +200,32 @@ def settle_if_it_answers(project: Project, state: State) -> RegistryError | None
 
 
 def reconcile(project: Project, state: State, seconds: float | None = None) -> None:
-    """Finish what a kill left half done, and take up what somebody changed in the registry itself.
+    """Finish moves and deployments that a killed process left, and adopt what was changed in the registry.
 
     Args:
         project: whose model it is.
         state: the records.
-        seconds: to wait for somebody else who moves aliases now; default: as long as anybody waits.
+        seconds: to wait for another process that moves aliases now; default: two minutes.
 
     Raises:
-        RegistryError: the registry does not answer, or somebody else is at it.
+        RegistryError: the registry does not answer, or another process holds the lock.
     """
     with lock(project) if seconds is None else lock(project, seconds):
         settle(project, state)
         settle_deployments(project, state)
 
 
-def _name(wish: Wish) -> str:
-    if wish.kind not in KINDS:
-        raise UsageError(f"{wish.kind!r} is no way to deploy a version; there are: {', '.join(KINDS)}")
-    if wish.kind != "ab":
-        return wish.kind
-    if not _NAME.fullmatch(wish.name) or wish.name in KINDS:
+def _name(wanted: DeployRequest) -> str:
+    if wanted.kind not in KINDS:
+        raise UsageError(f"a version cannot be deployed as {wanted.kind!r}; there are: {', '.join(KINDS)}")
+    if wanted.kind != "ab":
+        return wanted.kind
+    if not _NAME.fullmatch(wanted.name) or wanted.name in KINDS:
         raise UsageError(
-            f"{wish.name!r} is no name of an experiment",
+            f"{wanted.name!r} cannot be the name of an experiment",
             hint="lower-case letters, digits, - and _, at most 40; not canary, ab, shadow or challenger",
         )
-    return wish.name
+    return wanted.name
 
 
 def _refuse_rollout(session: Session, model: str) -> None:

@@ -1,4 +1,4 @@
-"""When an alert becomes a retraining: cool-down, de-duplication, never two at once. Imports no engine."""
+"""Decides when an alert becomes a retraining: precedence, cool-down, one at a time. Imports no engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,26 +28,26 @@ class Policy(BaseModel):
 
     name: str = Field(min_length=1)
     alerts: tuple[AlertKind, ...] = Field(min_length=1)
-    """Kinds of alert that set it off.
+    """Kinds of alert that ask for a turn, the most telling first.
 
-    Feature skew seldom belongs here: it wants a person to mend what serves or what trains, and a new model
-    would be served the same wrong values.
+    Feature skew seldom belongs here: a person must correct what serves or what trains, as a new model would
+    be served the same wrong values.
     """
     monitors: tuple[str, ...] | None = None
-    """Names of the monitors it listens to; none for all."""
+    """Names of the monitors whose alerts count; default: all."""
     cooldown: Duration = timedelta(days=7)
-    """No turn begins sooner than this after the last one that came to an end, whoever began that."""
+    """How long after the last turn that did not fail, whoever began it, the next one may begin."""
     retry_after: Duration = timedelta(days=1)
-    """The same, after a turn that failed."""
+    """The same after a turn that failed."""
     max_age: Duration = timedelta(days=14)
-    """An alert that no monitor has seen for this long is history, and sets nothing off."""
+    """An alert that no monitor has confirmed for this long does not count."""
     params: dict[str, Any] = Field(default_factory=dict)
-    """Values of params.yaml that its turns set, by dotted name."""
+    """Parameters of params.yaml that its turns set, by dotted name."""
 
 
 @dataclass(frozen=True)
 class AlertFact:
-    """What a policy needs to know of an alert that is not resolved."""
+    """An alert that is not resolved, as a policy sees it."""
 
     id: str
     monitor: str
@@ -59,7 +59,7 @@ class AlertFact:
 
 @dataclass(frozen=True)
 class TurnFact:
-    """What a policy needs to know of an earlier turn."""
+    """An earlier turn, as a policy sees it."""
 
     status: str
     as_of: datetime
@@ -74,13 +74,13 @@ class Retrain:
 
     @property
     def reason(self) -> str:
-        """One sentence for the record."""
+        """Why the turn is made, as one sentence for its record."""
         return f"{self.policy.name}: {self.alert.message}"
 
 
 @dataclass(frozen=True)
 class Hold:
-    """Something is wrong, and yet no turn is due: the reason why not."""
+    """An alert asks for a turn, but none is due yet: the reason why not."""
 
     policy: Policy
     alert: AlertFact
@@ -99,8 +99,8 @@ def decide(
         now: event time.
 
     Returns:
-        the first policy that asks for a turn; else why the first one that was set off holds back; else
-        nothing, when nothing is wrong.
+        The first policy by which a turn is due; else why the first policy with an alert waits; None if no
+        policy has an alert.
 
     >>> from datetime import UTC
     >>> day = datetime(2013, 5, 1, tzinfo=UTC)
@@ -116,7 +116,7 @@ def decide(
         alert = _first_match(policy, [a for a in alerts if now - a.last_seen_at <= policy.max_age])
         if alert is None:
             continue
-        wait = _obstacle(policy, turns, now)
+        wait = _wait_reason(policy, turns, now)
         if wait is None:
             return Retrain(policy, alert)
         held = held or Hold(policy, alert, wait)
@@ -133,7 +133,7 @@ def _first_match(policy: Policy, alerts: Sequence[AlertFact]) -> AlertFact | Non
     return min(matching, key=lambda a: (policy.alerts.index(a.kind), a.raised_at, a.id), default=None)
 
 
-def _obstacle(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:
+def _wait_reason(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:
     if any(turn.status == "running" for turn in turns):
         return "a turn is under way already"
     free_at = max(

@@ -1,1 +1,1 @@
-"""Takes a version to champion by steps: canaries, comparisons, evidence, rollback."""
+"""Rollouts: a canary gets larger shares in steps, is compared with the champion, replaces it or ends."""

@@ -1,4 +1,4 @@
-"""Which answers of two versions may be compared: those of the same times, each time counted alike for both.
+"""Selects the answers of two versions that may be compared: those of the same periods, weighted alike.
 
 Keys are divided at random, so both versions meet the same world, but only for as long as the shares stand.
 While a canary grows, most of the champion's answers are early ones and most of the canary's late ones: taken
@@ -20,22 +20,22 @@ from tidemill.state.tables import Deployment, Promotion
 __all__ = ["Periods", "read_periods"]
 
 _LEAST = 0.01
-"""With fewer answers than that for one of the version's, the champion is no measure of the period."""
+"""With fewer champion's answers than this for each of the version's, a period is left out."""
 _MOMENT = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True)
 class Periods:
-    """Wall-clock times in which it stood who answers whom."""
+    """Wall-clock periods in which the split of the traffic did not change."""
 
     changes: tuple[datetime, ...] = ()
-    """The moments at which that changed, in order."""
+    """The moments at which it changed, in order."""
     lag: timedelta = timedelta(0)
-    """In which replicas follow a change; what is answered meanwhile belongs to neither period."""
+    """Time in which replicas follow a change; answers meanwhile belong to neither period."""
 
     @property
     def settled_at(self) -> datetime | None:
-        """From when on replicas have followed the last change."""
+        """When all replicas have followed the last change."""
         return self.changes[-1] + self.lag if self.changes else None
 
     def balanced(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -77,7 +77,7 @@ class Periods:
 
 
 def read_periods(project: Project, state: State) -> Periods:
-    """Return when versions got, changed or lost a share of the keys, or another one became champion."""
+    """Return when deployments or the champion changed, from the records."""
     with state.transaction() as session:
         lanes = session.execute(
             select(Deployment.live_at, Deployment.ended_at).where(

@@ -1,4 +1,4 @@
-"""Who answers now, as the records tell it: for ``tidemill deploy show``."""
+"""Describes which versions answer now, from the records: for ``tidemill deploy show``."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,13 +10,13 @@ from tidemill.registry.versions.registry_reader import read_alias_names, read_ch
 from tidemill.state import record_queries
 from tidemill.state.record_reader import Records, Row
 
-__all__ = ["situation"]
+__all__ = ["describe_deployments"]
 
 
-def situation(folder: ProjectFolder, records: Records, now: datetime) -> dict[str, Any]:
+def describe_deployments(folder: ProjectFolder, records: Records, now: datetime) -> dict[str, Any]:
     """Return the champion, what is beside it, what replicas say of it, and the last rollout; as JSON has it.
 
-    What a kill left half done is settled first.
+    Records and registry are reconciled first.
 
     Raises:
         RegistryError: the registry does not answer.

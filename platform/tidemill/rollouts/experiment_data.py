@@ -1,4 +1,4 @@
-"""Reads from the prediction log what versions that answer beside each other answered, key by key."""
+"""Reads the answers of versions that were deployed at the same time from the prediction log, by key."""
 
 import json
 from collections.abc import Callable
@@ -37,13 +37,13 @@ _COLUMNS = (
 def read_answers(
     project: Project, start: datetime, end: datetime, *, include_shadows: bool = False
 ) -> pl.DataFrame:
-    """Return what was answered in a window of event time; test traffic is left out.
+    """Return the answers in a window of event time, without test traffic.
 
     Args:
         project: whose log it is.
         start: first moment, event time, aware.
         end: last moment, itself in it; labels that became known later are not seen.
-        include_shadows: whether copies are wanted too.
+        include_shadows: whether answers of shadows are included.
 
     Returns:
         Columns of `PredictionRecord` (``prediction_id``, ``version``, ``role``, ``score``, ``decision``,
@@ -77,7 +77,7 @@ def read_answers(
 
 
 def of_role(answers: pl.DataFrame, role: str, version: str) -> pl.DataFrame:
-    """Return the answers that a version made in its own right, not in another's place."""
+    """Return the answers of a version in a role, without those that it gave in place of another version."""
     return answers.filter(
         pl.col("role").fill_null(CHAMPION) == role,
         pl.col("version") == version,

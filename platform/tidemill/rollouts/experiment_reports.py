@@ -1,4 +1,4 @@
-"""Reports on a version that is, or was, beside the champion: reads the log and compares."""
+"""Reports on a deployment, present or ended: reads the prediction log and compares it with the champion."""
 
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ def find(state: State, model: str, name: str) -> Deployment:
     """Return the latest deployment of a name, live or not.
 
     Raises:
-        UsageError: there never was one.
+        UsageError: there never was one of that name.
     """
     with state.transaction() as session:
         rows = session.scalars(
@@ -44,10 +44,10 @@ def find(state: State, model: str, name: str) -> Deployment:
         ).all()
     found = [row for row in rows if row.name == name]
     if not found:
-        names = ", ".join(sorted({row.name for row in rows})) or "nothing"
+        names = ", ".join(sorted({row.name for row in rows})) or "none"
         raise UsageError(
-            f"nothing called {name!r} was ever beside the champion of {model}; there was: {names}",
-            hint="`tidemill deploy show` has what is there now",
+            f"{model} never had a deployment {name!r}; it had: {names}",
+            hint="`tidemill deploy show` shows those of now",
         )
     return next((row for row in found if row.status == "live"), found[0])
 

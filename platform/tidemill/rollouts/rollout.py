@@ -1,9 +1,9 @@
-"""Takes a version to champion by steps, and back by itself if it does not do well.
+"""Rolls out a version in steps, and rolls it back if it does worse than the champion.
 
-One call of `advance` does at most one thing, and what it decides is on record before it takes effect: the
-next share and the note of it are one transaction, an end is noted before the registry is touched. Killed
-anywhere, the next call goes on from there. While the registry is away nothing goes on, but what must go back
-does: replicas follow the records.
+One call of `advance` takes at most one decision, which is recorded before it takes effect: the next share is
+recorded in one transaction with the step, an end before the registry is touched. After a kill, the next call
+goes on from the record. While the registry is away no rollout advances, but a bad one still ends, because
+replicas follow the records.
 """
 
 import logging
@@ -18,12 +18,19 @@ from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.project_config import RolloutConfig
-from tidemill.registry.deployments import RUNNING, Wish, carry_out, live, request, settle_if_it_answers
+from tidemill.registry.deployments import (
+    RUNNING,
+    DeployRequest,
+    live,
+    make_live,
+    plan_deployment,
+    settle_if_it_answers,
+)
 from tidemill.registry.history.alias_journal import lock, settle
 from tidemill.registry.history.reconciliation import end, go_live, settle_deployments
 from tidemill.registry.promotion import evaluate_gate
 from tidemill.registry.versions.model_versions import get_version
-from tidemill.rollouts.rollout_ending import crown, foreign_end
+from tidemill.rollouts.rollout_ending import end_if_obsolete, promote_canary
 from tidemill.rollouts.rollout_metrics import gather
 from tidemill.rollouts.step_checks import Verdict, judge
 from tidemill.serving.observability.version_counters import as_baseline, read_counts
@@ -37,15 +44,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rollout is, and what the last check said."""
+    """The state of a rollout, and the verdict of its last check."""
 
     rollout: Rollout
     verdict: Verdict | None = None
-    """None where nothing was checked: it only ended."""
+    """None where nothing was checked, because the rollout ended."""
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether the rollout has ended."""
         return self.rollout.status not in RUNNING
 
 
@@ -76,13 +83,13 @@ def begin(
     plan: RolloutConfig | None = None,
     since: datetime | None = None,
 ) -> Rollout:
-    """Ask the gate, then make a version the canary with the share of the first step.
+    """Begin a rollout: ask the gate, then make the version the canary with the share of the first step.
 
     Args:
         project: whose model it is.
         state: where it goes on record.
         version: a number or an alias.
-        actor: who wants it; also on record as who promotes in the end.
+        actor: who begins it; recorded as who promotes, too.
         reason: why.
         now: event time.
         plan: steps and limits; default: ``serve.rollout`` of params.yaml.
@@ -91,13 +98,13 @@ def begin(
     Raises:
         GateRefused: the gate said no, and is enforced.
         ModelNotFound: there is no such version.
-        RegistryError: it is the champion, another rollout or canary is there, or the registry refused.
+        RegistryError: it is the champion, there is another rollout or canary, or the registry refused.
     """
     plan, since = plan or project.config.serve.rollout, since or now
     version = get_version(project, version).version
-    wish = Wish("canary", version, plan.steps[0].share, actor, reason)
+    wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
-    request(project, state, wish, since)  # what is wrong with it should not cost a comparison
+    plan_deployment(project, state, wanted, since)  # fails early, before the comparison
     decision = evaluate_gate(project, state, version, now)
     if decision.mode == "enforce" and not decision.passed:
         raise GateRefused(
@@ -108,7 +115,7 @@ def begin(
         settle(project, state)
         settle_deployments(project, state)
         _refuse_others(project, state, version)
-        row = request(project, state, wish, since)
+        row = plan_deployment(project, state, wanted, since)
         counts = as_baseline(read_counts(state, project.model))
         rollout = Rollout(
             id=new_id("roll"),
@@ -132,12 +139,12 @@ def begin(
             if row.status == "pending":
                 session.add(row)
         if row.status == "pending":
-            carry_out(project, state, row)
+            make_live(project, state, row)
     return rollout
 
 
 def advance(project: Project, state: State, now: datetime) -> Progress | None:
-    """Do the next thing for the rollout that is under way: check it, and go on, wait or go back.
+    """Check the rollout that is under way, and advance it, wait, or roll it back.
 
     Args:
         project: whose model it is.
@@ -148,8 +155,8 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
         None if there is no rollout.
 
     Raises:
-        RegistryError: the registry does not answer, and the rollout need not go back; the next call goes on
-            from there.
+        RegistryError: the registry does not answer, and the rollout need not go back; the next call goes
+            on.
         ServingError: the prediction log cannot be read; likewise.
     """
     with lock(project):
@@ -159,7 +166,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
             raise away
         if found is None:
             return None
-        return Progress(found if ended else crown(project, state, found, now))
+        return Progress(found if ended else promote_canary(project, state, found, now))
     plan = RolloutConfig.model_validate(found.plan)
     facts = gather(project, state, found, plan, now)  # reads the log: not while others wait for the lock
     verdict = judge(plan, found.step, facts)
@@ -168,30 +175,30 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
         if current is None or ended:
             return Progress(current) if current else None
         if (current.id, current.step, current.status) != (found.id, found.step, "running"):
-            return Progress(current, verdict)  # somebody else was faster
+            return Progress(current, verdict)  # another process has advanced it
         if away is not None and verdict.action != "roll_back":
             raise away
         current = _take(project, state, current, plan, verdict, now)
     if current.status == "promoting":
-        return Progress(crown(project, state, current, now), verdict)
+        return Progress(promote_canary(project, state, current, now), verdict)
     return Progress(current, verdict)
 
 
 class _Look(NamedTuple):
     rollout: Rollout | None
-    """The one under way, or that has just ended."""
+    """The one under way, or the one that ended just now."""
     ended: bool = False
-    """Because others have decided otherwise."""
+    """Whether it ended just now, because something else made it obsolete."""
     away: RegistryError | None = None
-    """Why the registry could not be asked."""
+    """Why the registry does not answer; None if it does."""
 
 
 def _look(project: Project, state: State) -> _Look:
-    """Settle what there is to settle, and return the rollout; the lock must be held."""
+    """Reconcile records and registry, and return the rollout; the lock must be held."""
     away = settle_if_it_answers(project, state)
     found = running(state, project.model)
     if found is not None and found.status == "running" and away is None:
-        ended = foreign_end(project, state, found)
+        ended = end_if_obsolete(project, state, found)
         if ended is not None:
             return _Look(ended, ended=True)
     return _Look(found, away=away)
@@ -200,7 +207,7 @@ def _look(project: Project, state: State) -> _Look:
 def _take(
     project: Project, state: State, rollout: Rollout, plan: RolloutConfig, verdict: Verdict, now: datetime
 ) -> Rollout:
-    """Write down what was decided; with it, it takes effect. The lock must be held."""
+    """Record a verdict, by which it takes effect; the lock must be held."""
     last = rollout.step + 1 == len(plan.steps)
     counts = as_baseline(read_counts(state, rollout.model))
     with state.transaction() as session:
@@ -241,7 +248,7 @@ def _check(plan: RolloutConfig, step: int, verdict: Verdict, now: datetime) -> d
 
 
 def _reshare(session: Any, canary: Deployment, share: float, now: datetime) -> None:
-    """Let the canary have another share of the keys, those it has among them; no alias moves."""
+    """Give the canary another share of the keys, which keeps those that it has; no alias moves."""
     row = Deployment(
         id=new_id("dep"),
         model=canary.model,

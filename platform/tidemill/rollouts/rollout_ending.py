@@ -1,4 +1,4 @@
-"""Ends rollouts: with a promotion, or because others have decided otherwise."""
+"""Ends rollouts: with a promotion, or because something else made them obsolete."""
 
 from datetime import UTC, datetime
 
@@ -14,20 +14,20 @@ from tidemill.registry.versions.model_versions import champion_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment, GateDecision, Promotion, Rollout
 
-__all__ = ["crown", "foreign_end"]
+__all__ = ["end_if_obsolete", "promote_canary"]
 
 
-def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Rollout:
-    """Make the version of a rollout that went well champion, through the gate, and note the end.
+def promote_canary(project: Project, state: State, rollout: Rollout, now: datetime) -> Rollout:
+    """Promote the canary of a rollout that went well, through the gate, and record the end.
 
     Raises:
-        RegistryError: the registry does not answer; asked again, it goes on from there.
+        RegistryError: the registry does not answer; the next call goes on.
     """
     with state.transaction() as session:
         decision = session.get(GateDecision, rollout.decision_id) if rollout.decision_id else None
     serving = champion_version(project)
     if serving != rollout.version and _was_promoted(state, rollout):
-        # Killed after the promotion and before the note of it: what others decided since then stands.
+        # Killed after the promotion and before the end was recorded; later moves of the champion stand.
         outcome = f"version {rollout.version} became the champion, and version {serving} after it"
         return _end(project, state, rollout, "promoted", outcome)
     try:
@@ -44,7 +44,7 @@ def crown(project: Project, state: State, rollout: Rollout, now: datetime) -> Ro
     except GateRefused as refusal:
         return _end(project, state, rollout, "rolled_back", str(refusal))
     except RegistryError:
-        if champion_version(project) != rollout.version:  # else somebody else was faster
+        if champion_version(project) != rollout.version:  # else another process has promoted it
             raise
     outcome = f"version {rollout.version} is the champion"
     return _end(project, state, rollout, "promoted", outcome)
@@ -67,8 +67,8 @@ def _was_promoted(state: State, rollout: Rollout) -> bool:
     return found is not None
 
 
-def foreign_end(project: Project, state: State, rollout: Rollout) -> Rollout | None:
-    """End a rollout that others have made pointless; the lock must be held."""
+def end_if_obsolete(project: Project, state: State, rollout: Rollout) -> Rollout | None:
+    """End a rollout whose canary or champion is another one now; the lock must be held."""
     serving = champion_version(project)
     if serving == rollout.version:
         return _end_locked(project, state, rollout, "promoted", "somebody else made it the champion")

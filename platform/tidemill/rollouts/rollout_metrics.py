@@ -1,4 +1,4 @@
-"""Collects what a rollout is judged by: what replicas count, and what the prediction log tells."""
+"""Collects the metrics that a rollout is judged by: counts of replicas, quality from the prediction log."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ class _Quality(NamedTuple):
 
 
 def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig, now: datetime) -> Facts:
-    """Return what is known of the canary of a rollout at ``now`` (event time).
+    """Return the metrics of a rollout's canary at ``now`` (event time).
 
     Raises:
         ServingError: the prediction log cannot be read.
@@ -65,7 +65,7 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
 
 
 def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: Key) -> Count:
-    """Return what the champion did in this step, as some hours are slower; in all of them, if that is little.
+    """Return the champion's counts in this step, as some hours are slower; in all steps, if they are few.
 
     >>> from collections import Counter
     >>> some = Count(seconds=Counter({3: 500}))
@@ -79,7 +79,7 @@ def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: K
 
 
 def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
-    """Return how many replicas live, how many of them have the canary, and why one has not."""
+    """Return how many replicas are alive, how many have loaded the canary, and why one has not."""
     with state.transaction() as session:
         rows = living(session, rollout.model, datetime.now(UTC))
     loaded, unloadable = 0, None

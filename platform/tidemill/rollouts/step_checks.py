@@ -1,4 +1,4 @@
-"""What a canary must show before it gets a larger share: plain rules over numbers, no engine."""
+"""Decides whether a canary gets a larger share, waits or ends: plain rules over numbers, no engine."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,18 +19,18 @@ Action = Literal["wait", "advance", "roll_back"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a canary in the present step."""
+    """The metrics of a canary in the present step."""
 
     minutes: float
     """Since the step began."""
     replicas: int
-    """That are alive."""
+    """How many are alive."""
     loaded: int
-    """Of these, those that answer with the canary."""
+    """How many of these have loaded the canary."""
     unloadable: str | None
-    """Why a replica cannot load it."""
+    """Why a replica cannot load it; None if all can."""
     canary: Count
-    """Since the step began."""
+    """Counts since the step began."""
     champion: Count
     """Since the rollout began: in the last step there is nothing left for it to answer."""
     quality: Difference | None = None
@@ -43,12 +43,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do now, and why."""
+    """What a rollout does next, and why."""
 
     action: Action
     reason: str
     checks: tuple[str, ...]
-    """One sentence each, those that say no first."""
+    """One sentence a check, the failed ones first."""
     numbers: dict[str, Any] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import load_project
-from tidemill.registry.deployments import Wish, deploy, history, live, reconcile, stop
+from tidemill.registry.deployments import DeployRequest, deploy, live, reconcile, stop
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.serving.routing.desired_state import wanted_reader
@@ -27,8 +27,14 @@ def crowned(registered):
     return registered
 
 
+def deployments(state):
+    """All on record, the latest first."""
+    with state.transaction() as session:
+        return list(session.scalars(select(Deployment).order_by(Deployment.requested_at.desc())))
+
+
 def put(project, state, kind="canary", version="2", share=0.1, name=""):
-    return deploy(project, state, Wish(kind, version, share, "ada", "to see", name), NOW)
+    return deploy(project, state, DeployRequest(kind, version, share, "ada", "to see", name), NOW)
 
 
 def there(state):
@@ -82,7 +88,7 @@ def test_a_share_changes_without_moving_other_keys_and_another_version_draws_its
     third = put(crowned, state, version="3", share=0.4)
     assert (second.salt, there(state)) == (first.salt, {"canary": ("3", 0.4)})
     assert third.salt != first.salt
-    assert [row.ended_reason for row in reversed(history(state, "small-model"))] == [
+    assert [row.ended_reason for row in reversed(deployments(state))] == [
         "now with a share of 40.0%",
         "followed by version 3",
         None,
@@ -96,16 +102,16 @@ def test_a_share_changes_without_moving_other_keys_and_another_version_draws_its
         ({"version": "9"}, ModelNotFound, "no version '9'"),
         ({"share": 0.0}, UsageError, "above 0 %"),
         ({"share": 1.5}, UsageError, "at most 100 %"),
-        ({"kind": "ab", "name": "Fee!"}, UsageError, "no name of an experiment"),
-        ({"kind": "ab", "name": "shadow"}, UsageError, "no name of an experiment"),
-        ({"kind": "blue"}, UsageError, "no way to deploy"),
+        ({"kind": "ab", "name": "Fee!"}, UsageError, "cannot be the name of an experiment"),
+        ({"kind": "ab", "name": "shadow"}, UsageError, "cannot be the name of an experiment"),
+        ({"kind": "blue"}, UsageError, "cannot be deployed as"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_leaves_nothing(crowned, state, wish, error, said):
     with pytest.raises(error, match=said):
         put(crowned, state, **wish)
-    assert history(state, "small-model") == []
-    with pytest.raises(UsageError, match="there is: nothing"):
+    assert deployments(state) == []
+    with pytest.raises(UsageError, match="has no deployment 'canary'; it has: none"):
         stop(crowned, state, ["canary"], "enough")
 
 
@@ -164,7 +170,7 @@ def test_one_that_becomes_champion_is_beside_it_no_more(crowned, state):
     reconcile(crowned, state)
     assert there(state) == {}
     assert read_aliases(crowned) == {"champion": "2"}
-    assert history(state, "small-model")[0].ended_reason == "it became the champion"
+    assert deployments(state)[0].ended_reason == "it became the champion"
 
 
 def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
@@ -198,4 +204,4 @@ def test_an_alias_that_is_given_to_the_champion_ends_what_had_it(crowned, state)
     reconcile(crowned, state)
     assert there(state) == {}
     assert not differs(read_aliases(crowned), live(state, "small-model"))
-    assert history(state, "small-model")[0].ended_reason == "the alias canary was given to the champion"
+    assert deployments(state)[0].ended_reason == "the alias canary was given to the champion"

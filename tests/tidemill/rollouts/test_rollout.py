@@ -20,10 +20,10 @@ from tidemill.cli.main import app
 from tidemill.errors import GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.project.project_config import RolloutConfig
-from tidemill.registry.deployments import Wish, deploy, history, live, stop
+from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.aliases import read_aliases, set_alias
-from tidemill.rollouts.deployment_status import situation
+from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find, report
 from tidemill.rollouts.rollout import advance, begin, rollouts, running
 from tidemill.serving.observability.version_counters import VersionCounters, record_counts
@@ -32,7 +32,7 @@ from tidemill.serving.routing.version_watcher import LaneStatus, Status
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.record_reader import Records
-from tidemill.state.tables import Rollout
+from tidemill.state.tables import Deployment, Rollout
 
 pytestmark = pytest.mark.engine
 both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
@@ -182,7 +182,7 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
         until(lambda: api.get("/model").json()["lanes"] and api.get("/model").json()["lanes"][0]["error"])
         assert "snow" in api.get("/model").json()["lanes"][0]["error"]
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
-        shown = situation(project, Records(project.state_url), now())
+        shown = describe_deployments(project, Records(project.state_url), now())
         assert "cannot load version 3 (canary): " in shown["problems"][0]
         assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
         until(lambda: advance(project, state, now()).ended)
@@ -193,7 +193,7 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
 
 def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, state):
     with serving(project) as api:
-        deploy(project, state, Wish("shadow", "2", 1.0, "ada", "to see"), now())
+        deploy(project, state, DeployRequest("shadow", "2", 1.0, "ada", "to see"), now())
         until(lambda: lanes_of(api) == [("shadow", "2", True)])
         began = now()
         assert {one["model_version"] for one in ask(api, 60, one_late_in_five).values()} == {"1"}
@@ -203,7 +203,7 @@ def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, s
     assert found.mean_difference == pytest.approx(0.6)
     assert found.changed == 1.0
     assert found.quality.gain == pytest.approx(-0.36, abs=0.03)
-    deploy(project, state, Wish("challenger", "2", 1.0, "ada", "to see"), now())
+    deploy(project, state, DeployRequest("challenger", "2", 1.0, "ada", "to see"), now())
     challenger = report(project, state, find(state, project.model, "challenger"), now())
     assert (challenger.answers, challenger.changed) == (60, None)
     assert challenger.mean_difference == pytest.approx(0.6)
@@ -216,7 +216,7 @@ def test_others_may_end_a_rollout(project, state):
     with pytest.raises(RegistryError, match="being rolled out"):
         begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
-        deploy(project, state, Wish("canary", "2", 0.5, "ada", "r"), now())
+        deploy(project, state, DeployRequest("canary", "2", 0.5, "ada", "r"), now())
     stop(project, state, ["canary"], "enough")
     assert (rollouts(state, project.model)[0].status, advance(project, state, now())) == ("stopped", None)
     begin(project, state, "2", "ada", "r", now())
@@ -234,7 +234,7 @@ def test_others_may_end_a_rollout(project, state):
 
 def test_a_canary_from_before_the_last_promotion_may_be_rolled_out(project, state):
     third = add_version(project, 0.2)
-    deploy(project, state, Wish("canary", third, 0.3, "ada", "r"), now())
+    deploy(project, state, DeployRequest("canary", third, 0.3, "ada", "r"), now())
     crown(project, "2")
     begun = begin(project, state, third, "ada", "r", now())
     assert begun.champion == "2"
@@ -266,8 +266,8 @@ def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
 def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(project, state):
     third = add_version(project, 0.2)
     with serving(project) as api:
-        deploy(project, state, Wish("ab", third, 0.5, "ada", "r", "fee"), now())
-        deploy(project, state, Wish("shadow", third, 1.0, "ada", "r"), now())
+        deploy(project, state, DeployRequest("ab", third, 0.5, "ada", "r", "fee"), now())
+        deploy(project, state, DeployRequest("shadow", third, 1.0, "ada", "r"), now())
         until(
             lambda: (
                 [(one["role"], one["loaded"]) for one in lanes(api)] == [("ab:fee", True), ("shadow", True)]
@@ -309,7 +309,8 @@ def test_the_gate_is_asked_before_the_first_step(project, state):
     assert strict.config.gate.mode == "enforce"
     with pytest.raises(GateRefused, match="the gate refused parcel-delay 2"):
         begin(strict, state, "2", "ada", "r", now())
-    assert history(state, project.model) == []
+    with state.transaction() as session:
+        assert session.query(Deployment).all() == []
 
 
 ADVANCER = """
@@ -386,7 +387,7 @@ def report_of_replica(project, state, counters, failing):
 
 def consistent(project, state):
     """Whatever was killed: after one look there is one story in records and registry."""
-    situation(project, Records(project.state_url), now())  # settles
+    describe_deployments(project, Records(project.state_url), now())  # settles
     rows, aliases = live(state, project.model), read_aliases(project)
     assert len(rows) <= 1
     assert {row.version for row in rows} == ({aliases["canary"]} if "canary" in aliases else set())

@@ -149,10 +149,10 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
     It shows the champion, the versions beside it, which replicas have loaded them, and a rollout's progress.
     """
     from tidemill.cli.reading import open_reading
-    from tidemill.rollouts.deployment_status import situation
+    from tidemill.rollouts.deployment_status import describe_deployments
 
     folder, records = open_reading(project)
-    found = situation(folder, records, SystemClock().now())
+    found = describe_deployments(folder, records, SystemClock().now())
 
     def render(console: "Console") -> None:
         console.print(f"{folder.model}: champion {found['champion'] or 'none'}")
@@ -241,13 +241,13 @@ def _deploy(
     json: bool,
 ) -> None:
     from tidemill.project import load_project
-    from tidemill.registry.deployments import Wish, deploy
+    from tidemill.registry.deployments import DeployRequest, deploy
     from tidemill.state import open_state
 
     loaded = load_project(project)
-    wish = Wish(kind, version, read_share(share), loaded.settings.who, reason, name)
+    wanted = DeployRequest(kind, version, read_share(share), loaded.settings.who, reason, name)
     now = moment(as_of) if as_of else SystemClock().now()
-    row = deploy(loaded, open_state(loaded.state_url), wish, now)
+    row = deploy(loaded, open_state(loaded.state_url), wanted, now)
 
     def render(console: "Console") -> None:
         says = {

@@ -1,1 +1,1 @@
-"""Who served when: the alias journal, and its reconciliation with the registry."""
+"""The history of champions: the journal of alias moves, and its reconciliation with the registry."""

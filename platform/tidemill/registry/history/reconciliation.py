@@ -1,4 +1,4 @@
-"""Brings the registry's aliases and our records of deployments together, after a kill or a foreign hand."""
+"""Reconciles our records of deployments with the registry's aliases, after kills and changes made there."""
 
 from datetime import UTC, datetime
 
@@ -16,13 +16,13 @@ from tidemill.state.tables import Deployment
 __all__ = ["end", "go_live", "settle_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
-"""Of aliases that somebody set in the registry, where no share can be said; an experiment gets half."""
+"""Shares of aliases that somebody set in the registry, which cannot say one; an experiment gets half."""
 _HALF = 0.5
 _OPEN = ("pending", "live", "stopping")
 
 
 def settle_deployments(project: Project, state: State) -> None:
-    """Finish what was left half done, then follow what was changed in the registry; the lock must be held.
+    """Finish pending and stopping deployments, then adopt changes of aliases; the lock must be held.
 
     Raises:
         RegistryError: the registry does not answer, or has lost what it knew.
@@ -42,7 +42,7 @@ def settle_deployments(project: Project, state: State) -> None:
 
 
 def end(session: Session, row: Deployment, status: str, reason: str) -> None:
-    """Note that a deployment serves no more."""
+    """Record that a deployment has ended."""
     found = session.get_one(Deployment, row.id)
     found.status, found.ended_at, found.ended_reason = status, datetime.now(UTC), reason
 
@@ -62,7 +62,7 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
 
 
 def go_live(session: Session, row: Deployment) -> None:
-    """Let a record take the place of the live one of its name, in one transaction."""
+    """Make a deployment live in place of the one of its name, in one transaction."""
     moment = datetime.now(UTC)
     for other in session.scalars(
         select(Deployment).where(
@@ -84,7 +84,7 @@ def _stop_the_champion(state: State, model: str, champion: str | None) -> None:
 
 
 def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
-    """Do what somebody who moved an alias in the registry wants."""
+    """End and adopt deployments as aliases were moved in the registry."""
     champion = aliases.get(CHAMPION)
     rows = {alias_of(row.kind, row.name): row for row in _in(state, project.model, "live")}
     for alias, row in rows.items():
@@ -101,9 +101,9 @@ def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
 
 
 def _adopt(
-    project: Project, state: State, wish: tuple[str, str, str, str], before: Deployment | None
+    project: Project, state: State, wanted: tuple[str, str, str, str], before: Deployment | None
 ) -> None:
-    kind, alias, version, champion = wish
+    kind, alias, version, champion = wanted
     moment = datetime.now(UTC)
     row = Deployment(
         id=new_id("dep"),

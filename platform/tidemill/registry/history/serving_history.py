@@ -1,4 +1,4 @@
-"""Who served when, moved by whom and why, told from the records."""
+"""Tells from the records which version was champion when, who moved the alias, and why."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ __all__ = ["decisions_for", "history", "past_champions", "previous_champion"]
 
 
 def history(state: State, model: str) -> list[Service]:
-    """Return who served when, in order of time."""
+    """Return the periods of all champions, in order of time."""
     with state.transaction() as session:
         moves = session.execute(
             select(Promotion, GateDecision)
@@ -24,7 +24,7 @@ def history(state: State, model: str) -> list[Service]:
 
 
 def decisions_for(state: State, model: str, version: str) -> list[GateDecision]:
-    """Return what the gate said of a version, the latest last."""
+    """Return the gate's decisions on a version, the latest last."""
     with state.transaction() as session:
         found = select(GateDecision).where(GateDecision.model == model, GateDecision.candidate == version)
         return list(session.scalars(found.order_by(GateDecision.decided_at, GateDecision.id)))

@@ -18,7 +18,7 @@ from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
 from tidemill.project import load_project
-from tidemill.registry.deployments import Wish, deploy
+from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.deployments import stop as stop_lanes
 from tidemill.serving.http.client import Label, PredictionClient
 from tidemill.serving.runtime.daemon import down, up
@@ -159,7 +159,7 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
                 wait_for(lambda version=version: client.served_version() == version)
             time.sleep(1)
         for kind, share in (("shadow", 1.0), ("canary", 0.3), ("canary", 1.0)):  # beside champion 2
-            deploy(project, state, Wish(kind, "1", share, "ada", "to see"), KNOWN)
+            deploy(project, state, DeployRequest(kind, "1", share, "ada", "to see"), KNOWN)
             told = (kind, share, True)
             wait_for(
                 lambda told=told: told in [(one.role, one.share, one.loaded) for one in client.model().lanes]
