@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -56,8 +56,8 @@ ROTATED = (
 )
 """Points of which a turn reaches one: what was done before it is found, and not done again. Or, in training,
 which come after a search, most of a turn: one is enough."""
-PATIENCE = 20.0
-"""Seconds in which the processes of a killed turn must be gone."""
+PATIENCE = 150.0
+"""Seconds in which the processes of a killed turn must be gone; Ray's agents take more than a minute."""
 
 
 @dataclass
@@ -69,7 +69,10 @@ class Table:
     undone: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     sentences: list[str] = field(default_factory=list)
-    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    longest: float = 0.0
+    """Seconds after a turn until the last process of those that were killed had ended."""
+    missed: list[str] = field(default_factory=list)
+    """Calls that no process came to, because the kill before, at random, came too late."""
 
     def show(self) -> None:
         """Print it."""
@@ -82,6 +85,9 @@ class Table:
                 f"{name:>16} {self.kills[name]:>7} {self.finished[name]:>9} {self.undone[name]:>7} "
                 f"{self.wrong[name]:>6}"
             )
+        print(f"after a turn, the last process of a killed one ended within {self.longest:.0f} s")
+        if self.missed:
+            print(f"not reached: {'; '.join(self.missed)}")
         totals = [one.total() for one in (self.kills, self.finished, self.undone, self.wrong)]
         print(f"{'all':>16} {totals[0]:>7} {totals[1]:>9} {totals[2]:>7} {totals[3]:>6}")
 
@@ -129,21 +135,20 @@ def make_killed_turn(
     for kill in plan(number):
         found = turn_of(state, as_of)
         if found is not None and found.status != "running":
-            break  # a kill at random came too late
+            break  # one process was not killed, and has finished it
         told = replace(ask, as_of=None if found is not None else as_of, at=kill.at)
-        after = (kill.step, drawn.uniform(0, 0.8 * typical(state, kill.step))) if kill.at is None else None
+        after = (kill.step, drawn.uniform(0, 0.8 * shortest(state, kill.step))) if kill.at is None else None
         ended = server.attempt(told, after)
-        table.seconds[kill.step].append(ended.seconds)
         if ended.code == -signal.SIGKILL:
-            table.kills[kill.step] += 1
-            here[kill.step] += 1
+            step = kill.step if kill.at is not None else ended.step or "start"
+            table.kills[step] += 1
+            here[step] += 1
             undone = turn_of(state, as_of) is None
-            (table.undone if undone else table.finished)[kill.step] += 1
+            (table.undone if undone else table.finished)[step] += 1
         elif ended.error:
             note(table, here, f"turn {number}, {kill}: {ended.error}")
         elif kill.at is not None:
-            note(table, here, f"turn {number}: {kill.at.where} was not reached")
-        wait_for_nobody(server, table, here, f"turn {number}, {kill}")
+            table.missed.append(f"turn {number}: {kill.at.where}, {kill.at.moment}")
         print(".", end="", flush=True)
     found = turn_of(state, as_of)
     if found is None or found.status == "running":
@@ -173,18 +178,20 @@ def turn_of(state: State, as_of: datetime) -> Turn | None:
         return session.scalar(select(Turn).where(Turn.as_of == as_of))
 
 
-def typical(state: State, step: str) -> float:
-    """Return how many seconds a step took in the turns so far, in the middle."""
+def shortest(state: State, step: str) -> float:
+    """Return in how many seconds a step was done at best, in the turns so far."""
     with state.transaction() as session:
-        taken = sorted(turn.seconds[step] for turn in session.scalars(select(Turn)) if step in turn.seconds)
-    return float(taken[len(taken) // 2]) if taken else 1.0
+        return min(
+            (turn.seconds[step] for turn in session.scalars(select(Turn)) if step in turn.seconds), default=0
+        )
 
 
 def wait_for_nobody(server: ForkServer, table: Table, here: Counter[str], when: str) -> None:
     """See that the processes of a killed turn end by themselves."""
-    deadline = time.monotonic() + PATIENCE
-    while (left := server.left()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    began = time.monotonic()
+    while (left := server.left()) and time.monotonic() < began + PATIENCE:
+        time.sleep(0.5)
+    table.longest = max(table.longest, time.monotonic() - began)
     for process in left:
         with suppress(psutil.Error):
             note(table, here, f"{when}: left over: {' '.join(process.cmdline())[:100]}")
