@@ -145,7 +145,7 @@ class ForkServer:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(ENGINES))
 
-    def attempt(self, ask: Ask, kill_in: tuple[str, float] | None = None, patience: float = 180.0) -> Ended:
+    def attempt(self, ask: Ask, kill_in: tuple[str, float] | None = None, patience: float = 600.0) -> Ended:
         """Let a forked process do it, and return how it ended.
 
         Args:
@@ -170,11 +170,12 @@ class ForkServer:
 
     def left(self) -> list[psutil.Process]:
         """Return the living processes that attempts have started, and that should have ended with them."""
-        found = []
+        found, wanted = [], f"{MARK}={self.mark}".encode()
         for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                marked = process.environ().get(MARK) == self.mark
-                if marked and process.status() != psutil.STATUS_ZOMBIE:
+            # Not psutil's environ(): it stops where a process, like Ray's agents, has written its title.
+            with suppress(psutil.Error, OSError):
+                variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                if wanted in variables and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

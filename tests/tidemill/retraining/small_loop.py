@@ -1,7 +1,5 @@
 """A project whose turns take seconds, and what must hold of its records however often it was killed."""
 
-import json
-import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -124,12 +122,3 @@ def _faults_of_data(project: Project, turns: list[Turn]) -> list[str]:
         if missing:
             found.append(f"the remote lacks {missing} of {turn.data_revision}")
     return found
-
-
-def copy_loop(root: Path, to: Path) -> Project:
-    """Copy the project and its remote, as they are now."""
-    shutil.copytree(root.parent, to.parent, dirs_exist_ok=True)
-    config = to / ".dvc" / "config"
-    config.write_text(config.read_text().replace(str(root.parent), str(to.parent)))
-    (to.parent / "copied.json").write_text(json.dumps(str(root)))
-    return load_project(to, Settings(num_cpus=1))

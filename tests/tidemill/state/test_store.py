@@ -1,4 +1,5 @@
 import multiprocessing
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,35 @@ def test_opening_twice_changes_nothing(any_state_url: str):
         session.add(turn(1))
     with open_state(any_state_url).transaction() as session:
         assert session.get_one(Turn, "turn_1").as_of == NOW
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from tidemill.state import open_state
+
+left = int(sys.argv[2])
+
+def count(connection, cursor, statement, *_):
+    global left
+    left -= statement.lstrip().upper().startswith(("CREATE", "ALTER", "DROP", "INSERT"))
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(Engine, "before_cursor_execute", count)
+open_state(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("statements", [1, 12, 30])
+def test_a_migration_that_was_killed_is_made_by_the_next_start(any_state_url: str, statements: int):
+    killed = subprocess.run([sys.executable, "-c", KILLED, any_state_url, str(statements)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    state = open_state(any_state_url)
+    with state.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+    with state.transaction() as session:
+        session.add(turn(1))
 
 
 def test_moments_come_back_aware_and_in_utc(any_state_url: str):

@@ -1,0 +1,66 @@
+"""A round of the controller: each part runs, whatever fails in another. No engine is needed for that."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tidemill.retraining.test_declarations import GOOD, project_with
+from tidemill.clock import ReplayClock
+from tidemill.errors import ConfigError, TurnInProgress
+from tidemill.project import Project
+from tidemill.retraining.controller import Controller
+from tidemill.retraining.turn import turn_lock
+from tidemill.state import State, open_state
+from tidemill.state.tables import Turn
+
+pytestmark = pytest.mark.engine
+
+NOW = datetime(2013, 5, 1, tzinfo=UTC)
+
+
+def put_turn(state: State, **values: Any) -> None:
+    given = {
+        "id": "turn_1", "model": "toy", "trigger": "manual", "reason": "r", "actor": "a", "promote": True,
+        "overrides": {}, "as_of": NOW, "status": "running", "step": "register", "run_id": "no-such-run",
+        "seconds": {}, "requested_at": NOW,
+    }  # fmt: skip
+    with state.transaction() as session:
+        session.add(Turn(**{**given, **values}))
+
+
+def tick(project: Project) -> tuple[Any, State]:
+    state = open_state(project.state_url)
+    return Controller(project, state, ReplayClock(NOW)).tick(), state
+
+
+def test_a_quiet_round(tmp_path: Path):
+    found, state = tick(project_with(tmp_path, **GOOD))
+    state.close()
+    assert (found.monitor_runs, found.decision, found.turn, found.failures) == ((), None, None, ())
+
+
+def test_wrong_files_stop_neither_each_other_nor_the_recovery(tmp_path: Path):
+    project = project_with(tmp_path, monitors=GOOD["monitors"], policies={"policies": 5})
+    state = open_state(project.state_url)
+    put_turn(state)
+    found = Controller(project, state, ReplayClock(NOW)).tick()
+    assert [(one.part, type(one.error)) for one in found.failures] == [("policies", ConfigError)]
+    with state.transaction() as session:
+        turn = session.get_one(Turn, "turn_1")
+    assert turn.status == "failed"  # it was taken up, though its run is gone
+    assert "no-such-run" in (turn.error or "")
+    (tmp_path / "monitoring" / "policies.yaml").write_text("policies: []")
+    assert Controller(project, state, ReplayClock(NOW)).tick().failures == ()  # mended: no restart is needed
+    state.close()
+
+
+def test_while_another_process_makes_a_turn_nothing_is_decided(tmp_path: Path):
+    project = project_with(tmp_path, **GOOD)
+    with turn_lock(project):
+        found, state = tick(project)
+        with pytest.raises(TurnInProgress, match="another process is making a turn"):
+            Controller(project, state, ReplayClock(NOW)).recover()
+    state.close()
+    assert (found.decision, found.failures) == (None, ())

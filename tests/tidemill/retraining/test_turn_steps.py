@@ -1,0 +1,154 @@
+"""The last steps of a turn, run again whatever has happened since: the right outcome, recorded once."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from tests.tidemill.registry.conftest import project, registered, runs, state, template  # noqa: F401
+from tidemill.errors import RegistryError
+from tidemill.registry.history.serving_history import decisions_for
+from tidemill.registry.promotion import evaluate_gate, promote, rollback
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.retraining.turn import resume_turns
+from tidemill.retraining.turn_steps import STEPS, StepContext
+from tidemill.state.tables import Promotion, Turn
+from tidemill.training.tracking.mlflow_tracking import connect
+
+pytestmark = pytest.mark.engine
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def easy(registered):  # noqa: F811
+    """The project with champion 1, and a gate that lets 2 pass."""
+    params = registered.root / "params.yaml"
+    params.write_text(params.read_text().replace("min_rows: 100", "min_rows: 100\n  min_gain: -0.1"))
+    gate = registered.config.gate.model_copy(update={"min_gain": -0.1})
+    return replace(registered, config=registered.config.model_copy(update={"gate": gate}))
+
+
+@pytest.fixture
+def champion(easy, state):  # noqa: F811
+    return promote(easy, state, "1", "ada", "the first", NOW)
+
+
+def put_turn(state, step, **values):  # noqa: F811
+    given = {
+        "id": "turn_1", "model": "small-model", "trigger": "manual", "reason": "r", "actor": "ada",
+        "promote": True, "overrides": {}, "as_of": NOW, "status": "running", "step": step, "version": "2",
+        "seconds": {}, "requested_at": NOW,
+    }  # fmt: skip
+    with state.transaction() as session:
+        session.add(Turn(**{**given, **values}))
+
+
+def put_pending(state, decision, **values):  # noqa: F811
+    """As a process leaves it that is killed before it moves the alias from 1 to 2."""
+    given = {
+        "id": "move_1", "model": "small-model", "alias": "champion", "from_version": "1", "to_version": "2",
+        "kind": "promotion", "status": "pending", "actor": "ada", "reason": "r", "decision_id": decision.id,
+        "turn_id": "turn_1", "at": NOW, "requested_at": datetime.now(UTC),
+    }  # fmt: skip
+    with state.transaction() as session:
+        session.add(Promotion(**{**given, **values}))
+
+
+def resume(project, state):  # noqa: F811
+    """Finish the turn as the next process does, and return its record and what it said."""
+    said = []
+    resume_turns(project, state, lambda event: said.append(event.message))
+    with state.transaction() as session:
+        return session.get_one(Turn, "turn_1"), said
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_promotion_that_was_superseded_fails_its_turn(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id)
+    put_pending(state, decision)
+    connect(easy).set_registered_model_alias("small-model", "champion", "3")  # by hand, before the restart
+
+    turn, _ = resume(easy, state)
+
+    assert turn.status == "failed"
+    assert "turn turn_1 was to promote small-model 2, but another version became champion" in turn.error
+    assert champion_version(easy) == "3"
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_pending_promotion_is_finished_once(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id)
+    put_pending(state, decision)
+    turn, said = resume(easy, state)
+    assert (turn.status, turn.step, champion_version(easy)) == ("promoted", "end", "2")
+    assert said[-1] == "version 2 is the champion"
+    assert resume_turns(easy, state) == []
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_turn_whose_promotion_was_rolled_back_since_says_so(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id)
+    put_pending(state, decision)
+    rollback(easy, state, "bob", "too slow", NOW)  # finishes the promotion, then goes back
+    turn, said = resume(easy, state)
+    assert (turn.status, champion_version(easy)) == ("promoted", "1")
+    assert said[-1] == "version 2 became the champion; now it is 1"
+
+
+@pytest.mark.usefixtures("champion")
+def test_the_gate_is_asked_again_about_a_champion_that_has_changed(easy, state):  # noqa: F811
+    old = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=old.id)
+    gate = easy.config.gate.model_copy(update={"mode": "off"})
+    free = replace(easy, config=easy.config.model_copy(update={"gate": gate}))
+    promote(free, state, "3", "bob", "by hand", NOW)
+    turn, said = resume(easy, state)
+    assert turn.status == "refused"  # the new champion has seen the candidate's hold-out
+    assert turn.decision_id != old.id
+    assert decisions_for(state, "small-model", "2")[-1].champion == "3"
+    assert any("compares small-model 2 with 1, but version 2 is to replace 3" in one for one in said)
+
+
+@pytest.mark.usefixtures("champion")
+def test_the_gate_decides_once_however_often_its_step_is_run(easy, state):  # noqa: F811
+    put_turn(state, "gate")
+    with state.transaction() as session:
+        turn = session.scalars(select(Turn)).one()
+    step = next(one for one in STEPS if one.name == "gate")
+    context = StepContext(easy, state, turn, lambda *_: None)
+    first, second = step.run(context), step.run(context)
+    assert first.columns == second.columns
+    assert [one.id for one in decisions_for(state, "small-model", "2")] == [first.columns["decision_id"]]
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_run_is_registered_once_however_often_its_step_is_run(easy, state, runs):  # noqa: F811
+    put_turn(state, "register", version=None, run_id=runs[2])
+    with state.transaction() as session:
+        turn = session.scalars(select(Turn)).one()
+    step = next(one for one in STEPS if one.name == "register")
+    context = StepContext(easy, state, turn, lambda *_: None)
+    assert [step.run(context).columns for _ in range(2)] == [{"version": "3"}] * 2
+
+
+def test_a_turn_that_is_only_to_register_ends_there(easy, state, runs):  # noqa: F811
+    put_turn(state, "register", version=None, run_id=runs[0], promote=False)
+    turn, _ = resume(easy, state)
+    assert (turn.status, turn.version, champion_version(easy)) == ("registered", "1", None)
+
+
+def test_a_step_that_fails_ends_its_turn_on_record(easy, state):  # noqa: F811
+    put_turn(state, "register", version=None, run_id="no-such-run")
+    turn, said = resume(easy, state)
+    assert (turn.status, turn.step) == ("failed", "register")
+    assert "no-such-run" in turn.error
+    assert said[-1].startswith("turn_1 failed: ")
+    with pytest.raises(RegistryError, match="no-such-run"):
+        next(one for one in STEPS if one.name == "register").run(
+            StepContext(easy, state, turn, lambda *_: None)
+        )
