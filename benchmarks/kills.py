@@ -15,15 +15,16 @@ been on record yet and left nothing (undone), and in how many something was wron
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE, Popen
 from tempfile import mkdtemp
 
 import psutil
@@ -33,6 +34,9 @@ from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.forked import BETWEEN, IN_STEPS, Ask, ForkServer, KillPoint, forking
 from tests.tidemill.retraining.small_loop import faults, write_loop
 from tidemill.project import Project
+from tidemill.serving.runtime.orphan_reaper import MARK as GUARD_MARK
+from tidemill.serving.runtime.orphan_reaper import Guard
+from tidemill.serving.runtime.ray_cluster import join_variables
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
 
@@ -58,6 +62,24 @@ ROTATED = (
 which come after a search, most of a turn: one is enough."""
 PATIENCE = 150.0
 """Seconds in which the processes of a killed turn must be gone; Ray's agents take more than a minute."""
+
+
+RAY = """
+import sys, ray
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+    _node_ip_address="127.0.0.1")
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def shared_ray() -> Iterator[str]:
+    """Give the address of a Ray on which turns train, as beside a running stack."""
+    with Popen([sys.executable, "-W", "ignore", "-c", RAY], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
 
 
 @dataclass
@@ -126,11 +148,18 @@ def refused(number: int) -> bool:
 
 
 def make_killed_turn(
-    server: ForkServer, project: Project, state: State, number: int, table: Table, drawn: random.Random
+    server: ForkServer,
+    project: Project,
+    state: State,
+    number: int,
+    table: Table,
+    drawn: random.Random,
+    ray: str,
 ) -> None:
-    """Make one turn, killed again and again, and count what came of it."""
+    """Make one turn, killed again and again, and count what came of it; each fourth starts its own Ray."""
     as_of = NOON + timedelta(hours=number)
-    ask = Ask(project.root, params={"gate.min_gain": 0.9 if refused(number) else -1.0})
+    gate = {"gate.min_gain": 0.9 if refused(number) else -1.0}
+    ask = Ask(project.root, params=gate, ray_address=None if number % 4 == 1 else ray)
     here: Counter[str] = Counter()
     for kill in plan(number):
         found = turn_of(state, as_of)
@@ -206,29 +235,28 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     table, drawn, began = Table(), random.Random(options.seed), time.monotonic()
-    folder, state = Path(mkdtemp(prefix="kills-")), None
-    with forking(f"{os.getpid()}-{time.time_ns()}") as server:
+    folder, state, number = Path(mkdtemp(prefix="kills-")), None, 0
+    guard = Guard.post(folder)  # ends and removes everything, however this process ends
+    os.environ.update({GUARD_MARK: guard.mark, **join_variables()})  # Ray reads them when it is imported
+    with forking(guard.mark) as server, shared_ray() as ray:
         try:
             project = write_loop(folder / "parcels")
             state = open_state(project.state_url)
-            first = server.attempt(Ask(project.root, NOON - timedelta(days=1), {"gate.min_gain": -1.0}))
+            passing = {"gate.min_gain": -1.0}
+            first = server.attempt(Ask(project.root, NOON - timedelta(days=1), passing, ray))
             print(
                 f"one turn without a kill: {first.statuses or first.error} in {first.seconds:.1f} s",
                 flush=True,
             )
-            number = 0
             while table.kills.total() < options.kills:
-                make_killed_turn(server, project, state, number, table, drawn)
+                make_killed_turn(server, project, state, number, table, drawn, ray)
                 number += 1
                 print(f" {table.kills.total()} kills in {time.monotonic() - began:.0f} s", flush=True)
         finally:
             if state is not None:
                 state.close()
-            for process in server.left():
-                with suppress(psutil.Error):
-                    process.kill()
-            shutil.rmtree(folder, ignore_errors=True)
             table.show()
+    guard.dismiss()
     print(f"\n{number} turns, {table.kills.total()} kills, {time.monotonic() - began:.0f} s")
     return 1 if table.wrong.total() or table.sentences else 0
 
