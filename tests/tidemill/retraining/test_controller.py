@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tidemill.retraining.test_declarations import GOOD, project_with
+from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidemill.retraining.test_declarations import project_with
+from tests.tidemill.retraining.test_loop_declarations import project_with
 from tidemill.project import load_project
 from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.settings import Settings

@@ -72,7 +72,7 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
 def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:
     """Show the stack of a project, and what is wrong with the files that its controller reads."""
     from tidemill.registry.versions.registry_reader import read_champion
-    from tidemill.retraining.declarations import declaration_problems
+    from tidemill.retraining.loop_declarations import declaration_problems
 
     champion, problems = read_champion(project), declaration_problems(project)
     facts = {

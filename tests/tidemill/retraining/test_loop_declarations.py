@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.cli.main import app
 from tidemill.project import load_project
-from tidemill.retraining.declarations import declaration_problems
+from tidemill.retraining.loop_declarations import declaration_problems
 
 GOOD = {
     "monitors": {"monitors": [{"name": "weekly", "window": "7d", "every": "1d", "data_drift": {}}]},
