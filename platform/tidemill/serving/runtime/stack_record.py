@@ -25,6 +25,8 @@ class StackInfo:
     """Of the supervisor: everything else ends with it."""
     created: float
     """When that process began, as the operating system says; with ``pid`` it identifies the process."""
+    folder: int = 0
+    """Inode of the project's ``.tidemill``: a copy of a project has another, one that was moved has not."""
     mark: str = ""
     """In the environment of every process of the stack; see `tidemill.serving.runtime.orphan_reaper`."""
     url: str = ""
@@ -48,6 +50,7 @@ class StackInfo:
 
 def write(project: Project, info: StackInfo) -> None:
     """Write the file, whole or not at all."""
+    info = dataclasses.replace(info, folder=project.home.stat().st_ino)
     replace_file(_path(project), json.dumps(dataclasses.asdict(info), indent=2) + "\n", flush=False)
 
 
@@ -75,7 +78,8 @@ def forget(project: Project) -> None:
 def _read(path: Path) -> StackInfo | None:
     try:
         content = json.loads(path.read_text())
-        return StackInfo(**{**content, "companions": tuple(content["companions"])})
+        info = StackInfo(**{**content, "companions": tuple(content["companions"])})
+        return info if info.folder in (0, path.parent.stat().st_ino) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
