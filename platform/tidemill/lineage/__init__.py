@@ -1,1 +1,1 @@
-"""Where anything comes from and what came of it: one chain from the data to a prediction."""
+"""Traces lineage: one chain of records from the data to a prediction, read in both directions."""

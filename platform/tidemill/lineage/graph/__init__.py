@@ -1,1 +1,1 @@
-"""The chain as a graph: nodes, edges, the walk up and down."""
+"""Builds the lineage graph: nodes, edges, and the walk up and down."""

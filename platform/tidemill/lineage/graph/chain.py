@@ -1,4 +1,4 @@
-"""The chain of anything: finds what is meant, and walks from there."""
+"""Returns the lineage graph of one thing: finds its node and walks upstream or downstream from it."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -21,18 +21,18 @@ def trace(
     depth: int | None = None,
     ids: int = 0,
 ) -> Graph:
-    """Return the chain of a thing.
+    """Return the lineage graph of a thing.
 
     Args:
-        project: whose records are read.
-        thing: what to begin with, as `tidemill.lineage.graph.finding.find` understands it.
-        directions: ``up`` to where it comes from, ``down`` to what came of it.
-        depth: greatest number of steps; none for all the way.
-        ids: how many predictions of each version are wanted one by one, the latest.
+        project: the project whose records are read.
+        thing: the start of the walk, in a form that `tidemill.lineage.graph.finding.find` accepts.
+        directions: ``up`` to the origins, ``down`` to what was made from it.
+        depth: greatest number of steps; None for no limit.
+        ids: how many predictions of each version get a node of their own, the latest first.
 
     Raises:
-        UsageError: nothing is called so, or several things are.
-        TidemillError: a record that is there cannot be read.
+        UsageError: nothing has this name, or several things have it.
+        TidemillError: a record exists but cannot be read.
     """
     with closing(Records(project, ids)) as records:
         ways: dict[Direction, Neighbours] = {

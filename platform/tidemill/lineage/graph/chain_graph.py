@@ -1,7 +1,7 @@
-"""The chain as a graph: nodes with facts, edges that say what came of what, and the walk along them.
+"""Defines the lineage graph: nodes with facts, edges from a thing to its origins, and the walk along them.
 
-Nothing here reads anything: whoever walks brings two functions, one that names a node's origins and one that
-names its outcomes.
+This module reads no records: the caller passes two functions, one that returns a node's origins and one that
+returns what was made from it.
 """
 
 from collections import deque
@@ -13,15 +13,15 @@ from typing import Any, Literal
 __all__ = ["Branch", "Direction", "Edge", "Graph", "Link", "Neighbours", "Node", "as_dict", "tree", "walk"]
 
 Direction = Literal["up", "down"]
-"""``up`` to where something comes from, ``down`` to what came of it."""
+"""``up`` to the origins of a thing, ``down`` to what was made from it."""
 
 FORMAT = 1
-"""Version of the JSON form; it changes when a reader of the form before would go wrong."""
+"""Version of the JSON format; it is raised when a change breaks readers of the format before."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing in the chain.
+    """One thing in the lineage graph.
 
     >>> node = Node("version:flight-delay/3", {"aliases": ["champion"]})
     >>> node.kind, node.name
@@ -31,35 +31,35 @@ class Node:
     id: str
     """``<kind>:<name>``."""
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What is on record about it; values as JSON knows them, and moments."""
+    """What the records say about it: JSON values and datetimes."""
     gap: str | None = None
-    """What the record lacks, if it does: a sentence."""
+    """A sentence that says what is missing from the records; None if nothing is."""
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """Return the kind, the part of the id before the colon."""
         return self.id.partition(":")[0]
 
     @property
     def name(self) -> str:
-        """Which one."""
+        """Return the name, the part of the id after the colon."""
         return self.id.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class Link:
-    """A neighbour of a node."""
+    """A neighbour of a node, and its relation to the node."""
 
     node: Node
     relation: str
-    """How the lower of the two depends on the upper one: the lower ``trained on`` the upper."""
+    """How the lower node depends on the upper one, such as: the lower ``trained on`` the upper."""
     final: bool = False
-    """Whether the walk ends there: the neighbour is a cause, not a part of the chain."""
+    """Whether the walk stops at the neighbour because it is a cause, not a part of the chain."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """``lower`` came of ``upper``; read it as "lower ``relation`` upper"."""
+    """An edge from ``lower`` to its origin ``upper``; read it as "lower ``relation`` upper"."""
 
     upper: str
     lower: str
@@ -68,17 +68,17 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a walk found."""
+    """The nodes and edges that a walk found."""
 
     start: str
     nodes: Mapping[str, Node]
     edges: tuple[Edge, ...]
     cut: frozenset[str] = frozenset()
-    """Ids of nodes that the walk reached at its greatest depth, and did not look beyond."""
+    """Ids of the nodes at the depth limit, whose neighbours were not looked up."""
 
     @property
     def gaps(self) -> tuple[Node, ...]:
-        """The nodes of which the record lacks something."""
+        """Return the nodes with missing records."""
         return tuple(node for node in self.nodes.values() if node.gap is not None)
 
 
@@ -88,12 +88,12 @@ Neighbours = Callable[[Node], Iterable[Link]]
 def walk(start: Node, neighbours: Mapping[Direction, Neighbours], depth: int | None = None) -> Graph:
     """Follow the chain from ``start`` in each of the directions given.
 
-    Going up never turns down, nor the other way round: the siblings of a node are not part of its chain.
+    A walk up never goes down again, and a walk down never goes up: siblings of a node are not in its chain.
 
     Args:
-        start: where to begin.
-        neighbours: by direction, what names the neighbours of a node in that direction.
-        depth: greatest number of steps away from ``start``; none for all the way.
+        start: the first node.
+        neighbours: by direction, the function that returns the neighbours of a node in that direction.
+        depth: greatest number of steps away from ``start``; None for no limit.
 
     >>> chain = {"run:1": "training-set:9a", "training-set:9a": "data:4f"}
     >>> up = lambda node: [Link(Node(chain[node.id]), "made from")] if node.id in chain else []
@@ -133,17 +133,17 @@ class Branch:
 
     node: Node
     relation: str
-    """To its parent; empty for the root."""
+    """Relation to its parent; empty for the root."""
     branches: tuple["Branch", ...] = ()
     repeated: bool = False
-    """It stands in the tree already, and what hangs on it is shown there."""
+    """Whether the node is in the tree already; its branches are shown only there."""
 
 
 def tree(graph: Graph, direction: Direction) -> Branch:
-    """Return the part of a graph that lies in one direction of its start, as a tree.
+    """Return one direction of a graph as a tree.
 
-    What hangs on a node with several ways to it is shown once, on the first way; on the others the node is
-    marked as repeated.
+    If several paths lead to a node, its branches are shown once, on the first path; on the others the node
+    is marked as repeated.
 
     >>> made_of = {"a:1": ["b:1", "c:1"], "b:1": ["c:1"], "c:1": ["d:1"]}
     >>> up = lambda node: [Link(Node(each), "of") for each in made_of.get(node.id, ())]
@@ -168,7 +168,7 @@ def tree(graph: Graph, direction: Direction) -> Branch:
 
 
 def as_dict(graph: Graph) -> dict[str, Any]:
-    """Return a graph in the form that goes out as JSON (docs/lineage.md).
+    """Return a graph in its JSON format (docs/lineage.md).
 
     >>> graph = walk(Node("run:1"), {"up": lambda node: []})
     >>> as_dict(graph)["nodes"]

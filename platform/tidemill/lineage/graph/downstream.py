@@ -1,4 +1,4 @@
-"""Downwards: what came of each kind of thing."""
+"""Finds the downstream neighbours of a node: what was made from it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -16,7 +16,7 @@ __all__ = ["outcomes"]
 
 
 def outcomes(records: Records, node: Node) -> list[Link]:
-    """Return what came of a node."""
+    """Return the nodes that were made from a node."""
     of = _BY_KIND.get(node.kind)
     return list(of(records, node)) if of else []
 
@@ -153,7 +153,7 @@ def _lineages(records: Records, service: str) -> Iterable[Lineage]:
 
 
 def _holds(source: str, path: str) -> bool:
-    """Tell whether a view's source, a file, folder or pattern, holds a file.
+    """Return whether a view's source (a file, folder or pattern) contains a file.
 
     >>> _holds("data/weather", "data/weather/1.parquet"), _holds("data/*.parquet", "data/a.parquet")
     (True, True)

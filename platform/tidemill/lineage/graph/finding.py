@@ -1,4 +1,4 @@
-"""Finds what is meant by a word: the id of a prediction, a version, a revision, a path, and so on."""
+"""Finds the node that a user names by a prediction id, a version, a revision, a path, and so on."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,13 +25,13 @@ def find(records: Records, thing: str) -> Node:
     """Return the node that ``thing`` names.
 
     Args:
-        records: where to look.
-        thing: ``<kind>:<name>``, or a name alone if only one thing is called so: the id of a prediction, run,
+        records: the records to read.
+        thing: ``<kind>:<name>``, or a name alone if only one thing has it: the id of a prediction, run,
             turn or alert, the number or alias of a version (of another model: ``<model>/<version>``), a
             revision, the path of a data file, a feature view or service, the MD5 of a training set.
 
     Raises:
-        UsageError: nothing is called so, or several things are.
+        UsageError: nothing has this name, or several things have it.
     """
     kind, colon, name = thing.partition(":")
     if colon and kind in KINDS:
@@ -113,7 +113,7 @@ def _data(records: Records, name: str) -> Iterator[Node]:
     if commit is not None:
         if records.pipeline(commit) is not None:
             yield nodes.data_node(records, commit)
-    elif _HASH.fullmatch(name):  # git may have lost what a training has on record
+    elif _HASH.fullmatch(name):  # a training run may name a commit that git no longer has
         lost = {each.git_commit: each for each in _trainings(records) if each.git_commit.startswith(name)}
         for rev, lineage in lost.items():
             yield nodes.data_node(records, rev, lineage.data)
@@ -155,7 +155,7 @@ def _services(records: Records, name: str) -> Iterator[Node]:
 def _trainings(
     records: Records, *, digest: str | None = None, service: str | None = None
 ) -> Iterator[Lineage]:
-    """Give what trainings have on record: their runs, and versions whose runs may be gone."""
+    """Yield the lineage of training runs, and of versions whose runs may be deleted."""
     for run in runs_of(records.project, digest=digest, service=service):
         if run.lineage is not None:
             yield run.lineage
@@ -185,7 +185,7 @@ def _stages(records: Records, name: str) -> Iterator[Node]:
 
 
 def _relative(project: Project, name: str) -> str:
-    """Return a path as data versions name it, be it written from here or from the project's root."""
+    """Return a path relative to the project's root, given relative to the current folder or to the root."""
     for path in (Path.cwd() / name, project.root / name):
         if path.exists() and path.resolve().is_relative_to(project.root.resolve()):
             return path.resolve().relative_to(project.root.resolve()).as_posix()
@@ -208,7 +208,7 @@ KINDS: Mapping[str, Finder] = {
     "alert": _alerts,
     "revision": _data_or_commit,
 }
-"""What finds a thing, by the kind that may stand before its name."""
+"""The function that finds a thing, by the kind that may precede its name."""
 
 _SURE = {"pred_": "prediction", "turn_": "turn", "alert_": "alert"}
 _GUESSED = ["version", "run", "revision", "source", "service", "view", "training-set", "stage"]
@@ -216,7 +216,7 @@ _LISTED = ("version", "revision", "service", "view")
 
 
 def _there(records: Records, kind: str) -> str:
-    """Say what there is of a kind."""
+    """Return a message that lists the things of a kind."""
     project, defined = records.project, records.definitions
     match kind:
         case "version":

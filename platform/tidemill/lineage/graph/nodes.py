@@ -1,7 +1,8 @@
-"""Makes the nodes: what is on record of each kind of thing, and what is missing.
+"""Makes the lineage nodes: the facts on record for each kind of thing, and what is missing.
 
-Facts in event time: ``at``, ``as_of``, ``since``, ``until``, ``first_at``, ``last_at``, ``raised_at``. In
-wall-clock time: ``served_at``, ``registered_at``, ``started_at``, ``requested_at``, ``committed_at``.
+These facts are in event time: ``at``, ``as_of``, ``since``, ``until``, ``first_at``, ``last_at``,
+``raised_at``. These are in wall-clock time: ``served_at``, ``registered_at``, ``started_at``,
+``requested_at``, ``committed_at``.
 """
 
 from collections.abc import Mapping
@@ -34,13 +35,13 @@ __all__ = [
 
 
 def prediction_node(record: Mapping[str, Any]) -> Node:
-    """Return the node of a prediction, as the log has it."""
+    """Return the node of a prediction in the log."""
     facts = {name: value for name, value in record.items() if name != "prediction_id"}
     return Node(f"prediction:{record['prediction_id']}", facts)
 
 
 def label_node(model: str, prediction: str, labels: list[dict[str, Any]]) -> Node:
-    """Return the node of what came true of a prediction; the last of the labels counts."""
+    """Return the node of a prediction's label; of several labels the last one counts."""
     last = {name: value for name, value in labels[-1].items() if name != "prediction_id"}
     return Node(f"label:{prediction}", {"model": model, **last, "labels": len(labels)})
 
@@ -69,7 +70,7 @@ def version_node(records: Records, model: str, version: str) -> Node:
 
 
 def run_node(records: Records, run_id: str, lineage: Lineage | None = None) -> Node:
-    """Return the node of a run; ``lineage`` is what a version says of it, should MLflow have lost the run."""
+    """Return the node of a run; ``lineage`` is the version's copy, used if MLflow no longer has the run."""
     run = records.run(run_id)
     lineage = (run.lineage if run else None) or lineage
     facts: dict[str, Any] = {} if lineage is None else _lineage_facts(records, lineage)
@@ -104,7 +105,7 @@ def _lineage_facts(records: Records, lineage: Lineage) -> dict[str, Any]:
 
 
 def training_set_node(path: str, md5: str, revision: str | None, trained: Mapping[str, Any]) -> Node:
-    """Return the node of a training set; ``trained`` is the run's facts, where a run led here."""
+    """Return the node of a training set; ``trained`` holds the facts of the run that the walk came from."""
     return Node(
         f"training-set:{md5}",
         {
@@ -118,15 +119,15 @@ def training_set_node(path: str, md5: str, revision: str | None, trained: Mappin
 
 
 def service_node(records: Records, name: str, definition: str | None = None, rev: str | None = None) -> Node:
-    """Return the node of a feature service: as it is applied, or as a training knew it.
+    """Return the node of a feature service: as it is applied, or as a training run used it.
 
-    A definition that is no longer the applied one has a node of its own, ``service:<name>@<hash>``.
+    A definition that differs from the applied one has a node of its own, ``service:<name>@<hash>``.
 
     Args:
-        records: where to look.
-        name: of the service.
-        definition: hash of the definition that a training used; none for the one that is applied.
-        rev: data version of that training.
+        records: the records to read.
+        name: name of the service.
+        definition: hash of the definition that a training run used; None for the applied one.
+        rev: data version of that training run.
     """
     defined = records.definitions
     own = name == records.project.config.features.service
@@ -164,7 +165,7 @@ def view_node(records: Records, name: str, rev: str | None = None) -> Node:
 
 
 def data_node(records: Records, revision: str, known: Mapping[str, str] | None = None) -> Node:
-    """Return the node of a data version; ``known`` is what a training noted of its content."""
+    """Return the node of a data version; ``known`` is what a training run recorded about its content."""
     pipeline, commit = records.pipeline(revision), records.commit(revision)
     facts = {
         "revision": revision,
@@ -182,7 +183,7 @@ def data_node(records: Records, revision: str, known: Mapping[str, str] | None =
 
 
 def stage_node(pipeline: Pipeline, stage: Stage, revision: str) -> Node:
-    """Return the node of a stage as it ran for a data version."""
+    """Return the node of a pipeline stage, as it ran for a data version."""
     facts = {
         "command": stage.command,
         "description": stage.description,
@@ -196,13 +197,13 @@ def stage_node(pipeline: Pipeline, stage: Stage, revision: str) -> Node:
 
 
 def source_node(pipeline: Pipeline | None, path: str, revision: str | None) -> Node:
-    """Return the node of a data file, as it was in a data version."""
+    """Return the node of a data file in a data version."""
     facts: dict[str, Any] = {"path": path, "md5": None, "size": None, "data_revision": revision}
     content = pipeline.content(path) if pipeline else None
     if content is not None:
         origin = {"imported_from": content.origin} if content.origin else {}
         return Node(f"source:{path}", facts | {"md5": content.digest, "size": content.size} | origin)
-    if pipeline and pipeline.is_data(path):  # a file in a folder that is kept as a whole
+    if pipeline and pipeline.is_data(path):  # a file in a folder that DVC tracks as a whole
         return Node(f"source:{path}", facts)
     where = f"data version {revision[:10]} does not hold it" if revision else "no data version holds it"
     return Node(f"source:{path}", facts, f"{where}: where it comes from is not on record")
@@ -237,7 +238,7 @@ def turn_node(records: Records, turn_id: str, known: Turn | None = None) -> Node
 
 
 def promotion_node(model: str, service: Service) -> Node:
-    """Return the node of a time in which a version was champion."""
+    """Return the node of a period in which a version was champion."""
     facts = {name: value for name, value in asdict(service).items() if name != "decision_id"}
     return Node(f"promotion:{model}/{service.version}@{service.since:%Y-%m-%dT%H:%M:%SZ}", facts)
 

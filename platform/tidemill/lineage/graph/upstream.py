@@ -1,4 +1,4 @@
-"""Upwards: what each kind of thing comes from."""
+"""Finds the upstream neighbours of a node: what it was made from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["origins"]
 
 
 def origins(records: Records, node: Node) -> list[Link]:
-    """Return what a node comes from, nearest first; round a gap of the record, what is beside it."""
+    """Return the origins of a node, nearest first; where a record is missing, those beyond the gap."""
     of = _BY_KIND.get(node.kind)
     return list(of(records, node)) if of else []
 
@@ -33,7 +33,7 @@ def _of_version(records: Records, node: Node) -> Iterable[Link]:
     found = records.version(model, number)
     if found is not None and found.run_id:
         yield Link(nodes.run_node(records, found.run_id, found.lineage), "registered from")
-    elif found is None:  # the registry was wiped, perhaps; the turn that made the version is on other records
+    elif found is None:  # the registry may be wiped; other records still name the version's turn
         for turn in records.turns(model=model, version=number):
             if turn.run_id:
                 yield Link(nodes.run_node(records, turn.run_id), "registered from")

@@ -1,1 +1,1 @@
-"""Turns of the loop as OpenLineage events."""
+"""Sends turns of the loop as OpenLineage events."""

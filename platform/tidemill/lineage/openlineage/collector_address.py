@@ -1,4 +1,4 @@
-"""Whether OpenLineage events go anywhere, told without loading its client."""
+"""Reads where OpenLineage events are sent, without importing its client."""
 
 import os
 from urllib.parse import urlsplit, urlunsplit
@@ -12,10 +12,10 @@ _TRANSPORT = "OPENLINEAGE__TRANSPORT__"
 
 
 def configured(settings: Settings) -> str | None:
-    """Return where events go, fit to be shown; none if nowhere.
+    """Return the address that events are sent to, without secrets; None if none is configured.
 
-    An address of ours comes first, then OpenLineage's own variables. A file that its client would find by
-    itself, in the current folder or in the home, does not count: who left it there did not mean this project.
+    Tidemill's own setting comes first, then OpenLineage's environment variables. A configuration file in the
+    current or home folder, which the client would read by itself, is ignored: it is not for this project.
 
     >>> configured(Settings(openlineage_url="https://me:secret@lineage.example/api/v1/lineage"))
     'https://lineage.example/api/v1/lineage'

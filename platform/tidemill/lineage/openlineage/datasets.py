@@ -1,4 +1,4 @@
-"""What each step of a turn read and wrote, as OpenLineage data sets with version, columns and size."""
+"""Describes what each step of a turn read and wrote, as OpenLineage data sets with version, columns, size."""
 
 from openlineage.client import event_v2, facet_v2
 from openlineage.client.facet_v2 import (
@@ -13,22 +13,22 @@ from tidemill.lineage.sources.turn_story import PRODUCER, TurnFacts
 __all__ = ["Sets", "sets_of_stage", "sets_of_step"]
 
 Sets = tuple[list[event_v2.InputDataset], list[event_v2.OutputDataset]]
-"""What was read, and what was written."""
+"""The data sets that were read, and those that were written."""
 
 
 def sets_of_step(facts: TurnFacts, step: str) -> Sets:
-    """Return what a step that is done read and wrote."""
+    """Return what a finished step read and wrote."""
     return _BY_STEP[step](facts)
 
 
 def sets_of_stage(facts: TurnFacts, stage: Stage) -> Sets:
-    """Return what a stage read, beside its code, and wrote."""
+    """Return the data that a stage read, without its code, and what it wrote."""
     read = facts.pipeline.data_of(stage) if facts.pipeline else []
     return [_input(facts, each) for each in read], [_output(facts, each) for each in stage.writes]
 
 
 def _of_data(facts: TurnFacts) -> Sets:
-    """Return what was put under version by hand, and what the stages made of it."""
+    """Return the data that was added to DVC by hand, and what the stages made from it."""
     if facts.pipeline is None:
         return [], []
     last = [content for stage in facts.pipeline.last_stages for content in stage.writes]
@@ -53,7 +53,7 @@ def _of_gate(facts: TurnFacts) -> Sets:
 
 def _of_promotion(facts: TurnFacts) -> Sets:
     read, _ = _of_gate(facts)
-    if facts.turn.status != "promoted":  # a refusal changes nothing
+    if facts.turn.status != "promoted":  # a refused candidate changes no data set
         return read, []
     return read, [_model_output(facts, f"registry/{facts.turn.model}@champion", facts.turn.version)]
 

@@ -1,4 +1,4 @@
-"""How many OpenLineage events got through, kept beside the project: ``.tidemill/openlineage.json``."""
+"""Counts delivered and failed OpenLineage events in ``.tidemill/openlineage.json``."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def count(project: Project, sent: int, failed: int, error: BaseException | None = None) -> None:
-    """Add to the project's count of events; ``error`` is what the latest failure was."""
+    """Add to the project's count of events; ``error`` describes the latest failure."""
     path = project.home / "openlineage.json"
     try:
         with locked(path.with_suffix(".lock"), wait_seconds=5):
@@ -26,12 +26,12 @@ def count(project: Project, sent: int, failed: int, error: BaseException | None 
             if error is not None:
                 known |= {"last_error": words(error), "last_failed_at": datetime.now(UTC).isoformat()}
             replace_file(path, json.dumps(known, indent=2) + "\n", flush=False)
-    except (OSError, ValueError, TidemillError) as problem:  # a count is not worth a turn
+    except (OSError, ValueError, TidemillError) as problem:  # a lost count must not fail the turn
         _log.warning("%s cannot be written: %s", path, problem)
 
 
 def words(error: BaseException) -> str:
-    """Return what an error says, in one line, without what may be secret in an address.
+    """Return the message of an error in one line, without secrets in addresses.
 
     >>> words(OSError("no answer from http://me:secret@lineage.example/ in time"))
     'no answer from http://…@lineage.example/ in time'

@@ -1,4 +1,4 @@
-"""Sends the events of a turn to where the project's settings, or OpenLineage's own variables, point."""
+"""Sends the events of a turn to the address in the project's settings or OpenLineage's own variables."""
 
 import os
 from base64 import b64encode
@@ -39,10 +39,10 @@ _ENDPOINT = "api/v1/lineage"
 
 @dataclass(frozen=True)
 class Delivery:
-    """Events, and where they go."""
+    """Events, and the address that they are sent to."""
 
     turns: tuple[str, ...]
-    """Ids of the turns that they tell of."""
+    """Ids of the turns that the events describe."""
     events: tuple[event_v2.RunEvent, ...]
 
     def lines(self) -> list[str]:
@@ -51,15 +51,15 @@ class Delivery:
 
 
 def events_of(project: Project, thing: str) -> Delivery:
-    """Return the events of the turns that a thing was made in.
+    """Return the events of the turns in which a thing was made.
 
     Args:
-        project: whose records are read.
-        thing: a turn; or a version, run, prediction or data version, as `tidemill.lineage.graph.finding.find`
-            understands it.
+        project: the project whose records are read.
+        thing: a turn, version, run, prediction or data version, in a form that
+            `tidemill.lineage.graph.finding.find` accepts.
 
     Raises:
-        UsageError: nothing is called so, or no turn made it.
+        UsageError: nothing has this name, or no turn made it.
     """
     with closing(Records(project)) as records:
         node = find(records, thing)
@@ -90,11 +90,11 @@ def _turns(records: Records, node: Node) -> Sequence[Turn]:
 
 
 def deliver(project: Project, delivery: Delivery) -> str:
-    """Send events, one after the other, and return where to.
+    """Send events one after the other, and return the address.
 
     Raises:
         UsageError: no address is configured.
-        TidemillError: the collector does not take them.
+        TidemillError: the collector does not accept them.
     """
     address = configured(project.settings)
     if address is None:
@@ -108,7 +108,7 @@ def deliver(project: Project, delivery: Delivery) -> str:
         for event in delivery.events:
             client.emit(event)
             sent += 1
-    except Exception as error:  # whatever a transport raises
+    except Exception as error:  # a transport may raise anything
         count(project, sent, 1, error)
         raise TidemillError(
             f"{address} took {sent} of {len(delivery.events)} events: {words(error)}",
@@ -124,11 +124,11 @@ def open_client(settings: Settings, root: Path) -> OpenLineageClient:
     """Return a client for the configured address.
 
     Args:
-        settings: without an address of ours, OpenLineage's own variables say where.
-        root: where a relative ``file:`` begins.
+        settings: Tidemill's settings; without an address there, OpenLineage's own variables are used.
+        root: the folder that a relative ``file:`` address starts from.
 
     Raises:
-        ConfigError: the address is none that is understood.
+        ConfigError: the address is not supported.
     """
     if settings.openlineage_url is None:
         return OpenLineageClient()
@@ -162,7 +162,7 @@ def _transport(settings: Settings, url: str, root: Path) -> Transport:
 
 
 class _Password(TokenProvider):
-    """Name and password from an address: left there, the client would write them to its debug log."""
+    """User name and password from an address; the client would write them to its debug log otherwise."""
 
     def __init__(self, parts: SplitResult) -> None:
         super().__init__({})

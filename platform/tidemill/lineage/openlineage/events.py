@@ -1,10 +1,10 @@
-"""A turn of the loop as OpenLineage events: steps and stages are jobs, data and models are data sets.
+"""Converts a turn into OpenLineage events: steps and stages are jobs, data and models are data sets.
 
-Everything is named from what the project declares, never from where it lies: the namespace is the project's
+Names come from the project's declarations, never from its location: the namespace is the project's
 name; jobs are ``<model>.turn``, ``<model>.<step>`` and ``dvc.<stage>``; data sets are paths relative to the
 project, ``models/<model>`` (version: the run), ``registry/<model>`` and ``registry/<model>@champion``
-(version: the number). The id of a run follows from the turn's and the job's, so an event that is sent again
-says the same.
+(version: the number). The id of a run is derived from the turn's and the job's, so an event that is sent
+again has the same id.
 
 https://openlineage.io/spec/2-0-2/OpenLineage.json
 """
@@ -40,7 +40,7 @@ Phase = Literal["START", "COMPLETE", "FAIL", "ABORT"]
 
 
 def whole_turn(facts: TurnFacts) -> Iterator[event_v2.RunEvent]:
-    """Give all events of a turn as it is on record, with the wall-clock times of its steps."""
+    """Yield all events of a recorded turn, with the wall-clock times of its steps."""
     turn = facts.turn
     began = turn.requested_at
     yield from turn_events(facts, "START", began)
@@ -60,18 +60,18 @@ def whole_turn(facts: TurnFacts) -> Iterator[event_v2.RunEvent]:
 
 
 def turn_events(facts: TurnFacts, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
-    """Give the event of the turn itself."""
+    """Yield the event of the turn itself."""
     yield _event(facts, f"{facts.turn.model}.turn", "TURN", phase, at)
 
 
 def step_events(facts: TurnFacts, step: str, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
-    """Give the events of one step; the data step, when it is done, tells those of DVC's stages too.
+    """Yield the events of one step; a finished data step yields those of DVC's stages too.
 
     Args:
-        facts: of the turn, as far as it has come.
+        facts: facts of the turn so far.
         step: one of `STEPS`.
-        phase: what has happened to it.
-        at: when, wall-clock.
+        phase: whether the step started, completed, failed or was aborted.
+        at: wall-clock time of the event.
     """
     done = phase == "COMPLETE"
     inputs, outputs = sets_of_step(facts, step) if done else ([], [])
@@ -151,7 +151,7 @@ def _run_facets(facts: TurnFacts, job: str, phase: Phase) -> dict[str, facet_v2.
 
 
 def _own(**values: Any) -> facet_v2.RunFacet:
-    """Return a facet of our own; its schema is the one that any facet has."""
+    """Return a custom facet; its schema is the base schema of all facets."""
     facet = facet_v2.RunFacet(producer=PRODUCER).with_additional_properties(**values)
     assert isinstance(facet, facet_v2.RunFacet)
     return facet

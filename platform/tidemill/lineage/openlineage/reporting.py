@@ -1,4 +1,4 @@
-"""Tells a collector how a turn goes, while it goes. What the collector does can never harm the turn."""
+"""Sends OpenLineage events while a turn runs. A failure of the collector never fails the turn."""
 
 import logging
 import queue
@@ -23,11 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 class TurnReport:
-    """The events of one turn, from its beginning to its end, as a context.
+    """Context manager that sends the events of one turn, from its start to its end.
 
-    Without a configured address it does nothing. Events are built when something happens and sent by a thread
-    of their own; at the end of the turn that thread gets ``openlineage_timeout`` seconds to finish. What does
-    not get through is logged once, and counted in ``.tidemill/openlineage.json``; it can be sent again with
+    Without a configured address it does nothing. Events are built when something happens and sent by their
+    own thread; at the end of the turn that thread gets ``openlineage_timeout`` seconds to finish. Failed
+    events are logged once and counted in ``.tidemill/openlineage.json``; send them again with
     ``tidemill lineage TURN --send``.
     """
 
@@ -44,7 +44,7 @@ class TurnReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._turn.status != "running":  # else the next process takes it up, and tells how it ended
+        if self._turn.status != "running":  # otherwise the process that resumes the turn reports how it ended
             failed = self._turn.status == "failed"
             phase = "COMPLETE" if not failed else "ABORT" if self._turn.error == "interrupted" else "FAIL"
             if failed and self._step is not None:
@@ -54,12 +54,12 @@ class TurnReport:
             self._worker.finish()
 
     def begin(self, step: str) -> None:
-        """Tell that a step begins."""
+        """Send the start event of a step."""
         self._step = step
         self._tell(step, "START")
 
     def complete(self, step: str) -> None:
-        """Tell that a step is done, and what it brought: the turn's record has it."""
+        """Send the complete event of a step, with its results from the turn's record."""
         self._step = None
         self._tell(step, "COMPLETE")
 
@@ -67,7 +67,7 @@ class TurnReport:
         if self._worker is None:
             return
         try:
-            from tidemill.lineage.openlineage.events import (  # only who sends needs the client
+            from tidemill.lineage.openlineage.events import (  # import the client only if events are sent
                 step_events,
                 turn_events,
             )
@@ -86,7 +86,7 @@ class TurnReport:
 
 
 class _Worker:
-    """Sends what it is given, in order, in a thread that nobody has to wait for."""
+    """Sends events in order, in a background thread."""
 
     def __init__(self, project: Project) -> None:
         self._project = project

@@ -1,1 +1,1 @@
-"""Where the chain is read from: records, runs, data versions, the prediction log."""
+"""Reads the sources of lineage: records, runs, data versions, the prediction log."""

@@ -1,4 +1,4 @@
-"""All that the chain is read from, opened when it is needed and read once."""
+"""Opens each source of lineage when it is first needed, and reads it once."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Reports = dict[str, Any]
-"""How many monitor runs there were of a version, and what they said."""
+"""The number of monitor runs of a version, and their results."""
 
 
 class Records:
-    """What one look at the chain has read so far. Not for threads."""
+    """The records that one lineage query has read so far. Not thread-safe."""
 
     def __init__(self, project: Project, ids: int = 0) -> None:
         """Open nothing yet.
 
         Args:
-            project: whose chain it is.
-            ids: how many predictions of each version are wanted one by one, the latest.
+            project: the project whose records are read.
+            ids: how many predictions of each version get a node of their own, the latest first.
         """
         self.project = project
         self.ids = ids
@@ -47,16 +47,16 @@ class Records:
 
     @cached_property
     def definitions(self) -> "Definitions | None":
-        """What is applied in Feast."""
+        """Return the definitions that are applied in Feast."""
         from tidemill.lineage.sources.feast_definitions import (
             read_definitions,
-        )  # seconds, and half of the chains have no view
+        )  # the import takes seconds, and half of the queries need no view
 
         return read_definitions(self.project)
 
     @cached_property
     def head(self) -> str | None:
-        """The commit that is checked out."""
+        """Return the commit that is checked out."""
         return revision(self.project, "HEAD")
 
     @property
@@ -65,11 +65,11 @@ class Records:
         return self.project.config.dataset.path
 
     def pipeline(self, commit: str | None) -> Pipeline | None:
-        """Return the pipeline of a commit; none if it has none, or is gone."""
+        """Return the pipeline of a commit; None if it has none, or the commit no longer exists."""
         return self._once("pipeline", commit, lambda known: read_pipeline(self.project, known))
 
     def commit(self, commit: str | None) -> Commit | None:
-        """Return what git knows of a commit."""
+        """Return a commit from git."""
         return self._once("commit", commit, lambda known: read_commit(self.project, known))
 
     def run(self, run_id: str | None) -> TrainingRun | None:
@@ -85,12 +85,12 @@ class Records:
         return self._once("versions", model, lambda known: versions(self.project, known)) or []
 
     def totals(self, model: str, version: str) -> VersionTotals | None:
-        """Return what the prediction log holds of a version; the first time, it reads all of the log."""
+        """Return the totals of a version in the prediction log; the first call reads the whole log."""
         counted = self._once("totals", model, lambda known: count_by_version(self.project.predictions, known))
         return (counted or {}).get(version)
 
     def services(self, model: str, version: str) -> list[Service]:
-        """Return when a version was champion, and by whose decision."""
+        """Return the periods in which a version was champion, and who decided each."""
         found = self._once("history", model, lambda known: history(self.state, known)) or []
         return [service for service in found if service.version == version]
 
@@ -103,23 +103,23 @@ class Records:
         return self._get(Alert, alert_id)
 
     def decision(self, decision_id: str | None) -> GateDecision | None:
-        """Return what a gate said."""
+        """Return a gate decision."""
         return self._get(GateDecision, decision_id)
 
     def turns(self, **values: str) -> list[Turn]:
-        """Return the turns whose columns have these values, the latest first."""
+        """Return the turns with these column values, the latest first."""
         query = select(Turn).filter_by(**values).order_by(Turn.requested_at.desc(), Turn.id.desc())
         with self.state.transaction() as session:
             return list(session.scalars(query))
 
     def alerts(self, model: str, version: str) -> list[Alert]:
-        """Return the alerts about a version, in order of time."""
+        """Return the alerts about a version, the earliest first."""
         query = select(Alert).where(Alert.model == model, Alert.version == version).order_by(Alert.raised_at)
         with self.state.transaction() as session:
             return list(session.scalars(query))
 
     def reports(self, model: str, version: str) -> Reports | None:
-        """Return how many monitor runs looked at a version and what they said; none if there were none."""
+        """Return the number of monitor runs of a version and their results; None if there were none."""
         of = (MonitorRun.model == model, MonitorRun.version == version)
         with self.state.transaction() as session:
             counts = session.execute(
@@ -139,7 +139,7 @@ class Records:
         }
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
         if "state" in vars(self):
             self.state.close()
 

@@ -1,4 +1,4 @@
-"""What Feast's registry knows of the chain: views, the services that use them, and where their data lies."""
+"""Reads lineage from Feast's registry: views, the services that use them, and the paths of their data."""
 
 import os
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class ViewRecord:
     entities: tuple[str, ...]
     features: tuple[str, ...]
     ttl: float | None
-    """Seconds; none where values never expire."""
+    """Seconds; None if values never expire."""
     source: str | None
     """Path of its data, relative to the project, or its address."""
     reads: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class ServiceRecord:
 
 @dataclass(frozen=True)
 class Definitions:
-    """What is applied."""
+    """The applied feature views and services."""
 
     views: Mapping[str, ViewRecord]
     services: Mapping[str, ServiceRecord]
@@ -52,7 +52,7 @@ class Definitions:
 
 
 def read_definitions(project: Project) -> Definitions | None:
-    """Return what is applied, none if nothing is or the registry cannot be read."""
+    """Return the applied definitions; None if there are none or the registry cannot be read."""
     try:
         store = open_store(project)
         with feast_errors("reading the registry"):

@@ -1,4 +1,4 @@
-"""What git keeps of a data version: which stage read and wrote which content, and what was added by hand."""
+"""Reads a data version from git: which stage read and wrote which content, and what was added by hand."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ __all__ = ["Commit", "Content", "Pipeline", "Stage", "parse_lock", "read_commit"
 
 @dataclass(frozen=True)
 class Content:
-    """A file or folder, and what was in it."""
+    """A file or folder, and the digest of its content."""
 
     path: str
-    """Relative to the project."""
+    """Path relative to the project."""
     digest: str
     """MD5; ``….dir`` for a folder. Empty where DVC recorded none."""
     size: int | None = None
     """Bytes."""
     origin: str | None = None
-    """The address that it was imported from."""
+    """The address that it was imported from; None if it was not imported."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """All of it, at one commit."""
+    """The whole pipeline at one commit."""
 
     stages: Mapping[str, Stage]
     added: tuple[Content, ...] = ()
-    """What `dvc add` or an import put under version, without a stage."""
+    """The content that `dvc add` or an import tracks without a stage."""
 
     def content(self, path: str) -> Content | None:
-        """Return what is on record of a path."""
+        """Return the recorded content of a path."""
         everything = (*self.added, *(c for s in self.stages.values() for c in (*s.writes, *s.reads)))
         return next((each for each in everything if each.path == path), None)
 
@@ -63,7 +63,7 @@ class Pipeline:
         return [s for s in self.stages.values() if any(_touch(c.path, path) for c in s.reads)]
 
     def is_data(self, path: str) -> bool:
-        """Tell whether DVC keeps a path; what a stage reads and DVC does not keep is code."""
+        """Return whether DVC tracks a path; what a stage reads and DVC does not track is code."""
         return self.writer(path) is not None or any(_touch(c.path, path) for c in self.added)
 
     def data_of(self, stage: Stage) -> list[Content]:
@@ -71,17 +71,17 @@ class Pipeline:
         return [each for each in stage.reads if self.is_data(each.path)]
 
     def code_of(self, stage: Stage) -> list[Content]:
-        """Return the code, and whatever else git keeps, that a stage read."""
+        """Return the code and other files in git that a stage read."""
         return [each for each in stage.reads if not self.is_data(each.path)]
 
     @property
     def last_stages(self) -> list[Stage]:
-        """The stages whose outputs no other one reads."""
+        """Return the stages whose outputs no other stage reads."""
         return [s for s in self.stages.values() if not any(self.readers(c.path) for c in s.writes)]
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Digest by path of all that DVC keeps."""
+        """Return the digest of each path that DVC tracks."""
         written = (content for stage in self.stages.values() for content in stage.writes)
         return {content.path: content.digest for content in (*written, *self.added)}
 
@@ -92,10 +92,10 @@ class Commit:
 
     revision: str
     time: datetime
-    """When it was made, wall-clock, UTC."""
+    """Wall-clock time of the commit, UTC."""
     author: str
     message: str
-    """First line."""
+    """First line of the message."""
     tags: tuple[str, ...] = ()
 
 
@@ -123,7 +123,7 @@ def parse_lock(lock: str, declared: str = "") -> dict[str, Stage]:
 
 
 def read_pipeline(project: Project, commit: str) -> Pipeline | None:
-    """Return the pipeline as it is on record in a commit; none if the commit has no data, or is gone."""
+    """Return the pipeline recorded in a commit; None if the commit has no data, or no longer exists."""
     root = project.root
     lock = git_try(root, "show", f"{commit}:./dvc.lock")
     listed = git_try(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", ".")
@@ -138,7 +138,7 @@ def read_pipeline(project: Project, commit: str) -> Pipeline | None:
 
 
 def read_commit(project: Project, commit: str) -> Commit | None:
-    """Return what git knows of a commit; none if it does not know it (any more)."""
+    """Return a commit; None if git does not have it (any more)."""
     shown = git_try(project.root, "show", "--no-patch", "--format=%H%x1f%ct%x1f%an%x1f%s", commit, "--")
     parts = shown.stdout.strip().split("\x1f")
     if shown.returncode != 0 or len(parts) != 4:
@@ -182,5 +182,5 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def _touch(one: str, other: str) -> bool:
-    """Tell whether two paths are the same, or one lies below the other."""
+    """Return whether two paths are equal, or one is below the other."""
     return one == other or one.startswith(other.rstrip("/") + "/") or other.startswith(one.rstrip("/") + "/")

@@ -1,6 +1,7 @@
-"""What MLflow knows of the chain: runs, and the versions that were registered from them.
+"""Reads lineage from MLflow: runs, and the versions that were registered from them.
 
-What MLflow does not know is None, or nothing: the chain shows a gap there. That it does not answer, an error.
+For what MLflow does not have, functions return None or nothing, and the chain shows a gap. If MLflow does not
+answer, they raise an error.
 """
 
 from collections.abc import Iterator
@@ -23,12 +24,12 @@ from tidemill.training.tracking.training_record import open_documents, read_line
 __all__ = ["TrainingRun", "find_run", "models", "runs_of", "versions", "versions_of_run"]
 
 _PAGE = 1000
-_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second for an id that none could have
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an id that no run can have
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run, as far as the chain goes."""
+    """The facts of a run that lineage shows."""
 
     run_id: str
     status: str
@@ -36,17 +37,17 @@ class TrainingRun:
     started_at: datetime | None
     """Wall-clock, UTC."""
     lineage: Lineage | None
-    """None for a run that Tidemill did not make, and for a trial."""
+    """None for a trial, and for a run that Tidemill did not make."""
     turn_id: str | None
     parent: str | None
-    """Run that this one is a trial of."""
+    """The run that this run is a trial of."""
     commit: str | None
-    """What MLflow itself noted as the code's commit."""
+    """The code's commit, as MLflow itself recorded it."""
     deleted: bool
 
 
 def find_run(project: Project, run_id: str) -> TrainingRun | None:
-    """Return a run, none if MLflow does not have it.
+    """Return a run, or None if MLflow does not have it.
 
     Raises:
         RegistryError: MLflow does not answer.
@@ -69,14 +70,14 @@ def runs_of(
     service: str | None = None,
     turn_id: str | None = None,
 ) -> Iterator[TrainingRun]:
-    """Give the trainings whose lineage has all of the values given, the latest first.
+    """Yield the training runs whose lineage has all of the given values, the latest first.
 
     Args:
-        project: whose experiment is searched.
+        project: the project whose experiment is searched.
         digest: MD5 of one of the data files, or the start of it.
         revision: the data version.
         service: name of the feature service.
-        turn_id: the turn that they belong to.
+        turn_id: the turn that the runs belong to.
     """
     client = connect(project)
     with _answers():
@@ -98,9 +99,9 @@ def runs_of(
 
 
 def versions(project: Project, model: str) -> list[ModelVersion]:
-    """Return all versions of a model, the latest first; nothing if the registry does not know the model.
+    """Return all versions of a model, the latest first; nothing if the registry does not have the model.
 
-    Not `tidemill.registry.versions.model_versions.list_versions`: what loads models takes seconds to import.
+    This avoids `tidemill.registry.versions.model_versions.list_versions`, which takes seconds to import.
 
     Raises:
         RegistryError: MLflow does not answer, or a version's tags are broken.
@@ -177,5 +178,5 @@ def _read(client: MlflowClient, run: Any) -> TrainingRun:
 
 
 def _plain(value: str) -> str:
-    """Keep a value from ending the literal that it stands in: none of ours holds a quote."""
+    """Return a value without quotes, so that it cannot end the string literal around it; ours have none."""
     return value.replace("'", "").replace("%", "")

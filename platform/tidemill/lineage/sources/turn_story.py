@@ -1,4 +1,4 @@
-"""All that is told of a turn of the loop, read from the records, from git and from MLflow."""
+"""Reads the facts of a turn from the records, from git and from MLflow, for its OpenLineage events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from tidemill.version import __version__
 __all__ = ["PRODUCER", "Columns", "TurnFacts", "read_turn"]
 
 PRODUCER = f"urn:tidemill:{__version__}"
-"""Who says so, in OpenLineage."""
+"""The producer in OpenLineage events."""
 
 Columns = list[tuple[str, str]]
 """Name and type of each column."""
@@ -26,25 +26,25 @@ Columns = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class TurnFacts:
-    """All that the events of a turn tell."""
+    """The facts that the events of a turn contain."""
 
     project: str
     turn: Turn
     training_set: str
     """Path of the training set."""
     pipeline: Pipeline | None = None
-    """What the turn's data version is made of, once there is one."""
+    """The pipeline of the turn's data version, once there is one."""
     lineage: Lineage | None = None
-    """Of the run, once there is one."""
+    """Lineage of the run, once there is one."""
     decision: GateDecision | None = None
     schemas: Mapping[str, Columns] = field(default_factory=dict)
-    """Columns and their types of data files, by path."""
+    """Columns and types of each data file, by path."""
     repository: str = ""
     """Address of the git repository."""
 
 
 def read_turn(records: Records, turn: Turn) -> TurnFacts:
-    """Return what is on record of a turn, as far as it has come."""
+    """Return the recorded facts of a turn so far."""
     project, pipeline = records.project, records.pipeline(turn.data_revision)
     run = records.run(turn.run_id)
     return TurnFacts(
@@ -60,7 +60,7 @@ def read_turn(records: Records, turn: Turn) -> TurnFacts:
 
 
 def _schemas(project: Project, pipeline: Pipeline | None) -> dict[str, Columns]:
-    """Return the columns of a version's Parquet files, where DVC's own cache still holds them."""
+    """Return the columns of a version's Parquet files that are still in DVC's cache."""
     found: dict[str, Columns] = {}
     for path, digest in (pipeline.outputs if pipeline else {}).items():
         kept = project.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
@@ -75,7 +75,7 @@ def _schemas(project: Project, pipeline: Pipeline | None) -> dict[str, Columns]:
 
 
 def _repository(project: Project) -> str:
-    """Return the address of the git repository, without a password: its origin, else its folder."""
+    """Return the address of the git remote ``origin``, without a password; else the repository's folder."""
     origin = git_try(project.root, "remote", "get-url", "origin").stdout.strip()
     if "://" not in origin:
         return origin or project.root.resolve().as_uri()
