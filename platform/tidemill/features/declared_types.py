@@ -1,4 +1,4 @@
-"""Whether a column of a file can be the feature that is declared."""
+"""Check whether the type of a file's column fits a feature's declared type."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _TEXT = {ValueType.STRING, ValueType.UUID, ValueType.TIME_UUID}
 
 
 def fits(declared: Any, dtype: pl.DataType) -> bool:
-    """Return whether ``dtype`` is of the kind that ``declared`` (a Feast type) means.
+    """Return whether ``dtype`` is of the same kind as ``declared``, a Feast type.
 
     Only kinds are compared: any number is fine for a number, JSON text for anything nested. A column of nulls
     fits everything.

@@ -1,4 +1,4 @@
-"""Declared defaults: what a feature is taken to be where the feature store has no valid value.
+"""Declared defaults: the values that replace features of which the feature store has no valid value.
 
 ``Field(name="rain", dtype=Float64, tags={"default": "0.0"})`` in a view declares one, once, for training and
 for serving. Feast drops the tags of an on-demand view's features, so there the view has them:
@@ -25,14 +25,14 @@ _NUMBERS = (Bool, Float32, Float64, *_WHOLE)
 def declared_defaults(
     service: FeatureService, views: Iterable[FeatureView | OnDemandFeatureView]
 ) -> dict[str, float]:
-    """Return the features of a service that have a default, and that.
+    """Return the declared defaults of a service: feature → default.
 
     Args:
         service: The service.
         views: Its on-demand views, at least.
 
     Raises:
-        FeatureError: a default is no number, or none of the feature's type.
+        FeatureError: a default is not a number, or not of the feature's type.
     """
     tags = {view.name: view.tags for view in views if isinstance(view, OnDemandFeatureView)}
     defaults = {}
@@ -48,7 +48,7 @@ def check_defaults(view: FeatureView | OnDemandFeatureView) -> None:
     """Check the defaults that a view declares.
 
     Raises:
-        FeatureError: a default is no number, none of the feature's type, of an unknown feature, or declared
+        FeatureError: a default is not a number, not of the feature's type, of an unknown feature, or declared
             where Feast does not keep it.
     """
     fields = {field.name: field for field in view.features}
@@ -75,7 +75,7 @@ def check_defaults(view: FeatureView | OnDemandFeatureView) -> None:
 
 
 def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
-    """Return ``frame`` with the defaults in place of nulls and NaN; the types of its columns stay.
+    """Return ``frame`` with nulls and NaN replaced by the defaults; the column types stay the same.
 
     >>> filled(pl.DataFrame({"rain": [None, 1.5]}), {"rain": 0.0})["rain"].to_list()
     [0.0, 1.5]

@@ -1,4 +1,4 @@
-"""Entity keys and feature values as the bytes that Feast's online stores hold, a column at a time.
+"""Encode entity keys and feature values as the bytes in Feast's online stores, a column at a time.
 
 Keys follow Feast's entity key serialization version 3; values are messages ``feast.types.Value`` in the wire
 format of Protocol Buffers (https://protobuf.dev/programming-guides/encoding).
@@ -40,7 +40,7 @@ NATIVE: Mapping[ValueType, pa.DataType] = {
     ValueType.STRING: pa.string(),
     ValueType.UNIX_TIMESTAMP: pa.int64(),
 }
-"""Types whose values are encoded by the column; all others go through Feast's own code, one by one."""
+"""Types whose values are encoded a column at a time; Feast's own code encodes all others one by one."""
 
 VALUE_FIELDS: Mapping[ValueType, str] = {
     ValueType.DOUBLE: "double_val",
@@ -78,7 +78,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def key_encoder(keys: Sequence[tuple[str, ValueType]]) -> Callable[[Sequence[object]], bytes]:
-    """Return a function from the values of the join keys ``(name, type)``, in that order, to their bytes.
+    """Return a function that encodes the values of the join keys ``(name, type)``, in that order.
 
     Raises:
         FeatureError: a type that cannot be a key; the function raises it for a value of another type.
@@ -119,7 +119,7 @@ def entity_keys(columns: Mapping[str, pa.Array], kinds: Mapping[str, ValueType])
 
 
 def value_messages(column: pa.Array, kind: ValueType) -> pa.BinaryArray:
-    """Return each value of ``column`` as the bytes of a ``feast.types.Value``; null and NaN as no bytes.
+    """Encode each value of ``column`` as a ``feast.types.Value``; null and NaN become empty bytes.
 
     A column of a type in `NATIVE` holds what that says; of any other type, messages already.
     """
@@ -142,7 +142,7 @@ def value_messages(column: pa.Array, kind: ValueType) -> pa.BinaryArray:
 
 
 def timestamp_messages(moments: npt.NDArray[np.int64]) -> pa.BinaryArray:
-    """Return microseconds since 1970 as bytes of ``google.protobuf.Timestamp``."""
+    """Encode microseconds since 1970 as ``google.protobuf.Timestamp``."""
     seconds, rest = np.divmod(moments, 1_000_000)
     parts = [
         _variable(*_varints(values, tag, values != 0))
@@ -152,13 +152,13 @@ def timestamp_messages(moments: npt.NDArray[np.int64]) -> pa.BinaryArray:
 
 
 def other_messages(column: pa.Array, kind: ValueType) -> pa.BinaryArray:
-    """Return values of a type that is not in `NATIVE` as messages, through Feast's own code."""
+    """Encode values of a type that is not in `NATIVE` with Feast's own code."""
     messages = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), kind)
     return pa.array([message.SerializeToString() or None for message in messages], pa.binary())
 
 
 def check_type(view: str, name: str, kind: ValueType | None, value: Value) -> str | None:
-    """Return the field that ``value`` has, none if it is null.
+    """Return the name of the field that is set in ``value``, or None if it is null.
 
     Raises:
         FeatureError: it is not of the declared type.
@@ -184,7 +184,7 @@ def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
     number, is_text = (
         kind.value,
         kind is ValueType.STRING,
-    )  # a look at an enumeration costs more than the rest
+    )  # reading the enumeration costs more than the rest
     if kind in _KEY_FORMATS:
         pack = struct.Struct("<II" + _KEY_FORMATS[kind][1]).pack
         width = _width(kind)
@@ -203,7 +203,7 @@ def _plain_encoder(name: str, kind: ValueType) -> Callable[[Any], bytes]:
     head = struct.Struct("<II").pack
 
     def text(value: Any) -> bytes:
-        if is_text and type(value) is str:  # what nearly all are
+        if is_text and type(value) is str:  # the usual case
             encoded = value.encode()
             return head(number, len(encoded)) + encoded
         if is_text and isinstance(value, int) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The classes of Feast that other rooms name: Feast itself is imported in this room alone."""
+"""The classes of Feast that other packages need: only this package imports Feast itself."""
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, FileSource, OnDemandFeatureView
 from feast.data_source import DataSource

@@ -1,4 +1,4 @@
-"""Opening Feast's store, and what it and the engines below it may raise as our own errors."""
+"""Open Feast's feature store, and translate the errors of Feast and its engines into ours."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _ENGINE_ERRORS = (
 
 @contextmanager
 def feast_errors(doing: str, hint: str | None = None) -> Iterator[None]:
-    """Translate what Feast raises inside the block.
+    """Translate the errors that Feast raises inside the block.
 
     Raises:
         FeatureError: Feast failed; says what was being done.
@@ -84,7 +84,7 @@ def get_service(store: FeatureStore, name: str) -> FeatureService:
     """Return a service from the registry.
 
     Raises:
-        FeatureError: there is none of that name.
+        FeatureError: there is no service of that name.
     """
     with feast_errors("reading the registry"):
         try:

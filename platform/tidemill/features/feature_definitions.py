@@ -1,4 +1,4 @@
-"""The definitions in a feature repository: importing them, and telling whether they changed."""
+"""Import the definitions of a feature repository, and detect whether they changed."""
 
 import ast
 import builtins
@@ -28,13 +28,13 @@ __all__ = ["fingerprint", "load_definitions"]
 
 _IMPORTING = threading.Lock()
 _KINDS = (Entity, DataSource, FeatureView, OnDemandFeatureView, FeatureService)
-_GIVEN = {"pd", "pandas", "np", "numpy", *dir(builtins)}  # what Feast puts around a transformation
+_GIVEN = {"pd", "pandas", "np", "numpy", *dir(builtins)}  # names that Feast provides to it
 
 
 def load_definitions(repo: Path) -> list[Any]:
     """Import the modules of a feature repository afresh and return the Feast objects they define.
 
-    ``sys.path`` and ``sys.modules`` are afterwards as they were, so that two repositories with modules of the
+    ``sys.path`` and ``sys.modules`` are restored afterwards, so that two repositories with modules of the
     same name do not get in each other's way.
 
     Raises:
@@ -58,7 +58,7 @@ def load_definitions(repo: Path) -> list[Any]:
 def fingerprint(
     service: FeatureService, views: Sequence[FeatureView | OnDemandFeatureView], repo: Path, root: Path
 ) -> str:
-    """Return a hash of what the service's features mean: it changes if, and only if, that changes.
+    """Return a hash of the service's feature definitions: it changes only when their meaning changes.
 
     Descriptions, owners, comments, formatting and tags do not count, but for the tag with a feature's
     default; neither does where the project lies.
@@ -86,7 +86,7 @@ def fingerprint(
         "views": sorted(meanings, key=lambda view: str(view["name"])),
     }
     defaults = declared_defaults(service, views)
-    if defaults:  # without any, hashes are those of before there were defaults
+    if defaults:  # without defaults, the hash equals that of versions that had no defaults yet
         meaning["defaults"] = sorted(defaults.items())
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
@@ -149,7 +149,7 @@ def _importable(repo: Path) -> Iterator[None]:
     folder = str(repo.resolve())
     _forget(folder)
     sys.path.insert(0, folder)
-    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a checkout stays clean
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # keep the checkout free of bytecode
     try:
         yield
     finally:
@@ -164,14 +164,14 @@ def _forget(folder: str) -> None:
         if file and Path(file).is_relative_to(folder):
             del sys.modules[name]
     for file in [file for file in linecache.cache if Path(file).is_relative_to(folder)]:
-        del linecache.cache[file]  # where Feast takes a transformation's text from
+        del linecache.cache[file]  # Feast reads a transformation's source text from there
     importlib.invalidate_caches()
 
 
 def _imported(name: str, file: Path) -> Any:
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # the project's code: anything can come out of it
+    except Exception as error:  # the project's code can raise anything
         raise FeatureError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file.resolve():
@@ -183,7 +183,7 @@ def _imported(name: str, file: Path) -> Any:
 
 
 def _require_self_contained(view: OnDemandFeatureView) -> None:
-    """Refuse what works here and fails in serving: Feast rebuilds a transformation from its text alone."""
+    """Refuse a transformation that needs more than its own text: Feast rebuilds it from that when serving."""
     udf = getattr(view.feature_transformation, "udf", None)
     code = getattr(udf, "__code__", None)
     if code is None:

@@ -79,7 +79,7 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
     _check_entity_frame(entity_frame, names)
     asked: Any = entity_frame.with_row_index(_ROW).to_arrow(compat_level=pl.CompatLevel.oldest())
     if not isinstance(store.provider.offline_store, PolarsOfflineStore):
-        asked = asked.to_pandas()  # which makes floats of whole numbers with gaps: all that others take
+        asked = asked.to_pandas()  # pandas turns whole numbers with gaps into floats, as callers expect
     with feast_errors(f"joining the features of {service.name!r}"):
         joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
     if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:
@@ -94,15 +94,15 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
 def materialise(
     project: Project, until: datetime, progress: Callable[[str, int, int], None] | None = None
 ) -> dict[str, int]:
-    """Write the latest values known at ``until`` (naive means UTC) to the online store, of every key.
+    """Write the latest value of every key known at ``until`` (naive means UTC) to the online store.
 
-    It reads each source from its beginning, so late rows are never missed. What the online store has of a
-    later event time stays, as do keys that have no value yet at ``until``. Killed, it can be run again.
+    It reads each source from its beginning, so late rows are always included. Online values of a
+    later event time stay, as do keys without a value at ``until``. After a kill it can be run again.
 
     Args:
-        project: its feature repository says from where to where.
+        project: its feature repository names the sources and the online store.
         until: the last event time.
-        progress: called with the view, how many of its rows are written, and how many there are.
+        progress: called with the view, the number of rows written so far, and the total.
 
     Returns:
         View → number of rows.
@@ -112,7 +112,7 @@ def materialise(
             than its view declares.
     """
     store = open_store(project)
-    get_service(store, project.config.features.service)  # says so if nothing was applied yet
+    get_service(store, project.config.features.service)  # raises if nothing was applied yet
     offline, online = store.provider.offline_store, store.provider.online_store
     done: dict[str, int] = {}
     for view in _online_views(store):
@@ -189,7 +189,7 @@ def _online_views(store: FeatureStore) -> list[FeatureView]:
 
 
 def _as_feast_does(store: FeatureStore, view: FeatureView, until: datetime) -> None:
-    if concerns_erased(store.config, view):  # Feast's own way has no place to leave rows out
+    if concerns_erased(store.config, view):  # Feast's own push cannot leave rows out
         rows = latest_rows(store.config, store.provider.offline_store, view, (_BEGINNING, until))
         store.provider.ingest_df(view, rows.to_pandas())
         return

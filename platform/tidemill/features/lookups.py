@@ -1,4 +1,4 @@
-"""What a service's features are looked up by: its views, their keys, and the way to the online store."""
+"""Find out which views and keys a service's features are looked up by, and how to read them online."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from tidemill.features.private_feast import (
 __all__ = ["Found", "Lookup", "Read", "lookups", "numeric_features", "reader"]
 
 Found = Mapping[bytes, Sequence[Any]]
-"""What is stored of one view: entity key → event time in microseconds, then the values."""
+"""Stored rows of one view: entity key → event time in microseconds, then the values."""
 Read = Callable[[Sequence[Sequence[bytes]]], Sequence[Found]]
-"""From distinct entity keys, for each view, to what is stored under them: keys with nothing are absent."""
+"""Reads the stored rows of distinct entity keys, for each view; keys without a row are absent."""
 
 _SERVED = (Bool, Float32, Float64, Int32, Int64)
 
@@ -33,20 +33,20 @@ class Lookup:
     """One view to read, under the keys that one projection of it uses."""
 
     name: str
-    """What it is called in the service."""
+    """Its name in the service."""
     view: FeatureView
     columns: tuple[str, ...]
-    """The columns of a request that have its keys."""
+    """The columns of a request that hold its keys."""
     kinds: tuple[tuple[str, ValueType], ...]
-    """The join keys that these are, and their types."""
+    """The join keys in these columns, and their types."""
     encode: Callable[[Sequence[object]], bytes]
-    """From their values to an entity key."""
+    """Encodes their values as an entity key."""
     features: tuple[str, ...]
     ttl: int | None
     """Microseconds."""
 
     def key(self, row: Mapping[str, object]) -> bytes | None:
-        """Return the entity key of a request, none if one of its values is unknown.
+        """Return the entity key of a request, or None if one of its values is unknown.
 
         Raises:
             FeatureError: the request lacks a key, or has it of another type.
@@ -66,7 +66,7 @@ def lookups(
     projections: Sequence[FeatureViewProjection],
     on_demand: Sequence[OnDemandFeatureView],
 ) -> tuple[Lookup, ...]:
-    """Return what must be read: the service's own views, and those that its on-demand views read."""
+    """Return the views to look up: the service's own, and those that its on-demand views read."""
     computed = {view.name for view in on_demand}
     wanted = [projection for projection in projections if projection.name not in computed]
     for view in on_demand:
@@ -125,7 +125,7 @@ def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
 
 
 def reader(store: FeatureStore, wanted: Sequence[Lookup]) -> Read:
-    """Return the way to read ``wanted``: the online store's own, or through Feast's interface to any."""
+    """Return a function that reads ``wanted``: the online store's own, or one through Feast's interface."""
     online = store.provider.online_store
     if hasattr(online, "reader"):
         own: Read = online.reader(store.config, [(lookup.view, lookup.features) for lookup in wanted])
@@ -147,6 +147,6 @@ def _through_feast(store: FeatureStore, lookup: Lookup, keys: Sequence[bytes]) -
                 feast_value_type_to_python_type(messages[name]) if name in messages else None
                 for name in lookup.features
             ]
-            if at or any(value is not None for value in values):  # Feast's Redis store has 1970 for nothing
+            if at or any(value is not None for value in values):  # Redis: 1970 if absent
                 answers[key] = (at, *values)
     return answers

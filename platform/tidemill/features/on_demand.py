@@ -1,6 +1,6 @@
-"""On-demand views, run the same way over a training set and over a request.
+"""Run on-demand views in the same way over a training set and over a request.
 
-What differs between the two in Feast does not here: a Python transformation of single rows
+Feast treats the two differently; this module does not: a Python transformation of single rows
 (``singleton=True``) runs row by row in both, inputs have their declared types in both, and what is unknown is
 None in both (in pandas, what it makes of None).
 """
@@ -28,7 +28,7 @@ _REAL = (ValueType.DOUBLE, ValueType.FLOAT)
 
 
 def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_names: bool = False) -> pa.Table:
-    """Return what ``view`` makes of its own columns in ``table``, and those columns.
+    """Run ``view`` over its columns in ``table``; return its features and those columns.
 
     It is given only the columns that it also gets in serving: Feast hands over the whole table, and turning
     its every value into a Python object took two thirds of the time of a training frame.
@@ -47,7 +47,7 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
         if result.num_rows != table.num_rows:
             raise ValueError(f"it gave {result.num_rows} of {table.num_rows} rows")
         prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
-        for field in view.features:  # Arrow cannot tell the type of what is unknown in every row
+        for field in view.features:  # Arrow cannot infer the type of a column of nulls
             name, dtype = prefix + field.name, _arrow(field.dtype)
             if pa.types.is_null(result[name].type) and dtype:
                 index = result.column_names.index(name)
@@ -62,13 +62,13 @@ class Transformation:
 
     def __init__(self, view: OnDemandFeatureView) -> None:
         self.name: str = view.projection.name_to_use()
-        """What it is called in the service."""
+        """Its name in the service."""
         self.features: tuple[str, ...] = tuple(field.name for field in view.features)
-        """What it gives."""
+        """The features that it computes."""
         self.request: dict[str, Callable[[Any], Any]] = {
             name: _converter(kind) for name, kind in view.get_request_data_schema().items()
         }
-        """What it reads from a request, and how that gets its declared type."""
+        """Its request fields, and how each is converted to its declared type."""
         self.sources: dict[str, tuple[str, str]] = {}
         """Its other inputs → view (as it is called there) and feature."""
         for projection in view.source_feature_view_projections.values():
@@ -105,7 +105,7 @@ class Transformation:
         """Return the values of each feature for all rows.
 
         Raises:
-            FeatureError: the project's code failed, or gave something else than a value for each row.
+            FeatureError: the project's code failed, or did not return one value for each row.
         """
         try:
             if self._view.mode == "python":
@@ -132,7 +132,7 @@ def _failed(view: OnDemandFeatureView, error: Exception) -> FeatureError:
 
 
 def _of_many(view: OnDemandFeatureView) -> OnDemandFeatureView:
-    """Return ``view`` as one that takes columns: a transformation of single rows is run row by row."""
+    """Return ``view`` as one that takes columns, running a transformation of single rows row by row."""
     if not view.singleton:
         return view
     one, features = view.feature_transformation.udf, [field.name for field in view.features]
@@ -173,7 +173,7 @@ def _objects(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _types(view: OnDemandFeatureView) -> dict[str, pa.DataType | None]:
-    """Return the Arrow type of each input, none where Feast has none for it."""
+    """Return the Arrow type of each input, or None where Feast has no type for it."""
     types = {name: _arrow(from_value_type(kind)) for name, kind in view.get_request_data_schema().items()}
     for projection in view.source_feature_view_projections.values():
         for field in projection.features:

@@ -1,4 +1,4 @@
-"""Which fields are personal: those tagged ``personal: "true"`` in the feature definitions.
+"""Find the personal fields: those tagged ``personal: "true"`` in the feature definitions.
 
 An entity makes its join key personal, also under the names that a feature service maps it to; a field of a
 view or of a request source makes itself personal. What an on-demand view computes from a personal field is
@@ -30,7 +30,7 @@ _NO = ("", "false", "no", "0")
 
 @dataclass(frozen=True)
 class PersonalField:
-    """A field that tells who a row is about, or something of them that is not for others' eyes."""
+    """A field that identifies the person a row is about, or holds private data of theirs."""
 
     name: str
     """The column: in sources, requests and keys."""
@@ -55,7 +55,7 @@ def personal_fields(store: FeatureStore) -> frozenset[str]:
 
 
 def registered_personal(store: FeatureStore) -> tuple[PersonalField, ...]:
-    """Return the personal fields of the definitions in the registry: what serving goes by.
+    """Return the personal fields of the definitions in the registry, which serving uses.
 
     Raises:
         FeatureError: it cannot be read.

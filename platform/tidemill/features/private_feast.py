@@ -1,4 +1,4 @@
-"""The names of Feast that it does not document, and what they are needed for.
+"""The undocumented names of Feast that Tidemill uses, and why.
 
 Documented are the objects of a feature repository, `feast.FeatureStore`, and the interfaces of offline
 stores, online stores and batch engines. What Tidemill needs beyond them is imported from here and nowhere
@@ -85,7 +85,7 @@ class OneViewEngine(LocalComputeEngine):  # type: ignore[misc]
     def materialise_view(
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
-        """Bring one view from the offline to the online store, Feast's own way."""
+        """Copy one view from the offline to the online store with Feast's own code."""
         return super()._materialize_one(registry, task, **kwargs)
 
     def _materialize_one(

@@ -1,4 +1,4 @@
-"""Bringing the registry and the online store to what the feature repository defines."""
+"""Apply the definitions of a feature repository to the registry and the online store."""
 
 import shutil
 import sqlite3
@@ -22,10 +22,10 @@ __all__ = ["apply"]
 
 
 def apply(project: Project) -> None:
-    """Bring the registry and the online store to what the feature repository defines.
+    """Apply the definitions of the feature repository to the registry and the online store.
 
-    What is no longer defined is removed, its online values too. Whoever reads the registry meanwhile sees it
-    as it was before or as it is afterwards, and a failure leaves it as it was.
+    Objects no longer defined are removed, with their online values. A reader of the registry sees it
+    either as before or as afterwards, and a failure leaves it unchanged.
 
     Raises:
         FeatureError: a definition, a declared default or cache time is wrong, or a source is missing whose
@@ -47,7 +47,7 @@ def apply(project: Project) -> None:
 
 @contextmanager
 def _draft_of_registry(store: FeatureStore) -> Iterator[None]:
-    """Let the block change a copy of a registry file, and put that in its place when it is complete.
+    """Let the block change a copy of a registry file, and replace the file with it at the end.
 
     Feast writes the file in place, several times in one apply; a reader would find half of it.
     """
@@ -70,7 +70,7 @@ def _draft_of_registry(store: FeatureStore) -> Iterator[None]:
 
 
 def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:
-    """Return what the registry has and the repository no longer defines."""
+    """Return the registry's objects that the repository no longer defines."""
     defined = {(_family(thing), thing.name) for thing in definitions}
     for thing in definitions:
         sources = [getattr(thing, name, None) for name in ("batch_source", "stream_source")]

@@ -1,4 +1,4 @@
-"""Where a `feast.FileSource` lies, on this machine or in a remote file system, and which files it has."""
+"""Find the files of a `feast.FileSource`, on this machine or in a remote file system."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ class File:
     path: str
     """Within its file system."""
     mark: tuple[str, ...]
-    """What changes when the file does: size, time, content tag."""
+    """Size, time and content tag: differ when the file has changed."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Address:
     """A place in a file system: one file, a folder, or a pattern."""
 
     text: str
-    """As messages show it: without anything secret."""
+    """The address in messages, without secrets."""
     path: str
     """Within the file system."""
     files: Any = field(repr=False)
     """The file system, by fsspec."""
     cloud: Mapping[str, str] | None = field(default=None, repr=False)
-    """Options for Polars' own reader of S3; none if Polars does not read there by itself."""
+    """Options for Polars' own S3 reader; None if Polars cannot read this address itself."""
 
     @property
     def is_local(self) -> bool:
@@ -56,12 +56,12 @@ class Address:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it names files by wildcards (and not one that really is called like that)."""
+        """Whether it has wildcards and is not the name of an existing file."""
         return bool(_WILDCARD.search(self._parts[1])) and not self.exists()
 
     @property
     def names_a_file(self) -> bool:
-        """Whether something new there would be one file rather than a folder of files."""
+        """Whether a new result there would be one file rather than a folder of files."""
         return self.path.lower().endswith(_PARQUET)
 
     @property
@@ -73,7 +73,7 @@ class Address:
 
     @property
     def _parts(self) -> tuple[str, str]:
-        """The folder that exists, whatever its name, and what may have wildcards."""
+        """Split the path into the folder that exists and the rest, which may have wildcards."""
         return split_pattern(self.path) if self.is_local else ("", self.path)
 
     def exists(self) -> bool:
@@ -88,7 +88,7 @@ class Address:
             return bool(self.files.isdir(self.path))
 
     def address_of(self, path: str) -> str:
-        """Return how Polars and people address ``path`` of this file system."""
+        """Return the address of ``path`` in this file system, for Polars and for messages."""
         return path if self.is_local else str(self.files.unstrip_protocol(path))
 
     def list_files(self) -> tuple[File, ...]:
@@ -121,10 +121,10 @@ class Address:
 
 
 def locate(source: DataSource, repo: Path | str | None) -> Address:
-    """Return where ``source`` lies; a relative path counts from the feature repository.
+    """Return the address of ``source``; a relative path starts at the feature repository.
 
     Raises:
-        FeatureError: it is no parquet, or nothing here can reach such an address.
+        FeatureError: it is not parquet, or no installed file system can reach the address.
     """
     if not isinstance(source, FileSource):
         raise FeatureError(
@@ -147,7 +147,7 @@ def locate(source: DataSource, repo: Path | str | None) -> Address:
 
 @contextmanager
 def reaching(address: Address) -> Iterator[None]:
-    """Translate what a file system raises inside the block: any error at all, each has its own.
+    """Translate any error that a file system raises inside the block; each has its own errors.
 
     Raises:
         FeatureError: says which address.

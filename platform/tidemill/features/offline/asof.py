@@ -1,6 +1,6 @@
 """The point-in-time join: for every row the latest value that was known at the row's moment.
 
-Plain Polars over plain frames; knows neither Feast nor files. What fits into memory is joined at once; what
+Plain Polars over plain frames, without Feast or files. What fits into memory is joined at once; what
 does not is set aside on disk and joined piece by piece, with the same result.
 """
 
@@ -71,9 +71,9 @@ def point_in_time_batches(
     *,
     room: Room | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Give what `point_in_time_join` gives in batches, for results larger than memory.
+    """Yield the result of `point_in_time_join` in batches, for results larger than memory.
 
-    Whatever lies on disk meanwhile is gone when the iterator is exhausted, closed or fails.
+    Temporary files are deleted when the iterator is exhausted, closed or fails.
 
     Args:
         rows: Keys and moments.
@@ -83,7 +83,7 @@ def point_in_time_batches(
         room: How much memory the join may take; more is set aside on disk.
 
     Raises:
-        FeatureError: as `point_in_time_join`; what is wrong with the columns is said at once.
+        FeatureError: as `point_in_time_join`; raised at the call if the columns are wrong.
 
     >>> from datetime import datetime
     >>> rows = pl.DataFrame({"at": [datetime(2013, 1, day) for day in (3, 1, 2)]})
@@ -103,10 +103,10 @@ def point_in_time_batches(
 def _answers(
     rows: pl.DataFrame, at: str, lookups: Sequence[Lookup], room: Room, batch_rows: int
 ) -> Iterator[pl.DataFrame]:
-    """Give the result in the order of the rows: whole if there is room, else in batches."""
+    """Yield the result in the order of the rows: whole if memory allows, else in batches."""
     unit = lookups[0].unit
     moments = rows.select(utc_moments(at, rows.schema[at], unit).alias(AT))[AT]
-    for lookup in lookups:  # says at once what cannot be compared
+    for lookup in lookups:  # raises at the call if types cannot be compared
         asked_for(rows.lazy().with_columns(moments), rows.schema, lookup)
     span = span_of(moments)
     if span is None:
@@ -120,7 +120,7 @@ def _answers(
 
 
 def _at_once(rows: pl.DataFrame, lookups: Sequence[Lookup], span: Span) -> pl.DataFrame:
-    """Join all histories in memory, to rows that are sorted once for all."""
+    """Join all histories in memory, to rows that are sorted only once."""
     moments = rows[AT]
     order = None if moments.is_sorted() and not moments.has_nulls() else moments.arg_sort()
     asked = rows if order is None else rows[order]

@@ -1,6 +1,6 @@
-"""The rule of the point-in-time join, in Polars: what is comparable, what counts, what still holds.
+"""The rules of the point-in-time join, in Polars: comparable types, relevant rows, values not expired.
 
-Plain Polars over plain frames; knows neither Feast nor files. `asof` puts it to work.
+Plain Polars over plain frames, without Feast or files. `asof` applies these rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ _CREATED, _EVENT = "__created", "__event"
 _NANOSECONDS = (
     datetime(1678, 1, 1, tzinfo=UTC),
     datetime(2262, 1, 1, tzinfo=UTC),
-)  # what an int64 of them can hold
+)  # the range of an int64 of nanoseconds
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 _MARGIN = timedelta(days=1)  # above the coarsest resolution there is
 
@@ -45,7 +45,7 @@ Unit = Literal["us", "ns"]
 
 @dataclass(frozen=True)
 class History:
-    """What was known about some entities, and from when on: the source of one feature view."""
+    """The values of one feature view's source, and the moments from which they were known."""
 
     name: str
     """The view, for messages."""
@@ -60,7 +60,7 @@ class History:
     created: str | None = None
     """Column that breaks ties between equal timestamps: the latest wins, null loses."""
     ttl: timedelta | None = None
-    """How long a value holds from its timestamp on, inclusive; none or zero means for ever."""
+    """How long a value is valid from its timestamp on, inclusive; None or zero means for ever."""
     from_creation: bool = False
     """Whether a value counts only from its creation on, too; one without a created timestamp never does."""
 
@@ -71,7 +71,7 @@ class History:
 
 
 class Span(NamedTuple):
-    """The first and the last moment that is asked about."""
+    """The first and the last moment of the rows."""
 
     first: datetime
     last: datetime
@@ -104,7 +104,7 @@ class Lookup:
 
 
 def look_up(rows: pl.Schema, at: str, histories: Sequence[History]) -> list[Lookup]:
-    """Check that ``histories`` fit rows of the schema ``rows``; one of which nothing is asked drops out.
+    """Check that ``histories`` fit rows of the schema ``rows``; leave out those without a wanted feature.
 
     Raises:
         FeatureError: a column is missing.
@@ -126,7 +126,7 @@ def utc_moments(column: str, dtype: pl.DataType, unit: Unit) -> pl.Expr:
     """Return an expression for ``column`` as moments in UTC at ``unit``.
 
     Raises:
-        FeatureError: ``dtype`` is no point in time.
+        FeatureError: ``dtype`` is not a date or timestamp.
     """
     moments = pl.col(column)
     if dtype == pl.Date:
@@ -148,7 +148,7 @@ def span_of(moments: pl.Series) -> Span | None:
 
 
 def asked_for(rows: pl.LazyFrame, schema: pl.Schema, lookup: Lookup) -> pl.LazyFrame:
-    """Return what is asked of one history: the rows' moments (column ``AT``) and keys, in its terms."""
+    """Return the rows' moments (column ``AT``) and keys, under the working names of one history."""
     earliest = _NANOSECONDS[0] if lookup.unit == "ns" else _YEAR_ONE
     stamp = pl.Datetime(lookup.unit, "UTC")
     columns = zip(lookup.keys.items(), lookup.history.keys.values(), strict=True)
@@ -186,7 +186,7 @@ def known_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
 
 
 def in_order(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
-    """Sort what was known for `latest`: the last of equal timestamps is the one that counts."""
+    """Sort a history for `latest`: the last of equal timestamps is the one that counts."""
     order = [KNOWN, *([_EVENT] if lookup.history.withheld else [])]
     order += [_CREATED] if lookup.history.created else []
     known = known.sort(order, nulls_last=False, maintain_order=True)
@@ -232,7 +232,7 @@ def _bounds(history: History, dtype: pl.DataType, span: Span) -> list[pl.Expr]:
         last = _literal(span.last + _MARGIN, dtype)
         bounds.append(pl.col(history.timestamp) <= last)
     except (OverflowError, ValueError):
-        pass  # the end of time is no bound
+        pass  # a moment out of the type's range gives no bound
     try:
         if history.ttl:
             bounds.append(pl.col(history.timestamp) >= _literal(span.first - history.ttl - _MARGIN, dtype))
@@ -259,7 +259,7 @@ def _require(history: History, schema: pl.Schema, rows: pl.Schema, at: str) -> N
 
 
 def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
-    """Return the rows' key as the source's type; what that cannot hold becomes null and matches nothing."""
+    """Cast the rows' key to the source's type; values that it cannot hold become null and match nothing."""
     kinds = _kind(have), _kind(want)
     key = pl.col(column)
     if want == pl.Null:  # the source has no key at all

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then put there."""
+"""Write files atomically: write each beside its destination, then rename it."""
 
 import os
 import tempfile
@@ -21,7 +21,7 @@ ROW_GROUP = 1_000_000
 
 @contextmanager
 def all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
-    """Give a function from a path of the file system to a local draft; all drafts get there, or none.
+    """Yield a function that returns a local draft for a path; all drafts are published, or none.
 
     Raises:
         FeatureError: something cannot be written; what was there before is untouched.
@@ -50,7 +50,7 @@ def all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
 
 @contextmanager
 def alone(address: Address) -> Iterator[None]:
-    """Let one process after the other change files of a local folder."""
+    """Lock a local folder, so that only one process at a time changes its files."""
     if not address.is_local:
         yield
         return
@@ -59,7 +59,7 @@ def alone(address: Address) -> Iterator[None]:
 
 
 def write_file(batches: Iterable[pa.Table], path: Path) -> None:
-    """Write one parquet file, and make sure that it is on the disk."""
+    """Write one parquet file and sync it to the disk."""
     writer: pyarrow.parquet.ParquetWriter | None = None
     with path.open("wb") as file:
         for batch in batches:
@@ -90,7 +90,7 @@ def _publish(drafts: Mapping[str, Path], address: Address) -> None:
 
 
 def cannot_write(where: str, error: Exception) -> FeatureError:
-    """Return what to raise when the disk or the remote refused."""
+    """Return the error to raise when the disk or the remote refused a write."""
     return FeatureError(
         f"{where} cannot be written: {error}",
         hint="nothing was changed; check the free space and the permissions",

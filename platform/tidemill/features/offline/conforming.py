@@ -1,4 +1,4 @@
-"""Checks the columns of tables, and brings them to the types that others expect."""
+"""Check the columns of tables, and convert them to the expected types."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ __all__ = ["conform", "plain", "refuse_missing"]
 
 
 def refuse_missing(view: str, where: str, needed: Iterable[str], columns: Iterable[str]) -> None:
-    """Make sure that ``columns`` has all that a feature view needs.
+    """Raise if ``columns`` lacks a column that a feature view needs.
 
     Args:
         view: name of the feature view.
@@ -19,7 +19,7 @@ def refuse_missing(view: str, where: str, needed: Iterable[str], columns: Iterab
         columns: names of all the columns that there are.
 
     Raises:
-        FeatureError: some are missing; the hint names those that there are.
+        FeatureError: some are missing; the hint names the existing ones.
 
     >>> refuse_missing("weather", "the entity frame", ["station"], ["statoin", "event_timestamp"])
     Traceback (most recent call last):
@@ -39,7 +39,7 @@ def conform(
 ) -> pa.Table:
     """Return ``table`` with the columns, order and types of ``fields``, and the ``partitions`` columns last.
 
-    Timestamps lose what is finer than the source's resolution; naive ones are UTC. Dictionaries become maps.
+    Timestamps are cut to the source's resolution; naive ones are UTC. Dictionaries become maps.
 
     Args:
         table: Rows to add.
@@ -69,7 +69,7 @@ def conform(
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Return ``table`` without the variants of types that only engines tell apart.
+    """Return ``table`` with plain types in place of engine-specific variants, such as large strings.
 
     >>> plain(pa.table({"tail": pa.array(["N1"], pa.large_string())})).schema.field("tail").type
     DataType(string)

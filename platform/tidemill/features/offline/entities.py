@@ -1,4 +1,4 @@
-"""The rows that features are asked for: a frame of entities, or all there are in a span of time."""
+"""The rows to find features for: an entity frame, or all keys and timestamps in a span of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ EVENT_TIMESTAMP = "event_timestamp"
 
 @dataclass(frozen=True)
 class EntityRows:
-    """Keys and moments, and whatever else the caller wants back."""
+    """Keys, moments, and further columns that the caller wants back."""
 
     table: pa.Table
     """The moments are timestamps in UTC."""
@@ -43,7 +43,7 @@ def entity_rows(frame: Any) -> EntityRows:
     naive ones are UTC, text is read as ISO 8601.
 
     Raises:
-        FeatureError: it is no frame, no or several columns can be the moments, or they are none.
+        FeatureError: it is no frame, or no column, or several, can be the moments, or these are invalid.
     """
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
@@ -86,13 +86,13 @@ def entity_rows(frame: Any) -> EntityRows:
 
 
 def rows_of_span(asked: Sequence[ViewHistory], start: datetime, end: datetime) -> EntityRows:
-    """Return each key and timestamp that the views' sources have within the span, both ends included, once.
+    """Return the distinct keys and timestamps in the views' sources within the span, both ends included.
 
     Of several views, keys that one lacks are null in its rows. Views without entities add rows only if all
     are. In the order of time, then of keys.
 
     Raises:
-        FeatureError: no view is asked.
+        FeatureError: no view is given.
     """
     keyed = [view.history for view in asked if view.history.keys] or [view.history for view in asked]
     if not keyed:
@@ -114,7 +114,7 @@ def rows_of_span(asked: Sequence[ViewHistory], start: datetime, end: datetime) -
 
 
 def _moment_column(columns: dict[str, bool]) -> str:
-    """Return which of the columns (name → has timestamps) has the moments."""
+    """Return the name of the column with the moments, from name → whether it has timestamps."""
     if EVENT_TIMESTAMP in columns:
         return EVENT_TIMESTAMP
     candidates = [name for name, holds_moments in columns.items() if holds_moments]

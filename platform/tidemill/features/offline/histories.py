@@ -1,4 +1,4 @@
-"""Feast's feature views in the terms of the join: which columns of which source, under which names."""
+"""Translate Feast's feature views for the join: which columns of which source, under which names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = ["ViewHistory", "join_keys", "keys_that_are_null", "open_history", "so
 
 @dataclass(frozen=True)
 class ViewHistory:
-    """One view as it is asked for."""
+    """One feature view, prepared for the join."""
 
     history: History
     reading: Reading
@@ -29,7 +29,7 @@ class ViewHistory:
 def open_history(
     view: FeatureView, refs: Sequence[str], full_feature_names: bool, repo: Path | str | None
 ) -> ViewHistory:
-    """Open the source of ``view`` and say what of it belongs to which feature of ``refs``.
+    """Open the source of ``view`` and map its columns to the features of ``refs``.
 
     Raises:
         FeatureError: names the view, the column and the file that do not fit.

@@ -1,4 +1,4 @@
-"""Features that were served, logged as parquet: Feast's feature logging."""
+"""Write served features to parquet: Feast's feature logging."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def write_logs(
 
     Args:
         data: Rows, or a parquet file or folder with them.
-        source: Says which column has the moment of the log.
-        logging_config: Says where to.
-        repo: From where a relative destination counts.
+        source: Names the column with the moment of the log.
+        logging_config: Names the destination.
+        repo: The folder that a relative destination starts at.
 
     Raises:
-        FeatureError: the destination is no folder for parquet, the logs cannot be read or lack a column.
+        FeatureError: the destination is not a folder for parquet, the logs cannot be read, or lack a column.
     """
     destination = logging_config.destination
     if not isinstance(destination, FileLoggingDestination):

@@ -53,9 +53,9 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     staging_location_endpoint_override: str | None = None
     """Endpoint of the S3 service there, if it is not Amazon's."""
     join_memory_mb: int = 1024
-    """What a join may take on top of its rows and result, roughly; more is set aside on disk meanwhile."""
+    """Rough limit of a join's memory beyond its rows and result; larger joins use temporary files."""
     join_folder: str | None = None
-    """An existing folder for that, with room for a copy of the largest source; none means ``TMPDIR``."""
+    """An existing folder for these files, with space for a copy of the largest source; None: ``TMPDIR``."""
 
 
 class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
@@ -120,7 +120,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """Give the latest row per key within the span, both ends included; rows without key do not count."""
+        """Pull the latest row of each key within the span, both ends included; skip rows without a key."""
         wanted = Wanted(
             data_source,
             join_key_columns,
@@ -144,7 +144,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """Give all rows within the span, both ends included, in the order of the source."""
+        """Pull all rows within the span, both ends included, in the order of the source."""
         wanted = Wanted(
             data_source,
             join_key_columns,
@@ -253,7 +253,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         feature_name: str | None = None,
         data_source_type: str | None = None,
     ) -> None:
-        """Let features have no baseline any more, all that are named."""
+        """Remove the baselines of the named features."""
         where = {
             "project_id": project,
             "feature_view_name": feature_view_name,

@@ -1,4 +1,4 @@
-"""Parquet behind `feast.FileSource`: one file, a folder, a pattern, a partitioned data set; read lazily."""
+"""Read the parquet of a `feast.FileSource` lazily: a file, a folder, a pattern or a partitioned data set."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ _UNITS = ("ns", "us", "ms")
 
 @dataclass(frozen=True)
 class Reading:
-    """A source as it was found: which files, and their rows, which are not read yet."""
+    """A source as it was opened: its files, and their rows as a lazy frame."""
 
     name: str
     """Of the source."""
@@ -46,10 +46,10 @@ class Reading:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Fail if a file is replaced, changed or removed inside the block; files that come in do not matter.
+        """Raise if a file is replaced, changed or removed inside the block; new files are allowed.
 
         Raises:
-            FeatureError: the rows may be of two states of the source.
+            FeatureError: a file changed, so the rows may mix two states of the source.
         """
         try:
             yield
@@ -72,13 +72,13 @@ class Reading:
 
 
 def open_source(source: DataSource, repo: Path | str | None) -> Reading:
-    """Find the files of ``source`` and what columns they have, without reading rows yet.
+    """Find the files of ``source`` and their columns, without reading rows.
 
     Files may differ: columns that some lack are null there, numbers become the wider type, naive timestamps
     are UTC. Folders called ``key=value`` become columns. Files that are written meanwhile do not count.
 
     Raises:
-        FeatureError: nothing is there, it is no parquet, or a column is of types that have nothing in common.
+        FeatureError: there are no files, they are not parquet, or a column has incompatible types.
     """
     address = locate(source, repo)
     files = address.list_files()
@@ -111,7 +111,7 @@ def read_schema(address: Address, path: str) -> pa.Schema:
     """Return the columns of one parquet file.
 
     Raises:
-        FeatureError: it is no readable parquet.
+        FeatureError: it is not readable parquet.
     """
     try:
         with reaching(address), address.files.open(path, "rb") as file:
@@ -124,7 +124,7 @@ def read_schema(address: Address, path: str) -> pa.Schema:
 
 
 def partition_of(path: str, root: str) -> dict[str, str | None]:
-    """Return what the folders between ``root`` and ``path`` say.
+    """Return the partition values in the folder names between ``root`` and ``path``.
 
     >>> partition_of("/data/year=2013/month=1/0.parquet", "/data")
     {'year': '2013', 'month': '1'}

@@ -1,4 +1,4 @@
-"""Parquet written whole or not at all: results that are kept, rows that are added to a source."""
+"""Write parquet atomically: save results, and append rows to a source."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class DatasetExists(FeatureError, SavedDatasetLocationAlreadyExists):  # type: ignore[misc]
-    """There is something where a result was to be kept; it is Feast's own error for that, too."""
+    """The place for a result is taken; also an instance of Feast's own error for this case."""
 
     def __init__(self, location: str) -> None:
         # Feast's class, which comes after ours, makes a sentence of the location
@@ -34,13 +34,13 @@ class DatasetExists(FeatureError, SavedDatasetLocationAlreadyExists):  # type: i
 def save(batches: Iterable[pa.Table], address: Address, *, overwrite: bool) -> list[str]:
     """Write ``batches`` to one file or, if the address does not end in ``.parquet``, a folder of files.
 
-    What was there is replaced when everything is written, and untouched if anything fails before.
+    Existing files are replaced once everything is written, and stay untouched if anything fails before.
 
     Returns:
         The paths or addresses of the files.
 
     Raises:
-        DatasetExists: there is something, and ``overwrite`` is off.
+        DatasetExists: the place is taken, and ``overwrite`` is off.
         FeatureError: it cannot be written.
     """
     exists = address.exists()
@@ -85,7 +85,7 @@ def append(table: pa.Table, source: DataSource, repo: Path | str | None) -> None
 def add_files(table: pa.Table, address: Address, keys: Sequence[str]) -> list[str]:
     """Add ``table`` to a folder: one new file, or one for each value of the partition columns ``keys``.
 
-    All of them are written before the first one shows.
+    All of them are written before the first one becomes visible.
 
     Returns:
         Their paths.
@@ -122,7 +122,7 @@ def _grow(table: pa.Table, address: Address, source: DataSource, what: str) -> N
 
 
 def _regrouped(old: pyarrow.parquet.ParquetFile, table: pa.Table) -> Iterator[pa.Table]:
-    """Give all rows in tables of a useful size, so that many small additions do not make many row groups."""
+    """Yield all rows in tables of a useful size, so that many small appends do not make many row groups."""
     waiting: list[pa.Table] = []
     for index in range(old.num_row_groups + 1):
         part = old.read_row_group(index) if index < old.num_row_groups else table
@@ -197,7 +197,7 @@ def _folder_of(address: Address, what: str) -> Address:
 
 
 def _source_names(table: pa.Table, source: DataSource, there: Sequence[str]) -> pa.Table:
-    """Undo what Feast did to the columns: it maps their names, and pandas adds an index."""
+    """Restore the source's column names: Feast maps them, and pandas adds an index."""
     index = [name for name in table.column_names if name.startswith("__index_level_") and name not in there]
     table = table.drop_columns(index)
     back = {new: old for old, new in (source.field_mapping or {}).items() if new not in there}

@@ -1,4 +1,4 @@
-"""Point-in-time joins that do not fit into memory: set aside on disk by key, joined piece by piece.
+"""Join point-in-time in pieces when memory is too small: partition by key on disk, join each partition.
 
 A large history is streamed once, pruned to what can matter, and written to a temporary folder in
 partitions by the hash of its keys. (Polars streams a partitioned sink; its as-of join by key it does not.)
@@ -29,10 +29,10 @@ from tidemill.features.offline.spill import Room, forget, read_part, set_aside, 
 __all__ = ["join_in_pieces"]
 
 _ROW = "__row"
-_SHARE = 8  # of the memory for one partition as it lies on disk: it is read, sorted and joined
+_SHARE = 8  # a partition on disk may take 1/8 of the memory: it is read, sorted and joined
 _MOST = 128  # partitions: each is an open file
-_FEW = 100  # from how many rows of history per key that is asked for on all other keys are dropped first
-_SAMPLE = 1_000_000  # moments from which divisions by time are chosen
+_FEW = 100  # above so many history rows per wanted key, the other keys are dropped first
+_SAMPLE = 1_000_000  # size of the sample of moments that divisions by time are chosen from
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def join_in_pieces(
 
 
 def _small(task: _Task) -> Callable[[int], pl.DataFrame]:
-    """Hold the history in memory; batches of rows are joined to it when they are asked for."""
+    """Hold the history in memory, and join each batch of rows to it on demand."""
     known = in_order(known_within(task.lookup, task.span), task.lookup).collect()
 
     def answer(number: int) -> pl.DataFrame:
@@ -92,7 +92,7 @@ def _small(task: _Task) -> Callable[[int], pl.DataFrame]:
 
 
 def _large(task: _Task) -> Callable[[int], pl.DataFrame]:
-    """Join the whole history now; the answers lie on disk, by batch, until they are asked for."""
+    """Join the whole history now, and keep the results on disk by batch until they are read."""
     folders: list[Path] = []
     waiting: list[pl.DataFrame] = []
 
@@ -173,7 +173,7 @@ def _join(task: _Task, rows: pl.Series, known: pl.LazyFrame, folder: Path) -> It
 
 
 def _matches(task: _Task, rows: pl.Series, known: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Join the rows at the positions ``rows`` to what is `in_order`, not too many at once."""
+    """Join the rows at the positions ``rows`` to what is `in_order`, in limited batches."""
     for first in range(0, rows.len(), task.batch_rows):
         some = rows.slice(first, task.batch_rows)
         asked = asked_for(task.rows[some].lazy(), task.rows.schema, task.lookup)
@@ -183,7 +183,7 @@ def _matches(task: _Task, rows: pl.Series, known: pl.DataFrame) -> Iterator[pl.D
 
 
 def _hash(keys: Sequence[str]) -> pl.Expr:
-    """Return the same number for the same keys, of rows and of histories."""
+    """Hash the keys: equal keys of rows and histories get equal numbers."""
     return sum((pl.col(key).hash(seed) for seed, key in enumerate(keys)), pl.lit(0, pl.UInt64))
 
 

@@ -1,4 +1,4 @@
-"""Rows of a source as they are, or the latest of each key: what materialisation and saved data sets read."""
+"""Read all rows of a source, or the latest of each key, for materialisation and saved data sets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _ROW = "__row"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which rows and columns of a source."""
+    """Selects rows and columns of a source."""
 
     source: DataSource
     keys: Sequence[str]
@@ -42,10 +42,10 @@ class Wanted:
 
 
 def pull(wanted: Wanted, repo: Path | str | None, batch_rows: int | None) -> Iterator[pa.Table]:
-    """Give the rows, in batches or (none) at once; at least one table.
+    """Yield the rows in batches, or at once if the batch size is None; at least one table.
 
     Raises:
-        FeatureError: a column is missing, a key is null everywhere, the source changed meanwhile.
+        FeatureError: a column is missing, a key is null in every row, or the source changed during the read.
     """
     reading = open_source(wanted.source, repo)
     with reading.unchanged():
@@ -67,7 +67,7 @@ def column_types(source: DataSource, repo: Path | str | None) -> list[tuple[str,
     """Return the columns of ``source`` and their Arrow types.
 
     Raises:
-        FeatureError: it is not there, or no parquet.
+        FeatureError: it is missing or not parquet.
     """
     empty = pl.DataFrame(schema=open_source(source, repo).rows.collect_schema())
     schema = plain(empty.to_arrow(compat_level=pl.CompatLevel.oldest())).schema

@@ -1,4 +1,4 @@
-"""Historical features, from what Feast asks to Arrow tables: open sources, join, see that all held still."""
+"""Answer Feast's request for historical features: open sources, join, check that no file changed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,14 +23,14 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class Asked:
-    """Which features of which views."""
+    """The request: features, views and options."""
 
     views: Sequence[FeatureView]
     refs: Sequence[str]
     """``view:feature``."""
     full_feature_names: bool
     repo: Path | str | None
-    """From where the paths of sources count."""
+    """The folder that relative paths of sources start at."""
     only_created: bool = False
     """Whether a value counts only from when it was created on."""
     room: Room | None = None
@@ -38,10 +38,10 @@ class Asked:
 
 
 def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Iterator[pa.Table]:
-    """Give the rows with their features, in batches or (none) at once; at least one table.
+    """Yield the rows with their features in batches (None: all at once); at least one table.
 
     Raises:
-        FeatureError: names the view, the column and the file that do not fit; a source changed meanwhile.
+        FeatureError: a view, column or file does not fit (named in the message), or a source changed.
     """
     views = [open_history(view, asked.refs, asked.full_feature_names, asked.repo) for view in asked.views]
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def _joined(
         refuse_missing(history.name, "the entity frame", needed, table.column_names)
     wanted = {rows.at} | {column for history in histories for column in history.keys.values()}
     frame = pl.DataFrame(table.select([name for name in table.column_names if name in wanted]))
-    frame = frame.with_columns(  # pandas gives a column without values any type
+    frame = frame.with_columns(  # pandas may give a column without values an unrelated type
         pl.lit(None, pl.Null).alias(key)
         for key in wanted - {rows.at}
         if key in frame and not frame[key].count()
@@ -106,7 +106,7 @@ def _reject_collisions(columns: Sequence[str], views: Sequence[ViewHistory]) -> 
 
 
 def _reject_null_keys(view: ViewHistory) -> None:
-    """Say so if nothing was found of a view because nothing can be."""
+    """Raise if no row of a view was found because a key is null in every row."""
     null = keys_that_are_null(view.history.values, list(view.history.keys))
     if null:
         raise FeatureError(

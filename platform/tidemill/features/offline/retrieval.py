@@ -1,4 +1,4 @@
-"""What Feast gets back from the offline store: a query that runs when its result is asked for."""
+"""The retrieval job that the offline store returns to Feast: a query that runs when its result is read."""
 
 import copy
 import functools
@@ -28,19 +28,19 @@ __all__ = ["BATCH_ROWS", "PolarsRetrievalJob", "Query", "Staging", "on_demand_vi
 BATCH_ROWS = 1_000_000
 
 Query = Callable[[int | None], Iterator[pa.Table]]
-"""From rows of a batch (none: all at once) to the batches; there is at least one, which may be empty."""
+"""Takes the batch size (None: all at once) and yields the batches: at least one, which may be empty."""
 
 
 @dataclass(frozen=True)
 class Staging:
-    """Where results are exported to."""
+    """The place that results are exported to."""
 
     location: str
     endpoint: str | None = None
 
 
 class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
-    """A query that runs when its result is asked for; Feast applies on-demand views to what it gives."""
+    """A query that runs when its result is read; Feast applies on-demand views to its result."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
-        """What was asked for: features, keys, span of time."""
+        """The request: features, keys, span of time."""
         return self._metadata
 
     def to_arrow_batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
-        """Give the result in tables of ``rows`` rows, for results larger than memory.
+        """Yield the result in tables of ``rows`` rows, for results larger than memory.
 
         With on-demand views, which may see all rows, it is computed as a whole first.
         """
@@ -89,7 +89,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return pl.DataFrame(self.to_arrow())
 
     def to_sql(self) -> str:
-        """There is no SQL to show.
+        """Raise an error: the query is not SQL.
 
         Raises:
             FeatureError: always.
@@ -101,10 +101,10 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
     ) -> None:
-        """Write the result, on-demand features included, to a file or folder, whole or not at all.
+        """Write the result, with on-demand features, atomically to a file or folder.
 
         Raises:
-            FeatureError: ``storage`` is no parquet, or is taken and ``allow_overwrite`` is off.
+            FeatureError: ``storage`` is not parquet, or is taken and ``allow_overwrite`` is off.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise FeatureError(
@@ -157,7 +157,7 @@ def on_demand_views(refs: Sequence[str], project: str, registry: BaseRegistry) -
 
 
 def require_request_data(views: Sequence[OnDemandFeatureView], columns: Sequence[str]) -> None:
-    """Check that the entity rows have what on-demand views read from a request.
+    """Raise if the entity rows lack a request field that an on-demand view reads.
 
     Raises:
         FeatureError: names the view and the field.
@@ -180,7 +180,7 @@ def _translated(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _within(seconds: int | None, work: Callable[[], pa.Table]) -> pa.Table:
-    """Return what ``work`` does if it does it in time; what it still computes after that is thrown away.
+    """Return the result of ``work`` if it ends in time; discard a later result.
 
     Raises:
         FeatureError: it took longer.

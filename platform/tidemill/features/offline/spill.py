@@ -1,4 +1,4 @@
-"""Room to work in: what a join would take in memory, and a temporary folder for what does not fit."""
+"""Estimate the memory of a join, and provide a temporary folder for what does not fit."""
 
 import errno
 import os
@@ -27,20 +27,20 @@ _PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds
 
 @dataclass(frozen=True)
 class Room:
-    """Where a join may work.
+    """The memory and the temporary folder that a join may use.
 
     >>> Room(memory=512 * 2**20).folder is None
     True
     """
 
     memory: int = 1 << 30
-    """Bytes that a join may take on top of its rows and its result, roughly; more is set aside on disk."""
+    """Rough limit of a join's memory beyond its rows and result, in bytes; larger joins use the disk."""
     folder: Path | None = None
-    """Where that is; none means the system's temporary folder (``TMPDIR``)."""
+    """The folder for these files; None means the system's temporary folder (``TMPDIR``)."""
 
 
 def sizes_of(lookups: Sequence[Lookup]) -> list[int]:
-    """Return how many rows each history has; of parquet the files' metadata tell.
+    """Return how many rows each history has; parquet files have the number in their metadata.
 
     Raises:
         FeatureError: a source cannot be read.
@@ -53,19 +53,19 @@ def sizes_of(lookups: Sequence[Lookup]) -> list[int]:
 
 
 def weight(rows: int, lookups: Sequence[Lookup], sizes: Sequence[int]) -> int:
-    """Return roughly how many bytes it takes to join so many rows and histories of ``sizes`` in memory."""
+    """Estimate the bytes that a join of so many rows and histories of ``sizes`` takes in memory."""
     return sum(_COPIES * (size + rows) * width(lookup) for lookup, size in zip(lookups, sizes, strict=True))
 
 
 def width(lookup: Lookup) -> int:
-    """Return roughly how many bytes a row of the history takes."""
+    """Estimate the bytes that a row of the history takes."""
     columns = [*lookup.keys.values(), *lookup.features.values()]
     return 16 + sum(_bytes(lookup.schema[column]) for column in columns)
 
 
 @contextmanager
 def temporary(room: Room) -> Iterator[Path]:
-    """Make a folder that is gone afterwards; what killed processes left behind goes with it.
+    """Make a folder and delete it afterwards, along with folders that killed processes left behind.
 
     Raises:
         FeatureError: it cannot be made.
@@ -89,10 +89,10 @@ def temporary(room: Room) -> Iterator[Path]:
 
 @contextmanager
 def spilling(view: str, folder: Path | None) -> Iterator[None]:
-    """Name the view, and the folder if that is full, when reading or setting aside fails.
+    """Raise an error that names the view, and the folder if that is full, when reading or spilling fails.
 
     Raises:
-        FeatureError: instead of what Polars or the system raised.
+        FeatureError: in place of the error of Polars or the system.
     """
     try:
         yield
@@ -120,13 +120,13 @@ def set_aside(frame: pl.LazyFrame, part: pl.Expr, folder: Path) -> None:
 
 
 def read_part(folder: Path, part: int) -> pl.LazyFrame | None:
-    """Return what was set aside under ``part``; none if that is nothing."""
+    """Read the rows of ``part`` from disk; None if there are none."""
     files = sorted((folder / f"{_PART}={part}").glob("*.ipc"))
     return pl.scan_ipc(files, glob=False, hive_partitioning=False) if files else None
 
 
 def forget(folder: Path, part: int) -> None:
-    """Make room: delete what was set aside under ``part``."""
+    """Delete the rows of ``part`` from disk."""
     shutil.rmtree(folder / f"{_PART}={part}", ignore_errors=True)
 
 
@@ -137,11 +137,11 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-    (folder / _LOCK).touch()  # which nobody will hold: the next join deletes what is left
+    (folder / _LOCK).touch()  # the lock is free by then: the next join deletes what is left
 
 
 def _sweep(parent: Path) -> None:
-    """Delete the folders whose lock nobody holds any more."""
+    """Delete the folders whose lock is free."""
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         try:
             with lock.open("r+") as file:

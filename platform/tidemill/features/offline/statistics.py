@@ -1,4 +1,4 @@
-"""Feast's own feature monitoring: statistics of a source, and the tables of them beside the repository."""
+"""Feast's feature monitoring: compute statistics of a source, and store them beside the repository."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -46,13 +46,13 @@ _MOMENTS = {"computed_at", "max_event_timestamp", "started_at", "completed_at"}
 def statistics(
     wanted: Wanted, kinds: Sequence[tuple[str, str]], repo: Path | None, bins: int, top: int
 ) -> list[Row]:
-    """Return what Feast's calculator says of each feature of a source.
+    """Return the statistics that Feast's calculator computes for each feature of a source.
 
     Args:
         wanted: The source and the span of time.
         kinds: Feature and ``numeric`` or ``categorical``.
-        repo: From where a relative path counts.
-        bins: Of a histogram of numbers.
+        repo: The folder that a relative path starts at.
+        bins: Number of bins of a histogram.
         top: How many of the most frequent values are listed.
     """
     table = pa.concat_tables(pull(wanted, repo, None))
@@ -61,7 +61,7 @@ def statistics(
 
 
 def latest_moment(source: DataSource, timestamp: str, repo: Path | None) -> datetime | None:
-    """Return the latest timestamp of ``source``, in UTC; none if it has none.
+    """Return the latest timestamp of ``source``, in UTC; None if it has no rows.
 
     Raises:
         FeatureError: it cannot be read, or has no such column.
@@ -77,7 +77,7 @@ def latest_moment(source: DataSource, timestamp: str, repo: Path | None) -> date
 
 
 def make_tables(repo: Path | None) -> None:
-    """Make the tables that are not there yet, empty."""
+    """Make the missing tables, empty."""
     for kind in _TABLES:
         _change(kind, repo, lambda rows: rows)
 

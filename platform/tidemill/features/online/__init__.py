@@ -1,4 +1,4 @@
-"""Online features: stores in SQLite and Redis, filled by the column, behind a cache and a circuit breaker."""
+"""Online features: stores in SQLite and Redis, written by the column, with a cache and a circuit breaker."""
 
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,7 @@
-"""An online store that does not answer must not hold up predictions: ask it once, then leave it alone.
+"""A circuit breaker around the online store, so that a store that is down does not delay predictions.
 
-The read that fails, or takes too long, is the last one that a request waits for. From then on requests are
-told at once that the store is away, and a thread asks in their stead, ever more rarely, until it answers.
+After one read has failed or taken too long, no request waits for the store. From then on requests are
+told at once that the store is down, and a thread tries it, less and less often, until it answers.
 """
 
 import logging
@@ -24,27 +24,27 @@ _log = logging.getLogger(__name__)
 
 Keys = Sequence[Sequence[bytes]]
 GuardedRead = Callable[[Keys], Sequence[Found] | None]
-"""As `tidemill.features.lookups.Read`; none while the store is away."""
+"""As `tidemill.features.lookups.Read`; None while the store is down."""
 
 
 class Outage:
-    """Guards the reads of one feature store. Threads may share it."""
+    """Circuit breaker for the reads of one feature store. Threads may share it."""
 
     def __init__(self, wait_seconds: float) -> None:
-        """Take how long a read may wait for the store, in seconds."""
+        """Set how long a read may wait for the store, in seconds."""
         self.problem: str | None = None
-        """Why the store is away; none while it answers."""
+        """Why the store is down; None while it answers."""
         self.count = 0
-        """How often it went away."""
+        """How often it went down."""
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
     def guard(self, store: FeatureStore, read: Read) -> GuardedRead:
-        """Return a read that never raises, and waits no longer than it may, once in an outage.
+        """Return a read that never raises, and that waits up to the limit only once in an outage.
 
         Args:
-            store: whose reads are hurried, if it is one of Tidemill's.
+            store: gets a limit on the time of its reads, if it is one of Tidemill's.
             read: how its features are read.
         """
         online = store.provider.online_store
@@ -59,7 +59,7 @@ class Outage:
             try:
                 found = read(keys)
             except Exception as error:  # noqa: BLE001 — whatever ails the store, there shall be an answer
-                # Keys that were read before tell a store that is back from one that dislikes these keys.
+                # Probe with keys that were read before: these fail only if the store is still down.
                 self._begin(error, lambda: read(good or _some(keys)))
                 return None
             good = _some(keys)
@@ -68,7 +68,7 @@ class Outage:
         return guarded
 
     def stop(self) -> None:
-        """End the thread that asks, if there is one."""
+        """End the thread that probes the store, if there is one."""
         self._stop.set()
 
     def _begin(self, error: Exception, probe: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Keeps erased subjects out of the online store, whatever still brings rows of them along."""
+"""Keep erased subjects out of the online store, even where a source still has rows of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def without_erased_rows(
 ) -> pa.Table:
     """Return ``table`` without the rows of subjects that have a tombstone in the project around a repository.
 
-    A repository that is part of no project, or of one without tombstones, gets its table back as it is.
+    Outside a project, or in a project without tombstones, the table is returned unchanged.
 
     Args:
         config: the repository's.

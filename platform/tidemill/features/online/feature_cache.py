@@ -1,4 +1,4 @@
-"""Rows of the online store that many requests share, kept for a declared time.
+"""Cache rows of the online store that many requests share, for a declared time.
 
 A view declares it: ``FeatureView(tags={"cache_seconds": "30"})``. A row that was read for one request serves
 another if both the wall clock and the other's own moment lie within that time of the read's: so a replay of
@@ -23,10 +23,10 @@ Row = TypeVar("Row")
 
 
 def cache_seconds(view: FeatureView) -> float | None:
-    """Return for how long rows of a view may be kept, none for not at all.
+    """Return for how many seconds rows of a view may be cached, or None if they may not.
 
     Raises:
-        FeatureError: the tag is no positive number, or longer than the view's TTL.
+        FeatureError: the tag is not a positive number, or longer than the view's TTL.
     """
     text = view.tags.get(_TAG)
     if text is None:
@@ -60,14 +60,14 @@ class _Kept(NamedTuple, Generic[Row]):
     """The last moment at which the row is valid, event time; none for always."""
 
     def serves(self, moment: int, span: int) -> bool:
-        """Say whether a request of that moment may have it."""
+        """Return whether a request of that moment may use this row."""
         if abs(moment - self.moment) > span:
             return False
         return self.expires is None or not self.moment <= self.expires < moment
 
 
 class Cache(Generic[Row]):
-    """Rows of several views, the least recently used ones forgotten first. Threads may share it."""
+    """A least-recently-used cache of rows of several views. Threads may share it."""
 
     def __init__(
         self, seconds: Sequence[float | None], rows: int, clock: Callable[[], float] = time.monotonic
@@ -90,7 +90,7 @@ class Cache(Generic[Row]):
         return len(self._kept)
 
     def keeps(self, view: int) -> bool:
-        """Say whether rows of a view are kept at all."""
+        """Return whether rows of a view are cached at all."""
         return self._seconds[view] is not None
 
     def find(
@@ -99,10 +99,10 @@ class Cache(Generic[Row]):
         moments: Sequence[int],
         known: Sequence[list[Row | None]],
     ) -> list[list[int]]:
-        """Fill in what is kept, of all views at once; return for each view the places of what is not.
+        """Fill in the cached rows of all views; return for each view the positions of the missing ones.
 
         Args:
-            keys: for each view the entity keys of some rows; none is in no store, and is not looked for.
+            keys: for each view the entity keys of some rows; None is not looked up.
             moments: that the rows are asked for, event time, microseconds.
             known: for each view a place for each row.
         """
@@ -138,7 +138,7 @@ class Cache(Generic[Row]):
         rows: Mapping[bytes, Row],
         expires: Callable[[Row], int | None],
     ) -> None:
-        """Keep what was read.
+        """Cache the rows that were read.
 
         Args:
             view: position of the view.

@@ -1,4 +1,4 @@
-"""How old the features in the online store are: per view of the service, at a moment."""
+"""Measure how old the features in the online store are, for each view of a service."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ViewFreshness:
-    """What the online store has of one view."""
+    """The age of one view's values in the online store."""
 
     view: str
     state: State
@@ -43,7 +43,7 @@ class ViewFreshness:
 def freshness(
     store: FeatureStore, service: FeatureService | str, at: datetime, sources: bool = False
 ) -> list[ViewFreshness]:
-    """Return how old the service's features are at a moment, per view that is read for it.
+    """Return how old the service's features are at a moment, for each view that it reads.
 
     Args:
         store: the feature store.
@@ -60,7 +60,7 @@ def freshness(
 
 
 def state_of(keys: int | None, age: timedelta | None, ttl: timedelta | None) -> State:
-    """Return what to call it.
+    """Name the state of a view.
 
     >>> state_of(3, timedelta(hours=2), timedelta(hours=1))
     'stale'
@@ -108,12 +108,12 @@ def _of_view(store: FeatureStore, view: FeatureView, at: datetime, sources: bool
 
 
 def _newest_in_source(store: FeatureStore, view: FeatureView, at: datetime) -> datetime | None:
-    """Return the newest event time up to ``at``; none if the source is not one that we read."""
+    """Return the newest event time up to ``at``; None if this kind of source cannot be read here."""
     source = view.batch_source
     try:
         rows = open_source(source, store.repo_path).rows
     except FeatureError:
-        return None  # another kind of source, or not made yet: the online store is what was asked about
+        return None  # another kind of source, or no file yet: only the online store's state is required
     original = {new: old for old, new in (source.field_mapping or {}).items()}
     name = original.get(source.timestamp_field, source.timestamp_field)
     moments = utc_moments(name, rows.collect_schema()[name], "us")

@@ -1,4 +1,4 @@
-"""Filling the online store by the column, without a Python object per value.
+"""Fill the online store by the column, without a Python object for each value.
 
 Any Feast project gets it for ``feast materialize`` and `feast.FeatureStore.materialize` too, with one of
 Tidemill's online stores, in its ``feature_store.yaml``::
@@ -54,7 +54,7 @@ class ColumnarComputeEngineConfig(LocalComputeEngineConfig):  # type: ignore[mis
 
 
 class ColumnarComputeEngine(OneViewEngine):
-    """Feast's local engine, with another way from the offline to the online store.
+    """Feast's local engine, which copies views from the offline to the online store by the column.
 
     Views that are computed on the way (aggregations, transformations, validation), and online stores that do
     not take columns, are left to Feast.
@@ -63,7 +63,7 @@ class ColumnarComputeEngine(OneViewEngine):
     def materialise_view(
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
-        """Bring one view from the offline to the online store, by the column where that can be done."""
+        """Copy one view from the offline to the online store, by the column where possible."""
         view = task.feature_view
         if not (task.only_latest and can_write_columns(self.online_store, view)):
             return super().materialise_view(registry, task, **kwargs)
@@ -147,7 +147,7 @@ def write_latest(
 def latest_rows(
     config: RepoConfig, offline: OfflineStore, view: FeatureView, span: tuple[datetime, datetime]
 ) -> pa.Table:
-    """Return the latest row of each key within ``span``, as the source names its columns, but for the erased.
+    """Return the latest row of each key within ``span``, with the source's columns, without erased subjects.
 
     Raises:
         FeatureError: a column is missing, or the source cannot be read.

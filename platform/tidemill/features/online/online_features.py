@@ -1,4 +1,4 @@
-"""The latest feature values, for serving: read from Feast's online store, judged by the request's moment."""
+"""Read the latest features for serving from Feast's online store, valid at each request's moment."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from tidemill.features.online.view_values import ComputedView, Known, StoredView
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
 Count = Callable[[Sequence[tuple[str, int, int]]], None]
-"""Told for each view that is kept how many of its rows the cache had, and how many it had not."""
+"""Called for each cached view with its numbers of cache hits and misses."""
 
 
 class FeatureRow(NamedTuple):
@@ -30,9 +30,9 @@ class FeatureRow(NamedTuple):
     values: dict[str, float | None]
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
-    """What to know about them: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``, ``fallback:features`` (the store is away, so nothing is known of what it was to
-    be asked for)."""
+    """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
+    ``default:<feature>``, ``fallback:features`` (the store is down, so the features that it holds are
+    unknown)."""
 
 
 class OnlineFeatures:
@@ -62,9 +62,9 @@ class OnlineFeatures:
         Args:
             store: where they are read.
             service: whose features these are.
-            outage: stands between requests and a store that is away: rows are made of defaults then.
+            outage: circuit breaker: while the store is down, rows consist of defaults.
             cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
-            count: is told what the cache had.
+            count: called with the cache's hits and misses.
             clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
 
         Raises:
@@ -139,7 +139,7 @@ class OnlineFeatures:
     def _known(
         self, keys: Sequence[Sequence[bytes | None]], moments: Sequence[int]
     ) -> tuple[list[list[Known | None]], list[bool]]:
-        """Return for each view what is known for each row, and for which rows the store was away."""
+        """Return each view's stored rows for all requests, and for which rows the store was down."""
         known: list[list[Known | None]] = [[None] * len(moments) for _ in self._views]
         if self._cache is None:
             open_ = [[place for place, key in enumerate(of_view) if key is not None] for of_view in keys]
@@ -178,7 +178,7 @@ class OnlineFeatures:
     def _judge(
         self, known: list[list[Known | None]], away: Sequence[bool], moments: Sequence[int]
     ) -> tuple[list[list[str]], list[list[Known]]]:
-        """Blank what is missing or expired; return the flags of each row, and each view's values."""
+        """Blank missing and expired values; return the flags of each row, and each view's values."""
         flags: list[list[str]] = [[FALLBACK] if gone else [] for gone in away]
         blocks = []
         for view, column in zip(self._views, known, strict=True):

@@ -1,4 +1,4 @@
-"""Rows of a feature view on their way to an online store, checked against the declared types."""
+"""Convert rows of a feature view for an online store, and check them against the declared types."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class OnlineRows:
 
 
 def key_columns(view: FeatureView) -> list[Field]:
-    """Return the columns of the keys of ``view``; one of a view without entities is Feast's own constant.
+    """Return the key columns of ``view``; a view without entities has Feast's own constant column.
 
     Feast takes that column away from its cached views when it lists them, and may hand such a view out again
     where its stores need the column.

@@ -1,4 +1,4 @@
-"""The names of Feast's Redis store that are private to it, and what they are needed for."""
+"""The private names of Feast's Redis store that Tidemill uses, and why."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class ClientRedisStore(RedisOnlineStore):  # type: ignore[misc]
     """Feast's Redis store, with a public method for a connection that was made."""
 
     def prepare_client(self, client: Any) -> None:
-        """Take a client that has just been made, before it is used."""
+        """Configure a new client before its first use."""
 
     def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
         known = self._client

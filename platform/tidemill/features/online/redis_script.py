@@ -1,4 +1,4 @@
-"""How rows get into Redis: a script that keeps what is newer, and its calls as bytes of Redis's own protocol.
+"""Write rows to Redis with a script that keeps newer ones, encoding its calls in Redis's protocol.
 
 The protocol is RESP (https://redis.io/docs/latest/develop/reference/protocol-spec).
 """

@@ -54,7 +54,7 @@ __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "redis_reader"]
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 _SCRIPT_ROWS = 500  # a script holds up other clients, by about 2 ms
-_IN_FLIGHT = 3  # calls that Redis has not answered while the next is made
+_IN_FLIGHT = 3  # calls that may be unanswered while the next one is built
 _SCAN = 2000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOUBLE_TAG, _DOUBLE = 0x29, struct.Struct("<d")  # how a Value that is a double begins
@@ -76,7 +76,7 @@ class RedisOnlineStore(ClientRedisStore):
     _patience: float | None = None
 
     def limit_waiting(self, seconds: float) -> None:
-        """Let no read wait longer than that: whoever waits for a prediction shall hear soon."""
+        """Limit the time of a read in seconds, so that a prediction is answered or refused soon."""
         self._patience = seconds
 
     def online_write_batch(
@@ -116,7 +116,7 @@ class RedisOnlineStore(ClientRedisStore):
         """Write rows by the column: what `tidemill.features.online.materialise` calls.
 
         Raises:
-            FeatureError: Redis refuses or is gone; what was written until then stays.
+            FeatureError: Redis refuses or is down; rows written until then stay.
         """
         kinds = kinds_of(view)
         for part in rows.slices(100 * _SCRIPT_ROWS):
@@ -128,7 +128,7 @@ class RedisOnlineStore(ClientRedisStore):
                 self._write(config, view, encoded, progress)
 
     def reader(self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]) -> Read:
-        """Prepare to read the same features of several views again and again: see `redis_reader`."""
+        """Return a function that reads the same features of several views repeatedly: see `redis_reader`."""
         return redis_reader(self, config, wanted)
 
     def event_times(
@@ -139,7 +139,7 @@ class RedisOnlineStore(ClientRedisStore):
         It visits all keys of the view's entities, 100,000 in about a second.
 
         Raises:
-            FeatureError: Redis is gone.
+            FeatureError: Redis is down.
         """
         field = f"_ts:{_name(config, view)}"
         count, newest, fresh = 0, None, 0
@@ -157,13 +157,13 @@ class RedisOnlineStore(ClientRedisStore):
         return count, newest, fresh
 
     def prepare_client(self, client: Any) -> None:
-        """Set how long the client tries: whoever waits for a prediction must hear soon that Redis is gone."""
+        """Limit how long the client tries, so that a prediction learns soon that Redis is down."""
         if not isinstance(client, Redis):
             return
         if self._patience is None:
             client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.02), 3))
         else:
-            # Once more for a connection that was closed in the meantime, never for one that is slow.
+            # Retry once when a connection was closed in the meantime, but not when it is slow.
             client.set_retry(Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)))
             waits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self._patience)
             client.connection_pool.connection_kwargs.update(waits)
@@ -207,7 +207,7 @@ def redis_reader(
     config: RepoConfig,
     wanted: Sequence[tuple[FeatureView, Sequence[str]]],
 ) -> Read:
-    """Prepare to read the same features of several views again and again, in one round trip each time.
+    """Return a function that reads the same features of several views, in one round trip a call.
 
     Args:
         store: Feast's own or Tidemill's.
@@ -256,14 +256,14 @@ def _send(pool: Any, ready: Iterator[tuple[list[Any], int]], progress: Callable[
             connection.read_response()
             progress(waiting.popleft())
     except BaseException:
-        connection.disconnect()  # answers that nobody read must not be taken for those of another command
+        connection.disconnect()  # the next command would read the unread answers
         raise
     finally:
         pool.release(connection)
 
 
 def _as_feast(rows: OnlineRows) -> Iterator[Row]:
-    """Turn rows whose values are messages into what Feast's own stores take."""
+    """Convert rows whose values are messages to the form that Feast's own stores take."""
     names, columns = list(rows.values), [column.to_pylist() for column in rows.values.values()]
     for key, event, *messages in zip(rows.keys.to_pylist(), rows.events.to_pylist(), *columns, strict=True):
         values = {name: Value.FromString(raw) for name, raw in zip(names, messages, strict=True)}
@@ -289,14 +289,14 @@ def _value(raw: bytes | None) -> Any:
 
 
 def _end(key: bytes, at: int, values: int) -> int:
-    """Return where the values of an entity key end; what follows is the project, whole."""
+    """Return where the values of an entity key end; the rest is the project name."""
     for _ in range(values):
         at += 8 + int.from_bytes(key[at + 4 : at + 8], "little")
     return at
 
 
 def _escaped(text: bytes) -> bytes:
-    """Return ``text`` for a pattern that it alone matches."""
+    """Escape ``text`` for a Redis pattern, so that only the text itself matches."""
     return re.sub(rb"([*?\[\]\\^-])", rb"\\\1", text)
 
 

@@ -1,4 +1,4 @@
-"""Connections to SQLite files that threads share and forked children do not."""
+"""Share connections to SQLite files between threads, but not with forked children."""
 
 import os
 import sqlite3
@@ -21,7 +21,7 @@ _READS = ("query_only = 1", "cache_size = -16384")
 class Connections:
     """One connection to read and one to write for each file and process, each used by one thread at a time.
 
-    The files are in WAL mode: who reads neither waits for who writes nor sees half of what it writes.
+    The files are in WAL mode: readers do not wait for writers, and never see a partial write.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Connections:
         self._look_at = 0.0
 
     def limit_waiting(self, seconds: float) -> None:
-        """Let readers wait no longer than that for a file that another process has locked."""
+        """Limit how long readers wait for a file that another process has locked."""
         with self._locks[False]:
             self._read_seconds = seconds
             self._forget(writes=False)
@@ -61,7 +61,7 @@ class Connections:
         """Lend the connection to write, within a transaction; waits up to a minute for another writer.
 
         Raises:
-            FeatureError: the file cannot be written; nothing of the transaction is.
+            FeatureError: the file cannot be written; the transaction is rolled back.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class Connections:
             raise FeatureError(f"{path} cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Close what this process opened."""
+        """Close the connections of this process."""
         with self._locks[True], self._locks[False]:
             for (process, _, _), connection in self._open.items():
                 if process == os.getpid():  # a forked child must not touch its parent's

@@ -1,4 +1,4 @@
-"""Reading the same features of several views from SQLite again and again, by prepared statements."""
+"""Read the same features of several views repeatedly from SQLite, with prepared statements."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ Decoders = Sequence[tuple[int, Callable[[Any], Any]]]
 
 
 def sqlite_reader(connections: Connections, path: Path, wanted: Sequence[View]) -> Read:
-    """Prepare to read some features of some views.
+    """Return a function that reads some features of some views.
 
     One key of each view is one statement; more are some statements for each view, in one transaction.
 

@@ -35,7 +35,7 @@ Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Answer = tuple[datetime | None, dict[str, Value] | None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TRANSACTION = 100_000  # rows; what a kill can undo, and how long another writer waits (half a second)
+_TRANSACTION = 100_000  # rows; limits what a kill undoes, and other writers' wait (half a second)
 _KEYS_A_QUERY = 500
 
 
@@ -64,7 +64,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         self._ready: dict[tuple[Path, str], dict[str, Any]] = {}
 
     def limit_waiting(self, seconds: float) -> None:
-        """Let no read wait longer than that: whoever waits for a prediction shall hear soon."""
+        """Limit the time of a read in seconds, so that a prediction is answered or refused soon."""
         self._connections.limit_waiting(seconds)
 
     @property
@@ -110,7 +110,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         Raises:
             FeatureError: the file cannot be written; what was written until then stays.
         """
-        # Neighbours in the table are written together: without that, half of the time goes into its tree.
+        # Sort by key, so that neighbours are written together: else the B-tree takes half of the time.
         order = pl.Series(pl.from_arrow(rows.keys)).arg_sort()
         for part in rows.take(order.to_arrow()).slices(_TRANSACTION):
             columns = [part.keys, part.events, part.created, *part.values.values()]
@@ -130,7 +130,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[Answer]:
-        """Return event time and values of each key; nones for a key that is not there.
+        """Return event time and values of each key; Nones for a missing key.
 
         Raises:
             sqlite3.Error: the definitions were not applied, or the file cannot be read.
@@ -153,7 +153,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         return [found.get(key, (None, None)) for key in keys]
 
     def reader(self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]) -> Read:
-        """Prepare to read the same features of several views again and again.
+        """Return a function that reads the same features of several views repeatedly.
 
         Args:
             config: the repository's.
@@ -190,7 +190,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Bring the tables to what the views declare: a feature that is new, or of a new type, has no values.
+        """Update the tables to the views' declarations: a feature that is new or of a new type has no values.
 
         Raises:
             FeatureError: two features differ by case only, there are too many, or the file cannot be written.

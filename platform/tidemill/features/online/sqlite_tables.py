@@ -1,4 +1,4 @@
-"""The tables behind `tidemill.features.online.sqlite_store`: their SQL, and values on their way in and out.
+"""The tables of `tidemill.features.online.sqlite_store`: their SQL, and the conversion of values.
 
 A view is a table, a feature a column. A column's declared type is ``BLOB(n)``, n being the number of Feast's
 value type: that leaves values as they are and tells when the type of a feature has changed.
@@ -56,7 +56,7 @@ def quoted(name: str) -> str:
 def bring_up(
     connection: sqlite3.Connection, table: str, view: str, kinds: Mapping[str, ValueType], replace: bool
 ) -> None:
-    """Make the table, or add the columns that it lacks and replace those that are of another type.
+    """Create the table, or add its missing columns and replace those of another type.
 
     Args:
         connection: within a transaction.
@@ -99,7 +99,7 @@ def bring_up(
         if name in wanted and wanted[name] != kind:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
         elif replace and name not in wanted and name not in _OWN:
-            # Emptied, not removed: replicas that still serve the definitions of before must find it.
+            # Emptied, not removed: replicas that still serve the previous definitions read it.
             connection.execute(f"UPDATE {table} SET {quoted(name)} = NULL")  # noqa: S608
     for name, kind in wanted.items():
         if present.get(name) != kind:
@@ -155,7 +155,7 @@ def select_row(wanted: Sequence[tuple[str, Sequence[str]]]) -> str:
 
 
 def stored(view: str, name: str, kind: ValueType, value: Value | None) -> Any:
-    """Return what SQLite holds for a value; NaN is null, as it is to Feast.
+    """Convert a value to SQLite's form; NaN becomes null, as in Feast.
 
     Raises:
         FeatureError: the value is not of the declared type.
@@ -170,7 +170,7 @@ def stored(view: str, name: str, kind: ValueType, value: Value | None) -> Any:
 
 
 def message(kind: ValueType, value: Any) -> Value:
-    """Return Feast's message for what SQLite holds.
+    """Convert SQLite's form of a value to Feast's message.
 
     >>> message(ValueType.BOOL, 1)
     bool_val: true
@@ -186,7 +186,7 @@ def message(kind: ValueType, value: Any) -> Value:
 
 
 def decoder_of(kind: ValueType) -> Callable[[Any], Any] | None:
-    """Return how a stored value becomes a Python one, none if it is one."""
+    """Return the function that decodes a stored value, or None if the value needs no decoding."""
     if kind is ValueType.BOOL:
         return bool
     if kind is ValueType.UNIX_TIMESTAMP:

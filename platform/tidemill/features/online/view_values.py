@@ -1,4 +1,4 @@
-"""What one view contributes to a row of features: values as they are served, with defaults and flags."""
+"""One view's part of a feature row: its served values, with defaults and flags."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,10 +38,10 @@ class _Served:
         self._flags = [f"default:{feature}" for feature in names]
 
     def known(self, event: int, raw: Sequence[Any]) -> Known:
-        """Return what the view contributes.
+        """Return the view's part of a row.
 
         Raises:
-            TypeError, ValueError: a value is no number.
+            TypeError, ValueError: a value is not a number.
         """
         picked = raw if self._all else [raw[place] for place in self._places]
         values = [
@@ -62,7 +62,7 @@ class StoredView:
     """A view that is looked up."""
 
     def __init__(self, lookup: Lookup, features: Features, defaults: Mapping[str, float]) -> None:
-        """Take how it is looked up, the service's features, and their defaults."""
+        """Take the view's lookup, the service's features, and their defaults."""
         self.name = lookup.name
         self.features = lookup.features
         self.ttl = lookup.ttl
@@ -74,11 +74,11 @@ class StoredView:
         """Where nothing valid is known."""
 
     def known(self, row: Sequence[Any]) -> Known:
-        """Return what a stored row contributes: its event time, then its values."""
+        """Return the view's part from a stored row: its event time, then its values."""
         return self._served.known(row[0], row[1:])
 
     def expires(self, known: Known) -> int | None:
-        """Return the last moment at which that is valid, event time, microseconds; none for always."""
+        """Return the last event time, in microseconds, at which the row is valid; None for always."""
         return None if self.ttl is None else known.event + self.ttl
 
 
@@ -103,7 +103,7 @@ class ComputedView:
         }
 
     def run(self, rows: Sequence[Mapping[str, object]], blocks: Sequence[Sequence[Known]]) -> list[Known]:
-        """Return what it computes for each row, from the rows themselves and what was looked up.
+        """Compute its features for each row, from the rows themselves and the looked-up values.
 
         Raises:
             FeatureError: a row lacks what it reads, or the project's code failed.

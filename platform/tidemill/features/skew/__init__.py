@@ -1,1 +1,1 @@
-"""Compares features that were served with those a training set would hold."""
+"""Compare served features with those that a training set would hold."""

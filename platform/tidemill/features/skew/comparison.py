@@ -1,6 +1,6 @@
-"""Training–serving skew: the features that were served beside those a training set would hold. Pure.
+"""Compare served features with those that a training set would hold (training–serving skew). Pure.
 
-Knows frames only: neither Feast, nor the prediction log, nor files. A batch of predictions becomes a `Tally`;
+Works on frames only, without Feast, prediction log or files. A batch of predictions becomes a `Tally`;
 the tallies of all batches become findings (`tidemill.features.skew.skew_summary`). So a log of any length is
 compared in the memory of one batch.
 """
@@ -24,12 +24,12 @@ __all__ = ["COMPARED", "EARLY", "UNRESOLVED", "Tally", "differences", "tally"]
 _ABSOLUTE = 1e-12  # two floats this close to zero are zero
 _EXAMPLES = 3
 COMPARED, EARLY, UNRESOLVED = "compared", "early", "unresolved"
-"""Whether a row can be compared; too early: it is later than what the offline store has."""
+"""Whether a row can be compared; ``too early``: it is later than the newest row in the offline store."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What one batch brought."""
+    """The counts and differences of one batch."""
 
     counts: pl.DataFrame
     """``feature``, ``view``, ``day``, ``standing``, ``rows``, ``first`` (moment)."""
@@ -38,7 +38,7 @@ class Tally:
 
 
 def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -> pl.DataFrame:
-    """Tell for each row and feature whether the served value is another one than the expected one.
+    """Return for each row and feature whether the served value differs from the expected one.
 
     Args:
         rows: ``feature.<name>`` (served) and ``expected.<name>``.

@@ -1,6 +1,6 @@
-"""Why a served feature differs from what training would see, by what the history of its key says. Pure.
+"""Find out why a served feature differs from the training value, from the history of its key. Pure.
 
-What speaks for which cause, the first that applies:
+The evidence for each cause; the first that applies is taken:
 
 - ``from the future``: the row was flagged so: the online store held a value from after its moment.
 - ``expired``, ``missing``: it was flagged so in serving, and yet a training set has a value.
@@ -34,7 +34,7 @@ CAUSES = (
     "from the future",
     "unknown",
 )
-"""All that a difference can be put down to."""
+"""All possible causes of a difference."""
 
 _MOMENT = pl.Datetime("us", "UTC")
 _EVENT, _CHANGED, _CREATED, _TUPLE = "__event", "__changed", "__made", "__tuple"
@@ -105,7 +105,7 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
 def _fresh(at: pl.Series, known: pl.Series, agreeing: pl.Series) -> pl.Series:
     """Return the newest event time that was served by each row's moment, of any key.
 
-    Only rows other than what their key had before count: of the rest nobody can tell which one was served.
+    Only rows that differ from their key's previous row count: equal rows cannot be told apart.
     """
     frame = pl.DataFrame([at.alias("at"), known.alias("known"), agreeing.alias("agreeing")])
     frame = frame.with_columns(pl.when("agreeing").then("known").cum_max().forward_fill().alias("fresh"))
@@ -165,7 +165,7 @@ _FLAGS = {"future": "from the future", "expired": "expired", "missing": "missing
 
 
 def _cause_of_row(view: str) -> pl.Expr:
-    """Return what the row as a whole says: null where only its single features can tell."""
+    """Return the cause that holds for the whole row; null where only single features can show it."""
     flags = {name: pl.col("flags").list.contains(f"{name}:{view}") for name in _FLAGS}
     known, served = pl.col("known"), pl.col("served")
     replayed = (pl.col("made") - pl.col("at")).abs() < (pl.col("served_at") - pl.col("made")).abs()
@@ -187,7 +187,7 @@ def _cause_of_row(view: str) -> pl.Expr:
 
 
 def _of_feature(name: str, differs: pl.DataFrame, of_row: pl.Series) -> pl.Expr:
-    """Return the cause in one feature: that of the row, else what the other features of the row say."""
+    """Return the cause for one feature: that of the row, else one inferred from the row's other features."""
     others = [other for other in differs.columns if other != name]
     has_value = [pl.col(f"expected.{other}").is_not_null() for other in others]
     agreeing = [value & ~pl.lit(differs[other]) for other, value in zip(others, has_value, strict=True)]
@@ -201,7 +201,7 @@ def _of_feature(name: str, differs: pl.DataFrame, of_row: pl.Series) -> pl.Expr:
 
 
 def _history(history: History, rows: pl.DataFrame, features: Sequence[str]) -> pl.LazyFrame:
-    """Return what of a history can matter: event time, what the row holds, whether it changed by then."""
+    """Return the relevant part of a history: event time, hash of the values, whether they changed then."""
     schema = history.values.collect_schema()
     event = utc_moments(history.timestamp, schema[history.timestamp], "us")
     last = rows["at"].max()
@@ -242,12 +242,12 @@ def _prefixed(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _as_stored(name: str) -> pl.Expr:
-    """Return what the store gave, before a default took the place of none."""
+    """Return the stored value, before a default replaced None."""
     value = pl.col(served_column(name))
     return pl.when(~pl.col("flags").list.contains(f"default:{name}")).then(value)
 
 
 def _fingerprint(values: Sequence[pl.Expr]) -> pl.Expr:
-    """Return a number that is the same for the same values, whatever precision a store keeps them in."""
+    """Hash the values independently of the precision in which a store keeps them."""
     plain = [value.cast(pl.Float32).fill_nan(None).alias(f"v{index}") for index, value in enumerate(values)]
     return pl.struct(plain).hash(seed=0).alias(_TUPLE)

@@ -1,4 +1,4 @@
-"""Traces each feature of a service back to its view and source, by the definitions that are applied."""
+"""Trace each feature of a service back to its view and source, by the applied definitions."""
 
 from datetime import datetime
 
@@ -26,7 +26,7 @@ _TYPES = {
 
 
 def trace_origins(store: FeatureStore, service: FeatureService) -> Origins:
-    """Return where the features of ``service`` come from, by the definitions that are applied.
+    """Return the views and sources of the features of ``service``, by the applied definitions.
 
     Raises:
         FeatureError: a view or its source cannot be read.

@@ -1,4 +1,4 @@
-"""The keys of logged predictions as columns again, pseudonyms turned back into what they stand for. Pure."""
+"""Read the keys of logged predictions as columns, with pseudonyms replaced by the original values. Pure."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ _PSEUDONYM = r"^psn_[0-9a-f]{32}$"
 
 
 def read_keys(keys: pl.Series, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return one column of text for each name of ``types``; null where the key is none or absent.
+    """Return one column of text for each name of ``types``; null where the key is null or absent.
 
     >>> logged = pl.Series(['{"carrier": "UA", "gate": 7}', None])
     >>> read_keys(logged, {"carrier": pl.String(), "gate": pl.Int64()})

@@ -1,4 +1,4 @@
-"""Where each feature of a service comes from: its view, the history, and how far that reaches. Pure."""
+"""Values that describe where each feature of a service comes from: its view, and its history's end. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,10 +62,10 @@ class Origins:
         return tuple(dict.fromkeys([*read, *origin.request]))
 
     def end_of(self, origin: Source | Computed) -> datetime | None:
-        """Return the moment up to which a view's features can be told; none if there is no such limit.
+        """Return the moment up to which a view's features are known; None if there is no limit.
 
-        That is the newest event time of its source. The rows of a view without TTL hold for ever, so no news
-        is no gap: what such a view can tell reaches as far as the newest of the service's sources does.
+        That is the newest event time of its source. The rows of a view without TTL never expire, so an old
+        newest row is no gap: such a view is known up to the newest event time of all the service's sources.
         """
         if isinstance(origin, Computed):
             ends = [self.end_of(each) for each in self.sources if each.name in origin.reads]

@@ -1,4 +1,4 @@
-"""What the skew guard finds: for each feature how many rows differ, since when, and why. Values only."""
+"""The report of a skew check: for each feature how many rows differ, since when, and why. Values only."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -24,7 +24,7 @@ class DayShare:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why rows of one feature differ, most likely, and what speaks for it."""
+    """The most likely cause of a feature's differing rows, and its evidence."""
 
     name: str
     """One of `tidemill.features.skew.diagnosis.CAUSES`."""
@@ -36,7 +36,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class FeatureSkew:
-    """What was served of one feature beside what training would see."""
+    """How the served values of one feature differ from the training values."""
 
     feature: str
     view: str
@@ -72,7 +72,7 @@ class FeatureSkew:
 
 @dataclass(frozen=True)
 class SkewReport:
-    """What was found."""
+    """The findings of a skew check."""
 
     model: str
     service: str
@@ -84,7 +84,7 @@ class SkewReport:
     predictions: int
     """Looked at."""
     without_keys: int
-    """Of these, logged before keys were: nobody can tell what they were looked up by."""
+    """Of these, those logged without keys: they cannot be compared."""
     reaches: dict[str, datetime | None]
     """Newest event time of each view in the offline store: later predictions cannot be judged yet."""
     features: tuple[FeatureSkew, ...]
@@ -111,7 +111,7 @@ class SkewReport:
         return "ok" if self.compared else "nothing to compare"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, as JSON knows them; of features that agree no more than their counts."""
+        """Return the report as JSON values; features that agree have only their counts."""
         return {
             "model": self.model,
             "service": self.service,

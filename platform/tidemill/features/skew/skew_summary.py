@@ -1,4 +1,4 @@
-"""Puts the tallies of all batches together: one finding a feature. Pure."""
+"""Combine the tallies of all batches into one finding for each feature. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -16,7 +16,7 @@ _EXAMPLES = 3
 def summarise(
     tallies: Iterable[Tally], features: Mapping[str, str], threshold: float
 ) -> tuple[FeatureSkew, ...]:
-    """Put all batches together: one value a feature, those that differ most first.
+    """Combine the tallies of all batches: one value a feature, those that differ most first.
 
     Args:
         tallies: of all batches.
@@ -83,7 +83,7 @@ def _first_compared(counts: pl.DataFrame | None) -> datetime | None:
 
 
 def _latest_stretch(daily: Sequence[DayShare], threshold: float) -> list[date]:
-    """Return the last unbroken run of days that differ by the threshold; failing that, at all."""
+    """Return the last unbroken run of days that differ by the threshold, else of days that differ at all."""
     for least in (threshold, 0.0):
         stretch: list[date] = []
         for day in reversed(daily):
