@@ -1,4 +1,4 @@
-"""What the prediction log holds, answered predictions and labels, and how it fares."""
+"""The records of the prediction log, answered predictions and labels, and the log's health."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ __all__ = [
 ]
 
 FEATURE_PREFIX = "feature."
-"""Before each feature's name among the columns of `read_predictions`."""
+"""Prefix of the feature columns of `read_predictions`."""
 
 SHADOW = "shadow"
-"""The role of a prediction that was made and never given out."""
+"""The role of a prediction that was made but not returned to the caller."""
 
 LABELS = (0, 1)
-"""What a label can be. Other ones that a log holds count for nothing, and are counted (`log_counts`)."""
+"""The valid labels. Others in a log are ignored, and counted by `log_counts`."""
 
 PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
     "prediction_id": pl.String(),
@@ -46,7 +46,7 @@ PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
     "caller": pl.String(),
     "request_id": pl.String(),
 }
-"""Types of what every line of a prediction has; nested values of a String column stay JSON."""
+"""Types of the fields of every prediction's line; nested values of a String column stay JSON."""
 
 LABEL_COLUMNS: Mapping[str, pl.DataType] = {
     "prediction_id": pl.String(),
@@ -56,7 +56,7 @@ LABEL_COLUMNS: Mapping[str, pl.DataType] = {
     "keys": pl.String(),
     "predicted_at": pl.String(),
 }
-"""Types of what every line of a label has."""
+"""Types of the fields of every label's line."""
 
 
 @dataclass
@@ -82,26 +82,26 @@ class PredictionRecord:
     decision: Mapping[str, Any]
     flags: tuple[str, ...] = ()
     test: bool = False
-    """Test traffic: kept, but no monitor looks at it."""
+    """Test traffic: kept, but ignored by monitors."""
     milliseconds: float = 0.0
-    """Spent on the request that this prediction was part of, up to the log."""
+    """Time spent on this prediction's request before it was logged."""
     keys: Mapping[str, Any] | None = None
-    """What the features were looked up by, as `Application.feature_row` gave it; moments become ISO 8601.
-    None where features were given as they are."""
+    """The keys that features were looked up by, from `Application.feature_row`; moments become ISO 8601.
+    None where the request brought its features."""
     role: str = "champion"
     """Why this version answered: ``champion``, ``canary``, ``ab:<name>``, ``named`` (the request asked for
     it); ``shadow`` if it did not answer."""
     shadow_of: str | None = None
     """For a shadow: the id of the prediction that was answered."""
     caller: str | None = None
-    """Id of the API key that asked."""
+    """Id of the caller's API key."""
     request_id: str | None = None
-    """What the caller named the request."""
+    """The caller's own id of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRecord:
-    """What came true: of the prediction named, or of those with these keys at that moment.
+    """The true label of one prediction, or of those with these keys at that moment.
 
     Either ``prediction_id`` is given, or ``keys`` and ``predicted_at`` are.
     """
@@ -120,10 +120,10 @@ class LabelRecord:
 
 @dataclass(frozen=True)
 class LogHealth:
-    """How the log of one replica fares."""
+    """The health of one replica's log."""
 
     error: str | None = None
-    """Why predictions are not on disk right now; none if they are."""
+    """Why predictions are not on disk right now; None if they are."""
     waiting: int = 0
     """Predictions in memory that could not be written yet."""
     waiting_bytes: int = 0

@@ -1,4 +1,4 @@
-"""The prediction log: every answered prediction and every label, read as it was written or compacted.
+"""Read the prediction log: every answered prediction and every label, compacted or not.
 
 Layout, one segment a writer and event date, and parts that segments are compacted into::
 
@@ -6,9 +6,9 @@ Layout, one segment a writer and event date, and parts that segments are compact
     <root>/<model>/predictions/date=2013-04-01/part-<owner>-<id>.parquet
     <root>/<model>/labels/date=2013-04-03/<writer>.ndjson
 
-``date`` is the UTC date of the record's own ``at`` (event time): a replayed history lands where it belongs.
-What is promised to whom is said in `tidemill.prediction_log.writing.log_writer`; which files count, in
-`manifests`; which label is whose, in `label_matching`.
+``date`` is the UTC date of the record's own ``at`` (event time): a replayed history keeps its own dates.
+The guarantees are in `tidemill.prediction_log.writing.log_writer`; the rules of which files count, in
+`manifests`; those of which label a prediction has, in `label_matching`.
 """
 
 from collections.abc import Sequence
@@ -64,13 +64,13 @@ def read_predictions(
         start: first moment, event time, aware.
         end: end of the window, itself not in it.
         include_test: whether test traffic is wanted too.
-        include_shadows: whether predictions that were made and never given out are wanted too.
+        include_shadows: whether predictions that were not returned to the caller are wanted too.
         columns: the only ones to read; a feature that no record has is null. None for all.
 
     Raises:
         ServingError: the log cannot be read.
     """
-    last = (utc(end) - timedelta(microseconds=1)).date()  # the end itself is not in it
+    last = (utc(end) - timedelta(microseconds=1)).date()  # exclude the end itself
     live = (~pl.col("test") | include_test) & (pl.col("role").ne_missing(SHADOW) | include_shadows)
     sorted_by = ("at", "prediction_id")
     named = None if columns is None else tuple(dict.fromkeys((*columns, *sorted_by)))
@@ -84,7 +84,7 @@ def read_predictions(
 
 
 def read_latest(root: Path, model: str, count: int, columns: Sequence[str]) -> pl.DataFrame:
-    """Return the ``count`` latest predictions by event time, the latest first, of all roles and tests, too.
+    """Return the ``count`` latest predictions by event time, the latest first, shadows and tests included.
 
     Raises:
         ServingError: the log cannot be read.
@@ -130,7 +130,7 @@ def read_labelled(
     include_shadows: bool = False,
     columns: Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """Return the predictions of a window whose label was known at ``known_by``: what monitors look at.
+    """Return the predictions of a window whose label was known at ``known_by``, for monitors.
 
     Arguments and columns of `read_predictions`, and ``label`` (0 or 1) and ``label_at`` by the rules of
     `tidemill.prediction_log.labels.label_matching`.
@@ -146,7 +146,7 @@ def read_labelled(
 
 
 def features_of(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return the features alone, each by its own name, which may be one of ours as well.
+    """Return the feature columns without their prefix; a feature may be called like a column of the log.
 
     >>> features_of(pl.DataFrame({"score": [0.5], "feature.score": [7.0]}))["score"].to_list()
     [7.0]
@@ -156,7 +156,7 @@ def features_of(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def logged_days(root: Path, model: str) -> list[date]:
-    """Return the UTC dates of event time that the log has predictions of, in order; reads no prediction."""
+    """Return the sorted UTC dates (event time) that have predictions, without reading predictions."""
     found = partitions(root, model, "predictions", date.min, date.max)
     return [each.day for each in found if each.parts or each.segments]
 

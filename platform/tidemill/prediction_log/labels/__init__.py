@@ -1,1 +1,1 @@
-"""Joins predictions with their labels, and takes labels in bulk."""
+"""Join predictions with their labels, and import labels in bulk."""

@@ -1,4 +1,4 @@
-"""Takes labels from a file into the prediction log."""
+"""Import labels from a file into the prediction log."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,22 +23,22 @@ __all__ = ["Imported", "import_label_file"]
 
 _OURS = ("prediction_id", "predicted_at", "label", "at")
 _ROWS = 20_000
-_WORDS = (0, 1, "0", "1")  # text, where the column has other text as well
+_WORDS = (0, 1, "0", "1")  # also read as text, where a column has other text too
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What was taken in."""
+    """The result of an import."""
 
     labels: int
     by_keys: int
     keys: tuple[str, ...]
-    """Columns that were taken for entity keys."""
+    """Columns that were read as entity keys."""
 
 
 def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
-    """Log the labels of a table, by the rules of `label_matching`; twice gives the same labels.
+    """Log the labels of a file, by the rules of `label_matching`; importing it twice is harmless.
 
     Args:
         project: whose log.
@@ -48,14 +48,14 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
         clock: wall-clock time.
 
     Raises:
-        DataError: the file cannot be read, or a row of it is no label. None of its rows is logged then.
+        DataError: the file cannot be read, or one of its rows is not a label. Nothing is logged then.
         ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
     """
     table = open_table(file)
     keys = _keys_of(file, table.collect_schema().names())
     _require_labels(file, table)
     for rows in batches(table, _ROWS):
-        for _ in _labels(file, rows, keys):  # all of them, before the first is logged
+        for _ in _labels(file, rows, keys):  # check all of them before the first is logged
             pass
     application = project.load(project.config.project.application)
     hide = redaction_for(project, application.request, personal_fields(open_store(project)))
@@ -98,7 +98,7 @@ def _key(column: str) -> str:
 
 
 def _require_labels(file: Path, table: pl.LazyFrame) -> None:
-    """Refuse labels other than 0 and 1, and say which ones there are, and how often."""
+    """Raise an error for labels other than 0 and 1 that lists them with their counts."""
     counts: Counter[str] = Counter()
     rows = 0
     for batch in batches(table.select("label"), _ROWS):
@@ -132,7 +132,7 @@ def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[G
 
 
 def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
-    """Refuse moments that ``POST /feedback`` refuses; Python has no word for some of them."""
+    """Refuse the moments that ``POST /feedback`` refuses; some are outside Python's datetime range."""
     for column in set(rows.columns) & {"at", "predicted_at"}:
         moments = rows[column]
         if isinstance(moments.dtype, pl.Datetime | pl.Date):

@@ -1,17 +1,17 @@
-"""Which label a prediction has: the rules.
+"""Match labels to predictions, by these rules.
 
 1. A label names its prediction by id, or by entity keys and the moment of the prediction (event time). By
    keys it is of every prediction at exactly that moment whose keys hold all the values given; it need not
    give all of them. Keys are compared as text: 5 and "5" are one, and so is a moment in any time zone.
-2. A label may come before its prediction: they meet when the log is read. In which order records arrived, and
-   in which files they are, never matters.
+2. A label may arrive before its prediction: they are joined when the log is read. The order of records, and
+   the files that they are in, never matter.
 3. Of several labels the one that became known last counts (the latest ``at``); of those the one received
    last; of those 1 rather than 0. The same label twice is one label; different ones are counted as a
    contradiction.
 4. A label counts from its ``at`` on: whoever reads the log as of an earlier moment does not see it.
-5. What became known on an earlier UTC date than the prediction's own is no outcome of it, and is passed over.
+5. A label that became known on an earlier UTC date than the prediction's own is ignored.
 6. A label of an answered prediction is also that of its shadows.
-7. What is neither 0 nor 1 is no label; the log's counts say how many such records there are.
+7. Values other than 0 and 1 are not labels; `log_counts` counts such records.
 """
 
 import re
@@ -34,12 +34,12 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)", re.ASC
 
 
 class GivenLabel(NamedTuple):
-    """A label as somebody sent it: of the prediction named, or of those with these keys at that moment."""
+    """A label as it was sent: for one prediction by id, or for those with these keys at that moment."""
 
     prediction_id: str | None
     label: int
     at: datetime | None = None
-    """When it became known, event time, aware; none for now."""
+    """When it became known, event time, aware; None for now."""
     keys: Mapping[str, Any] | None = None
     predicted_at: datetime | None = None
 
@@ -47,7 +47,7 @@ class GivenLabel(NamedTuple):
 def as_records(
     given: Iterable[GivenLabel], now: datetime, hide: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> list[LabelRecord]:
-    """Return what is logged of labels.
+    """Return the records to log for some labels.
 
     Args:
         given: the labels.
@@ -87,7 +87,7 @@ def with_labels(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame
 
 
 def of_each(labels: pl.DataFrame) -> pl.DataFrame:
-    """Return the label of each prediction that was labelled by id, by rule 3.
+    """Return the label of each prediction that was labelled by id, chosen by rule 3.
 
     Returns:
         Columns ``prediction_id``, ``label``, ``label_at``, and ``labels``: how many different ones it got.
@@ -105,7 +105,7 @@ def of_each(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def matched(labels: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return the labels by keys once for each prediction that they are of, with its id.
+    """Return the labels given by keys, once for each prediction that they match, with its id.
 
     Args:
         labels: records of labels; those by id are not in the result.
@@ -128,7 +128,7 @@ def matched(labels: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def key_values(keys: Mapping[str, Any] | None) -> dict[str, str | None]:
-    """Return keys as they are compared.
+    """Return keys in the form in which they are compared.
 
     >>> key_values({"flight": 5.0, "left": "2013-04-01T08:00:00-04:00", "tail": None})
     {'flight': '5', 'left': '2013-04-01T12:00:00+00:00', 'tail': None}

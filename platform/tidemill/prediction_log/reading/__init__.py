@@ -1,1 +1,1 @@
-"""Reads the prediction log: files of both kinds, and counts."""
+"""Read the prediction log: segments, compacted parts, and counts."""

@@ -1,4 +1,4 @@
-"""How much the prediction log holds, and what is odd about it; a date at a time, whatever its size."""
+"""Count the prediction log's records and irregularities, one date at a time to bound memory."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,7 +20,7 @@ _GIVEN = {"prediction_id": pl.UInt64(), "label": pl.Int64()}
 
 @dataclass(frozen=True)
 class LogCounts:
-    """How much a log holds, and what is odd about it."""
+    """Counts of a log's records and irregularities."""
 
     predictions: int
     """Test traffic and shadows included."""
@@ -33,7 +33,7 @@ class LogCounts:
     contradicted: int
     """Predictions that were given different labels; the latest ``at`` counts."""
     invalid: int = 0
-    """Label records that are neither 0 nor 1; they count for nothing."""
+    """Label records that are neither 0 nor 1; they are ignored."""
     test: int = 0
     shadows: int = 0
     first_at: datetime | None = None
@@ -43,7 +43,7 @@ class LogCounts:
 
 @dataclass(frozen=True)
 class Files:
-    """What one kind of record takes on disk or in the store."""
+    """The files and bytes of one kind of record, on disk or in the store."""
 
     segments: int
     segment_bytes: int
@@ -54,7 +54,7 @@ class Files:
 
 @dataclass(frozen=True)
 class _Labels:
-    """All labels, as little of them as will do."""
+    """All labels, reduced to the columns needed for counting."""
 
     given: pl.DataFrame
     """Hash of the id of a prediction, and a label that it was given."""
@@ -71,7 +71,7 @@ class _Day:
     ids: pl.Series
     """Hashes: 8 bytes a prediction instead of 31."""
     given: pl.DataFrame
-    """What they were given by keys, as in `_Labels`."""
+    """The labels that they were given by keys, as in `_Labels`."""
     met: frozenset[tuple[object, ...]]
     """Keys and moments of labels that are of one of them."""
     test: int
@@ -82,7 +82,7 @@ class _Day:
 
 
 def count_log(root: Path, model: str) -> LogCounts:
-    """Count what the log holds; of predictions it reads the ids, and the keys if labels were given by keys.
+    """Count the log's records; of predictions it reads only ids, and keys if labels were given by keys.
 
     Raises:
         ServingError: the log cannot be read.
@@ -110,7 +110,7 @@ def count_log(root: Path, model: str) -> LogCounts:
 
 
 def count_files(root: Path, model: str, kind: Kind) -> Files:
-    """Count the files of one kind of record; reads none of them."""
+    """Count the files of one kind of record without reading them."""
     found = partitions(root, model, kind, date.min, date.max)
     sizes = [path.stat().st_size for each in found for path in each.segments if path.exists()]
     parts = [located.part for each in found for located in each.parts]

@@ -1,4 +1,4 @@
-"""Reads files of the prediction log, segments and parts alike; of parts only what is wanted."""
+"""Read segments and parts of the prediction log; of parts only the wanted rows and columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ __all__ = ["Rows", "read_files"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows are wanted, and what of them."""
+    """Selects rows and columns of the log."""
 
     start: datetime | None = None
     """First moment, event time, aware."""
     end: datetime | None = None
     """End of the window, itself not in it."""
     where: pl.Expr | None = None
-    """What else must be true of them."""
+    """Further condition that rows must meet."""
     columns: tuple[str, ...] | None = None
-    """The only columns to read, those that there are; none for all."""
+    """The columns to read, where they exist; None for all."""
 
     @property
     def expression(self) -> pl.Expr:
-        """True for the rows wanted."""
+        """The filter as an expression, true for the wanted rows."""
         expression = pl.lit(True) if self.where is None else self.where
         if self.start is not None:
             expression &= pl.col("at") >= self.start
@@ -40,7 +40,7 @@ class Rows:
 def read_files(found: Sequence[Partition], kind: Kind, rows: Rows) -> Lines:
     """Return the rows wanted of some dates, in no particular order, and how many torn lines there were.
 
-    Every column of `log_schema.TYPED` that is wanted is there, null where a record is older.
+    Every wanted column of `log_schema.TYPED` is there, null in records older than the column.
     """
     none = pl.DataFrame(schema=TYPED[kind])
     if rows.columns is not None:
@@ -61,7 +61,7 @@ def _of_segments(partition: Partition, kind: Kind, rows: Rows) -> Lines:
 
 
 def _of_parts(partition: Partition, kind: Kind, rows: Rows) -> list[pl.LazyFrame]:
-    """Return the rows wanted of the parts that can have any, not read yet."""
+    """Return a lazy frame of the wanted rows of the parts that can have any."""
     scans = []
     for located in partition.parts:
         if rows.start is not None and located.part.last_at < rows.start:

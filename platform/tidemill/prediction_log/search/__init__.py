@@ -1,1 +1,1 @@
-"""Finds single records in the prediction log, counts them by version, and blanks them for good."""
+"""Find single records in the prediction log, count them by version, and erase them."""

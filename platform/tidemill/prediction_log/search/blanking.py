@@ -1,8 +1,8 @@
-"""Finds the records that a filter matches, such as those of one person, and blanks them where they stand.
+"""Erase the records that a filter matches, such as those of one person, by blanking them in place.
 
-A segment may be open: its writer appends to it (`segments`). So a file is never replaced;
-the bytes of a line become spaces, as many, which no append ever touches. Readers skip such lines. Compacted
-parts, which nobody appends to, are rewritten without the rows.
+A segment may be open: its writer appends to it (`segments`). So a segment is never replaced;
+a line is overwritten with equally many spaces, which appends do not touch. Readers skip such lines. Compacted
+parts, which never grow, are rewritten without the rows.
 """
 
 import os
@@ -34,7 +34,7 @@ _WAITS = (0.02, 0.05, 0.1, 0.3)  # seconds: how long an append that is under way
 
 @dataclass(frozen=True)
 class LoggedRecords:
-    """What of the log a filter matches."""
+    """The numbers of records that a filter matches."""
 
     predictions: int
     labels: int
@@ -47,7 +47,7 @@ def find_records(root: Path, wanted: RecordFilter, before: datetime | None = Non
     Args:
         root: the folder of the log, ``project.predictions``.
         wanted: the filter.
-        before: what was served later does not count.
+        before: predictions served later do not count.
 
     Raises:
         ServingError: the log cannot be read.
@@ -57,10 +57,10 @@ def find_records(root: Path, wanted: RecordFilter, before: datetime | None = Non
 
 
 def blank_records(root: Path, wanted: RecordFilter) -> LoggedRecords:
-    """Blank the predictions that match, and the labels of these; return what that was.
+    """Blank the predictions that match, and their labels; return the numbers.
 
-    The labels go first: as long as a prediction is there, its labels are found again, whenever we are killed.
-    Parts that hold one of them are rewritten. Compactions wait meanwhile, and we for them.
+    Labels are blanked first: after a kill, the remaining predictions lead to their labels again.
+    Parts that hold one of them are rewritten. Compactions and erasures wait for each other.
 
     Raises:
         ServingError: the log cannot be read.
@@ -132,7 +132,7 @@ def _scans(found: Sequence[Partition]) -> Iterator[pl.LazyFrame]:
 
 
 def _matching_lines(path: Path, wanted: RecordFilter) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line that matches; of a torn one, if one of the texts is in it."""
+    """Yield offset and bytes of each line that matches; a torn line does if it contains one of the texts."""
     content = _read_whole(path)
     needles = wanted.needles if wanted.literal else None
     for start, line in _lines(content) if needles is None else _lines_with(content, needles):
@@ -162,7 +162,7 @@ def _labels_of(path: Path, wanted: RecordFilter, ids: Set[str]) -> Iterator[tupl
 
 
 def _ids(line: bytes) -> set[str]:
-    """Return the prediction's id; keys and requests may have a ``prediction_id`` of their own."""
+    """Return the prediction's id, and not a ``prediction_id`` inside keys or the request."""
     record = _record(line)
     if record is not None:
         identifier = record.get("prediction_id")
@@ -203,7 +203,7 @@ def _lines_with(content: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int,
 
 
 def _read_whole(path: Path) -> bytes:
-    """Return the content; a last line without an end is waited for: it may be under way, else it is torn."""
+    """Return the content; wait a while for the end of the last line, and take it for torn if none comes."""
     for seconds in (*_WAITS, None):
         content = path.read_bytes()
         if seconds is None or not content or content.endswith((b"\n", b" ")):

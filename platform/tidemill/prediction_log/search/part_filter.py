@@ -1,4 +1,4 @@
-"""Finds the rows of compacted parts that a filter matches."""
+"""Find the rows of compacted parts that a filter matches."""
 
 import re
 from collections.abc import Mapping, Set
@@ -14,7 +14,7 @@ from tidemill.prediction_log.storage.log_schema import as_record
 __all__ = ["labels_of", "predictions_of"]
 
 _TEXTS = ("instance", "keys", "decision")
-_PLAIN = re.compile(r"[A-Za-z][ -!#-\\[\]-~]*", re.ASCII)  # stands in JSON as it is
+_PLAIN = re.compile(r"[A-Za-z][ -!#-\\[\]-~]*", re.ASCII)  # JSON writes it without escapes
 
 
 def predictions_of(scan: pl.LazyFrame, wanted: RecordFilter, before: datetime | None = None) -> pl.DataFrame:
@@ -23,7 +23,7 @@ def predictions_of(scan: pl.LazyFrame, wanted: RecordFilter, before: datetime | 
     Args:
         scan: the rows.
         wanted: the filter.
-        before: what was served later is not found.
+        before: predictions served later do not match.
     """
     schema = scan.collect_schema().names()
     features = [FEATURE_PREFIX + name for name in sorted(wanted.fields) if FEATURE_PREFIX + name in schema]
@@ -40,7 +40,7 @@ def predictions_of(scan: pl.LazyFrame, wanted: RecordFilter, before: datetime | 
 
 
 def labels_of(scan: pl.LazyFrame, wanted: RecordFilter, ids: Set[str]) -> pl.Series:
-    """Tell for each row of a part whether it is a label of one of ``ids``, or its keys match the filter."""
+    """Return for each row of a part whether it is a label of one of ``ids``, or its keys match the filter."""
     rows = scan.select("prediction_id", "keys").with_row_index("_row").collect()
     likely = rows.filter(_likely(wanted, ["keys"]))
     found = [

@@ -1,4 +1,4 @@
-"""Finds records in the parts that the prediction log was compacted into (`compaction`)."""
+"""Find records in the compacted parts of the prediction log (`compaction`)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["count_pieces", "labels_by_keys", "labels_of", "latest_of", "record_o
 
 
 def record_of(found: Sequence[Partition], identifier: str) -> dict[str, Any] | None:
-    """Return the record of a prediction, none if no part has it."""
+    """Return the record of a prediction, or None if no part has it."""
     for located in _parts(found):
         if _may_have(located, identifier):
             for row in _rows(located, pl.col("prediction_id") == identifier, 1):

@@ -1,4 +1,4 @@
-"""Says which records of the prediction log are meant: its caller decides, and the log asks."""
+"""A filter that selects records of the prediction log by a function of the caller."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _USERS = ("instance", "keys", "features", "decision")
 
 @dataclass(frozen=True)
 class RecordFilter:
-    """Which predictions, and labels by keys, are meant, such as all that name one person.
+    """Selects predictions, and labels by keys, such as all that name one person.
 
     >>> ada = RecordFilter(lambda record: record.get("rider") == "ada", frozenset({"rider"}), ("ada",), True)
     >>> ada.matches({"rider": "ada"}), ada.needles
@@ -21,11 +21,11 @@ class RecordFilter:
     """
 
     matches: Callable[[Mapping[str, Any]], bool]
-    """Tells whether a record is meant by what is the user's in it (`users_values`)."""
+    """Returns whether a record is selected, from its values under the user's own names (`users_values`)."""
     fields: frozenset[str]
     """Names of the values that ``matches`` looks at; features among them are read as well."""
     texts: tuple[str, ...] = field(repr=False)
-    """One of these is in each record that is meant: in one that is torn, it is all there is to go by."""
+    """Each selected record contains one of these texts; torn records are selected by them alone."""
     literal: bool
     """Whether one of ``texts`` stands in each record as it is; a number may be written otherwise."""
 
@@ -36,7 +36,7 @@ class RecordFilter:
 
 
 def users_values(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what in a record has names that the user chose: a key may be called ``model`` or ``version``.
+    """Return a record's values under names that the user chose: a key may be called ``model`` or ``version``.
 
     >>> users_values({"version": "3", "keys": {"version": "7"}})
     {'keys': {'version': '7'}}

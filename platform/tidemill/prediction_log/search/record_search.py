@@ -1,11 +1,11 @@
-"""Finds single records in the prediction log without loading it.
+"""Find single records in the prediction log without loading it.
 
 An id holds the wall-clock time at which it was made, and so does the name of each segment; the folders go by
-event time, which a replay sets free from it. So a prediction can only be in a segment that was begun before
-it and written to after it. Within a segment ids lie in order of time, but for what threads did at once: a
-bisection finds the place. What breaks these rules (clocks that were set, segments that were written anew) is
-still found, by reading everything; so is the fact that an id is not there. What was compacted is found in its
-parts, whose ids from the least to the greatest are known.
+event time, which differs in a replay. So a prediction can only be in a segment that was begun before
+it and written to after it. Within a segment ids are ordered by time, except for concurrent threads: a
+bisection finds the place. Records that break these rules (clocks that were set, rewritten segments) are
+still found, by reading everything, which also shows that an id is absent. Compacted records are found in
+parts, whose least and greatest ids are known.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _WINDOW = 1 << 20  # bytes; a bisection ends with this much
 
 
 def made_at(identifier: str) -> int | None:
-    """Return the milliseconds since 1970 that an id of ours holds; none if it is not one.
+    """Return the milliseconds since 1970 in an id of Tidemill's; None for any other id.
 
     >>> from tidemill.ids import new_id
     >>> made_at(new_id("pred")) > made_at("pred_01hzzzzzzz0000000000000000")
@@ -52,7 +52,7 @@ def made_at(identifier: str) -> int | None:
 
 
 def find_prediction(root: Path, model: str, identifier: str) -> dict[str, Any] | None:
-    """Return the log's record of a prediction as it was written, none if the log does not hold it.
+    """Return the record of a prediction as it was written, or None if the log does not hold it.
 
     Raises:
         DataError: a segment cannot be read.
@@ -77,7 +77,7 @@ def _find_in_segments(paths: Sequence[Path], identifier: str) -> dict[str, Any] 
 
 
 def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
-    """Return the labels that a prediction was given, by id or by keys and moment, the one that counts last.
+    """Return the labels of a prediction, given by id or by keys and moment; the last one counts.
 
     Raises:
         DataError: a segment cannot be read.
@@ -136,7 +136,7 @@ def latest(root: Path, model: str, version: str, count: int) -> list[dict[str, A
 
 
 def in_log(root: Path, model: str, kind: Kind, read: Callable[[Sequence[Partition]], T]) -> T:
-    """Return what ``read`` makes of the files of a log, whatever a compaction does meanwhile.
+    """Run ``read`` on the files of a log and return its result, correct also during a compaction.
 
     Raises:
         DataError: a file cannot be read.
@@ -148,7 +148,7 @@ def in_log(root: Path, model: str, kind: Kind, read: Callable[[Sequence[Partitio
 
 
 def segments_of(found: Sequence[Partition]) -> list[Path]:
-    """Return the segments of some dates that were not compacted yet."""
+    """Return the segments of some dates that are not compacted yet."""
     return [path for partition in found for path in partition.segments]
 
 

@@ -1,4 +1,4 @@
-"""Counts the prediction log by version, a piece at a time."""
+"""Count the predictions of each version in the log, a piece at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _COUNTED: Mapping[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class VersionTotals:
-    """What the log holds of one version."""
+    """The numbers of one version in the log."""
 
     predictions: int
     """Test traffic included."""
@@ -104,7 +104,7 @@ def _labelled(found: Sequence[Partition]) -> pl.DataFrame:
 
 
 def _batches(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Give pieces put together to ``_BATCH`` rows: looking up labels costs as much for few as for many."""
+    """Combine pieces to ``_BATCH`` rows: looking up labels costs as much for few rows as for many."""
     held, rows = list[pl.DataFrame](), 0
     for piece in pieces:
         held.append(piece.with_columns(pl.col("prediction_id").hash()))

@@ -1,1 +1,1 @@
-"""How the prediction log lies on disk: segments of JSON lines, compacted parquet parts, manifests, places."""
+"""Store the prediction log: segments of JSON lines, compacted parquet parts, manifests, places."""

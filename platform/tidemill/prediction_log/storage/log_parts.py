@@ -1,4 +1,4 @@
-"""Parts of the prediction log: made of lines, a piece at a time, sorted and compressed."""
+"""Write the parts of the prediction log: parquet made of log lines, sorted and compressed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _SORTED_BY = {"predictions": ("at", "prediction_id"), "labels": ("at", "received
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is held in memory, and how much is worth a part."""
+    """Limits of memory, and thresholds for writing and merging parts."""
 
     rows: int = 250_000
     """Of a part, at most."""
@@ -37,7 +37,7 @@ class Sizes:
     """Small parts of a date that are merged into one."""
 
     def all_of_it(self) -> "Sizes":
-        """Return sizes by which every segment and any two small parts are worth it."""
+        """Return sizes with which every segment is compacted and any two small parts are merged."""
         return replace(self, settled_bytes=0, settled_seconds=0.0, merge=2)
 
 
@@ -50,7 +50,7 @@ def write_part(
     owner: str,
     sizes: Sizes | None = None,
 ) -> Part:
-    """Write rows as a part, sorted; it counts once a manifest names it.
+    """Write rows as a sorted part; readers see it once a manifest names it.
 
     Args:
         frame: at least one row, as `tidemill.prediction_log.storage.log_schema.typed` gives them.

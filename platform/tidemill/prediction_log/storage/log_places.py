@@ -1,7 +1,7 @@
-"""Where compacted parts of the prediction log lie: below the log's own folder, or in an object store.
+"""The storage of compacted parts of the prediction log: the log's own folder, or an object store.
 
 Segments are always local; ``stores.json`` in the log's folder names the stores that parts went to, so that
-readers, which know the folder only, find them. Credentials never stand in it: S3 takes them from
+readers, which know only the folder, find them. It never holds credentials: S3 takes them from
 ``AWS_ACCESS_KEY_ID`` and its like, Google and Azure from their own variables.
 """
 
@@ -87,7 +87,7 @@ class Folder:
 
     @property
     def options(self) -> dict[str, str] | None:
-        """Nothing: the file system needs no word."""
+        """No options: the local file system needs none."""
         return None
 
 
@@ -162,7 +162,7 @@ class Store:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # each protocol's client raises its own
+        except Exception as error:  # each protocol's client raises its own errors
             raise ServingError(
                 f"the log's store {self.address} cannot be used: {error or type(error).__name__}",
                 hint="check the address, the network and the credentials in the environment",
@@ -185,7 +185,7 @@ def _file_system(address: str, endpoint: str | None) -> tuple[Any, str]:
 
 
 def owner_of(root: Path) -> str:
-    """Return the id of a log's folder, which its parts carry wherever they lie; made at the first call."""
+    """Return the id of a log's folder, which is in the names of its parts; made at the first call."""
     return str(_stores(root, make=True)["owner"])
 
 
@@ -196,7 +196,7 @@ def places_of(root: Path) -> list[Place]:
 
 
 def current_place(root: Path, store: str | None, endpoint: str | None = None) -> Place:
-    """Return where new parts go, and let readers know of it.
+    """Return the place of new parts, and record it for readers.
 
     Args:
         root: the folder of the log.
@@ -233,7 +233,7 @@ def _stores(root: Path, make: bool = False) -> dict[str, Any]:
         own = root / f".{known['owner']}"
         own.write_bytes(orjson.dumps(known))
         try:
-            os.link(own, root / _STORES)  # unlike a rename, it never takes away what another just made
+            os.link(own, root / _STORES)  # unlike a rename, it never replaces another process's file
         except FileExistsError:
             return _stores(root)
         finally:

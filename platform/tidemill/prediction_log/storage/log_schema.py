@@ -1,4 +1,4 @@
-"""The columns of the prediction log, as its parts store them and as its readers give them out."""
+"""The columns of the prediction log, in its parts and in what its readers return."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ _NESTED = ("instance", "decision", "keys")
 _UTC = pl.Datetime("us", "UTC")
 
 COLUMNS = {"predictions": PREDICTION_COLUMNS, "labels": LABEL_COLUMNS}
-"""Types of what is in a line."""
+"""Types of a line's fields."""
 
 TYPED = {
     kind: {name: _UTC if name in _MOMENTS[kind] else dtype for name, dtype in columns.items()}
@@ -28,9 +28,9 @@ TYPED = {
 
 
 def typed(lines: pl.DataFrame, kind: Kind) -> pl.DataFrame:
-    """Return lines with moments as such, and each feature in a column ``feature.<name>``.
+    """Return lines with moments as timestamps, and each feature in a column ``feature.<name>``.
 
-    A feature is a Float64 wherever its values are numbers or nothing at all.
+    A feature is a Float64 if its values are only numbers or nulls.
     """
     lines = lines.with_columns(
         pl.col(_MOMENTS[kind]).str.to_datetime(_MOMENT, time_unit="us", time_zone="UTC")

@@ -1,4 +1,4 @@
-"""Which files hold the log of one date: parts that were compacted, and segments that were not yet.
+"""Manifests say which files hold the log of one date: compacted parts, and segments not yet compacted.
 
 Each date of predictions or of labels has one manifest for each log folder that compacts into it::
 
@@ -8,7 +8,7 @@ Each date of predictions or of labels has one manifest for each log folder that 
 A manifest names the parts, and the segments whose lines are in them. It is replaced whole, so each line
 counts once at any moment: before, its segment does; after, its part does, and the segment, there or not, does
 not.
-What is not named by a manifest, and no segment, is left over from a process that was killed.
+A part that no manifest names is left over from a killed process.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,12 +40,12 @@ __all__ = [
 Kind = Literal["predictions", "labels"]
 T = TypeVar("T")
 _TRIES = 8
-_READS = 64  # each after a compaction has taken a file away, which one through many dates does all the time
+_READS = 64  # tries, one after each file that a compaction deleted: many, if it goes through many dates
 
 
 @dataclass(frozen=True)
 class Part:
-    """One parquet file, and what it holds, so that readers need not open it to pass it by."""
+    """One parquet file, with the ranges of its rows, so that readers can skip it without opening it."""
 
     name: str
     """Of the file, in the folder of its date."""
@@ -61,13 +61,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one log folder has compacted of one date."""
+    """The parts that one log folder has compacted of one date."""
 
     parts: tuple[Part, ...] = ()
     absorbed: tuple[str, ...] = ()
     """Names of segments whose lines are in the parts."""
     torn: int = 0
-    """Lines that a crash had left incomplete, and that are in no part."""
+    """Lines that a crash had left incomplete; no part has them."""
     generation: int = 0
 
     def encoded(self) -> bytes:
@@ -75,12 +75,12 @@ class Manifest:
         return orjson.dumps(asdict(self))
 
     def following(self, parts: Sequence[Part], absorbed: Sequence[str] = (), torn: int = 0) -> "Manifest":
-        """Return the one that replaces this, with ``torn`` more lines left out."""
+        """Return the manifest that replaces this one, with ``torn`` more lines left out."""
         return Manifest(tuple(parts), tuple(absorbed), self.torn + torn, self.generation + 1)
 
 
 class Located(NamedTuple):
-    """A part, and where it is."""
+    """A part and its place."""
 
     part: Part
     place: Place
@@ -88,7 +88,7 @@ class Located(NamedTuple):
     """Below the place."""
 
     def scan(self) -> pl.LazyFrame:
-        """Return its rows, not read yet."""
+        """Return its rows as a lazy frame."""
         return pl.scan_parquet(
             self.place.location(self.name),
             storage_options=self.place.options,
@@ -104,7 +104,7 @@ class Partition(NamedTuple):
     parts: tuple[Located, ...]
     segments: tuple[Path, ...]
     torn: int
-    """Lines that are in no part because a crash had left them incomplete."""
+    """Lines that a crash had left incomplete; no part has them."""
 
 
 def manifest_name(model: str, kind: Kind, day: date, owner: str) -> str:
@@ -116,14 +116,14 @@ def read_manifest(place: Place, name: str) -> Manifest:
     """Return a manifest; an empty one if there is none.
 
     Raises:
-        ServingError: it is no manifest.
+        ServingError: it is not a valid manifest.
     """
     [content] = place.read([name])
     return Manifest() if content is None else _decoded(content, place.location(name))
 
 
 def partitions(root: Path, model: str, kind: Kind, first: date, last: date) -> list[Partition]:
-    """Return the files of the dates from ``first`` to ``last``, of each as they were at one moment, in order.
+    """Return the files of the dates from ``first`` to ``last`` in order, consistent for each date.
 
     Raises:
         ServingError: a manifest is broken, or the log's store cannot be used.
@@ -157,7 +157,7 @@ def consistently(
     span: tuple[date, date],
     read: Callable[[Sequence[Partition]], T],
 ) -> T:
-    """Return what ``read`` makes of the files of some dates; again, if a compaction took one away meanwhile.
+    """Run ``read`` on the files of some dates; repeat it if a compaction deleted one meanwhile.
 
     Raises:
         ServingError: a file cannot be read.
@@ -179,7 +179,7 @@ def consistently(
 def manifests_of(
     places: Sequence[Place], model: str, kind: Kind, first: date = date.min, last: date = date.max
 ) -> list[tuple[Place, str, Manifest]]:
-    """Return the manifests of some dates, of whatever log folder, with their place and name."""
+    """Return the manifests of some dates, of all log folders, with their place and name."""
     found = []
     for place in places:
         names = [

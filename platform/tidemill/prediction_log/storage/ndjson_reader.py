@@ -1,4 +1,4 @@
-"""Reads segments of JSON lines, past what crashes tore and erasures blanked."""
+"""Read segments of JSON lines, skipping torn and blanked lines."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Lines(NamedTuple):
-    """What was read."""
+    """The lines that were read."""
 
     frame: pl.DataFrame
     torn: int
@@ -34,7 +34,7 @@ def read_lines(paths: Iterable[Path], columns: Mapping[str, pl.DataType]) -> Lin
         All whole lines, in no particular order; with no line, a frame with ``columns`` only.
 
     Raises:
-        FileNotFoundError: a segment is not there any more.
+        FileNotFoundError: a segment was deleted.
     """
     frames, torn = [pl.DataFrame(schema=columns)], 0
     for path in paths:
@@ -86,9 +86,9 @@ def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
 
 
 def _with_texts(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
-    """Return a line with text, itself JSON, in place of nested values that are to be text.
+    """Return a line with JSON text in place of nested values in text columns.
 
-    Polars turns those into text, too, but what JSON says with a backslash comes out of that as no JSON: tabs
+    Polars converts those to text too, but drops JSON's backslash escapes, which makes invalid JSON: tabs
     in strings, and quotes in names.
     """
     try:
@@ -102,7 +102,7 @@ def _with_texts(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
 
 
 def _with_whole_numbers(line: bytes, columns: Mapping[str, pl.DataType]) -> bytes:
-    """Return a line with null for what is no whole number in a column of such."""
+    """Return a line with null for values other than whole numbers in integer columns."""
     record = orjson.loads(line)
     for name, value in record.items():
         if columns.get(name) == pl.Int64:
@@ -127,7 +127,7 @@ def _columns_of_first(lines: bytes) -> frozenset[str]:
 
 
 def is_object(line: bytes) -> bool:
-    """Tell whether a line is a whole record."""
+    """Return whether a line is a whole record."""
     try:
         return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:

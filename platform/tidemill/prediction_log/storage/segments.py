@@ -1,10 +1,10 @@
 """Append-only segments of JSON lines, one a writer and date, that a crash cannot corrupt.
 
 A segment belongs to the writer that began it: it holds an exclusive lock (``flock``) on the open file, which
-the kernel takes back when the process ends, however it ends. Whoever gets that lock may take the segment
-away.
+the kernel releases when the process ends in any way. A process that gets that lock may delete the
+segment.
 
-What is promised to whom is said in `tidemill.prediction_log.writing.log_writer`.
+The guarantees are in `tidemill.prediction_log.writing.log_writer`.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rolling:
-    """When a segment is ended and the next one begun, so that it can be compacted."""
+    """Limits after which a segment is ended and the next one begun, so that it can be compacted."""
 
     bytes: int = 128 << 20
     age: float = 900.0
@@ -44,13 +44,13 @@ class Rolling:
 
 
 class Mark(NamedTuple):
-    """Up to where a segment was written."""
+    """A position in a segment, up to which it was written."""
 
     segment: "_Segment"
     end: int
 
     def flush(self) -> None:
-        """Return when all up to here is on the disk itself; threads that wait together share one flush.
+        """Flush the file up to this position to the disk; threads that wait together share one flush.
 
         Raises:
             OSError: it could not be flushed.
@@ -68,14 +68,14 @@ class SegmentWriter:
     _ended: "deque[_Segment]" = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _failure: OSError | None = field(default=None, repr=False)
-    """Of a segment that was closed by who wrote: it is whoever flushes who asks for it."""
+    """Error of a segment that a write closed; the next `flush` raises it."""
 
     def write(self, day: date, lines: bytes) -> Mark:
         """Append whole lines with one write: they are in the kernel's page cache then.
 
         Raises:
-            OSError: they could not be written. Nothing of them is left in the segment, or nothing is ever
-                written after it.
+            OSError: they could not be written. The segment is cut back, or, if that fails, never
+                written to again.
         """
         with self._lock:
             segment = self._segment(day)
@@ -87,12 +87,12 @@ class SegmentWriter:
                 raise
             if end >= self.rolling.bytes:
                 self._end(day)
-        if len(self._ended) > _MOST_ENDED:  # writes to many dates are faster than whoever flushes
+        if len(self._ended) > _MOST_ENDED:  # writes to many dates can outpace the flushing thread
             self._failure = self._close_ended(_MOST_ENDED) or self._failure
         return Mark(segment, end)
 
     def flush(self) -> None:
-        """Flush everything to the disk itself, and let go of segments that are ended, old or idle.
+        """Flush everything to the disk itself, and close segments that are ended, old or idle.
 
         Raises:
             OSError: a segment could not be flushed; it is given up.
@@ -115,7 +115,7 @@ class SegmentWriter:
             raise failure
 
     def tidy(self) -> None:
-        """Let go of segments that are ended, old or idle; the same errors as `flush`."""
+        """Close segments that are ended, old or idle; raises the same errors as `flush`."""
         failure, self._failure = self._failure, None
         with self._lock:
             for day in [day for day, segment in self._segments.items() if self._is_over(segment)]:
@@ -163,7 +163,7 @@ class SegmentWriter:
         return failure
 
     def _end(self, day: date) -> None:
-        # Closing means flushing, which takes a while: not where somebody waits for a write.
+        # Closing flushes, which is slow, so it is not done inside a write.
         self._ended.append(self._segments.pop(day))
 
 
@@ -180,10 +180,10 @@ class _Segment:
 
     def write(self, lines: bytes) -> int:
         written = os.write(self._descriptor, lines)
-        if written != len(lines):  # the disk filled up in mid-write
+        if written != len(lines):  # the disk filled up during the write
             try:
                 os.ftruncate(self._descriptor, self.end)
-            except OSError as error:  # a torn line stays: nothing may be written behind it
+            except OSError as error:  # a torn line stays, so the segment must get no more lines
                 raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.end += written
@@ -206,7 +206,7 @@ class _Segment:
             try:
                 if self._flushed < self.end:
                     self._flush()
-                elif not self.end:  # nothing was ever written to it
+                elif not self.end:  # an empty segment
                     with contextlib.suppress(OSError):
                         self.path.unlink()
             finally:
@@ -226,12 +226,12 @@ class _Segment:
 
 
 def claim(descriptor: int) -> bool:
-    """Tell whether nobody else holds the file, and it still has its name; then it is held from now on."""
+    """Lock the file and return whether that worked and the file still has its name."""
     return try_lock(descriptor) and os.fstat(descriptor).st_nlink > 0
 
 
 def hold(path: Path, held: contextlib.ExitStack) -> bool:
-    """Tell whether nobody writes to a segment; then nobody does as long as ``held`` is open."""
+    """Return whether a segment has no writer; if so, it stays locked while ``held`` is open."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -244,7 +244,7 @@ def hold(path: Path, held: contextlib.ExitStack) -> bool:
 
 
 def _open(folder: Path) -> _Segment:
-    # Exclusive and with a name of its own: nobody ever writes after another's torn line.
+    # A new file with a unique name: no writer ever continues another's torn line.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(100):
         made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -252,7 +252,7 @@ def _open(folder: Path) -> _Segment:
         path = folder / f"{new_id('w')}.ndjson"
         try:
             descriptor = os.open(path, flags, 0o644)
-        except FileNotFoundError:  # an empty folder was pruned in between
+        except FileNotFoundError:  # the empty folder was deleted in between
             continue
         if claim(descriptor):
             return _Segment(descriptor, path, tuple(dict.fromkeys([folder, *(new.parent for new in made)])))

@@ -1,1 +1,1 @@
-"""Keeps the prediction log in shape: compaction, retention, rewriting, one at a time."""
+"""Maintain the prediction log: compaction, retention and rewriting, one process at a time."""

@@ -1,8 +1,8 @@
-"""Turns segments of the prediction log into parquet: sorted, compressed, and a fraction of the size.
+"""Compact segments of the prediction log into sorted, compressed parquet, a fraction of the size.
 
-One group of segments at a time: read a piece at a time, written as parts that nobody looks at, then named in
+One group of segments at a time: read a piece at a time, written as parts that readers ignore, then named in
 the manifest in one step (`manifests`), then deleted. Killed anywhere, the log reads the
-same, and the next compaction clears away what was left over. A segment that a living writer holds is left
+same, and the next compaction deletes leftover files. A segment that a running writer holds is left
 alone.
 
 Memory does not grow with the log: at most ``Sizes.rows`` rows and one piece of a segment are held.
@@ -41,7 +41,7 @@ _SMALL = 4  # a part with less than this share of ``Sizes.rows`` waits to be mer
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did."""
+    """The result of a compaction."""
 
     segments: int = 0
     rows: int = 0
@@ -73,7 +73,7 @@ def compact(
     seconds: float | None = None,
     tell: Callable[[str, int, int], None] = lambda message, done, total: None,
 ) -> Compacted:
-    """Compact what is worth it.
+    """Compact the segments and merge the small parts that exceed the thresholds of ``sizes``.
 
     Args:
         root: the folder of the log, ``project.predictions``.
@@ -81,7 +81,7 @@ def compact(
         place: where parts go, by `tidemill.prediction_log.storage.log_places.current_place`.
         sizes: of parts, and when a segment is worth one.
         seconds: no new group of segments is begun after this long; none for no end.
-        tell: told of each group: a message, bytes done, bytes in all.
+        tell: called for each group with a message, the bytes done and the total.
 
     Raises:
         LogInUse: another process compacts, prunes or erases.
@@ -112,7 +112,7 @@ def _size(root: Path, model: str, kind: Kind, day: date) -> int:
 
 
 def _days(root: Path, model: str, kind: Kind, place: Place, sizes: Sizes) -> list[date]:
-    """Return the dates with something to do."""
+    """Return the dates with segments or parts to compact."""
     waiting = {
         date.fromisoformat(folder.name.removeprefix("date="))
         for folder in (root / model / kind).glob("date=*")
@@ -152,7 +152,7 @@ class _Date:
             self._merge(small)
 
     def _groups(self, held: ExitStack) -> Iterator[list[Path]]:
-        """Give the segments that nobody writes to, in groups that fill a part; ``held`` holds on to them."""
+        """Yield the segments without a writer, in groups that fill a part; ``held`` keeps them locked."""
         group: list[Path] = []
         size = 0
         for path in sorted(self._folder.glob("*.ndjson")):

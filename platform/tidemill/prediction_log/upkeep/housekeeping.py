@@ -1,4 +1,4 @@
-"""Keeps the prediction log of a project in shape: compacts it, and deletes what is too old."""
+"""Maintain a project's prediction log: compact it, and delete dates past their retention."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,19 +10,19 @@ from tidemill.project import Project
 
 __all__ = ["Upkeep", "keep_up", "place_of"]
 
-_SECONDS = 20.0  # of one look: the controller has other things to do as well
+_SECONDS = 20.0  # seconds a call: the controller has other work
 
 
 @dataclass(frozen=True)
 class Upkeep:
-    """What one look at the log brought."""
+    """The result of one maintenance call."""
 
     compacted: Compacted
     pruned: Pruned | None
 
 
 def place_of(project: Project) -> Place:
-    """Return where compacted parts of a project's log go; readers know of it from then on.
+    """Return the place of a project's compacted parts, and record it for readers.
 
     Raises:
         ConfigError: ``serve.log.store`` cannot be used.
@@ -32,11 +32,11 @@ def place_of(project: Project) -> Place:
 
 
 def keep_up(project: Project, now: datetime, seconds: float = _SECONDS) -> Upkeep:
-    """Delete what is older than ``serve.log.retention_days``, and compact what is worth it.
+    """Delete dates older than ``serve.log.retention_days``, and compact what exceeds the thresholds.
 
     Args:
         project: whose log.
-        now: from which the age of an event date is told.
+        now: the moment from which the age of an event date counts.
         seconds: no further group of segments is begun after this long; the next call goes on.
 
     Raises:

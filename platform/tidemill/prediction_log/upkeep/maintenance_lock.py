@@ -1,4 +1,4 @@
-"""One at a time: whoever compacts, prunes or erases from the prediction log."""
+"""A lock that lets only one process at a time compact, prune or erase from the prediction log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ class LogInUse(ServingError):
 
 @contextmanager
 def maintaining(root: Path, model: str, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Be the only one that moves, merges or deletes files of the log of a model; appending goes on.
+    """Hold the exclusive right to move, merge or delete files of a model's log; appending goes on.
 
     Raises:
-        LogInUse: another process is, and still is after ``wait_seconds``.
+        LogInUse: another process still holds it after ``wait_seconds``.
     """
 
     def busy(holder: str) -> LogInUse:

@@ -1,4 +1,4 @@
-"""Deletes dates of the prediction log that are older than they need to be kept."""
+"""Delete dates of the prediction log that are past their retention."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -20,7 +20,7 @@ __all__ = ["Pruned", "kept_from", "prune"]
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was deleted, or would be."""
+    """The records and files that were deleted, or would be."""
 
     before: date
     """Event dates before this one are not kept."""
@@ -29,7 +29,7 @@ class Pruned:
     labels: int = 0
     bytes: int = 0
     in_use: int = 0
-    """Segments of these dates that stay, because a living writer holds them."""
+    """Segments of these dates that stay, because a running writer holds them."""
 
 
 def kept_from(now: datetime, days: int) -> date:
@@ -44,14 +44,14 @@ def kept_from(now: datetime, days: int) -> date:
 def prune(root: Path, model: str, before: date, dry_run: bool = False) -> Pruned:
     """Delete predictions and labels of event dates before ``before``, wherever they lie.
 
-    A date goes at once: whoever reads meanwhile sees all of what a folder has compacted of it, or nothing.
-    A killed one goes on where it was.
+    A date disappears in one step: a reader sees all of what a folder has compacted of it, or nothing.
+    After a kill, the next call continues.
 
     Args:
         root: the folder of the log.
         model: name of the registered model.
         before: the first date that is kept.
-        dry_run: say what would be deleted, and delete nothing.
+        dry_run: only report what would be deleted.
 
     Raises:
         LogInUse: another process compacts, prunes or erases.

@@ -1,6 +1,6 @@
-"""Takes rows out of compacted parts, and clears away what a killed process left beside them.
+"""Remove rows from compacted parts, and delete files that a killed process left.
 
-Whoever calls these holds the log with `tidemill.prediction_log.upkeep.maintenance_lock.maintaining`.
+Callers must hold `tidemill.prediction_log.upkeep.maintenance_lock.maintaining`.
 """
 
 from collections.abc import Callable
@@ -44,9 +44,9 @@ def clear_date(root: Path, model: str, kind: Kind, day: date) -> None:
 
 
 def drop_rows(root: Path, model: str, kind: Kind, of: Callable[[pl.LazyFrame], pl.Series]) -> int:
-    """Write parts anew without some of their rows, one after the other; return how many rows that were.
+    """Rewrite parts without some of their rows, one after the other; return the number of dropped rows.
 
-    Killed anywhere, a part is there as it was or as it should be.
+    After a kill at any point, each part is either the old or the new one.
 
     Args:
         root: the folder of the log.

@@ -1,1 +1,1 @@
-"""Writes the prediction log: records on their way to disk, with personal values redacted."""
+"""Write records to the prediction log, with personal values redacted."""

@@ -1,4 +1,4 @@
-"""Makes the lines that the prediction log consists of."""
+"""Encode records as lines of the prediction log."""
 
 from collections.abc import Sequence
 from dataclasses import replace

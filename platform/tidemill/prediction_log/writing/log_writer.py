@@ -1,6 +1,6 @@
-"""The writing end of the prediction log: cheap, never in the way, and plain about what is safe when.
+"""Write the prediction log cheaply and without blocking requests, with these durability guarantees.
 
-What is promised when `PredictionLog.append` has returned true:
+When `PredictionLog.append` has returned true:
 
 - the replica is killed (SIGKILL, out of memory) or the machine's user space dies: nothing is lost. The lines
   are in the kernel's page cache, which outlives the process.
@@ -11,16 +11,16 @@ What is promised when `PredictionLog.append` has returned true:
   at the latest s seconds after its last flush ended. So what was answered in the last s seconds, and while at
   most two flushes lasted, can be lost.
 
-What is promised when it has returned false: the disk is full or broken. The lines wait in memory, up to
+When it has returned false: the disk is full or broken. The lines wait in memory, up to
 ``backlog_bytes``, and are written in their order as soon as the disk takes them again; until then a kill
-loses them. What does not fit is lost and counted. `PredictionLog.health` says all of it. With
+loses them. Lines that do not fit are lost and counted. `PredictionLog.health` reports this. With
 ``sync_seconds=0``, false also stands for a flush that failed: the lines are in the page cache, and whether
 they reach the disk is not known.
 
-What is not promised: a record may be there although its answer never reached the caller (killed in between).
+Not guaranteed: a record may be there although its answer never reached the caller (killed in between).
 A crash can tear the last line of a segment. Readers skip it and count it; as a writer never continues
-another's segment, nor writes behind a line of its own that it could not take back, no later record is ever
-glued to a torn one.
+another's segment, nor writes after a torn line of its own that it could not remove, no later record is ever
+appended to a torn one.
 """
 
 import logging
@@ -43,13 +43,13 @@ from tidemill.threads import BackgroundThread
 
 __all__ = ["LogHealth", "PredictionLog", "open_log"]
 
-_RETRY = 1.0  # seconds between two looks at a disk that takes nothing
-_TIDY = 60.0  # seconds between two looks at segments that nobody writes to
+_RETRY = 1.0  # seconds between two tries to write to a disk that refuses
+_TIDY = 60.0  # seconds between two checks for idle segments
 _log = logging.getLogger(__name__)
 
 
 class PredictionLog:
-    """One writer's end of the log of one model; threads may share it.
+    """One writer of the log of one model; threads may share it.
 
     Args:
         root: the folder of the log, ``project.predictions``.
@@ -94,11 +94,11 @@ class PredictionLog:
 
     @property
     def waits(self) -> bool:
-        """Whether `append` waits for the disk itself: then it has no place on an event loop."""
+        """Whether `append` waits for the disk itself, and so must not be called on an event loop."""
         return self.sync_seconds == 0
 
     def append(self, records: Sequence[PredictionRecord]) -> bool:
-        """Write predictions, one ``write`` a date; the module says what is promised when this returns.
+        """Write predictions, one ``write`` a date; the module's docstring has the guarantees.
 
         Returns:
             Whether they are on disk. If not, the answers should carry the flag ``fallback:log``.
@@ -113,7 +113,7 @@ class PredictionLog:
         return marks is not None and (not self.waits or self._flush(marks))
 
     def append_labels(self, records: Sequence[LabelRecord]) -> None:
-        """Write labels; the promises of `append`, but none waits in memory: they can be sent again.
+        """Write labels, with the guarantees of `append`, except that none wait in memory: callers can retry.
 
         Raises:
             DataError: a label is neither 0 nor 1. None is written then.
@@ -132,11 +132,11 @@ class PredictionLog:
         self._tend_to_it()
 
     def health(self) -> LogHealth:
-        """Say whether predictions reach the disk, and what waits or is lost."""
+        """Report whether predictions reach the disk, and how many wait or are lost."""
         return self._health
 
     def close(self) -> None:
-        """Write what waits, flush and close the files; a later append begins new ones."""
+        """Write the waiting lines, flush and close the files; a later append begins new ones."""
         with self._lock:
             self._drain()
             if self._backlog:
@@ -153,7 +153,7 @@ class PredictionLog:
                 _log.error("%s cannot be flushed: %s", writer.root, error.strerror or error)
 
     def _write(self, pieces: Sequence[Piece]) -> list[Mark] | None:
-        """Write, or keep in memory behind what waits there already; none if anything was kept."""
+        """Write the lines, or queue them in memory behind waiting ones; return None if any were queued."""
         marks: list[Mark] = []
         for number, piece in enumerate(pieces):
             if not self._backlog:
@@ -224,7 +224,7 @@ class PredictionLog:
                 self._tended = True
 
     def _look_after(self) -> bool:
-        """Flush, and write what waits; tell whether to come back without being called."""
+        """Flush, and write the waiting lines; return whether to run again without being woken."""
         failure: OSError | None = None
         for writer in (self._predictions, self._labels):
             try:
@@ -235,7 +235,7 @@ class PredictionLog:
             if failure is not None:
                 self._failed(failure)
             self._drain()
-            if self.waits and self._health.error is not None:  # what waited is promised to be on the disk
+            if self.waits and self._health.error is not None:  # lines that waited must be on the disk as well
                 try:
                     self._predictions.flush()
                 except OSError as error:
@@ -247,7 +247,7 @@ class PredictionLog:
 
 
 def open_log(project: Project) -> PredictionLog:
-    """Return a writing end of a project's log, as its ``serve.log`` wants it."""
+    """Return a writer of a project's log, configured by its ``serve.log``."""
     log = project.config.serve.log
     return PredictionLog(project.predictions, project.model, log.sync_seconds)
 

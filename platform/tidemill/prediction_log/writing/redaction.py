@@ -1,4 +1,4 @@
-"""Keeps personal values out of the prediction log, and out of what errors say to the servers' logs."""
+"""Redact personal values in the prediction log, and in error messages for the servers' logs."""
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -18,7 +18,7 @@ __all__ = ["NO_REDACTION", "Redaction", "personal_in_request", "redaction_for"]
 _REMEMBERED = 10_000  # pseudonyms, of values of up to so many characters: at most some 3 MB
 _LONG = 100
 _FLAT = frozenset({str, int, float, bool, type(None), datetime})
-_SHORT = 3  # characters: what is shorter names nobody, and is found in any text
+_SHORT = 3  # characters; shorter values identify no person, and occur in any text
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Redaction:
     pseudonymiser: Pseudonymiser | None
     """None if there is nothing to hide."""
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Pseudonyms of late: a value comes twice in each prediction, and often in the next ones."""
+    """Recent pseudonyms: a value occurs twice in each prediction, and often in the next ones."""
 
     def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``values`` with a pseudonym for each personal one, at any depth; what is null stays null."""
@@ -60,7 +60,7 @@ class Redaction:
 
     @contextmanager
     def in_errors(self, requests: Iterable[BaseModel]) -> Iterator[None]:
-        """Let an error of the block pass as it is, unless it tells a personal value of one of ``requests``.
+        """Redact an error of the block that contains a personal value of one of ``requests``.
 
         Raises:
             TidemillError: of the same type and with the same words, the values hidden, without its cause.
@@ -121,7 +121,7 @@ NO_REDACTION = Redaction(frozenset(), None)
 
 
 def redaction_for(project: Project, request: type[BaseModel], personal: Set[str]) -> Redaction:
-    """Return what hides personal fields: ``personal`` ones, and those that the request's own schema names.
+    """Return the redaction of the ``personal`` fields, and of those that the request's own schema marks.
 
     Args:
         project: whose privacy key the pseudonyms are made with.
@@ -136,9 +136,9 @@ def redaction_for(project: Project, request: type[BaseModel], personal: Set[str]
 
 
 def personal_in_request(request: type[BaseModel]) -> frozenset[str]:
-    """Return the fields that the schema of a request itself calls personal, at any depth.
+    """Return the fields that a request's schema marks as personal, at any depth.
 
-    For what no feature is looked up by, and no feature definition can tag therefore.
+    Serves fields that no feature is looked up by, which feature definitions cannot tag.
 
     >>> from pydantic import Field
     >>> class Parcel(BaseModel):
