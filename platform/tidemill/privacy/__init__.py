@@ -1,1 +1,1 @@
-"""Personal data: which there is, how it is hidden, and how one subject is erased everywhere."""
+"""Handles personal data: lists it, redacts it in the prediction log, and erases one subject everywhere."""

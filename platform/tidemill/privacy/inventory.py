@@ -1,4 +1,4 @@
-"""The personal data of a project: which fields, where declared, where kept, whether hidden in the log."""
+"""Lists the personal data of a project: fields, declarations, places, and whether the log hides them."""
 
 import csv
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class FieldInventory:
     kind: str
     """``key``, ``request`` or ``feature``."""
     declared: str
-    """What carries the tag."""
+    """The definition that has the tag."""
     views: tuple[str, ...]
     files: tuple[str, ...]
-    """Places with a column of that name, in the clear."""
+    """Places with a column of that name whose values are not pseudonyms."""
     hidden: bool
     """Whether replicas that load a model from now on hide it in the prediction log."""
 
@@ -44,15 +44,15 @@ class PrivacyInventory:
 
     fields: tuple[FieldInventory, ...]
     key: str
-    """Where the key of the pseudonyms comes from."""
+    """Source of the key for pseudonyms."""
     tombstones: int
     """Subjects that were erased."""
     unfinished: int
-    """Erasures that were killed, or that something was in the way of."""
+    """Erasures that were killed or blocked."""
 
 
 def take_inventory(project: Project) -> PrivacyInventory:
-    """Look through definitions and files.
+    """Collect the personal data from the project's definitions and files.
 
     Raises:
         FeatureError: the definitions cannot be imported.
@@ -85,7 +85,7 @@ def take_inventory(project: Project) -> PrivacyInventory:
 def _applied(project: Project) -> frozenset[str]:
     try:
         return personal_fields(open_store(project))
-    except TidemillError:  # nothing was applied yet
+    except TidemillError:  # no definitions were applied yet
         return frozenset()
 
 
@@ -112,5 +112,5 @@ def _columns_of(path: Path) -> list[str]:
                     return list(orjson.loads(lines.readline() or b"{}"))
             case _:
                 return []
-    except (OSError, ValueError, pa.ArrowException):  # not what its name says: it cannot be listed
+    except (OSError, ValueError, pa.ArrowException):  # not in the format of its extension
         return []

@@ -1,4 +1,4 @@
-"""Who is to be erased: the columns that make up the key, and its values."""
+"""Identifies the subject of an erasure: the columns of its key, and their values."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,21 +20,21 @@ __all__ = ["Subject", "find_subject", "parse_entity"]
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject, under all names that its key has."""
+    """One subject: the values of its key, under every name that the columns of the key have."""
 
     values: Mapping[str, str] = field(repr=False)
-    """Column of the key → its value, as text. Never logged, never on record."""
+    """Column of the key → its value, as text. It is never logged or recorded."""
     pseudonyms: Mapping[str, str]
     """Column of the key → the value's pseudonym."""
     names: Mapping[str, tuple[str, ...]]
-    """Column of the key → that name, and those that requests use for it."""
+    """Column of the key → its name, and the names that requests use for it."""
     types: Mapping[str, ValueType]
-    """Column of the key → its type in the feature store; columns that are no join key are not in it."""
+    """Column of the key → its type in the feature store; only columns that are join keys."""
 
     def rows(self, schema: Mapping[str, pl.DataType]) -> pl.Expr | None:
-        """Return an expression, true for the subject's rows of a frame; None if it lacks a column of the key.
+        """Return an expression that is true for the subject's rows; None if a column of the key is missing.
 
-        A value is recognised in the clear and as a pseudonym, whatever the type of its column.
+        It matches clear values and pseudonyms, in columns of any type.
         """
         if not self.values or not self.values.keys() <= schema.keys():
             return None
@@ -42,7 +42,7 @@ class Subject:
         return reduce(lambda one, other: one & other, parts).fill_null(False)
 
     def within(self, record: Mapping[str, Any]) -> bool:
-        """Tell whether a JSON object, at any depth, names the subject.
+        """Return whether a JSON object names the subject, at any depth.
 
         >>> hide = Pseudonymiser(b"a key of at least 16 bytes").hide
         >>> subject = Subject({"id": "7"}, {"id": hide(7)}, {"id": ("id", "sender")}, {})
@@ -58,7 +58,7 @@ class Subject:
         )
 
     def hidden_in(self, text: str) -> str:
-        """Return ``text`` with the pseudonym for each of the subject's values of three characters or more.
+        """Replace the subject's values of three characters or more in ``text`` by their pseudonyms.
 
         >>> Subject({"id": "N14228"}, {"id": "psn_1"}, {}, {}).hidden_in("id=N14228/part.parquet")
         'id=psn_1/part.parquet'
@@ -68,7 +68,7 @@ class Subject:
         return text
 
     def renamed(self, columns: Mapping[str, str]) -> "Subject":
-        """Return the subject as a file has it that calls the key otherwise: column → column of the file."""
+        """Return the subject with the column names of a file: column of the key → column of the file."""
         if not columns:
             return self
 
@@ -80,7 +80,7 @@ class Subject:
 
     @property
     def first_texts(self) -> tuple[str, str]:
-        """The value and the pseudonym of the key's first column: any text that names the subject has one."""
+        """Return the value and pseudonym of the key's first column; a text that names the subject has one."""
         first = next(iter(self.values))
         return self.values[first], self.pseudonyms[first]
 
@@ -99,10 +99,10 @@ class Subject:
 
 
 def parse_entity(texts: Sequence[str]) -> dict[str, str]:
-    """Read what ``--entity K=V`` gave.
+    """Parse the values of ``--entity K=V``.
 
     Raises:
-        UsageError: one is not of that form, or a column is named twice.
+        UsageError: a value does not have this form, or a column is named twice.
 
     >>> parse_entity(["customer=7", "account=a=b"])
     {'customer': '7', 'account': 'a=b'}
@@ -127,7 +127,7 @@ def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymise
     """Return the subject with these values, checked against the feature definitions.
 
     Raises:
-        UsageError: a column is neither a join key nor personal.
+        UsageError: a column is neither a join key nor tagged as personal.
         FeatureError: the definitions cannot be imported.
     """
     definitions = load_definitions(repository(project))
@@ -174,7 +174,7 @@ def _mapped(services: Iterable[FeatureService], key: str) -> tuple[str, ...]:
 
 
 def _under(value: Any, names: Sequence[str]) -> Iterator[Any]:
-    """Give every plain value that stands, at any depth, under one of ``names``."""
+    """Yield every scalar value under one of ``names``, at any depth."""
     if isinstance(value, Mapping):
         for name, each in value.items():
             if name in names and not isinstance(each, Mapping | list):

@@ -1,1 +1,1 @@
-"""Erases one subject everywhere, step by step, and keeps a record of it."""
+"""Erases one subject from all stores, step by step, and records the erasure."""

@@ -1,8 +1,8 @@
-"""Erases one subject everywhere, step by step; what is killed is finished by the next call.
+"""Erases one subject from all stores, step by step; the next call finishes an erasure that was killed.
 
-Everything is looked for before anything is changed, so that the record tells what there was. Then the steps,
-each of which can be repeated: the tombstone first, so that nothing new comes in meanwhile; the check last but
-for the purge of earlier versions, which must not begin before the present is clean.
+All stores are searched before the first change, so that the record shows what there was. Then the steps run,
+each of which can be repeated. The tombstone comes first, so that no new rows of the subject are accepted. The
+check comes last, except for the purge of earlier versions, which starts only when the current data is clean.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,28 +26,28 @@ from tidemill.state import open_state
 
 __all__ = ["Erased", "erase", "preview", "resume"]
 
-_PATIENCE = 600.0  # seconds for another erasure to end
+_PATIENCE = 600.0  # seconds to wait for another erasure
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What came of an erasure."""
+    """The result of an erasure."""
 
     id: str
     entity: tuple[str, ...]
     pseudonyms: tuple[str, ...]
     status: str
-    """``done`` or ``incomplete``; ``preview`` if nothing was to be changed."""
+    """``done``, ``incomplete`` or ``preview`` (nothing was changed on purpose)."""
     found: Mapping[str, Any]
-    """`tidemill.privacy.erasure.subject_findings.Findings`, before anything was changed."""
+    """The `tidemill.privacy.erasure.subject_findings.Findings` before the first change."""
     steps: Mapping[str, Any]
     """Step → ``status`` (``done``, ``skipped``, ``failed``), and what was removed."""
     resumed: bool = False
-    """Whether it finished an erasure that was begun earlier."""
+    """Whether it finished an erasure that an earlier call began."""
 
 
 def preview(project: Project, values: Mapping[str, str], tell: Tell) -> Erased:
-    """Tell what an erasure would find, and change nothing.
+    """Return what an erasure would find, without changing anything.
 
     Raises:
         UsageError: a column is neither a join key nor personal.
@@ -68,23 +68,23 @@ def erase(
     clock: Clock,
     tell: Tell,
 ) -> list[Erased]:
-    """Erase a subject; first finish erasures that were killed.
+    """Erase a subject, after finishing the erasures that were killed.
 
     Args:
         project: the project.
         values: column of the key → value, as text.
-        actor: who asks for it.
-        reason: for the record.
-        history: whether contents of earlier data versions go from DVC's cache and remotes too.
+        actor: who requests it.
+        reason: the reason to record.
+        history: whether to delete earlier data versions from DVC's cache and remotes too.
         clock: wall-clock time.
-        tell: hears the steps.
+        tell: the callback for progress.
 
     Returns:
-        The outcome of each, the one that was asked for last.
+        The result of each erasure; the requested one is last.
 
     Raises:
         UsageError: a column is neither a join key nor personal.
-        TidemillError: a place cannot be looked into (nothing was changed), or the record not be written.
+        TidemillError: a store cannot be searched (nothing was changed), or the record cannot be written.
     """
     subject = _subject(project, values)
     with _alone(project, tell):
@@ -104,7 +104,7 @@ def erase(
 
 
 def resume(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
-    """Finish the erasures that were killed, or that something was in the way of.
+    """Finish the erasures that were killed or blocked.
 
     Raises:
         TidemillError: an order or the record cannot be read or written.
@@ -120,7 +120,7 @@ def _finish_all(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
 def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Erased:
     subject = _subject(project, order.values)
     state = open_state(project.state_url)
-    # After a kill what was done stays done. Where something was in the way, all is repeated.
+    # After a kill, finished steps are not repeated; after a blocked step, all are.
     steps = {} if any(done["status"] == "failed" for done in order.steps.values()) else dict(order.steps)
     try:
         for name in STEPS:
@@ -155,7 +155,7 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
 
 
 def _attempt(name: str, work: Work, steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a step; one that fails keeps none of the others from being made, but the last."""
+    """Run a step; if it fails, the other steps still run, except the last."""
     if name == LAST and any(outcome["status"] == "failed" for outcome in steps.values()):
         return {"status": "failed", "error": "not before the other steps are done"}
     try:

@@ -1,7 +1,7 @@
-"""What is on record of an erasure: for good in the table ``erasures``, and, until it is done, in an order.
+"""Stores an erasure: a permanent row in the table ``erasures``, and an order file until it is done.
 
-The order holds the subject's value, without which a killed erasure could not be finished. It is a file for
-its owner only, in ``.tidemill/erasures``, and it goes with the erasure's last step.
+The order contains the subject's value, because a killed erasure could not be finished without it. Only its
+owner can read the file, in ``.tidemill/erasures``; the erasure's last step deletes it.
 """
 
 import json
@@ -23,7 +23,7 @@ __all__ = ["Order", "drop_order", "orders", "put_on_record", "put_order"]
 
 @dataclass(frozen=True)
 class Order:
-    """An erasure that was asked for and is not done."""
+    """An erasure that was requested and is not done."""
 
     id: str
     values: Mapping[str, str] = field(repr=False)
@@ -33,9 +33,9 @@ class Order:
     history: bool
     requested_at: datetime
     findings: Mapping[str, Any] = field(repr=False)
-    """What `tidemill.privacy.erasure.subject_findings` found before anything was changed."""
+    """The findings of `tidemill.privacy.erasure.subject_findings` before the first change."""
     steps: Mapping[str, Any] = field(default_factory=dict)
-    """What became of the steps that were made."""
+    """The results of the steps that ran."""
 
 
 def orders(project: Project) -> list[Order]:
@@ -60,7 +60,7 @@ def orders(project: Project) -> list[Order]:
 
 
 def put_order(project: Project, order: Order) -> None:
-    """Write an order, in one step, for its owner only.
+    """Write an order atomically, readable by its owner only.
 
     Raises:
         DataError: it cannot be written; nothing was changed yet.
@@ -77,8 +77,8 @@ def put_order(project: Project, order: Order) -> None:
 
 
 def drop_order(project: Project, order: Order) -> None:
-    """Forget an order, and what a killed process left of one half written."""
-    for pattern in (".*.tmp", "tmp*"):  # the latter: earlier versions'
+    """Delete an order, and drafts that a killed process left."""
+    for pattern in (".*.tmp", "tmp*"):  # the second pattern: drafts of earlier versions of Tidemill
         for path in folder(project).glob(pattern):
             path.unlink(missing_ok=True)
     (folder(project) / f"{order.id}.json").unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def put_on_record(
     error: str | None = None,
     finished_at: datetime | None = None,
 ) -> None:
-    """Write, or write anew, the erasure's row; the value itself is not in it."""
+    """Insert or replace the erasure's row, which does not contain the subject's value."""
     with state.transaction() as session:
         session.merge(
             Erasure(
@@ -112,5 +112,5 @@ def put_on_record(
 
 
 def folder(project: Project) -> Path:
-    """Return where orders are kept."""
+    """Return the folder of the orders."""
     return project.home / "erasures"

@@ -1,4 +1,4 @@
-"""The steps of an erasure. Each can be repeated: it does what is left to be done."""
+"""Runs the steps of an erasure. Each step can be repeated and does only what remains."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _MESSAGE = "Leave erased subjects out of the data"
 
 @dataclass(frozen=True)
 class Work:
-    """What a step works on."""
+    """The inputs of a step."""
 
     project: Project
     subject: Subject
@@ -37,7 +37,7 @@ class Work:
     clock: Clock
     """Wall-clock time."""
     line: Callable[[str], None]
-    """Hears what is being done."""
+    """The callback for progress."""
 
 
 def _bury(work: Work) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _forget(work: Work) -> dict[str, Any]:
 
 
 def _erase_jobs(work: Work) -> dict[str, Any]:
-    """Erase the jobs; a worker that is at one writes to the log until then, which therefore comes later."""
+    """Erase the jobs; this precedes the log's step, as a worker writes to the log until its job is erased."""
     ids = find_in_log(work.project.predictions, work.subject).prediction_ids
     return {"jobs": erase_jobs(work.project, work.subject, ids, work.clock, work.line)}
 
@@ -74,7 +74,7 @@ def _mask(work: Work) -> dict[str, Any]:
 
 
 def _rewrite(work: Work) -> dict[str, Any]:
-    """Rewrite all files that are no outputs of the pipeline; those added to DVC become a new version."""
+    """Rewrite all files that are not outputs of the pipeline; those added to DVC become a new version."""
     planned = {place["name"] for place in work.order.findings["places"]}
     rows: dict[str, int] = {}
     for place in find_places(work.project):
@@ -85,13 +85,13 @@ def _rewrite(work: Work) -> dict[str, Any]:
         if removed:
             rows[work.subject.hidden_in(place.name)] = removed
         if place.kind == "added" and (removed or place.name in planned):
-            # planned: perhaps we were killed between rewriting it and making a version of it
+            # planned: a kill may have come between rewriting the file and committing its version
             add(work.project, place.name, _MESSAGE, lambda _step, message, _done, _total: work.line(message))
     return {"rows": rows}
 
 
 def _reproduce(work: Work) -> dict[str, Any] | None:
-    """Make the data version without the subject; if no file has anything of it, the next run does."""
+    """Make the data version without the subject; if no file contains it, leave that to the next run."""
     root = work.project.root
     outputs, _ = pipeline_paths(root)
     if not outputs or not work.order.findings["places"] or not (root / ".dvc").exists():
@@ -149,8 +149,8 @@ STEPS: Mapping[str, Callable[[Work], dict[str, Any] | None]] = {
     "check": _check,
     "history": _purge,
 }
-"""The steps, in their order."""
+"""The steps, in order."""
 
 
 LAST = "history"
-"""The step that is made only when all others are done."""
+"""The step that runs only when all others are done."""

@@ -1,4 +1,4 @@
-"""What a project holds of one subject, everywhere; looks, and changes nothing."""
+"""Searches all stores of a project for one subject, without changing anything."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from tidemill.project import Project
 __all__ = ["Findings", "Tell", "look", "look_again", "texts"]
 
 Tell = Callable[[str, str], None]
-"""Called with step and message, as work goes on."""
+"""A callback for progress, called with step and message."""
 
 _TEXTS = {".log", ".out", ".err", ".txt", ".html", ".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
 _NOT_TEXTS = {"predictions", "erasures", "remote", "jobs"}
@@ -29,45 +29,45 @@ _NOT_TEXTS = {"predictions", "erasures", "remote", "jobs"}
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is of a subject. Names files and numbers, never its value."""
+    """What the stores contain of a subject: names of files and counts, never its value."""
 
     online: Mapping[str, int]
     """Table of the online store → keys."""
     predictions: int
     labels: int
     jobs: tuple[Mapping[str, Any], ...]
-    """`tidemill.privacy.stores.job_subjects.NamingJob` of each slow prediction that names it."""
+    """A `tidemill.privacy.stores.job_subjects.NamingJob` for each job that names it."""
     texts: Mapping[str, int]
-    """Server log or report → mentions."""
+    """Server log or report → number of mentions."""
     places: tuple[Mapping[str, Any], ...]
-    """Files with rows of it: ``name``, ``kind``, ``what``, ``rows``."""
+    """Files with its rows: ``name``, ``kind``, ``what``, ``rows``."""
     models: tuple[Mapping[str, Any], ...]
     """`tidemill.privacy.stores.model_subjects.ModelKnowledge` of each version."""
     versions: tuple[Mapping[str, Any], ...]
     """Earlier data versions: ``revision``, ``time``, ``message``, ``files``, ``unknown``."""
     elsewhere: tuple[Mapping[str, Any], ...]
-    """Outputs of schedules outside the project, not looked into: ``schedule``, ``output``, ``rows``."""
+    """Outputs of schedules outside the project, not searched: ``schedule``, ``output``, ``rows``."""
 
     @property
     def rows(self) -> int:
-        """Rows in files of this moment."""
+        """Return the number of its rows in current files."""
         return sum(int(place["rows"]) for place in self.places)
 
     @property
     def anything(self) -> bool:
-        """Whether there is anything of it, earlier versions and models apart."""
+        """Return whether any store contains the subject, not counting earlier versions and models."""
         return bool(self.online or self.predictions or self.labels or self.jobs or self.texts or self.places)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the findings as JSON values."""
         return asdict(self)
 
 
 def look(project: Project, subject: Subject, tell: Tell) -> Findings:
-    """Look everywhere.
+    """Search every store for the subject.
 
     Raises:
-        TidemillError: a place cannot be looked into; the message names it.
+        TidemillError: a store cannot be searched; the message names it.
     """
     now = look_again(project, subject, tell)
     tell("look", "earlier data versions and models")
@@ -94,13 +94,13 @@ def look(project: Project, subject: Subject, tell: Tell) -> Findings:
 def look_again(
     project: Project, subject: Subject, tell: Tell, before: datetime | None = None
 ) -> dict[str, Any]:
-    """Look into all that can change, as keyword arguments of `Findings`.
+    """Search the stores that can change, and return the result as keyword arguments of `Findings`.
 
     Args:
         project: the project.
-        subject: who.
-        tell: hears what is being done.
-        before: predictions served, and jobs submitted, later than this moment do not count.
+        subject: the subject.
+        tell: the callback for progress.
+        before: only predictions served and jobs submitted before this moment count.
     """
     tell("look", "online store")
     online = count_online(open_store(project), subject) if _has_features(project) else {}
@@ -128,7 +128,7 @@ def look_again(
 
 
 def texts(project: Project) -> list[Path]:
-    """Return the servers' logs, the reports, and what else is text in ``.tidemill``."""
+    """Return the servers' logs, the reports, and other text files in ``.tidemill``."""
     return [
         path
         for path in sorted(project.home.rglob("*"))

@@ -1,1 +1,1 @@
-"""Where rows of one subject can be: each store is searched, and cleared, by its own module."""
+"""Finds and removes one subject's rows, with one module for each kind of store."""

@@ -1,8 +1,8 @@
-"""Earlier data versions: which of them hold one subject, and purging these contents from cache and remotes.
+"""Finds earlier data versions that contain one subject, and purges them from DVC's cache and remotes.
 
-DVC keeps each content under its MD5, in its cache and in its remotes; git's commits name them in ``dvc.lock``
-and ``.dvc`` files. Nothing of a commit is changed here: a version whose content was purged is still known, as
-is what it was made of, but it cannot be brought back.
+DVC stores each content under its MD5, in its cache and its remotes; git's commits name them in ``dvc.lock``
+and ``.dvc`` files. This module never changes a commit: a version whose content was purged stays in the
+history with its lineage, but cannot be restored.
 """
 
 import json
@@ -28,39 +28,39 @@ _FOLDER = ".dir"
 
 @dataclass(frozen=True)
 class EarlierVersion:
-    """A commit whose data holds the subject, or may do so."""
+    """A commit whose data contains the subject, or may contain it."""
 
     revision: str
     time: datetime
     message: str
     files: tuple[str, ...]
-    """Those that hold the subject."""
+    """Paths that contain the subject."""
     unknown: tuple[str, ...]
-    """Those whose content is gone, or cannot be looked into: nobody can tell."""
+    """Paths whose content is missing or unreadable: they may contain the subject."""
 
 
 @dataclass
 class Contents:
-    """DVC's contents of one repository, each looked into once."""
+    """The contents in DVC's cache and remotes of one repository; each is searched once."""
 
     repo: Repo
     subjects: Sequence[Subject]
-    """The subject, under each name that its key has in a file."""
+    """The subject, once for each set of column names that files use for its key."""
     _known: dict[str, bool | None] = field(default_factory=dict)
 
     def hold(self, md5: str, path: str) -> bool | None:
-        """Tell whether a content holds the subject; None if it is in neither cache nor remote, or unreadable.
+        """Return whether a content contains the subject; None if it is missing or unreadable.
 
         Args:
-            md5: its name in DVC.
-            path: the file it was, whose ending tells its format.
+            md5: the MD5 under which DVC stores it, in its cache or a remote.
+            path: path of the file, whose extension gives the format.
         """
         if md5 not in self._known:
             self._known[md5] = self._look(md5, path)
         return self._known[md5]
 
     def files_in(self, md5: str, path: str) -> list[tuple[str, str]]:
-        """Return the contents behind an output, MD5 and path: itself, or those of a folder's files."""
+        """Return MD5 and path of an output's contents: one for a file, one for each file in a folder."""
         if not md5.endswith(_FOLDER):
             return [(md5, path)]
         with self._local(md5) as copy:
@@ -69,11 +69,11 @@ class Contents:
             return [(item["md5"], f"{path}/{item['relpath']}") for item in json.loads(copy.read_text())]
 
     def holding(self) -> list[str]:
-        """Return the contents that were found to hold the subject."""
+        """Return the contents that contain the subject, of those searched so far."""
         return sorted(md5 for md5, holds in self._known.items() if holds)
 
     def look_into_the_rest(self) -> None:
-        """Look into what the cache has and no commit names, such as what a failed run left."""
+        """Search the cached contents that no commit names, such as those a failed run left."""
         for md5 in list(self.repo.cache.local.all()):
             if not md5.endswith(_FOLDER):
                 self.hold(md5, "")
@@ -97,7 +97,7 @@ class Contents:
 
     @contextmanager
     def _local(self, md5: str) -> Iterator[Path | None]:
-        """Give a content as a file: in the cache, else a copy from a remote; None if it is nowhere."""
+        """Yield the path of a content in the cache, else of a copy from a remote; None if it is missing."""
         cached = Path(self.repo.cache.local.oid_to_path(md5))
         if cached.is_file():
             yield cached
@@ -114,7 +114,7 @@ class Contents:
 
 @contextmanager
 def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents | None]:
-    """Open DVC's contents; None if the project is no git and DVC repository.
+    """Open DVC's contents; give None if the project is not a git and DVC repository.
 
     Raises:
         DataError: DVC, or a remote, failed inside the block.
@@ -133,7 +133,7 @@ def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents 
 
 
 def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
-    """Return the commits, of all branches and newest first, whose data holds the subject or may do so.
+    """Return the commits of all branches whose data contains or may contain the subject, the newest first.
 
     Raises:
         DataError: git failed.
@@ -157,12 +157,12 @@ def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
 
 
 def purge(contents: Contents) -> int:
-    """Delete every content known to hold the subject from the cache and all remotes; return how many.
+    """Delete every content that contains the subject from the cache and all remotes; return how many.
 
-    The caller made sure that the current version holds it no more.
+    The caller must make sure that the current version does not contain the subject.
 
     Raises:
-        DataError: by `open_contents`: a remote refused.
+        DataError: a remote refused (`open_contents` raises it).
     """
     doomed = contents.holding()
     for odb in (contents.repo.cache.local, *remotes_of(contents.repo).values()):
@@ -173,7 +173,7 @@ def purge(contents: Contents) -> int:
 
 
 def _outputs_at(root: Path, revision: str, blobs: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Return path → MD5 of all that DVC keeps at a commit; each of git's blobs is parsed once."""
+    """Return path → MD5 of everything that DVC tracks at a commit; each git blob is parsed once."""
     outputs: dict[str, str] = {}
     for line in git(root, "ls-tree", "-r", "-z", revision).split("\0"):
         meta, _, path = line.partition("\t")

@@ -1,7 +1,7 @@
-"""Slow predictions: finding the jobs that name a subject, and erasing them.
+"""Finds and erases the jobs (slow predictions) that name a subject.
 
-A job is erased as a whole, whoever submitted it: its result is in the order of its instances, and one that
-lacks a row would be taken for another one's.
+A job is erased as a whole, because its results are in the order of its instances: if one row were removed,
+the rows after it would get the wrong instances. It does not matter who submitted the job.
 """
 
 import time
@@ -26,8 +26,8 @@ from tidemill.state.tables import Job
 
 __all__ = ["NamingJob", "erase_jobs", "find_jobs"]
 
-_SUBMITTING_SECONDS = 30.0  # that a submission may take from its files to its record
-_BEYOND_A_CHUNK = 30.0  # seconds: for what a worker does between two chunks
+_SUBMITTING_SECONDS = 30.0  # longest time between a submission's files and its record
+_BEYOND_A_CHUNK = 30.0  # seconds for a worker's work between two chunks
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class NamingJob:
 
     id: str
     status: str
-    """As on record; ``unrecorded`` if it is not: its submission was killed, or is under way."""
+    """As recorded; ``unrecorded`` if its submission was killed or is still running."""
     lines: int
-    """Instances and answers that name it."""
+    """Number of instances and answers that name it."""
 
 
 def find_jobs(
@@ -48,9 +48,9 @@ def find_jobs(
 
     Args:
         project: the project.
-        subject: who.
-        ids: predictions made for it: an answer may say no more of it than that.
-        before: what was submitted later does not count.
+        subject: the subject.
+        ids: ids of predictions made for it; an answer may name it only by such an id.
+        before: only jobs submitted before this moment count.
 
     Raises:
         DataError: a file cannot be read.
@@ -77,7 +77,7 @@ def erase_jobs(
     """Erase the jobs that `find_jobs` finds; return how many.
 
     Raises:
-        DataError: a file cannot be read or removed, or a worker does not let go of a job.
+        DataError: a file cannot be read or removed, or a worker does not release a job.
     """
     found = find_jobs(project, subject, ids)
     if not found:
@@ -92,7 +92,7 @@ def erase_jobs(
                 _let_it_be_submitted(state, files)
             try:
                 erase_job(state, files, job.id, clock, patience)
-            except ServingError as error:  # the others can be erased
+            except ServingError as error:  # continue with the other jobs
                 failed.append(error)
     finally:
         state.close()
@@ -116,12 +116,12 @@ def _submitted_at(job: Job | None, files: JobFiles) -> datetime:
         return job.requested_at
     try:
         return datetime.fromtimestamp(files.folder.stat().st_mtime, UTC)
-    except FileNotFoundError:  # it has expired just now
+    except FileNotFoundError:  # it expired in the meantime
         return datetime.min.replace(tzinfo=UTC)
 
 
 def _let_it_be_submitted(state: State, files: JobFiles) -> None:
-    """Wait for the record of a job whose files are there already: without them it would be a dead one."""
+    """Wait for the record of a job whose files exist; without its files the job would become dead."""
     while time.time() - _submitted_at(None, files).timestamp() < _SUBMITTING_SECONDS:
         with state.transaction() as session:
             if session.get(Job, files.folder.name) is not None:
@@ -132,7 +132,7 @@ def _let_it_be_submitted(state: State, files: JobFiles) -> None:
 def _count(path: Path, subject: Subject, ids: Set[str]) -> int:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:  # a worker has just put it in its place, or the job has expired
+    except FileNotFoundError:  # a worker has just moved it, or the job has expired
         return 0
     except OSError as error:
         raise DataError(
@@ -157,10 +157,10 @@ def _names(
 
 
 def _parts(line: bytes, prepared: bool) -> Iterator[Mapping[str, Any]]:
-    """Give what a line is about, row by row: what is prepared for a whole chunk stands in one line."""
+    """Yield the rows of a line; data that is prepared for a whole chunk is in one line."""
     try:
         content = orjson.loads(line)
-    except orjson.JSONDecodeError:  # half written, when its process was killed
+    except orjson.JSONDecodeError:  # its process was killed while writing
         return
     rows = [*content["records"], *content["answers"]] if prepared else [content]
     yield from (row for row in rows if isinstance(row, Mapping))

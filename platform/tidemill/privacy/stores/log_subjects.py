@@ -1,4 +1,4 @@
-"""The prediction log: finding and blanking the records of one subject."""
+"""Finds and blanks the records of one subject in the prediction log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ def find_in_log(root: Path, subject: Subject, before: datetime | None = None) ->
 
     Args:
         root: the folder of the log, ``project.predictions``.
-        subject: who.
-        before: what was served later does not count.
+        subject: the subject.
+        before: only predictions served before this moment count.
 
     Raises:
         DataError: the log cannot be read.
@@ -32,7 +32,7 @@ def find_in_log(root: Path, subject: Subject, before: datetime | None = None) ->
 
 
 def blank_log(root: Path, subject: Subject) -> LoggedRecords:
-    """Blank the predictions made for a subject, and their labels; return what that was.
+    """Blank the predictions made for a subject, and their labels; return what was blanked.
 
     Raises:
         DataError: the log cannot be read or written.

@@ -1,4 +1,4 @@
-"""What models know of a subject: which versions were trained on it, and what their runs keep."""
+"""Finds the model versions that were trained on a subject, and the runs that store its rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +24,22 @@ __all__ = ["ModelKnowledge", "trained_on"]
 
 @dataclass(frozen=True)
 class ModelKnowledge:
-    """What one model version has to do with the subject."""
+    """Whether one model version was trained on the subject, and whether its run stores the subject's rows."""
 
     model: str
     version: str
     aliases: tuple[str, ...]
     trained_on: str
-    """``yes``: rows of it were in the training set; ``in its data``: not there, but in what the training set
-    was made from; ``no``; ``unknown``: the content is gone, or Tidemill did not train the version."""
+    """``yes``: the training set has rows of it; ``in its data``: only the data that the training set was made
+    from has; ``no``; ``unknown``: the content is missing, or Tidemill did not train the version."""
     data_revision: str | None
     samples: str
-    """Of the rows that its run keeps: ``features only``, ``not in them``, ``holds the subject``, ``unknown``;
-    or ``none``."""
+    """About the rows that its run stores: ``features only``, ``not in them``, ``holds the subject``,
+    ``unknown``; or ``none``."""
 
 
 def trained_on(project: Project, subject: Subject, contents: Contents | None) -> list[ModelKnowledge]:
-    """Tell for each version of the project's model whether it was trained on the subject.
+    """Return for each version of the project's model whether it was trained on the subject.
 
     Raises:
         RegistryError: the registry cannot be read.
@@ -74,7 +74,7 @@ def _verdict(version: ModelVersion, dataset: str, contents: Contents | None) -> 
 
 
 def _samples(client: MlflowClient, version: ModelVersion, subject: Subject) -> str:
-    """Look into the sample and the hold-out rows that a run keeps."""
+    """Search the sample and the hold-out rows that a run stores."""
     if not version.run_id:
         return "none"
     found = "none"

@@ -1,8 +1,8 @@
-"""The online store: counting and removing the keys of one subject, alone or as part of a composite key.
+"""Counts and removes one subject's keys in the online store, alone or as part of a composite key.
 
-Feast's interface to online stores can write and read a key, and drop a whole view, but not forget a key: so
-this works on what the stores keep. SQLite (Feast's own and Tidemill's) has a column ``entity_key`` in each
-table of a view; Redis has the key at the front of each of its own keys.
+Feast's interface to online stores can write and read a key, and drop a whole view, but cannot delete a key,
+so this module works on the stores' own tables. SQLite (Feast's own and Tidemill's) has a column
+``entity_key`` in each table of a view; in Redis, each of the store's keys starts with the entity key.
 """
 
 import re
@@ -28,20 +28,20 @@ from tidemill.privacy.subject import Subject
 
 __all__ = ["count_online", "forget_online"]
 
-_PATIENCE = 30.0  # seconds for writers and readers of the file to finish
+_PATIENCE = 30.0  # seconds to wait for writers and readers of the file
 _SPECIAL = re.compile(rb"([\\*?\[\]^-])")  # in Redis's patterns
 
 
 def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
     """Return how many keys of the subject each table (SQLite) or each kind of key (Redis) holds.
 
-    Nothing for a store of another kind: `forget_online` refuses it.
+    A store of another kind gives an empty result; `forget_online` refuses it.
 
     Raises:
         FeatureError: the store cannot be read.
     """
     if not subject.values.keys() <= subject.types.keys() or store.config.online_store is None:
-        return {}  # no join key: nothing is looked up by it
+        return {}  # not a join key: the online store has no rows by it
     with feast_errors("looking into the online store"):
         path = _sqlite(store)
         if path is not None:
@@ -62,10 +62,10 @@ def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
 
 
 def forget_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
-    """Remove the subject's keys; return how many of each. A SQLite file is packed afterwards.
+    """Remove the subject's keys, then vacuum a SQLite file; return how many keys of each table were removed.
 
     Raises:
-        FeatureError: the store cannot be changed, or is of a kind that nothing can be removed from here.
+        FeatureError: the store cannot be changed, or removal from this kind of store is not supported.
     """
     if not subject.values.keys() <= subject.types.keys() or store.config.online_store is None:
         return {}
@@ -107,7 +107,7 @@ def _sqlite_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _empty_wal(connection: sqlite3.Connection) -> None:
-    """Empty the write-ahead log; a reader in the middle of a read keeps it for as long as that takes."""
+    """Empty the write-ahead log, once current readers have finished."""
     end = time.monotonic() + _PATIENCE
     while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
         if time.monotonic() > end:
@@ -141,12 +141,12 @@ def _quoted(name: str) -> str:
 
 
 def _serialized(subject: Subject, column: str) -> bytes:
-    """Return the bytes that stand for the subject's value of one column in every key that has it."""
+    """Return the bytes that encode the subject's value of one column in serialised keys."""
     kind, text = subject.types[column], subject.values[column]
     value: Any = int(text) if kind in (ValueType.INT32, ValueType.INT64) else text
     [message] = python_values_to_proto_values([value], kind)
     alone = bytes(serialize_entity_key(EntityKey(join_keys=[column], entity_values=[message]), 3))
-    return alone[12 + len(column.encode()) :]  # after: how many names, then type, length and text of the name
+    return alone[12 + len(column.encode()) :]  # after: number of names, then type, length, text of the name
 
 
 def _is_subject(key: EntityKey, subject: Subject) -> bool:
@@ -176,7 +176,7 @@ def _redis(store: FeatureStore) -> Any:
             f"nothing can be removed from an online store of type {store.config.online_store.type}",
             hint="remove the subject there by the store's own means; SQLite and Redis are known here",
         )
-    from tidemill.features.online.private_feast_redis import redis_client  # Redis need not be installed
+    from tidemill.features.online.private_feast_redis import redis_client  # the Redis client is optional
 
     return redis_client(store.provider.online_store, store.config)
 
@@ -188,7 +188,7 @@ def _redis_keys(store: FeatureStore, subject: Subject) -> Iterator[bytes]:
     for key in client.scan_iter(match=pattern, count=10_000):
         try:
             found = _entity_key(store, key)
-        except ValueError:  # somebody else's key that happens to match
+        except ValueError:  # a key of another subject that matches the pattern
             continue
         if _is_subject(found, subject):
             yield key

@@ -1,4 +1,4 @@
-"""Where a project keeps rows: outputs of its pipeline, data added to DVC, sources of features, others."""
+"""Lists where a project stores rows: outputs of its pipeline, data added to DVC, feature sources, others."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,22 +34,22 @@ class Place:
     """One file or folder of rows."""
 
     name: str
-    """Relative to the project, if it is in it; else its path or address."""
+    """Path relative to the project if it is inside; else its absolute path or address."""
     kind: str
     """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
-    ``loose`` (in the folder of the project, and declared nowhere)."""
+    ``loose`` (in the project's folder, but not declared)."""
     what: str
-    """What it is to the project, such as ``source aircraft_profile_source``."""
+    """Its role in the project, such as ``source aircraft_profile_source``."""
     path: Path | None
-    """None for a remote one."""
+    """None for a remote place."""
     address: Address | None = None
-    """Of a source."""
+    """Set only for a feature source."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field of the feature store → its column there, where the source maps it to another name."""
 
 
 def find_places(project: Project) -> list[Place]:
-    """Return every place where the project is known to keep rows; each once, outputs of the pipeline first.
+    """Return every known place where the project stores rows, each once, outputs of the pipeline first.
 
     Raises:
         DataError: ``dvc.lock`` or a ``.dvc`` file cannot be read.
@@ -97,14 +97,14 @@ def find_places(project: Project) -> list[Place]:
 
 
 def known_as(subject: Subject, places: Iterable[Place]) -> tuple[Subject, ...]:
-    """Return the subject as each of the places has it, where a source maps its key from another column."""
+    """Return the subject under the column names of each place whose source maps its key's columns."""
     renamed = {tuple(sorted(place.columns.items())): place.columns for place in places if place.columns}
     ours = [columns for columns in renamed.values() if not subject.values.keys().isdisjoint(columns)]
     return (subject, *(subject.renamed(columns) for columns in ours))
 
 
 def count_in(place: Place, subject: Subject) -> int:
-    """Return how many rows of the subject are at a place; a file that cannot be looked into counts as one row
+    """Return how many rows of the subject are at a place; a file of an unknown format counts as one row
     if its bytes name the subject.
 
     Raises:
@@ -123,10 +123,10 @@ def count_in(place: Place, subject: Subject) -> int:
 
 
 def leave_out_of(place: Place, subject: Subject) -> int:
-    """Rewrite the files of a place without the subject's rows; return how many rows went.
+    """Rewrite the files of a place without the subject's rows; return how many rows were removed.
 
     Raises:
-        DataError: a file cannot be read or written, or names the subject in a format we cannot write.
+        DataError: a file cannot be read or written, or names the subject in an unsupported format.
         FeatureError: a remote source cannot be reached or written.
     """
     subject = subject.renamed(place.columns)
@@ -142,7 +142,7 @@ def leave_out_of(place: Place, subject: Subject) -> int:
                     f"{file} names the subject, and is of a format that cannot be rewritten here",
                     hint="remove it there by hand, then `tidemill data erase --resume`",
                 )
-        elif subject.values.items() <= constants.items():  # the folder's very name is the subject's
+        elif subject.values.items() <= constants.items():  # the name of the folder is the subject's value
             removed += count_rows(file, subject, constants)
             file.unlink()
             for folder in file.parents:
@@ -155,7 +155,7 @@ def leave_out_of(place: Place, subject: Subject) -> int:
 
 
 def pipeline_paths(root: Path) -> tuple[list[str], list[str]]:
-    """Return the outputs of the pipeline's stages, and what they read that is none; relative to ``root``.
+    """Return the outputs of the pipeline's stages, and their other inputs, relative to ``root``.
 
     Raises:
         DataError: ``dvc.lock`` cannot be read.
@@ -167,7 +167,7 @@ def pipeline_paths(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _added(root: Path) -> list[tuple[Path, Path]]:
-    """Return the ``.dvc`` files, each with what it stands for."""
+    """Return the ``.dvc`` files, each with the path that it tracks."""
     listed = git_try(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
     pointers = [root / name for name in listed.stdout.split("\0") if name] if listed.returncode == 0 else []
     return [
@@ -209,7 +209,7 @@ def _with_batch(sources: Iterable[DataSource | None]) -> Iterator[FileSource]:
 
 
 def _copies(place: Place) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
-    """Give a copy on this machine of each file of a remote place, its path, and what its folders say."""
+    """Yield a local copy of each file of a remote place, its path, and the columns from its folder names."""
     assert place.address is not None
     with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
         for number, file in enumerate(place.address.list_files()):
@@ -252,13 +252,13 @@ class _Reaching:
 
 
 def _count_loose(file: Path, subject: Subject) -> int:
-    """Count as `count_in` does; a file that is not what its name says keeps nothing from being erased."""
+    """Count as `count_in` does, without failing on a file whose format differs from its extension."""
     try:
         if format_of(file):
             return count_rows(file, subject)
     except DataError:
         pass
-    return int(_names(file, replace(subject, pseudonyms=subject.values)))  # its pseudonym may stand there
+    return int(_names(file, replace(subject, pseudonyms=subject.values)))  # it may hold its pseudonym
 
 
 def _names(file: Path, subject: Subject) -> bool:

@@ -1,4 +1,4 @@
-"""Outputs of scoring schedules that lie outside the project: nobody looks into them, so they are named."""
+"""Lists outputs of scoring schedules outside the project, which an erasure names but does not search."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +14,9 @@ __all__ = ["outputs_elsewhere"]
 
 
 def outputs_elsewhere(project: Project, subject: Subject) -> list[dict[str, Any]]:
-    """Return the outputs on record that may be there still: ``schedule``, ``output``, ``rows``; oldest first.
+    """Return the recorded outputs that may still exist: ``schedule``, ``output``, ``rows``; oldest first.
 
-    Those of `tidemill score` by hand are on no record.
+    Outputs of a manual `tidemill score` are not recorded.
     """
     found = {run.output: run for run in _runs(project) if run.output and _is_elsewhere(project, run.output)}
     return [
@@ -35,7 +35,7 @@ def _runs(project: Project) -> Iterator[BatchRun]:
 
 
 def _is_elsewhere(project: Project, output: str) -> bool:
-    """Tell whether an output may be outside the project's folder; a folder that was deleted is nowhere."""
+    """Return whether an output may exist outside the project's folder; no if its folder was deleted."""
     if "://" in output:
         return True
     path = (project.root / output).resolve()

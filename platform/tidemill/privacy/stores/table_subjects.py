@@ -1,4 +1,4 @@
-"""Files of rows: counting those of one subject, and leaving them out. Parquet, CSV, JSON lines, Arrow."""
+"""Counts and removes one subject's rows in Parquet, CSV, JSON lines and Arrow files."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -27,14 +27,14 @@ SUFFIXES = {
     **dict.fromkeys((".ndjson", ".jsonl"), "ndjson"),
     **dict.fromkeys((".arrow", ".feather"), "arrow"),
 }
-"""Endings of the files that can be looked into → format."""
+"""File extension → format, for the formats that can be searched."""
 
 _BATCH = 65_536
 _CHUNK = 1 << 20
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name, or else its first bytes, tell; None for one we cannot look into.
+    """Return the format of a file, from its name or else its first bytes; None if it is not supported.
 
     >>> format_of(Path("data/flights.parquet")), format_of(Path("notes.txt"))
     ('parquet', None)
@@ -52,7 +52,7 @@ def format_of(path: Path) -> str | None:
 
 
 def files_below(place: Path) -> list[tuple[Path, Mapping[str, str]]]:
-    """Return the files at ``place``, itself or below it, each with what its folders (``key=value``) say."""
+    """Return the files at or below ``place``, each with the columns from its folder names (``key=value``)."""
     if place.is_file():
         return [(place, {})]
     found: list[tuple[Path, Mapping[str, str]]] = []
@@ -66,13 +66,13 @@ def files_below(place: Path) -> list[tuple[Path, Mapping[str, str]]]:
 def count_rows(
     path: Path, subject: Subject, constants: Mapping[str, str] | None = None, kind: str | None = None
 ) -> int:
-    """Return how many rows of a file are the subject's; only the columns of the key are read.
+    """Return how many rows of a file are the subject's, reading only the columns of the key.
 
     Args:
         path: the file.
-        subject: whose rows.
-        constants: columns that the file's folders stand for.
-        kind: the format, if the name does not tell it.
+        subject: the subject whose rows are counted.
+        constants: columns and values from the names of the file's folders.
+        kind: the format, if the name does not give it.
 
     Raises:
         DataError: the file cannot be read.
@@ -90,13 +90,13 @@ def count_rows(
 
 
 def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None = None) -> int:
-    """Rewrite a file without the subject's rows, beside it, then move it into place; return how many.
+    """Rewrite a file without the subject's rows and replace it in one step; return how many were removed.
 
-    A file without such rows is left as it is. What was read through a link into DVC's cache stays in the
-    cache: the new file is one of its own.
+    A file without such rows is not changed. If the file is a link into DVC's cache, the cached content stays
+    and the link is replaced by a new file.
 
     Raises:
-        DataError: it cannot be read or written; it is then as it was.
+        DataError: the file cannot be read or written; it is not changed.
     """
     there = count_rows(path, subject, constants)
     if there == 0:
@@ -121,7 +121,7 @@ def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None 
 
 
 def mentions(path: Path, subject: Subject) -> bool:
-    """Tell whether the bytes of a file, of whatever format, hold the subject's value or pseudonym as it is.
+    """Return whether the bytes of a file of any format contain the subject's value or pseudonym.
 
     Raises:
         DataError: the file cannot be read.
@@ -153,7 +153,7 @@ def _rewrite_parquet(path: Path, subject: Subject, constants: Mapping[str, str],
 
 
 def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
-    """Rewrite in memory, by Polars: what PyArrow does not do by the batch."""
+    """Rewrite a file in memory with Polars, for the formats that PyArrow cannot rewrite in batches."""
     frame = (scan_parquet([path]) if kind == "parquet" else scan_ipc([path])).collect()
     keys = frame.select(column for column in subject.values if column not in constants)
     kept = frame.filter(~_mask(keys, frame.height, subject, constants))
@@ -166,7 +166,7 @@ def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[s
 def _batches(
     path: Path, kind: str, subject: Subject, constants: Mapping[str, str], columns: list[str] | None
 ) -> Iterator[tuple[pa.RecordBatch, pl.Series]]:
-    """Give the batches of a file, each with a mask of the subject's rows; none if it lacks its key."""
+    """Yield the batches of a file, each with a mask of the subject's rows; nothing if the key is missing."""
     if kind == "parquet":
         source = pq.ParquetFile(path)
         names = source.schema_arrow.names
@@ -185,7 +185,7 @@ def _batches(
 
 
 def _mask(keys: pl.DataFrame, rows: int, subject: Subject, constants: Mapping[str, str]) -> pl.Series:
-    """Tell for each row whether it is the subject's; ``keys`` has no columns if folders stand for all."""
+    """Return a mask of the subject's rows; ``keys`` has no columns if folder names give the whole key."""
     standing = {
         name: pl.repeat(value, rows, dtype=pl.String, eager=True)
         for name, value in constants.items()

@@ -1,4 +1,4 @@
-"""Texts, such as servers' logs and reports: finding the subject's values in them, and masking them."""
+"""Finds and masks a subject's values in text files, such as servers' logs and reports."""
 
 import os
 import re
@@ -19,22 +19,22 @@ _IN_ANY_TEXT = re.compile(r"[\d.+-]*|true|false|null|none|nan", re.IGNORECASE)
 def count_in_text(path: Path, subject: Subject) -> int:
     """Return how often a text file, such as a server's log or a report, mentions one of the subject's values.
 
-    Only values that are not numbers and have three characters or more count: others stand in any text.
+    Numbers and values under three characters are not counted, because they occur in any text.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     with _failing(path):
         return len(_mentions(path.read_bytes(), subject))
 
 
 def mask_text(path: Path, subject: Subject) -> int:
-    """Put asterisks, as many, over what `count_in_text` counts; return how often.
+    """Overwrite the mentions that `count_in_text` counts with asterisks; return how many there were.
 
-    A file that is being written to may be masked: its length does not change.
+    The length of the file does not change, so another process may be writing to it.
 
     Raises:
-        DataError: it cannot be read or written.
+        DataError: the file cannot be read or written.
     """
     with _failing(path):
         found = _mentions(path.read_bytes(), subject)
@@ -47,7 +47,7 @@ def mask_text(path: Path, subject: Subject) -> int:
 
 
 def mentions_all(content: bytes, subject: Subject) -> bool:
-    """Tell whether a text mentions every value of the subject's key, as a word of its own.
+    """Return whether a text mentions every value of the subject's key, as whole words.
 
     >>> subject = Subject({"id": "ada-lovelace"}, {}, {}, {})
     >>> mentions_all(b"of ada-lovelace", subject), mentions_all(b"of xada-lovelace", subject)
@@ -57,12 +57,12 @@ def mentions_all(content: bytes, subject: Subject) -> bool:
 
 
 def json_needles(subject: Subject) -> Sequence[bytes] | None:
-    """Return what a line of JSON that names the subject must hold, one of them at least; None if unknown."""
+    """Return byte strings, one of which is in any JSON line that names the subject; None if unknown."""
     return [orjson.dumps(text)[1:-1] for text in subject.first_texts] if is_literal(subject) else None
 
 
 def is_literal(subject: Subject) -> bool:
-    """Tell whether the subject's values stand in JSON as they were given; numbers may be written otherwise.
+    """Return whether JSON contains the subject's values as they were given; it may format numbers otherwise.
 
     >>> is_literal(Subject({"id": "ada"}, {}, {}, {})), is_literal(Subject({"id": "7.0"}, {}, {}, {}))
     (True, False)

@@ -1,4 +1,4 @@
-"""Files in the project that nobody declared: exports, notebooks, versions checked out beside the data."""
+"""Lists the project's undeclared files: exports, notebooks, data versions checked out beside the data."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from tidemill.project import Project
 __all__ = ["loose_files"]
 
 _ELSEWHERE = (".dvc/", "venv/", ".venv/", "node_modules/", "__pycache__/", ".*_cache/")
-"""DVC's own files, which are looked into as data versions, and what no rows are kept in."""
+"""DVC's own files, which are searched as data versions, and files that contain no rows."""
 _DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal")
 """Online stores and registries, in which a subject is looked up by its key."""
 
 
 def loose_files(project: Project) -> list[Path]:
-    """Return the files that git does not keep, whether it ignores them or not; none without a repository.
+    """Return the files that git does not track, ignored ones too; nothing if there is no repository.
 
-    What is in the project's ``.tidemill``, and files of SQLite, are left out: they are looked into otherwise.
+    Files in the project's ``.tidemill`` and SQLite files are left out: other modules search them.
     """
     root = project.root.resolve()
     excluded = [f"--exclude={pattern}" for pattern in _ELSEWHERE]
