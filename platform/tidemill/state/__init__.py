@@ -1,4 +1,4 @@
-"""The platform's own records: what was decided, by whom, when, and how far an action has come."""
+"""Stores the platform's own records: decisions, who made them and when, and the progress of actions."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["State", "expect_state", "open_state"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the store when it is used: `tidemill.state.record_reader` does without it, and SQLAlchemy."""
+    """Import the store on first use, because `tidemill.state.record_reader` needs no SQLAlchemy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tidemill.state import store

@@ -1,4 +1,4 @@
-"""What may be shown of an API key."""
+"""Defines the public facts of an API key."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ __all__ = ["KeyInfo", "key_info"]
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """What anybody may know about a key."""
+    """The facts of a key that are not secret."""
 
     id: str
     name: str
@@ -22,14 +22,14 @@ class KeyInfo:
     expires_at: datetime | None
     rotated_at: datetime | None
     overlap_until: datetime | None
-    """Until when the secret before the last rotation is valid too."""
+    """Wall-clock time until which the secret before the last rotation is valid too."""
     revoked_at: datetime | None
     last_used_at: datetime | None
-    """To ten minutes."""
+    """Accurate to ten minutes."""
 
 
 def key_info(row: Any, now: datetime) -> KeyInfo:
-    """Return what may be shown of the record of a key."""
+    """Return the public facts of a key's record."""
     expired = row.expires_at is not None and row.expires_at <= now
     overlap = row.previous_until if row.previous_until is not None and row.previous_until > now else None
     return KeyInfo(

@@ -1,4 +1,4 @@
-"""What reading commands ask the records, each for one model."""
+"""Queries of the records for the reading commands, each for one model."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -41,54 +41,54 @@ def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
 
 
 def last_turn(records: Records, model: str) -> Row | None:
-    """Return the latest turn, none if there was none."""
+    """Return the latest turn, or None."""
     found = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC", limit=1)
     return next(iter(found), None)
 
 
 def moves(records: Records, model: str) -> list[tuple[Row, Row | None]]:
-    """Return the moves of the alias champion in order, each with the gate's decision if it was asked."""
+    """Return the moves of the champion alias in order, each with the gate's decision if there was one."""
     decisions = {row.id: row for row in records.select("gate_decisions", "model = ?", model)}
     done = records.select("promotions", "model = ? AND status = 'done'", model, order="requested_at, id")
     return [(move, decisions.get(move.decision_id)) for move in done]
 
 
 def gate_decisions(records: Records, model: str, version: str) -> list[Row]:
-    """Return what the gate said of a version, the latest last."""
+    """Return the gate's decisions about a version, the latest last."""
     return records.select(
         "gate_decisions", "model = ? AND candidate = ?", model, version, order="decided_at, id"
     )
 
 
 def live_deployments(records: Records, model: str) -> list[Row]:
-    """Return the versions that are beside the champion now, by name."""
+    """Return the live versions beside the champion, by name."""
     return records.select("deployments", "model = ? AND status = 'live'", model, order="name")
 
 
 def is_unsettled(records: Records, model: str) -> bool:
-    """Return whether a kill left a move of an alias half done."""
+    """Return whether a killed process left a move of an alias unfinished."""
     half = records.select("deployments", "model = ? AND status IN ('pending', 'stopping')", model, limit=1)
     return bool(half or records.select("promotions", "model = ? AND status = 'pending'", model, limit=1))
 
 
 def replicas(records: Records, model: str, now: datetime) -> list[Row]:
-    """Return the replicas that gave a sign of life lately."""
+    """Return the replicas with a recent heartbeat."""
     return records.select("replicas", "model = ? AND seen_at > ?", model, now - _ALIVE)
 
 
 def lane_counts(records: Records, model: str) -> list[Row]:
-    """Return what each replica has ever counted for each version, the earliest first."""
+    """Return the counts of each replica for each version, the earliest first."""
     return records.select("lane_counts", "model = ?", model, order="seen_at")
 
 
 def last_rollout(records: Records, model: str) -> Row | None:
-    """Return the latest rollout, none if there was none."""
+    """Return the latest rollout, or None."""
     found = records.select("rollouts", "model = ?", model, order="requested_at DESC, id", limit=1)
     return next(iter(found), None)
 
 
 def jobs(records: Records, model: str, statuses: Sequence[str], limit: int) -> list[Row]:
-    """Return jobs, the latest first; of all statuses if none is named."""
+    """Return jobs, the latest first; of all statuses if no status is given."""
     marks = ", ".join("?" * len(statuses))
     chosen = f" AND status IN ({marks})" if statuses else ""
     order = "requested_at DESC, id DESC"
@@ -116,10 +116,10 @@ def runs_of_schedule(records: Records, model: str, schedule: str) -> list[Row]:
 
 
 def full_id(records: Records, table: str, model: str, given: str) -> str:
-    """Return the id that begins with ``given``; ``given`` itself if none does.
+    """Return the id that begins with ``given``, or ``given`` itself if no id does.
 
     Raises:
-        UsageError: several do.
+        UsageError: several ids begin with it.
     """
     end = given + "\U0010ffff"
     found = [row.id for row in records.select(table, "model = ? AND id >= ? AND id <= ?", model, given, end)]

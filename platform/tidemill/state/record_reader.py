@@ -1,4 +1,4 @@
-"""Reads the records without SQLAlchemy: importing it takes longer than all that a reading command does."""
+"""Reads the records without SQLAlchemy, whose import takes longer than a whole reading command."""
 
 import json
 import sqlite3
@@ -19,14 +19,14 @@ _WAIT_SECONDS = 30.0
 
 
 class Row(SimpleNamespace):
-    """A record: an attribute a column, with the types of `tidemill.state.tables`."""
+    """A record, with one attribute for each column, in the types of `tidemill.state.tables`."""
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)  # the method is there for type checkers
+        raise AttributeError(name)  # the method exists for type checkers
 
 
 class Records:
-    """The records at one address, to be read. A database that is not there yet has no records.
+    """Read-only access to the records at one address. A database that does not exist yet has no records.
 
     Args:
         address: the file of a SQLite database, or an address as `tidemill.state.open_state` takes it.
@@ -40,7 +40,7 @@ class Records:
 
     @property
     def absent(self) -> bool:
-        """Whether there is no database yet."""
+        """Return whether the database does not exist yet."""
         return isinstance(self._address, Path) and not self._address.exists()
 
     def select(
@@ -51,9 +51,9 @@ class Records:
         Args:
             table: name of the table.
             where: an SQL condition, with ``?`` for each of ``values``.
-            values: in order.
-            order: the columns to sort by, as in SQL.
-            limit: only the first so many.
+            values: the values, in order.
+            order: the columns to sort by, in SQL.
+            limit: the greatest number of records.
 
         Raises:
             TidemillError: the database cannot be read.
@@ -62,12 +62,12 @@ class Records:
         return self._rows(query if limit is None else f"{query} LIMIT {limit:d}", values)
 
     def ids(self, table: str, model: str) -> list[str]:
-        """Return the ids of all records of a table about one model, in order."""
+        """Return the ids of all records of a table for one model, in order."""
         query = f"SELECT id FROM {table} WHERE model = ? ORDER BY id"  # noqa: S608
         return [row.id for row in self._rows(query, (model,))]
 
     def counts(self, table: str, column: str, where: str, *values: object) -> dict[str, int]:
-        """Return how many records of a table that meet a condition have each value of a column."""
+        """Count the records of a table that meet a condition, by the values of a column."""
         query = f"SELECT {column} AS value, COUNT(*) AS number FROM {table} WHERE {where} GROUP BY {column}"  # noqa: S608
         return {row.value: row.number for row in self._rows(query, values)}
 
@@ -81,7 +81,7 @@ class Records:
 
 
 def open_records(address: str | Path) -> Records:
-    """Return the records at an address, their schema brought up to date if an earlier version wrote it.
+    """Return the records at an address, after migrating the schema if an earlier version wrote it.
 
     Args:
         address: as of `Records`.
@@ -115,7 +115,7 @@ def _read_sqlite(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
         except sqlite3.OperationalError as error:
             if "unable to open" not in str(error) and "readonly" not in str(error):
                 raise
-            # In a folder that cannot be written to, SQLite reads only what it may take for unchanging.
+            # In a read-only folder, SQLite opens a database only as immutable.
             return _query_sqlite(f"{address}&immutable=1", query, values)
     except sqlite3.Error as error:
         raise TidemillError(
@@ -137,7 +137,7 @@ def _moment(text: bytes) -> datetime:
 
 
 def _sqlite_text(value: object) -> object:
-    """Return a moment as SQLAlchemy writes it."""
+    """Return a moment in the text format that SQLAlchemy writes to SQLite."""
     return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
 
 

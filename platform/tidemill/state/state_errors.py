@@ -1,4 +1,4 @@
-"""Turns a database's refusals into messages that say where, who is in the way, and what to do."""
+"""Turns database errors into messages that say where, which process holds a lock, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ __all__ = ["said_plainly", "translated"]
 
 @contextmanager
 def translated(address: URL) -> Iterator[None]:
-    """Raise what keeps the records at ``address`` from being opened as a `StateError`."""
+    """Raise an error on opening the records at ``address`` as a `StateError`."""
     try:
         yield
     except ImportError as error:
@@ -34,9 +34,9 @@ def translated(address: URL) -> Iterator[None]:
 
 @contextmanager
 def said_plainly(address: URL) -> Iterator[None]:
-    """Raise what a database refuses in a transaction as a `StateError`.
+    """Raise a database error in a transaction as a `StateError`.
 
-    A constraint or a type that a statement of ours broke is passed on: its caller knows what it means.
+    Errors about a constraint or a type are passed on unchanged, because the caller knows what they mean.
     """
     try:
         yield
@@ -56,7 +56,7 @@ def _shown(address: URL) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return what the database said, without SQLAlchemy's statement and links."""
+    """Return the database's own message, without SQLAlchemy's statement and links."""
     return str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
 
 
@@ -75,7 +75,7 @@ def _locked(address: URL) -> StateError:
 
 
 def _holders(database: Path) -> list[str]:
-    """Return the processes that hold a lock on a SQLite database, as Linux lists them; none elsewhere."""
+    """Return the processes that hold a lock on a SQLite database (on Linux; nothing elsewhere)."""
     numbers = set()
     for name in (database.name, f"{database.name}-shm"):
         try:

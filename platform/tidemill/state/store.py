@@ -1,8 +1,8 @@
-"""Opens the records, migrates them, and gives transactions, in SQLite or PostgreSQL.
+"""Opens the records, migrates them, and runs transactions, in SQLite or PostgreSQL.
 
-Transactions run one at a time: the rules are written for that, and the records are small and used a few
-times a second. SQLite does so by itself once a transaction begins as a writer; in PostgreSQL each transaction
-takes one lock first. A process that dies in the middle loses the lock and what it wrote in that transaction.
+Transactions run one at a time: the rules rely on that, and the records are small and used a few times a
+second. SQLite does this by itself once a transaction begins as a writer; in PostgreSQL each transaction takes
+one lock first. If a process dies inside a transaction, the lock is released and its writes are rolled back.
 """
 
 import threading
@@ -27,9 +27,9 @@ __all__ = ["State", "expect_state", "open_state"]
 
 _WAIT_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
-"""A transaction in PostgreSQL whose process says nothing for so long is given up."""
+"""PostgreSQL aborts a transaction that is idle for this long."""
 _TURN = 0x7469_6465_6D69_6C6C
-"""Number of the lock that transactions in PostgreSQL take ("tidemill" in ASCII)."""
+"""Number of the advisory lock that PostgreSQL transactions take ("tidemill" in ASCII)."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -40,14 +40,14 @@ class State:
     engine: Engine
 
     def __post_init__(self) -> None:
-        weakref.finalize(self, self.engine.dispose)  # whoever forgets to close leaves no connection behind
+        weakref.finalize(self, self.engine.dispose)  # close the connections even if the caller forgets to
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Give a session whose changes are committed together at the end, or not at all.
 
         Raises:
-            StateError: the database is locked for too long, away, full or damaged; nothing was written.
+            StateError: the database is locked too long, unreachable, full or damaged; nothing was written.
         """
         with (
             said_plainly(self.engine.url),
@@ -57,13 +57,13 @@ class State:
             yield session
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
 
 @dataclass(frozen=True)
 class _ExpectedState(State):
-    """Records that are opened when they are first used, and again and again until that goes well."""
+    """Records that are opened on first use; a failed opening is tried again on the next use."""
 
     url: URL = field(repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -71,7 +71,7 @@ class _ExpectedState(State):
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open the records if that was not done yet, then as every `State`."""
+        """Open the records if they are not open yet, then give a session as `State` does."""
         with self._lock:
             if not self._opened.is_set():
                 _bring_up(self.url, self.engine)
@@ -81,11 +81,11 @@ class _ExpectedState(State):
 
 
 def expect_state(url: str, wait_seconds: float = 5.0) -> State:
-    """Return the records at ``url`` without opening them: for who must start though they are away.
+    """Return the records at ``url`` without opening them, for processes that must start without them.
 
     Args:
-        url: as of `open_state`; what that raises, each transaction raises until the records are there.
-        wait_seconds: for another process that writes, if the records are in SQLite.
+        url: as of `open_state`; until the records can be opened, each transaction raises its errors.
+        wait_seconds: how long to wait for another process that writes, if the records are in SQLite.
 
     >>> expect_state("sqlite:////no/such/folder/state.db").engine.dialect.name
     'sqlite'
@@ -131,7 +131,7 @@ def _engine(address: URL, wait_seconds: float) -> Engine:
 def _postgres(address: URL, wait_seconds: float) -> Engine:
     limits = {"lock_timeout": wait_seconds, "idle_in_transaction_session_timeout": _IDLE_SECONDS}
     options = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
-    if address.drivername == "postgresql":  # what that stands for depends on the version of SQLAlchemy
+    if address.drivername == "postgresql":  # its meaning depends on the version of SQLAlchemy
         address = address.set(drivername="postgresql+psycopg")
     given = address.query.get("options", "")
     address = address.update_query_dict({"options": f"{given} {options}".strip()})
@@ -153,10 +153,10 @@ def _bring_up(address: URL, engine: Engine) -> None:
 
 
 def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy, not the driver, begins transactions
+    connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver
     cursor = connection.cursor()
     waiting = f"busy_timeout={round(wait_seconds * 1000)}"
-    # Erased words must not stay in a freed page, as they would where SQLite was built otherwise than here.
+    # Overwrite freed pages, so that erased values do not stay in the file, on any build of SQLite.
     erasing = "secure_delete=ON"
     for pragma in (waiting, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", erasing):
         cursor.execute(f"PRAGMA {pragma}")
@@ -164,7 +164,7 @@ def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> No
 
 
 def _begin_immediate(connection: Any) -> None:
-    # A reader that turns writer in mid-transaction fails at once in WAL mode, busy_timeout or not.
+    # In WAL mode, a read transaction that starts to write fails at once, whatever the busy_timeout.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

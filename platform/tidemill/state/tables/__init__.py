@@ -1,4 +1,4 @@
-"""The records, as SQLAlchemy tables, one module a subject. Times are aware, in UTC.
+"""Defines the records as SQLAlchemy tables, one module for each subject. Times are aware, in UTC.
 
 ``*_at`` is event time unless noted.
 """

@@ -1,4 +1,4 @@
-"""What every table of the records shares: names of constraints, types, and moments in UTC."""
+"""Defines what all tables share: the base class, names of constraints, types, and moments in UTC."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,13 +10,13 @@ __all__ = ["Table", "UtcDateTime"]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC on every database (SQLite forgets time zones)."""
+    """An aware datetime, stored in UTC on every database (SQLite does not store time zones)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive moments, store UTC."""
+        """Refuse naive datetimes, and convert others to UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -24,14 +24,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back what was stored, aware."""
+        """Return the stored moment as an aware datetime."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Table(DeclarativeBase):
-    """Base of all records."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={

@@ -1,4 +1,4 @@
-"""Versions beside the champion, their rollouts, and what replicas count."""
+"""Defines the tables of versions beside the champion, their rollouts, replicas, and replicas' counts."""
 
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,10 @@ __all__ = ["Deployment", "LaneCount", "ReplicaState", "Rollout"]
 
 
 class Deployment(Table):
-    """A version beside the champion, from when it was asked for until it ended; a change is a new record.
+    """A version beside the champion, from its request to its end; each change is a new record.
 
-    Written ``pending`` before the registry's alias is touched, ``live`` after; ``stopping`` before the alias
-    is taken away, ``stopped`` after. Replicas read those that are live.
+    The status is ``pending`` before the registry's alias is set and ``live`` after, ``stopping`` before the
+    alias is deleted and ``stopped`` after. Replicas read the live records.
     """
 
     __tablename__ = "deployments"
@@ -36,32 +36,32 @@ class Deployment(Table):
     kind: Mapped[str]
     """``canary``, ``ab``, ``shadow`` or ``challenger``."""
     name: Mapped[str]
-    """Of the experiment; for the other kinds the same as ``kind``."""
+    """Name of the experiment; for the other kinds the same as ``kind``."""
     version: Mapped[str]
     champion: Mapped[str]
-    """The champion at the time."""
+    """The champion at that time."""
     share: Mapped[float]
-    """Of the routing keys, 0 to 1."""
+    """Share of the routing keys, 0 to 1."""
     salt: Mapped[str]
-    """Makes its choice of keys its own; kept while the share of one version changes."""
+    """Salt for hashing routing keys; it stays the same while the share of one version changes."""
     status: Mapped[str]
     """``pending``, ``live``, ``stopping``, ``stopped``, or ``superseded`` (somebody else moved the alias)."""
     from_version: Mapped[str | None]
-    """The version that the alias named before."""
+    """The version that the alias pointed to before."""
     actor: Mapped[str]
     reason: Mapped[str]
     at: Mapped[datetime]
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""
     live_at: Mapped[datetime | None]
-    """Wall-clock time from which on replicas read it."""
+    """Wall-clock time when replicas began to read it."""
     ended_at: Mapped[datetime | None]
-    """Wall-clock time from which on they do not."""
+    """Wall-clock time when replicas stopped reading it."""
     ended_reason: Mapped[str | None]
 
 
 class LaneCount(Table):
-    """What one replica has answered with one version in one role since it began, as it says itself."""
+    """One replica's own counts for one version in one role since the replica started."""
 
     __tablename__ = "lane_counts"
 
@@ -71,21 +71,21 @@ class LaneCount(Table):
     """``champion``, ``canary``, ``ab:<name>`` or ``shadow``."""
     version: Mapped[str] = mapped_column(primary_key=True)
     answered: Mapped[int]
-    """Rows it scored."""
+    """Rows that the version scored."""
     failed: Mapped[int]
-    """Rows it could not score; the champion answered them."""
+    """Rows that the version failed to score; the champion answered them."""
     dropped: Mapped[int]
-    """Copies for a shadow that were not taken, because there was too much to do."""
+    """Copies for a shadow that were dropped because of overload."""
     seconds: Mapped[dict[str, Any]]
-    """How long its calls took: bucket (`tidemill.serving.observability.version_counters`) → calls."""
+    """Call durations: bucket (`tidemill.serving.observability.version_counters`) → number of calls."""
     error: Mapped[str | None]
-    """The last one."""
+    """The last error."""
     seen_at: Mapped[datetime]
     """Wall-clock time of the last change."""
 
 
 class Rollout(Table):
-    """A canary on its way to champion, and how far it has come. Each step is written before it is taken."""
+    """The rollout of a canary to champion, and its progress. Each step is recorded before it is taken."""
 
     __tablename__ = "rollouts"
     __table_args__ = (
@@ -102,19 +102,19 @@ class Rollout(Table):
     model: Mapped[str]
     version: Mapped[str]
     champion: Mapped[str]
-    """The champion that it is compared with."""
+    """The champion that the canary is compared with."""
     plan: Mapped[dict[str, Any]]
     """Steps and limits, as `serve.rollout` of params.yaml had them when it began."""
     status: Mapped[str]
     """``running``, ``promoting``, then ``promoted``, ``rolled_back`` or ``stopped``."""
     step: Mapped[int]
-    """Which of the plan's steps is under way, from 0."""
+    """Index of the current step of the plan, from 0."""
     baseline: Mapped[dict[str, Any]]
     """The replicas' counts when the step began."""
     checks: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     """The last check of each step."""
     decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
-    """What the gate said before the first step."""
+    """The gate's decision before the first step."""
     actor: Mapped[str]
     reason: Mapped[str]
     outcome: Mapped[str | None]
@@ -130,7 +130,7 @@ class Rollout(Table):
 
 
 class ReplicaState(Table):
-    """Which version a serving replica answers with, as the replica itself says."""
+    """Which version a serving replica answers with, as the replica reports."""
 
     __tablename__ = "replicas"
 
@@ -138,11 +138,11 @@ class ReplicaState(Table):
     model: Mapped[str]
     version: Mapped[str | None]
     wanted: Mapped[str | None]
-    """The version that the alias names; differs from ``version`` while it loads, or if it cannot load."""
+    """The version that the alias points to; differs from ``version`` while it loads or if it cannot load."""
     error: Mapped[str | None]
     lanes: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
     """The versions beside the champion: role, version, share, whether it is loaded, and why not."""
     loaded_at: Mapped[datetime | None]
     """Wall-clock time at which ``version`` began to answer."""
     seen_at: Mapped[datetime]
-    """Wall-clock time of the replica's last sign of life."""
+    """Wall-clock time of the replica's last heartbeat."""

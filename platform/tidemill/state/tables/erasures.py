@@ -1,4 +1,4 @@
-"""Erasures of subjects."""
+"""Defines the table of erasures of subjects."""
 
 from datetime import datetime
 from typing import Any
@@ -12,16 +12,16 @@ __all__ = ["Erasure"]
 
 
 class Erasure(Table):
-    """The erasure of one subject: that it was asked for, and what was done. It names nobody."""
+    """The erasure of one subject: the request and what was done. It does not contain the subject's value."""
 
     __tablename__ = "erasures"
     __table_args__ = (Index("ix_erasures_pseudonym", "pseudonym"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     entity: Mapped[str]
-    """The column of the key; several, in order, with `` + `` between them."""
+    """The column of the key; several are joined with `` + ``, in order."""
     pseudonym: Mapped[str]
-    """The pseudonym of its value; several likewise. Never the value itself."""
+    """The pseudonym of its value; several are joined likewise. Never the value itself."""
     actor: Mapped[str]
     reason: Mapped[str]
     history: Mapped[bool]

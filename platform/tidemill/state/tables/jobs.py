@@ -1,4 +1,4 @@
-"""Slow predictions and scheduled batch scorings."""
+"""Defines the tables of jobs (slow predictions) and of scheduled batch scorings."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ __all__ = ["BatchRun", "Job"]
 
 
 class Job(Table):
-    """A slow prediction: what was asked for, how far it is, and what it came to."""
+    """A slow prediction: its request, its progress and its result."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -22,41 +22,41 @@ class Job(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]
     caller: Mapped[str]
-    """Id of the API key that submitted it; empty where none is needed."""
+    """Id of the API key that submitted it; empty where no key is needed."""
     key: Mapped[str | None]
-    """What makes submitting it twice one job."""
+    """Idempotency key: submitting the same one twice makes one job."""
     digest: Mapped[str]
     """SHA-256 of what was submitted, in hexadecimal; empty if that was erased."""
     status: Mapped[str]
-    """``queued``, ``running``, ``done``, ``dead`` (too many attempts came to nothing) or ``cancelled``."""
+    """``queued``, ``running``, ``done``, ``dead`` (too many attempts failed) or ``cancelled``."""
     version: Mapped[str | None]
     """The version that answers: the champion when the first attempt began."""
     at: Mapped[datetime]
-    """Moment of its predictions."""
+    """Event time of its predictions."""
     test: Mapped[bool]
     rows: Mapped[int]
     rows_done: Mapped[int]
     attempts: Mapped[int]
-    """Attempts since it last got on."""
+    """Attempts since its last progress."""
     worker: Mapped[str | None]
-    """Who runs it."""
+    """The worker that runs it."""
     error: Mapped[str | None]
-    """Why the last attempt came to nothing."""
+    """Why the last attempt failed."""
     cancel_requested: Mapped[bool]
     requested_at: Mapped[datetime]
     """Wall-clock time, as are the moments below."""
     due_at: Mapped[datetime]
-    """Not to be run before."""
+    """The job does not run before this moment."""
     published_at: Mapped[datetime | None]
     """When a message about it last went to the broker."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
-    """When its files, and what is on record of them, were erased, as they named an erased subject."""
+    """When its files and their digests were erased because they named an erased subject."""
 
 
 class BatchRun(Table):
-    """One slot of a batch scoring schedule, and what it came to."""
+    """One slot of a batch scoring schedule, and its result."""
 
     __tablename__ = "batch_runs"
     __table_args__ = (Index("uq_batch_runs_slot", "model", "schedule", "slot", unique=True),)
@@ -65,19 +65,19 @@ class BatchRun(Table):
     model: Mapped[str]
     schedule: Mapped[str]
     slot: Mapped[datetime]
-    """The moment that it is for: unique by schedule, so that no slot is ever scored twice."""
+    """Moment of the slot: unique by schedule, so that no slot is scored twice."""
     status: Mapped[str]
-    """``running`` (a process is at it, or was killed), ``done``, ``failed`` or ``skipped``."""
+    """``running`` (a process is scoring it, or was killed), ``done``, ``failed`` or ``skipped``."""
     tries: Mapped[int]
     version: Mapped[str | None]
     rows: Mapped[int | None] = mapped_column(BigInteger)
-    """Of the input."""
+    """Number of rows in the input."""
     rejected: Mapped[int | None] = mapped_column(BigInteger)
     output: Mapped[str | None]
     error: Mapped[str | None]
     """Why the last try failed, or why it was skipped."""
     at: Mapped[datetime]
-    """Of the last try."""
+    """Moment of the last try."""
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""
     finished_at: Mapped[datetime | None]

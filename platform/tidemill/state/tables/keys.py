@@ -1,4 +1,4 @@
-"""API keys."""
+"""Defines the table of API keys."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ __all__ = ["ApiKey"]
 
 
 class ApiKey(Table):
-    """A key of the prediction API: what it is for, and the digests of its secrets."""
+    """A key of the prediction API: its purpose, and the digests of its secrets."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -25,15 +25,15 @@ class ApiKey(Table):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """It stands in logs; the secret is not here."""
+    """Public id, which appears in logs; the table does not contain the secret."""
     name: Mapped[str]
     scopes: Mapped[list[str]]
     digest: Mapped[str]
     """SHA-256 of the secret, in hexadecimal."""
     previous_digest: Mapped[str | None]
-    """Of the secret before the last rotation."""
+    """Digest of the secret before the last rotation."""
     previous_until: Mapped[datetime | None]
-    """Wall-clock time until which that one is valid."""
+    """Wall-clock time until which that secret is valid."""
     rate: Mapped[float | None]
     """Requests a second, over all replicas."""
     created_at: Mapped[datetime]
@@ -43,4 +43,4 @@ class ApiKey(Table):
     rotated_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    """To ten minutes, as replicas say now and then."""
+    """Accurate to ten minutes, as replicas report it only now and then."""

@@ -1,4 +1,4 @@
-"""Runs of monitors, and the alerts they raise."""
+"""Defines the tables of monitor runs and of the alerts they raise."""
 
 from datetime import datetime
 from typing import Any
@@ -29,12 +29,12 @@ class MonitorRun(Table):
     """``ok``, ``alert``, ``too_few`` or ``failed``; then ``results`` has ``error`` and ``hint``."""
     results: Mapped[dict[str, Any]]
     report_path: Mapped[str | None]
-    """The HTML report, relative to the project's folder, if one was made; beside it lies the JSON."""
+    """The HTML report, relative to the project's folder, if one was made; the JSON is beside it."""
     at: Mapped[datetime]
 
 
 class Alert(Table):
-    """Something a person, or a policy, should look at."""
+    """A finding that a person or a policy should act on."""
 
     __tablename__ = "alerts"
     __table_args__ = (Index("ix_alerts_model_raised_at", "model", "raised_at"),)
@@ -53,7 +53,7 @@ class Alert(Table):
     """``open``, ``acknowledged`` or ``resolved``."""
     raised_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
-    """The last monitor run that still found it: an open alert is seen again, not raised again."""
+    """The last monitor run that found it: an open alert is marked as seen again, not raised again."""
     acknowledged_by: Mapped[str | None]
     acknowledged_at: Mapped[datetime | None]
     resolved_at: Mapped[datetime | None]

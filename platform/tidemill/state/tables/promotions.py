@@ -1,4 +1,4 @@
-"""Gate decisions and promotions."""
+"""Defines the tables of gate decisions and promotions."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["GateDecision", "Promotion"]
 
 
 class GateDecision(Table):
-    """What a gate compared, and what it decided."""
+    """A gate's comparison of two versions, and its decision."""
 
     __tablename__ = "gate_decisions"
 
@@ -21,18 +21,18 @@ class GateDecision(Table):
     candidate: Mapped[str]
     """Version number of the candidate."""
     champion: Mapped[str | None]
-    """Version number of the champion it was compared with; none for the first."""
+    """Version number of the champion it was compared with; None for the first version."""
     mode: Mapped[str]
     """``enforce``, ``dry_run`` or ``off``."""
     passed: Mapped[bool]
     reasons: Mapped[list[str]]
-    """One sentence a check, each with its numbers."""
+    """One sentence for each check, with its numbers."""
     numbers: Mapped[dict[str, Any]]
     decided_at: Mapped[datetime]
 
 
 class Promotion(Table):
-    """One move of an alias. Written ``pending`` before the registry is touched, ``done`` after."""
+    """One move of an alias: ``pending`` before the registry is changed, ``done`` after."""
 
     __tablename__ = "promotions"
     __table_args__ = (Index("ix_promotions_model_requested_at", "model", "requested_at"),)
@@ -45,12 +45,12 @@ class Promotion(Table):
     kind: Mapped[str]
     """``promotion`` or ``rollback``."""
     status: Mapped[str]
-    """``pending``, ``done`` or ``superseded`` (somebody else moved the alias before this one took effect)."""
+    """``pending``, ``done`` or ``superseded`` (the alias was moved again before this move took effect)."""
     actor: Mapped[str]
     reason: Mapped[str]
     decision_id: Mapped[str | None] = mapped_column(ForeignKey("gate_decisions.id"))
     turn_id: Mapped[str | None] = mapped_column(ForeignKey("turns.id"), unique=True)
-    """The turn that promoted: unique, so that no turn can ever promote twice."""
+    """The turn that promoted: unique, so that no turn can promote twice."""
     at: Mapped[datetime]
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""

@@ -1,4 +1,4 @@
-"""Turns of the loop."""
+"""Defines the table of turns of the loop."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Turn"]
 
 
 class Turn(Table):
-    """One turn of the loop (a training or a retraining) and how far it has come."""
+    """One turn of the loop (a training or a retraining) and its progress."""
 
     __tablename__ = "turns"
     __table_args__ = (
@@ -28,21 +28,21 @@ class Turn(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]
     trigger: Mapped[str]
-    """``manual``, or the kind of alert that set it off."""
+    """``manual``, or the kind of alert that started it."""
     policy: Mapped[str | None]
     reason: Mapped[str]
     alert_id: Mapped[str | None] = mapped_column(ForeignKey("alerts.id"))
     actor: Mapped[str]
     promote: Mapped[bool]
-    """Whether the candidate is to go through the gate and be promoted, or only registered."""
+    """Whether to send the candidate through the gate and promote it, or only to register it."""
     overrides: Mapped[dict[str, Any]]
     """Values of params.yaml that this turn sets, by dotted name."""
     as_of: Mapped[datetime]
-    """Nothing known later than this moment may enter the turn."""
+    """The turn uses only data that was known by this moment."""
     status: Mapped[str]
     """``running``, then ``registered``, ``promoted``, ``refused`` or ``failed``."""
     step: Mapped[str]
-    """The step under way: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
+    """The current step: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
     data_revision: Mapped[str | None]
     run_id: Mapped[str | None]
     version: Mapped[str | None]
