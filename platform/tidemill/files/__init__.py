@@ -1,1 +1,1 @@
-"""Files: replaced whole or not at all, locked by one process at a time, and read as declarations."""
+"""Replaces files atomically, locks files between processes, and reads YAML declarations."""

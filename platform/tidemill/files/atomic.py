@@ -1,7 +1,7 @@
 """Replaces files and folders so that a reader sees the old content or the new one, never a part.
 
-Everything is written to a draft in the same folder, flushed to the disk, and renamed. A process that is
-killed can leave a draft behind: its name begins with a dot and ends in ``.tmp``.
+Content is written to a draft in the same folder, flushed to disk, and renamed. A killed process can leave a
+draft behind, whose name begins with a dot and ends in ``.tmp``.
 """
 
 import os
@@ -24,21 +24,21 @@ __all__ = [
     "replacing_folder",
 ]
 
-_LONGEST_STEM = 40  # characters that a draft's name repeats: a name may have 255 bytes
+_LONGEST_STEM = 40  # characters of the file's name in its draft's name, which may have 255 bytes
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, flush: bool = True) -> None:
-    r"""Write ``content`` to ``path``, whole or not at all; text in UTF-8, with its line ends as they are.
+    r"""Write ``content`` to ``path``, whole or not at all; text in UTF-8, without changing line ends.
 
     Args:
-        path: the file. Folders that are missing are made.
-        content: all of it.
+        path: the file. Missing folders are made.
+        content: the whole content.
         mode: permissions, such as ``0o600``; default: those of the file that is replaced, writable for its
             owner; of a new file what the user's umask leaves of ``0o666``.
-        flush: whether to return only when it is on the disk itself; off for what may be lost with the power.
+        flush: whether to wait until it is on disk; False for content that a power failure may lose.
 
     Raises:
-        OSError: it cannot be written; the file is as it was.
+        OSError: it cannot be written; the file is not changed.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "made", "note.txt")
@@ -54,7 +54,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, f
 
 @contextmanager
 def replacing(path: Path, *, mode: int | None = None, flush: bool = True) -> Iterator[Path]:
-    """Give an empty draft beside ``path`` that takes its place when the block ends well, or else goes.
+    """Give an empty draft beside ``path`` that replaces it when the block succeeds, or else is deleted.
 
     Arguments and errors are those of `replace_file`, but the folder must exist.
     """
@@ -68,10 +68,10 @@ def replacing(path: Path, *, mode: int | None = None, flush: bool = True) -> Ite
 
 @contextmanager
 def replacing_all() -> Iterator[Callable[[Path], Path]]:
-    """Give a function from a path to its draft; all drafts take their places when the block ends well.
+    """Give a function from a path to its draft; all drafts replace their files when the block succeeds.
 
-    Nothing is moved before everything is written and flushed. Being killed between two renames can leave
-    some files new and others old.
+    Every draft is written and flushed before the first rename. A kill between two renames can leave some
+    files new and others old.
 
     Raises:
         OSError: a draft cannot be made or moved.
@@ -99,13 +99,13 @@ def replacing_all() -> Iterator[Callable[[Path], Path]]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``folder`` that takes its place when the block ends well, or else goes.
+    """Give an empty folder beside ``folder`` that replaces it when the block succeeds, or else is deleted.
 
-    What was there before, a folder or a file, is moved away and then deleted. Being killed between those two
-    renames leaves the old content under a name that begins with a dot and ends in ``.old``.
+    The old folder or file is moved away and then deleted. A kill between the two renames leaves the old
+    content under a name that begins with a dot and ends in ``.old``.
 
     Raises:
-        OSError: it cannot be made or moved; what was there is as it was.
+        OSError: it cannot be made or moved; the old content is not changed.
     """
     draft = draft_path(folder)
     draft.mkdir(parents=True)
@@ -126,7 +126,7 @@ def new_draft(path: Path, *, mode: int | None = None) -> Path:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         if mode is None:
-            with suppress(FileNotFoundError):  # there is nothing to replace
+            with suppress(FileNotFoundError):  # there is no file to replace
                 mode = path.stat().st_mode & 0o7777 | 0o200
         if mode is not None:
             os.fchmod(descriptor, mode)
@@ -139,7 +139,7 @@ def new_draft(path: Path, *, mode: int | None = None) -> Path:
 
 
 def draft_path(path: Path) -> Path:
-    """Return a name beside ``path`` that nothing else has.
+    """Return an unused name beside ``path``.
 
     >>> draft_path(Path("data/flights.parquet")).name.startswith(".flights.parquet.draft_")
     True
@@ -148,7 +148,7 @@ def draft_path(path: Path) -> Path:
 
 
 def move_into_place(draft: Path, path: Path, *, flush: bool = True) -> None:
-    """Rename ``draft`` to ``path`` on the same file system, whole and flushed.
+    """Flush ``draft`` and rename it to ``path``, on the same file system.
 
     Raises:
         OSError: it cannot be flushed or moved.
@@ -161,7 +161,7 @@ def move_into_place(draft: Path, path: Path, *, flush: bool = True) -> None:
 
 
 def flush_file(path: Path) -> int:
-    """Return the size of a file in bytes when its content is on the disk itself.
+    """Flush the content of a file to disk, and return its size in bytes.
 
     Raises:
         OSError: it cannot be flushed.
@@ -175,7 +175,7 @@ def flush_file(path: Path) -> int:
 
 
 def flush_folder(folder: Path) -> None:
-    """Return when the names in ``folder`` are on the disk itself.
+    """Flush the names in ``folder`` to disk.
 
     Raises:
         OSError: they cannot be flushed.

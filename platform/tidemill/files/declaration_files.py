@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound="BaseModel")
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a file declares."""
+    """The content of a YAML file, and the lines of its keys."""
 
     path: Path
     text: str
@@ -32,7 +32,7 @@ class Declaration:
         Raises:
             ConfigError: a field is missing or wrong; the message names each, and its line.
         """
-        from pydantic import ValidationError  # a file that is only read needs no models
+        from pydantic import ValidationError  # import pydantic only if a model is used
 
         try:
             return model.model_validate({} if self.content is None else self.content)
@@ -41,7 +41,7 @@ class Declaration:
             raise ConfigError(f"{self.path} is wrong: {wrong}", hint=hint) from error
 
     def line_of(self, keys: Sequence[int | str]) -> int | None:
-        """Return the line of a key, counted from 1: of the last part of ``keys`` that the file has.
+        """Return the line of a key, counted from 1; of the deepest part of ``keys`` that the file has.
 
         >>> parse_declaration("a: 1\\nb:\\n  - c: 2\\n  - d: 3\\n", Path("x.yaml")).line_of(["b", 1, "d"])
         4
@@ -59,7 +59,7 @@ class Declaration:
         return line
 
     def line_note(self, keys: Sequence[int | str]) -> str:
-        """Return where a key is as the end of a message: ``" (line 4)"``, or nothing."""
+        """Return the line of a key as the end of a message: ``" (line 4)"``, or an empty string."""
         line = self.line_of(keys)
         return "" if line is None else f" (line {line})"
 
@@ -68,10 +68,10 @@ class Declaration:
 
 
 def read_declaration(path: Path) -> Declaration | None:
-    """Return what a file declares, or None when there is no such file.
+    """Return the content of a file, or None when there is no such file.
 
     Raises:
-        ConfigError: it cannot be read, or is no YAML.
+        ConfigError: the file cannot be read, or is not valid YAML.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -83,10 +83,10 @@ def read_declaration(path: Path) -> Declaration | None:
 
 
 def parse_declaration(text: str, path: Path) -> Declaration:
-    r"""Return what ``text``, the content of ``path``, declares.
+    r"""Parse ``text``, the content of ``path``.
 
     Raises:
-        ConfigError: it is no YAML, or a key stands twice in one mapping, of which YAML would take the last.
+        ConfigError: it is not valid YAML, or a mapping has a key twice (YAML itself would take the last).
 
     >>> parse_declaration("a: 1\na: 2\n", Path("x.yaml"))
     Traceback (most recent call last):

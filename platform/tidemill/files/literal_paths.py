@@ -1,4 +1,4 @@
-"""Paths for readers that take ``*``, ``?`` and ``[`` in a path for a pattern, and cannot be told not to."""
+"""Escapes paths for readers that always treat ``*``, ``?`` and ``[`` as wildcards."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def literal(path: Path | str) -> str:
 
 
 def split_pattern(path: str) -> tuple[str, str]:
-    """Return the longest folder that exists, and the rest of the path: only there can wildcards be.
+    """Split a path into the longest folder that exists and the rest, which may contain wildcards.
 
     >>> split_pattern("/no-such-folder/*.parquet")
     ('/', 'no-such-folder/*.parquet')

@@ -1,6 +1,6 @@
-"""Locks on files, which the kernel takes back when the holder's process ends, however it ends (``flock``).
+"""Locks files with ``flock``, which the kernel releases when the holder's process ends in any way.
 
-A lock says who holds it: the holder writes its process into the file.
+The holder writes its process id and command into the lock file, so that others can name it.
 """
 
 import fcntl
@@ -31,14 +31,14 @@ def locked(
     """Hold the lock file ``path``, or an existing folder, for the length of the block.
 
     Args:
-        path: a file of its own, which is made and stays; or a folder, which cannot tell who holds it.
-        busy: makes the error to raise from who holds the lock, such as ``"process 4711 (tidemill train),
+        path: a dedicated file, which is created and kept; or a folder, which cannot record its holder.
+        busy: makes the error to raise from a text about the holder, such as ``"process 4711 (tidemill train),
             since 2013-04-01 12:00:00 UTC"``; default: a `TidemillError`.
-        wait_seconds: how long to wait for another holder; none waits for ever.
-        on_wait: told once who holds the lock, before waiting for it.
+        wait_seconds: how long to wait for another holder; None waits without limit.
+        on_wait: called once with the holder, before waiting.
 
     Raises:
-        Exception: what ``busy`` makes: another thread or process still holds it after ``wait_seconds``.
+        Exception: another thread or process still holds the lock after ``wait_seconds``; made by ``busy``.
         TidemillError: the file cannot be made or opened.
 
     >>> import tempfile
@@ -65,7 +65,7 @@ def locked(
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether somebody holds the lock file ``path``; no, if there is none."""
+    """Return whether the lock file ``path`` is locked; False if the file does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -77,10 +77,10 @@ def is_locked(path: Path) -> bool:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed, and return True; return False if somebody else holds it.
+    """Lock an open file until it is closed, and return True; return False if it is already locked.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file system does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +126,7 @@ def _busy(path: Path) -> Callable[[str], Exception]:
 
 
 def _write_holder(descriptor: int) -> None:
-    # Only the program and its command: further arguments may be secret, or personal data.
+    # Only the program and its command: further arguments may be secrets or personal data.
     words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:2] if word.isalpha())]
     about = {
         "pid": os.getpid(),
@@ -139,7 +139,7 @@ def _write_holder(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Return who holds a lock, as a message says it."""
+    """Return the text about the holder of a lock, for messages."""
     try:
         about = json.loads(path.read_bytes())
         pid, host, since = int(about["pid"]), about["host"], datetime.fromisoformat(about["since"])

@@ -1,4 +1,4 @@
-"""Addresses of SQLite files, for paths with any characters."""
+"""Converts paths with any characters to SQLAlchemy addresses of SQLite files, and back."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,12 @@ def sqlite_url(file: Path) -> str:
     >>> sqlite_url(Path("/srv/what?now/state.db"))
     'sqlite+pysqlite:////srv/what%3Fnow/state.db'
     """
-    # For "sqlite:///" alone MLflow makes the folder that follows, percent signs and all.
+    # With "sqlite:///" alone, MLflow would make a folder of the path with its percent signs undecoded.
     return f"sqlite+pysqlite:///{quote(str(file))}"
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file behind a SQLAlchemy address; none if it names no file of SQLite.
+    """Return the file of a SQLAlchemy address; None if it is not the address of a SQLite file.
 
     >>> sqlite_file("sqlite:////srv/what%3Fnow/state.db")
     PosixPath('/srv/what?now/state.db')

@@ -1,4 +1,4 @@
-"""Reads YAML safely: the project's own files as PyYAML does, and the files of DVC as DVC does."""
+"""Reads YAML safely: the project's own files as YAML 1.1, and the files of DVC as YAML 1.2."""
 
 import re
 from pathlib import Path
@@ -9,16 +9,16 @@ import yaml
 __all__ = ["YamlError", "parse_dvc_yaml", "parse_yaml", "read_yaml"]
 
 YamlError = yaml.YAMLError
-"""What the functions here raise for text that is no YAML; it says in which line."""
+"""The error for invalid YAML; its message names the line."""
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """Return the content of YAML 1.1, as PyYAML reads it; a key that stands twice is refused.
+    """Parse YAML 1.1, as PyYAML does, but refuse duplicate keys.
 
     Raises:
-        YamlError: it is no YAML, or a mapping has a key twice (of which YAML would take the last).
+        YamlError: it is not valid YAML, or a mapping has a key twice (YAML itself would take the last).
 
     >>> parse_yaml("data: {last: '2013-03'}")
     {'data': {'last': '2013-03'}}
@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        YamlError: it is not in UTF-8, is no YAML, or a mapping has a key twice.
+        YamlError: it is not in UTF-8, is not valid YAML, or a mapping has a key twice.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -41,12 +41,12 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_dvc_yaml(text: str | bytes) -> Any:
-    """Return the content of ``dvc.yaml``, ``dvc.lock`` or a ``.dvc`` file: YAML 1.2, in which DVC writes.
+    """Parse ``dvc.yaml``, ``dvc.lock`` or a ``.dvc`` file, which DVC writes in YAML 1.2.
 
-    In YAML 1.1 a file named ``12:00`` would be the number 720.
+    YAML 1.1 would read a file name such as ``12:00`` as the number 720.
 
     Raises:
-        YamlError: it is no YAML.
+        YamlError: it is not valid YAML.
 
     >>> parse_dvc_yaml("outs: [{path: 12:00, size: 5}]")
     {'outs': [{'path': '12:00', 'size': 5}]}
@@ -55,7 +55,7 @@ def parse_dvc_yaml(text: str | bytes) -> Any:
 
 
 class _UniqueKeys(_Safe):  # type: ignore[misc]
-    """Refuses a key that stands twice in one mapping."""
+    """A loader that refuses duplicate keys in a mapping."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
@@ -73,7 +73,7 @@ class _UniqueKeys(_Safe):  # type: ignore[misc]
 
 
 class _Core(_Safe):  # type: ignore[misc]
-    """Knows the numbers and words of YAML 1.2 alone (https://yaml.org/spec/1.2.2, core schema)."""
+    """A loader that resolves only the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's
 

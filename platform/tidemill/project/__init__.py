@@ -1,4 +1,4 @@
-"""Finds, checks and loads a user's project; makes a new one."""
+"""Finds, checks and loads a user's project, and creates a new one."""
 
 from tidemill.project.project import Project, ProjectFolder, find_project, load_project, open_folder
 

@@ -1,4 +1,4 @@
-"""The moment up to which a project's ``params.yaml`` lets anything be known."""
+"""Reads the as-of moment from a project's ``params.yaml``."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +11,10 @@ __all__ = ["declared_moment"]
 
 
 def declared_moment(project: Project) -> datetime:
-    """Return the moment that ``params.yaml`` asks for: its ``as_of``, or the end of its last month (UTC).
+    """Return the as-of moment that ``params.yaml`` declares: ``as_of``, or the end of its last month (UTC).
 
     Raises:
-        ConfigError: it declares neither, or in another form.
+        ConfigError: it declares neither, or the form is wrong.
     """
     dataset = project.config.dataset
     declared, last = (_parameter(project, name) for name in (dataset.as_of, dataset.last_month))

@@ -22,12 +22,12 @@ MODEL_NAME = r"[A-Za-z0-9][\w-]*"
 
 @dataclass(frozen=True)
 class ProjectFolder:
-    """A project on disk, of which only the name of its model was read: enough to show what is on record."""
+    """A project on disk with only the name of its model checked, which is enough to show its records."""
 
     root: Path
     settings: Settings
     params: dict[str, Any] = field(repr=False)
-    """All of ``params.yaml``, the project's own sections included."""
+    """All of ``params.yaml``, including the project's own sections."""
 
     @property
     def model(self) -> str:
@@ -36,7 +36,7 @@ class ProjectFolder:
 
     @property
     def home(self) -> Path:
-        """Folder of everything that Tidemill writes beside the data: records, runs, logs, reports."""
+        """Folder of everything that Tidemill writes except the data: records, runs, logs, reports."""
         return self.root / ".tidemill"
 
     @property
@@ -67,7 +67,7 @@ class ProjectFolder:
 
 @dataclass(frozen=True)
 class Project(ProjectFolder):
-    """A project on disk: its folder, its declarations, the addresses it works with."""
+    """A project on disk: its folder, its declarations, and the addresses that it uses."""
 
     config: "ProjectConfig"
 
@@ -85,7 +85,7 @@ class Project(ProjectFolder):
         """Import ``module:object`` from the project's own code.
 
         Raises:
-            ConfigError: there is no such module or object, or it fails to import.
+            ConfigError: the module or object does not exist, or its import fails.
         """
         module_name, _, attribute = reference.partition(":")
         root = str(self.root)
@@ -111,7 +111,7 @@ def find_project(start: Path) -> Path:
     """Return the nearest folder, from ``start`` upwards, whose ``params.yaml`` has a ``project`` section.
 
     Raises:
-        ProjectNotFound: there is none.
+        ProjectNotFound: no such folder exists.
     """
     return _find(start)[0]
 
@@ -119,8 +119,8 @@ def find_project(start: Path) -> Path:
 def open_folder(start: Path | None = None) -> ProjectFolder:
     """Find the project at ``start`` (default: the current folder) or above it; check only its model's name.
 
-    What only shows the records opens a project so: pydantic, which checks the rest, takes longer to import
-    than all that such a command does.
+    Commands that only show records use this, because importing pydantic, which checks the rest, takes longer
+    than the whole command.
 
     Raises:
         ProjectNotFound: there is none.
@@ -130,7 +130,7 @@ def open_folder(start: Path | None = None) -> ProjectFolder:
     section = params["project"]
     model = section.get("model") if isinstance(section, dict) else None
     if not isinstance(model, str) or re.fullmatch(MODEL_NAME, model) is None:
-        check_params(root / "params.yaml", params)  # says what is wrong
+        check_params(root / "params.yaml", params)  # raises the full message
     return ProjectFolder(root, Settings(), params)
 
 

@@ -1,4 +1,4 @@
-"""What a project declares in ``params.yaml``: the one file that DVC, training and gates all read."""
+"""Defines the sections of ``params.yaml``, the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -31,7 +31,7 @@ class _Section(BaseModel):
 
 
 class ProjectSection(_Section):
-    """Names, and where the project's own Python objects are (``module:object``)."""
+    """The project's names, and the addresses of its Python objects (``module:object``)."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     model: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")
@@ -54,13 +54,13 @@ class DatasetConfig(_Section):
     label: str
     """Column with the label: 0 or 1."""
     label_known: str = "label_known_at"
-    """Column with the moment from which on the label is known."""
+    """Column with the moment when the label became known."""
     first_month: str = "data.first_month"
     """Dotted name of the parameter of the DVC pipeline that names the first month (YYYY-MM)."""
     last_month: str = "data.last_month"
     """Dotted name of the parameter that names the last month (YYYY-MM)."""
     as_of: str = "data.as_of"
-    """Dotted name of the parameter with the moment after which nothing is known."""
+    """Dotted name of the parameter with the moment after which no data is used."""
 
 
 class FeaturesConfig(_Section):
@@ -88,121 +88,121 @@ class SplitConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """How the search for a model goes."""
+    """Settings of the hyperparameter search."""
 
     metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
-    """What trials are compared by; higher is better."""
+    """Metric that trials are compared by; higher is better."""
     trials: int = Field(default=12, ge=1)
-    """In all, spread evenly over the model families."""
+    """Number of trials, spread evenly over the model families."""
     max_rows: int | None = Field(default=None, ge=1000)
-    """The latest this many rows are trained on; none for all."""
+    """Train on only the latest this many rows; null for all."""
     search_rows: int | None = Field(default=None, ge=1000)
-    """Trials are fitted on a random sample of this many rows, the chosen model on all; none: all, always."""
+    """Fit trials on a random sample of this many rows, the chosen model on all; null: fit all on all rows."""
     max_concurrent: int = Field(default=0, ge=0)
-    """Trials at once; 0 for as many as there are CPUs."""
+    """Trials that run at once; 0 for as many as there are CPUs."""
     seed: int = 0
 
 
 class GateConfig(_Section):
-    """What a candidate must show on the hold-out before it may become champion."""
+    """Conditions that a candidate must meet on the hold-out before it may become champion."""
 
     mode: Literal["enforce", "dry_run", "off"] = "enforce"
     metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
     floor: float | None = None
     """The candidate's metric must reach this."""
     min_gain: float = 0.0
-    """The candidate's metric must exceed the champion's by at least this; 0: by anything, a tie is refused;
-    negative: it may be that much worse."""
+    """The candidate's metric must exceed the champion's by at least this; 0: by any amount, a tie is refused;
+    negative: it may be worse by that much."""
     min_rows: int = Field(default=500, ge=1)
     """Rows needed in the hold-out for a decision."""
 
 
 class LogConfig(_Section):
-    """What the prediction log promises, and how long it keeps it."""
+    """Durability and retention of the prediction log."""
 
     sync_seconds: float = Field(default=0.5, ge=0, le=60)
-    """How often predictions are flushed to the disk itself; 0: each before it is answered."""
+    """How often predictions are flushed to disk; 0: each before its answer is sent."""
     store: str | None = Field(default=None, pattern=r"^[a-z0-9]+://[^\s@]+$")
     """Object store for compacted predictions, such as ``s3://bucket/log``; default: the log's folder."""
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
-    """Of an S3-compatible store."""
+    """Endpoint of an S3-compatible store."""
     retention_days: int | None = Field(default=None, ge=1)
-    """Predictions and labels of older event dates are deleted; default: none ever."""
+    """Predictions and labels with older event dates are deleted; default: none are."""
 
 
 class BatchConfig(_Section):
-    """How requests that arrive together are answered together."""
+    """How requests that arrive at the same time are batched."""
 
     max_rows: int = Field(default=64, ge=1)
     """Largest number of rows in one batch; a request with more is a batch of its own."""
     wait_ms: float = Field(default=0.0, ge=0, le=1000)
-    """How long a request waits for others, in milliseconds, beyond those that came in the same moment."""
+    """Extra time that a request waits for others to join its batch, in milliseconds."""
     loop_rows: int = Field(default=64, ge=0)
-    """A batch of up to so many rows is answered on the event loop, a larger one in a thread."""
+    """A batch of up to this many rows is scored on the event loop, a larger one in a thread."""
 
 
 class LimitsConfig(_Section):
-    """What a client may cost before it is known who it is."""
+    """Limits on what a client may use before it is authenticated."""
 
     body_bytes: int | None = Field(default=None, ge=1024)
     """The largest body of a request; default: 64 KiB, and 4 KiB for each of ``serve.max_instances``."""
     header_seconds: int = Field(default=10, ge=1, le=300)
-    """In how many seconds the head of a request must have arrived."""
+    """Timeout for the head of a request, in seconds."""
     idle_seconds: int = Field(default=60, ge=1, le=3600)
-    """For how many seconds a client may be silent in the middle of a request or an answer."""
+    """Timeout for a client that is silent within a request or an answer, in seconds."""
     connections: int = Field(default=4096, ge=16, le=100_000)
-    """Connections at once; further ones wait."""
+    """Greatest number of open connections; further ones wait."""
 
 
 class AutoscalingConfig(_Section):
-    """How many replicas there are, by how much there is to do (Ray Serve's own autoscaling)."""
+    """Number of replicas as a function of load (Ray Serve's own autoscaling)."""
 
     min: int = Field(default=1, ge=1)
     max: int = Field(ge=1)
     target_ongoing_requests: float = Field(default=16.0, gt=0)
-    """Requests under way that a replica should have: with more, there are soon more replicas."""
+    """Target number of ongoing requests of a replica; with more, replicas are added."""
     upscale_seconds: float = Field(default=10.0, ge=0)
-    """How long there must be too much to do before a replica is added."""
+    """How long the load must be too high before a replica is added."""
     downscale_seconds: float = Field(default=300.0, ge=0)
-    """How long there must be too little to do before one is taken away."""
+    """How long the load must be too low before a replica is removed."""
 
 
 class JobsConfig(_Section):
-    """Slow predictions: submitted at once, answered when a worker has the time."""
+    """Jobs (slow predictions): accepted at once, answered later by a worker."""
 
     enabled: bool = False
-    """Whether ``POST /jobs`` is there; it takes a process of its own."""
+    """Whether ``POST /jobs`` exists; it runs in a process of its own."""
     workers: int = Field(default=1, ge=1)
-    """Processes that run jobs, each one at a time."""
+    """Worker processes, each of which runs one job at a time."""
     max_instances: int = Field(default=100_000, ge=1)
     """Largest number of instances in one job."""
     max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Largest body of ``POST /jobs``."""
     max_waiting: int = Field(default=100, ge=1)
-    """Jobs that are queued or running; one more gets 503 with Retry-After."""
+    """Greatest number of queued or running jobs; one more gets 503 with Retry-After."""
     chunk_rows: int = Field(default=500, ge=1)
     """Rows that are scored, logged and counted as done together."""
     chunk_seconds: float = Field(default=300.0, gt=0)
-    """A worker whose chunk takes longer is ended, and the attempt with it."""
+    """A worker whose chunk takes longer is killed, and the attempt fails."""
     retry_seconds: float = Field(default=5.0, gt=0)
-    """Before the second of three attempts at a chunk; the third waits twice as long."""
+    """Wait before the second of three attempts at a chunk; the third waits twice as long."""
     keep_hours: float = Field(default=72.0, gt=0)
-    """How long results, and dead jobs, are kept."""
+    """How long results and dead jobs are kept."""
 
 
 class RolloutStep(_Section):
-    """One step of a rollout: it ends when the time is over *and* the rows are answered."""
+    """One step of a rollout: it ends when the time has passed *and* the rows are answered."""
 
     share: float = Field(gt=0, le=1)
-    """Of the routing keys that the canary answers."""
+    """Share of the routing keys that the canary answers."""
     minutes: float = Field(default=10.0, ge=0)
-    """The least time of the step."""
+    """Least duration of the step."""
     requests: int = Field(default=200, ge=0)
-    """Rows that the canary must have answered in the step."""
+    """Rows that the canary must answer in the step."""
 
 
 class RolloutConfig(_Section):
-    """How a version becomes champion by steps, and what sends it back (`tidemill deploy rollout`)."""
+    """Steps by which a version becomes champion, and limits that roll it back (`tidemill deploy rollout`)."""
 
     steps: tuple[RolloutStep, ...] = (
         RolloutStep(share=0.01),
@@ -212,19 +212,19 @@ class RolloutConfig(_Section):
     )
     """The shares must grow."""
     max_errors: float = Field(default=0.01, ge=0, le=1)
-    """Share of its rows that the canary may fail to score; the champion answers those."""
+    """Greatest share of its rows that the canary may fail to score; the champion answers those."""
     max_latency_ratio: float = Field(default=1.5, gt=0)
-    """p99 of a call of the canary's model, as a multiple of the champion's."""
+    """Greatest p99 of a call of the canary's model, as a multiple of the champion's."""
     free_ms: float = Field(default=5.0, ge=0)
-    """A p99 that is larger by no more than this is never a reason to go back."""
+    """A p99 that is larger by no more than this never causes a rollback."""
     max_loss: float = Field(default=0.02, ge=0)
-    """Of the gate's metric: a loss that is surely larger (95 %) sends the canary back."""
+    """Greatest loss of the gate's metric; a loss surely larger (95 %) rolls the canary back."""
     min_labels: int = Field(default=200, ge=10)
-    """Labelled answers of each version from which on quality is measured; until then it is estimated."""
+    """Labelled answers of each version that are needed to measure quality; with fewer it is estimated."""
     max_score_gap: float | None = Field(default=0.05, gt=0)
-    """Between the mean scores of the versions, as long as there are no labels; null: not looked at."""
+    """Greatest difference of the versions' mean scores, while labels are missing; null: not checked."""
     give_up_hours: float | None = Field(default=24.0, gt=0)
-    """A step that takes longer (too few requests, a replica that does not come) ends the rollout."""
+    """A step that takes longer (too few requests, a replica that does not start) ends the rollout."""
 
     @model_validator(mode="after")
     def _shares_grow(self) -> "RolloutConfig":
@@ -239,38 +239,38 @@ class ServeConfig(_Section):
 
     batch: BatchConfig = BatchConfig()
     fast_lane: bool = True
-    """Whether small requests for predictions are answered past Ray Serve's and uvicorn's own handling of
-    requests; with ``autoscaling`` they never are."""
+    """Whether small prediction requests bypass the request handling of Ray Serve and uvicorn; with
+    ``autoscaling`` they never do."""
     max_in_flight: int = Field(default=256, ge=1)
-    """Requests for predictions that a replica has under way; one more gets 503 with Retry-After at once."""
+    """Greatest number of ongoing prediction requests of a replica; one more gets 503 with Retry-After."""
     timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
-    """A request that has no answer after so long gets 504 (408 if its own body did not arrive)."""
+    """A request without an answer after this time gets 504 (408 if its own body did not arrive)."""
     feature_cache: bool = True
-    """Whether replicas keep what they read of views that declare ``cache_seconds``."""
+    """Whether replicas cache what they read of views that declare ``cache_seconds``."""
     replicas: int = Field(default=1, ge=1)
-    """Processes that answer requests; `autoscaling` is the other way to say it."""
+    """Fixed number of processes that answer requests; the alternative is `autoscaling`."""
     autoscaling: AutoscalingConfig | None = None
     jobs: JobsConfig = JobsConfig()
     poll_seconds: float = Field(default=0.5, gt=0, le=60)
-    """How often a replica looks at the alias."""
+    """How often a replica reads the alias."""
     max_instances: int = Field(default=1000, ge=1)
     """Largest number of instances in one request."""
     log: LogConfig = LogConfig()
     rollout: RolloutConfig = RolloutConfig()
 
     require_keys: Literal["auto", "always"] = "auto"
-    """Whether requests need an API key: ``auto``, as soon as the API listens beyond loopback."""
+    """Whether requests need an API key; ``auto``: only if the API listens beyond loopback."""
     feature_seconds: float = Field(default=0.25, gt=0, le=10)
-    """How long a request may wait for the online store, before it is answered with declared defaults."""
+    """How long a request waits for the online store before it is answered with declared defaults."""
     limits: LimitsConfig = LimitsConfig()
     compiled: Literal["auto", "off"] = "auto"
-    """Whether versions are compiled to ONNX when they are registered, and answer so."""
+    """Whether versions are compiled to ONNX at registration, and served so."""
     trust_pickled: tuple[str, ...] = ()
-    """Versions (``<model>/<version>``) that may be loaded though loading them can execute code."""
+    """Versions (``<model>/<version>``) that may be loaded although loading them can execute code."""
 
 
 class ProjectConfig(BaseModel):
-    """The sections of ``params.yaml`` that the platform reads; the rest belongs to the project's own stages.
+    """The sections of ``params.yaml`` that the platform reads; other sections are for the project's stages.
 
     >>> config = ProjectConfig.model_validate({
     ...     "project": {"name": "flights", "model": "flight-delay",

@@ -1,4 +1,4 @@
-"""Makes a new project out of the reference project."""
+"""Creates a new project as a copy of the reference project."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ PROJECT_FILES = (
     "serving",
     "monitoring",
 )
-"""What makes up a project; everything else in its folder is made by running it."""
+"""The files of a project; everything else in its folder is made by running it."""
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "online_store", ".ipynb_checkpoints")
 
@@ -58,7 +58,7 @@ def reference_project() -> Path:
     """Return the folder of the reference project: in the wheel, or around an editable checkout.
 
     Raises:
-        ConfigError: this installation carries none.
+        ConfigError: this installation does not contain it.
     """
     packaged = Path(str(files("tidemill.project"))) / "template"
     checkout = Path(__file__).parents[3]
@@ -72,15 +72,15 @@ def reference_project() -> Path:
 
 
 def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Path]:
-    """Copy the project at ``source`` into the new or empty folder ``target``; if that fails, nothing stays.
+    """Copy the project at ``source`` into the new or empty folder ``target``; undo everything on failure.
 
     Args:
         source: folder of the project to copy.
-        target: where to.
-        mark: name of a file to write before all others: killed at any moment, we leave it or an empty folder.
+        target: the folder to copy to.
+        mark: name of a file to write before all others; a killed copy leaves this file or an empty folder.
 
     Returns:
-        what was written, relative to ``target``.
+        The paths that were written, relative to ``target``.
 
     Raises:
         UsageError: ``target`` is a file, a folder that is not empty, or cannot be made.
@@ -107,7 +107,7 @@ def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Pa
 
 @contextlib.contextmanager
 def new_folder(target: Path, mark: str | None = None) -> Iterator[None]:
-    """Make ``target`` unless it is an empty folder already, and undo all of it if the block fails.
+    """Make ``target`` unless it is an empty folder already; undo everything if the block fails.
 
     Args:
         target: the folder; its parents are made too.
@@ -139,7 +139,7 @@ def new_folder(target: Path, mark: str | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_leftovers(folder: Path) -> Iterator[None]:
-    """If the block fails, remove ``folder`` and its parents: those that it made, as far as they are empty."""
+    """If the block fails, remove ``folder`` and those parents that it made, as long as they are empty."""
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         yield
@@ -151,7 +151,7 @@ def without_leftovers(folder: Path) -> Iterator[None]:
 
 
 def clear_folder(folder: Path, mark: str | None = None) -> None:
-    """Delete what is in ``folder`` as far as possible: the file ``mark`` last, and only if all else went."""
+    """Delete the content of ``folder`` as far as possible; ``mark`` last, and only if all else is deleted."""
     with contextlib.suppress(OSError):
         for item in folder.iterdir():
             if item.is_dir() and not item.is_symlink():
