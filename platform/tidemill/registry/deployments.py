@@ -1,6 +1,6 @@
 """Deploys versions beside the champion, and stops them.
 
-What replicas do is decided by our records alone; the registry's aliases (``canary``, ``shadow``,
+Replicas follow our records alone; the registry's aliases (``canary``, ``shadow``,
 ``challenger``, ``ab-<name>``) follow. A deployment is recorded as ``pending`` before its alias is set and
 becomes ``live`` after; one that ends is ``stopping``, out of service, until its alias is deleted. An alias
 that somebody moves in the registry itself is taken for a request, and becomes a deployment.
@@ -51,11 +51,11 @@ class DeployRequest:
     version: str
     """A number or an alias."""
     share: float
-    """Of the routing keys, 0 to 1."""
+    """Share of the routing keys, 0 to 1."""
     actor: str
     reason: str
     name: str = ""
-    """Of the experiment; the other kinds have none."""
+    """Name of the experiment; the other kinds have none."""
 
 
 def live(state: State, model: str) -> list[Deployment]:

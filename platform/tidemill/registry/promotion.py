@@ -1,4 +1,4 @@
-"""Promotes versions through the gate, and rolls back to earlier champions."""
+"""Promote versions through the gate, and roll back to earlier champions."""
 
 from datetime import UTC, datetime
 
@@ -36,7 +36,7 @@ def evaluate_gate(project: Project, state: State, version: str, now: datetime) -
 def earlier_decision(project: Project, state: State, version: str, at: datetime) -> GateDecision | None:
     """Return the gate's decision that was recorded for this version, the present champion and ``at``, if any.
 
-    A process that was killed right after recording it may not have tagged the version: that is done now.
+    If a kill right after the recording left the version without its tag, the tag is added now.
 
     Raises:
         RegistryError: the registry does not answer.
@@ -59,7 +59,7 @@ def promote(
     turn_id: str | None = None,
     decision: GateDecision | None = None,
 ) -> Promotion:
-    """Make a version the champion, if the gate lets it.
+    """Make a version the champion, if the gate passes it.
 
     Args:
         project: whose model it is.
@@ -72,7 +72,7 @@ def promote(
         decision: the gate's, on this version and the present champion; default: the gate is asked now.
 
     Raises:
-        GateRefused: the gate said no, and is enforced.
+        GateRefused: the gate refused the version, and is enforced.
         ModelNotFound: there is no such version.
         DecisionOutdated: the decision is about another pair of versions.
         RegistryError: the version is champion already, the turn's promotion was superseded, or the registry
@@ -149,7 +149,7 @@ def rollback(
 
 
 def _settled_champion(project: Project, state: State) -> str | None:
-    """Return the champion, after moves that a killed process left pending are finished."""
+    """Finish the moves that a killed process left pending, then return the champion."""
     with lock(project):
         settle(project, state)
         return champion_version(project)

@@ -1,1 +1,1 @@
-"""What a candidate must show before it becomes champion."""
+"""Gates: the checks that a candidate must pass before it becomes champion."""

@@ -1,4 +1,4 @@
-"""Lets the candidate and the champion score the same rows, which neither has learnt from."""
+"""Compare the candidate with the champion on rows that neither was trained on."""
 
 import time
 from dataclasses import replace
@@ -24,13 +24,13 @@ from tidemill.training.tracking.mlflow_tracking import shortened
 __all__ = ["compare", "milliseconds_per_row"]
 
 _CALLS = 20
-_LONGEST = 1000  # an error may name all of many hundred features
+_LONGEST = 1000  # characters of an error, which may name hundreds of features
 
 
 def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | None) -> Verdict:
     """Judge both versions on the candidate's hold-out and decide by the project's gate.
 
-    Whatever keeps a version from being judged fairly is a reason to say no, not an error: it goes on record.
+    A problem that prevents a fair comparison is recorded as a reason to refuse, and raises no error.
     """
     gate, service = project.config.gate, project.config.features.service
     if gate.mode == "off":

@@ -1,4 +1,4 @@
-"""Asks the gate about a version, and keeps what it decided: in the records, and on the version itself."""
+"""Evaluate the gate for a version, and store its decision in the records and on the version itself."""
 
 import json
 from datetime import datetime
@@ -61,7 +61,7 @@ def refuse_champion(project: Project, version: str, champion: str | None) -> Non
 
 
 def tag_version(project: Project, decision: GateDecision) -> None:
-    """Repeat a decision on the version that it is about, for whoever looks at it in MLflow.
+    """Copy a decision to a tag of its version, so that MLflow shows it.
 
     Raises:
         RegistryError: MLflow refused; the decision stays on record.

@@ -1,4 +1,4 @@
-"""What a candidate must show before it may become champion: plain rules over numbers, no engine."""
+"""The rules that a candidate must meet to become champion: plain comparisons of numbers, no engine."""
 
 import math
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ _ROUNDING = 1e-12  # 0.73 - 0.72 is not 0.01 in floating point
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How one version did on the hold-out."""
+    """The metrics of one version on the hold-out."""
 
     version: str
     metrics: Mapping[str, float]
-    """What `tidemill.training.metrics.evaluate` says; empty if the version could not score the rows."""
+    """The result of `tidemill.training.metrics.evaluate`; empty if the version could not score the rows."""
     rows: int
     problems: tuple[str, ...] = ()
     """Why the version could not be judged on these rows, one sentence each."""
@@ -29,7 +29,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the gain lies with 90 % confidence, by a paired bootstrap."""
+    """The 90 % confidence interval of the gain, by a paired bootstrap."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, and why."""
+    """The gate's decision and its reasons."""
 
     passed: bool
     reasons: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How sure a gain is: a paired bootstrap over days, all resamples at once."""
+"""Compute the confidence interval of a gain by a paired bootstrap over days, vectorised."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def gain_interval(
         seed: the same seed brings the same interval.
 
     Returns:
-        None if the metric means nothing on these rows.
+        None if the metric is undefined on these rows.
 
     >>> labels = np.tile([0, 1], 500)
     >>> interval = gain_interval("roc_auc", labels, labels * 0.5, np.full(1000, 0.5), np.arange(1000) // 100)

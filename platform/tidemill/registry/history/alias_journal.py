@@ -1,4 +1,4 @@
-"""Moves the alias ``champion``, journalled so that a kill at any moment can be finished or undone.
+"""Move the alias ``champion`` with a journal, so that a move can be finished or undone after a kill.
 
 A move is recorded as ``pending`` before the registry is touched and as ``done`` after. A process that is
 killed in between leaves a pending record, and `settle` ends it. Nothing else moves the alias.
@@ -25,13 +25,13 @@ _LOCK_SECONDS = 120.0
 
 
 def settle(project: Project, state: State) -> list[Promotion]:
-    """Finish the moves that a killed process left pending, and return them; the lock must be held.
+    """Finish the moves that a killed process left pending, and return them; the caller must hold the lock.
 
     If the alias points to the new version already, the move is done. If it still points to the old one, it is
     moved now. If somebody else moved it, or the version was deleted, the record becomes ``superseded``.
 
     Raises:
-        RegistryError: the registry does not answer, or has lost the model.
+        RegistryError: the registry does not answer, or no longer has the model.
     """
     # A pending record is written and ended under one lock: those found here belong to killed processes.
     with state.transaction() as session:
@@ -57,7 +57,7 @@ def settle(project: Project, state: State) -> list[Promotion]:
 
 
 def move(project: Project, state: State, record: Promotion) -> Promotion:
-    """Write ``record`` as pending, move the alias, and mark the record as done; the lock must be held.
+    """Write ``record`` as pending, move the alias, mark the record as done; the caller must hold the lock.
 
     Raises:
         RegistryError: the records or the registry refused. Where the registry may have moved the alias all
@@ -77,10 +77,10 @@ def move(project: Project, state: State, record: Promotion) -> Promotion:
 
 
 def refuse_lost(project: Project) -> None:
-    """Refuse to take a registry at its word that was lost: MLflow makes a missing database anew, empty.
+    """Raise if the registry's database was lost: MLflow silently replaces a missing one by an empty one.
 
     Raises:
-        RegistryError: it knows no version of the model, though our records tell of some.
+        RegistryError: it has no version of the model, but our records do.
     """
     if not list_versions(project):
         raise RegistryError(
@@ -116,14 +116,14 @@ def version_exists(project: Project, version: str) -> bool:
 
 @contextmanager
 def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
-    """Let one process at a time move the champion, and the versions beside it.
+    """Lock the aliases: one process at a time moves the champion and the versions beside it.
 
     Args:
         project: whose model it is.
-        seconds: to wait for somebody else.
+        seconds: how long to wait for another process.
 
     Raises:
-        RegistryError: somebody else has been at it for that long.
+        RegistryError: another process held the lock for that long.
     """
     path = project.home / "champion.lock"
 

@@ -25,7 +25,7 @@ def settle_deployments(project: Project, state: State) -> None:
     """Finish pending and stopping deployments, then adopt changes of aliases; the lock must be held.
 
     Raises:
-        RegistryError: the registry does not answer, or has lost what it knew.
+        RegistryError: the registry does not answer, or its database was lost.
     """
     if not read_aliases(project) and _in(state, project.model, *_OPEN):
         refuse_lost(project)

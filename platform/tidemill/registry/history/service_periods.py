@@ -1,4 +1,4 @@
-"""The times in which versions were champion, told from the moves of the alias."""
+"""Derive from the alias moves in which periods each version was champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ __all__ = ["Service", "service_periods"]
 
 @dataclass(frozen=True)
 class Service:
-    """A time in which one version was champion."""
+    """A period in which one version was champion."""
 
     version: str
     since: datetime
     """Event time of the promotion or rollback."""
     until: datetime | None
-    """None for the one that serves now."""
+    """None for the current champion."""
     kind: str
     """``promotion`` or ``rollback``."""
     actor: str
     reason: str
     passed: bool | None
-    """What the gate said; None where it was not asked."""
+    """Whether the gate passed it; None where the gate was not evaluated."""
     gain: float | None
     """By how much the version beat the one before it, in the gate's metric."""
     decision_id: str | None
@@ -30,7 +30,7 @@ class Service:
 
 
 def service_periods(moves: Sequence[tuple[Any, Any]]) -> list[Service]:
-    """Return who served when, in order of time.
+    """Return the periods of service in order of time.
 
     Args:
         moves: the records of promotions that are done, in order, each with its gate decision or none.

@@ -1,1 +1,1 @@
-"""Model versions: what is kept of them, and how they are loaded."""
+"""Model versions: their records and files, and how they are loaded."""

@@ -1,4 +1,4 @@
-"""What the aliases of a model are called, and what each stands for."""
+"""The names of a model's aliases and their meanings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ __all__ = ["CHAMPION", "EXPERIMENT", "Beside", "alias_of", "differs", "kind_of"]
 CHAMPION = "champion"
 """The alias of the version that serves."""
 EXPERIMENT = "ab-"
-"""Before the name of an experiment among the aliases."""
+"""Prefix of an experiment's alias."""
 _KINDS = ("canary", "shadow", "challenger")
 
 
@@ -21,7 +21,7 @@ class Beside(Protocol):
 
 
 def alias_of(kind: str, name: str) -> str:
-    """Return the alias that says in the registry what `tidemill deploy` decided.
+    """Return the alias in the registry of a deployment by `tidemill deploy`.
 
     >>> alias_of("canary", "canary"), alias_of("ab", "late-fee")
     ('canary', 'ab-late-fee')
@@ -30,7 +30,7 @@ def alias_of(kind: str, name: str) -> str:
 
 
 def kind_of(alias: str) -> str | None:
-    """Return what an alias stands for; none for one that is not Tidemill's.
+    """Return the kind of deployment of an alias; None for an alias that is not Tidemill's.
 
     >>> kind_of("shadow"), kind_of("ab-late-fee"), kind_of("mine")
     ('shadow', 'ab', None)
@@ -38,12 +38,12 @@ def kind_of(alias: str) -> str | None:
     if alias in _KINDS:
         return alias
     name = alias.removeprefix(EXPERIMENT)
-    # Names are told apart without their kind: no experiment may be called canary.
+    # Names are unique across kinds: no experiment may be called canary.
     return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_KINDS) else None
 
 
 def differs(aliases: Mapping[str, str], rows: Sequence[Beside]) -> bool:
-    """Return whether the registry and the records disagree, so that somebody should settle it.
+    """Return whether the registry and the records differ and need reconciliation.
 
     Args:
         aliases: alias → version, as the registry has them.

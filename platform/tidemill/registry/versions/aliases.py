@@ -1,4 +1,4 @@
-"""The aliases of a model in MLflow's registry: which there are, and moving one."""
+"""Read, set and delete the aliases of a model in MLflow's registry."""
 
 from mlflow.exceptions import MlflowException
 
@@ -10,7 +10,7 @@ __all__ = ["drop_alias", "read_aliases", "set_alias"]
 
 
 def read_aliases(project: Project) -> dict[str, str]:
-    """Return alias → version of the project's model; nothing if there is no such model. Made for pollers.
+    """Return alias → version of the project's model; empty if there is no such model. Cheap enough to poll.
 
     Raises:
         RegistryError: the registry does not answer.
@@ -27,7 +27,7 @@ def read_aliases(project: Project) -> dict[str, str]:
 
 
 def set_alias(project: Project, alias: str, version: str) -> None:
-    """Let an alias name a version.
+    """Point an alias to a version.
 
     Raises:
         RegistryError: the registry refused.
@@ -42,7 +42,7 @@ def set_alias(project: Project, alias: str, version: str) -> None:
 
 
 def drop_alias(project: Project, alias: str) -> None:
-    """Take an alias away; it need not be there.
+    """Delete an alias, if it exists.
 
     Raises:
         RegistryError: the registry refused.

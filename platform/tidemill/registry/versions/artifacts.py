@@ -1,4 +1,4 @@
-"""Where the registry keeps the files of models, and how they are fetched and put there."""
+"""Read and write the files of models in the registry's artifact store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,13 +43,13 @@ def connect_registry(project: Project) -> MlflowClient:
 
 
 def open_version(client: MlflowClient, found: Any, aliases: Sequence[str] | None = None) -> ModelVersion:
-    """Return the version that MLflow told of; a search brings no aliases along, they are given then."""
+    """Convert MLflow's version; pass ``aliases`` after a search, whose results lack them."""
     return read_version(found, open_documents(client, found.run_id or "", found.tags), aliases)
 
 
 @contextmanager
 def model_files(project: Project, address: str) -> Iterator[Path]:
-    """Give a local path of what is at ``address``: in place if it is on this machine, else a copy."""
+    """Yield a local path of the files at ``address``: in place if on this machine, else a copy."""
     with TemporaryDirectory() as folder:
         here = address.startswith(("file:", "/"))
         files = artifact_repository(address, project.tracking_uri)
@@ -57,7 +57,7 @@ def model_files(project: Project, address: str) -> Iterator[Path]:
 
 
 def read_model_file(project: Project, address: str, path: str) -> bytes:
-    """Return the content of one file of what is at ``address``.
+    """Return the content of one file below ``address``.
 
     Raises:
         MlflowException, OSError: there is no such file, or it cannot be read.
@@ -69,13 +69,13 @@ def read_model_file(project: Project, address: str, path: str) -> bytes:
 
 
 def file_writer(project: Project, address: str) -> Callable[[Path, str], None]:
-    """Return a function that puts a file into a folder of what is at ``address``."""
+    """Return a function that writes a file into a folder below ``address``."""
     store = artifact_repository(address, project.tracking_uri)
     return lambda file, folder: store.log_artifact(str(file), folder)
 
 
 def read_table(project: Project, run_id: str, path: str, whose: str) -> pl.DataFrame:
-    """Return a table that is kept with a run.
+    """Return a table that is stored with a run.
 
     Raises:
         RegistryError: there is none.

@@ -1,4 +1,4 @@
-"""The compiled model of a version: made when it is registered, compared with the original, and on record."""
+"""Compile a version's model when it is registered, compare it with the original, and record the result."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ __all__ = ["ARTIFACT", "TAG", "CompiledRecord", "compile_scorer", "complete_reco
 ARTIFACT = "compiled/model.onnx"
 """Where the compiled model is among the files of the logged model."""
 _INPUTS = "compiled/inputs.json"
-"""What it takes: too long for a tag where a model has many features."""
+"""File with its features, which can be too many for a tag."""
 TAG = "tidemill.compiled"
 """Tag of the version, as JSON. A version gets it at birth, when the artefact is in its place."""
 _ROWS = 2000
@@ -32,7 +32,7 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True)
 class CompiledRecord:
-    """What came of compiling a version.
+    """The result of compiling a version.
 
     >>> record = CompiledRecord("refused", "SVC: too large")
     >>> CompiledRecord.from_tags(record.tags()) == record
@@ -44,13 +44,13 @@ class CompiledRecord:
     """Why the original serves."""
     parity: Parity | None = None
     sha256: str | None = None
-    """Of the artefact: what has another is not loaded."""
+    """Digest of the artefact; an artefact with another one is not loaded."""
     size: int = 0
     """Of the artefact, in bytes."""
     seconds: float = 0.0
     """It took this long to compile and compare."""
     features: tuple[str, ...] = ()
-    """What the artefact takes, in order."""
+    """The artefact's features, in order."""
     words: tuple[int, ...] = ()
     """Places of the features that are text."""
     inputs_sha256: str | None = None
@@ -63,7 +63,7 @@ class CompiledRecord:
         return {TAG: json.dumps({**short.facts(), "inputs_sha256": self.inputs_sha256})}
 
     def facts(self) -> dict[str, Any]:
-        """Return it as JSON knows it; an infinite difference is none."""
+        """Return it as JSON values; an infinite difference becomes None."""
         found = asdict(self)
         del found["inputs_sha256"]
         if self.parity and not np.isfinite(self.parity.max_difference):
@@ -96,7 +96,7 @@ class CompiledRecord:
 def compile_scorer(original: Scorer, rows: pd.DataFrame, keep: Callable[[Path, str], None]) -> CompiledRecord:
     """Compile a model, compare it with the original, and keep it with the model's files.
 
-    Nothing here is an error of the version: what cannot be compiled is served as it is.
+    A failure here is not an error of the version: a model that cannot be compiled is served as it is.
 
     Args:
         original: the loaded original.
@@ -117,7 +117,7 @@ def compile_scorer(original: Scorer, rows: pd.DataFrame, keep: Callable[[Path, s
 
 
 def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, bytes | None]:
-    # Whoever only serves has no need of the compiler and its packages.
+    # Serving alone does not need the compiler and its packages.
     from tidemill.training.compiling.compiler import Refusal, compile_model
 
     if original.estimator is None:
@@ -172,7 +172,7 @@ def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
         record: of the version, with status "compiled".
 
     Raises:
-        ModelUnsafe: the artefact is not the one on record, or would do what it must not.
+        ModelUnsafe: the artefact is not the one on record, or could run code or read other files.
         RegistryError: there is no artefact.
     """
 

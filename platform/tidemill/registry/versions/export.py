@@ -1,4 +1,4 @@
-"""Gives a compiled model out, with all that is needed to run it without Tidemill."""
+"""Export a compiled model with everything needed to run it without Tidemill."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ _EXAMPLE = ("README.md", "index.html", "page.js", "predict.js", "predict.py")
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What was given out."""
+    """The result of an export."""
 
     model: str
     version: str
@@ -54,7 +54,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
         output: a folder that does not exist yet, or is empty.
 
     Raises:
-        UsageError: there is something in the folder.
+        UsageError: the folder is not empty.
         ModelNotFound: there is no such version.
         RegistryError: the version is not compiled, or its artefact is not the one on record.
     """
@@ -79,7 +79,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
         (half / "model.json").write_text(json.dumps(_facts(found, record, scorer, half), indent=2) + "\n")
         for name in _EXAMPLE:
             (half / name).write_text((files("tidemill.registry.versions") / "example" / name).read_text())
-        if output.exists():  # empty: it keeps its place, for it may be where somebody stands
+        if output.exists():  # keep an empty folder: it may be someone's current directory
             for file in half.iterdir():
                 file.replace(output / file.name)
         else:

@@ -1,4 +1,4 @@
-"""A loaded model version: rows in, probabilities out, whatever runs it."""
+"""A loaded model version that turns rows into probabilities, whichever package runs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Scorer:
 
     version: str
     features: tuple[str, ...]
-    """What it takes, in order."""
+    """Its features, in order."""
     score: Callable[[Matrix], Scores] = field(repr=False)
     """Takes a float64 matrix, shape (rows, features), in the order of ``features``, NaN for "not known";
     gives the probability of label 1, float64, shape (rows,). Nothing is looked up and nothing is checked;
@@ -30,7 +30,7 @@ class Scorer:
     kind: Literal["onnx", "skops", "native", "pyfunc"] = "skops"
     """What runs it: onnxruntime, scikit-learn, the model's own package, or MLflow's pyfunc."""
     reason: str | None = None
-    """Why the compiled model does not run; none if it does."""
+    """Why the compiled model is not used; None if it is."""
     estimator: Any = field(default=None, repr=False)
     """The model as its package knows it; none if onnxruntime runs it."""
     by_name: Callable[[pd.DataFrame], Scores] | None = field(default=None, repr=False)

@@ -1,7 +1,7 @@
-"""Copies of the versions that served last, so that they can serve again while the registry is away.
+"""Cache the versions that served last, so that they can serve again while the registry is down.
 
 Each is a folder ``.tidemill/models/<model>/<version>``: the files of the version, and what the registry says
-of it. A copy is made whole or not at all, and the oldest go.
+of it. A copy is made atomically, and the oldest copies are deleted.
 """
 
 import json
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_lasting_scorer(project: Project, version: str) -> Scorer:
-    """Load a version for serving: from the registry, and kept; else from the copy that was kept.
+    """Load a version for serving from the registry and cache it; if that fails, load the cached copy.
 
     Raises:
         RegistryError: like `tidemill.registry.versions.model_versions.load_scorer`, and there is no copy.
@@ -46,15 +46,15 @@ def load_lasting_scorer(project: Project, version: str) -> Scorer:
     except RegistryError as error:
         copy = kept(project, version)
         if copy is None or (isinstance(error, ModelNotFound) and list_versions(project)):
-            raise  # a version that was deleted from a registry that is there shall not come back
+            raise  # the registry answers: a version deleted from it must not be served from the cache
         _log.warning("%s; version %s comes from the copy in %s", error, version, copy[1])
         return read_scorer(project, *copy)
 
 
 def load_lasting_original(project: Project, version: str) -> Scorer:
-    """Load a version that serves as it was made: from the copy that was kept, or from the registry.
+    """Load a version's original model: from the cached copy, else from the registry.
 
-    A request may wait for it, so the registry, which may be away, is not asked first.
+    A request may wait for it, so the cache comes first: the registry may be down.
 
     Raises:
         RegistryError: like `tidemill.registry.versions.model_versions.load_original`.
@@ -64,7 +64,7 @@ def load_lasting_original(project: Project, version: str) -> Scorer:
 
 
 def keep(project: Project, found: ModelVersion, files: Path) -> None:
-    """Copy a version that was loaded; a disk that is full is reported in the log, and no error.
+    """Copy a loaded version to the cache; a full disk is logged and raises no error.
 
     Args:
         project: in whose ``.tidemill`` the copy is.
@@ -88,7 +88,7 @@ def keep(project: Project, found: ModelVersion, files: Path) -> None:
 
 
 def kept(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
-    """Return what was said of a version of the project's model, and its files; none if there is no copy."""
+    """Return the cached record and files of a version, or None if there is no copy."""
     place = _place(project, project.model) / version
     facts = _read(place)
     if facts is None:

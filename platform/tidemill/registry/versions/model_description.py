@@ -1,4 +1,4 @@
-"""Reads the folder of an MLflow model, whatever its name: MLflow decodes percent signs in paths."""
+"""Read the folder of an MLflow model, also if its path has percent signs, which MLflow decodes."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ __all__ = ["read_description", "readable_folder"]
 
 
 def read_description(folder: Path) -> Model:
-    """Return what the file ``MLmodel`` in a folder says.
+    """Return the content of the file ``MLmodel`` in a folder.
 
     Raises:
         OSError, yaml.YAMLError, TypeError, KeyError, MlflowException: there is none, or it is broken.
@@ -23,7 +23,7 @@ def read_description(folder: Path) -> Model:
 
 @contextmanager
 def readable_folder(folder: Path) -> Iterator[str]:
-    """Give a path that MLflow's own loaders read: a copy of ``folder`` where there is a percent sign."""
+    """Yield a path that MLflow's loaders can read: a copy of ``folder`` if its path has a percent sign."""
     if "%" not in str(folder):
         yield str(folder)
         return

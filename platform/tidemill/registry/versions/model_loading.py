@@ -1,4 +1,4 @@
-"""Chooses how a version is run: compiled if it can be, else as it was made."""
+"""Load a version compiled if possible, else as its original model."""
 
 import logging
 from pathlib import Path
@@ -46,7 +46,7 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
 
 
 def read_made(project: Project, found: ModelVersion, folder: Path, reason: str | None = None) -> Scorer:
-    """Load a version as it was made, whatever there is compiled.
+    """Load a version's original model, even if there is a compiled one.
 
     Raises:
         RegistryError: it cannot be loaded, or not safely.

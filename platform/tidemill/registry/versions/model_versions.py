@@ -45,7 +45,7 @@ CHAMPION = "champion"
 
 
 def champion_version(project: Project) -> str | None:
-    """Return the number of the champion, none if there is none. Cheap: made for pollers.
+    """Return the number of the champion, or None if there is none. Cheap enough to poll.
 
     Raises:
         RegistryError: the registry does not answer.
@@ -62,7 +62,7 @@ def champion_version(project: Project) -> str | None:
 
 
 def champion(project: Project) -> ModelVersion | None:
-    """Return the champion, none if there is none."""
+    """Return the champion, or None if there is none."""
     version = champion_version(project)
     return get_version(project, version) if version else None
 
@@ -101,14 +101,14 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
             return []
         raise _not_found(project, model, None) from error
     aliases: dict[str, list[str]] = {}
-    for alias, version in registered.aliases.items():  # a search does not bring the aliases along
+    for alias, version in registered.aliases.items():  # search results lack the aliases
         aliases.setdefault(str(version), []).append(alias)
     versions = [open_version(client, one, aliases.get(str(one.version), [])) for one in found]
     return sorted(versions, key=lambda version: int(version.version), reverse=True)
 
 
 def load_scorer(project: Project, version: str, model: str | None = None) -> Scorer:
-    """Load a version so that it can score rows: compiled if it can be, else as it was made.
+    """Load a version to score rows: compiled if possible, else its original model.
 
     Args:
         project: whose model it is.
@@ -126,7 +126,7 @@ def load_scorer(project: Project, version: str, model: str | None = None) -> Sco
 
 
 def load_original(project: Project, version: str) -> Scorer:
-    """Load a version as it was made, whatever there is compiled.
+    """Load a version's original model, even if there is a compiled one.
 
     Raises:
         ModelNotFound: there is no such version.
@@ -138,7 +138,7 @@ def load_original(project: Project, version: str) -> Scorer:
 
 
 def compiled_record(project: Project, found: ModelVersion) -> CompiledRecord | None:
-    """Return what came of compiling a version; none if it was registered without.
+    """Return the result of compiling a version; None if it was registered without compiling.
 
     Raises:
         RegistryError: the file that lists its features cannot be read.
@@ -152,7 +152,7 @@ def compiled_record(project: Project, found: ModelVersion) -> CompiledRecord | N
 
 @contextmanager
 def open_files(project: Project, version: str, model: str | None = None) -> Iterator[Path]:
-    """Give the folder with a version's files for as long as the context lasts.
+    """Yield the folder with a version's files, which exists as long as the context lasts.
 
     Raises:
         ModelNotFound: there is no such version.
@@ -185,7 +185,7 @@ def load_holdout(project: Project, version: str) -> pl.DataFrame:
 
 @contextmanager
 def files_of(project: Project, found: ModelVersion) -> Iterator[Path]:
-    """Give the folder with the files of a version that was read already, like `open_files`."""
+    """Yield the folder with the files of a version that was read already, like `open_files`."""
     try:
         address = connect_registry(project).get_model_version_download_uri(found.model, found.version)
         with model_files(project, address) as folder:
@@ -195,7 +195,7 @@ def files_of(project: Project, found: ModelVersion) -> Iterator[Path]:
 
 
 def _absent(error: MlflowException) -> bool:
-    # MLflow calls a missing alias an invalid parameter; what ails its database may name aliases as well.
+    # MLflow reports a missing alias as an invalid parameter; database errors may mention aliases as well.
     code, said = error.error_code, str(error).lower()
     return code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "alias" in said)
 

@@ -1,4 +1,4 @@
-"""Registers finished trainings as versions of a model, and compiles them."""
+"""Register finished trainings as versions of a model, and compile them."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ __all__ = ["compile_version", "register"]
 def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
     """Make a finished training a version of the project's model, and return the version's number.
 
-    The model is compiled first: the version is born with what came of it on record, so whoever is killed here
+    The model is compiled first, and the version is created with the result on record, so a kill here
     leaves no version, or a whole one. A run is registered once: asked again, the same version comes back.
 
     Raises:
@@ -64,7 +64,7 @@ def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
 
 
 def compile_version(project: Project, version: str, model: str | None = None) -> CompiledRecord:
-    """Compile a version that is registered already, and put on record what came of it.
+    """Compile a version that is registered already, and record the result.
 
     The answers are compared on its hold-out rows; on the example that was saved with it if it has none,
     because Tidemill did not train it.
@@ -87,11 +87,11 @@ def compile_version(project: Project, version: str, model: str | None = None) ->
 
 
 def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> CompiledRecord:
-    """Compile a model that is about to become a version; whatever is in the way is a reason, not an error."""
+    """Compile a model that is about to become a version; a problem is recorded as a reason, not raised."""
     if project.config.serve.compiled == "off":
         return CompiledRecord("refused", "serve.compiled was off when it was registered")
     from tidemill.registry.versions.original_models import (
-        read_original,  # scikit-learn takes seconds; reading asks for none
+        read_original,  # importing scikit-learn takes seconds, and readers do not need it
     )
 
     address = str(client.get_logged_model(trained.model_uri.removeprefix("models:/")).artifact_location)

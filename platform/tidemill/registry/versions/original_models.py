@@ -1,4 +1,4 @@
-"""Loads a saved model as it was made, without executing what it brings along unless it is trusted by name."""
+"""Load a saved original model without executing code that it contains, unless the project trusts it."""
 
 import importlib
 import logging
@@ -73,7 +73,7 @@ def read_original(
             version that Tidemill did not train.
         declared: gives the types that the project trusts; called only if that matters.
         trusted: whether it may execute code when it is loaded, because the project names it.
-        reason: why the compiled model does not answer in its place.
+        reason: why the compiled model is not used in its place.
 
     Raises:
         ModelUnsafe: loading it could execute code, and the project does not name it.
@@ -216,7 +216,7 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
             model = mlflow.pyfunc.load_model(path)
     except RegistryError:
         raise
-    except Exception as error:  # whatever a pickle does
+    except Exception as error:  # a pickle can raise anything
         raise RegistryError(f"version {version} cannot be loaded from {folder}: {error}") from error
     names = list(given.features)
 
@@ -231,8 +231,8 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
 
 
 def _by_module(version: str, given: _Signature, module: Any) -> Scorer:
-    """Return a scorer for a PyTorch module itself: MLflow's wrapper of it could not be compiled."""
-    from tidemill.training.compiling.torch_modules import module_scores  # whoever has a module has PyTorch
+    """Return a scorer for the bare PyTorch module: MLflow's wrapper of it could not be compiled."""
+    from tidemill.training.compiling.torch_modules import module_scores  # PyTorch is there
 
     if given.words:
         raise RegistryError(

@@ -33,7 +33,7 @@ _PARTS = ("train", "validation", "holdout")
 
 
 class _AskMlflow(Exception):
-    """Raised where this module cannot tell."""
+    """Raised where this module cannot answer and MLflow must."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ShownVersion:
 
 
 def read_registered(folder: ProjectFolder, model: str | None = None) -> list[ShownVersion]:
-    """Return the versions of a model, the latest first, without what came of compiling them.
+    """Return the versions of a model, the latest first, without the results of compiling them.
 
     Raises:
         ModelNotFound: there is no such model (the project's own may be without a version yet).
@@ -70,7 +70,7 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
         if database is None and name == folder.model:
             return []
         if database is None:
-            raise _AskMlflow  # says that there is no such model
+            raise _AskMlflow  # raises that there is no such model
         with closing(database):
             return [_shown(folder, database, name, row) for row in _versions(database, name, folder.model)]
     except (_AskMlflow, sqlite3.Error):
@@ -96,7 +96,7 @@ def read_version(folder: ProjectFolder, version: str, model: str | None = None) 
             for row in _versions(database, name, folder.model):
                 if str(row["version"]) == number:
                     return _shown(folder, database, name, row, compiled=True)
-        raise _AskMlflow  # says what there is instead
+        raise _AskMlflow  # raises, listing what exists
     except (_AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import compiled_record, get_version
 
@@ -125,7 +125,7 @@ def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
 
 
 def read_champion(folder: ProjectFolder) -> str | None:
-    """Return the number of the champion, none if there is none.
+    """Return the number of the champion, or None if there is none.
 
     Raises:
         RegistryError: the registry does not answer.
@@ -147,7 +147,7 @@ def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
 def _versions(database: sqlite3.Connection, model: str, own: str) -> list[sqlite3.Row]:
     known = database.execute("SELECT 1 FROM registered_models WHERE name = ?", (model,)).fetchone()
     if known is None and model != own:
-        raise _AskMlflow  # says which models there are
+        raise _AskMlflow  # raises, listing the models
     return database.execute(_VERSIONS, (model,)).fetchall()
 
 
@@ -209,7 +209,7 @@ def _compiled(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Map
 
 
 def _document(folder: ProjectFolder, address: str, path: str, sha256: str | None) -> dict[str, Any] | None:
-    """Return a JSON file of a run or a model; none if there is no digest of it."""
+    """Return a JSON file of a run or a model; None if no digest of it is recorded."""
     if sha256 is None:
         return None
     parts = urlsplit(address)
@@ -217,13 +217,13 @@ def _document(folder: ProjectFolder, address: str, path: str, sha256: str | None
         raise _AskMlflow
     place = Path(unquote(parts.path) if parts.scheme else address)
     if not place.is_relative_to(folder.root):
-        raise _AskMlflow  # of a project that was moved or copied: which files are meant is decided elsewhere
+        raise _AskMlflow  # the project was moved or copied: MLflow's tracking code finds the files
     try:
         content = (place / path).read_bytes()
     except OSError:
         raise _AskMlflow from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _AskMlflow  # says what is wrong with it
+        raise _AskMlflow  # raises what is wrong with it
     found: dict[str, Any] = json.loads(content)
     return found
 

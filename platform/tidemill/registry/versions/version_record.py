@@ -1,4 +1,4 @@
-"""One version of a model, as it is written to the registry and read back."""
+"""The record of a model version, as written to the registry and read back."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from tidemill.training.tracking.training_result import TrainedModel
 __all__ = ["DECISION", "ModelVersion", "describe", "read_version", "version_tags"]
 
 DECISION = "tidemill.gate"
-"""Tag of a version with what the gate last said of it, as JSON."""
+"""Tag of a version with the gate's last decision on it, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ModelVersion:
 
     @cached_property
     def lineage(self) -> Lineage | None:
-        """What it was made from; None for a model that Tidemill did not train.
+        """The data, code and features it was made from; None for a model that Tidemill did not train.
 
         Raises:
             RegistryError: the file of its run that tells cannot be read.
@@ -71,7 +71,7 @@ class ModelVersion:
 
     @property
     def decision(self) -> dict[str, Any] | None:
-        """What the gate last said of it."""
+        """The gate's last decision on it."""
         found = self.tags.get(DECISION)
         return json.loads(found) if found else None
 
@@ -83,10 +83,10 @@ def version_tags(run_tags: Mapping[str, str], turn_id: str | None) -> dict[str, 
 
 
 def read_version(found: Any, read: ReadDocument, aliases: Sequence[str] | None = None) -> ModelVersion:
-    """Return the version that MLflow told of.
+    """Convert MLflow's version.
 
     Args:
-        found: as MLflow tells it.
+        found: the version from MLflow.
         read: reads the JSON files of its run.
         aliases: of the version; default: those in ``found``, where a search puts none.
     """

@@ -1,1 +1,1 @@
-"""What goes out with an exported model: it runs without Tidemill, and is never imported by it."""
+"""Files shipped with an exported model; they run without Tidemill, which never imports them."""
