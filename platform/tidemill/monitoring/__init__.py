@@ -1,1 +1,1 @@
-"""Watches what a model is asked and what it answers: windows, drift, quality, alerts."""
+"""Monitors a model's inputs and answers: windows, drift, quality, alerts."""

@@ -1,8 +1,8 @@
-"""Alerts: raised once, seen again while the cause lasts, resolved when a later run no longer finds it.
+"""Raises alerts once, marks them as seen again while the cause lasts, and resolves them when it has ended.
 
-There is at most one unresolved alert of a (monitor, model, version, kind). A run resolves only what it
-judged: too few labels are no proof that the quality is back. When another version serves, the alerts about
-the one before are resolved: nobody can act on them any more.
+There is at most one unresolved alert for each (monitor, model, version, kind). A run resolves only kinds that
+it judged: too few labels do not prove that the quality has recovered. When another version serves, the alerts
+about the version before are resolved, because they need no action any more.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ["Changes", "Unresolved", "acknowledge", "decide", "list_alerts", "rec
 
 @dataclass(frozen=True)
 class Unresolved:
-    """What the decision needs to know of an alert."""
+    """The facts of an unresolved alert that the decision needs."""
 
     id: str
     version: str
@@ -33,24 +33,24 @@ class Unresolved:
 
 
 class Changes(NamedTuple):
-    """What a run does to the alerts of its monitor and model."""
+    """The changes of a run to the alerts of its monitor and model."""
 
     raised: tuple[Finding, ...]
     seen: tuple[tuple[str, Finding], ...]
     """Ids of alerts whose cause was found again."""
     resolved: tuple[str, ...]
-    """Ids."""
+    """Ids of alerts that the run resolves."""
 
 
 def decide(unresolved: Sequence[Unresolved], findings: Findings, version: str, at: datetime) -> Changes:
-    """Decide what a run changes.
+    """Decide which alerts a run raises, sees again and resolves.
 
     Args:
         unresolved: the open and acknowledged alerts of the run's monitor and model.
-        findings: what the run found.
-        version: the version it looked at.
-        at: event time of the run. An alert that was seen later than this is left as it is: a look at the past
-            tells nothing about now.
+        findings: the results of the run.
+        version: the version that the run evaluated.
+        at: event time of the run. An alert that was seen later than this is not changed, because a run about
+            the past says nothing about the present.
 
     >>> from datetime import UTC
     >>> day = datetime(2013, 4, 15, tzinfo=UTC)
@@ -121,16 +121,16 @@ def _new(run: MonitorRun, finding: Finding, severity: str) -> Alert:
 
 
 def acknowledge(state: State, alert_id: str, by: str, now: datetime) -> Alert:
-    """Put on record that somebody looks after an alert. The first one to say so stays on record.
+    """Record who looks after an alert. If several acknowledge it, the first stays on record.
 
     Args:
         state: the records.
         alert_id: id of the alert.
-        by: who.
-        now: when.
+        by: name of the person.
+        now: event time.
 
     Raises:
-        MonitoringError: there is no such alert, or it is resolved already.
+        MonitoringError: there is no such alert, or it is already resolved.
     """
     with state.transaction() as session:
         alert = session.get(Alert, alert_id)
@@ -153,8 +153,8 @@ def list_alerts(state: State, model: str | None = None, *, include_resolved: boo
 
     Args:
         state: the records.
-        model: name of a registered model; none for all.
-        include_resolved: whether those that are over are wanted too.
+        model: name of a registered model; None for all.
+        include_resolved: whether to return resolved alerts too.
     """
     query = select(Alert).order_by(Alert.raised_at.desc(), Alert.id.desc())
     if model is not None:

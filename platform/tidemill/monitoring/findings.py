@@ -1,4 +1,4 @@
-"""What in a comparison is alarming, in words and numbers. Pure."""
+"""Judges a comparison by a monitor's thresholds, and describes what is alarming. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a run of a monitor found."""
+    """The results of a monitor run."""
 
     found: tuple[Finding, ...]
     judged: frozenset[Kind]
-    """What could be judged. Only of these does finding nothing mean that all is well."""
+    """The kinds that could be judged. Only for these does the absence of a finding mean that all is well."""
     unjudged: Mapping[Kind, str]
-    """What was to be watched and could not be judged, and why."""
+    """The kinds that could not be judged, and why."""
 
 
 def find(
@@ -50,10 +50,10 @@ def find(
 
     Args:
         monitor: the thresholds.
-        comparison: how far the window has moved.
-        quality: how good the answers were; none if that is not watched.
-        unjudged: what is known not to be judged already, and why.
-        skew: what was served beside what training would see; none if that is not watched.
+        comparison: the drift of the window.
+        quality: the quality of the answers; None if it is not monitored.
+        unjudged: kinds that are already known not to be judged, and why.
+        skew: the differences between served and training features; None if they are not monitored.
     """
     reasons, found = dict(unjudged), list[Finding]()
     if monitor.data_drift is not None:
@@ -151,7 +151,7 @@ def _decay(quality: Quality, monitor: Monitor) -> Finding:
 
 
 def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:
-    """Say of which features too few rows could be compared to call all well."""
+    """Return a message that names the features with too few comparable rows to judge."""
     few = [each for each in skew.features if each.rows < least]
     if not few:
         return None

@@ -3,16 +3,16 @@
 Which rows, when more than one version served in the window:
 
 - the reference is that of the champion, the version that serves at the end of the window;
-- data drift looks at all rows of the window: what is asked does not depend on who answers. Rows of a version
-  that was made for other features do not count as missing these;
-- feature skew does so, too: what is served does not depend on it either. What the offline store does not
-  have yet is not judged, and a feature store that fails leaves the skew unjudged, not the rest;
-- prediction drift and quality look at the champion's own rows only: another version's scores say nothing
-  about it. With too few of those they are not judged, and the results say so.
+- data drift uses all rows of the window, because inputs do not depend on the version that answers. Rows of a
+  version that was made for other features do not count as missing these;
+- feature skew uses all rows too, because served features do not depend on the version either. Values that
+  the offline store does not have yet are not judged; if the feature store fails, only the skew is unjudged;
+- prediction drift and quality use only the champion's own rows, because another version's scores say nothing
+  about it. With too few such rows they are not judged, and the results say so.
 
-A report is made when something is alarming, or when it is asked for: it takes longer than the verdict, which
-does not depend on it. Its files are written first, then the run and its alerts in one transaction: a run that
-is killed in between leaves a file that no record names, and is simply made again.
+A report is made when something is alarming or when it is requested, because it takes longer than the verdict,
+which does not depend on it. Its files are written first, then the run and its alerts in one transaction: a
+run that is killed in between leaves a file that no record names, and is made again.
 """
 
 import logging
@@ -46,7 +46,7 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 __all__ = ["FAILED", "evaluate", "forget_failures", "new_run", "nothing_serves"]
 
 FAILED = "failed"
-"""Verdict of a run that came to no result."""
+"""Verdict of a run that failed."""
 log = logging.getLogger(__name__)
 
 
@@ -56,20 +56,20 @@ def evaluate(
     """Evaluate a monitor over the window that ends at ``now``; labels known later do not count.
 
     Args:
-        project: whose champion and prediction log.
-        state: where the run and its alerts are recorded.
-        monitor: what is compared.
+        project: the project with the champion and the prediction log.
+        state: the records, to which the run and its alerts are written.
+        monitor: the monitor to evaluate.
         now: event time, aware; also the end of the window.
-        with_report: make a report although nothing is alarming.
+        with_report: whether to make a report even if nothing is alarming.
 
     Returns:
         The recorded run. Verdict ``too_few``: fewer rows than ``min_rows``; nothing was judged, and there is
-        no report. ``alert``: at least one kind is alarming. ``ok``: nothing that was judged is.
+        no report. ``alert``: at least one kind is alarming. ``ok``: no judged kind is alarming.
 
     Raises:
-        MonitoringError: nothing serves.
+        MonitoringError: no version serves.
         RegistryError: the version has no reference.
-        ServingError: the log cannot be read. In none of these cases anything is recorded.
+        ServingError: the log cannot be read. After any of these errors nothing is recorded.
     """
     now, serving = utc(now), champion(project)
     if serving is None:
@@ -93,7 +93,7 @@ def evaluate(
 
 
 def nothing_serves(project: Project) -> MonitoringError:
-    """Return the error that there is nothing to watch."""
+    """Return the error that no version serves, so there is nothing to monitor."""
     return MonitoringError(
         f"there is nothing to watch: {project.model} has no champion",
         hint="train and promote one: `tidemill run --promote`",
@@ -120,7 +120,7 @@ def new_run(project: Project, monitor: Monitor, version: str, now: datetime) -> 
 
 
 def forget_failures(session: Session, run: MonitorRun) -> None:
-    """Delete failed runs of the same monitor and moment: the new run takes their place."""
+    """Delete failed runs of the same monitor and moment, which the new run replaces."""
     same = MonitorRun.monitor == run.monitor, MonitorRun.model == run.model, MonitorRun.at == run.at
     session.execute(delete(MonitorRun).where(*same, MonitorRun.verdict == FAILED))
 
@@ -134,7 +134,7 @@ def _judge(
     labelled: pl.DataFrame,
     with_report: bool,
 ) -> Findings:
-    """Compare, complete ``run``, and write the report if there is a reason for one."""
+    """Compare, complete ``run``, and write the report if one is needed."""
     reference = _without_personal(project, load_reference(project, run.version))
     own = rows.filter(pl.col("version") == run.version)["score"]
     unjudged: dict[Kind, str] = {}
@@ -177,7 +177,7 @@ def _report(
     rows: pl.DataFrame,
     labelled: pl.DataFrame,
 ) -> None:
-    """Write the report; a verdict does not wait for one that cannot be written."""
+    """Write the report; if it cannot be written, keep the verdict."""
     from tidemill.monitoring.reports.evidently_report import Compared, write_report  # it takes seconds
 
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
@@ -201,7 +201,7 @@ def _report(
 
 
 def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRows:
-    """Leave personal features out: they are neither logged nor reported."""
+    """Drop personal features, which are neither logged nor reported."""
     if not (repository(project) / "feature_store.yaml").is_file():
         return reference
     hidden = personal_fields(open_store(project))
@@ -215,7 +215,7 @@ def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRo
 def _measure_skew(
     project: Project, monitor: Monitor, run: MonitorRun, unjudged: dict[Kind, str]
 ) -> SkewReport | None:
-    """Compare what was served with what training would see, or say in ``unjudged`` why that failed."""
+    """Compare served features with training features, or record in ``unjudged`` why that failed."""
     if monitor.feature_skew is None:
         return None
     wanted = Slice(run.window_start, run.window_end)

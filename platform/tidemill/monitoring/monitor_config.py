@@ -1,4 +1,4 @@
-"""What a project wants watched: ``monitoring/monitors.yaml``. Imports no engine."""
+"""Reads the monitors that a project declares in ``monitoring/monitors.yaml``. Imports no engine."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-"""A length of time, longer than nothing, written as in ``14d``."""
+"""A positive length of time, written as in ``14d``."""
 
 
 class _Section(BaseModel):
@@ -33,15 +33,15 @@ class _Section(BaseModel):
 
 
 class DataDriftConfig(_Section):
-    """When the inputs count as drifted.
+    """Thresholds for drift of the inputs.
 
     Columns are compared by a distance, not by a test's p-value: with thousands of rows a test calls any
     difference significant, and its verdict depends on how many rows the window happened to have. A distance
     says how far the column has moved, whatever the size of the window.
 
-    The thresholds by default are Evidently's own. They suit rows that are independent of each other; where
-    those of a day resemble each other (weather, delays), a short window differs from a long reference by more
-    than that at any time: set ``numerical`` above what the weeks inside the training months show.
+    The default thresholds are Evidently's own. They suit rows that are independent of each other. Where rows
+    of one day are similar (weather, delays), a short window always differs from a long reference by more than
+    that: set ``numerical`` above the distances of single weeks of the training months.
     """
 
     share: float = Field(default=0.3, gt=0, le=1)
@@ -51,31 +51,31 @@ class DataDriftConfig(_Section):
     categorical: float = Field(default=0.1, gt=0, le=1)
     """Threshold for categories, and numbers of few values: Jensen–Shannon distance (0 to 0.83)."""
     missing: float = Field(default=0.1, gt=0, le=1)
-    """A column has drifted, too, when its share of missing values moved by this much."""
+    """A column has also drifted when its share of missing values changed by this much."""
     thresholds: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Thresholds of single columns, by name, in place of ``numerical`` or ``categorical``."""
     severe: float = Field(default=4.0, ge=1)
-    """Alert about a single feature that moved by this many times its threshold, or is broken otherwise.
+    """Alert about a single feature whose distance is this many times its threshold, or that is broken.
 
     See `tidemill.monitoring.drift.drift_columns` for what counts as broken.
     """
     exclude: tuple[str, ...] = ()
-    """Features that are not watched, such as the month of the year."""
+    """Features that are not monitored, such as the month of the year."""
 
 
 class PredictionDriftConfig(_Section):
-    """When the model's answers count as drifted."""
+    """Threshold for drift of the model's scores."""
 
     threshold: float = Field(default=0.1, gt=0)
     """Wasserstein distance of the scores, in standard deviations of the reference's scores.
 
-    The reference's scores are for rows the model was trained on, so they lie a little further apart than any
-    others: leave room for that.
+    The reference's scores are for rows that the model was trained on, so they are spread a little wider than
+    others: choose a threshold that allows for that.
     """
 
 
 class QualityConfig(_Section):
-    """When the model counts as decayed, once labels have arrived. Higher is better for every metric."""
+    """Thresholds for decay of the model's quality on labelled rows. Higher is better for every metric."""
 
     metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
     max_drop: float | None = Field(default=0.03, gt=0)
@@ -91,16 +91,16 @@ class QualityConfig(_Section):
 
 
 class FeatureSkewConfig(_Section):
-    """When what was served counts as something else than what training would see (`docs/skew.md`)."""
+    """Thresholds for differences between served features and training features (`docs/skew.md`)."""
 
     share: float = Field(default=0.01, ge=0, le=1)
     """Alert when at least this share of a feature's rows differs; 0: when any does."""
     tolerance: float = Field(default=1e-6, ge=0, lt=1)
-    """Largest relative difference of two equal values."""
+    """Largest relative difference between values that count as equal."""
 
 
 class Monitor(_Section):
-    """One monitor: what is compared, over which window, how often, and when it is alarming.
+    """One monitor: its comparisons, its window, its schedule, and its thresholds.
 
     >>> monitor = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "quality": {}})
     >>> monitor.window.days, monitor.quality.max_drop, monitor.data_drift
@@ -113,7 +113,7 @@ class Monitor(_Section):
     every: Duration
     """How often it runs, on a grid of the UTC calendar (see ``windows``)."""
     min_rows: int = Field(default=500, ge=10)
-    """With fewer predictions in the window nothing is judged: the verdict is ``too_few``."""
+    """With fewer predictions in the window nothing is judged, and the verdict is ``too_few``."""
     min_labelled: int = Field(default=500, ge=10)
     """With fewer labels quality is not judged."""
     data_drift: DataDriftConfig | None = None
@@ -125,7 +125,7 @@ class Monitor(_Section):
     feature_skew: FeatureSkewConfig | None = None
     """None: not watched."""
     severity: Literal["info", "warning", "critical"] = "warning"
-    """What its alerts are marked with."""
+    """Severity of its alerts."""
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Monitor":
@@ -152,7 +152,7 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
     """Read ``monitoring/monitors.yaml``; a project without that file has no monitors.
 
     Raises:
-        ConfigError: it is wrong; the message names file, monitor, field, and what is expected.
+        ConfigError: the file is wrong; the message names file, monitor, field, and what is expected.
     """
     path = _path(project)
     try:
@@ -171,7 +171,7 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
 
 
 def chosen_monitors(project: Project, name: str | None) -> tuple[Monitor, ...]:
-    """Return the monitor of that name; all of them if none is named.
+    """Return the monitor of that name, or all monitors if no name is given.
 
     Raises:
         ConfigError: ``monitors.yaml`` is wrong, or declares no monitor at all.
@@ -191,7 +191,7 @@ def chosen_monitors(project: Project, name: str | None) -> tuple[Monitor, ...]:
 
 
 def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
-    """Return a sentence for each feature that a monitor names and that is not among ``features``.
+    """Return a message for each feature that a monitor names and that is not among ``features``.
 
     >>> drift = {"exclude": ["month"]}
     >>> each = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "data_drift": drift})
@@ -216,7 +216,7 @@ def _path(project: Project) -> Path:
 
 
 def _wrong(location: tuple[int | str, ...], message: str, content: object) -> str:
-    """Say what is wrong with a field; a monitor is called by its name where it has one."""
+    """Return a message about an invalid field, with the monitor's name if it has one."""
     fields = list(location)
     whose = ""
     if len(fields) > 1 and fields[0] == "monitors" and isinstance(fields[1], int):

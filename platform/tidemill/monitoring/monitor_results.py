@@ -1,4 +1,4 @@
-"""What a monitor's run found, for people (the head of its report) and for machines (JSON)."""
+"""Formats the results of a monitor run: a Markdown title for its report, and JSON."""
 
 import json
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def results_of(
     findings: Findings,
     skew: SkewReport | None,
 ) -> dict[str, Any]:
-    """Return what a run found, JSON-safe."""
+    """Return the results of a run as JSON values."""
     drift = monitor.data_drift
     return {
         "data_drift": {
@@ -49,7 +49,7 @@ def results_of(
 def title_of(
     monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None, skew: SkewReport | None
 ) -> str:
-    """Return the head of a report, as Markdown; ``own`` is how many predictions are the version's own."""
+    """Return the title of a report in Markdown; ``own`` is the number of the version's own predictions."""
     lines = [
         f"# {monitor.name}: {run.model} version {run.version}",
         f"Window: {Window(run.window_start, run.window_end)}. "

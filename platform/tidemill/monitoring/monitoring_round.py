@@ -1,4 +1,4 @@
-"""Evaluates all monitors, or those that are due. One that fails is put on record and never stops another."""
+"""Evaluates all monitors, or those that are due; a failure is recorded and does not stop the others."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ def evaluate_all(
     with_report: bool = False,
     listen: Callable[[MonitorRun], None] | None = None,
 ) -> list[MonitorRun]:
-    """Evaluate monitors, each for its moment; one that fails is put on record, and the others run.
+    """Evaluate monitors, each for its moment; a failure is recorded, and the other monitors run.
 
     Args:
-        project: whose champion and prediction log.
-        state: where runs and alerts are recorded.
+        project: the project with the champion and the prediction log.
+        state: the records, to which runs and alerts are written.
         due: the monitors, and the end of the window of each.
-        with_report: make reports although nothing is alarming.
-        listen: told each run.
+        with_report: whether to make reports even if nothing is alarming.
+        listen: called with each run.
 
     Raises:
-        MonitoringError: nothing serves.
+        MonitoringError: no version serves.
     """
     runs: list[MonitorRun] = []
     if not due:
@@ -61,8 +61,8 @@ def evaluate_all(
 def run_due(project: Project, state: State, now: datetime) -> list[MonitorRun]:
     """Evaluate every monitor that is due at ``now``, each for the moment at which it became due.
 
-    A monitor that fails is on record, stays due, and does not keep the others from running. As long as
-    nothing serves, none is due.
+    A monitor that fails is recorded, stays due, and does not stop the others. While no version serves, no
+    monitor is due.
 
     Raises:
         ConfigError: ``monitoring/monitors.yaml`` is wrong.
@@ -79,7 +79,7 @@ def run_due(project: Project, state: State, now: datetime) -> list[MonitorRun]:
 
 
 def _record_failure(state: State, run: MonitorRun, error: BaseException) -> MonitorRun:
-    """Put on record that a monitor failed; its alerts stay as they are."""
+    """Record that a monitor failed; its alerts do not change."""
     ours = isinstance(error, TidemillError)
     message = str(error) if ours else f"{type(error).__name__}: {error}"
     log.warning("monitor %s failed: %s", run.monitor, message, exc_info=None if ours else error)

@@ -1,1 +1,1 @@
-"""What of a window has drifted, and what of that is alarming."""
+"""Measures the drift of a window's columns, and decides what is alarming."""

@@ -1,4 +1,4 @@
-"""One column of the reference and of the window, side by side: how they can be compared. Pure."""
+"""Makes one column of the reference and of the window comparable, and compares them. Pure."""
 
 from typing import Literal, NamedTuple
 
@@ -11,22 +11,22 @@ __all__ = ["FEW", "ColumnPair", "Method", "as_comparable"]
 Method = Literal["wasserstein", "jensenshannon"]
 
 FEW = 20
-"""Numbers with more different values are compared as numbers; so many categories count apart."""
+"""Numbers with more distinct values are compared as numbers; at most this many categories are separate."""
 # Jensen–Shannon's noise grows with the number of categories: 20 of them, at 500 rows, stay below 0.1.
 _UNSEEN = 0.1
 _COMMON = 0.5
 
 
 class ColumnPair(NamedTuple):
-    """A column's values before and now, comparable, without the missing ones."""
+    """A column's values in the reference and in the window, comparable, without missing values."""
 
     before: pl.Series | None
-    """None: there is no such column."""
+    """None if there is no such column."""
     now: pl.Series | None
     missing_before: float
     missing_now: float
     unreadable: str | None
-    """Why one of them could not be made comparable."""
+    """Why one side could not be made comparable."""
 
     @classmethod
     def of(cls, before: pl.Series | None, now: pl.Series | None) -> "ColumnPair":
@@ -45,7 +45,7 @@ class ColumnPair(NamedTuple):
         return cls(found[0], found[1], shares[0], shares[1], unreadable)
 
     def method(self, few: int) -> tuple[Method | None, str | None]:
-        """Return how to compare, or why not."""
+        """Return the method of comparison, or the reason why there is none."""
         if self.unreadable is not None:
             return None, self.unreadable
         named = (("the reference", self.before), ("the window", self.now))
@@ -62,7 +62,7 @@ class ColumnPair(NamedTuple):
         return "jensenshannon", None
 
     def distance(self, method: Method | None) -> float | None:
-        """Measure by ``method``."""
+        """Return the distance by ``method``."""
         if method is None or self.before is None or self.now is None:
             return None
         if method == "wasserstein":
@@ -70,18 +70,18 @@ class ColumnPair(NamedTuple):
         return jensen_shannon(_as_category(self.before), _as_category(self.now), FEW)
 
     def constant(self) -> str | None:
-        """Say so if the window holds one value only that at most half of the reference's rows have."""
+        """Return a note if the window has a single value, which at most half of the reference's rows have."""
         assert self.before is not None
         assert self.now is not None
         now = _as_category(self.now)
         if len(now) < 2 or now.n_unique() > 1:
             return None
         share = (_as_category(self.before) == now[0]).sum() / len(self.before)
-        value = self.now[0] if self.now.dtype == pl.Float64 else "one value"  # text may be somebody's
+        value = self.now[0] if self.now.dtype == pl.Float64 else "one value"  # text may be personal
         return f"constant: {value} in every row" if share <= _COMMON else None
 
     def unseen(self) -> str | None:
-        """Say so if many rows of the window have values that the reference does not have."""
+        """Return a note if many rows of the window have values that the reference does not have."""
         assert self.before is not None
         assert self.now is not None
         before, now = _as_category(self.before), _as_category(self.now)
@@ -94,7 +94,7 @@ def as_comparable(column: pl.Series) -> pl.Series:
     """Return numbers as floats, null where they are not finite; anything else as text.
 
     Raises:
-        PolarsError: no text can be made of its values.
+        PolarsError: the values cannot be converted to text.
 
     >>> as_comparable(pl.Series([1, None])).to_list(), as_comparable(pl.Series([float("nan"), 2])).to_list()
     ([1.0, None], [None, 2.0])
@@ -106,7 +106,7 @@ def as_comparable(column: pl.Series) -> pl.Series:
 
 
 def _as_category(column: pl.Series) -> pl.Series:
-    """Return numbers that are not whole in the precision that an online store may keep them in."""
+    """Return fractional numbers in the precision in which an online store may keep them."""
     if column.dtype != pl.Float64:
         return column
     whole = column == column.round(0)

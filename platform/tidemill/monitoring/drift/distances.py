@@ -1,6 +1,6 @@
-"""How far two samples lie apart: Wasserstein for numbers, Jensen–Shannon for categories. Pure.
+"""Measures the distance of two samples: Wasserstein for numbers, Jensen–Shannon for categories. Pure.
 
-Both are exact for the samples given, whatever the unit of the numbers: 1e-12 and 1e15 are as good as 1.
+Both are exact for the given samples at any scale of the numbers, from 1e-12 to 1e15.
 """
 
 import sys
@@ -24,7 +24,7 @@ def wasserstein(before: Floats, now: Floats) -> float:
         now: finite numbers, at least one.
 
     Returns:
-        At most the largest float, however far away ``now`` is.
+        The distance, capped at the largest float.
 
     >>> before = np.array([0.0, 1.0, 2.0, 3.0])
     >>> round(wasserstein(before * 1e-6, before * 1e-6 + 3e-6) * before.std(), 9)
@@ -54,7 +54,7 @@ def jensen_shannon(before: pl.Series, now: pl.Series, most: int) -> float:
     Args:
         before: values, none of them null.
         now: likewise.
-        most: only so many values count apart, the most frequent ones of ``before``; all others are one.
+        most: this many of the most frequent values of ``before`` are separate; all others are one category.
 
     >>> jensen_shannon(pl.Series(["a", "a", "b"]), pl.Series(["b", "a", "a"]), 20)
     0.0
@@ -71,7 +71,7 @@ def jensen_shannon(before: pl.Series, now: pl.Series, most: int) -> float:
 
 
 def _shares(counts: pl.DataFrame, kept: pl.Series) -> Floats:
-    """Return the share of each value of ``kept``, and last that of all others."""
+    """Return the share of each value of ``kept``, then the share of all others."""
     found = pl.DataFrame({"value": kept}).join(counts, on="value", how="left", maintain_order="left")
     numbers = found["n"].fill_null(0).to_numpy().astype(np.float64)
     total = float(counts["n"].sum())

@@ -1,4 +1,4 @@
-"""How far each column of a window has moved from a reference, and which ones are broken. Pure.
+"""Measures the drift of each column of a window from a reference, and finds broken columns. Pure.
 
 How a column is compared, in this order:
 
@@ -18,7 +18,7 @@ In addition, a column that can be compared has drifted when its share of missing
 moved by the threshold for that: the distances look only at the values that are there. A column that is
 constant in the reference has few different values: while the window holds the same value, its distance is 0.
 
-A column is broken, which a single one suffices to alarm about, when
+A column is broken, and one broken column is enough for an alert, when
 
 - it has drifted and cannot be compared;
 - its distance, or the change in its share of missing values, is ``severe`` times the threshold;
@@ -41,30 +41,30 @@ __all__ = ["ColumnDrift", "Comparison", "compare", "compare_column", "compare_sc
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """How far one column has moved."""
+    """The drift of one column."""
 
     name: str
     method: Method | None
-    """None when it could not be compared: see ``note``."""
+    """None if it could not be compared; see ``note``."""
     value: float | None
     """The distance."""
     threshold: float
     drifted: bool
     reference_mean: float | None
-    """Of numbers; none for categories."""
+    """Mean of numbers; None for categories."""
     current_mean: float | None
     reference_missing: float
     """Share of missing values, 0 to 1."""
     current_missing: float
     note: str | None
-    """What the distance does not say: why there is none, or what else has changed."""
+    """Why there is no distance, or what else has changed."""
     broken: str | None = None
-    """Why this column alone is alarming; none if it is not."""
+    """Why this column alone is alarming; None if it is not."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far a window has moved from the reference."""
+    """The drift of a window from the reference."""
 
     columns: tuple[ColumnDrift, ...]
     prediction: ColumnDrift | None
@@ -73,27 +73,27 @@ class Comparison:
 
     @property
     def by_excess(self) -> tuple[ColumnDrift, ...]:
-        """The columns, the one that moved furthest past its threshold first."""
+        """Return the columns, the one furthest beyond its threshold first."""
         return tuple(sorted(self.columns, key=_excess, reverse=True))
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """Names of the columns that have drifted, in the order of `by_excess`."""
+        """Return the names of the columns that have drifted, in the order of `by_excess`."""
         return tuple(column.name for column in self.by_excess if column.drifted)
 
     @property
     def not_compared(self) -> dict[str, str]:
-        """Names of the columns that could not be compared, and why."""
+        """Return the names of the columns that could not be compared, and why."""
         return {column.name: column.note or "" for column in self.columns if column.method is None}
 
     @property
     def broken(self) -> tuple[ColumnDrift, ...]:
-        """The columns that are alarming alone, in the order of `by_excess`."""
+        """Return the columns that are alarming alone, in the order of `by_excess`."""
         return tuple(column for column in self.by_excess if column.broken is not None)
 
     @property
     def share(self) -> float:
-        """Share of the columns that have drifted; 0 when there are none."""
+        """Return the share of the columns that have drifted; 0 when there are none."""
         return len(self.drifted) / len(self.columns) if self.columns else 0.0
 
 
@@ -105,15 +105,15 @@ def _excess(column: ColumnDrift) -> tuple[bool, bool, float]:
 def compare(
     reference: pl.DataFrame, current: pl.DataFrame, config: DataDriftConfig, served_by: pl.Series, own: str
 ) -> tuple[ColumnDrift, ...]:
-    """Compare the columns that the reference has, but for the excluded ones.
+    """Compare the columns that the reference has, except the excluded ones.
 
     Args:
         reference: the features of rows of the training set.
         current: the features of the predictions of a window.
         config: thresholds.
-        served_by: the version that each row of ``current`` was answered by. One that never has a value of a
-            column was made for other features: its rows do not count as missing there.
-        own: the version that is watched; its rows always count.
+        served_by: the version that answered each row of ``current``. A version without any value in a column
+            was made for other features: its rows do not count as missing there.
+        own: the version that is monitored; its rows always count.
 
     >>> before = pl.DataFrame({"wind": [float(n) for n in range(100)]})
     >>> ones = pl.Series(["1"] * 100)
@@ -125,7 +125,7 @@ def compare(
         if name not in config.exclude:
             now = current.get_column(name, default=None)
             if now is not None:
-                now = now.alias("now")  # Polars takes a name like ^score$ for a pattern
+                now = now.alias("now")  # Polars would read a name like ^score$ as a pattern
                 knowing = served_by.filter(now.is_not_null()).unique().to_list()
                 now = now.filter(served_by.is_in([*knowing, own]))
             found.append(compare_column(name, reference[name].alias("before"), now, config))
@@ -133,7 +133,7 @@ def compare(
 
 
 def compare_scores(before: pl.Series, now: pl.Series, threshold: float) -> ColumnDrift:
-    """Compare a version's scores with those it had on its reference: as numbers, however few they are."""
+    """Compare a version's scores with those on its reference, always as numbers, even if they are few."""
     config = DataDriftConfig(numerical=threshold, categorical=min(threshold, 1.0))
     return compare_column("score", before, now, config, few=1)
 
@@ -141,7 +141,7 @@ def compare_scores(before: pl.Series, now: pl.Series, threshold: float) -> Colum
 def compare_column(
     name: str, before: pl.Series | None, now: pl.Series | None, config: DataDriftConfig, few: int = FEW
 ) -> ColumnDrift:
-    """Compare one column; one that cannot be compared says why in its note.
+    """Compare one column; if it cannot be compared, its note says why.
 
     Args:
         name: of the column.

@@ -1,1 +1,1 @@
-"""How good answers were, and whether what was served is what training would have seen."""
+"""Measures the quality of answers, and compares served features with training features."""

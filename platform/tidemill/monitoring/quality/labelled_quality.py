@@ -1,8 +1,8 @@
-"""How good the answers were, once the labels are there, and whether that is bad enough. Imports no engine.
+"""Measures the quality of labelled predictions, and judges whether it has decayed. Imports no engine.
 
-The metrics are those of `tidemill.training.metrics`, so that a window, a gate and a trial speak of the same
-numbers. A window is compared with the hold-out metric recorded for the serving version, not with the quality
-on the reference: that is made of rows the model was trained on.
+The metrics are those of `tidemill.training.metrics`, so that windows, gates and trials use the same numbers.
+A window is compared with the hold-out metric recorded for the serving version, not with the quality on the
+reference, whose rows the model was trained on.
 """
 
 import math
@@ -17,26 +17,26 @@ from tidemill.training.metrics import METRICS, evaluate
 __all__ = ["Measured", "Quality", "measure"]
 
 _LONG = 62
-"""A window of more days than this is told by month instead of by day."""
+"""A window of more days than this is reported by month instead of by day."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The quality of some predictions."""
+    """The quality of a set of predictions."""
 
     metrics: Mapping[str, float | None]
-    """``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``; none: see ``note``."""
+    """``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``; None: see ``note``."""
     rows: int
     base_rate: float | None
-    """Share of label 1; none without rows."""
+    """Share of label 1; None without rows."""
     mean_score: float | None
-    """None without rows. Far from ``base_rate``, the probabilities are not calibrated."""
+    """None without rows. If it is far from ``base_rate``, the probabilities are not calibrated."""
     note: str | None
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The quality in a window, beside what was expected."""
+    """The quality in a window, and the expected quality."""
 
     overall: Measured
     by_period: Mapping[str, Measured]
@@ -45,16 +45,16 @@ class Quality:
     """The metric that is judged."""
     value: float | None
     standard_error: float | None
-    """How uncertain ``value`` is for want of labels; known for ``roc_auc`` only."""
+    """Uncertainty of ``value`` due to the number of labels; known for ``roc_auc`` only."""
     expected: float | None
-    """The same metric on the serving version's hold-out; none if it is not on record."""
+    """The same metric on the serving version's hold-out; None if it was not recorded."""
     decayed: bool | None
-    """None: it cannot be judged; see ``note``."""
+    """None if it cannot be judged; see ``note``."""
     note: str | None
 
     @property
     def drop(self) -> float | None:
-        """How far the metric lies below what was expected; negative when it is better."""
+        """Return how far the metric is below the expected value; negative when it is better."""
         return None if self.value is None or self.expected is None else self.expected - self.value
 
 

@@ -1,8 +1,7 @@
-"""The skew guard: what the prediction log says was served, beside what a training set would contain.
+"""Compares the features in the prediction log with those that a training set would contain (skew).
 
-For the keys and the moment of each logged prediction the very function that makes training sets is asked what
-it would give (`training_frame`). Works through the log in batches of whole days, so
-memory does not grow with the log.
+For the keys and the moment of each logged prediction, it calls the function that makes training sets
+(`training_frame`). It reads the log in batches of whole days, so memory does not grow with the log.
 """
 
 import time
@@ -35,7 +34,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Slice:
-    """Which logged predictions are looked at: those with ``start <= at < end``, event time, aware."""
+    """The logged predictions to compare: those with ``start <= at < end``, event time, aware."""
 
     start: datetime
     end: datetime
@@ -53,14 +52,14 @@ def measure_skew(
     tolerance: float = 1e-6,
     listen: Callable[[int, int], None] | None = None,
 ) -> SkewReport:
-    """Compare what was served with what a training set would contain, by the definitions applied now.
+    """Compare served features with those of a training set, by the definitions that are applied now.
 
     Args:
-        project: whose log, definitions and sources.
-        wanted: which predictions.
-        threshold: share of a feature's rows from which on it counts as skewed.
-        tolerance: largest relative difference of two equal values.
-        listen: told after each batch how many of how many logged days are done.
+        project: the project with the log, definitions and sources.
+        wanted: the predictions to compare.
+        threshold: a feature counts as skewed if at least this share of its rows differs.
+        tolerance: largest relative difference between values that count as equal.
+        listen: called after each batch with the number of finished days and of all logged days.
 
     Raises:
         FeatureError: definitions were not applied, or a source cannot be read.
@@ -123,10 +122,10 @@ def _check_names(names: Collection[str] | None, origins: Origins) -> None:
 
 
 def _batches(project: Project, wanted: Slice) -> Iterator[tuple[pl.DataFrame, int, int]]:
-    """Give the predictions of whole days, a batch at a time, with how many of how many days are done then.
+    """Yield batches of predictions of whole days, with the number of finished days and of all days.
 
-    A batch holds predictions with the same features only: where a version was made for others, none is taken
-    for missing.
+    A batch contains only predictions with the same features, so that a feature of another version does not
+    count as missing.
     """
     start, end = utc(wanted.start), utc(wanted.end)
     days = [
@@ -156,7 +155,7 @@ def _columns(rows: pl.DataFrame, version: str | None) -> pl.DataFrame:
 
 
 class _Definitions:
-    """Tells which versions were trained on other definitions than those applied now."""
+    """Finds the versions that were trained on definitions other than those applied now."""
 
     def __init__(self, project: Project, applied: str) -> None:
         self._project = project
@@ -164,7 +163,7 @@ class _Definitions:
         self._others: dict[str, bool] = {}
 
     def of(self, versions: pl.Series) -> pl.Series:
-        """Return for each row whether its version was; false for one that the registry does not know."""
+        """Return for each row whether its version was; False for a version that is not in the registry."""
         for version in versions.unique():
             if version not in self._others:
                 self._others[version] = self._differs(version)

@@ -1,1 +1,1 @@
-"""Reports for people, made by Evidently."""
+"""Makes HTML reports with Evidently."""

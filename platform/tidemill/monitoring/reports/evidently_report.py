@@ -1,6 +1,6 @@
-"""Draws a comparison with Evidently, as one HTML file for people. What is decided is decided elsewhere.
+"""Draws a comparison with Evidently as one HTML file; it makes no decisions.
 
-The only module that imports Evidently. That import takes 6 to 8 seconds, most of them for its legacy metrics
+Only this module imports Evidently. The import takes 6 to 8 seconds, most of them for its legacy metrics
 (plotly, scipy, nltk, scikit-learn); it uses no network and sends no telemetry (only Evidently's own UI
 service does). The HTML holds its scripts and fonts itself and can be read offline.
 
@@ -37,14 +37,14 @@ __all__ = ["MAX_ROWS", "OTHER", "Compared", "write_report"]
 MAX_ROWS = 10_000
 """Rows of each side that are drawn; more are sampled. Evidently's time grows with the rows."""
 OTHER = "(other)"
-"""Stands for all categories but the most frequent ones of the reference."""
+"""Name for all categories except the most frequent ones of the reference."""
 
 _SEED = 0
-_SMALL, _LARGE = 0.01, 1e9  # standard deviations and sizes that Evidently draws as they are
+_SMALL, _LARGE = 0.01, 1e9  # standard deviations and sizes that Evidently can draw unscaled
 
 
 class Compared(NamedTuple):
-    """What was compared: features by their names, and the scores."""
+    """The comparison to draw: features by their names, and the scores."""
 
     features: pl.DataFrame
     scores: pl.Series
@@ -55,7 +55,7 @@ class _Drawing(NamedTuple):
 
     drift: ColumnDrift
     name: str
-    """For Evidently: no name of a feature is one of its own, or ``score``."""
+    """A name for Evidently that does not clash with its own names or ``score``."""
     before: pl.Series
     now: pl.Series
     scaled: bool
@@ -74,14 +74,14 @@ def write_report(
     Args:
         path: the HTML file; its folder need not exist.
         title: Markdown at the head of the report.
-        comparison: what was found.
+        comparison: the results to draw.
         reference: the rows of the training set.
         current: the rows of the window.
         labelled: rows of the window with ``score`` and ``label`` (0 and 1, both present) for a section on
-            quality; none: no such section.
+            quality; None for no such section.
 
     Raises:
-        MonitoringError: the file cannot be written. Nothing half written is left.
+        MonitoringError: the file cannot be written. No partial file is left.
     """
     drawings = [
         _prepared(column, f"feature.{column.name}", reference.features, current.features, column.name)
@@ -116,8 +116,8 @@ def _prepared(
 
 
 def _folded(column: pl.Series, kept: pl.Series) -> pl.Series:
-    """Return categories, those that are not kept as one: what somebody sent in a request stays out."""
-    # Evidently writes values into the report's <script> as they are: no value may close it.
+    """Merge categories that are not kept into one, so that values from requests do not enter the report."""
+    # Evidently writes values into the report's <script> unescaped: no value may close it.
     safe = column.str.replace_all("<", "‹", literal=True)
     folded = safe.zip_with(column.is_in(kept.implode()).fill_null(False), pl.Series([OTHER]))
     return folded.set(column.is_null(), None)
@@ -128,7 +128,7 @@ def _sample(column: pl.Series) -> pl.Series:
 
 
 def _drawn(drawings: Sequence[_Drawing]) -> list[Any]:
-    """Return a group of widgets for each column; one that Evidently cannot draw says so."""
+    """Return a group of widgets for each column, with a message if Evidently cannot draw the column."""
     groups = []
     for drawing in drawings:
         title = drawing.drift.name if drawing.name != "score" else "the predictions' score"
@@ -158,7 +158,7 @@ def _dataset(column: pl.Series, method: str | None) -> Dataset:
 
 
 def _quality(labelled: pl.DataFrame) -> Any:
-    """Return Evidently's view of the window alone: the model was trained on the reference's labels."""
+    """Return Evidently's quality widgets for the window only; the model was trained on the reference."""
     definition = DataDefinition(
         numerical_columns=["score"],
         categorical_columns=["label"],
@@ -176,7 +176,7 @@ def _quality(labelled: pl.DataFrame) -> Any:
 
 def _run(metrics: list[Any], current: Dataset, reference: Dataset | None) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas, numpy and scipy about Evidently's ways with them
+        warnings.simplefilter("ignore")  # warnings of pandas, numpy and scipy about Evidently's calls
         return Report(metrics).run(current, reference)
 
 

@@ -1,6 +1,6 @@
-"""The names of Evidently that it does not document, and what they are needed for.
+"""Wraps the undocumented names of Evidently, and lists why each is needed.
 
-Evidently's own report draws every column several times; ours takes its parts and draws each once.
+Evidently's own report draws every column several times; ours uses its parts and draws each column once.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def page(widgets: Sequence[Any]) -> str:
 
 
 def widgets_of(snapshot: Any) -> list[Any]:
-    """Return the drawings of all metrics of what ``Report.run`` returned."""
+    """Return the widgets of all metrics in the result of ``Report.run``."""
     widgets: list[Any] = snapshot.to_snapshot_model().widgets
     return widgets
 
 
 def widgets_of_metric(snapshot: Any, metric: str) -> list[Any]:
-    """Return the drawings of one metric, by its id, of what ``Report.run`` returned."""
+    """Return the widgets of one metric, by its id, in the result of ``Report.run``."""
     widgets: list[Any] = snapshot.metric_results[metric].get_widgets()
     return widgets

@@ -1,1 +1,1 @@
-"""Which stretch of time a monitor looks at."""
+"""Calculates the time windows of monitors."""

@@ -1,8 +1,8 @@
-"""When a monitor is due and which stretch of time it looks at. Pure.
+"""Calculates when a monitor is due, and its time window. Pure.
 
 A schedule is a grid: the whole multiples of ``every`` since Monday, 5 January 1970, 00:00 UTC, so that weekly
-monitors run when a week ends. A run that comes late still looks at the window it should have looked at, and
-windows as long as the schedule's step tile time: no prediction is seen twice, or never.
+monitors run when a week ends. A late run still uses the window of its scheduled moment. Windows as long as
+the schedule's step cover time exactly: each prediction is in one window.
 """
 
 from dataclasses import dataclass
@@ -49,14 +49,13 @@ def last_due_time(every: timedelta, now: datetime) -> datetime:
 
 
 def due_at(every: timedelta, last_run_at: datetime | None, now: datetime) -> datetime | None:
-    """Return the moment for which a monitor is to run at ``now``, or nothing when it is not due.
+    """Return the moment for which a monitor must run at ``now``, or None when it is not due.
 
-    Moments that were missed altogether are not made up for: their windows are over, only the latest one tells
-    how things are.
+    Missed moments are skipped: only the latest window shows the current situation.
 
     Args:
         every: the monitor's step.
-        last_run_at: event time of its last run; none if it never ran: then it is due.
+        last_run_at: event time of its last run; None if it never ran, and then it is due.
         now: event time.
 
     >>> week, monday = timedelta(days=7), datetime(2013, 4, 15, tzinfo=UTC)
