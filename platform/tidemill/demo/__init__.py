@@ -1,1 +1,1 @@
-"""The loop on history: a replay's clock, real servers, real traffic."""
+"""Runs the loop on historical data, with a replayed clock, real servers and real traffic."""

@@ -1,4 +1,4 @@
-"""What happened in a demo, as data: from the records and the prediction log."""
+"""Collects the facts of a demo from the records and the prediction log."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -151,7 +151,7 @@ def _monitor_facts(run: MonitorRun) -> dict[str, Any]:
 
 
 def _months(answered: pl.DataFrame, start: datetime) -> list[dict[str, Any]]:
-    """Quality by month of what was answered, whichever version answered; days begin when the replay's do."""
+    """Return the quality of all answers by month, of any version; days begin when the replay's days do."""
     midnight = timedelta(hours=start.hour, minutes=start.minute)
     by_month = answered.with_columns((pl.col("at") - midnight).dt.strftime("%Y-%m").alias("month"))
     return [
@@ -168,10 +168,10 @@ def _months(answered: pl.DataFrame, start: datetime) -> list[dict[str, Any]]:
 def _last_month(
     project: Project, state: State, scenario: Scenario, answered: pl.DataFrame
 ) -> dict[str, Any] | None:
-    """Compare, on the last month of the replay, the first champion with those that took its place.
+    """Compare the first champion with its successors on the last month of the replay.
 
-    All score the very features that were served. What was served is out of sample by itself; the last
-    champion is judged only by what came after its training.
+    All score the same features, as they were served. Served rows are out of sample for the version that
+    answered; the last champion is judged only on rows after its training.
     """
     champions = [service for service in history(state, project.model) if service.since < scenario.end]
     begin = max(scenario.start, (scenario.end - timedelta(days=1)).replace(day=1))
@@ -213,12 +213,12 @@ def _scores(project: Project, version: str, rows: pl.DataFrame) -> npt.NDArray[n
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the metrics with None for what means nothing on these rows."""
+    """Return the metrics, with None for those that are undefined on these rows."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _plain(value: Any) -> Any:
-    """Turn moments into text, all the way down."""
+    """Convert datetimes to text, at any depth."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

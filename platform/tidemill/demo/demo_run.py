@@ -1,4 +1,4 @@
-"""``tidemill demo``: one scenario, from the first champion to a refused challenger."""
+"""Runs ``tidemill demo``: one scenario, from the first champion to a refused challenger."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ _ACTOR = "demo"
 
 @dataclass
 class _Demo:
-    """What the scenes of one demo share."""
+    """The state that the scenes of one demo share."""
 
     project: Project
     state: State
@@ -59,13 +59,13 @@ class _Demo:
 
 
 def run_demo(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
-    """Play the scenario of the project at ``source`` in the workspace ``target``.
+    """Run the scenario of the project at ``source`` in the workspace ``target``.
 
     Returns:
-        the facts, also written to ``demo.json`` in the workspace.
+        The facts, which are also written to ``demo.json`` in the workspace.
 
     Raises:
-        TidemillError: a part of the loop failed; whatever was started is stopped.
+        TidemillError: a part of the loop failed; all started processes are stopped.
     """
     began = time.perf_counter()
     tell("workspace", str(target), None, None)
@@ -175,7 +175,7 @@ def _tick(demo: _Demo, controller: Controller) -> None:
 
 
 def _on_event(demo: _Demo, event: TurnEvent) -> None:
-    """Show a retraining as it goes, and put traffic on the application while it decides and swaps."""
+    """Show the progress of a retraining, and send traffic to the application from the gate to the swap."""
     demo.tell("retraining", f"{event.step}: {event.message}", event.done, event.total)
     if event.step == "gate" and demo.load is None:
         now = demo.clock.now()

@@ -1,4 +1,4 @@
-"""The end of a demo, for a person to read."""
+"""Shows the summary at the end of a demo."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ _OUTCOMES = {
 
 
 def render_summary(facts: Facts, console: Console) -> None:
-    """Show what happened, turn by turn, and where to look next."""
+    """Show the results of each turn, and what to look at next."""
     console.print()
     for number, turn in enumerate(facts["turns"], 1):
         console.print(_turn(number, turn))
@@ -174,6 +174,6 @@ def _next_steps(facts: Facts) -> Group:
 
 
 def _short(folder: str) -> str:
-    """Return a folder as one would type it from here."""
+    """Return a folder relative to the current folder where possible."""
     path, here = Path(folder), Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else folder

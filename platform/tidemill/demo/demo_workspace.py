@@ -1,6 +1,6 @@
-"""The folder a demo works in: made new each time, and only ever deleted when a demo made it.
+"""Makes the folder of a demo: new each time, and deleted only if a demo made it.
 
-Whenever a demo is killed, its folder carries the mark, is empty, or is not there: the next one replaces it.
+If a demo is killed, its folder contains the mark, is empty, or does not exist; the next demo replaces it.
 """
 
 import glob
@@ -26,10 +26,10 @@ def prepare_workspace(source: Path, target: Path) -> Project:
     An earlier demo's workspace is replaced.
 
     Raises:
-        UsageError: ``target`` holds something that no demo made, cannot be made or replaced, or a stack is
-            running there.
+        UsageError: ``target`` contains something that no demo made, cannot be made or replaced, or a stack
+            runs there.
     """
-    target = target.resolve()  # a link stays; what it leads to is replaced
+    target = target.resolve()  # a link stays; its target is replaced
     try:
         _remove_earlier(source.resolve(), target)
     except OSError as error:
@@ -46,7 +46,7 @@ def prepare_workspace(source: Path, target: Path) -> Project:
 
 
 def _bring_key(source: Path, target: Path) -> None:
-    """Take the privacy key along: the tombstones that were copied tell nothing without it."""
+    """Copy the privacy key, because the copied tombstones are useless without it."""
     key = source / ".tidemill" / KEY_FILE
     if key.exists():
         shutil.copy2(key, target / ".tidemill" / KEY_FILE)
@@ -55,7 +55,7 @@ def _bring_key(source: Path, target: Path) -> None:
 def _remove_earlier(source: Path, target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         _refuse_to_replace(source, target)
-        # Moved away as a whole: nobody finds half a workspace, nor do we if we are killed while deleting it.
+        # Move it away as a whole first, so that a kill while deleting never leaves half a workspace.
         target.rename(target.with_name(f".{target.name}.old-{uuid4().hex}"))
     for left in target.parent.glob(f".{glob.escape(target.name)}.old-*"):
         if not left.is_symlink() and (left / _MARK).is_file():

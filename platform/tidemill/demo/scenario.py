@@ -1,4 +1,4 @@
-"""What ``tidemill demo`` plays: the ``demo`` section of ``params.yaml``."""
+"""Reads the scenario of ``tidemill demo`` from the ``demo`` section of ``params.yaml``."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["LaterScene", "Scenario", "load_scenario"]
 
 
 class LaterScene(BaseModel):
-    """A second stretch of history: a new champion, and a challenger that must show it is better."""
+    """A second period of history: a new champion, and a challenger that must prove that it is better."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,13 +22,13 @@ class LaterScene(BaseModel):
     end: datetime
     """The challenger is trained then, and compared with the champion."""
     champion_reason: str
-    """Why there is to be a new champion."""
+    """Reason for the new champion."""
     champion_params: dict[str, Any] = Field(default_factory=dict)
     """Values of params.yaml for the champion's turn, by dotted name."""
     challenger_params: dict[str, Any] = Field(default_factory=dict)
     """The same for the challenger's."""
     challenger_reason: str
-    """Why anyone would try that challenger."""
+    """Reason for the challenger."""
 
     _in_utc = field_validator("start", "end")(utc)
 
@@ -62,7 +62,7 @@ def load_scenario(project: Project) -> Scenario:
     """Read the scenario of a project.
 
     Raises:
-        ConfigError: it has none, or it is wrong.
+        ConfigError: the project has no scenario, or the scenario is wrong.
     """
     path = project.root / "params.yaml"
     if "demo" not in project.params or project.config.project.replay is None:

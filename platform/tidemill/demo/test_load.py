@@ -1,4 +1,4 @@
-"""Steady test traffic in the background, to see how requests fare while the model is swapped."""
+"""Sends steady test traffic in the background, to measure requests while the model is swapped."""
 
 import threading
 import time
@@ -19,21 +19,21 @@ __all__ = ["Load", "LoadReport"]
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How the traffic fared."""
+    """The results of the traffic."""
 
     sent: int
     failed: int
     versions: Mapping[str, int]
-    """Answers by model version."""
+    """Number of answers by model version."""
     p50_milliseconds: float | None
     p99_milliseconds: float | None
     seconds: float
     errors: tuple[str, ...]
-    """The first few."""
+    """The first few errors."""
 
 
 class Load:
-    """Closed-loop clients that ask again and again, marked as test traffic, until they are stopped."""
+    """Closed-loop clients that send test traffic until they are stopped."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class Load:
         self._began = time.perf_counter()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the clients."""
         self._began = time.perf_counter()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> LoadReport:
-        """End, and tell how it went."""
+        """Stop the clients, and return the results."""
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -1,4 +1,4 @@
-"""Plays history hour by hour: what became known goes to the online store, what was asked goes over HTTP."""
+"""Replays history hour by hour: writes new features to the online store, and sends requests over HTTP."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,10 +27,10 @@ _OF_THE_REPLAY = ("at", "label", "label_at")
 
 
 class History(Protocol):
-    """What a project offers for its demo: ``project.replay`` in ``params.yaml`` names one."""
+    """The history that a project provides for its demo; ``project.replay`` in ``params.yaml`` names it."""
 
     def requests(self, start: datetime, end: datetime, per_day: int, seed: int) -> pl.DataFrame:
-        """Return a sample of what was asked in ``[start, end)``, sorted by ``at``.
+        """Return a sample of the requests in ``[start, end)``, sorted by ``at``.
 
         Columns: the fields of the application's request; ``at`` (moment of the prediction, aware, UTC);
         ``label`` (0, 1, or null when it never became known); ``label_at`` (when it became known).
@@ -60,7 +60,7 @@ class _DueLabel:
 
 
 class Player:
-    """Plays one stretch of history against a running application."""
+    """Replays one period of history against a running application."""
 
     def __init__(
         self, history: History, store: "FeatureStore", url: str, per_day: int, seed: int, clients: int
@@ -74,9 +74,9 @@ class Player:
         self._due: list[_DueLabel] = []
 
     def play(self, start: datetime, end: datetime) -> Iterator[DayResult]:
-        """Play ``[start, end)`` and give each day's result at the day's end.
+        """Replay ``[start, end)`` and yield each day's result at the end of the day.
 
-        The caller may do whatever it likes between two days: time stands still meanwhile.
+        The replayed clock stands still between two days, so the caller may do other work then.
         """
         requests = self._history.requests(start, end, self._per_day, self._seed)
         by_hour: Mapping[datetime, list[dict[str, Any]]] = _by_hour(requests)
@@ -100,13 +100,13 @@ class Player:
             day = following
 
     def flush(self) -> int:
-        """Send the labels that arrive after the stretch, and say how many those were."""
+        """Send the labels that arrive after the period, and return how many there were."""
         result = DayResult(datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
         self._send_labels(result.ends, result)
         return result.labels
 
     def close(self) -> None:
-        """Let the connections and threads go."""
+        """Close the connections and threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._client.close()
 
@@ -142,7 +142,7 @@ def _hour(moment: datetime) -> datetime:
 
 
 def _next_hour(moment: datetime) -> datetime:
-    """Return the first full hour at which what became known at ``moment`` is known."""
+    """Return the first full hour at or after ``moment``."""
     return -(-(moment - _EPOCH) // _HOUR) * _HOUR + _EPOCH
 
 
