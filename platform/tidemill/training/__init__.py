@@ -1,1 +1,1 @@
-"""From a training set to a model: splits by time, search over model families, everything on record."""
+"""Train models: split a training set by time, search over model families, and record everything."""

@@ -1,4 +1,4 @@
-"""The labels of binary classification: 0 and 1, and nothing else."""
+"""Check the labels of binary classification: only 0 and 1 are valid."""
 
 import numpy as np
 import numpy.typing as npt

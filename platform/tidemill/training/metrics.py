@@ -1,4 +1,4 @@
-"""How good scores are: higher is better for every metric, so that one rule fits all."""
+"""Compute the metrics of scores; higher is better for every metric, so that one rule fits all."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def evaluate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
 
     Returns:
         ``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``, and ``rows`` and ``base_rate``
-        (the share of label 1). A metric is NaN where it means nothing: no rows, a score that is not a number,
+        (the share of label 1). A metric is NaN where it is undefined: no rows, a score that is not a number,
         or, for the first two, labels of one kind only.
 
     >>> found = evaluate([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
@@ -56,7 +56,7 @@ def by_month(frame: pl.DataFrame, *, time: str, label: str, score: str) -> Mappi
         score: column with the probability of label 1.
 
     Returns:
-        What `evaluate` says, by month (``2013-03``), in order.
+        The results of `evaluate`, by month (``2013-03``), in order.
 
     >>> from datetime import UTC, datetime
     >>> frame = pl.DataFrame({"at": [datetime(2013, 3, 31, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)],

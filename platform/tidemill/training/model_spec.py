@@ -1,4 +1,4 @@
-"""What a project declares about its models: the families to try and how each is fitted."""
+"""A project's training spec: the model families to try and how each is fitted."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Family:
     """Parameters by name: a domain of Ray Tune (`ray.tune.loguniform(…)`), or a fixed value."""
     fit: Fit
     rounds: int
-    """How many estimators ``fit`` yields at most; a bad trial is stopped before that."""
+    """The most estimators that ``fit`` yields; bad trials are stopped earlier."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -43,7 +43,7 @@ class Family:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What ``project.training`` in ``params.yaml`` points to.
+    """The training spec that ``project.training`` in ``params.yaml`` names.
 
     >>> TrainingSpec(families=())
     Traceback (most recent call last):
@@ -66,7 +66,7 @@ class TrainingSpec:
         """Return the family called ``name``.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such family.
         """
         return {family.name: family for family in self.families}[name]
 

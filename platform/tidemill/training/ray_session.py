@@ -1,4 +1,4 @@
-"""Ray: the one that is there, or one of our own for as long as it is needed."""
+"""Connect to an existing Ray, or start one for as long as it is needed."""
 
 import logging
 import re
@@ -19,9 +19,9 @@ _PATIENCE = 5.0
 
 @contextmanager
 def ray_session(project: Project) -> Iterator[None]:
-    """Give a Ray: the one this process is connected to, the one at ``ray_address``, or one of its own.
+    """Yield a Ray: the one this process is connected to, the one at ``ray_address``, or a new one.
 
-    One of its own ends with the block, and leaves no process behind.
+    A new one ends with the block, and leaves no process behind.
     """
     if ray.is_initialized():
         yield
@@ -50,7 +50,7 @@ def ray_session(project: Project) -> Iterator[None]:
 
 
 def check_address(address: str) -> None:
-    """Make sure that something answers at ``host:port``; Ray itself would try for ten minutes.
+    """Raise if nothing answers at ``host:port``; Ray itself would try for ten minutes.
 
     Raises:
         TrainingError: nothing does.

@@ -1,4 +1,4 @@
-"""Splits by time: what is learnt from always lies before what it is judged on."""
+"""Split rows by time, so that training rows always precede those of validation and hold-out."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,12 +50,12 @@ class Split:
 
     @property
     def fit(self) -> Period:
-        """Train and validation together: what the final model is fitted on."""
+        """Train and validation together: the period that the final model is fitted on."""
         return Period(self.train.start, self.validation.end)
 
 
 def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "SplitConfig") -> Split:
-    """Split labelled time: the latest part is held out, the part before it validates, the rest trains.
+    """Split labelled time: the latest part is the hold-out, the one before it validation, the rest training.
 
     Args:
         as_of: the moment of training; nothing later may be known.
@@ -76,7 +76,7 @@ def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "Spl
     2013-03-01T00:00Z/2013-03-15T00:00Z
     2013-03-15T00:00Z/2013-03-29T00:00Z
     """
-    end = last.replace(microsecond=0) + timedelta(seconds=1)  # the last event itself is inside
+    end = last.replace(microsecond=0) + timedelta(seconds=1)  # include the last event itself
     have = (end - first) / _DAY
     need = config.validation_days + config.holdout_days + 1
     if last > as_of or have < need:
@@ -94,7 +94,7 @@ def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "Spl
 def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -> pl.DataFrame:
     """Return the rows of ``period`` whose label was known when it ended.
 
-    What follows the period is predicted on from its end, so a label that came later would be a leak: a model
+    Predictions for the time after the period begin at its end, so a later label would be a leak: a model
     made at that moment could not have learnt from it.
     """
     return rows.filter(

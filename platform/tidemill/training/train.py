@@ -1,4 +1,4 @@
-"""One training: split, search, fit the chosen model again on all it may see, judge it, put all on record."""
+"""Train once: split, search, fit the chosen model again on all allowed rows, evaluate, record everything."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -42,12 +42,12 @@ def train(
     definition: str,
     on_progress: Progress | None = None,
 ) -> TrainedModel:
-    """Train on what is known at ``as_of``. A training that this turn has finished already is only looked up.
+    """Train on the data known at ``as_of``; return this turn's training if it has finished already.
 
     Args:
         project: what to train, and how.
         data: the data version; it must be the one in the project's folder.
-        as_of: no label that became known later enters.
+        as_of: labels that became known later are left out.
         turn_id: what it belongs to. Runs that a killed training of the same turn left are marked KILLED.
         features: columns of the training set, in the order in which the model takes them.
         service: name of the feature service that they come from.
@@ -55,7 +55,7 @@ def train(
         on_progress: called after each trial.
 
     Raises:
-        TrainingError: too little data, no trial succeeded, or MLflow failed. What is half made can never be
+        TrainingError: too little data, no trial succeeded, or MLflow failed. An unfinished model can never be
             registered.
         ConfigError: the project's training spec is not one.
         DataError: a label is neither 0 nor 1.

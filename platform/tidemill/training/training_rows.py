@@ -1,4 +1,4 @@
-"""Reads the training set and turns rows into what estimators take."""
+"""Read the training set, and convert rows to the matrices that estimators take."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,12 +17,12 @@ __all__ = ["LabelledRows", "as_features", "read_labelled"]
 
 
 class LabelledRows(NamedTuple):
-    """What can be learnt from."""
+    """Rows with labels, to train on."""
 
     rows: pl.DataFrame
     """In order of time: time, label, when the label was known, then the features as Float64."""
     without_label: int
-    """Rows that were left out: their label should be known, and is null."""
+    """Number of rows left out: their label should be known, but is null."""
 
 
 def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:

@@ -1,1 +1,1 @@
-"""Turns fitted classifiers into ONNX: the same answers within microseconds."""
+"""Compile fitted classifiers to ONNX, which gives the same answers within microseconds."""

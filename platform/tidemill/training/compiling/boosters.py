@@ -1,6 +1,6 @@
-"""XGBoost's and LightGBM's boosted trees as `Ensemble`s, read from what they say of themselves as JSON.
+"""Read XGBoost's and LightGBM's boosted trees as `Ensemble`s, from their JSON dumps.
 
-Neither package is imported: the estimator brings its own.
+Neither package is imported: the estimator's own methods give the JSON.
 """
 
 import json
@@ -21,7 +21,7 @@ def xgboost(model: Any) -> Ensemble:
     """Return the margin of an XGBClassifier.
 
     Raises:
-        CannotCompile: it is no binary classifier of trees, or was given text as categories.
+        CannotCompile: it is not a binary classifier of trees, or was given text as categories.
     """
     booster = model.get_booster()
     described = json.loads(bytes(booster.save_raw("json")))["learner"]
@@ -76,7 +76,7 @@ def lightgbm(model: Any) -> Ensemble:
     """Return the margin of an LGBMClassifier, or of a Booster.
 
     Raises:
-        CannotCompile: it is no binary classifier of plain trees, or was given text as categories.
+        CannotCompile: it is not a binary classifier of plain trees, or was given text as categories.
     """
     booster = getattr(model, "booster_", model)
     described = booster.dump_model(num_iteration=getattr(model, "best_iteration_", None) or None)
@@ -97,7 +97,7 @@ def lightgbm(model: Any) -> Ensemble:
 
 def _lightgbm_tree(root: dict[str, Any], scale: float) -> Tree:
     nodes = [root]
-    for node in nodes:  # grows while it is walked
+    for node in nodes:  # grows during the loop
         nodes += [node[side] for side in ("left_child", "right_child") if side in node]
     place = {id(node): number for number, node in enumerate(nodes)}
     feature, threshold, yes, no, unknown, value, members = [], [], [], [], [], [], {}

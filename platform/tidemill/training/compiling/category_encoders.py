@@ -1,4 +1,4 @@
-"""Encoders of categories. Each is asked what it makes of every category it knows, and of one it does not."""
+"""Compile encoders of categories, by recording their output for each known category and an unknown one."""
 
 import warnings
 from typing import Any
@@ -20,7 +20,7 @@ _MOST = 100_000
 
 
 def encode(graph: Graph, encoder: Any, table: Table) -> Table:
-    """Return what a OneHotEncoder, OrdinalEncoder or TargetEncoder makes of the columns.
+    """Return the output of a OneHotEncoder, OrdinalEncoder or TargetEncoder for the columns.
 
     An unknown category that the encoder would refuse makes the answer NaN.
 
@@ -79,7 +79,7 @@ def _ask(encoder: Any, column: int, values: list[Any]) -> tuple[Floats, bool]:
     answers = _transform(encoder, rows[:-1])
     try:
         return np.concatenate([answers, _transform(encoder, rows[-1:])]), False
-    except ValueError:  # it refuses what it does not know
+    except ValueError:  # it refuses unknown categories
         return np.concatenate([answers, np.full((1, answers.shape[1]), np.nan)]), True
 
 
@@ -96,7 +96,7 @@ def _transform(encoder: Any, rows: list[list[Any]]) -> Floats:
     }
     frame = pd.DataFrame(columns)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is said of the unknown category
+        warnings.simplefilter("ignore")  # the output for the unknown category
         found = encoder.transform(frame if hasattr(encoder, "feature_names_in_") else _matrix(frame))
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
 
@@ -106,7 +106,7 @@ def _matrix(frame: pd.DataFrame) -> npt.NDArray[Any]:
 
 
 def _look_up(graph: Graph, column: Table, categories: list[Any], outputs: Floats, refuses: bool) -> Table:
-    """Add nodes that number the categories and take that row of ``outputs``; its last is for all others."""
+    """Add nodes that look each category's row up in ``outputs``; its last row is for all others."""
     words = column.columns[0][0].kind == "word"
     if words:
         texts = [b"" if one is _Missing else str(one).encode() for one in categories]

@@ -1,4 +1,4 @@
-"""Compiles a fitted classifier to ONNX, or says why not."""
+"""Compile a fitted classifier to ONNX, or return the reason why that is impossible."""
 
 import json
 import time
@@ -29,7 +29,7 @@ class CompiledModel:
     content: bytes = field(repr=False)
     """The ONNX file."""
     features: tuple[str, ...]
-    """What it takes, in order."""
+    """Its features, in order."""
     kinds: tuple[Kind, ...]
     """For each of them: a number, or text."""
     seconds: float
@@ -55,7 +55,7 @@ def compile_model(model: Any, example: pd.DataFrame) -> CompiledModel | Refusal:
         example: at least one row of what it takes; its columns are the features, in order.
 
     Returns:
-        The compiled model, whose answers nobody has compared yet (`tidemill.training.compiling.parity`).
+        The compiled model, not compared with the original yet (`tidemill.training.compiling.parity`).
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> rows = pd.DataFrame({"wind": [0.0, 1.0, 2.0, 3.0]})
@@ -91,7 +91,7 @@ def kinds_of(rows: pd.DataFrame) -> tuple[Kind, ...]:
 def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...]) -> onnx.ModelProto:
     graph, table = Graph(), inputs_of(kinds)
     if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
-        from tidemill.training.compiling.torch_modules import add_module  # who has one has PyTorch
+        from tidemill.training.compiling.torch_modules import add_module  # PyTorch is there
 
         answer = add_module(graph, model, table)
     else:

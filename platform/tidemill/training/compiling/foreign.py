@@ -1,4 +1,4 @@
-"""Parts that we have no nodes for go through skl2onnx, each by itself, and become part of the graph."""
+"""Convert parts of a model without nodes of our own by skl2onnx, and embed them in the graph."""
 
 import logging
 import warnings
@@ -19,7 +19,7 @@ _GONE_IN_5 = {"TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 
 
 def transform_foreign(graph: Graph, step: Any, table: Table) -> Table:
-    """Return what a transformer makes of columns of numbers.
+    """Return the output of a transformer for columns of numbers.
 
     Raises:
         CannotCompile: skl2onnx does not know it either.

@@ -1,4 +1,4 @@
-"""Fitted classifiers as nodes of ONNX that give the probability of label 1."""
+"""Compile fitted classifiers to ONNX nodes that compute the probability of label 1."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def probability(graph: Graph, model: Any, table: Table) -> str:
 
 
 def _margin(graph: Graph, model: Any, table: Table) -> str:
-    """Return what the sigmoid is taken of, shape (rows, 1); only for `_MARGINS`."""
+    """Return the margin, the sigmoid's argument, shape (rows, 1); only for `_MARGINS`."""
     return _MARGINS[_name(model)](graph, model, table)
 
 
@@ -180,7 +180,7 @@ _MARGINS: dict[str, Head] = {
     "lightgbm.LGBMClassifier": _trees(boosters.lightgbm),
     "lightgbm.Booster": _trees(boosters.lightgbm),
 }
-"""Whose probability is the sigmoid of a margin."""
+"""Classifiers whose probability is the sigmoid of a margin."""
 
 _DIRECT: dict[str, Head] = {
     "sklearn.RandomForestClassifier": _scikit_trees(scikit_trees.forest),
@@ -192,4 +192,4 @@ _DIRECT: dict[str, Head] = {
     "sklearn.CalibratedClassifierCV": _calibrated,
     "sklearn.StackingClassifier": _stacked,
 }
-"""Who gives a probability in another way."""
+"""Classifiers that compute a probability in another way."""

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making, and the columns that flow through it.
+"""A builder of an ONNX graph, and the columns that pass through it.
 
 Everything is computed in double precision, as scikit-learn does: thresholds of trees are compared with the
 very numbers that the original sees, so that no row takes another branch.
@@ -44,7 +44,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, each taken from some tensor. Choosing and joining them costs nothing until they are needed."""
+    """Columns, each from some tensor. Selecting and joining them adds no nodes until they are used."""
 
     columns: tuple[tuple[Tensor, int], ...]
 
@@ -75,10 +75,10 @@ class Graph:
     invalid: list[str] = field(default_factory=list)
     """Values of booleans, shape (rows, 1): where one is true the original would raise an error."""
     finite: set[tuple[Tensor, int]] = field(default_factory=set)
-    """Columns of which infinite values are refused already."""
+    """Columns whose infinite values are refused already."""
 
     def name(self, what: str) -> str:
-        """Return a name that nothing else has."""
+        """Return an unused name."""
         return f"{what.lower()}_{len(self.nodes)}_{len(self.constants)}"
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -139,7 +139,7 @@ class Graph:
         return [output.name for output in inner.output]
 
     def refuse_unknown(self, values: str) -> None:
-        """Let the answer be NaN for rows with a NaN in ``values``, shape (rows, columns)."""
+        """Make the answer NaN for rows with a NaN in ``values``, shape (rows, columns)."""
         missing = self.add("Cast", self.add("IsNaN", values), to=onnx.TensorProto.INT64)
         axis = self.constant(np.array([1], np.int64))
         self.invalid.append(
@@ -147,7 +147,7 @@ class Graph:
         )
 
     def refuse_infinite(self, table: Table, largest: float = _LARGEST) -> None:
-        """Let the answer be NaN for rows with a number beyond ``largest``, as scikit-learn refuses them."""
+        """Make the answer NaN for rows with a number beyond ``largest``, as scikit-learn refuses them."""
         columns = [column for column in table.columns if column[0].kind == "number"]
         if largest == _LARGEST:
             columns = [column for column in columns if column not in self.finite]

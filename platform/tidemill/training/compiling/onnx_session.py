@@ -1,4 +1,4 @@
-"""Runs a compiled model by onnxruntime, after a look at what the file would make it do."""
+"""Run a compiled model with onnxruntime, after checking that its file is safe."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ __all__ = ["Session", "check_content", "open_session"]
 
 _DOMAINS = {"", "ai.onnx", ML}
 _EMPTY = "\x1f the empty text"
-"""Stands for the empty text, which is a category that no model knows: "" stands for "not known"."""
+"""Replaces empty text, an unknown category for every model, because "" means "not known"."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Session:
     words: tuple[int, ...]
     """Places of the columns that hold text."""
     run: Any = field(repr=False)
-    """onnxruntime's own ``run``, past the checks in Python that cost as much as a small model."""
+    """onnxruntime's inner ``run``, without the Python checks, which take as long as a small model."""
     content: bytes = field(default=b"", repr=False)
     """The model itself, so that another process can open it."""
 
@@ -43,7 +43,7 @@ class Session:
         Args:
             matrix: shape (rows, features), float64, in order; NaN means "not known".
         """
-        if not len(matrix):  # not every operator takes none
+        if not len(matrix):  # not every operator accepts zero rows
             return np.empty(0)
         found: npt.NDArray[np.float64] = self.run([OUTPUT], {INPUT: matrix}, None)[0]
         return found.reshape(-1)
@@ -66,7 +66,7 @@ class Session:
 
 
 def open_session(content: bytes, features: Sequence[str], words: Sequence[int] = ()) -> Session:
-    """Make a compiled model ready to answer, on one thread.
+    """Check and load a compiled model, to run on one thread.
 
     Raises:
         ModelUnsafe: the file is damaged, reads other files, or needs operators that are not ONNX's own.
@@ -80,11 +80,11 @@ def start(content: bytes) -> onnxruntime.InferenceSession:
     """Load a checked model into onnxruntime.
 
     Raises:
-        ModelUnsafe: onnxruntime does not take it.
+        ModelUnsafe: onnxruntime cannot load it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it keeps what the largest batch ever needed
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch for ever
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
@@ -104,7 +104,7 @@ def check_content(content: bytes) -> onnx.ModelProto:
     """Refuse an ONNX file that would read other files or run code that is not ONNX's own.
 
     Raises:
-        ModelUnsafe: it says which.
+        ModelUnsafe: the message names the file or operator.
     """
     try:
         model = onnx.load_model_from_string(content)

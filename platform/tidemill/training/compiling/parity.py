@@ -1,4 +1,4 @@
-"""Whether a compiled model gives the original's answers, on real rows and on awkward ones."""
+"""Compare a compiled model's answers with the original's, on real rows and on edge cases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["THRESHOLD", "Parity", "compare_answers", "probe_rows"]
 Scores = npt.NDArray[np.float64]
 
 THRESHOLD = 1e-5
-"""Largest difference between two probabilities that counts as none: XGBoost itself sums in 32 bits."""
+"""Largest accepted difference between two probabilities: XGBoost itself sums in 32 bits."""
 _PROBES = 40
 
 
@@ -24,12 +24,12 @@ class Parity:
     rows: int
     """Real rows that both answered."""
     probes: int
-    """Awkward rows, made of real ones: without a value here and there, or with zeros."""
+    """Edge cases made of real rows: with missing values, or with zeros."""
     max_difference: float
     """Of the probabilities; infinite if only one of the two gives an answer to some row."""
     threshold: float
     unknown: str
-    """What becomes of a row without a value: ``answered``, or ``refused`` as the original does."""
+    """How rows with a missing value are treated: ``answered``, or ``refused`` as by the original."""
 
     @property
     def passed(self) -> bool:
@@ -49,7 +49,7 @@ def compare_answers(
     rows: pd.DataFrame,
     threshold: float = THRESHOLD,
 ) -> Parity:
-    """Let both answer the same rows.
+    """Compare the answers of both on the same rows.
 
     Args:
         original: gives probabilities, shape (rows,); may raise an error for a row that it does not take.
@@ -80,7 +80,7 @@ def compare_answers(
 
 
 def probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return awkward rows: real ones with one value missing or zero in turn, all missing, all zero.
+    """Return edge cases: real rows with one value missing or zero in turn, all missing, all zero.
 
     >>> probe_rows(pd.DataFrame({"wind": [3.0]}))["wind"].tolist()
     [nan, 0.0, nan, 0.0]

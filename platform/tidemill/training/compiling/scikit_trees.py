@@ -1,4 +1,4 @@
-"""Scikit-learn's trees, forests and boosted trees as `Ensemble`s."""
+"""Read scikit-learn's trees, forests and boosted trees as `Ensemble`s."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def histogram_boosted(model: Any) -> Ensemble:
 
 
 def forest(model: Any) -> Ensemble:
-    """Return a RandomForestClassifier or an ExtraTreesClassifier: the mean of what its trees say."""
+    """Return a RandomForestClassifier or an ExtraTreesClassifier: the mean of its trees' outputs."""
     share = 1.0 / len(model.estimators_)
     return Ensemble([_tree(one.tree_, _second_class(one.tree_) * share) for one in model.estimators_])
 
@@ -73,7 +73,7 @@ def _histogram_tree(predictor: Any, sizes: list[int]) -> Tree:
         bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
         codes = range(sizes[feature[node]])
         left = {code for code in codes if bits[code // 32] >> (code % 32) & 1}
-        if unknown_yes[node]:  # codes never seen go left as well: look for those that go right
+        if unknown_yes[node]:  # unseen codes go left as well, so collect those that go right
             yes[node], no[node] = no[node], yes[node]
             left, unknown_yes[node] = set(codes) - left, False
         members[node] = tuple(float(code) for code in sorted(left))

@@ -1,4 +1,4 @@
-"""PyTorch modules as ONNX, by PyTorch's own exporter."""
+"""Export PyTorch modules to ONNX with PyTorch's own exporter."""
 
 import io
 import logging
@@ -18,7 +18,7 @@ _INPUT, _OUTPUT = "values", "answer"
 
 
 def module_scores(module: Any, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the probability of label 1 as a module gives it, shape (rows,).
+    """Return the probability of label 1 that a module computes, shape (rows,).
 
     Args:
         module: takes numbers, shape (rows, features), in the precision of its parameters; gives shape

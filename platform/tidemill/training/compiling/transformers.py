@@ -1,4 +1,4 @@
-"""What happens to columns before the model sees them: scikit-learn's transformers as nodes of ONNX."""
+"""Compile scikit-learn's transformers, which prepare columns for a model, to ONNX nodes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ _FUNCTIONS: dict[Any, tuple[str, ...]] = {
 
 
 def prepare(graph: Graph, step: Any, table: Table) -> Table:
-    """Return what a fitted transformer makes of the columns.
+    """Return the output of a fitted transformer for the columns.
 
     Raises:
         CannotCompile: there is no ONNX for it.

@@ -1,4 +1,4 @@
-"""Decision trees of any package in one form, and that form as a node of ONNX."""
+"""A common form of decision trees from any package, and its compilation to an ONNX node."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Tree:
     """One tree. Every array has shape (nodes,); node 0 is the root."""
 
     feature: Ints
-    """Column that a node asks for; −1 in a leaf."""
+    """Column that a node compares; −1 in a leaf."""
     threshold: Floats
     yes: Ints
     """Where a row goes whose value is at most (or below) the threshold, or among the ``members``."""
@@ -37,13 +37,13 @@ class Tree:
     unknown_yes: Bools
     """Whether a row without a value (NaN) goes to ``yes``."""
     value: Floats
-    """What a leaf is worth."""
+    """The value of a leaf."""
     members: Mapping[int, Sequence[float]] = field(default_factory=dict)
     """Nodes that do not compare but look a value up, and what they look for."""
 
     @classmethod
     def leaf(cls, value: float) -> "Tree":
-        """Return a tree that is worth the same for every row.
+        """Return a tree with the same value for every row.
 
         >>> Tree.leaf(0.5).value
         array([0.5])
@@ -62,7 +62,7 @@ class Ensemble:
 
 
 def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
-    """Return thresholds for doubles that decide as the given ones do for the same numbers cut to 32 bits.
+    """Return thresholds for doubles, equivalent to the given ones for the same numbers cut to 32 bits.
 
     Scikit-learn's forests and XGBoost cut a number to 32 bits before they compare it. ``float32(x) <= t`` is
     the same as ``x <= w``, where w is the largest double that is cut to no more than t.

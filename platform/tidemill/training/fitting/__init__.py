@@ -1,1 +1,1 @@
-"""Fits the chosen model on all rows, and saves it."""
+"""Fit the chosen model on all rows, and save it."""

@@ -1,4 +1,4 @@
-"""The final model: the best trial's settings, fitted again on all rows before the hold-out, then judged."""
+"""Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
 import logging
 from collections import deque
@@ -40,14 +40,14 @@ _HOLDOUT_ROWS = 200_000
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The labelled rows by what they are for."""
+    """The labelled rows of each period."""
 
     features: tuple[str, ...]
     split: Split
     train: pl.DataFrame
     validation: pl.DataFrame
     fit: pl.DataFrame
-    """What the final model is fitted on."""
+    """The rows that the final model is fitted on."""
     holdout: pl.DataFrame
     without_label: int
     """Rows that are in none of them, because their label is null."""
@@ -94,7 +94,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
 
 
 def trial_data(rows: SplitRows, label: str, config: TrainConfig) -> TrialData:
-    """Return what the trials see: the training rows, or a sample of them, and the validation rows."""
+    """Return the data of the trials: the training rows, or a sample of them, and the validation rows."""
     train = rows.train
     if config.search_rows is not None and train.height > config.search_rows:
         train = train.sample(config.search_rows, seed=config.seed)
@@ -115,7 +115,7 @@ def finish(
     run_id: str,
     found: SearchResult,
 ) -> TrainedModel:
-    """Fit the final model, judge it on the hold-out, and put it and all about it on the run.
+    """Fit the final model, evaluate it on the hold-out, and log it with its results to the run.
 
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
@@ -165,7 +165,7 @@ def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -
     rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
     try:
         return deque(rounds, maxlen=1).pop()
-    except Exception as error:  # whatever the project's own code raises
+    except Exception as error:  # the project's own code can raise anything
         params = mlflow_tracking.shortened(str(dict(found.best.params)))
         raise TrainingError(
             f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows, though its trial was "

@@ -1,4 +1,4 @@
-"""Saves an estimator as an MLflow model: skops format, signature, example, pinned requirements."""
+"""Save an estimator as an MLflow model, with skops format, signature, example and pinned requirements."""
 
 import warnings
 from collections.abc import Collection, Iterable
@@ -60,12 +60,12 @@ def log_model(
     ``mlflow.pyfunc`` loads it as a model whose ``predict`` gives probabilities, shape (rows, 2).
 
     Args:
-        client: of the tracking store that keeps it; MLflow's own idea of "the current one" is not touched.
+        client: of the tracking store that keeps it; MLflow's current store stays unchanged.
         run_id: the run that made it.
         name: of the model.
         estimator: a fitted classifier.
         example: some rows of features, for the signature and as example.
-        trusted: what `trusted_types` said.
+        trusted: the result of `trusted_types`.
 
     Raises:
         TrainingError: the estimator has no ``predict_proba``, or MLflow cannot save it.
@@ -76,7 +76,7 @@ def log_model(
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
     try:
         with TemporaryDirectory() as folder, warnings.catch_warnings():
-            # What MLflow says of its own type hints when it imports its scoring code.
+            # MLflow warns of its own type hints when it imports its scoring code.
             warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
             path = f"{folder}/model"
             mlflow.sklearn.save_model(
@@ -92,7 +92,7 @@ def log_model(
                 skops_trusted_types=trusted,
                 signature=infer_signature(example, estimator.predict_proba(example)),
                 input_example=example,
-                pip_requirements=_requirements(trusted),  # else MLflow finds them out by a slow subprocess
+                pip_requirements=_requirements(trusted),  # otherwise MLflow infers them in a slow subprocess
                 pyfunc_predict_fn="predict_proba",
             )
             client.log_model_artifacts(logged.model_id, path)

@@ -1,4 +1,4 @@
-"""Which types a saved model may hold. Loading a model creates objects: nothing but these is ever created."""
+"""Check the types in a saved model: loading one creates objects of trusted types only."""
 
 import importlib
 import inspect
@@ -20,7 +20,7 @@ _BOOSTERS = {
 
 
 def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
-    """Return those of ``types`` that may not be in a model.
+    """Return those of ``types`` that a model must not contain.
 
     Skops itself trusts the plain types of Python and most of scikit-learn. Beyond that, a model may hold
     classes (never functions) of scikit-learn, NumPy's types of numbers, the classifiers of XGBoost and

@@ -1,1 +1,1 @@
-"""Searches over model families and their parameters with Ray Tune."""
+"""Search over model families and their parameters with Ray Tune."""

@@ -1,4 +1,4 @@
-"""One trial, as it runs in a worker of Ray. Imports little, because every worker imports it anew."""
+"""Run one trial in a Ray worker. The module imports little, because every worker imports it again."""
 
 import sys
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ __all__ = ["TrialData", "run_trial"]
 
 @dataclass(frozen=True)
 class TrialData:
-    """What every trial sees: features as (rows × features) float64, labels as (rows,) 0 or 1."""
+    """The data of every trial: features as (rows × features) float64, labels as (rows,) 0 or 1."""
 
     features: tuple[str, ...]
     train_features: npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ def run_trial(config: Mapping[str, Any], *, root: str, reference: str, metric: s
 
     Args:
         config: one of `tidemill.training.search.tuning.candidates`, below the key ``trial``.
-        root: the project's folder, as a worker of a Ray that somebody else started does not know it.
+        root: the project's folder, which a worker of an existing Ray does not know.
         reference: ``module:object`` of the project's training spec.
         metric: must be a number, or the trial fails.
         data: the same for all trials.

@@ -1,4 +1,4 @@
-"""Puts every trial of a search on record as an MLflow run, from the driver: a dying trial could not."""
+"""Record every trial of a search as an MLflow run, from the driver: a dying trial could not do it."""
 
 import re
 import time
@@ -31,13 +31,13 @@ class Interrupted(Exception):
 
 @dataclass
 class TrialRecord:
-    """What became of one trial."""
+    """The result of one trial."""
 
     number: int
     family: str
     params: Mapping[str, Any]
     rounds: int
-    """How many rounds it would take undisturbed."""
+    """Its number of rounds if it is not stopped early."""
     run_id: str
     history: list[dict[str, float]] = field(default_factory=list)
     """Validation metrics of each round."""
@@ -48,7 +48,7 @@ class TrialRecord:
     """Whether its parameters are on record."""
 
     def best(self, metric: str) -> tuple[float, int] | None:
-        """Return its best value and the round that brought it (from 1); none before the first round."""
+        """Return its best value and the round of that (from 1); None before the first round."""
         values = [(row[metric], -number) for number, row in enumerate(self.history, 1)]
         if not values:
             return None
@@ -77,11 +77,11 @@ class TrialLog(Callback):  # type: ignore[misc]
         self.records: dict[str, TrialRecord] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the listener out: Ray saves callbacks with the experiment, and it may hold what cannot be."""
+        """Leave the listener out: Ray pickles callbacks, and a listener may not be picklable."""
         return {**self.__dict__, "_on_progress": None}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Come here several times a second."""
+        """End the search if asked to; Ray Tune calls this several times a second."""
         if self.interrupted:
             raise Interrupted
 

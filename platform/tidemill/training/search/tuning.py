@@ -1,4 +1,4 @@
-"""Ray Tune: searches over model families and their parameters, and stops bad trials early."""
+"""Search over model families and their parameters with Ray Tune, and stop bad trials early."""
 
 import logging
 import os
@@ -35,13 +35,13 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best trial, and how the others fared."""
+    """The best trial, and counts of the others."""
 
     best: TrialRecord
     value: float
     """Its best validation metric."""
     rounds: int
-    """The round that brought it."""
+    """The round of that value."""
     trials: int
     failed: int
 
@@ -49,7 +49,7 @@ class SearchResult:
 def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:
     """Draw the trials' configurations: families in turn, parameters at random from the family's own space.
 
-    The same seed brings the same configurations, whatever runs them.
+    The same seed gives the same configurations everywhere.
 
     >>> from tidemill.training.model_spec import Family
     >>> spec = TrainingSpec((Family("a", {"c": 1}, iter, rounds=2), Family("b", {}, iter, rounds=1)))
@@ -79,11 +79,11 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
         project: its ``train`` section says how many trials, by which metric, and how many at once.
         spec: the families.
         data: put into Ray's object store once, read by every trial from there.
-        log: hears of everything that happens to trials.
+        log: called for all events of trials.
         name: of the folder for Ray's own files, deleted afterwards.
 
     Raises:
-        TrainingError: no trial came to an end; it says what was wrong with the first.
+        TrainingError: no trial finished; the message has the error of the first.
         KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
     config = project.config.train
@@ -158,7 +158,7 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
 
 @contextmanager
 def _interruptible(log: TrialLog) -> Iterator[None]:
-    """Let the first Ctrl-C end the search in good order, and only then be what it was.
+    """Let the first Ctrl-C end the search cleanly, and raise KeyboardInterrupt afterwards.
 
     Ray Tune stops its workers when a callback raises an error, but not on a KeyboardInterrupt: the workers
     would keep their CPUs, and a later search in the same process would wait for ever.
@@ -172,7 +172,7 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
         log.interrupted = True
         signal.signal(signal.SIGINT, before)
 
-    others = signal.getsignal(signal.SIGUSR1)  # Ray Tune takes it over and never gives it back
+    others = signal.getsignal(signal.SIGUSR1)  # Ray Tune replaces the handler and never restores it
     signal.signal(signal.SIGINT, stop)
     try:
         yield
@@ -188,7 +188,7 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Ray Tune's tables and warnings off the console: trials are on record, failures are told by us."""
+    """Keep Ray Tune's tables and warnings off the console: trials are recorded, and we report failures."""
     before = {key: os.environ.get(key) for key in _QUIET}
     logger = logging.getLogger("ray.tune")
     level = logger.level

@@ -1,1 +1,1 @@
-"""Keeps what a training was made from, and what came out of it, in MLflow."""
+"""Record the inputs and results of trainings in MLflow."""

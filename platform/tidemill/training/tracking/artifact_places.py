@@ -1,4 +1,4 @@
-"""Where a project's runs and models lie: in its own folder, also after that was moved or copied.
+"""Keep the addresses of a project's runs and models in its own folder, also after it was moved or copied.
 
 MLflow records absolute addresses of files. A project in another folder than they say rewrites them when it
 opens its store; a store that several projects may share is changed only if the recorded folder is gone.
@@ -19,14 +19,14 @@ _ENDING = "/.tidemill/artifacts"
 
 
 def artifact_location(project: Project) -> str | None:
-    """Return the address below which new runs and models go; none where a server decides that."""
+    """Return the address of new runs and models; None where a server decides it."""
     if project.tracking_uri.startswith("http"):
         return None
     return (project.home / "artifacts").resolve().as_uri()
 
 
 def move_addresses(uri: str, home: Path, experiment: str) -> None:
-    """Let MLflow's records name the files of a project where they are now.
+    """Update the file addresses in MLflow's records to the project's present folder.
 
     Args:
         uri: of MLflow's database.

@@ -1,4 +1,4 @@
-"""MLflow: where runs, metrics and models are kept. Everything goes to the project's address, by name."""
+"""Track runs, metrics and models in MLflow, always at the project's own address."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
 def connect(project: Project) -> MlflowClient:
     """Return a client for the project's tracking store and registry; the same one for the same address.
 
-    MLflow's usage statistics are switched off in this process: what a team trains is its own business.
+    MLflow's usage statistics are switched off in this process, for privacy.
 
     Raises:
         TrainingError: the store cannot be opened.
@@ -100,7 +100,7 @@ def experiment_id(client: MlflowClient, project: Project) -> str:
         return str(found.experiment_id)
     try:
         return str(client.create_experiment(name, artifact_location=artifact_location(project)))
-    except MlflowException:  # somebody else was faster
+    except MlflowException:  # another process made it first
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
@@ -114,7 +114,7 @@ def find_runs(client: MlflowClient, experiment: str, tags: Mapping[str, str]) ->
 
 
 def kill_orphans(client: MlflowClient, experiment: str, turn_id: str) -> int:
-    """Mark what a killed training of this turn left RUNNING as KILLED; return how many runs that were."""
+    """Mark runs that a killed training of this turn left RUNNING as KILLED; return their number."""
     orphans = [run for run in find_runs(client, experiment, {TURN: turn_id}) if run.info.status == "RUNNING"]
     for run in orphans:
         client.set_tag(run.info.run_id, END, "orphaned: its process was killed")
@@ -124,7 +124,7 @@ def kill_orphans(client: MlflowClient, experiment: str, turn_id: str) -> int:
 
 @contextmanager
 def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-    """Open a run, give its id, and end it: FINISHED, FAILED with the error, or KILLED by an interruption.
+    """Open a run, yield its id, and end it: FINISHED, FAILED with the error, or KILLED by an interruption.
 
     Children that still run at the end are ended with it.
     """
@@ -154,7 +154,7 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
 def _keep_traceback(client: MlflowClient, run_id: str) -> None:
     try:
         write_file(client, run_id, ERROR, traceback.format_exc().encode())
-    except (MlflowException, OSError) as error:  # the failure itself is what counts
+    except (MlflowException, OSError) as error:  # keep the original failure
         _log.warning("the traceback of run %s cannot be kept: %s", run_id, error)
 
 
@@ -165,7 +165,7 @@ def log_values(
     metrics: Mapping[str, float] | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> None:
-    """Put values on a run, for people. NaN stays out: MLflow could not compare by it."""
+    """Log values to a run for people to read, without NaN, which MLflow cannot compare."""
     now = int(time.time() * 1000)
     client.log_batch(
         run_id,
@@ -175,7 +175,7 @@ def log_values(
 
 
 def shown_params(params: Mapping[str, Any]) -> list[Param]:
-    """Return parameters as MLflow takes and shows them: names of legal characters, values cut to 500.
+    """Return parameters as MLflow accepts them: names of legal characters, values cut to 500.
 
     >>> [(one.key, one.value) for one in shown_params({"max(depth)": 3})]
     [('max_depth_', '3')]

@@ -1,4 +1,4 @@
-"""Names of MLflow that it does not document, each with why it is needed."""
+"""Undocumented names of MLflow that Tidemill uses, each with the reason."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a model was made from: enough to make it again, and to know which rows it has never seen."""
+"""The lineage of a model: enough to reproduce it, and to know which rows it was not trained on."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ __all__ = ["PACKAGES", "Lineage", "installed"]
 PACKAGES = (
     "dvc", "feast", "mlflow", "numpy", "pandas", "polars", "ray", "scikit-learn", "skops", "tidemill",
 )  # fmt: skip
-"""The packages that can change what a training brings out."""
+"""The packages that can change the result of a training."""
 
 _PREFIX = "tidemill.lineage."
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a model comes from.
+    """The inputs of a model's training.
 
     >>> from datetime import UTC
     >>> day = [datetime(2013, 3, n, tzinfo=UTC) for n in range(1, 5)]
@@ -42,12 +42,12 @@ class Lineage:
     """Hash of the feature service's definition."""
     split: Split
     as_of: datetime
-    """The moment of the training, in event time: nothing known later went in."""
+    """The moment of the training, in event time: it used nothing known later."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Versions by package."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, as JSON knows them."""
+        """Return it as JSON values."""
         split = {
             name: {"start": period.start.isoformat(), "end": period.end.isoformat()}
             for name, period in vars(self.split).items()
@@ -75,7 +75,7 @@ class Lineage:
             ) from error
 
     def tags(self) -> dict[str, str]:
-        """Return what people look for, as tags of a run or a version; the whole is in the run's JSON file."""
+        """Return searchable tags of a run or a version; the run's JSON file has the whole lineage."""
         split = {
             f"{name}_{edge}": getattr(getattr(self.split, name), edge).isoformat()
             for name in ("train", "validation", "holdout")
@@ -94,7 +94,7 @@ class Lineage:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "Lineage":
-        """Read what earlier versions of Tidemill kept in tags alone; tags of others are ignored.
+        """Read a lineage that an earlier version of Tidemill kept in tags alone; other tags are ignored.
 
         Raises:
             RegistryError: a tag of the lineage is missing or cannot be read.

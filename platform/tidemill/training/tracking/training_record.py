@@ -1,7 +1,7 @@
-"""Writes what a training was made from and what came out of it to its run, and reads both back.
+"""Write the lineage and the result of a training to its run, and read both back.
 
 Both are JSON files of the run, because MLflow cuts tags. A tag of the run, and of a version registered from
-it, holds the SHA-256 of each file: a file that somebody changed is not believed. Earlier versions of Tidemill
+it, holds the SHA-256 of each file: a changed file is refused. Earlier versions of Tidemill
 kept all in tags.
 """
 
@@ -97,7 +97,7 @@ def open_documents(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -
         tags: of the run, or of a version registered from it.
 
     Returns:
-        a function that raises RegistryError if a file is missing, or is not the one that the tags tell of.
+        a function that raises RegistryError if a file is missing, or differs from the digest in the tags.
     """
     return lambda document: _read(client, run_id, document.path, tags[document.tag])
 
@@ -116,7 +116,7 @@ def read_lineage(tags: Mapping[str, str], read: ReadDocument) -> Lineage:
 
 
 def read_summary(run_id: str, tags: Mapping[str, str], read: ReadDocument) -> TrainedModel:
-    """Return what came out of the training of a run, or of a version registered from it.
+    """Return the training result of a run, or of a version registered from it.
 
     Args:
         run_id: the run.
@@ -159,5 +159,5 @@ def _log(
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON knows instead of a parameter that it does not."""
+    """Convert a parameter that JSON cannot hold."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)

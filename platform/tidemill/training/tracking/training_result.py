@@ -1,4 +1,4 @@
-"""What came out of a training, and how it is kept on its run."""
+"""The result of a training, and its form on the run."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ HOLDOUT = "holdout/holdout.parquet"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What came out of a training.
+    """The result of a training.
 
     >>> model = TrainedModel("4f1d", "models:/m-1", {"holdout_roc_auc": 0.7}, 12, 1, "trees", {"depth": 3})
     >>> TrainedModel.from_json("4f1d", json.dumps(model.as_dict())) == model
@@ -36,12 +36,12 @@ class TrainedModel:
     rounds: int = 1
     """How many rounds the model was fitted for."""
     features: tuple[str, ...] = ()
-    """What the model takes, in order."""
+    """The model's features, in order."""
     trusted_types: tuple[str, ...] = ()
     """Types in the saved model beyond those that skops trusts by itself."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, as JSON knows them."""
+        """Return it as JSON values."""
         return {**vars(self), "metrics": dict(self.metrics), "params": dict(self.params)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Puts on record what validation found in the data that a model is trained on."""
+"""Record the validation report of the training data on the run."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ VALIDATION = "validation.json"
 
 
 def log_validation(client: MlflowClient, run_id: str, project: Project) -> None:
-    """Put the validation report of the data in the project's folder on a run, if there is one.
+    """Log the project's validation report to a run, if there is one.
 
     Raises:
         TrainingError: the report cannot be read.
