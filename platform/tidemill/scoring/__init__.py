@@ -1,1 +1,1 @@
-"""Batch scoring: whole tables through a model version, on all cores and nodes, each row once."""
+"""Batch scoring: score whole tables with a model version, on all cores and nodes, each row once."""

@@ -1,4 +1,4 @@
-"""Batch scoring, from what is asked for to an output that is whole. A killed run is taken up again."""
+"""Run a batch scoring from request to complete output. A killed run is resumed."""
 
 import hashlib
 import time
@@ -33,18 +33,18 @@ from tidemill.scoring.scoring_job import Job, ScoreRequest, differences, fingerp
 __all__ = ["Outcome", "TooManyRejected", "score"]
 
 Tell = Callable[[str, str, int | None, int | None], None]
-"""Called with a step, a message, and how many rows of how many are done."""
+"""Called with a step, a message, the number of rows done, and the total."""
 
 _RAY_STARTS = 15.0
-"""Seconds, roughly, until Ray's workers score their first row."""
+"""Rough seconds until Ray's workers score their first row."""
 _CELL, _IN_PYTHON = 60e-9, 40e-6
-"""Seconds that a value takes, and a row that goes through Python: the project's own, or the log's."""
+"""Seconds for one value, and for one row that runs through Python: the project's own, or the log's."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch scoring came to."""
+    """The result of a batch scoring."""
 
     output: str
     rejects: str | None
@@ -70,11 +70,11 @@ def score(
     Args:
         project: whose model, features and application are used; its settings say where Ray is.
         request: what is asked for.
-        tell: is told how far it is.
-        folder: where relative paths begin; none: the current one.
+        tell: called with the progress.
+        folder: the folder that relative paths start at; None: the current one.
 
     Raises:
-        UsageError: the request cannot be meant, or does not fit what is there; nothing was changed.
+        UsageError: the request is contradictory, or does not fit existing files; nothing was changed.
         TooManyRejected: nothing was published; everything finished is kept for ``--resume``.
         TidemillError: an input, the registry, the features or the output failed.
     """
@@ -109,7 +109,7 @@ def score(
 
 
 def _output(request: ScoreRequest, folder: Path) -> Place:
-    """Return where the output goes: where a link to a folder leads, as it is that disk that is meant."""
+    """Return the place of the output, with a link to a folder resolved, so that its disk is used."""
     place = locate(request.output, folder)
     if place.local is None or not place.local.is_dir():
         return place
@@ -117,17 +117,17 @@ def _output(request: ScoreRequest, folder: Path) -> Place:
 
 
 def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:
-    """Return the unfinished job that is to be taken up; one that is to be forgotten is removed.
+    """Return the unfinished job to resume; remove it if the request says restart.
 
     Raises:
-        UsageError: there is one, and the request does not say what is to become of it.
+        UsageError: there is one, and the request says neither resume nor restart.
     """
     broken = None
     try:
         job = staging.job()
     except DataError as error:
         job, broken = None, error
-    if job is not None and is_published(staging, job):  # killed in the last moment: only records are left
+    if job is not None and is_published(staging, job):  # killed after publishing: only records are left
         staging.base.remove()
         return None
     if job is None and broken is None:
@@ -150,14 +150,14 @@ def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:
 def _prepared(
     project: Project, request: ScoreRequest, earlier: Job | None, folder: Path
 ) -> tuple[Job, Scorer]:
-    """Return the job and the loaded version; of an earlier job that very one, if nothing has changed.
+    """Return the job and the loaded version; for a resumed job its own version, if nothing has changed.
 
     Raises:
         UsageError: something has changed; the message says what.
     """
     pinned = request.version
     if earlier is not None and not pinned.isdecimal():
-        pinned = earlier.version  # an alias may have moved since; the output is of one version
+        pinned = earlier.version  # the alias may have moved since; an output has one version
     scorer = load_scorer(project, get_version(project, pinned).version)
     if earlier is not None and request.at is None and earlier.at is not None:
         request = replace(request, at=earlier.at)
@@ -207,10 +207,10 @@ def _score_the_rest(
 
 
 def _stays_here(project: Project, job: Job, scorer: Scorer, fragments: Sequence[Fragment]) -> bool:
-    """Tell whether threads of this process do it sooner than Ray would, by what a row roughly costs.
+    """Return whether local threads would finish before Ray, by the rough cost of a row.
 
-    Reading, looking up, running a compiled model and writing leave Python's lock alone: on one machine
-    threads keep all cores busy, and start at once. Other nodes, and Python for each row, are worth Ray.
+    Reading, looking up, running a compiled model and writing release Python's lock: on one machine
+    threads keep all cores busy, and start at once. Ray pays for other nodes, and for Python in each row.
     """
     in_python = job.decide + job.log + (job.mode == "online")
     if project.settings.ray_address is None and scorer.kind == "onnx" and not in_python:
@@ -238,7 +238,7 @@ def _outcome(staging: Staging, manifest: dict[str, Any], resumed: int) -> Outcom
 
 @contextmanager
 def _lock(project: Project, output: Place) -> Iterator[None]:
-    """Hold an output, on this machine: the kernel gives it back when the holder dies.
+    """Lock an output on this machine; the kernel releases the lock when the process dies.
 
     Raises:
         UsageError: another process is scoring to it.

@@ -1,4 +1,4 @@
-"""What is asked of a batch scoring, and the job that becomes of it: all that its result depends on."""
+"""The request for a batch scoring, and the job made from it: everything its result depends on."""
 
 import base64
 import hashlib
@@ -25,10 +25,10 @@ _INCIDENTAL = ("id", "started_at", "code")
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What is asked for."""
+    """A request for a batch scoring."""
 
     inputs: tuple[str, ...]
-    """Files, folders, patterns or addresses; relative ones count from the current folder."""
+    """Files, folders, patterns or addresses; relative ones start at the current folder."""
     output: str
     """A folder, or a file that ends in ``.parquet`` or ``.csv``."""
     version: str = "champion"
@@ -53,11 +53,11 @@ class ScoreRequest:
     log: bool = False
     """Whether the predictions go into the prediction log, too."""
     max_rejected: int = 0
-    """With more rejected rows than this nothing is published."""
+    """The most rejected rows with which the output is published."""
     existing: Literal["refuse", "resume", "restart"] = "refuse"
-    """What becomes of a job for the same output that did not come to its end."""
+    """How an unfinished job for the same output is treated."""
     overwrite: bool = False
-    """Whether an output that is there already is replaced."""
+    """Whether an existing output is replaced."""
     workers: int | None = None
     """Processes on Ray; 0: none, in this process; none: by the size of the input."""
     part_rows: int | None = None
@@ -69,7 +69,7 @@ class Job:
     """One batch scoring: everything that its output depends on, fixed at its beginning."""
 
     id: str
-    """``score_`` and 16 characters: milliseconds and chance; with the number of a row they make its id."""
+    """``score_`` and 16 characters: milliseconds and a random part; with a row's number they form its id."""
     started_at: datetime
     """Wall-clock time."""
     model: str
@@ -102,7 +102,7 @@ class Job:
 
 
 def differences(before: Job, now: Job) -> list[str]:
-    """Return what two jobs differ in, one sentence each; files first."""
+    """Return the differences of two jobs, one sentence each; files first."""
     told = []
     old, new = ({file.address: file for file in job.files} for job in (before, now))
     for address in dict.fromkeys([*old, *new]):
@@ -125,7 +125,7 @@ def differences(before: Job, now: Job) -> list[str]:
 
 
 def fingerprint(job: Job) -> str:
-    """Return a hash of all that a job's output depends on, but for the ids of its predictions."""
+    """Return a hash of everything that a job's output depends on, except the ids of its predictions."""
     facts = {name: value for name, value in json.loads(dumped(job)).items() if name not in _INCIDENTAL}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -149,7 +149,7 @@ def loaded(content: bytes) -> Job:
     """Return the job that `dumped` gave.
 
     Raises:
-        DataError: it is none, or of another version of Tidemill.
+        DataError: it is not a job, or of another version of Tidemill.
     """
     try:
         facts = json.loads(content)

@@ -1,1 +1,1 @@
-"""Runs a batch scoring: plan, feature lookup, workers."""
+"""Run a batch scoring: plan, feature lookup, workers."""

@@ -1,4 +1,4 @@
-"""Scores batches of rows: features, model, business logic, and what is wrong with a row. No files here."""
+"""Score batches of rows, without files: features, model, business logic, rejected rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from tidemill.scoring.scoring_job import Job
 
 __all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
 
-_SHOWN = 300  # characters of what a validator says
+_SHOWN = 300  # characters of a validator's message
 
 
 class Model(Protocol):
@@ -30,7 +30,7 @@ class Model(Protocol):
 
     @property
     def score(self) -> Callable[[Matrix], Scores]:
-        """Gives the probability of label 1 for each row."""
+        """Computes the probability of label 1 for each row."""
 
     @property
     def by_name(self) -> Callable[[pd.DataFrame], Scores] | None:
@@ -39,7 +39,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What batches are scored with."""
+    """The components that score batches."""
 
     job: Job
     model: Model
@@ -70,7 +70,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         parts: what to score with.
         batch: the rows.
         fragment: the fragment's number.
-        first: how many rows of the fragment came before: ids go on from there.
+        first: number of the fragment's rows before this batch, from which ids continue.
 
     Raises:
         TidemillError: features cannot be looked up, or the model fails.
@@ -107,7 +107,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
 
 
 def request_columns(request: type[BaseModel]) -> dict[str, bool]:
-    """Return the columns that an instance of a request is made of, and whether it must have each.
+    """Return the columns of a request's instances, and whether each is required.
 
     >>> class Parcel(BaseModel):
     ...     depot: str
@@ -132,7 +132,7 @@ def output_schema(job: Job) -> pa.Schema:
 
 
 def _instances(parts: Parts, table: pa.Table, wrong: Wrong) -> list[BaseModel | None]:
-    """Return the rows as instances of the application's request; none for those that are no valid ones."""
+    """Return the rows as instances of the application's request; None for invalid rows."""
     if not parts.job.decide:
         return []
     request: type[BaseModel] = parts.application.request
@@ -151,7 +151,7 @@ def _instances(parts: Parts, table: pa.Table, wrong: Wrong) -> list[BaseModel | 
 
 
 def _aware(table: pa.Table) -> pa.Table:
-    """Return moments as Python knows them: microseconds; naive ones are UTC."""
+    """Return moments in microseconds, as in Python; naive ones are UTC."""
     for index, column in enumerate(table.schema):
         if pa.types.is_timestamp(column.type):
             moment = table[index].cast(pa.timestamp("us", column.type.tz), safe=False)
@@ -162,7 +162,7 @@ def _aware(table: pa.Table) -> pa.Table:
 
 
 def _moments(job: Job, table: pa.Table, wrong: Wrong) -> pl.Series | None:
-    """Return the moment of each row's prediction; none if nothing asks for it."""
+    """Return the moment of each row's prediction; None if no moment is needed."""
     if job.at_column is not None:
         found = moments(table[job.at_column], job.at_column, wrong)
         for position in found.is_null().arg_true().to_list():
@@ -178,7 +178,7 @@ def _moments(job: Job, table: pa.Table, wrong: Wrong) -> pl.Series | None:
 
 
 def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wrong: Wrong) -> pl.DataFrame:
-    """Return what the features are looked up by: as the application says, or columns of these names."""
+    """Return the keys for the feature lookup: from the application, or from columns of these names."""
     if not parts.job.decide:
         return parts.keyed.keys.frame(table, wrong)  # type: ignore[no-any-return]
     rows: list[dict[str, Any]] = []
@@ -194,12 +194,12 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
 
 
 def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores:
-    """Return the probability for each row; NaN for rows that have gaps, if the model takes none."""
+    """Return the probability of each row; NaN for rows with missing values that the model refuses."""
     try:
         return _run(parts, table, rows)
     except TidemillError:
         raise
-    except Exception as error:  # a model can fail in any way
+    except Exception as error:  # a model can raise anything
         whole = np.isfinite(rows).all(axis=1)
         if whole.all() or parts.model.by_name is not None:
             raise ServingError(
@@ -214,7 +214,7 @@ def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores
 
 
 def _run(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
-    """Run the model; text goes to one that takes it, by the names of columns."""
+    """Run the model, with columns by name if it takes text."""
     job, model = parts.job, parts.model
     if model.by_name is None or parts.keyed is not None:
         return model.score(rows)
@@ -267,7 +267,7 @@ def _given(job: Job) -> Any:
 
 
 def _rejected(batch: Batch, wrong: Wrong) -> list[Reject]:
-    """Return the rows that something is wrong with, as they came."""
+    """Return the rejected rows as they were read."""
     positions = sorted(wrong)
     values = batch.table.take(pa.array(positions)).to_pylist()
     return [

@@ -1,4 +1,4 @@
-"""Spreads fragments over workers: processes of Ray Data on any number of nodes, or threads here."""
+"""Distribute fragments over workers: processes of Ray Data on any number of nodes, or local threads."""
 
 import logging
 import os
@@ -29,10 +29,10 @@ __all__ = ["in_this_process", "on_ray", "ray_of"]
 def in_this_process(
     project: Project, job: Job, staging: Staging, model: Model, fragments: Sequence[Fragment]
 ) -> Generator[Record]:
-    """Score fragments in threads, one for each CPU, and give the records as they come.
+    """Score fragments in threads, one for each CPU, and yield the records as they finish.
 
     Raises:
-        TidemillError: a fragment failed; the others under way are called off.
+        TidemillError: a fragment failed; those in progress are cancelled.
     """
     stop = threading.Event()
     scorer = FragmentScorer(project, job, staging, model, stop.is_set)
@@ -50,7 +50,7 @@ def in_this_process(
 
 @contextmanager
 def ray_of(project: Project) -> Iterator[None]:
-    """Give a Ray, as training has it; one of our own ends with this process, even if that is killed."""
+    """Yield a Ray, as in training; one started here ends with this process, even if that is killed."""
     if project.settings.ray_address is not None:
         with ray_session(project):
             yield
@@ -74,7 +74,7 @@ def on_ray(
     fragments: Sequence[Fragment],
     workers: int | None,
 ) -> Generator[Record]:
-    """Score fragments in processes of the Ray that this process is connected to; give records as they come.
+    """Score fragments in processes of the connected Ray; yield the records as they finish.
 
     No row goes through Ray's object store: a worker reads its fragment and writes its part itself. A worker
     that dies is started again, and its fragment scored anew.
@@ -82,7 +82,7 @@ def on_ray(
     Args:
         project: its folder must be there on every node.
         job: what is scored.
-        staging: where to; every node must reach it.
+        staging: the unfinished output; every node must reach it.
         model: goes to each worker once.
         fragments: those that are to be scored.
         workers: how many processes; none: one for each CPU.
@@ -120,7 +120,7 @@ def on_ray(
 
 
 def _portable(project: Project, job: Job, model: Model) -> Model:
-    """Return a model that can go to another process: as it is, or one that is loaded there."""
+    """Return a model that can be sent to another process: as it is, or one that is loaded there."""
     from ray import cloudpickle
 
     try:
@@ -156,7 +156,7 @@ class _LoadedThere:
 
 
 class _Worker:
-    """What runs in a process of Ray."""
+    """The code that runs in a process of Ray."""
 
     def __init__(self, sent: list[Any]) -> None:
         import ray
@@ -167,7 +167,7 @@ class _Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         try:
             record: Any = asdict(self._scorer.score(self._fragments[int(batch["number"][0])]))
-        except TidemillError as error:  # an error of ours arrives as it is; Ray would tell of its own
+        except TidemillError as error:  # return our errors as values: Ray would wrap them in its own
             record = error
         return {"record": [record]}
 

@@ -1,4 +1,4 @@
-"""Looks features up for rows that have entity keys and a moment: as known then, or as they are now."""
+"""Look up features for rows with entity keys and a moment: as known then, or the latest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Keys:
-    """What a service's features are looked up by."""
+    """The keys of a service's feature lookup."""
 
     columns: dict[str, pl.DataType]
     """Join keys and what on-demand views read from a request → type."""
@@ -46,7 +46,7 @@ class Keys:
     """View → its features in the service; on-demand views are not among them."""
 
     def frame(self, table: pa.Table, wrong: Wrong) -> pl.DataFrame:
-        """Return the keys of a table in their types; values that do not fit are noted in ``wrong``."""
+        """Return the keys of a table in their types; record values that do not fit in ``wrong``."""
         return pl.DataFrame(
             [typed(table[name], name, kind, wrong).alias(name) for name, kind in self.columns.items()]
         )
@@ -74,18 +74,18 @@ class Found:
     matrix: npt.NDArray[np.float64]
     """Shape (rows, features), in the version's order."""
     flags: pl.Series
-    """Lists of text: what to know about them."""
+    """The flags of each row, as lists of text."""
 
 
 class Lookup(Protocol):
-    """Where the features of rows come from."""
+    """A way to look up the features of rows."""
 
     def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
         """Return the features of rows, as of their moments."""
 
 
 def keys_of(project: Project) -> Keys:
-    """Return what the project's service looks its features up by.
+    """Return the keys by which the project's service looks up its features.
 
     Raises:
         FeatureError: the service was not applied, or has a key of a type that no table has.
@@ -114,7 +114,7 @@ def keys_of(project: Project) -> Keys:
 
 
 class PointInTime:
-    """The features as they were known at each row's moment, from the offline store: as in training."""
+    """Looks up features in the offline store as known at each row's moment, as in training."""
 
     def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
         self._project, self._keys, self._names = project, keys, names
@@ -140,7 +140,7 @@ class PointInTime:
 
 
 class Latest:
-    """The latest features from the online store, exactly as the prediction API reads them."""
+    """Looks up the latest features in the online store, exactly as the prediction API does."""
 
     def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
         store = open_store(project)
@@ -149,13 +149,13 @@ class Latest:
         self._keys, self._names = keys, names
 
     def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
-        """Return the features of rows, judged by their moments.
+        """Return the features of rows, valid at their moments.
 
         Raises:
             FeatureError: the online store cannot be read.
         """
         rows = self._reader.read(keys.to_dicts(), at.to_list())
-        if any(FALLBACK in row.flags for row in rows):  # good enough for one who waits, not for a table
+        if any(FALLBACK in row.flags for row in rows):  # acceptable for a request, not for a table
             raise FeatureError(
                 "the online store is away: it cannot be read",
                 hint="--resume when it is back; nothing is lost",

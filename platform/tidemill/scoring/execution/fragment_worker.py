@@ -1,4 +1,4 @@
-"""Scores one fragment after another: reads it, scores its batches, writes its part, and puts it on record."""
+"""Score fragments one after the other: read, score in batches, write the part, record it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ from tidemill.scoring.scoring_job import Job
 
 __all__ = ["FragmentScorer", "Stopped", "write_table"]
 
-_KEYED_ROWS = 1_000_000  # each look into the offline store reads its sources: the fewer, the better
+_KEYED_ROWS = 1_000_000  # each lookup in the offline store reads its sources, so use few large ones
 
 
 class Stopped(Exception):
-    """The work was called off."""
+    """The work was cancelled."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class FragmentScorer:
     staging: Staging
     model: Model
     stopped: Callable[[], bool] = lambda: False
-    """Asked between batches."""
+    """Checked between batches."""
 
     def __post_init__(self) -> None:
         job, keyed, application = self.job, None, None
@@ -59,11 +59,11 @@ class FragmentScorer:
             self._log = BatchLog(self.project, job)
 
     def score(self, fragment: Fragment) -> Record:
-        """Score a fragment, and return the record of it, which is on the disk.
+        """Score a fragment, and return its record, which is on the disk.
 
         Raises:
             TidemillError: it cannot be read, scored or written.
-            Stopped: it was called off.
+            Stopped: it was cancelled.
         """
         began = time.perf_counter()
         rejects: list[Reject] = []

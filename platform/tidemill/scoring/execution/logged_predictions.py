@@ -1,4 +1,4 @@
-"""Puts batch predictions into the prediction log, where monitors and labels find them."""
+"""Write batch predictions to the prediction log, for monitors and labels."""
 
 import math
 
@@ -21,12 +21,12 @@ from tidemill.scoring.scoring_job import Job
 __all__ = ["ROLE", "BatchLog"]
 
 ROLE = "batch"
-"""The role of a prediction that nobody asked the prediction API for."""
+"""The role of predictions made by batch scoring rather than the prediction API."""
 _AT_ONCE = 1000
 
 
 class BatchLog:
-    """One worker's end of the prediction log."""
+    """One worker's writer of the prediction log."""
 
     def __init__(self, project: Project, job: Job) -> None:
         self._job, self._log, self._clock = job, open_log(project), SystemClock()
@@ -46,7 +46,7 @@ class BatchLog:
         moments = scored.moments
         if moments is None:
             order = np.arange(scored.table.num_rows)
-        else:  # a date at a time: the log has a file for each that it goes back and forth between
+        else:  # one date at a time, as the log has one file a date
             order = moments.dt.date().arg_sort().to_numpy()
         for start in range(0, len(order), _AT_ONCE):
             if not self._log.append(self._records(scored, order[start : start + _AT_ONCE])):

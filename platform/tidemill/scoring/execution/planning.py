@@ -1,4 +1,4 @@
-"""Plans a job: files, columns, features. Refuses before it begins what cannot come out right."""
+"""Plan a job: files, columns, features. Requests that cannot succeed are refused before it begins."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ __all__ = ["plan"]
 
 _AT = "event_timestamp"
 _IN_PYTHON_ROWS = 100_000
-"""Rows of a part where each goes through Python, and takes ten times as long or more."""
+"""Rows of a part where each row runs through Python, and takes ten times as long or more."""
 
 
 def plan(
@@ -39,7 +39,7 @@ def plan(
     *,
     words: bool = False,
 ) -> Job:
-    """Return the job that a request becomes.
+    """Return the job for a request.
 
     Args:
         project: whose model it is.
@@ -47,11 +47,11 @@ def plan(
         version: number of the version, resolved.
         features: of the version, in its order.
         now: wall-clock time.
-        folder: where relative inputs begin.
+        folder: the folder that relative inputs start at.
         words: whether the version takes text, too.
 
     Raises:
-        UsageError: the request cannot be meant, or its columns do not fit; the message names them.
+        UsageError: the request is contradictory, or its columns do not fit; the message names them.
         DataError: an input is not there, or cannot be read.
         FeatureError: features are to be looked up, and the definitions were not applied.
     """
@@ -126,7 +126,7 @@ def _header(shape: Shape) -> tuple[str, ...]:
 
 
 def _schemas(files: list[SourceFile], shapes: list[Shape], rename: dict[str, str]) -> list[pa.Schema]:
-    """Return the columns of each file, by our names, those that its folders name included."""
+    """Return the columns of each file, under our names, with those from folder names."""
     lines = types_of_lines(files[0]) if shapes[0].schema is None else None  # of ndjson: the same for all
     schemas = []
     for file, shape in zip(files, shapes, strict=True):
@@ -183,7 +183,7 @@ def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str |
     if request.at_column is not None and request.at is not None:
         raise UsageError("a column of moments and one moment for all rows were both given", hint="choose one")
     if mode == "columns" and not request.log:
-        return None  # nothing depends on it
+        return None  # the result does not depend on it
     if request.at_column is not None or request.at is not None:
         return request.at_column
     if _AT in there:
@@ -256,7 +256,7 @@ def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) 
 
 
 def _require_writable(keep: Sequence[str], schema: pa.Schema) -> None:
-    """Refuse what CSV has no way to say, such as lists."""
+    """Raise for types that CSV cannot hold, such as lists."""
     unfit = []
     for name in keep:
         try:

@@ -1,4 +1,4 @@
-"""Where a job keeps what is finished until all of it is: parts, rejected rows, and a record of each fragment.
+"""Store the finished parts of an unfinished job, with rejected rows and a record of each fragment.
 
 On this machine all of it lies in ``.<output>.scoring`` beside the output. On an object store, which cannot
 rename, parts go to their final place at once, and records to ``_scoring`` below it.
@@ -34,21 +34,21 @@ class Record:
     size: int
     """Bytes of the part."""
     seconds: float
-    """That a worker spent on it."""
+    """Time that a worker spent on it."""
 
 
 def is_file(output: Place) -> bool:
-    """Tell whether an output is one file, and not a folder, by its name."""
+    """Return whether an output's name means one file rather than a folder."""
     return PurePosixPath(output.path).suffix.lower() in (".parquet", ".csv")
 
 
 def part_name(job: Job, number: int) -> str:
-    """Return the name of a part: no other job has it."""
+    """Return the name of a part, unique across jobs."""
     return f"part-{number:06d}-{job.id[-6:]}.{job.format}"
 
 
 def is_part_of(job: Job, name: str) -> bool:
-    """Tell whether a file is a part of this job's output, by its name."""
+    """Return whether a file's name is that of a part of this job's output."""
     return name.startswith("part-") and name.endswith(f"-{job.id[-6:]}.{job.format}")
 
 
@@ -74,7 +74,7 @@ class Staging:
         return self.output if in_place else self.base.child("output")
 
     def job(self) -> Job | None:
-        """Return the unfinished job, none if there is none.
+        """Return the unfinished job, or None if there is none.
 
         Raises:
             DataError: its record is broken.
@@ -83,7 +83,7 @@ class Staging:
         return None if content is None else loaded(content)
 
     def begin(self, job: Job) -> None:
-        """Put a job on record; what may be left over of another one, killed while it was removed, goes."""
+        """Record a job, and remove leftovers of another one that was killed during its removal."""
         self.base.remove()
         if self.parts.local is not None:
             with reaching(self.parts):
@@ -91,9 +91,9 @@ class Staging:
         self.base.child("job.json").write(dumped(job))
 
     def finished(self, job: Job) -> dict[int, Record]:
-        """Return the job's finished fragments by number; one whose part is not there, or not whole, is not.
+        """Return the job's finished fragments by number, without those whose part is missing or incomplete.
 
-        What a worker of a run that was killed and forgotten may still put on record is not the job's.
+        Records that a surviving worker of an earlier, killed run still writes are ignored.
         """
         sizes = self._sizes()
         records = {}
@@ -107,7 +107,7 @@ class Staging:
         return records
 
     def finish(self, record: Record, rejects: Iterable[Reject]) -> None:
-        """Put a fragment on record, and its rejected rows with it."""
+        """Record a fragment with its rejected rows."""
         if record.rejected:
             lines = b"".join(
                 orjson.dumps(asdict(reject), str, orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
@@ -121,7 +121,7 @@ class Staging:
         return self.base.child("rejects", f"{number:06d}.ndjson")
 
     def publish_part(self, name: str, write: Callable[[Path], None]) -> int:
-        """Have a part written, whole or not at all; return its size in bytes.
+        """Write a part atomically; return its size in bytes.
 
         Raises:
             DataError: there is no room for it, or the place cannot be reached.
@@ -145,7 +145,7 @@ class Staging:
             ) from error
 
     def clear(self, job: Job | None) -> None:
-        """Remove all of it, with what a job has put in place on an object store."""
+        """Remove all files, with the parts that a job has already put in place on an object store."""
         if job is not None and self.parts.path == self.output.path:
             for name in self.parts.names():
                 if is_part_of(job, name):

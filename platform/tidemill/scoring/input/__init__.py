@@ -1,1 +1,1 @@
-"""What a batch scoring reads: places, files, fragments, rows."""
+"""Read the input of a batch scoring: places, files, fragments, rows."""

@@ -1,4 +1,4 @@
-"""Turns columns of any type into what a model or the feature store takes; says which values do not fit."""
+"""Convert columns of any type for a model or the feature store, and record values that do not fit."""
 
 from collections.abc import Collection, MutableMapping, Sequence
 
@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 __all__ = ["Wrong", "is_numeric", "is_text", "matrix", "moments", "numbers", "typed"]
 
 Wrong = MutableMapping[int, str]
-"""Position of a row in its batch → the first thing that is wrong with it."""
+"""Position of a row in its batch → its first error."""
 
 _UNKNOWN = ("", "na", "nan", "null", "none")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
-_ROWS = 8192  # of a block that is turned from columns into rows while it is in the processor's cache
+_ROWS = 8192  # rows of a block: transposed while it is in the processor's cache
 
 
 def is_numeric(kind: pa.DataType) -> bool:
-    """Tell whether a column of this type can be a feature: numbers, booleans, text that may hold numbers."""
+    """Return whether this type can be a feature's: numbers, booleans, text that may hold numbers."""
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -32,7 +32,7 @@ def is_numeric(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type is text, dictionaries of text included."""
+    """Return whether a type is text, dictionaries of text included."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
@@ -43,8 +43,8 @@ def matrix(
 ) -> npt.NDArray[np.float64]:
     """Return columns as rows of float64, shape (rows, columns); null becomes NaN.
 
-    Rows with text that is no number are noted in ``wrong``, and have NaN there. Columns in ``words`` hold
-    text that is to be none: all of it is NaN.
+    Text that is not a number is recorded in ``wrong``, and becomes NaN. Columns in ``words`` hold
+    text that is not read as numbers: all of it is NaN.
 
     >>> noted: dict[int, str] = {}
     >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
@@ -62,7 +62,7 @@ def matrix(
 
 
 def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
-    """Return a column as float64; null becomes NaN, and so does what is noted in ``wrong``."""
+    """Return a column as float64; nulls and values recorded in ``wrong`` become NaN."""
     if is_text(column.type):
         return _read(column, name, wrong)
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
@@ -75,7 +75,7 @@ def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.
 
 
 def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong) -> pl.Series:
-    """Return a column as a Polars series of type ``wanted``; values that do not fit are noted, and null."""
+    """Return a column as a Polars series of type ``wanted``; values that do not fit are recorded and null."""
     if isinstance(wanted, pl.Datetime):
         return moments(column, name, wrong)
     given = pl.Series(name, column)

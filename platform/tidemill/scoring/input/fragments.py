@@ -1,4 +1,4 @@
-"""Cuts the work into fragments: the same at every run over the same files, for resumed runs to go by."""
+"""Split the input into fragments, the same ones in every run over the same files, so runs can resume."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ _AT_ONCE = 16  # files whose footers are read at the same time
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of one file."""
+    """A range of one file."""
 
     file: int
-    """Which of the input's files."""
+    """Index of the file in the input."""
     first_row: int
     """Number of its first row in the file, from 0."""
     rows: int
@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Fragment:
-    """What is scored at once, and becomes one part of the output."""
+    """The unit of work, which becomes one part of the output."""
 
     number: int
     pieces: tuple[Piece, ...]
@@ -57,7 +57,7 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a file says of itself."""
+    """Structure of a file: row groups or row ends, and columns."""
 
     schema: pa.Schema | None
     """None of ndjson, where every line has columns of its own."""
@@ -71,7 +71,7 @@ def open_file(address: str) -> BinaryIO:
 
 
 def examine(files: Sequence[SourceFile]) -> list[Shape]:
-    """Return what each file says of itself; text is read once to find where its rows end.
+    """Return the structure of each file; text is read once to find where its rows end.
 
     Raises:
         DataError: a file cannot be read; the message names it.
@@ -83,9 +83,9 @@ def examine(files: Sequence[SourceFile]) -> list[Shape]:
 def fragments_of(
     files: Sequence[SourceFile], shapes: Iterable[Shape], rows: int = FRAGMENT_ROWS
 ) -> list[Fragment]:
-    """Put the pieces of all files together to fragments of about ``rows`` rows, in their order.
+    """Combine the pieces of all files into fragments of about ``rows`` rows, in their order.
 
-    A compressed file stays in one fragment: nobody can begin in its middle.
+    A compressed file stays in one fragment, as reading cannot start in its middle.
     """
     fragments: list[Fragment] = []
     waiting: list[Piece] = []

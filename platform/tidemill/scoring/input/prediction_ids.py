@@ -1,4 +1,4 @@
-"""Ids of predictions that a job makes: the same again for the same row, whoever scores it and how often."""
+"""Make the prediction ids of a job: a row gets the same id each time it is scored."""
 
 import os
 import time
@@ -26,7 +26,7 @@ def new_job_id() -> str:
 
 
 def prediction_ids(job: str, fragment: int, first: int, rows: int) -> pa.Array:
-    """Return the ids of consecutive rows: those of `tidemill.ids`, with the row's place for chance.
+    """Return the ids of consecutive rows: as in `tidemill.ids`, with the row's place as the random part.
 
     Args:
         job: id of the job.

@@ -1,4 +1,4 @@
-"""Reads the rows of a piece as Arrow tables. What cannot be read as a row is set aside with its reason."""
+"""Read the rows of a piece as Arrow tables; unreadable rows are rejected with a reason."""
 
 import io
 import zlib
@@ -24,7 +24,7 @@ from tidemill.scoring.input.text_splitter import BLOCK, cut, opened
 __all__ = ["BATCH_ROWS", "Batch", "Columns", "Reject", "read", "types_of_lines"]
 
 BATCH_ROWS = 65_536
-_JUDGED = 1000  # lines that are looked at one by one where they contradict each other
+_JUDGED = 1000  # lines that are parsed one by one where their types differ
 _TIMES = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time, pa.types.is_null)
 
 
@@ -37,12 +37,12 @@ class Reject:
     """Its number in the file, from 0 (a header does not count)."""
     reason: str
     values: Any
-    """What it holds: its columns, or its text where it has none."""
+    """Its content: its columns, or its text where it could not be parsed."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What is read of every file."""
+    """The columns to read from every file."""
 
     schema: pa.Schema
     """Names as we use them, and types."""
@@ -50,7 +50,7 @@ class Columns:
     """Our name → the name in the files, where they differ."""
 
     def in_file(self, name: str) -> str:
-        """Return what the files call a column."""
+        """Return a column's name in the files."""
         return self.renamed.get(name, name)
 
 
@@ -63,16 +63,16 @@ class Batch:
     rows: npt.NDArray[np.int64]
     """Number of each row in the file."""
     unread: list[Reject] = field(default_factory=list)
-    """Rows between them that are none."""
+    """Rejected rows between them."""
 
 
 def read(
     files: Sequence[SourceFile], fragment: Fragment, columns: Columns, batch_rows: int = BATCH_ROWS
 ) -> Iterator[Batch]:
-    """Give the rows of a fragment, in their order, in batches.
+    """Yield the rows of a fragment, in their order, in batches.
 
     Raises:
-        DataError: a file cannot be read any more, or not as it could when the work was planned.
+        DataError: a file can no longer be read, or not as when the work was planned.
     """
     number, stream = -1, cast("BinaryIO", io.BytesIO())
     source = stream
@@ -96,7 +96,7 @@ def read(
 def types_of_lines(file: SourceFile) -> pa.Schema:
     """Return the columns of the first lines of an ndjson file, and the types they are read as.
 
-    What Arrow takes for a moment stays text.
+    Text that Arrow would read as a moment stays text.
 
     Raises:
         DataError: none of the lines is an object.
@@ -108,7 +108,7 @@ def types_of_lines(file: SourceFile) -> pa.Schema:
         raise DataError(f"{file.address} cannot be read as ndjson", hint="each line is one JSON object")
     try:
         schema = _inferred(b"\n".join(lines))
-    except pa.ArrowException:  # some contradict the others: those that agree with the first ones count
+    except pa.ArrowException:  # types differ: use the lines that agree with the first ones
         schema = _inferred(lines[0])
         for line in lines[1:_JUDGED]:
             with suppress(pa.ArrowException):
@@ -190,7 +190,7 @@ def _ndjson(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, 
             yield Batch(file.address, _ours(table, columns), rows)
             return
     except pa.ArrowInvalid:
-        pass  # some line is none, or has another type: which one is found line by line
+        pass  # some line is invalid or has another type: find it line by line
     yield _line_by_line(content, piece, file, schema, columns)
 
 
@@ -232,7 +232,7 @@ def _typed(value: Any, column: pa.Field) -> Any:
 def _decodable(
     content: bytes, piece: Piece, file: SourceFile
 ) -> tuple[bytes, npt.NDArray[np.int64] | None, list[Reject]]:
-    """Return the rows that are UTF-8, which of the piece's they are (none: all of them), and the others."""
+    """Return the UTF-8 rows, their numbers in the piece (None: all), and the other rows."""
     try:
         content.decode()
     except UnicodeDecodeError:
@@ -241,7 +241,7 @@ def _decodable(
     else:
         return content, None, []
     sound, places, unread = [], [], []
-    for place, line in enumerate(line for line in lines if line.strip(b"\r\n")):  # Arrow counts no empty ones
+    for place, line in enumerate(line for line in lines if line.strip(b"\r\n")):  # Arrow skips empty lines
         try:
             line.decode()
             sound.append(line)
@@ -258,7 +258,7 @@ def _ours(table: pa.Table, columns: Columns) -> pa.Table:
 
 
 def _with_partitions(batch: Batch, file: SourceFile, columns: Columns) -> Batch:
-    """Add the columns that the folders name, and give all their order."""
+    """Add the columns from folder names, and put all columns in order."""
     table, named = batch.table, dict(file.partitions)
     for name in columns.schema.names:
         if (given := columns.in_file(name)) in named:

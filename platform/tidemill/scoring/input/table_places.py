@@ -1,4 +1,4 @@
-"""Where tables are read from and written to: this machine's disk, or an object store through fsspec."""
+"""Places of tables to read and write: the local disk, or an object store through fsspec."""
 
 import os
 import re
@@ -31,10 +31,10 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder, there or not yet."""
+    """A file or folder, which need not exist yet."""
 
     text: str
-    """As messages show it, and as it is found again: an absolute path, or an address with its protocol."""
+    """An absolute path, or an address with its protocol; also used in messages."""
     path: str
     """Within its file system."""
     files: Any
@@ -68,7 +68,7 @@ class Place:
             return bool(self.files.exists(self.path))
 
     def read(self) -> bytes | None:
-        """Return the content of a file, none if there is none."""
+        """Return the content of a file, or None if there is none."""
         with reaching(self):
             try:
                 return bytes(self.files.cat_file(self.path))
@@ -110,7 +110,7 @@ class SourceFile:
     size: int
     """Bytes."""
     mark: str
-    """What changes when the file does: time or content tag."""
+    """Time or content tag: differs when the file has changed."""
     partitions: tuple[tuple[str, str | None], ...] = ()
     """Columns that its folders name (``date=2013-04-01``), and their values."""
     header: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ def locate(text: str, root: Path) -> Place:
     """Return the place that ``text`` names; a relative path counts from ``root``.
 
     Raises:
-        UsageError: it has a password in it, or nothing here can reach such an address.
+        UsageError: it has a password in it, or no installed file system can reach such an address.
     """
     protocol, separator, rest = text.partition("://")
     if not separator or protocol in ("file", "local"):
@@ -143,7 +143,7 @@ def locate(text: str, root: Path) -> Place:
 
 
 def table_format(path: str) -> str | None:
-    """Return the format of a file by its name, none if it is no table.
+    """Return the format of a file by its name, or None if it is not a table.
 
     >>> table_format("a/flights.csv.gz"), table_format("a/readme.md")
     ('csv', None)
@@ -155,10 +155,10 @@ def table_format(path: str) -> str | None:
 
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
-    """Translate what a file system raises inside the block: any error at all, each has its own.
+    """Translate any error that a file system raises inside the block; each has its own errors.
 
     Raises:
-        DataError: says which place.
+        DataError: names the place.
     """
     try:
         yield
@@ -206,7 +206,7 @@ def find_files(place: Place) -> list[SourceFile]:
 
 
 def _followed(place: Place, path: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is known of what a link leads to: it is listed with what is known of the link."""
+    """Return the details of a link's target: a listing has those of the link itself."""
     if not info.get("islink"):
         return info
     try:

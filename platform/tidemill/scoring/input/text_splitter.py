@@ -1,4 +1,4 @@
-"""Cuts a text file (CSV, ndjson) into pieces that begin and end with whole rows. Pure, over byte streams."""
+"""Split a text file (CSV, ndjson) into pieces of whole rows. Pure, over byte streams."""
 
 import gzip
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _CHUNK = 4 * 2**20
 _NEWLINE, _QUOTE = 10, 34
 _BEFORE = np.zeros(256, bool)
 _BEFORE[[*b'\n\r,"']] = True
-"""What a quote comes after that begins a value, or goes on with one: others are text, as in ``5" pipe``."""
+"""Bytes before a quote that begins or continues a quoted value; others are text, as in ``5" pipe``."""
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A stretch of a file, in bytes before compression."""
+    """A range of a file, in bytes before compression."""
 
     start: int
     end: int
@@ -30,7 +30,7 @@ class TextPiece:
 
 
 def opened(file: BinaryIO, address: str) -> BinaryIO:
-    """Return the stream of a file's text: what is compressed is unpacked on the way."""
+    """Return the stream of a file's text, decompressed if needed."""
     return gzip.open(file) if address.endswith(".gz") else file  # type: ignore[return-value]
 
 
@@ -68,14 +68,14 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
 
 
 def rows_of(stream: BinaryIO, piece: TextPiece) -> bytes:
-    """Return the bytes of a piece; a stream that cannot jump is read up to it."""
+    """Return the bytes of a piece; a stream that cannot seek is read up to it."""
     stream.seek(piece.start)
     return stream.read(piece.end - piece.start)
 
 
 @dataclass
 class _Quotes:
-    """What one chunk leaves for the next one to know."""
+    """The state of quoting at the end of a chunk."""
 
     inside: bool = False
     """Whether it ends within a quoted value."""
@@ -105,7 +105,7 @@ def _line_ends(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
 def _real_quotes(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
     """Return where quotes begin and end values, in turn; two in a row are an end and a beginning.
 
-    A quote amid a value that has none around it is text, to Arrow and Python alike.
+    A quote inside an unquoted value is text, for Arrow and Python alike.
     """
     content = np.frombuffer(chunk, np.uint8)
     quotes = np.flatnonzero(content == _QUOTE)
@@ -115,7 +115,7 @@ def _real_quotes(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
     if chunk.startswith(_BOM + b'"') and quotes[0] == len(_BOM):
         begins[0] = True
     if begins[int(state.inside) :: 2].all():
-        return quotes  # each of them counts: the rule in all files that a program wrote
+        return quotes  # every quote counts: the usual case in files that a program wrote
     real, inside, closed = list[int](), state.inside, -1
     for place, fits in zip(quotes.tolist(), begins.tolist(), strict=True):
         if inside or (fits and (place == 0 or content[place - 1] != _QUOTE or closed == place - 1)):

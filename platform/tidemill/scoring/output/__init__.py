@@ -1,1 +1,1 @@
-"""What a batch scoring writes: parts, published output, records of the prediction log."""
+"""Write the output of a batch scoring: publish it with its manifest."""

@@ -1,4 +1,4 @@
-"""Publishes the output of a finished job: all of it or nothing, with a manifest that says what it is."""
+"""Publish the output of a finished job atomically, with a manifest that describes it."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ _MERGED_ROWS = 131_072
 
 
 def published(output: Place) -> dict[str, Any] | None:
-    """Return the manifest of an output that is whole, none if there is none.
+    """Return the manifest of a complete output, or None if there is none.
 
     Raises:
         DataError: the manifest is broken.
@@ -48,7 +48,7 @@ def published(output: Place) -> dict[str, Any] | None:
 
 
 def is_published(staging: Staging, job: Job) -> bool:
-    """Tell whether a job was killed after its output had its place: only its records are left then."""
+    """Return whether a job was killed after it published its output: only its records are left then."""
     manifest = published(staging.output)
     if manifest is None or manifest["id"] != job.id:
         return False
@@ -56,7 +56,7 @@ def is_published(staging: Staging, job: Job) -> bool:
 
 
 def is_publishing(output: Place, job: Job) -> bool:
-    """Tell whether a job was killed while its output took its place: what stood in the way was judged."""
+    """Return whether a job was killed while it published, after the check of the existing output."""
     content = _beside(output, _MANIFEST).read()
     try:
         return content is not None and bool(json.loads(content)["id"] == job.id)
@@ -65,7 +65,7 @@ def is_publishing(output: Place, job: Job) -> bool:
 
 
 def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None:
-    """Make sure that nothing is lost if a new output takes this place.
+    """Raise if a new output at this place would destroy something.
 
     Args:
         output: the place.
@@ -73,7 +73,7 @@ def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None
         job: whose parts may lie there.
 
     Raises:
-        UsageError: something is there that must not, or may not, be replaced.
+        UsageError: something is there that must not be replaced, or only with ``overwrite``.
     """
     if not output.exists():
         return
@@ -99,7 +99,7 @@ def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None
 
 
 def publish(staging: Staging, job: Job, records: Mapping[int, Record], manifest: dict[str, Any]) -> None:
-    """Give the output its place; killed at any moment, it can be called again.
+    """Publish the output; after a kill at any moment, it can be called again.
 
     Raises:
         DataError: there is no room for it, or the place cannot be reached.
@@ -122,7 +122,7 @@ def publish(staging: Staging, job: Job, records: Mapping[int, Record], manifest:
 
 
 def manifest_of(job: Job, records: Mapping[int, Record], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an output says of itself.
+    """Return the manifest of an output.
 
     Args:
         job: what was scored.
@@ -158,13 +158,13 @@ def manifest_of(job: Job, records: Mapping[int, Record], about: Mapping[str, Any
 
 
 def _publish_folder(staging: Staging, named: list[str], manifest: dict[str, Any]) -> None:
-    """Put what is missing beside the parts, then give the folder its name: one rename."""
+    """Add the missing files beside the parts, then rename the folder in one step."""
     output, parts, replaced = staging.output.local, staging.parts.local, staging.base.child("replaced").local
     assert output is not None
     assert parts is not None
     assert replaced is not None
     if parts.exists():
-        for file in parts.iterdir():  # what a worker of a killed run was writing, or wrote for another one
+        for file in parts.iterdir():  # leftovers of workers of killed runs
             if file.name.startswith(".") or (file.name.startswith("part-") and file.name not in named):
                 file.unlink()
         _write_beside(staging, Place(str(parts), str(parts), staging.output.files), manifest)
@@ -175,7 +175,7 @@ def _publish_folder(staging: Staging, named: list[str], manifest: dict[str, Any]
 
 
 def _publish_objects(staging: Staging, parts: list[str], manifest: dict[str, Any]) -> None:
-    """Remove what was there before, and say that the parts are whole: the marker comes last."""
+    """Remove the earlier output, and write the marker of completeness last."""
     output = staging.output
     names = set(output.names())
     if (before := _beside(output, _MANIFEST).read()) is not None and json.loads(before)["id"] != manifest[
@@ -189,7 +189,7 @@ def _publish_objects(staging: Staging, parts: list[str], manifest: dict[str, Any
 
 
 def _publish_file(staging: Staging, job: Job, parts: list[str], manifest: dict[str, Any]) -> None:
-    """Make one file of the parts, and let it take its place."""
+    """Merge the parts into one file, and move it to its place."""
     output, merged = staging.output, f"merged.{job.format}"
     if len(parts) != 1:
         places = [staging.parts.child(part) for part in parts]
@@ -237,7 +237,7 @@ def _write_beside(staging: Staging, folder: Place, manifest: dict[str, Any]) -> 
 
 
 def rejects_place(output: Place) -> Place:
-    """Return where the rejected rows of an output are, if there are any."""
+    """Return the place of an output's rejected rows, if there are any."""
     return _beside(output, _REJECTS)
 
 

@@ -1,1 +1,1 @@
-"""Batch scoring by schedule."""
+"""Run batch scoring on a schedule."""

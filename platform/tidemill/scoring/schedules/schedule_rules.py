@@ -1,4 +1,4 @@
-"""What a project wants scored regularly (``monitoring/schedules.yaml``), and when. Imports no engine."""
+"""The schedules of batch scoring (``monitoring/schedules.yaml``), and when each is due. No engine."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ __all__ = ["DEATHS", "Due", "Past", "Schedule", "due", "find_schedule", "last_sl
 
 _ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
 DEATHS = 10
-"""How often a slot is taken up again whose process was killed: each time it goes on where it was."""
+"""How often a slot whose process was killed is resumed; each time it continues where it was."""
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
@@ -46,16 +46,16 @@ class Schedule(BaseModel):
     output: str
     """A folder or file, likewise."""
     every: Duration
-    """On a grid of the UTC calendar: the whole multiples since Monday, 5 January 1970."""
+    """The interval; slots are its whole multiples since Monday, 5 January 1970, UTC."""
     at: Annotated[timedelta, BeforeValidator(_time_of_day)] = timedelta(0)
-    """How much later than the grid, as hours and minutes."""
+    """Offset from these multiples, as hours and minutes."""
     missed: Literal["latest", "all", "none"] = "latest"
-    """What becomes of slots that passed while nobody was there: the latest is made up for, or all, the oldest
+    """How slots that passed while nothing ran are handled: the latest is made up for, or all, the oldest
     first, or none that is older than ``grace``."""
     grace: Duration = timedelta(hours=1)
     """With ``missed: none``: how late a slot may begin."""
     tries: int = Field(default=3, ge=1)
-    """How often a slot that fails is tried."""
+    """How often a failing slot is tried."""
     retry_after: Duration = timedelta(minutes=10)
     """How long to wait before the next try."""
     model_version: str = "champion"
@@ -108,7 +108,7 @@ class Schedule(BaseModel):
 
 @dataclass(frozen=True)
 class Past:
-    """What is on record of a slot."""
+    """The record of a slot."""
 
     status: str
     tries: int
@@ -118,11 +118,11 @@ class Past:
 
 @dataclass(frozen=True)
 class Due:
-    """A slot that is to be scored now."""
+    """A slot that is due."""
 
     slot: datetime
     skipped: tuple[datetime, ...] = ()
-    """Slots before it that are given up."""
+    """Earlier slots that are given up."""
 
 
 def last_slot(schedule: Schedule, now: datetime) -> datetime:
@@ -137,13 +137,13 @@ def last_slot(schedule: Schedule, now: datetime) -> datetime:
 
 
 def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due | None:
-    """Decide which slot is to be scored now, if any: one at a time, unfinished ones first.
+    """Return the slot that is due, if any: one at a time, unfinished ones first.
 
     A schedule without any record begins with its latest slot: it has missed nothing.
 
     Args:
-        schedule: when, and what becomes of missed slots.
-        past: by slot, what is on record.
+        schedule: its times, and its rule for missed slots.
+        past: the records by slot.
         now: event time.
 
     >>> schedule = Schedule(name="a", input=("i",), output="{slot}", every="1d", missed="latest")
@@ -171,7 +171,7 @@ def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due
     if schedule.missed == "all":
         return Due(open_slots[0])
     if schedule.missed == "none" and now - latest > schedule.grace:
-        return None  # the next one that is in time gives these up
+        return None  # the next slot in time gives these up
     return Due(latest, tuple(open_slots[:-1]))
 
 

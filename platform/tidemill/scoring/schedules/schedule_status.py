@@ -1,4 +1,4 @@
-"""Which schedules there are, and when each is due: for ``tidemill score schedule list``."""
+"""List the schedules and when each is due, for ``tidemill score schedule list``."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["schedule_status"]
 
 
 def schedule_status(folder: ProjectFolder, records: Records, now: datetime) -> list[dict[str, Any]]:
-    """Return of each schedule its name, the slot that is due if there is one, and the next slot.
+    """Return each schedule's name, the slot that is due, if any, and the next slot.
 
     Raises:
         ConfigError: ``monitoring/schedules.yaml`` is wrong.

@@ -1,4 +1,4 @@
-"""Scores the slots of schedules, each once, and puts every run on record. A killed run is taken up again."""
+"""Score the slots of schedules, each once, and record every run. A killed run is resumed."""
 
 import argparse
 import logging
@@ -27,11 +27,11 @@ __all__ = ["next_due", "request_of", "run_slot", "start_due"]
 
 Tell = Callable[[str, str, int | None, int | None], None]
 _log = logging.getLogger(__name__)
-_children: list["subprocess.Popen[bytes]"] = []  # to be waited for when they have ended
+_children: list["subprocess.Popen[bytes]"] = []  # child processes to reap when they have ended
 
 
 def next_due(project: Project, state: State, schedule: Schedule, now: datetime) -> Due | None:
-    """Return the slot of a schedule that is to be scored now, none if there is none."""
+    """Return the slot of a schedule that is due, or None."""
     with state.transaction() as session:
         rows = session.scalars(
             select(BatchRun).where(BatchRun.model == project.model, BatchRun.schedule == schedule.name)
@@ -43,7 +43,7 @@ def next_due(project: Project, state: State, schedule: Schedule, now: datetime) 
 def start_due(project: Project, state: State, now: datetime) -> list[str]:
     """Start a process for each schedule with a slot that is due, and return the schedules' names.
 
-    Nobody waits for it: the work may take hours, and what it comes to is on record. What is wrong with the
+    This does not wait for them: the work may take hours, and its result is recorded. Errors in the
     schedules is logged; it must not keep monitors from running.
     """
     for child in [child for child in _children if child.poll() is not None]:
@@ -93,10 +93,10 @@ def run_slot(
         project: whose schedule it is.
         state: the records.
         schedule: what is scored.
-        found: the slot, and those before it that are given up.
+        found: the slot, and earlier ones that are given up.
         now: event time.
-        tell: is told how far it is.
-        restart: whether what a killed or failed run left behind is forgotten.
+        tell: called with the progress.
+        restart: whether leftovers of a killed or failed run are discarded.
 
     Raises:
         UsageError: another process is scoring this schedule right now.
@@ -132,7 +132,7 @@ def run_slot(
 
 
 def request_of(schedule: Schedule, slot: datetime, *, restart: bool = False) -> ScoreRequest:
-    """Return what a schedule asks for at a slot."""
+    """Return a schedule's score request for a slot."""
     return ScoreRequest(
         inputs=tuple(schedule.filled(text, slot) for text in schedule.input),
         output=schedule.filled(schedule.output, slot),
@@ -153,7 +153,7 @@ def request_of(schedule: Schedule, slot: datetime, *, restart: bool = False) -> 
 
 
 def _claim(project: Project, state: State, schedule: Schedule, found: Due, now: datetime) -> BatchRun:
-    """Put on record that a slot is being scored; a slot that is done stays so."""
+    """Record that a slot is being scored; a slot that is done stays so."""
     with state.transaction() as session:
         run = session.scalar(
             select(BatchRun).where(
@@ -179,7 +179,7 @@ def _claim(project: Project, state: State, schedule: Schedule, found: Due, now: 
 
 
 def _give_up_the_dead(session: Session, run: BatchRun) -> None:
-    """Record what became of other slots that are said to run: whoever holds the schedule knows better."""
+    """End other slots recorded as running: as we hold the schedule, their processes are dead."""
     query = select(BatchRun).where(
         BatchRun.model == run.model,
         BatchRun.schedule == run.schedule,
@@ -216,7 +216,7 @@ def _record(state: State, run: BatchRun, **values: Any) -> BatchRun:
 
 @contextmanager
 def _lock(project: Project, name: str) -> Iterator[None]:
-    """Hold a schedule: the kernel gives it back when the holder dies.
+    """Lock a schedule; the kernel releases the lock when the process dies.
 
     Raises:
         UsageError: another process holds it.
