@@ -52,7 +52,7 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
             if pa.types.is_null(result[name].type) and dtype:
                 index = result.column_names.index(name)
                 result = result.set_column(index, name, pa.nulls(result.num_rows, dtype))
-    except Exception as error:  # the project's code: anything can come out of it
+    except Exception as error:  # the project's code can raise anything
         raise _failed(view, error) from error
     return result
 
@@ -114,7 +114,7 @@ class Transformation:
                 columns = {name: pa.array(inputs[name], self._types[name]) for name in self._short}
                 outputs = self._view.transform_arrow(pa.table(columns)).to_pydict()
             values = [list(outputs[name]) for name in self.features]
-        except Exception as error:  # the project's code: anything can come out of it
+        except Exception as error:  # the project's code can raise anything
             raise _failed(self._view, error) from error
         for name, column in zip(self.features, values, strict=True):
             if len(column) != rows:

@@ -1,1 +1,1 @@
-"""Serving: the prediction API, the models behind it, the prediction log, and the stack that runs them."""
+"""Serve models: the prediction API, the models behind it, slow jobs, and the stack that runs them."""

@@ -1,4 +1,4 @@
-"""A Feast offline store on Polars: point-in-time joins over parquet files.
+"""A Feast offline store on Polars, with point-in-time joins over parquet files.
 
 Any Feast project switches over in its ``feature_store.yaml``::
 

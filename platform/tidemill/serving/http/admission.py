@@ -1,8 +1,8 @@
-"""Decides which requests may pass, before their bodies are read: in microseconds and in memory.
+"""Decide in memory, within microseconds, which requests are admitted, before their bodies are read.
 
 A key is 256 random bits, so its SHA-256 digest cannot be turned back. A slow hash (argon2, scrypt) protects
-what people think up; here it would only cost every request its milliseconds. Digests are compared in constant
-time. Keys come from the records by `tidemill.serving.http.keyring`, which polls them; nothing is asked here.
+passwords that people choose; here it would only slow every request down. Digests are compared in constant
+time. `tidemill.serving.http.keyring` polls the records for keys; this module reads nothing itself.
 
 Whether keys are needed follows from where the service listens, never from the peer: behind HAProxy every
 peer is this machine. A service that needs none (on loopback) answers only to names of this machine, and no
@@ -34,7 +34,7 @@ __all__ = [
 
 PREDICT, FEEDBACK, METRICS, ADMIN = "predict", "feedback", "metrics", "admin"
 SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
-"""What a key may be for; ``admin`` may do everything."""
+"""The scopes of keys; ``admin`` allows everything."""
 
 
 _ANY = "any"
@@ -65,7 +65,7 @@ _LOCAL = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may go on."""
+    """An admitted request."""
 
     caller: str | None = None
     """Id of the key; None where no key is needed and none was sent."""
@@ -75,7 +75,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known about a key: everything but the key."""
+    """The record of a key, without its secret."""
 
     id: str
     scopes: frozenset[str]
@@ -115,9 +115,9 @@ class Bucket:
 
 
 def scope_of(method: str, path: str) -> str | None:
-    """Return the scope that a path asks for: None where it is open, ``any`` where every key will do.
+    """Return the scope that a path requires: None where it is open, ``any`` where every key is enough.
 
-    What is not named asks for ``admin``: a new route is closed until somebody opens it.
+    Unlisted routes require ``admin``: a new route is closed until it is listed here.
 
     >>> scope_of("POST", "/predict"), scope_of("GET", "/healthz"), scope_of("GET", "/surprise")
     ('predict', None, 'admin')
@@ -131,7 +131,7 @@ def scope_of(method: str, path: str) -> str | None:
 
 
 def parse_key(sent: bytes) -> tuple[str, bytes] | None:
-    """Return the id and the secret of ``tmk_<id>_<secret>``; None if it is no key.
+    """Return the id and the secret of ``tmk_<id>_<secret>``; None if it is not a key.
 
     >>> parse_key(b"tmk_0a1b_c2VjcmV0")
     ('0a1b', b'c2VjcmV0')
@@ -145,7 +145,7 @@ def parse_key(sent: bytes) -> tuple[str, bytes] | None:
 
 
 class Admission:
-    """Decides about requests. `use` gives it other keys at any time; one thread decides, others may give."""
+    """Admits or refuses requests. One thread calls `admit`; any thread may replace the keys by `use`."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Admission:
         self._buckets: dict[str, Bucket] = {}
 
     def use(self, keys: Iterable[Key], replicas: int = 1) -> None:
-        """Decide by these keys from now on.
+        """Replace the keys.
 
         Args:
             keys: those that are neither revoked nor expired.
@@ -191,7 +191,7 @@ class Admission:
         self._keys = known
 
     def admit(self, method: str, path: str, headers: Headers) -> Admitted | Failure:
-        """Decide about one request by its head.
+        """Admit or refuse one request by its head.
 
         Args:
             method: in capitals.
@@ -219,7 +219,7 @@ class Admission:
             if refused is not None:
                 return refused
             if sent is None or not sent.startswith(_PREFIX) or not self._keys:
-                return _NOBODY  # credentials for something else, which its client sends everywhere
+                return _NOBODY  # credentials of another kind, which the client sends everywhere
         scope = scope_of(method, path)
         if scope is None:
             return _NOBODY
@@ -234,7 +234,7 @@ class Admission:
         parsed = parse_key(sent)
         key = keys.get(parsed[0]) if parsed else None
         if parsed is None or key is None or not _matches(key, parsed[1], now):
-            # An unknown key costs no hash: ids are no secret, they stand in logs.
+            # Unknown ids are refused without hashing: ids are not secret, logs contain them.
             return Failure("unauthenticated", "the API key is unknown, expired or revoked")
         if scope not in key.scopes and ADMIN not in key.scopes and scope != _ANY:
             return Failure("forbidden", f"the API key {key.id} lacks the scope {scope!r}")
@@ -257,7 +257,7 @@ def _sent(headers: Headers) -> bytes | None:
     if bearer is None:
         return headers.get(b"x-api-key")
     token = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
-    # What is none of our keys is for somebody in between, such as a proxy with a password.
+    # Other credentials may be meant for a proxy in between.
     return token if token.startswith(_PREFIX) else headers.get(b"x-api-key", token)
 
 
@@ -270,7 +270,7 @@ def _matches(key: Key, secret: bytes, now: float) -> bool:
 
 
 def _foreign(headers: Headers) -> Failure | None:
-    """Refuse what a page of another site sends, and names that are not this machine's (DNS rebinding)."""
+    """Refuse requests from pages of other sites, and to host names of other machines (DNS rebinding)."""
     host = headers.get(b"host", b"localhost")
     name = host.rpartition(b":")[0] if not host.endswith(b"]") and b":" in host else host
     # A name without a dot belongs to no domain that a stranger could point here.

@@ -1,7 +1,7 @@
-"""The web framework's application: the routes of the prediction API, and how their errors are said.
+"""The web framework's application: the routes of the prediction API and the form of their errors.
 
-Requests for predictions are answered by `predictions`. What the other routes answer is not asked often, and
-is done in a thread where it waits for anything.
+Requests for predictions are answered by `predictions`. The other routes are called rarely, and work
+that waits runs in a thread.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
 
     @api.post("/feedback", response_model=Accepted, responses=errors)
     async def feedback(body: Feedback) -> Response:
-        """Take labels: what came true, by prediction id or by keys and moment, early, late or again.
+        """Take labels by prediction id, or by keys and moment; they may come early, late or repeatedly.
 
         The latest ``at`` counts.
         """
@@ -118,7 +118,7 @@ def _add_state(api: FastAPI, plane: DataPlane) -> None:
 
     @api.get("/readyz", responses={503: {"model": Error}})
     async def readyz() -> Response:
-        """Return whether there is a model to answer with, and which part of the platform it does without."""
+        """Return whether there is a model to answer with, and which parts of the platform are down."""
         version = plane.require_ready()
         # Names only: this is open to everybody. GET /model says more to those who have a key.
         parts = sorted(plane.status().degraded)
@@ -126,7 +126,7 @@ def _add_state(api: FastAPI, plane: DataPlane) -> None:
 
     @api.get("/model", response_model=ModelState)
     async def model() -> Response:
-        """Return which version answers, since when, and which should."""
+        """Return which version answers, since when, and which one should."""
         return _json(200, plane.status())
 
 

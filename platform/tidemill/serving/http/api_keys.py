@@ -1,4 +1,4 @@
-"""API keys: made, listed, rotated and revoked; at rest there is only what cannot be turned back into a key.
+"""Create, list, rotate and revoke API keys; only digests are stored, which cannot be turned into keys.
 
 A key is ``tmk_<id>_<secret>``: the id is looked up and stands in logs, the secret is 256 random bits of which
 only the SHA-256 digest is kept. It is shown once, when it is made.
@@ -41,11 +41,11 @@ _NAME = r"[A-Za-z0-9][\w.@ -]{0,63}"
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key that was just made: the one moment at which it can be read."""
+    """A new key: the only value that holds its secret."""
 
     info: KeyInfo
     secret: Secret
-    """The whole of it, as it is sent."""
+    """The whole key, as clients send it."""
 
 
 def create_key(
@@ -58,7 +58,7 @@ def create_key(
     lifetime: timedelta | None = None,
     rate: float | None = None,
 ) -> NewKey:
-    """Make a key and put it on record.
+    """Make a key and record it.
 
     Args:
         state: the records.
@@ -148,7 +148,7 @@ def rotate_key(
 
 
 def revoke_key(state: State, key: str, *, now: datetime) -> KeyInfo:
-    """End a key, all secrets of it, for good.
+    """Revoke a key and all its secrets for good.
 
     Raises:
         UsageError: there is no such key in use.
@@ -168,7 +168,7 @@ def active_keys(state: State, now: datetime) -> list[Key]:
 
 
 def record_use(state: State, used: Mapping[str, datetime]) -> None:
-    """Put on record when keys were last used, to ten minutes: enough to find those that are not used."""
+    """Record when keys were last used, to ten minutes: enough to find unused ones."""
     with state.transaction() as session:
         for row in session.scalars(select(ApiKey).where(ApiKey.id.in_(used))):
             at = used[row.id]
@@ -181,7 +181,7 @@ def parse_rate(text: str) -> float:
     """Read a rate such as ``100/s`` or ``600/m``: requests a second.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a rate.
 
     >>> parse_rate("100/s"), parse_rate("600/m")
     (100.0, 10.0)

@@ -1,4 +1,4 @@
-"""Talks to a running prediction API."""
+"""A client of a running prediction API."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Out = TypeVar("Out", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Label:
-    """What came true of one prediction."""
+    """The label of one prediction."""
 
     prediction_id: str
     label: int

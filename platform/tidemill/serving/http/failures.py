@@ -1,4 +1,4 @@
-"""Which failure an error is; what is not the client's doing is logged."""
+"""Map errors to failures, and log those that the client did not cause."""
 
 import logging
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return how an error is answered; what is not the client's doing is logged.
+    """Return the failure for an error, and log it unless the client caused it.
 
     >>> failure_of(Overloaded("too many requests are under way"))[:2]
     ('overloaded', 'too many requests are under way')

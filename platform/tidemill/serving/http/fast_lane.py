@@ -1,12 +1,12 @@
-"""The shortest way of a request for predictions: answered where its bytes are read, without a task.
+"""Answer small requests for predictions where their bytes are read, without a task for each.
 
 uvicorn makes a task for every request, which calls the application, which calls back for the body and twice
 for the answer: more than a third of what a small prediction costs. A small request for predictions that comes
-as a whole needs none of it. All others go uvicorn's way, those among them that are large, come slowly, ask
-something in their query, are pipelined, or end their connection. Nothing is decided about a request before
+as a whole needs none of it. All others go uvicorn's way, such as those that are large, come slowly, have
+a query, are pipelined, or end their connection. Nothing is decided about a request before
 it is whole, so uvicorn's way has nothing to take over.
 
-What a client calls a header after its body (a trailer) is none: no proxy in between could have removed it.
+Headers after the body (trailers) are ignored: a proxy in between could not have removed them.
 ``serve.fast_lane: false`` turns this way off.
 """
 
@@ -23,21 +23,21 @@ from tidemill.serving.inference.calls import Headers
 __all__ = ["Fast", "FastLaneProtocol", "install"]
 
 _PATIENCE = 0.05
-"""Seconds that a body may take here; what is slower goes uvicorn's way."""
+"""Seconds that a body may take here; slower ones go uvicorn's way."""
 
 
 class Fast(Protocol):
-    """What answers: `tidemill.serving.http.predictions.Predictions`."""
+    """Answers requests: `tidemill.serving.http.predictions.Predictions`."""
 
     def head(self, method: str, path: str, headers: Headers) -> Any | None:
-        """Return what begins a request; None if it is not for predictions. Decides nothing."""
+        """Return the head of a request, or None if it is not for predictions. Admits nothing yet."""
 
     def answer(self, head: Any, body: bytes, reply: Callable[[Reply], None]) -> None:
         """Call ``reply`` once, now or later on the event loop; raise nothing."""
 
 
 class FastLaneProtocol(OneWrite):
-    """uvicorn's protocol with that way beside it."""
+    """uvicorn's protocol with the fast lane beside it."""
 
     fast: ClassVar[Fast | None] = None
     """Answers the fast requests of this process; None: all go uvicorn's way."""
@@ -50,7 +50,7 @@ class FastLaneProtocol(OneWrite):
     _whole: "tuple[Any, bytes, _Answering] | None" = None
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, and answer what can be answered."""
+        """Read incoming bytes, and answer complete requests."""
         super().data_received(data)
         if self._whole is not None:
             (head, body, reply), self._whole = self._whole, None
@@ -60,12 +60,12 @@ class FastLaneProtocol(OneWrite):
             self._timer = self.loop.call_later(_PATIENCE, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was read."""
+        """Discard the request being read."""
         self._end_reading()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End after what has begun."""
+        """End after the requests under way."""
         if self._head is not None:
             self._give_up()
         super().shutdown()
@@ -138,7 +138,7 @@ class FastLaneProtocol(OneWrite):
 
 
 class _Answering:
-    """What uvicorn's protocol has to know about a request under way; called with its answer."""
+    """The state that uvicorn's protocol needs of a request under way; called with its answer."""
 
     __slots__ = ("_protocol", "disconnected", "keep_alive", "message_event", "response_complete")
 
@@ -150,7 +150,7 @@ class _Answering:
         self.message_event = _NO_WAITER
 
     def __call__(self, reply: Reply) -> None:
-        protocol, self._protocol = self._protocol, None  # which has this: a circle for the garbage collector
+        protocol, self._protocol = self._protocol, None  # breaks a reference cycle
         self.response_complete = True
         if protocol is None or self.disconnected or protocol.transport.is_closing():
             return

@@ -13,7 +13,7 @@ __all__ = ["Front"]
 
 
 class Front:
-    """Stands before the application; requests for predictions are admitted by `Predictions`."""
+    """Wraps the application and admits its requests, except those for predictions: `Predictions` does it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "websocket":  # nothing here speaks it, and no key was asked for
+        if scope["type"] == "websocket":  # websockets are not supported, and no key was checked
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)

@@ -1,4 +1,4 @@
-"""``/jobs`` of the prediction API: submit, look, fetch, cancel. What is accepted is on disk and on record."""
+"""``/jobs`` of the prediction API: submit, look, fetch, cancel. An accepted job is on disk and on record."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -90,7 +90,7 @@ def _add_looks(router: APIRouter, jobs: Jobs) -> None:
 
     @router.get("/jobs/{job_id}", response_model=JobOut, responses=_errors(401, 403, 404, 422, 429, 500, 503))
     async def look(request: Request, job_id: JobId) -> Response:
-        """Return how far a job is."""
+        """Return the progress of a job."""
         return _answer(200, await _work(lambda: _own(jobs, request, job_id)))
 
     @router.delete(
@@ -142,7 +142,7 @@ def _caller(request: Request) -> str | None:
 
 
 def _owner(request: Request) -> str | None:
-    """Return whose jobs the caller may see: its own; None for everybody's, which takes a key of an admin."""
+    """Return whose jobs the caller may see: its own, or None for all, which needs an admin's key."""
     return None if request.scope.get("tidemill.admin") else _caller(request) or ""
 
 

@@ -1,7 +1,7 @@
-"""Keeps a replica's API keys up to date, beside its requests.
+"""Keep a replica's API keys up to date, in a thread.
 
-Keys are read from the records every two seconds, so what is made, rotated or revoked counts within those on
-every replica. While the records are away the keys read last go on to count, also across a restart: digests,
+Keys are read from the records every two seconds: new, rotated and revoked keys take effect in that time on
+every replica. While the records are down the keys read last stay valid, also across a restart: digests,
 never keys, are kept in ``.tidemill/keys.json``, which only its owner may read.
 """
 
@@ -65,7 +65,7 @@ class Keyring:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and put on record which keys were used."""
+        """End the thread, and record which keys were used."""
         self._thread.stop()
         if self.problem is None:
             self._record(self._clock.now().timestamp())

@@ -1,8 +1,8 @@
-"""One write for an answer: its head waits for the body that follows in the same turn of the event loop.
+"""Write head and body of an answer at once: the head waits for the body of the same event loop turn.
 
 uvicorn 0.54 writes the head of an answer and its body one after the other: two system calls, each of which
 can wake HAProxy, and that the client, to read half an answer. A killed replica could leave such a half.
-A body that comes later (a stream) finds its head gone.
+If the body comes later (a stream), the head has been sent already.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _SMALL = 65_536
 
 
 class Joined:
-    """A transport that keeps what begins an answer until the next write, or to the end of this turn."""
+    """A transport that holds the beginning of an answer until the next write, or the end of this turn."""
 
     def __init__(self, transport: asyncio.Transport, soon: Callable[[Callable[[], None]], Any]) -> None:
         """Wrap a transport; ``soon`` is the event loop's ``call_soon``."""
@@ -29,11 +29,11 @@ class Joined:
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the transport has: everything that writes nothing is its own."""
+        """Delegate everything that does not write to the wrapped transport."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write, or wait for more if this is where an answer begins."""
+        """Write, or hold the data if an answer begins here."""
         if self._head and len(data) <= _SMALL:
             data, self._head = b"".join((self._head, data)), b""
         elif self._head:
@@ -54,18 +54,18 @@ class Joined:
         self.write(b"".join(parts))
 
     def flush(self) -> None:
-        """Write what waits, if there is still somebody to write to."""
+        """Write the held data, if the connection is still open."""
         head, self._head = self._head, b""
         if head and not self.is_closing():
             self._transport.write(head)
 
     def write_eof(self) -> None:
-        """Write what waits, and no more after it."""
+        """Write the held data, and end the output."""
         self.flush()
         self._transport.write_eof()
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write the held data, and close."""
         self.flush()
         self._transport.close()
 

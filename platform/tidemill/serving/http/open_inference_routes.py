@@ -36,7 +36,7 @@ _STATUSES = (400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 502, 503, 504)
 
 
 def responses(error: type[Any]) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of answers that are no success."""
+    """Return the OpenAPI description of error answers."""
     return {status: {"model": error} for status in _STATUSES}
 
 
@@ -54,17 +54,17 @@ def _add_metadata(router: APIRouter, codec: OpenInference, now: Now) -> None:
 
     @router.get("/v2", response_model=ServerMetadata)
     async def server() -> Response:
-        """Return what this server is."""
+        """Return the server's name, version and extensions."""
         return _json({"name": "tidemill", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     @router.get(f"/v2/models/{model}", response_model=ModelMetadata)
     async def metadata() -> Response:
-        """Return what the model takes and gives, and which versions answer."""
+        """Return the model's inputs and outputs, and which versions answer."""
         return _json(_metadata(codec, now(), versions_of(now())))
 
     @router.get(f"/v2/models/{model}/versions/{{version}}", response_model=ModelMetadata)
     async def version_metadata(version: str = _VERSION) -> Response:
-        """Return what a version takes and gives, if it answers now."""
+        """Return a version's inputs and outputs, if it answers now."""
         return _json(_metadata(codec, now(), (_answering(model, version, now()),)))
 
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of routes that FastAPI does not parse itself, and of admission."""
+"""Describe in OpenAPI the routes that FastAPI does not parse itself, and admission."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from inspect import Parameter, Signature
@@ -76,7 +76,7 @@ def as_response(reply: Reply) -> Response:
 
 
 def declare_admission(api: FastAPI, required: bool) -> None:
-    """Have OpenAPI say how a key is sent, where one is needed, and how a request is refused.
+    """Describe in OpenAPI how a key is sent, where one is needed, and how requests are refused.
 
     Args:
         api: all routes of which are there.

@@ -1,4 +1,4 @@
-"""The way of a request for predictions, the same for every transport: admit, decode, ask, encode.
+"""Answer requests for predictions, in the same way for every transport: admit, decode, predict, encode.
 
 Transports bring a `Head` and a body, and send the reply: the web framework's routes (`openapi`), and
 `fast_lane`. Which requests may pass, how many may be under way and which are traced is decided here, once.
@@ -31,7 +31,7 @@ _BROKEN = Reply(500, b'{"detail":"internal error; the replica\'s log says more"}
 
 
 class Head(NamedTuple):
-    """What a request for predictions says before its body."""
+    """The head of a request for predictions."""
 
     codec: Codec
     method: str
@@ -43,7 +43,7 @@ class Head(NamedTuple):
 
 
 class _Admitted(NamedTuple):
-    """A request that is under way."""
+    """An admitted request that is under way."""
 
     head: Head
     caller: str | None
@@ -86,16 +86,16 @@ class Predictions:
         return self._find(method, path) is not None
 
     def head(self, method: str, path: str, headers: Headers, query: bytes = b"") -> Head | None:
-        """Return what begins a request for predictions; None if it is for something else."""
+        """Return the head of a request for predictions; None if it is for something else."""
         codec = self._find(method, path)
         if codec is None:
             return None
         return Head(codec, method, path, headers, query, time.perf_counter())
 
     def answer(self, head: Head, body: bytes, reply: Callable[[Reply], None]) -> None:
-        """Answer a request whose body is small and here; ``reply`` is called once, now or later.
+        """Answer a request with a small, complete body; ``reply`` is called once, now or later.
 
-        Raises nothing: what goes wrong is a reply.
+        Raises nothing: failures become replies.
         """
         admitted = self._admit(head)
         if isinstance(admitted, Failure):
@@ -205,7 +205,7 @@ def _outcome(done: "asyncio.Future[Answer]") -> Answer | Exception:
 
 
 async def _unless_gone(future: "asyncio.Future[Answer]", receive: Receive) -> Answer:
-    """Wait for an answer as long as its client does, and cancel it when the client has gone."""
+    """Wait for an answer, and cancel it when its client disconnects."""
     watch = asyncio.ensure_future(receive())
     try:
         both: set[asyncio.Future[Any]] = {future, watch}

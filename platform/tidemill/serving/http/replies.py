@@ -1,4 +1,4 @@
-"""What goes out over HTTP, and which status a failure is answered with: decided here, for every protocol."""
+"""HTTP replies of every protocol, and the status of each failure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -51,7 +51,7 @@ _CHALLENGE = (b"www-authenticate", b'Bearer realm="tidemill"')
 
 
 class Reply(NamedTuple):
-    """What goes out over HTTP."""
+    """An HTTP reply."""
 
     status: int
     body: bytes
@@ -71,12 +71,12 @@ def status_of(kind: Kind, protocol: str = "http") -> int:
 
 
 def label_of(kind: Kind) -> str:
-    """Return what metrics call a failure: one of few words."""
+    """Return a failure's label in metrics, from a small set."""
     return _LABELS.get(kind, kind)
 
 
 def reply_to(failure: Failure, codec: ErrorCodec, status: int | None = None) -> Reply:
-    """Return what a client gets for a failure, in the shape of its protocol.
+    """Return the reply for a failure, in the form of its protocol.
 
     Args:
         failure: why there is no answer.

@@ -1,4 +1,4 @@
-"""Reads the bodies of requests: no more of them than allowed, and no longer than they may take to come."""
+"""Read the bodies of requests, with limits on their size and time."""
 
 import asyncio
 import functools
@@ -19,7 +19,7 @@ class ClientGone(Exception):
 
 
 def limited(receive: Receive, limit: int, seconds: float) -> Receive:
-    """Return what receives a request, and refuses a body that is too large or too slow.
+    """Wrap ``receive`` so that it refuses a body that is too large or too slow.
 
     Args:
         receive: as ASGI has it.
@@ -30,7 +30,7 @@ def limited(receive: Receive, limit: int, seconds: float) -> Receive:
 
     async def receive_limited() -> Message:
         nonlocal read, whole
-        if whole:  # what comes now is the end of the connection, which may take as long as it likes
+        if whole:  # the next message is the disconnect, which has no time limit
             return await receive()
         message = await _until(deadline, receive)
         whole = not message.get("more_body", False)
@@ -70,7 +70,7 @@ async def _until(deadline: float, receive: Receive) -> Message:
     receiving: Any = receive()
     try:
         waits_for = receiving.send(None)
-    except StopIteration as done:  # it is here already, as nearly always: a timer would cost more than that
+    except StopIteration as done:  # the usual case: the body is here already, and needs no timer
         message: Message = done.value
         return message
     try:

@@ -1,4 +1,4 @@
-"""What a project declares about its prediction API: the request, the keys, the business logic."""
+"""A project's declaration of its prediction API: request, keys, business logic."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

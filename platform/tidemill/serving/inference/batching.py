@@ -1,9 +1,9 @@
-"""Batches calls on the event loop: those that come together share a lookup, a model call, a log write.
+"""Batch calls on the event loop: those that come together share a lookup, a model call, a log write.
 
 A call waits for the end of the present turn of the loop, in which all requests that the kernel had ready are
 read, and for ``wait_seconds`` beyond it. Under load a turn brings many requests; a lone one does not wait.
-Small batches are worked off on the loop itself: handing one over to a thread costs more than the work. What
-takes long is not: large batches, and calls that ask for explanations, which are never in a batch with others.
+Small batches are answered on the loop itself: handing one over to a thread costs more than the work. Slow
+work runs in threads: large batches, and calls for explanations, which are never batched with others.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Batcher:
         self._scheduled = False
 
     def submit(self, call: Call, began: float) -> "asyncio.Future[Answer]":
-        """Return what will be the answer.
+        """Return a future of the answer.
 
         Args:
             call: has at least one row.
@@ -124,7 +124,7 @@ class Batcher:
         work.add_done_callback(settle)
 
     def _take(self) -> tuple[list[_Waiting], int]:
-        """Return what fits into one batch; calls that are given up or too late are not in it."""
+        """Return the calls of one batch, without those that were cancelled or are too late."""
         waiting, batch, rows, now = self._waiting, list[_Waiting](), 0, time.perf_counter()
         while waiting:
             first = waiting[0]

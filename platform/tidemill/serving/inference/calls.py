@@ -1,7 +1,7 @@
-"""What every protocol of the prediction API has in common: calls, answers, failures.
+"""The common types of all protocols of the prediction API: calls, answers, failures.
 
-A protocol is a `Codec`: it turns a body into a `Call` and an `Answer` into `Content`. What is between, it
-does not see. One more protocol is one more `Codec` in a `Route` (see `tidemill.serving.http.front`).
+A protocol is a `Codec`: it turns a body into a `Call` and an `Answer` into `Content`; it does not see
+the work between. One more protocol is one more `Codec` in a `Route` (see `tidemill.serving.http.front`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ class Answer(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a protocol writes of an answer or a failure."""
+    """The body and headers of an answer or a failure."""
 
     body: bytes
     content_type: bytes = b"application/json"
@@ -146,7 +146,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class Refused(Exception):
-    """Raised by `Codec.parse` for a request that cannot be meant; any code below may raise it too."""
+    """Raised by `Codec.parse` for an invalid request; any code below may raise it too."""
 
     failure: Failure
 
@@ -160,14 +160,14 @@ class TimedOut(ServingError):
 
 
 class ErrorCodec(Protocol):
-    """How a protocol says what went wrong."""
+    """The form of a protocol's errors."""
 
     @property
     def name(self) -> str:
         """What metrics call the protocol, such as ``predict``."""
 
     def error(self, failure: Failure) -> Content:
-        """Return what the client gets instead of an answer."""
+        """Return the content for a failure."""
 
 
 class Codec(ErrorCodec, Protocol):
@@ -181,4 +181,4 @@ class Codec(ErrorCodec, Protocol):
         """
 
     def render(self, call: Call, answer: Answer) -> Content:
-        """Return what the client gets."""
+        """Return the content for an answer."""

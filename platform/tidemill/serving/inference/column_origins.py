@@ -1,4 +1,4 @@
-"""Which feature each column of a prepared table comes from, so that contributions can be told by feature."""
+"""Trace each column of a prepared table to its feature, so that contributions can be summed by feature."""
 
 from typing import Any
 

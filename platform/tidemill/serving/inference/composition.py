@@ -1,4 +1,4 @@
-"""Several models that answer together: what a project declares, and what its `Composition.score` is given.
+"""Compose several models' answers: the project's declaration, and the input of its `Composition.score`.
 
 A part is another registered model in processes of its own. The project's own model is scored in the replica
 as ever, with its champion, canary and experiments; a composition starts from that score.
@@ -63,7 +63,7 @@ class Asked:
     """Some rows to be answered, as `Composition.score` gets them."""
 
     own: Scores
-    """What the project's own model says, shape (rows,)."""
+    """The scores of the project's own model, shape (rows,)."""
     features: npt.NDArray[np.float64]
     """Shape (rows, columns); NaN means "not known"."""
     columns: tuple[str, ...]
@@ -77,7 +77,7 @@ class Asked:
         self.flags = [[] for _ in self.own]
 
     async def ask(self, name: str, where: Mask | None = None, **inputs: Scores) -> Scores:
-        """Return what a part says.
+        """Return the scores of a part.
 
         Args:
             name: of the part.

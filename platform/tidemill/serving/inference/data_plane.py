@@ -1,4 +1,4 @@
-"""Everything that the prediction API can be asked, without HTTP: all transports and protocols end here."""
+"""All operations of the prediction API, independent of HTTP; every transport and protocol calls this."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """What one replica answers with, and what it should."""
+    """The versions that one replica answers with, and those that it should."""
 
     model: str
     version: str | None
@@ -33,7 +33,7 @@ class ReplicaStatus:
     lanes: tuple[LaneStatus, ...]
     replica: str
     degraded: Mapping[str, str]
-    """Part of the platform that is away → why."""
+    """Part of the platform that is down → why."""
 
 
 class DataPlane:
@@ -67,7 +67,7 @@ class DataPlane:
         self._degraded = degraded
 
     def predict(self, call: Call, began: float) -> "asyncio.Future[Answer]":
-        """Return what will be the answer to a call, as `Batcher.submit` does."""
+        """Return a future of the answer to a call, as `Batcher.submit` does."""
         return self._batches.submit(call, began)
 
     async def label(self, labels: Sequence[GivenLabel]) -> int:

@@ -1,4 +1,4 @@
-"""Says what each feature contributed to a prediction: SHAP values of tree models, on request.
+"""Explain predictions by the contribution of each feature: SHAP values of tree models, on request.
 
 The original model is explained, not the compiled one; it is loaded at the first request for it. All of this
 is slow beside a prediction, so it runs in a thread, for few rows.

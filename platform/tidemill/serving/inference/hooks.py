@@ -1,4 +1,4 @@
-"""What answers a request tells others about it: the metrics, and the shadows. Protocols only."""
+"""Interfaces through which answered requests are reported to metrics and shadows. Protocols only."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,10 +14,10 @@ class Shadow(Protocol):
     """Takes copies of answered rows for the shadows of this moment; must return at once."""
 
     def offer(self, serving: Serving, rows: Sequence[Served]) -> None:
-        """Answer them too, later or, under load, not at all."""
+        """Score the rows too, later or, under load, not at all."""
 
     def stop(self) -> None:
-        """End, after what was taken is answered."""
+        """Stop after the accepted copies are scored."""
 
 
 class Meter(Protocol):

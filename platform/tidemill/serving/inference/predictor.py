@@ -1,4 +1,4 @@
-"""From calls to logged answers: features, models, business logic, log. No HTTP here, and no Ray."""
+"""Answer calls and log the answers: features, models, business logic, log. Without HTTP or Ray."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +84,7 @@ class Predictor(Generic[Request]):
     """Makes the answered scores of those of the project's own model, if it does not answer alone."""
 
     def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
-        """Return for each call an answer that is on record, or why there is none.
+        """Return for each call its logged answer, or the failure.
 
         Calls share one lookup, one call of each model and one write of the log. If that fails, each is
         answered alone, so that one that fails takes no other with it.

@@ -1,4 +1,4 @@
-"""From rows to scores: one lookup for the versions that share a reader, one call of each model."""
+"""Score rows with one lookup for the versions that share a reader, and one call of each model."""
 
 import logging
 import math
@@ -174,7 +174,7 @@ def _counted(
 def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list[float]:
     try:
         scores: list[float] = model.scorer.score(_matrix(model, features)).tolist()
-    except Exception as error:  # a model can fail in any way
+    except Exception as error:  # a model can raise anything
         raise ModelFailed(
             f"version {model.version} of {name} cannot score this: {error!r}",
             hint="`tidemill rollback` goes back to the version before",

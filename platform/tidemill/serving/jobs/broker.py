@@ -1,4 +1,4 @@
-"""The broker that wakes workers up: Ray Serve's asynchronous inference on Celery, and what it leaves open.
+"""Wake workers through a message broker: Ray Serve's asynchronous inference on Celery, with additions.
 
 A message holds a job's id and nothing else, as JSON; Celery accepts nothing else either. Where the broker is:
 
@@ -39,7 +39,7 @@ _CELERY = {
     "worker_redirect_stdouts": False,
     "worker_prefetch_multiplier": 1,
     "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,  # a broker that is away comes back one day
+    "broker_connection_max_retries": None,  # retry for ever: the broker may come back
 }
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Publisher:
         url = _prepared_url(project)
         self._queue = _queue(project)
         self._celery = Celery(self._queue, broker=url, set_as_current=False)
-        once = {"max_retries": 0, "interval_start": 0, "interval_step": 0}  # who submits shall not wait
+        once = {"max_retries": 0, "interval_start": 0, "interval_step": 0}  # the submitter must not wait
         self._celery.conf.update(_CELERY, broker_transport_options=_transport(url) | once)
         self._celery.conf.update(task_queues=[Queue(self._queue, Exchange(self._queue), self._queue)])
         self._sending = threading.Lock()

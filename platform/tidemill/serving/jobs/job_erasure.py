@@ -1,4 +1,4 @@
-"""Erases what a job was submitted with and answered; its record stays, and says so.
+"""Erase the input and output of a job; its record stays, marked as erased.
 
 A job that has not ended is cancelled first. Its files are removed under the lock that whoever runs it holds,
 so that no worker writes them again. Killed anywhere, this is repeated as a whole.

@@ -1,4 +1,4 @@
-"""What a job has on disk: its instances, the predictions of each chunk, and a lock that dies with its holder.
+"""The files of a job: its instances, the predictions of each chunk, and a lock that ends with its holder.
 
 Layout, below ``.tidemill/jobs``::
 
@@ -7,7 +7,7 @@ Layout, below ``.tidemill/jobs``::
     <id>/chunk-00000500.ndjson  what is answered for the rows from 500 on, one prediction a line
     <id>/lock                 held by the worker that runs the job
 
-Every file is written beside its place and then moved there: it is there whole, or not at all.
+Every file is written atomically: beside its place, and then moved there.
 """
 
 import os
@@ -84,7 +84,7 @@ class JobFiles:
             raise ServingError(f"the job's instances cannot be read: {self._instances}: {error}") from error
 
     def prepare(self, first: int, records: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what is about to be logged and answered for the rows from ``first`` on."""
+        """Write the records and answers of the rows from ``first`` on, before they are logged."""
         content = orjson.dumps({"first": first, "records": records, "answers": answers}, str)
         _write(self._prepared, [content], flush=False)
 
@@ -97,7 +97,7 @@ class JobFiles:
         return (content["records"], content["answers"]) if content["first"] == first else None
 
     def write_chunk(self, first: int, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Write what is answered for the rows from ``first`` on."""
+        """Write the answers of the rows from ``first`` on."""
         _write(
             self._chunk(first),
             (orjson.dumps(answer, str) for answer in answers),
@@ -117,7 +117,7 @@ class JobFiles:
             yield path.read_bytes()
 
     def drop_input(self) -> None:
-        """Remove what only a job that goes on needs."""
+        """Remove the files that only an unfinished job needs."""
         self._instances.unlink(missing_ok=True)
         self._prepared.unlink(missing_ok=True)
 

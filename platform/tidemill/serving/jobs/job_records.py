@@ -1,4 +1,4 @@
-"""The records of jobs: each function is one transaction, and the only truth about what a job has come to.
+"""The records of jobs, the only source of truth on their state; each function is one transaction.
 
 A job is ``queued`` → ``running`` → ``done``; it goes back to ``queued`` when an attempt fails or its worker
 dies, to ``dead`` when that happened too often, and to ``cancelled`` when somebody asks for it. The broker's
@@ -54,12 +54,12 @@ class JobNotFound(ServingError):
 
 
 class JobRefused(ServingError):
-    """The job is in no state for what was asked."""
+    """The job's state does not allow the request."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a job is tried again without getting on, and how long it waits before."""
+    """How often a job without progress is tried again, and after which waits."""
 
     attempts: int
     seconds: float
@@ -191,7 +191,7 @@ def claim(state: State, job_id: str, worker: str, now: datetime) -> Job | None:
 def advance(state: State, job_id: str, rows_done: int, version: str) -> bool:
     """Record how far a job has come; return whether it shall go on: not if it is to be cancelled.
 
-    A job that gets on is on its first attempt again: only attempts that come to nothing are counted.
+    Progress resets the count of attempts: only attempts without progress are counted.
     """
     with state.transaction() as session:
         job = session.get(Job, job_id)
@@ -210,7 +210,7 @@ def finish(state: State, job_id: str, status: str, now: datetime) -> None:
 
 
 def fail(state: State, job_id: str, reason: str, retries: Retries, now: datetime) -> Job | None:
-    """Record that an attempt came to nothing: the job is queued again, or dead after too many of them."""
+    """Record a failed attempt: the job is queued again, or dead after too many of them."""
     with state.transaction() as session:
         job = session.get(Job, job_id)
         if job is None or job.status != "running":
@@ -226,7 +226,7 @@ def fail(state: State, job_id: str, reason: str, retries: Retries, now: datetime
 
 
 def postpone(state: State, job_id: str, reason: str, until: datetime) -> None:
-    """Queue a running job again, as something is away that it needs: that is no attempt of its own."""
+    """Queue a running job again because something it needs is down; this does not count as an attempt."""
     with state.transaction() as session:
         job = session.get(Job, job_id)
         if job is not None and job.status == "running":
@@ -235,7 +235,7 @@ def postpone(state: State, job_id: str, reason: str, until: datetime) -> None:
 
 
 def release(state: State, job_id: str, now: datetime) -> None:
-    """Put a running job back, as its worker is being stopped: that is no attempt of its own."""
+    """Queue a running job again because its worker is being stopped; this does not count as an attempt."""
     with state.transaction() as session:
         job = session.get(Job, job_id)
         if job is not None and job.status == "running":
@@ -247,7 +247,7 @@ def cancel(state: State, job: Job, now: datetime) -> Job:
     """Cancel a job: at once if it waits, after the chunk under way if it runs.
 
     Raises:
-        JobRefused: it has ended already, otherwise than cancelled.
+        JobRefused: it has ended already, and was not cancelled.
     """
     with state.transaction() as session:
         found = session.get(Job, job.id)

@@ -1,4 +1,4 @@
-"""Runs one job, a chunk at a time, so that a chunk that is answered is never scored or logged again.
+"""Run one job, a chunk at a time, so that an answered chunk is never scored or logged again.
 
 A chunk goes through four steps: it is scored; what goes into the log and what is answered is put on disk
 (prepared); the log gets it; the answers are put in their place and the record says how far the job is. If a
@@ -89,7 +89,7 @@ class JobRunner:
     _loaded: dict[str, LoadedModel] = field(default_factory=dict, repr=False)
 
     def run(self, job_id: str) -> None:
-        """Run a job if it is queued and due, as far as it gets; what is wrong with it goes on record."""
+        """Run a job if it is queued and due, until it ends or fails; errors are recorded."""
         files = self.files(job_id)
         with files.lock() as mine:
             if not mine:

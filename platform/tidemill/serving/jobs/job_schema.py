@@ -1,4 +1,4 @@
-"""What ``/jobs`` answers, as it is on the wire."""
+"""The schemas of the answers of ``/jobs``."""
 
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class JobOut(BaseModel):
     attempts: int
     """Attempts since it last got on."""
     error: str | None
-    """Why the last attempt came to nothing."""
+    """Why the last attempt failed."""
     cancel_requested: bool
     requested_at: AwareDatetime
     started_at: AwareDatetime | None
@@ -52,6 +52,6 @@ class JobResult(BaseModel):
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """Return what the outside sees of a job."""
+    """Return the public form of a job."""
     fields = [name for name in JobOut.model_fields if name != "model_version"]
     return {**{name: getattr(job, name) for name in fields}, "model_version": job.version}

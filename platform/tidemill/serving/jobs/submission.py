@@ -29,7 +29,7 @@ _PART = 500  # instances
 
 @dataclass(frozen=True)
 class Asked:
-    """What a submission says beside its body."""
+    """A submission's attributes beside its body."""
 
     caller: str
     key: str | None
@@ -95,7 +95,7 @@ class Jobs:
         content = parse_json(body, kind)
         given = content.get("instances") if isinstance(content, dict) else None
         if not isinstance(given, list):
-            self._check(self.schema, content, 0)  # it tells what is wrong
+            self._check(self.schema, content, 0)  # it raises the exact error
             raise AssertionError("a schema that takes anything")
         most = self.limits.max_instances
         if len(given) > most:

@@ -1,4 +1,4 @@
-"""Cleans up after jobs: workers that died, messages that were lost, jobs that hang or have expired."""
+"""Clean up after jobs: dead workers, lost messages, jobs that hang or have expired."""
 
 import logging
 import shutil
@@ -92,7 +92,7 @@ class Sweeper:
         self._remove_orphans()
 
     def _remove_orphans(self) -> None:
-        """Remove what was written for jobs that never came on record: their replica died in between."""
+        """Remove files of jobs without a record: their replica died in between."""
         for folder in self.folder.glob("job_*"):
             age = time.time() - folder.stat().st_mtime
             if age > _ORPHAN_SECONDS and not job_records.known(self.state, folder.name):

@@ -1,1 +1,1 @@
-"""What replicas tell about themselves: metrics, traces, counters, heartbeats."""
+"""Observe replicas: metrics, traces, counters."""

@@ -1,4 +1,4 @@
-"""Tells which parts of the platform a replica does without at the moment."""
+"""Report which parts of the platform are down for a replica."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""How the replicas of a node tell each other their metrics: by files that all read.
+"""Share metrics between the replicas of a node, by files that all of them read.
 
 Prometheus reaches the node through one port and whichever replica happens to answer; it must not get another
 replica's counters each time. Layout: ``<home>/metrics/<host>/<replica>.json``, replaced whole (rename). A

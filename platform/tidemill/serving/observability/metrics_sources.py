@@ -1,4 +1,4 @@
-"""What Prometheus reads of a replica beside its counters: its models, its log, its limits."""
+"""Prometheus metrics of a replica beside its counters: its models, its log, its limits."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ class Loaded(Protocol):
 
 
 def of_models(model: str, now: Callable[[], Iterable[tuple[str, Loaded]]]) -> Source:
-    """Return what tells of the versions that are loaded: role, version and what runs them, and since when.
+    """Return the source of metrics on loaded versions: role, version, engine, and since when.
 
     Args:
         model: name of the registered model.
@@ -70,7 +70,7 @@ def of_models(model: str, now: Callable[[], Iterable[tuple[str, Loaded]]]) -> So
 
 
 def of_log(health: Callable[[], LogHealth]) -> Source:
-    """Return what tells whether what is answered is on the disk."""
+    """Return the source of metrics on whether answers are on the disk."""
 
     def families() -> list[Family]:
         now = health()
@@ -95,7 +95,7 @@ def of_log(health: Callable[[], LogHealth]) -> Source:
 
 
 def of_shadows(counts: Callable[[], Mapping[Key, Count]]) -> Source:
-    """Return what tells what became of copies of the traffic, from the counts by version.
+    """Return the source of metrics on copies of the traffic, from the counts by version.
 
     >>> of_shadows(lambda: {("shadow", "2"): Count(answered=3, dropped=1)})()[0].samples
     ((('scored',), 3.0), (('dropped',), 1.0), (('failed',), 0.0))
@@ -117,7 +117,7 @@ def of_shadows(counts: Callable[[], Mapping[Key, Count]]) -> Source:
 
 
 def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
-    """Return what tells how many jobs there are; it is counted every five seconds at most.
+    """Return the source of metrics on the number of jobs, counted every five seconds at most.
 
     >>> of_jobs(lambda: {"queued": 2, "dead": 0})()[0].samples
     ((('queued',), 2.0), (('dead',), 0.0))
@@ -137,7 +137,7 @@ def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
 
 
 def of_limits(max_in_flight: int) -> Source:
-    """Return what tells how much a replica takes at once."""
+    """Return the source of metrics on a replica's limits."""
     text = "Requests in flight at which a replica refuses more."
     return lambda: [_gauge("tidemill_in_flight_requests_limit", text, max_in_flight)]
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads from a replica: requests, latencies, errors, features, caches, models, load.
+"""Prometheus metrics of a replica: requests, latencies, errors, features, caches, models, load.
 
 The hooks (`Metrics.answered`, `.failed`, …) are called on the hot path: plain integers under one lock, about
 half a microsecond each. Everything else happens when ``GET /metrics`` is asked. Each metric, and what to do

@@ -1,4 +1,4 @@
-"""Counts what each version does in each role on one replica, and puts that on record with the heartbeat.
+"""Count what each version does in each role on one replica, and record it with the heartbeat.
 
 Durations are counted in buckets whose ends grow by a quarter: a quantile read from them is at most 25 % too
 high, and counts of several replicas, or of two moments, can be added and subtracted.

@@ -1,4 +1,4 @@
-"""Which protocol says the errors of a path: each has its own form, below its own paths."""
+"""Choose the protocol that formats the errors of a path."""
 
 from tidemill.serving.inference.calls import ErrorCodec
 from tidemill.serving.protocols.mlflow_scoring import MlflowErrors
@@ -12,7 +12,7 @@ _MLFLOW = MlflowErrors()
 
 
 def error_codec(path: str) -> ErrorCodec:
-    """Return the protocol in which an error at ``path`` is said.
+    """Return the protocol that formats an error at ``path``.
 
     >>> error_codec("/v2/models/nobody").name, error_codec("/invocations").name, error_codec("/feedback").name
     ('open_inference', 'mlflow', 'http')

@@ -1,4 +1,4 @@
-"""JSON bodies of requests: parsed fast, and refused where they are none, or nested without need."""
+"""Parse the JSON bodies of requests, and refuse invalid or deeply nested ones."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(body: bytes, headers: Headers) -> Any:
-    """Return what a body says.
+    """Return the parsed body.
 
     NaN, Infinity, numbers beyond float64 and bytes that are not UTF-8 are not JSON. A content type that is
     not given is taken for JSON.

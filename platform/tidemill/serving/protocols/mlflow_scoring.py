@@ -42,7 +42,7 @@ _CODES: Mapping[Kind, str] = {
 
 
 class MlflowErrors:
-    """How the protocol says what went wrong: ``{"error_code": "…", "message": "…"}``."""
+    """The protocol's form of errors: ``{"error_code": "…", "message": "…"}``."""
 
     name = "mlflow"
 

@@ -1,4 +1,4 @@
-"""What every protocol can ask a model: by the request's fields (entity keys), or by features as given.
+"""Convert any protocol's rows to a call: by the request's fields (entity keys), or by given features.
 
 Protocols bring rows as columns or records of named values; `Inputs.call` works out which of the two they are.
 """

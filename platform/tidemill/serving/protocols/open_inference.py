@@ -56,7 +56,7 @@ class _Wish(NamedTuple):
 
 
 class OpenInferenceErrors:
-    """How the protocol says what went wrong: ``{"error": "…"}``."""
+    """The protocol's form of errors: ``{"error": "…"}``."""
 
     name = "open_inference"
 

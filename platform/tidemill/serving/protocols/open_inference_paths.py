@@ -1,4 +1,4 @@
-"""Which models and versions the paths of the Open Inference Protocol name, and which of them answer now."""
+"""Find the models and versions in paths of the Open Inference Protocol, and whether they answer now."""
 
 import re
 from collections.abc import Callable

@@ -16,7 +16,7 @@ __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
 
 
 class PlainErrors:
-    """How paths without a protocol of their own say what went wrong: ``{"detail": …}``."""
+    """The form of errors on paths without a protocol of their own: ``{"detail": …}``."""
 
     name = "http"
 
@@ -70,7 +70,7 @@ class PredictCodec(PlainErrors):
 
 
 def listed(error: ValidationError) -> list[dict[str, Any]]:
-    """Return what was wrong with a body, one a field; beyond 1,000 only how many: listing takes seconds."""
+    """Return the errors of a body, one a field; beyond 1,000 only their number, as listing takes seconds."""
     if error.error_count() > MOST_ERRORS:
         return problems([{"loc": (), "msg": too_many(error).message(), "type": too_many(error).type}])
     return problems(error.errors(include_url=False))
@@ -79,7 +79,7 @@ def listed(error: ValidationError) -> list[dict[str, Any]]:
 def problems(
     errors: Sequence[Mapping[str, Any]], within: tuple[str | int, ...] = ("body",)
 ) -> list[dict[str, Any]]:
-    """Return what was wrong with a body, one a field.
+    """Return the errors of a body, one a field.
 
     The input itself stays out: it may be personal, and it may be NaN, which JSON cannot say.
     """

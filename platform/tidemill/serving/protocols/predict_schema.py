@@ -1,4 +1,4 @@
-"""Requests and answers of the prediction API, as they are on the wire."""
+"""The schemas of the prediction API's requests and answers."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self

@@ -1,4 +1,4 @@
-"""Which protocol answers at which path: the project's own, the Open Inference Protocol V2, and MLflow's."""
+"""Choose the protocol of a path: the project's own, the Open Inference Protocol V2, or MLflow's."""
 
 from collections.abc import Callable, Mapping
 

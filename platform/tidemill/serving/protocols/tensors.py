@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: from what is on the wire to arrays and lists, and back.
+"""Decode tensors of the Open Inference Protocol to arrays and lists, and encode them.
 
 As JSON, data may be flat or nested by the shape. As binary data (an extension that Triton's client uses by
 default), it follows the JSON in the body: little-endian, row by row; each text has its length, four bytes,

@@ -1,4 +1,4 @@
-"""Remembers which versions should answer, for a replica that starts while the registry is away."""
+"""Cache which versions should answer, for a replica that starts while the registry is down."""
 
 import json
 import logging

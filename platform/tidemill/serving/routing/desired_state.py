@@ -1,4 +1,4 @@
-"""Asks the records and the registry which versions should answer now."""
+"""Read from the records and the registry which versions should answer now."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Records which replicas there are: each writes a heartbeat every few seconds, and says when it ends."""
+"""Record the living replicas: each writes a heartbeat every few seconds, and removes itself at its end."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

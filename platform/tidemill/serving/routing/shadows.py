@@ -1,8 +1,8 @@
-"""Lets versions answer copies of the traffic: after the answer, beside the requests, into the log only.
+"""Let shadow versions score copies of the traffic after the answer, and only log the results.
 
 Copies wait in a queue that is bounded; one thread takes many at once, has each shadow score them in one
 call, and logs the results with the role ``shadow``. What does not fit into the queue, or comes while the
-replica has its hands full, is dropped and counted: a shadow costs a request nothing but the copy.
+replica is busy, is dropped and counted: a shadow costs a request only the copy.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Decides which version answers a request: the champion, or a version with a share of the keys.
+"""Decide which version answers a request: the champion, or a version with a share of the keys.
 
 The share of a lane is a range of a hash of the routing key and the lane's own salt:
 
@@ -6,8 +6,8 @@ The share of a lane is a range of a hash of the routing key and the lane's own s
 - a share that grows only moves keys towards the lane, none away from it;
 - lanes have salts of their own, so that the keys in one say nothing about the keys in another.
 
-Lanes are asked in a fixed order (the canary first, then experiments by name); the champion answers whom none
-of them wants.
+Lanes are tried in a fixed order (the canary first, then experiments by name); the champion answers keys
+outside all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Watches which versions should answer, and swaps those that do without disturbing a request.
+"""Watch which versions should answer, and swap the loaded versions without losing a request.
 
 A version is loaded and tried out beside those that answer; then one reference is replaced. A request takes
 the reference once, so those under way end with the versions they began with. What does not load, or does not

@@ -1,4 +1,4 @@
-"""Decides where a stack may listen, and lists what of it other machines can reach."""
+"""Decide where a stack may listen, and list its sockets that other machines can reach."""
 
 import ipaddress
 from collections.abc import Callable, Iterable

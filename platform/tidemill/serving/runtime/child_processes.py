@@ -1,4 +1,4 @@
-"""Programs that run beside the prediction API: each has a log, and is restarted when it ends."""
+"""Run programs beside the prediction API: each has a log, and is restarted when it ends."""
 
 import contextlib
 import logging
@@ -87,7 +87,7 @@ class Child:
             )
 
     def stop(self, seconds: float = 10.0) -> None:
-        """End it: politely, then not."""
+        """End it with SIGTERM, then SIGKILL."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Starts a stack in the background, and stops exactly that."""
+"""Start a stack in the background, and stop exactly this stack."""
 
 import contextlib
 import json

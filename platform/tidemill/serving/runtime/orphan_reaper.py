@@ -1,4 +1,4 @@
-"""Ends what a stack leaves behind when its owner dies, however it dies: SIGKILL, crash, or a plain stop.
+"""End the processes that a stack leaves behind when its owner ends, by SIGKILL, crash or a plain stop.
 
 Ray's processes end with their owner only partly: agents linger for minutes, and what they started in turn
 is orphaned. So every process of a stack carries a mark in its environment, and a small

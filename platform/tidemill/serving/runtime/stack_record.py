@@ -1,4 +1,4 @@
-"""What is known about a stack that runs in the background: ``.tidemill/stack.json``."""
+"""The record of a stack that runs in the background: ``.tidemill/stack.json``."""
 
 import dataclasses
 import json

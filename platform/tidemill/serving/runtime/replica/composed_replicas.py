@@ -1,4 +1,4 @@
-"""Runs a composition: in a replica it asks the parts, and a part answers from its own processes.
+"""Run a composition: the replica asks the parts, which answer from their own processes.
 
 What is asked of parts runs on an event loop in a thread of its own, as batches are answered in threads: the
 replica's loop goes on taking requests meanwhile.

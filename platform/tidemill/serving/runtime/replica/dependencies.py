@@ -1,4 +1,4 @@
-"""Opens what a replica depends on beside its model: API keys, records, registry, online features."""
+"""Open a replica's dependencies beside its model: API keys, records, registry, online features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
-"""The way of requests for predictions past what Ray Serve's replica does for every request.
+"""Route requests for predictions around the work that Ray Serve's replica does for every request.
 
 Ray Serve 2.60 makes metadata, tasks, context variables and metrics of each request before the application
 sees it. None of that serves ours: it counts and limits its requests itself. So requests for predictions are
 taken where Ray Serve lets middlewares in (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``, a documented
 setting), and all others go their usual way. It belongs to the fast lane, and is turned off with it.
 
-What Ray Serve does not see, it cannot count: with autoscaling, which needs its counts, there is no shortcut.
+Ray Serve does not count these requests, so the shortcut is off with autoscaling, which needs the counts.
 """
 
 from starlette.middleware import Middleware
