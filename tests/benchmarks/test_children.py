@@ -12,7 +12,7 @@ import pytest
 from tidemill.serving.runtime.orphan_reaper import MARK
 
 BENCHMARK = """
-import subprocess, sys, tempfile, time
+import signal, subprocess, sys, tempfile, time
 from benchmarks.children import clean_up_after
 
 def main():
@@ -21,6 +21,7 @@ def main():
     print(child.pid, tempfile.mkdtemp(), flush=True)
     time.sleep(600)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs these tests may ignore it
 clean_up_after(main)
 """
 
