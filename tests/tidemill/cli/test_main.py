@@ -64,6 +64,7 @@ def test_help_imports_no_command():
         "tidemill.cli.output",
         "tidemill.cli.private_typer",
         "tidemill.errors",
+        "tidemill.version",
     }
 
 

@@ -27,7 +27,7 @@ def wasserstein(before: Floats, now: Floats) -> float:
         The distance, capped at the largest float.
 
     >>> before = np.array([0.0, 1.0, 2.0, 3.0])
-    >>> round(wasserstein(before * 1e-6, before * 1e-6 + 3e-6) * before.std(), 9)
+    >>> round(float(wasserstein(before * 1e-6, before * 1e-6 + 3e-6) * before.std()), 9)
     3.0
     """
     if max(np.abs(before).max(), np.abs(now).max()) > _HUGE:

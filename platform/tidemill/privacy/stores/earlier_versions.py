@@ -138,7 +138,9 @@ def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
     Raises:
         DataError: git failed.
     """
-    log = git(root, "log", "--all", "--format=%H%x1f%ct%x1f%s", "--", "dvc.lock", "*.dvc").splitlines()
+    log = git(
+        root, "log", "--all", "--format=%H%x1f%ct%x1f%s", "--", "dvc.lock", ":(glob)**/*.dvc"
+    ).splitlines()
     blobs: dict[str, dict[str, str]] = {}
     found = []
     for revision, seconds, message in (line.split("\x1f", 2) for line in log):

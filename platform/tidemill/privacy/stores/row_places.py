@@ -168,7 +168,9 @@ def pipeline_paths(root: Path) -> tuple[list[str], list[str]]:
 
 def _added(root: Path) -> list[tuple[Path, Path]]:
     """Return the ``.dvc`` files, each with the path that it tracks."""
-    listed = git_try(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    listed = git_try(
+        root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ":(glob)**/*.dvc"
+    )
     pointers = [root / name for name in listed.stdout.split("\0") if name] if listed.returncode == 0 else []
     return [
         (pointer, pointer.parent / item["path"])

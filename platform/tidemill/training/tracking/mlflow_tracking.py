@@ -188,7 +188,7 @@ def shortened(text: str, most: int = 500) -> str:
     """Return ``text``, or its beginning and how long it is.
 
     >>> shortened("a" * 600)[-20:]
-    'a… (600 characters)'
+    'aa… (600 characters)'
     """
     end = f"… ({len(text):,} characters)"
     return text if len(text) <= most else text[: most - len(end)] + end

@@ -78,6 +78,6 @@ def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_he
     moved = load_project(tmp_path / "moved %41", Settings())
     assert get_version(moved, "champion").version == "1"
     assert load_lasting_scorer(moved, "1").predict(ROWS).tolist() == answers
-    assert load_reference(moved, "1").height > 100
+    assert load_reference(moved, "1").features.height > 100
     assert train_version(moved, "turn_3", day(140)) == "2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "moved %41"]

@@ -189,7 +189,7 @@ def test_an_answer_that_cannot_be_said_is_500_all_the_same(served_parcels, monke
 
 def test_both_ways_trace_the_requests_of_a_trace_and_no_others(served_parcels, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    settings = served_parcels.settings.model_copy(update={"trace_share": 0.0})
+    settings = replace(served_parcels.settings, trace_share=0.0)
     ended = []
     monkeypatch.setattr(
         Tracing, "end", lambda self, traced, status, made, error: ended.append((status, error))
