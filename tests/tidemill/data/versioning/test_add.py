@@ -202,7 +202,7 @@ def test_two_at_once_wait_for_each_other(project: Project):
             lock.close()
 
     lock.enter_context(locked(project.root / ".dvc/tmp/tidemill.lock"))
-    with pytest.raises(DataError, match="this process, .* has been making a data version for more than 0 s"):
+    with pytest.raises(DataError, match=r"this process, .* has been making a data version for more than 0 s"):
         add(project, "data/new.parquet", patience=0.1)
     assert add(project, "data/new.parquet", tell=tell).changed
     assert any("is making a data version" in message for message in said)
