@@ -1,1 +1,1 @@
-"""Data: versions that can be gone back to (DVC), and validation before use (pandera)."""
+"""Versions a project's data (DVC), and validates it before use (pandera)."""

@@ -1,1 +1,1 @@
-"""How groups are represented in data, and how their label rates differ."""
+"""Measures bias in data: shares of groups, and differences of their label rates."""

@@ -1,4 +1,4 @@
-"""Compares the groups of a project's data sets: as declared, or as somebody asks."""
+"""Compares the groups of a project's data sets, by declared columns or by given ones."""
 
 from collections.abc import Collection, Sequence
 
@@ -23,14 +23,14 @@ def compare_groups(
     *,
     personal: Collection[str] = (),
 ) -> dict[str, BiasReport]:
-    """Compare the groups of the rows that passed validation, or of the source where there are none yet.
+    """Compare the groups of the validated rows, or of the source where there are no validated rows yet.
 
     Args:
         project: its ``expectations.yaml`` declares groups and label.
-        only: name of the one data set; None: all that declare groups.
-        by: columns to group by in place of the declared ones.
-        label: column or SQL expression in place of the declared one.
-        personal: columns whose values are not to be shown: groups are called by their pseudonyms.
+        only: name of one data set; None: all data sets that declare groups.
+        by: columns to group by instead of the declared ones.
+        label: column or SQL expression to use instead of the declared label.
+        personal: columns whose values must not be shown; groups are named by pseudonyms.
 
     Raises:
         UsageError: nothing is declared to compare, or ``label`` is no SQL expression.

@@ -1,8 +1,8 @@
-"""Bias in data: how groups are represented, and how their label rates differ.
+"""Calculates the shares of groups in data, and how their label rates differ (bias).
 
 The interval of a share or rate is Wilson's (Wilson 1927). A group is compared with all other rows together:
 the ratio of the two rates with its interval (Katz et al. 1978), and a two-proportion z test whose p values
-are corrected for the number of groups looked at (Benjamini and Hochberg 1995).
+are corrected for the number of groups (Benjamini and Hochberg 1995).
 """
 
 import math
@@ -32,35 +32,35 @@ class Proportion:
     """A share with its interval."""
 
     value: float | None
-    """None of nothing."""
+    """None if there are no rows."""
     low: float | None = None
     high: float | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group: how many rows are of it, and how often its label is 1."""
+    """One group: its number of rows, and its rate of label 1."""
 
     group: str
     rows: int
     share: Proportion
-    """Of all rows."""
+    """Share of all rows."""
     labelled: int
     positive: int
     rate: Proportion
-    """Of the label among its labelled rows."""
+    """Rate of label 1 among its labelled rows."""
     ratio: Proportion
-    """Its rate over that of all other rows."""
+    """Its rate divided by the rate of all other rows."""
     p_value: float | None
-    """That of such a difference by chance; None where it cannot be told."""
+    """p value of the difference; None where it is undefined."""
     q_value: float | None
-    """The same, corrected for the number of groups."""
+    """The p value, corrected for the number of groups."""
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class BiasReport:
-    """What was found in one data set."""
+    """The comparison of groups in one data set."""
 
     label: str
     rows: int
@@ -70,10 +70,10 @@ class BiasReport:
     confidence: float
     tolerance: float
     groups: Mapping[str, tuple[Group, ...]]
-    """Column → its groups, the largest first; of bins in their order."""
+    """Column → its groups, the largest first; bins in their order."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON, rounded to what is worth reading."""
+        """Return the report as JSON values, with rounded numbers."""
         rounded: dict[str, Any] = _rounded(asdict(self))
         return rounded
 
@@ -87,7 +87,7 @@ def find_bias(
         table: the rows; they are aggregated lazily.
         config: label, groups and limits.
         name: of the data set, for messages.
-        personal: columns whose groups are called by the pseudonyms of their values, and what makes these.
+        personal: columns whose groups are named by pseudonyms, and the function that makes these.
 
     Raises:
         DataError: a column is missing, the label is neither 0/1 nor true/false, or cannot be computed.
@@ -143,9 +143,9 @@ def compare(
     """Return the ratio of two rates with its interval, and the p value of a two-proportion z test.
 
     Args:
-        ours: positive and all, of the one.
-        others: positive and all, of the other.
-        confidence: of the interval.
+        ours: number of positive rows and of all rows of the first group.
+        others: the same of the second group.
+        confidence: confidence of the interval.
 
     >>> ratio, p = compare((30, 100), (10, 100))
     >>> round(ratio.value, 2), round(ratio.low, 2), round(ratio.high, 2), round(p, 5)
@@ -217,7 +217,7 @@ def _grouping(
 
 
 def _counted(table: pl.LazyFrame, group: pl.Expr, order: list[str], label: pl.Expr) -> list[_Count]:
-    """Return group, rows, labelled rows and positive rows; the smallest of very many are put together."""
+    """Return group, rows, labelled rows and positive rows; of very many groups, merge the smallest."""
     seen = table.select(group.alias("group"), label.alias("label"))
     counted = seen.group_by("group").agg(pl.len(), pl.col("label").count().alias("n"), pl.col("label").sum())
     found = sorted(counted.collect(engine="streaming").rows(), key=lambda row: (-row[1], row[0]))
@@ -252,7 +252,7 @@ def _group(count: _Count, whole: tuple[int, int, int], config: BiasConfig) -> Gr
 def _judged(group: Group, q_value: float | None, config: BiasConfig) -> Group:
     if q_value is None:
         return group
-    # No positive row among the others: any rate of this group is infinitely higher.
+    # No positive row among the others: the ratio is infinite.
     ratio = group.ratio.value if group.ratio.value is not None else (math.inf if group.positive else 1.0)
     verdict = group.verdict
     if q_value < 1 - config.confidence:

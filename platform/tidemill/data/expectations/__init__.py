@@ -1,1 +1,1 @@
-"""What a project declares of its data sets, and what can be inferred for it."""
+"""Reads what a project declares about its data sets."""

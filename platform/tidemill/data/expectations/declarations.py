@@ -1,4 +1,4 @@
-"""Reads ``expectations.yaml``, and says what is wrong in it: file, data set and field."""
+"""Reads ``expectations.yaml``; its errors name the file, data set and field."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ EXPECTATIONS = "expectations.yaml"
 
 
 def load_expectations(root: Path) -> Expectations:
-    """Read ``expectations.yaml`` of the project at ``root``; without that file nothing is expected.
+    """Read ``expectations.yaml`` of the project at ``root``; without that file there are no rules.
 
     Raises:
         ConfigError: it is wrong; the message names file, data set and field.
@@ -60,7 +60,7 @@ def parse_expectations(text: str, path: Path) -> Expectations:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    # pydantic adds which member of a union it tried
+    # pydantic adds the member of a union that it tried
     tried = {"bool", "int", "float", "datetime", "date", "str", "Edges"}
     return ".".join(str(part) for n, part in enumerate(location) if n < 4 or part not in tried) or "file"
 
@@ -89,11 +89,11 @@ def _inconsistencies(declared: Expectations) -> list[str]:
 
 
 def declared_sets(project: Project, only: str | None = None) -> Expectations:
-    """Return what the project declares.
+    """Return the rules that the project declares.
 
     Raises:
         ConfigError: the declaration is wrong.
-        UsageError: it has no data set, or none called ``only``.
+        UsageError: it has no data set, or none with the name ``only``.
     """
     declared = load_expectations(project.root)
     path = project.root / EXPECTATIONS

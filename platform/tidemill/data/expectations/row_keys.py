@@ -1,4 +1,4 @@
-"""What is declared of a table: the columns by which its rows are told apart, and the types of its columns."""
+"""Reads the declared key and column types of a table."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ KEY = "tidemill.key"
 
 
 def declared_key(root: Path, path: str, file: Path) -> tuple[str, ...]:
-    """Return the key of the table ``path``: what its file says, else ``expectations.yaml``, else none.
+    """Return the key of the table ``path`` from its file, else from ``expectations.yaml``, else nothing.
 
     Args:
         root: the project's folder.
@@ -29,7 +29,7 @@ def declared_key(root: Path, path: str, file: Path) -> tuple[str, ...]:
         try:
             found = pl.read_parquet_metadata(file).get(KEY)
         except (PolarsError, OSError):
-            found = None  # broken: who reads the table will say so
+            found = None  # a broken file: the reader of the table reports it
         if found:
             return tuple(found.split(","))
     for rules in load_expectations(root).datasets.values():
@@ -50,7 +50,7 @@ def declared_types(root: Path, path: str) -> dict[str, pl.DataType]:
     try:
         declared = load_expectations(root)
     except ConfigError:
-        return {}  # the declarations of today need not be right to look back
+        return {}  # wrong declarations of today must not prevent reading earlier versions
     for rules in declared.datasets.values():
         if path in (rules.source, rules.accepted):
             return rules.dtypes

@@ -1,4 +1,4 @@
-"""What a project expects of its data sets: ``expectations.yaml``. Imports no engine but Polars."""
+"""Defines the rules for data sets in ``expectations.yaml``. Imports no engine except Polars."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -55,10 +55,10 @@ def _regex(pattern: str) -> str:
 
 
 def sql(text: str) -> pl.Expr:
-    """Return an SQL expression over columns as Polars' own.
+    """Convert an SQL expression over columns to a Polars expression.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a valid SQL expression.
     """
     try:
         return pl.sql_expr(text)
@@ -84,10 +84,10 @@ class _Section(BaseModel):
 
 
 class ColumnRules(_Section):
-    """What one column must be. A null breaks ``nullable`` only; NaN counts as null."""
+    """Rules for one column. A null breaks ``nullable`` only; NaN counts as null."""
 
     type: str | None = None
-    """Such as ``int32`` or ``datetime[us, UTC]``; none: any."""
+    """Such as ``int32`` or ``datetime[us, UTC]``; None: any type."""
     nullable: bool = False
     min: Value | None = None
     max: Value | None = None
@@ -122,26 +122,26 @@ class ColumnRules(_Section):
 
 
 class Freshness(_Section):
-    """How old the newest row may be, in event time: at ``data.as_of``, not now."""
+    """Greatest age of the newest row, in event time: at ``data.as_of``, not now."""
 
     column: str
     """A date or moment; without time zone it is UTC."""
     max_age: Duration
     ahead: Duration | None = None
-    """A row may be this much later than ``data.as_of``; a later one fails. None: no later at all."""
+    """A row may be this much later than ``data.as_of``; a later row fails. None: it must not be later."""
 
 
 class Volume(_Section):
-    """How many rows there may be, on their own and beside earlier data versions."""
+    """Limits for the number of rows, absolute and relative to earlier data versions."""
 
     min: int = Field(default=1, ge=0)
     max: int | None = Field(default=None, ge=0)
     change: float | None = Field(default=None, gt=0)
-    """At most this much more or less than in earlier versions: 0.5 is half as many again, or half."""
+    """Greatest relative change from earlier versions: 0.5 allows 50 % more or less."""
     versions: int = Field(default=1, ge=1, le=100)
-    """… the median of this many of them."""
+    """Compare with the median of this many earlier versions."""
     per_day: str | None = None
-    """Column of moments: compare rows a day, not rows; for data sets whose span of time grows."""
+    """Column of moments: compare rows per day, for data sets whose time span grows."""
 
 
 class Reference(_Section):
@@ -149,11 +149,11 @@ class Reference(_Section):
 
     columns: Columns
     to: str
-    """The other data set, as its source has it."""
+    """The other data set; its source is read."""
     keys: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
-    """Its columns; none: of the same names."""
+    """Its columns; None: columns of the same names."""
     max_orphans: Share | None = None
-    """None: every orphan fails, as a row. A share: orphans are kept, and the data set fails with more."""
+    """None: every orphan row fails. A share: orphans are kept, and with more the whole data set fails."""
 
     @model_validator(mode="after")
     def _as_many_keys(self) -> "Reference":
@@ -163,7 +163,7 @@ class Reference(_Section):
 
 
 class Edges(_Section):
-    """A column of numbers as a group: cut at these values, each the first of its bin."""
+    """Groups a column of numbers by bins, each of which begins with one of these values."""
 
     column: str
     edges: tuple[float, ...] = Field(min_length=1)
@@ -184,50 +184,50 @@ class BiasConfig(_Section):
     min_rows: int = Field(default=100, ge=1)
     """A group with fewer labelled rows is too small to be judged."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Of the intervals; 1 minus it is the share of false findings that is accepted."""
+    """Confidence of the intervals; 1 minus it is the accepted share of false findings."""
     tolerance: float = Field(default=1.25, gt=1)
-    """A rate between 1/tolerance and tolerance times that of the other groups counts as alike."""
+    """A rate between 1/tolerance and tolerance times that of the other groups counts as equal."""
 
     @property
     def named_by_value(self) -> frozenset[str]:
-        """The columns whose very values are the names of groups."""
+        """Return the columns whose values are used as names of groups."""
         return frozenset(group for group in self.groups if isinstance(group, str))
 
 
 class DatasetRules(_Section):
-    """What is expected of one data set."""
+    """Rules for one data set."""
 
     source: str
     """File, folder or pattern, relative to the project."""
     accepted: str | None = None
-    """Parquet file to write the rows to that pass."""
+    """Parquet file for the rows that pass."""
     rejected: str | None = None
-    """Parquet file to write the others to, with the reasons."""
+    """Parquet file for the rows that fail, with the reasons."""
     mode: Annotated[Mode, BeforeValidator(_mode)] = "stop"
     max_rejected: Share = 0.05
     coerce: bool = False
-    """Whether columns are brought into their types; a value that cannot be makes its row fail."""
+    """Whether to cast columns to their types; a value that cannot be cast makes its row fail."""
     strict: bool = False
-    """Whether other columns than the declared ones are a failure."""
+    """Whether undeclared columns are a failure."""
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
     unique: tuple[Columns, ...] = ()
-    """Sets of columns whose values occur once; of copies all fail."""
+    """Sets of columns whose values must be unique; all copies fail."""
     rules: dict[str, Expression] = Field(default_factory=dict)
-    """What it says → SQL expression; a row for which it is null passes."""
+    """Description → SQL expression; a row for which it is null passes."""
     freshness: Freshness | None = None
     volume: Volume | None = None
     references: tuple[Reference, ...] = ()
     pandera: str | None = Field(default=None, alias="schema", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """``module:object``, a pandera schema for what YAML cannot say."""
+    """``module:object``, a pandera schema for rules that YAML cannot express."""
     bias: BiasConfig | None = None
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:
-        """The declared types, by column."""
+        """Return the declared types by column."""
         return {name: column.dtype for name, column in self.columns.items() if column.dtype is not None}
 
     def mentioned(self) -> list[tuple[str, str]]:
-        """Return every column that something but ``columns`` speaks of: field and column."""
+        """Return field and column of every column that is named outside ``columns``."""
         found = [(f"unique.{n}", name) for n, names in enumerate(self.unique) for name in names]
         for rule, text in self.rules.items():
             found += [(f"rules.{rule}", name) for name in sql(text).meta.root_names()]
@@ -247,8 +247,8 @@ class DatasetRules(_Section):
 
 
 class Expectations(_Section):
-    """All of ``expectations.yaml``."""
+    """The whole content of ``expectations.yaml``."""
 
     report: str = "data/validation.json"
-    """Where stage validate writes what it found."""
+    """Path of the report of stage validate."""
     datasets: dict[Name, DatasetRules] = Field(default_factory=dict)

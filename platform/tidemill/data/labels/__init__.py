@@ -1,1 +1,1 @@
-"""Labels made by people: imported, typed, joined as of a moment."""
+"""Imports labels made by people, gives them types, and joins them as of a moment."""

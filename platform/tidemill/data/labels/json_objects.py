@@ -1,4 +1,4 @@
-"""Reads the objects of a JSON file one by one, and tells which fields they have."""
+"""Reads the objects of a JSON file one by one, and lists their fields."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def fields_of(path: Path) -> Fields:
 
 
 def is_task(item: Mapping[str, Any]) -> bool:
-    """Return whether an object is a task of Label Studio's with its annotations, and not a row."""
+    """Return whether an object is a Label Studio task with annotations, not a row."""
     return "data" in item and ("annotations" in item or "completions" in item)
 
 

@@ -1,4 +1,4 @@
-"""Reads what labelling tools export: Label Studio's JSON, JSON-MIN and CSV, and plain tables.
+"""Reads exports of labelling tools: Label Studio's JSON, JSON-MIN and CSV, and plain tables.
 
 Formats: https://labelstud.io/guide/export (JSON has tasks with annotations, whose results hold the values by
 control; JSON-MIN and CSV have a row for each annotation, with a column for each control).
@@ -23,15 +23,15 @@ __all__ = ["LabelFile", "read_labels"]
 _STUDIO = frozenset({"annotation_id", "annotator", "created_at", "updated_at", "lead_time"})
 _NOT_LABELS = _STUDIO | {"id", "was_cancelled", "agreement", "labelled_at", "source"}
 _VALUE = {"textarea": "text", "pairwise": "selected"}
-"""Type of a control → where its value is, if not under the type's own name."""
+"""Type of a control → field of its value, if it differs from the type's name."""
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a file says, not judged yet."""
+    """The content of a file, not checked yet."""
 
     rows: list[dict[str, Any]]
-    """One an annotation: ``key`` (tuple), ``label``, ``known`` (a moment as it is written), ``annotator``,
+    """One for each annotation: ``key`` (tuple), ``label``, ``known`` (a moment as text), ``annotator``,
     ``source``, ``place`` (where in the file)."""
     cancelled: int
     unlabelled: int
@@ -55,12 +55,12 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
     Args:
         path: ``.json``, ``.csv``, ``.tsv``, ``.ndjson``, ``.jsonl`` or ``.parquet``.
         key: names of the key columns, in the data of a task.
-        label: name of the control or column with the label; none: the only one there is.
-        known: name of the column with the moment from which on a label is known; none: what the tool says.
+        label: name of the control or column with the label; None: the only one.
+        known: name of the column with the moment when a label became known; None: the tool's own moment.
 
     Raises:
-        DataError: the file is missing, or not what its suffix says.
-        UsageError: it has no such column, or several that might hold the label.
+        DataError: the file is missing, or its format differs from its suffix.
+        UsageError: it has no such column, or several columns that might contain the label.
     """
     reading = _Reading(key, label, known)
     try:
@@ -215,7 +215,7 @@ def _value(result: Mapping[str, Any]) -> Any:
 
 
 def _pretty(value: Any) -> Any:
-    """Undo what JSON-MIN and CSV do to values: ``[{"rating": 4}]`` is 4."""
+    """Unwrap values as JSON-MIN and CSV write them: ``[{"rating": 4}]`` is 4."""
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             value = json.loads(value)

@@ -1,4 +1,4 @@
-"""Takes labels made in a labelling tool in as versioned data: all, or none and all that is wrong."""
+"""Imports labels from a labelling tool as versioned data: all of them, or none and a list of all errors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,39 +31,39 @@ _EXAMPLE = "2013-04-01T06:00:00Z"
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """What to import, and how to read it."""
+    """The file to import, and how to read it."""
 
     file: Path
     key: tuple[str, ...]
     """Columns by which a label is joined."""
     name: str = "labels"
     label: str | None = None
-    """Control or column with the label; none: the only one."""
+    """Control or column with the label; None: the only one."""
     time: str | None = None
     """Column of the key that is a moment."""
     known_at: str | None = None
-    """Column with the moment from which on a label is known, or that moment for all of them."""
+    """Column with the moment when a label became known, or one moment for all labels."""
     majority: bool = False
-    """Whether votes decide between annotators, not the latest annotation."""
+    """Whether a majority vote of the annotators decides, instead of the latest annotation."""
     against: Path | None = None
-    """A table that must know all keys, and gives them their types."""
+    """A table that must contain all keys, and gives them their types."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of it."""
+    """The result of an import."""
 
     path: str
-    """The labels, relative to the project."""
+    """Path of the labels, relative to the project."""
     revision: str
     changed: bool
-    """Whether there is a new version."""
+    """Whether the import made a new version."""
     labels: int
     annotations: int
     repeated: int
-    """Keys that were labelled more than once."""
+    """Number of keys that were labelled more than once."""
     contradicted: int
-    """Of these: with different labels."""
+    """Number of these with different labels."""
     cancelled: int
     """Annotations that were cancelled or skipped in the tool."""
     unlabelled: int
@@ -80,15 +80,15 @@ def import_labels(
     *,
     patience: float = PATIENCE,
 ) -> Imported:
-    """Read labels, give each key one, and put them under version as ``data/labels/<name>.parquet``.
+    """Read labels, choose one for each key, and version them as ``data/labels/<name>.parquet``.
 
-    The file is what the tool exported last: it takes the place of the one imported before under that name,
-    whose version stays. The same again changes nothing.
+    The file is the tool's latest export: it replaces the one imported before under that name, whose version
+    stays. Importing the same file again changes nothing.
 
     Raises:
         DataError: the file cannot be read, or labels are wrong: without key, of a key that ``against``
             does not know, without a readable moment, from the future, two at once that differ.
-        UsageError: the request cannot be meant.
+        UsageError: the request is contradictory.
     """
     _check(request)
     tell("reading", str(request.file), None, None)
@@ -157,10 +157,10 @@ def _judged(
     now: datetime,
     types: Mapping[str, pl.DataType],
 ) -> pl.DataFrame:
-    """Return the annotations, typed.
+    """Return the annotations with types.
 
     Raises:
-        DataError: with all that is wrong.
+        DataError: there are errors; the message lists all of them.
     """
     rows, wrong = found.rows, _Wrong(request.file)
     places = [row["place"] for row in rows]
@@ -203,7 +203,7 @@ def _judged(
 
 
 class _Wrong:
-    """Gathers what is wrong, to tell all of it at once."""
+    """Collects errors, to report all of them at once."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._found = file, list[str]()
@@ -228,7 +228,7 @@ def _known_to(
     keys_as_read: Mapping[str, Sequence[Any]],
     wrong: _Wrong,
 ) -> pl.DataFrame:
-    """Give the key the types that ``against`` has, and note what it does not know."""
+    """Cast the key to the types in ``against``, and note the keys that it does not contain."""
     key = list(keys_as_read)
     with reading(str(against)):
         table = scan(against.name, [against], types)
@@ -261,14 +261,14 @@ def _undecided(frame: pl.DataFrame, key: Sequence[str]) -> list[str]:
 
 
 def _is_assumed(found: LabelFile, known: datetime | None) -> bool:
-    """Tell whether some labels came without a moment: they are known since their first import."""
+    """Return whether some labels have no moment of their own; they are known since their first import."""
     return known is None and found.tool == "table" and any(row["known"] is None for row in found.rows)
 
 
 def _writer(
     place: Path, labels: pl.DataFrame, key: Sequence[str], rule: str, *, keep_since: bool
 ) -> Callable[[Path], bool]:
-    """Return what writes the labels, unless ``place`` holds them already."""
+    """Return a function that writes the labels, unless ``place`` contains them already."""
 
     def write(new: Path) -> bool:
         mine, about = labels, {KEY: ",".join(key), _RULE: rule}
@@ -286,7 +286,7 @@ def _writer(
 
 
 def _since(labels: pl.DataFrame, before: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Labels that were there before, and came without a moment of their own, keep theirs."""
+    """Keep the first import's moment for labels that were there before and have no moment of their own."""
     on = [*key, "label"]
     if any(before.schema.get(name) != labels.schema[name] for name in on):
         return labels

@@ -1,8 +1,8 @@
-"""Which label a key gets when it was labelled more than once, and since when that was known.
+"""Chooses the label of a key that was labelled more than once, and the moment when it became known.
 
-Two rules. *Latest*: the last annotation counts. *Majority*: every annotator has one vote, the last one they
-gave; in a tie the latest annotation of the tied labels decides. Either way a label is known since the rule
-has given it without interruption: whoever confirms it later does not make it younger.
+There are two rules. *Latest*: the last annotation counts. *Majority*: every annotator has one vote, their
+last one; in a tie the latest annotation of the tied labels decides. By both rules a label is known since the
+moment from which the rule has given it without interruption: a later confirmation does not change that.
 """
 
 from collections import Counter
@@ -17,24 +17,24 @@ __all__ = ["Resolved", "resolve_labels"]
 
 @dataclass(frozen=True)
 class Resolved:
-    """One label a key."""
+    """The labels, one for each key."""
 
     labels: pl.DataFrame
     """Key columns, ``label``, ``labelled_at``, ``annotator``, ``source``; sorted by key."""
     repeated: int
-    """Keys that were labelled more than once."""
+    """Number of keys that were labelled more than once."""
     contradicted: int
-    """Keys that were given different labels."""
+    """Number of keys that were given different labels."""
 
 
 def resolve_labels(annotations: pl.DataFrame, key: Sequence[str], majority: bool = False) -> Resolved:
-    """Give every key one label.
+    """Choose one label for every key.
 
     Args:
         annotations: key columns, ``label``, ``labelled_at``, ``annotator``, ``source``; of equal moments the
             later row counts as the later annotation.
         key: the key columns.
-        majority: by votes instead of by the latest.
+        majority: whether to choose by majority instead of by the latest annotation.
 
     >>> from datetime import UTC, datetime
     >>> day = [datetime(2013, 4, n, tzinfo=UTC) for n in (1, 2, 3)]
@@ -75,7 +75,7 @@ def _latest(ordered: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 def _majority(group: pl.DataFrame) -> tuple[Any, ...]:
-    """Return the row of ``group``, the annotations of one key in order, that settled its label."""
+    """Return the row of ``group``, the annotations of one key in order, that decided its label."""
     votes: dict[str, tuple[Any, int]] = {}
     winner: Any = None
     settled: dict[str, Any] = {}

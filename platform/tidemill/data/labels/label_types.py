@@ -1,4 +1,4 @@
-"""Gives the values of labels and their keys types: what tools export is often all text."""
+"""Converts labels and their keys to types, because labelling tools often export only text."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -12,14 +12,14 @@ __all__ = ["MOMENT", "cast_like", "moment", "moments", "typed"]
 
 _LARGEST_INT = 2**63 - 1
 _LARGEST_IN_FLOAT = 2**53
-"""Up to here a float holds every whole number."""
+"""Up to this number, a float represents every whole number exactly."""
 
 MOMENT = pl.Datetime("us", "UTC")
-"""How labels keep moments."""
+"""Type of moments in labels."""
 
 
 def typed(name: str, values: Sequence[Any]) -> pl.Series:
-    """Return typed values; text that is all numbers becomes numbers, unless that would lose a digit.
+    """Return typed values; a column of numbers as text becomes numbers, unless that would lose a digit.
 
     >>> typed("flight", ["7", "12"]).dtype, typed("flight", ["007", "12"]).dtype
     (Int64, String)
@@ -50,7 +50,7 @@ def _texts(values: Sequence[Any]) -> list[str | None]:
 
 
 def moments(values: Sequence[Any]) -> pl.Series:
-    """Return moments in UTC; null for what is none."""
+    """Return moments in UTC, with null for values that are not moments."""
     read: dict[str, datetime | None] = {}
     for value in values:
         if str(value) not in read:
@@ -59,7 +59,7 @@ def moments(values: Sequence[Any]) -> pl.Series:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return a moment in UTC, or None if ``value`` is none of the years 1900 to 2200; numbers are none.
+    """Return a moment in UTC, or None if ``value`` is a number or not a moment in the years 1900 to 2200.
 
     >>> moment("2013-05-01 10:00"), moment("yesterday"), moment(1701012312345)
     (datetime.datetime(2013, 5, 1, 10, 0, tzinfo=datetime.timezone.utc), None, None)
@@ -74,7 +74,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def cast_like(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
-    """Return values in the type of the data set they are held against; null for what cannot be that.
+    """Cast values to the type of the data set they are compared with; null for those that cannot be cast.
 
     >>> cast_like("zip", ["0150", "7"], pl.String()).to_list()
     ['0150', '7']

@@ -1,4 +1,4 @@
-"""Labels made by people, joined to rows as of a moment: what became known later does not count.
+"""Joins labels made by people to rows as of a moment: labels that became known later do not count.
 
 The labels are what ``tidemill data labels import`` keeps under ``data/labels``: the key columns, ``label``,
 ``labelled_at``, ``annotator`` and ``source``. A project's stage reads the file and joins it.
@@ -15,10 +15,10 @@ from tidemill.errors import DataError
 __all__ = ["COLUMNS", "FOLDER", "join_labels"]
 
 FOLDER = "data/labels"
-"""Where imported labels are, relative to the project."""
+"""Folder of imported labels, relative to the project."""
 
 COLUMNS = ("label", "labelled_at", "annotator", "source")
-"""What labels have beside their key."""
+"""Columns of labels in addition to their key."""
 
 _ROW = "__row"
 
@@ -28,10 +28,10 @@ def join_labels(
 ) -> pl.DataFrame:
     """Return ``frame`` with the columns ``label`` and ``labelled_at``: null where no label was known in time.
 
-    Every row stays, once and in its place. Of several labels for a key the latest that was known counts.
+    Every row stays, once and in order. Of several labels for a key, the latest known one counts.
 
     Args:
-        frame: rows to be labelled.
+        frame: rows to label.
         labels: with the columns of ``key``, ``label`` and ``labelled_at`` (aware).
         key: columns that both have, of the same types.
         known_by: a moment, or the name of a column of ``frame`` with one for each row.

@@ -1,1 +1,1 @@
-"""Git and DVC, as they are run: commands, content, remotes."""
+"""Runs git and DVC: commands, content, remotes."""

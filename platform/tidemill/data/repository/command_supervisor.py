@@ -1,8 +1,8 @@
-"""Runs a command, and ends it and all it started once the process that asked for it is gone.
+"""Runs a command, and kills it and all its descendants when the calling process ends.
 
-Run as a script, ``python supervisor.py COMMAND …``, with a pipe as standard input that nobody writes to: the
-pipe breaks when its other end is closed or its holder dies, however it dies. Nothing of ours is imported, so
-that the script runs whatever is on the path.
+Run as a script, ``python supervisor.py COMMAND …``, with an unused pipe as standard input: the pipe breaks
+when its other end is closed or its holder dies in any way. The script imports nothing of Tidemill, so that it
+runs with any path.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from types import FrameType
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE = 10.0  # seconds for killed processes to go; one may be stuck in the kernel
+_PATIENCE = 10.0  # seconds to wait for killed processes; one may be stuck in the kernel
 
 
 def main(command: list[str]) -> int:
-    """Run ``command`` and return its exit code; nothing that it started outlives it."""
+    """Run ``command`` and return its exit code; kill all its descendants when it ends."""
     parent = os.getppid()
-    if sys.platform == "linux":  # orphans come to us instead of to init, so that none escapes
+    if sys.platform == "linux":  # adopt orphans instead of init, so that none escapes
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # Ctrl-C is for the command and for our parent. A handler is not inherited, as SIG_IGN would be.
     signal.signal(signal.SIGINT, _ignore)
@@ -39,7 +39,7 @@ def main(command: list[str]) -> int:
 
 
 def _watch_parent(parent: int) -> None:
-    # The pipe tells at once; the parent's id tells too, should a forked process hold the pipe open.
+    # The pipe shows the parent's end at once; its id shows it if a forked process holds the pipe open.
     while os.getppid() == parent:
         if select.select([0], [], [], 1.0)[0] and not os.read(0, 1):
             break
@@ -62,7 +62,7 @@ def _end_descendants() -> None:
         for process in running:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        with contextlib.suppress(ChildProcessError):  # orphans that came to us are ours to bury
+        with contextlib.suppress(ChildProcessError):  # reap adopted orphans
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
         time.sleep(0.02)

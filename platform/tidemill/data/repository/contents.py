@@ -23,7 +23,7 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Wanted:
-    """An output, or a part of one that is a folder."""
+    """An output, or a part of an output that is a folder."""
 
     output: Output
     part: str | None = None
@@ -40,12 +40,12 @@ class Content:
     """A file of a version."""
 
     path: str
-    """Where it belongs, relative to the project."""
+    """Path relative to the project."""
     md5: str
     file: Path
-    """Where its content is: to be read, never to be written."""
+    """Path of its content, which must only be read."""
     cached: bool
-    """Whether that is DVC's cache; else a copy that goes when we are done."""
+    """Whether that is in DVC's cache; else it is a temporary copy."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Found:
 
     contents: tuple[Content, ...]
     not_kept: tuple[str, ...]
-    """Outputs that the project declares with ``cache: false`` and does not keep in git either."""
+    """Outputs that the project declares with ``cache: false`` and that are not in git either."""
 
 
 def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> list[Wanted]:
-    """Return what ``paths`` name: outputs, folders with outputs in them, files in an output that is a folder.
+    """Return the outputs that ``paths`` name: an output, a folder with outputs, a file in an output folder.
 
     Raises:
         VersionNotFound: the version has no such path.
@@ -86,9 +86,9 @@ def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> lis
 def contents(
     project: Project, commit: str, wanted: Sequence[Wanted], tell: Tell, patience: float
 ) -> Iterator[Found]:
-    """Give the files of ``wanted``; what the cache lacks, or has damaged, is fetched from the remote.
+    """Give the files of ``wanted``; fetch content that is missing or damaged in the cache from the remote.
 
-    Nobody is waited for unless there is something to fetch.
+    It waits for DVC's lock only if there is something to fetch.
 
     Raises:
         DataError: content is in neither cache nor remote, the remote does not answer, the disk is too full.
@@ -113,7 +113,7 @@ def contents(
 
 
 def listing(project: Project, commit: str, wanted: Wanted, tell: Tell, patience: float) -> dict[str, str]:
-    """Return path → MD5 of the files of a folder, which need not be here: only the list of them is fetched.
+    """Return path → MD5 of the files of a folder; only the list is fetched, not the files.
 
     Raises:
         DataError: the list is in neither cache nor remote.
@@ -128,7 +128,7 @@ def listing(project: Project, commit: str, wanted: Wanted, tell: Tell, patience:
 
 
 def ensure_space(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what cannot end.
+    """Raise an error if a disk has too little space for the work ahead.
 
     Raises:
         DataError: fewer than ``needed`` bytes are free where ``folder`` is.
@@ -170,7 +170,7 @@ def _fetch(repo: Repo, wanted: Sequence[Wanted], tell: Tell) -> None:
 
 
 def _missing(repo: Repo, wanted: Wanted) -> list[tuple[str, str]]:
-    """Return path and MD5 of what the cache lacks, or has with other content than it should."""
+    """Return path and MD5 of contents that are missing or damaged in the cache."""
     cache = _cache(repo, wanted.output)
     if wanted.output.is_folder and not _holds(cache, wanted.output.md5):
         return [(wanted.path, wanted.output.md5)]
@@ -178,12 +178,12 @@ def _missing(repo: Repo, wanted: Wanted) -> list[tuple[str, str]]:
 
 
 def _holds(cache: HashFileDB, md5: str) -> bool:
-    """Whether the cache has that content unharmed; what somebody wrote into through a hard link is dropped.
+    """Return whether the cache has an undamaged content; delete it if it was changed through a hard link.
 
-    Only what changed since DVC last looked is read again: it remembers inode, size and time of each file.
+    Only files that changed since DVC's last check are read: it stores inode, size and time of each file.
     """
     try:
-        HashFileDB.check(cache, md5)  # not the local cache's own, which trusts whatever is read-only
+        HashFileDB.check(cache, md5)  # not the local cache's own method, which trusts every read-only file
     except (FileNotFoundError, ObjectFormatError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""Runs DVC's command line as a child that dies with us, and waits for other DVC processes."""
+"""Runs DVC's command line as a child that ends with this process, and waits for other DVC processes."""
 
 import os
 import re
@@ -38,7 +38,7 @@ __all__ = [
 T = TypeVar("T")
 
 Tell = Callable[[str, str, int | None, int | None], None]
-"""Is told how far long work is: step, message, how much is done, of how much."""
+"""A callback for the progress of long work: step, message, amount done, total amount."""
 
 _OF_A_STAGE = frozenset({"DVC_ROOT", "DVC_STAGE"})
 _KEPT_LINES = 200
@@ -48,7 +48,7 @@ _BUSY = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being bloc
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     """Exit code; negative: killed by that signal."""
@@ -62,7 +62,7 @@ def scratch_folder(root: Path) -> Path:
 
 
 def reading_folder(root: Path) -> Path:
-    """Return a folder for the files of a command that only reads: in a read-only project the system's."""
+    """Return a folder for temporary files of a reading command: the system's, if the project is read-only."""
     scratch = scratch_folder(root)
     try:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def reading_folder(root: Path) -> Path:
 
 @contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Give a new folder in ``parent`` that goes at the end; what killed processes left there goes first."""
+    """Give a new folder in ``parent`` and delete it at the end; first delete those of killed processes."""
     for left in parent.glob(f"{name}-*-*"):
         number = left.name.removeprefix(f"{name}-").partition("-")[0]
         if number.isdigit() and not psutil.pid_exists(int(number)):
@@ -84,7 +84,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def site_cache(root: Path) -> Path:
-    """Return where DVC keeps its indexes: in the repository, so that nothing stays behind in ``/var/tmp``."""
+    """Return the folder of DVC's indexes, inside the repository, so that ``/var/tmp`` stays clean."""
     folder = reading_folder(root)
     return folder / "site" if folder == scratch_folder(root) else folder / f"tidemill-site-{os.getuid()}"
 
@@ -92,8 +92,8 @@ def site_cache(root: Path) -> Path:
 def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patience: float) -> Finished:
     """Run ``dvc`` in ``root``, and wait up to ``patience`` seconds while another process holds DVC's lock.
 
-    Stage commands find our own Python first on the PATH. The child and all its descendants end when we do,
-    however we end.
+    Stage commands find our own Python first on the PATH. The child and all its descendants end with this
+    process, even if it is killed.
 
     Raises:
         DataError: the lock was not free in time.
@@ -165,7 +165,7 @@ def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None])
                 lines.append(line.rstrip())
                 on_line(lines[-1])
         finally:
-            process.stdin.close()  # the supervisor ends whatever still runs
+            process.stdin.close()  # the supervisor ends all remaining processes
             process.wait()
     return Finished(process.returncode, tuple(lines))
 
@@ -196,8 +196,8 @@ def last_words(lines: Sequence[str]) -> str:
 
 
 def silent(_line: str) -> None:
-    """Take a line of output and show it nowhere."""
+    """Ignore a line of output."""
 
 
 def quiet(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
-    """Take what long work tells and show it nowhere."""
+    """Ignore the progress of long work."""

@@ -1,4 +1,4 @@
-"""Runs git, the same way wherever we were started from."""
+"""Runs git in a given folder, independent of the caller's folder and git variables."""
 
 import os
 import re
@@ -14,11 +14,11 @@ __all__ = ["commit_staged", "git", "git_try", "own_environment", "read_blob", "r
 _LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
 _LOCK_PATIENCE = 10.0  # seconds
-_LOCK_LEFT_BEHIND = 2.0  # seconds; git, and what else writes to its index, holds a lock for milliseconds
+_LOCK_LEFT_BEHIND = 2.0  # seconds; git and other writers of its index hold the lock for milliseconds
 
 
 def own_environment() -> dict[str, str]:
-    """Return our environment without what would point git at another repository (inside a git hook)."""
+    """Return the environment without variables that name another repository (as in a git hook)."""
     return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
 
 
@@ -26,7 +26,7 @@ def git(root: Path, *arguments: str, given: str | None = None) -> str:
     """Run git in ``root`` and return what it printed.
 
     Raises:
-        DataError: git is missing or refused; the message carries its own words.
+        DataError: git is missing or failed; the message contains git's own.
     """
     result = git_try(root, *arguments, given=given)
     if result.returncode != 0:
@@ -56,7 +56,7 @@ def git_try(root: Path, *arguments: str, given: str | None = None) -> subprocess
 
 
 def commit_staged(root: Path, message: str, *files: str) -> None:
-    """Commit what is staged (of ``files``, if any are named), or do nothing if that is nothing.
+    """Commit staged changes (only of ``files``, if any are named); do nothing if there are none.
 
     Raises:
         DataError: git refused.
@@ -107,7 +107,7 @@ def read_blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
 
 
 def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subprocess.CompletedProcess[str]:
-    # A file's name may hold what git takes for a pattern; only POINTERS and its like are meant as patterns.
+    # A file's name may contain wildcards of git; only POINTERS and the like are meant as patterns.
     patterns = arguments[0] == "check-ignore" or any(one.startswith(":(") for one in arguments)
     literal = [] if patterns else ["--literal-pathspecs"]
     try:

@@ -1,7 +1,7 @@
-"""The names of DVC that it does not document, and what they are needed for.
+"""Imports the undocumented names of DVC, and lists why each is needed.
 
-DVC documents its commands and ``dvc.api``. We work in our own process, many times faster than a command each
-time, and so use its classes. Nothing else in Tidemill imports them from DVC.
+DVC documents its commands and ``dvc.api``. Tidemill uses DVC's classes in its own process, which is many
+times faster than running commands. No other module of Tidemill imports these names from DVC.
 """
 
 from collections.abc import Mapping

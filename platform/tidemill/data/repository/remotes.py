@@ -1,7 +1,7 @@
-"""Where DVC keeps the second copy of the data: a folder, S3, a machine reached by SSH, or more.
+"""Checks and sets DVC's remote, the second copy of the data: a folder, S3, an SSH host, or another kind.
 
-Credentials never go into ``.dvc/config``, which git keeps: S3 takes them from ``AWS_ACCESS_KEY_ID`` and its
-like, SSH from the agent, ``~/.ssh/config`` and its keys.
+Credentials never go into ``.dvc/config``, which is in git: S3 reads them from ``AWS_ACCESS_KEY_ID`` and
+similar variables, SSH from the agent, ``~/.ssh/config`` and its keys.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Remote:
     address: str
     """A folder, or an address that DVC understands: ``s3://bucket/path``, ``ssh://user@host:port/path``."""
     endpoint_url: str | None = None
-    """Of an S3-compatible store other than Amazon's."""
+    """Endpoint of an S3-compatible store other than Amazon's."""
 
     @property
     def scheme(self) -> str:
@@ -39,7 +39,7 @@ class Remote:
 
     @property
     def folder(self) -> Path | None:
-        """The folder, if it is one."""
+        """Return the folder, or None if the remote is not a folder."""
         return Path(self.address).resolve() if self.scheme == _FOLDER else None
 
 
@@ -51,7 +51,7 @@ def parse_remote(address: str | Path, endpoint_url: str | None = None) -> Remote
         endpoint_url: of an S3-compatible store.
 
     Raises:
-        UsageError: DVC knows no such address, it carries a password, or an endpoint that it cannot have.
+        UsageError: DVC does not support the address, it contains a password, or it cannot have an endpoint.
         DataError: the package that DVC needs for it is not installed.
 
     >>> parse_remote("s3://bucket/flights", "http://minio:9000").scheme
@@ -83,7 +83,7 @@ def parse_remote(address: str | Path, endpoint_url: str | None = None) -> Remote
 
 
 def set_remote(root: Path, remote: Remote) -> None:
-    """Make ``remote`` the default one in ``.dvc/config``; a folder beside or below ``root`` relative."""
+    """Make ``remote`` the default in ``.dvc/config``; a folder beside or below ``root`` becomes relative."""
     with Config(str(root / ".dvc")).edit("repo") as config:
         config["core"]["remote"] = remote.scheme
         folder = remote.folder

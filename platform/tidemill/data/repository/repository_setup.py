@@ -1,4 +1,4 @@
-"""Makes a folder a workspace: a git and DVC repository with a quiet configuration."""
+"""Initialises a project's folder as a git and DVC repository."""
 
 import logging
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ _IGNORED = ".tidemill/\n__pycache__/\n*.py[cod]\n"
 
 
 def init_workspace(root: Path, remote: Path | str, endpoint_url: str | None = None) -> None:
-    """Make ``root``, with the project in it, a git and DVC repository whose data is kept in ``remote`` too.
+    """Make ``root``, a project's folder, a git and DVC repository whose data is copied to ``remote``.
 
-    Everything in ``root`` that git does not ignore goes into the first commit. What is there already stays as
-    it is, so a second call changes nothing.
+    All files in ``root`` that git does not ignore go into the first commit. Existing repositories and
+    settings are kept, so a second call changes nothing.
 
     Args:
         root: the project's folder.
         remote: where DVC keeps a second copy of the data: a folder, kept relative when it lies beside or
             below ``root``, or an address such as ``s3://bucket/path`` or ``ssh://user@host/path``.
-        endpoint_url: of an S3-compatible store.
+        endpoint_url: endpoint of an S3-compatible store.
 
     Raises:
         DataError: git or DVC refused, a folder cannot be made, or a package for such a remote is missing.
@@ -66,16 +66,16 @@ def _make(folder: Path, what: str) -> None:
 
 @contextmanager
 def open_dvc(root: Path, revision: str | None = None) -> Iterator[Repo]:
-    """Open the DVC repository at ``root``, as it is on disk or was at ``revision``, to be used quietly.
+    """Open the DVC repository at ``root``, on disk or at ``revision``, without DVC's output.
 
-    DVC logs to standard output, which belongs to whoever called us, and draws progress bars.
+    DVC would log to standard output, which belongs to the caller, and draw progress bars.
     """
     config: dict[str, Any] = {"core": {"site_cache_dir": str(site_cache(root))}}
     with set_loggers_level(logging.CRITICAL), Repo(str(root), config=config) as repo:
         if revision is None:
             yield repo
             return
-        # An old configuration's remote may be gone, and its relative paths mean nothing inside a commit.
+        # The remote of an old configuration may be gone, and relative paths mean nothing inside a commit.
         remotes = {"remote": repo.config["remote"], "core": config["core"] | _default_remote(repo)}
         with Repo(str(root), rev=revision, config=remotes) as earlier:
             yield earlier

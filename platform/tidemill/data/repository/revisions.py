@@ -1,4 +1,4 @@
-"""Which data versions there are and what each consists of, read from git alone: nobody is waited for."""
+"""Lists data versions and their contents from git alone, without waiting for a lock."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 POINTERS = ":(top,glob)**/*.dvc"
-"""What git calls the files by which DVC keeps what was added by hand."""
+"""Pattern of the ``.dvc`` files, by which DVC tracks data that was added by hand."""
 
 _VERSIONED = (":(top,glob)**/dvc.lock", POINTERS)
 
 
 @dataclass(frozen=True)
 class DataVersion:
-    """One state of all data under version: the outputs of the pipeline, and what was added by hand."""
+    """One state of all versioned data: the outputs of the pipeline, and data that was added by hand."""
 
     revision: str
     """Full id of the git commit."""
@@ -43,30 +43,30 @@ class DataVersion:
 
 @dataclass(frozen=True)
 class DataVersionInfo(DataVersion):
-    """A data version with its place in history."""
+    """A data version with the time and message of its commit."""
 
     time: datetime
-    """When it was committed, in UTC."""
+    """Time of the commit, in UTC."""
     message: str
     """First line of the commit message."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file or folder as it is in one version."""
+    """A file or folder in one version."""
 
     path: str
-    """Relative to the project."""
+    """Path relative to the project."""
     md5: str
-    """Of the content; ``….dir`` for a folder."""
+    """MD5 of the content; ``….dir`` for a folder."""
     size: int | None
-    """Bytes in all."""
+    """Size in bytes."""
     files: int | None
     """Number of files in a folder."""
     legacy: bool = False
-    """Whether it was recorded by DVC 2, whose cache lies elsewhere."""
+    """Whether it was recorded by DVC 2, whose cache has another layout."""
     kept: bool = True
-    """Whether DVC keeps the content; not with ``cache: false``."""
+    """Whether DVC stores the content; False with ``cache: false``."""
 
     @property
     def is_folder(self) -> bool:
@@ -94,7 +94,7 @@ def current(project: ProjectFolder) -> DataVersion:
     """Return the version that is committed now.
 
     Raises:
-        VersionNotFound: none was made yet.
+        VersionNotFound: no version was made yet.
     """
     root = repository(project)
     head = git_try(root, "rev-parse", "--verify", "HEAD")
@@ -109,11 +109,11 @@ def current(project: ProjectFolder) -> DataVersion:
 
 
 def list_versions(project: ProjectFolder, limit: int | None = None) -> list[DataVersionInfo]:
-    """Return the versions on the current branch, newest first: the commits that changed what DVC keeps.
+    """Return the versions on the current branch, newest first: the commits that changed data in DVC.
 
     Args:
         project: the project.
-        limit: only this many.
+        limit: the greatest number of versions.
     """
     root = repository(project)
     if git_try(root, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
@@ -130,7 +130,7 @@ def list_versions(project: ProjectFolder, limit: int | None = None) -> list[Data
             message,
         )
         for revision, seconds, message in lines
-        if revision in states  # else that commit removed all of it
+        if revision in states  # otherwise the commit removed all data
     ]
 
 
@@ -149,7 +149,7 @@ def resolve(project: ProjectFolder, revision: str) -> str:
 
 
 def outputs_at(project: ProjectFolder, commit: str) -> dict[str, Output]:
-    """Return what was under version at ``commit``, a full id, by path.
+    """Return the versioned outputs at ``commit``, a full id, by path.
 
     Raises:
         DataError: git cannot read it.
@@ -158,13 +158,13 @@ def outputs_at(project: ProjectFolder, commit: str) -> dict[str, Output]:
 
 
 def version_of(project: ProjectFolder, commit: str) -> str | None:
-    """Return the data version that was current at ``commit``: the last commit up to it that changed data."""
+    """Return the data version at ``commit``: the last commit up to it that changed data."""
     log = git_try(repository(project), "log", "--max-count=1", "--format=%H", commit, "--", *_VERSIONED)
     return log.stdout.strip() or None if log.returncode == 0 else None
 
 
 def _states(root: Path, commits: Iterable[str]) -> dict[str, dict[str, Output]]:
-    """Return the outputs at each commit that has any file of DVC's; each file's content is read once."""
+    """Return the outputs at each commit that has DVC files; each content is read once."""
     trees = {commit: _files_of_dvc(root, commit) for commit in commits}
     contents = read_blobs(root, {blob for tree in trees.values() for blob in tree.values()})
     parsed = {blob: _parse(text) for blob, text in contents.items()}
@@ -201,7 +201,7 @@ def _parse(text: bytes) -> dict[str, Any]:
     try:
         content = parse_dvc_yaml(text)
     except YamlError:
-        return {}  # half merged by hand; DVC will say so when it is used
+        return {}  # an unfinished merge; DVC reports it when it is used
     return content if isinstance(content, dict) else {}
 
 
@@ -216,7 +216,7 @@ def _outputs(entries: Any, wdir: str, uncached: frozenset[str] = frozenset()) ->
     for entry in entries or ():
         path = str(entry["path"])
         if "://" in path or posixpath.isabs(path):
-            continue  # outside of the project: not ours to bring back
+            continue  # outside of the project: it is not restored
         kept = path not in uncached and entry.get("cache") is not False
         path = posixpath.normpath(posixpath.join(wdir, path))
         md5 = str(entry.get("md5") or entry.get("etag") or entry.get("checksum") or "")
@@ -230,7 +230,7 @@ def _wdir(root: Path, commit: str, stage: dict[str, Any], name: str, folder: str
         return posixpath.join(folder, wdir)
     from tidemill.data.repository.repository_setup import open_dvc  # importing DVC takes a second
 
-    with open_dvc(root, commit) as repo:  # only DVC knows what its templates stand for
+    with open_dvc(root, commit) as repo:  # only DVC can resolve its templates
         for found in repo.index.stages:
             if (
                 getattr(found, "name", None) == name

@@ -1,4 +1,4 @@
-"""Copies content between DVC's cache and its remote, and says what is wrong with either."""
+"""Copies content between DVC's cache and its remote."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ _MEGABYTE = 1e6
 
 @contextmanager
 def remote_trouble(message: str, hint: str) -> Iterator[None]:
-    """Turn what DVC, the operating system and the clients of remotes raise into an error that says it.
+    """Turn errors of DVC, the operating system and the clients of remotes into a `DataError`.
 
     Raises:
-        DataError: with ``message`` and what they said.
+        DataError: the message is ``message`` and the original error's.
     """
     try:
         yield
@@ -38,10 +38,10 @@ def remote_trouble(message: str, hint: str) -> Iterator[None]:
 
 
 def copy_to_remote(root: Path, revision: str, tell: Callable[[str], None], patience: float) -> None:
-    """Copy the data of the version that is committed now, and what could not be copied before.
+    """Copy the data of the committed version to the remote, and data that could not be copied before.
 
     Raises:
-        DataError: that failed; the version stays, and the next call makes up for it.
+        DataError: the copy failed; the version stays, and the next call tries again.
     """
     with (
         remote_trouble(
@@ -56,30 +56,30 @@ def copy_to_remote(root: Path, revision: str, tell: Callable[[str], None], patie
 
 
 def bring_to_cache(repo: Repo, hashes: Sequence[HashInfo], tell: Tell, size: int | None) -> None:
-    """Copy what the cache lacks from the remote; what the remote lacks too is left out. Needs DVC's lock.
+    """Copy content that the cache lacks from the remote, as far as the remote has it. Needs DVC's lock.
 
     Args:
         repo: the repository.
-        hashes: of files, or of folders with all that is in them.
-        tell: is told how far it is.
-        size: bytes in all, if that is known.
+        hashes: hashes of files, or of folders with all their files.
+        tell: the callback for progress.
+        size: total bytes, if known.
 
     Raises:
-        what the remote's client does, see `remote_trouble`.
+        The errors of the remote's client, see `remote_trouble`.
     """
     for legacy, cache in ((False, repo.cache.local), (True, repo.cache.legacy)):
         name = "md5-dos2unix" if legacy else "md5"
         wanted = {one for one in hashes if one.name == name}
         if wanted:
             remote = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
-            # Without the index of what the remote is said to hold: it may have lost it since.
+            # Without the index of the remote's content, which may be outdated.
             repo.cloud.transfer(
                 remote, cache, wanted, cache_odb=cache, verify=remote.verify, callback=_Watch(tell, size)
             )
 
 
 class _Watch(Callback):  # type: ignore[misc]
-    """Tells how many files, and of them how many bytes, have come."""
+    """Reports the numbers of copied files and bytes."""
 
     def __init__(self, tell: Tell, size: int | None) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _Watch(Callback):  # type: ignore[misc]
 
 
 class _Bytes(Callback):  # type: ignore[misc]
-    """The bytes of one file."""
+    """Counts the copied bytes of one file."""
 
     def __init__(self, watch: _Watch) -> None:
         super().__init__()

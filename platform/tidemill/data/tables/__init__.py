@@ -1,1 +1,1 @@
-"""Tables in files: opened, read in batches, compared."""
+"""Opens tables in files, reads them in batches, and compares them."""

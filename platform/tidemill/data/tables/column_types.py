@@ -1,4 +1,4 @@
-"""Column types as they are written in YAML: ``int32``, ``datetime[us, UTC]``, ``list[string]``."""
+"""Parses and formats column types in YAML: ``int32``, ``datetime[us, UTC]``, ``list[string]``."""
 
 import re
 from datetime import date, datetime, time, timedelta
@@ -74,7 +74,7 @@ def _unit(text: str) -> Any:
 
 
 def spell_dtype(dtype: Dtype) -> str | None:
-    """Return how ``dtype`` is written, or None for one that has no spelling (structs, enums, objects).
+    """Return the text of ``dtype`` in YAML, or None if it has none (structs, enums, objects).
 
     >>> spell_dtype(pl.Datetime("us", "UTC")), spell_dtype(pl.Struct({"a": pl.Int8}))
     ('datetime[us, UTC]', None)
@@ -97,7 +97,7 @@ def spell_dtype(dtype: Dtype) -> str | None:
 
 
 def literal(value: Any, dtype: Dtype) -> Any:
-    """Return ``value``, as YAML read it, as something that a column of ``dtype`` can be compared with.
+    """Convert ``value``, as YAML read it, to a value that can be compared with a column of ``dtype``.
 
     Raises:
         ValueError: it cannot be compared with such a column.

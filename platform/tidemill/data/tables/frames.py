@@ -1,4 +1,4 @@
-"""Tables in files: opened lazily, read in batches, and written in batches beside their place."""
+"""Opens tables in files lazily, reads them in batches, and writes them in batches beside their final path."""
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 BATCH_ROWS = 250_000
-"""Rows that are looked at together: bounds the memory, whatever the size of the file."""
+"""Rows in one batch; it bounds the memory for files of any size."""
 
 _CSV = (".csv", ".csv.gz")
 
@@ -69,7 +69,7 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a table is text, which has no types: a CSV file, or a pattern that finds such."""
+    """Return whether a table is CSV, which has no types: a CSV file, or a pattern that matches such files."""
     return _suffix(path) in _CSV
 
 
@@ -78,17 +78,17 @@ def _suffix(file: Path) -> str:
 
 
 def table_files(path: Path) -> list[Path]:
-    """Return the files that ``path`` means: itself, the parquet files below a folder, what a pattern finds.
+    """Return the files of ``path``: itself, the parquet files below a folder, or the matches of a pattern.
 
     Raises:
-        DataError: there is none.
+        DataError: there are no such files.
     """
     if path.is_dir():
         files = sorted(path.rglob("*.parquet"))
     elif path.exists():
         files = [path]
     else:
-        # The part that exists is no pattern, whatever characters it has.
+        # The part of the path that exists is literal, whatever characters it has.
         base = next(folder for folder in path.absolute().parents if folder.exists())
         pattern = str(path.absolute().relative_to(base))
         files = sorted(base / name for name in glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
@@ -101,7 +101,7 @@ def table_files(path: Path) -> list[Path]:
 
 
 def batches(table: pl.LazyFrame, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
-    """Give the rows of ``table`` in their order, at most ``rows`` at a time; of none, one empty frame.
+    """Yield the rows of ``table`` in order, at most ``rows`` at a time; for an empty table, one empty frame.
 
     Raises:
         DataError: the file cannot be read to its end.
@@ -122,7 +122,7 @@ def batches(table: pl.LazyFrame, rows: int = BATCH_ROWS) -> Iterator[pl.DataFram
 
 
 def temporary_beside(path: Path) -> Path:
-    """Make an empty file beside ``path``, to be moved there when it is whole.
+    """Make an empty file beside ``path``, to be moved there when it is complete.
 
     Raises:
         DataError: its folder cannot be made or written.
@@ -135,10 +135,10 @@ def temporary_beside(path: Path) -> Path:
 
 
 class RowWriter:
-    """Writes frames of one schema into one parquet file, beside its place until `keep` moves it there."""
+    """Writes frames of one schema into one parquet file, beside its final path until `keep` moves it."""
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
-        """Begin the file."""
+        """Open the file."""
         self.path = path
         self.part = temporary_beside(path)
         self._schema = _arrow(pl.DataFrame(schema=schema)).schema
@@ -163,7 +163,7 @@ class RowWriter:
             raise _unwritable(self.path, error) from error
 
     def close(self) -> None:
-        """End the file; it stays beside its place.
+        """Finish the file, without moving it to its final path.
 
         Raises:
             DataError: it cannot be written.
@@ -175,16 +175,16 @@ class RowWriter:
             raise _unwritable(self.path, error) from error
 
     def drop(self) -> None:
-        """Forget the file, unless it is in its place already."""
+        """Delete the file, unless it is at its final path already."""
         for half_written in (self._writer, self._file):
-            with suppress(OSError, pa.ArrowException):  # a full disk is on record already
+            with suppress(OSError, pa.ArrowException):  # a full disk was reported before
                 half_written.close()
         self._writer.is_open = False  # or pyarrow tries once more
         self.part.unlink(missing_ok=True)
 
 
 def keep(parts: Sequence[tuple[Path, Path]]) -> None:
-    """Move finished files into their places: pairs of where each is and where it belongs.
+    """Move finished files to their final paths, given as pairs of both.
 
     Raises:
         DataError: one cannot be moved.

@@ -1,4 +1,4 @@
-"""Opens files of tables lazily: paths are taken literally, and ids stay as they are written."""
+"""Opens files of tables lazily, without wildcards in paths and without changing the digits of ids."""
 
 import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from tidemill.data.tables.time_zones import scan_in_utc
 __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
 
 _ZERO_AHEAD = r"^[+-]?0\d"
-"""Digits that a number would lose, as in 007."""
+"""Matches text with leading zeros that a number would lose, as in 007."""
 
 
 def scan_csv(
@@ -24,9 +24,9 @@ def scan_csv(
     dates: bool = False,
     types: Mapping[str, pl.DataType] | None = None,
 ) -> pl.LazyFrame:
-    """Read CSV files lazily, each column in the type that all of its values allow.
+    """Read CSV files lazily, and infer the type of each column from all of its values.
 
-    Numbers with zeros in front, and whole numbers that do not fit into 64 bits, stay text: they are ids.
+    Numbers with leading zeros, and whole numbers that do not fit into 64 bits, stay text: they are ids.
 
     Args:
         files: one file, or the parts of a table, whose paths are taken literally.
@@ -71,12 +71,12 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     Raises:
         PolarsError: a file is none.
     """
-    literal = [glob.escape(str(file)) for file in files]  # Polars cannot be told that these are no patterns
+    literal = [glob.escape(str(file)) for file in files]  # this reader of Polars always reads wildcards
     return pl.scan_ndjson(literal, infer_schema_length=None)
 
 
 def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
-    """Read parquet files lazily; names of folders do not become columns.
+    """Read parquet files lazily, without columns from folder names.
 
     Raises:
         OSError: a file cannot be read.

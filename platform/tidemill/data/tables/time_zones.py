@@ -16,7 +16,7 @@ __all__ = ["in_utc", "scan_in_utc"]
 
 _WHOLE_HOURS = re.compile(r"[+-]\d\d(:?00)?")
 _SWITCH = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
-"""Makes Polars take unknown zones as they are, so that they can be converted (named in its error message)."""
+"""Variable that makes Polars accept unknown zones, so that they can be converted (from its error message)."""
 
 
 def in_utc(table: pa.Table) -> pa.Table:

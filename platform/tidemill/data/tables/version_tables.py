@@ -1,4 +1,4 @@
-"""Reads the tables of a version (parquet, CSV, TSV, ndjson) lazily, and sums up their columns."""
+"""Reads the tables of a data version (parquet, CSV, TSV, ndjson) lazily, and calculates column statistics."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from tidemill.errors import DataError
 __all__ = ["ColumnStats", "TableStats", "describe", "is_table", "reading", "scan", "shape"]
 
 _EXACT_ROWS = 5_000_000
-"""Up to here distinct values are counted, not estimated: it takes memory for each of them."""
+"""Up to this many rows, distinct values are counted, which takes memory for each; above, estimated."""
 
 _SHOWN = 60  # characters of a text value
 
@@ -29,15 +29,15 @@ _SUFFIXES = frozenset({".parquet", ".pq", ".csv", ".tsv", ".ndjson", ".jsonl"})
 
 @dataclass(frozen=True)
 class ColumnStats:
-    """One column, summed up. Not-a-number counts as null; what the type has none of is none."""
+    """Statistics of one column. NaN counts as null; statistics that the type does not have are None."""
 
     name: str
     dtype: str
     nulls: int
     distinct: int | None
-    """Different values, null not among them; estimated from 5 million rows on."""
+    """Number of distinct values without null; estimated from 5 million rows on."""
     mean: float | None
-    """Of true and false: the share of true."""
+    """For booleans: the share of true."""
     std: float | None
     min: Value
     max: Value
@@ -45,14 +45,14 @@ class ColumnStats:
 
 @dataclass(frozen=True)
 class TableStats:
-    """A table, summed up."""
+    """Statistics of a table."""
 
     rows: int
     columns: tuple[ColumnStats, ...]
 
 
 def is_table(path: str) -> bool:
-    """Tell by its name whether a file is a table.
+    """Return whether a file is a table, by its name.
 
     >>> is_table("data/flights.parquet"), is_table("models/model.onnx")
     (True, False)
@@ -64,9 +64,9 @@ def scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | No
     """Read the table ``path``, whose content is in ``files``, lazily.
 
     Args:
-        path: what the project calls it: its suffix tells the format.
+        path: path in the project; its suffix gives the format.
         files: one file, or the parts of a partitioned table.
-        types: column → declared type, of which CSV has none: declared text is read as text.
+        types: column → declared type, for CSV, which has no types: declared text is read as text.
     """
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in (".csv", ".tsv"):
@@ -77,10 +77,10 @@ def scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | No
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn what Polars says of a broken table into an error that names it.
+    """Turn errors of Polars about a broken table into an error that names the table.
 
     Raises:
-        DataError: so it is.
+        DataError: the table is broken.
     """
     try:
         yield
@@ -99,7 +99,7 @@ def shape(table: pl.LazyFrame) -> tuple[int, Mapping[str, str]]:
 
 
 def describe(table: pl.LazyFrame) -> TableStats:
-    """Sum up every column, in one pass and bounded memory.
+    """Return the statistics of every column, in one pass and bounded memory.
 
     >>> stats = describe(pl.LazyFrame({"delay": [1.0, None, 3.0]}))
     >>> stats.rows, stats.columns[0].nulls, stats.columns[0].mean, stats.columns[0].distinct
