@@ -165,7 +165,7 @@ def _write_parts(batches: Iterable[pa.Table], folder: Path) -> list[Path]:
 
 
 def _partitions(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    """Give the folder (``key=value/``) and the rows of each partition."""
+    """Yield the folder (``key=value/``) and the rows of each partition."""
     absent = [key for key in keys if key not in table.column_names]
     if absent:
         raise FeatureError(

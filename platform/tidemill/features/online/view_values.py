@@ -26,7 +26,7 @@ class Known(NamedTuple):
 
 
 class _Served:
-    """Which values of a view are served, and with which defaults."""
+    """The values of a view that are served, and their defaults."""
 
     def __init__(
         self, name: str, given: Sequence[str], features: Features, defaults: Mapping[str, float]

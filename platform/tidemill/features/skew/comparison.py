@@ -60,8 +60,8 @@ def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable
         rows: sorted by ``at``; ``prediction_id``, ``version``, ``at``, ``served_at``, ``flags``,
             ``other_definition`` (whether the version was trained on other definitions than those applied
             now), ``key.<name>`` of each join key and request field, ``unresolved`` (list of those whose
-            pseudonym nobody has), ``feature.<name>`` and ``expected.<name>``.
-        origins: where the features come from.
+            pseudonym is unknown), ``feature.<name>`` and ``expected.<name>``.
+        origins: the views and sources of the features.
         tolerance: as for `differences`.
         skip: features that are not compared.
     """

@@ -37,7 +37,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the features of a service come from."""
+    """The views and sources of a service's features."""
 
     sources: tuple[Source, ...]
     computed: tuple[Computed, ...]

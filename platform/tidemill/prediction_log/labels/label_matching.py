@@ -8,7 +8,7 @@
 3. Of several labels the one that became known last counts (the latest ``at``); of those the one received
    last; of those 1 rather than 0. The same label twice is one label; different ones are counted as a
    contradiction.
-4. A label counts from its ``at`` on: whoever reads the log as of an earlier moment does not see it.
+4. A label counts from its ``at`` on: a read as of an earlier moment does not see it.
 5. A label that became known on an earlier UTC date than the prediction's own is ignored.
 6. A label of an answered prediction is also that of its shadows.
 7. Values other than 0 and 1 are not labels; `log_counts` counts such records.

@@ -150,7 +150,7 @@ def _served_before(line: bytes, moment: datetime) -> bool:
 
 
 def _labels_of(path: Path, wanted: RecordFilter, ids: Set[str]) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line of a label of ``ids``, or by keys that match."""
+    """Yield offset and bytes of each line of a label of ``ids``, or by keys that match."""
     labelled, content = {name.encode() for name in ids}, _read_whole(path)
     for match in _ID.finditer(content) if labelled else ():
         if match[1] in labelled:
@@ -179,7 +179,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line that is not blank."""
+    """Yield offset and bytes of each line that is not blank."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start)
@@ -190,7 +190,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _lines_with(content: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of each line that holds one of ``needles``, once."""
+    """Yield offset and bytes of each line that holds one of ``needles``, once."""
     for number, needle in enumerate(needles):
         place = content.find(needle)
         while place >= 0:

@@ -47,7 +47,7 @@ def latest_of(partition: Partition, version: str, count: int) -> list[dict[str, 
 
 
 def count_pieces(found: Sequence[Partition], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """Give the columns named, a part at a time; moments as ISO 8601."""
+    """Yield the named columns, a part at a time; moments as ISO 8601."""
     for located in _parts(found):
         frame = located.scan().select(list(schema)).collect()
         moments = [name for name, dtype in frame.schema.items() if dtype == pl.Datetime]

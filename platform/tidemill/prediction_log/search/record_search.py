@@ -153,7 +153,7 @@ def segments_of(found: Sequence[Partition]) -> list[Path]:
 
 
 def lines_of(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Give whole lines, some megabytes at a time; at least those that begin from ``start`` to ``end``."""
+    """Yield whole lines, some megabytes at a time; at least those that begin from ``start`` to ``end``."""
     rest = b""
     with path.open("rb") as segment:
         segment.seek(start)
@@ -176,12 +176,12 @@ def _first(identifier: str, findings: Iterator[Iterator[dict[str, Any]]]) -> dic
 
 
 def _with_id(identifier: str | None, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Give the records of that id: a field of a request may be called ``prediction_id``, too."""
+    """Keep the records of that id: a field of a request may be called ``prediction_id``, too."""
     return (record for record in records if record.get("prediction_id") == identifier)
 
 
 def _search(path: Path, needle: bytes, start: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
-    """Give the records whose line holds ``needle``, among the lines that begin from ``start`` to ``end``."""
+    """Yield the records whose line holds ``needle``, among lines that begin from ``start`` to ``end``."""
     for lines in lines_of(path, start, end):
         yield from _matching(lines, needle)
 
@@ -197,7 +197,7 @@ def _matching(lines: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _search_near(path: Path, needle: bytes, moment: int) -> Iterator[dict[str, Any]]:
-    """Give the records with ``needle`` whose ids were made near ``moment``."""
+    """Yield the records with ``needle`` whose ids were made near ``moment``."""
     start = _bisect(path, moment - _SLACK)
     return _search(path, needle, start, max(start, _bisect(path, moment + _SLACK)))
 

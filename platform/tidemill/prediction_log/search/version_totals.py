@@ -117,7 +117,7 @@ def _batches(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _pieces(found: Sequence[Partition], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """Give the columns named of all whole lines of a log, a piece at a time."""
+    """Yield the named columns of all whole lines of a log, a piece at a time."""
     yield from count_pieces(found, schema)
     for path in segments_of(found):
         for lines in lines_of(path):

@@ -78,7 +78,7 @@ def write_part(
 
 
 def read_in_pieces(segments: Iterable[Path], kind: Kind, sizes: Sizes) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Give the lines of segments, about ``sizes.rows`` at a time, and how many torn ones were skipped."""
+    """Yield the lines of segments, about ``sizes.rows`` at a time, and the number of torn lines skipped."""
     held, rows, torn = list[pl.DataFrame](), 0, 0
     for path in segments:
         for piece in _pieces(path, sizes.piece):
@@ -94,7 +94,7 @@ def read_in_pieces(segments: Iterable[Path], kind: Kind, sizes: Sizes) -> Iterat
 
 
 def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    """Give whole lines, about ``size`` bytes at a time; the last ones may have no end."""
+    """Yield whole lines, about ``size`` bytes at a time; the last one may lack its end."""
     rest = b""
     with path.open("rb") as segment:
         while chunk := segment.read(size):

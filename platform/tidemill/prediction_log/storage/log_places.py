@@ -49,7 +49,7 @@ class Place(Protocol):
 
     @property
     def options(self) -> dict[str, str] | None:
-        """What Polars needs to know to read from there."""
+        """Storage options for Polars to read from there."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def decide(
     """Decide whether ``candidate`` may take the place of ``champion``.
 
     The rule is on the point estimates; the confidence interval of the gain goes on record beside it. In the
-    mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, and whoever promotes goes on anyway.
+    mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, but a promotion goes on anyway.
 
     The gain must reach ``min_gain``. With a ``min_gain`` of 0 a tie is refused: no gain, no reason to change;
     a negative one is a margin for candidates that are not much worse, and a tie passes.

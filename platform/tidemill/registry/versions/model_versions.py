@@ -1,4 +1,4 @@
-"""Finds and loads the versions of a model in MLflow's registry."""
+"""Find and load the versions of a model in MLflow's registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

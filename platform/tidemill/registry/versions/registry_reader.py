@@ -1,4 +1,4 @@
-"""Reads what the registry holds without importing MLflow, where the registry is a local SQLite file.
+"""Read a registry in a local SQLite file without importing MLflow.
 
 MLflow's tables are no public interface. They are read here, and nowhere else, because importing MLflow takes
 seconds, and its registry alone knows what was registered or moved there by hand. Where the tables or files

@@ -163,7 +163,7 @@ def _shared(files: list[SourceFile], schemas: list[pa.Schema], read: list[str]) 
 
 
 def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> bool:
-    """Tell whether the rows are instances of the application's request."""
+    """Return whether the rows are instances of the application's request."""
     if request.decide is False:
         return False
     missing = [n for n, required in _request_columns(project).items() if required and n not in there]

@@ -166,7 +166,7 @@ class Admission:
         self._body_bytes = body_bytes
         self._larger = dict(larger or {})
         self.used: dict[str, float] = {}
-        """Key id → the last time it was admitted, seconds since 1970; whoever records it may clear it."""
+        """Key id → the last time it was admitted, seconds since 1970; cleared once it is recorded."""
         self._now = now
         self._keys: dict[str, Key] | None = None
         self._admitted: dict[str, Admitted] = {}

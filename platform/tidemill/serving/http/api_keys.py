@@ -116,7 +116,7 @@ def list_keys(state: State, now: datetime) -> list[KeyInfo]:
 def rotate_key(
     state: State, key: str, *, overlap: timedelta, now: datetime, lifetime: timedelta | None = None
 ) -> NewKey:
-    """Give a key another secret; the one it has stays valid for ``overlap``, unless it has expired.
+    """Give a key a new secret; the old one stays valid for ``overlap``, unless it has expired.
 
     Args:
         state: the records.

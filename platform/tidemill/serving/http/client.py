@@ -86,7 +86,7 @@ class PredictionClient:
         self._http.close()
 
     def __enter__(self) -> "PredictionClient":
-        """Give the client; the block's end closes it."""
+        """Return the client; the block's end closes it."""
         return self
 
     def __exit__(

@@ -122,7 +122,7 @@ class FastLaneProtocol(OneWrite):
         self.cycle = answering  # type: ignore[assignment]
 
     def _give_up(self) -> None:
-        """Let the request that is being read go uvicorn's way from here."""
+        """Hand the request being read over to uvicorn's way."""
         parts = self._parts
         self._end_reading()
         super().on_headers_complete()
@@ -182,5 +182,5 @@ _NO_WAITER = _Event()
 
 
 def install() -> None:
-    """Let the servers that this process starts from now on use this protocol, if they are told none."""
+    """Make this protocol the default of servers that this process starts from now on."""
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{FastLaneProtocol.__name__}"

@@ -62,14 +62,14 @@ class Call(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many predictions are asked for."""
+        """The number of predictions requested."""
         if self.instances is not None:
             return len(self.instances)
         return 0 if self.features is None else len(self.features)
 
 
 class Prediction(NamedTuple):
-    """What is answered for one row."""
+    """The prediction for one row."""
 
     prediction_id: str
     version: str
@@ -85,7 +85,7 @@ class Prediction(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is answered to one call: one prediction a row, in the order of the rows."""
+    """The answer to one call: one prediction a row, in the order of the rows."""
 
     predictions: tuple[Prediction, ...]
 
@@ -164,7 +164,7 @@ class ErrorCodec(Protocol):
 
     @property
     def name(self) -> str:
-        """What metrics call the protocol, such as ``predict``."""
+        """Label of the protocol in metrics, such as ``predict``."""
 
     def error(self, failure: Failure) -> Content:
         """Return the content for a failure."""

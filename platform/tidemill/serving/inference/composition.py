@@ -45,7 +45,7 @@ class _Score(Protocol):
 
 @dataclass(frozen=True)
 class Composition:
-    """Which models answer together, and how.
+    """The models that answer together, and the function that combines them.
 
     >>> async def score(asked: Asked) -> Scores:
     ...     return (asked.own + await asked.ask("weather")) / 2

@@ -1,4 +1,4 @@
-"""Readers of features, one for all versions that need the same: they share lookups, and what is cached."""
+"""Share one feature reader, with its lookups and cache, among all versions that need the same features."""
 
 import hashlib
 import threading

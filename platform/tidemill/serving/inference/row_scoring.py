@@ -36,7 +36,7 @@ class ModelFailed(ServingError):
 
 
 class Row(NamedTuple):
-    """What is asked for, once."""
+    """One row to score."""
 
     call: Call
     moment: datetime

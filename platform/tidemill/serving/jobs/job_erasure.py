@@ -1,6 +1,6 @@
 """Erase the input and output of a job; its record stays, marked as erased.
 
-A job that has not ended is cancelled first. Its files are removed under the lock that whoever runs it holds,
+A job that has not ended is cancelled first. Its files are removed under the lock of the worker that runs it,
 so that no worker writes them again. Killed anywhere, this is repeated as a whole.
 """
 
@@ -67,6 +67,6 @@ def _put_on_record(state: State, job_id: str, now: datetime) -> None:
             return
         if job.status not in ENDED:  # it ran, and its worker died
             job.status, job.finished_at, job.worker = "cancelled", now, None
-        # The caller's own words may name anybody, and so may an error; a digest can be guessed.
+        # Idempotency keys and errors may contain personal data; a digest can be guessed.
         job.key, job.digest, job.error = None, "", _WHY
         job.erased_at = job.erased_at or now

@@ -1,7 +1,7 @@
 """The records of jobs, the only source of truth on their state; each function is one transaction.
 
 A job is ``queued`` → ``running`` → ``done``; it goes back to ``queued`` when an attempt fails or its worker
-dies, to ``dead`` when that happened too often, and to ``cancelled`` when somebody asks for it. The broker's
+dies, to ``dead`` when that happened too often, and to ``cancelled`` on request. The broker's
 messages only wake workers up: a lost one is sent again, a repeated one finds nothing to do.
 """
 
@@ -100,7 +100,7 @@ def get_job(state: State, model: str, job_id: str, caller: str | None = None) ->
         state: the records.
         model: name of the registered model.
         job_id: of the job.
-        caller: whose it must be; None for anybody's.
+        caller: whose it must be; None for any.
 
     Raises:
         JobNotFound: there is none.

@@ -45,12 +45,12 @@ class Log(Protocol):
         """Write predictions; return whether they are on disk."""
 
     def health(self) -> LogHealth:
-        """Say what waits for the disk."""
+        """Report what waits for the disk."""
 
 
 @dataclass
 class Progress:
-    """What a worker is doing, for its sweeper. Times are of `time.monotonic`."""
+    """A worker's current work, for its sweeper. Times are of `time.monotonic`."""
 
     job_id: str | None = None
     """The job under way."""
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobRunner:
-    """What a worker needs to run the jobs of one model."""
+    """Runs the jobs of one model in a worker."""
 
     state: State
     application: Application[Any]

@@ -33,7 +33,7 @@ class JobOut(BaseModel):
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
     erased_at: AwareDatetime | None
-    """When what was submitted and answered was erased, as it named somebody whose data was erased."""
+    """When its input and answers were erased, together with the data of a person in them."""
 
 
 class JobList(BaseModel):

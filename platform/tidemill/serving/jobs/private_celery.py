@@ -25,12 +25,12 @@ NAMES = (
 
 
 def poll_every(seconds: float) -> None:
-    """Have SQL brokers in this process look for messages that often."""
+    """Set how often SQL brokers in this process poll for messages."""
     kombu_sql.Transport.polling_interval = seconds
 
 
 def stop_worker() -> None:
-    """Have the worker in this process end, with exit code 0."""
+    """Make the worker in this process exit with code 0."""
     state.should_stop = 0
 
 

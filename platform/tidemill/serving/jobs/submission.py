@@ -1,4 +1,4 @@
-"""Accepts jobs: an accepted job is on disk and on record before the client is told."""
+"""Accept jobs: an accepted job is on disk and on record before the client gets the answer."""
 
 import hashlib
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What the routes need."""
+    """Accepts jobs for the routes."""
 
     state: State
     model: str
@@ -71,7 +71,7 @@ class Jobs:
         job = job_records.submit(
             self.state, self._job(job_id, asked, digest.hexdigest(), len(instances), at, now)
         )
-        if job.id != job_id:  # somebody else was faster with the same key
+        if job.id != job_id:  # another submission with the same key came first
             files.remove()
             return self._same(job, digest.hexdigest())
         if self.publish(job.id):

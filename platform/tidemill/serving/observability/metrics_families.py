@@ -1,4 +1,4 @@
-"""Metrics as plain values: counted on the hot path in a microsecond, rendered when Prometheus asks.
+"""Metrics as plain values: counted on the hot path in a microsecond, rendered when Prometheus scrapes.
 
 prometheus_client's own counters are not used for counting: they take locks of their own and, with Feast
 imported, become files on the disk.
@@ -125,7 +125,7 @@ class _Once(Collector):
         self._metrics = metrics
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing: names need no check here."""
+        """Return nothing, so that names are not checked."""
         return []
 
     def collect(self) -> Iterator[Metric]:

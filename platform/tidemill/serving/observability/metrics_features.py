@@ -1,4 +1,4 @@
-"""Gauges of the online store: how old the features are, whichever replica is asked."""
+"""Gauges of the age of features in the online store; every replica gives the same values."""
 
 import logging
 import threading

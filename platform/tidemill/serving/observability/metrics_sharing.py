@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Board:
-    """Where the replicas of a node leave their metrics for each other."""
+    """The shared folder in which the replicas of a node publish their metrics to each other."""
 
     def __init__(self, home: Path, replica: str) -> None:
         """Take the project's ``.tidemill`` and this replica's name; nothing is written yet."""

@@ -27,7 +27,7 @@ class Loaded(Protocol):
 
     @property
     def scorer(self) -> object:
-        """What runs it; its ``kind`` says what that is."""
+        """The scorer; its ``kind`` names the engine."""
 
     @property
     def loaded_at(self) -> datetime:

@@ -26,7 +26,7 @@ _LANES = 64
 
 
 class _Lane:
-    """What one version answered in one role by one protocol."""
+    """Counts of one version in one role and protocol."""
 
     __slots__ = ("rows", "seconds")
 

@@ -42,7 +42,7 @@ Key = tuple[str, str]
 
 @dataclass
 class Count:
-    """What one version did in one role."""
+    """Counts of one version in one role."""
 
     answered: int = 0
     """Rows it scored."""
@@ -105,7 +105,7 @@ class VersionCounters:
 
     @contextmanager
     def recording(self) -> Iterator[dict[Key, Count]]:
-        """Give the counts that changed since they were last recorded: whole counts, not differences.
+        """Yield the counts that changed since they were last recorded: totals, not differences.
 
         The block records them. If it fails, they are given again the next time.
         """

@@ -23,7 +23,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class Frame(NamedTuple):
-    """What a body holds: either of the two."""
+    """The content of a body: one of the two attributes."""
 
     rows: Rows | None
     """With names."""

@@ -51,7 +51,7 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What may be asked, and how much of it."""
+    """The valid inputs of a request, and their limits."""
 
     model: str
     """Name of the registered model."""

@@ -48,7 +48,7 @@ OUTPUTS: Mapping[str, Output] = {
 
 
 class _Wish(NamedTuple):
-    """Which outputs are asked for."""
+    """The requested outputs."""
 
     id: str | None
     outputs: tuple[tuple[str, bool], ...]

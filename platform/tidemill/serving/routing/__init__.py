@@ -1,1 +1,1 @@
-"""Decides which version answers a request: traffic split, model swap, shadows."""
+"""Decide which version answers a request: traffic split, model swap, shadows."""

@@ -27,7 +27,7 @@ def wanted_reader(project: Project, state: State) -> Callable[[], DesiredState]:
     """Return a function that says which versions should answer, for a poller to call.
 
     If the registry and the records have disagreed for two looks in a row, it has them settled: a deployment
-    was killed half-way, or somebody moved an alias in the registry itself.
+    was killed half-way, or an alias was moved in the registry itself.
     """
     disagreed = False
 

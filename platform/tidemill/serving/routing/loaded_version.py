@@ -1,4 +1,4 @@
-"""A model version that is ready to answer, and what it needs of its parts."""
+"""A model version that is ready to answer, and the interfaces of its parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Scorer(Protocol):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """What it takes, in order."""
+        """Its features, in order."""
 
     def score(self, matrix: FloatMatrix) -> FloatMatrix:
         """Return the probability of label 1 for each row, shape (rows,)."""
 
 
 class FeatureReader(Protocol):
-    """Where the features of a request come from."""
+    """Reads the features of requests."""
 
     @property
     def features(self) -> tuple[tuple[str, str], ...]:

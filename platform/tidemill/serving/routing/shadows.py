@@ -46,7 +46,7 @@ class Served(NamedTuple):
 
 
 class ShadowLog(Protocol):
-    """Where the records go."""
+    """The log of shadow predictions."""
 
     def append(self, records: Sequence[PredictionRecord]) -> Any:
         """Write them."""

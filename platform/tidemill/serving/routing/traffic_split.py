@@ -64,7 +64,7 @@ class Lane:
 
     @property
     def role(self) -> str:
-        """What the records of its answers say: ``canary``, ``ab:<name>`` or ``shadow``."""
+        """The role in the records of its answers: ``canary``, ``ab:<name>`` or ``shadow``."""
         return f"ab:{self.name}" if self.kind == "ab" else self.kind
 
     @property
@@ -75,7 +75,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """What a replica should answer with."""
+    """The versions that a replica should answer with."""
 
     champion: str | None
     lanes: tuple[Lane, ...] = ()

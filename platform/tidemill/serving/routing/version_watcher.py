@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """How far a replica is with a lane."""
+    """A replica's state of a lane."""
 
     role: str
     version: str
@@ -41,7 +41,7 @@ class LaneStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What a replica answers with, and what it should."""
+    """The versions that a replica answers with, and those that it should."""
 
     version: str | None = None
     wanted: str | None = None

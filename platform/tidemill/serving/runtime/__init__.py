@@ -1,1 +1,1 @@
-"""Runs the prediction API: Ray, HAProxy, the processes of a stack, and the wiring of replicas."""
+"""Run the prediction API: Ray, HAProxy, the processes of a stack, and the wiring of replicas."""

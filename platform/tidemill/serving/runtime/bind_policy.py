@@ -61,7 +61,7 @@ def keys_required(project: Project) -> bool:
 
 
 def require_safe_start(project: Project) -> None:
-    """Refuse to open the API beyond this machine without keys, or with keys that anybody on the way can read.
+    """Refuse to open the API beyond this machine without keys, or over plain HTTP, which exposes keys.
 
     Raises:
         ConfigError: keys are required and there is none that may predict, or the host is public and plain

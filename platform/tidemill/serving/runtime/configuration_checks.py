@@ -1,4 +1,4 @@
-"""Checks that the fields of ``serve`` fit together, before anything is started."""
+"""Check that the fields of ``serve`` fit together, before anything is started."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec

@@ -69,7 +69,7 @@ class Stack:
 
     @property
     def mark(self) -> str:
-        """What every process of the stack has in its environment."""
+        """The mark in the environment of every process of the stack."""
         return self._guard.mark if self._guard else ""
 
     def start(self) -> None:

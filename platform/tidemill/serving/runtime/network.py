@@ -1,4 +1,4 @@
-"""Ports of this machine: free ones, and whether one that was asked for is free."""
+"""Find free ports of this machine, and check requested ones."""
 
 import random
 import socket
@@ -51,7 +51,7 @@ def require_port(port: int, host: str, option: str, setting: str) -> int:
     """Return ``port`` if it is free, or a free one if it is 0; ``option`` or ``setting`` asked for it.
 
     Raises:
-        PortTaken: somebody listens there.
+        PortTaken: another process listens there.
     """
     if port == 0:
         return free_port(host)

@@ -1,11 +1,11 @@
-"""Names and lines of HAProxy that are private to Ray Serve, and the wrapper that mends its configuration.
+"""Ray Serve's private names and lines for HAProxy, and the wrapper that corrects its configuration.
 
 Ray Serve 2.60 writes a configuration that the wrapper around HAProxy's binary changes before it starts:
 
 - Ray Serve lets HAProxy's statistics listen on all interfaces; here they are for this machine only. The API's
   own port is told apart by its number: it alone may be elsewhere, too, and the replicas behind it stay put.
 - Without a time limit for heads of requests, few clients that never end theirs could take all connections.
-- HAProxy would write a line for each request, a system call, to a log that nobody reads; errors are enough.
+- HAProxy would write a line for each request, a system call, to an unused log; errors are enough.
 - Ray Serve has HAProxy say 500 for each failure of its own; here it says which it was, and what to do.
 """
 

@@ -45,13 +45,13 @@ NAMES = (
 
 
 def read_environment() -> None:
-    """Have Ray read again what it read from the environment when it was imported."""
+    """Make Ray read its environment variables again, which it read when it was imported."""
     ray_constants.ENABLE_RAY_CLUSTER = False
     Config.initialize("")
 
 
 def forget_client() -> None:
-    """Have Ray Serve forget the cluster that this process was connected to."""
+    """Make Ray Serve forget the cluster that this process was connected to."""
     if "ray.serve.context" in sys.modules:
         sys.modules["ray.serve.context"]._set_global_client(None)
 
@@ -68,7 +68,7 @@ def listen_on_loopback_only() -> None:
     if ray.util.get_node_ip_address() != _LOOPBACK:
         return
     # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
-    # for that. Its address is the node's, here loopback, so nobody who may call it is kept out.
+    # for that. Its address is the node's, here loopback, so all legitimate callers still reach it.
     from ray.serve._private import replica as ray_replica
 
     add_port = ray_replica.add_port_to_grpc_server

@@ -205,7 +205,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in (*variables, "RAY_ADDRESS")}
     os.environ.update(variables)
-    os.environ.pop("RAY_ADDRESS", None)  # somebody else's cluster is not ours to join
+    os.environ.pop("RAY_ADDRESS", None)  # never join a foreign cluster
     try:
         yield
     finally:

@@ -55,7 +55,7 @@ class Table:
 
     @property
     def width(self) -> int:
-        """How many columns."""
+        """The number of columns."""
         return len(self.columns)
 
     def take(self, indices: Iterable[int]) -> "Table":

@@ -19,7 +19,7 @@ _PROBES = 40
 
 @dataclass(frozen=True)
 class Parity:
-    """How the compiled model compares with the original."""
+    """The result of comparing a compiled model with its original."""
 
     rows: int
     """Real rows that both answered."""

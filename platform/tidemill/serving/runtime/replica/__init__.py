@@ -1,1 +1,1 @@
-"""Builds what runs in the processes that Ray Serve starts: replicas, parts of a composition, workers."""
+"""Build the objects in the processes that Ray Serve starts: replicas, parts of a composition, workers."""

@@ -37,7 +37,7 @@ class Worker:
         self._runner.run(job_id)
 
     def check_health(self) -> None:
-        """Tell Ray Serve whether this worker can still be woken up; if not, it gets another one.
+        """Raise if this worker can no longer receive messages, so that Ray Serve replaces it.
 
         Raises:
             RuntimeError: Celery's thread has ended.

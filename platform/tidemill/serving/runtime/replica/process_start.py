@@ -1,4 +1,4 @@
-"""Starts a process of Ray Serve's: the same for replicas, parts of a composition and workers of jobs.
+"""Prepare a process of Ray Serve: the same for replicas, parts of a composition and workers of jobs.
 
 They claim no CPU of Ray's (``num_cpus=0``): on one machine, a search for a better model takes all of them,
 and serving must neither wait for it nor keep it from starting. The operating system shares the cores. For the

@@ -24,7 +24,7 @@ _front: Front | None = None
 
 
 def use(front: Front) -> None:
-    """Let ``front`` answer this process's requests for predictions from now on."""
+    """Send this process's requests for predictions to ``front`` from now on."""
     global _front
     _front, fast_lane.FastLaneProtocol.fast = front, front.predictions
 

@@ -1,4 +1,4 @@
-"""Builds one replica of the prediction API from its parts."""
+"""Build one replica of the prediction API from its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +92,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
 
 @dataclass(frozen=True)
 class _Shared:
-    """What several parts of a replica use."""
+    """Objects that several parts of a replica share."""
 
     project: Project
     application: Application[Any]

@@ -1,4 +1,4 @@
-"""Builds one worker of jobs from its parts."""
+"""Build one worker of jobs from its parts."""
 
 import threading
 from collections.abc import Sequence
