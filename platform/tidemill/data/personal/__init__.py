@@ -1,1 +1,1 @@
-"""Personal data in tables: detection, pseudonyms, tombstones of erased subjects."""
+"""Handles personal data in tables: detection, pseudonyms, tombstones of erased subjects."""

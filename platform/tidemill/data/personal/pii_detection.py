@@ -1,4 +1,4 @@
-"""Tells whether a column looks as if it were about persons, from its name and a sample of its values."""
+"""Detects columns that look personal, from their names and samples of their values."""
 
 import re
 
@@ -28,7 +28,7 @@ _DISTINCT_NAMES = 0.1
 
 
 def looks_personal(name: str, values: pl.Series) -> str | None:
-    """Return what the column seems to hold of persons, or None.
+    """Return the kind of personal data that the column seems to contain, or None.
 
     Args:
         name: of the column.
@@ -52,5 +52,5 @@ def looks_personal(name: str, values: pl.Series) -> str | None:
 
 
 def _many(texts: pl.Series) -> bool:
-    """Tell whether values are as various as the names of people: a few that recur are names of things."""
+    """Return whether values vary as much as names of people; a few recurring values are names of things."""
     return texts.n_unique() > max(2, _DISTINCT_NAMES * len(texts))

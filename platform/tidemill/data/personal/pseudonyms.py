@@ -1,7 +1,7 @@
-"""Pseudonyms: what stands for a personal value where the value itself must not be.
+"""Makes pseudonyms, which replace personal values where the values themselves must not appear.
 
-A pseudonym is a keyed hash. With the key, a known value is found again by hashing it; without the key nobody
-can tell whose it is, not even by trying all values there can be. The key is the environment variable
+A pseudonym is a keyed hash. With the key, a known value is found by hashing it; without the key the value
+cannot be found, not even by trying all possible values. The key is the environment variable
 ``TIDEMILL_PRIVACY_KEY``, else the file ``.tidemill/privacy.key``, which is made when it is first needed.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 KEY_FILE = "privacy.key"
-"""Its name in ``.tidemill``."""
+"""Name of the key's file in ``.tidemill``."""
 PREFIX = "psn_"
 
 _DIGITS = 32
@@ -45,7 +45,7 @@ _VARIABLE = "TIDEMILL_PRIVACY_KEY"
 
 @dataclass(frozen=True)
 class Pseudonymiser:
-    """Hides values under a key: HMAC-SHA256 (RFC 2104), its first 128 bits.
+    """Makes pseudonyms with a key: the first 128 bits of HMAC-SHA256 (RFC 2104).
 
     >>> hide = Pseudonymiser(b"a key of at least 16 bytes").hide
     >>> hide("N14228")
@@ -59,7 +59,7 @@ class Pseudonymiser:
     key: bytes = field(repr=False)
 
     def hide(self, value: object) -> str:
-        """Return the pseudonym of ``value``; one that is a pseudonym already is returned as it is."""
+        """Return the pseudonym of ``value``; a pseudonym is returned unchanged."""
         text = value if isinstance(value, str) else text_of(value)
         if is_pseudonym(text):
             return text
@@ -80,12 +80,12 @@ class Pseudonymiser:
 
     @property
     def fingerprint(self) -> str:
-        """Tells one key from another, and nothing about it: 16 hexadecimal digits."""
+        """Return 16 hexadecimal digits that identify the key without revealing it."""
         return hmac.digest(self.key, b"tidemill: which key is this?", "sha256").hex()[:16]
 
 
 def is_pseudonym(text: str) -> bool:
-    """Tell whether ``text`` has the form of a pseudonym.
+    """Return whether ``text`` has the form of a pseudonym.
 
     >>> is_pseudonym("psn_" + 32 * "0"), is_pseudonym("psn_N14228")
     (True, False)
@@ -94,7 +94,7 @@ def is_pseudonym(text: str) -> bool:
 
 
 def text_of(value: object) -> str:
-    """Return the text of which a value's pseudonym is made: the same for a number however it is stored.
+    """Return the text that a value's pseudonym is made from; the same for a number of any type.
 
     >>> text_of(5), text_of(5.0), text_of("5"), text_of({"b": 1, "a": None})
     ('5', '5', '5', '{"a": null, "b": 1}')
@@ -117,7 +117,7 @@ def text_of(value: object) -> str:
 
 
 def key_source(project: Project) -> str:
-    """Say where the key comes from: the variable, the file, or nowhere yet. Never what it is."""
+    """Return the source of the key: the variable, the file, or none yet; never the key itself."""
     if _given(project):
         return f"environment variable {_VARIABLE}"
     path = project.home / KEY_FILE
@@ -154,7 +154,7 @@ def load_key(project: Project) -> bytes:
 
 
 def hiding(project: Project, columns: Collection[str]) -> dict[str, Pseudonymiser]:
-    """Return what hides the values of each of ``columns``; no key is made where there is nothing to hide.
+    """Return the pseudonymiser of each of ``columns``; no key is made if there are no columns.
 
     Raises:
         ConfigError: as `load_key`.
@@ -187,7 +187,7 @@ def _refuse_to_forget(project: Project, path: Path) -> None:
 
 
 def _make(path: Path) -> None:
-    """Write a new key, unless another process was faster; nobody ever sees half of one."""
+    """Write a new key atomically, unless another process has written one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = new_draft(path, mode=0o600)
     try:

@@ -1,8 +1,8 @@
-"""Tombstones: which subjects were erased, so that no later data brings them back.
+"""Records erased subjects (tombstones), and removes their rows from later data.
 
-``tombstones.yaml`` lies at the project's root and in git. It names nobody: a subject is the pseudonym of its
-key (`pseudonyms`), and a row is recognised by hashing its own key. The stages that read what
-comes from outside call `without_erased`, and name the file among their dependencies in ``dvc.yaml``.
+``tombstones.yaml`` is at the project's root and in git. It contains no personal values: a subject is the
+pseudonym of its key (`pseudonyms`), and a row is recognised by hashing its own key. The stages that read
+external data call `without_erased`, and list the file among their dependencies in ``dvc.yaml``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FILE = "tombstones.yaml"
-"""Its name at the project's root."""
+"""Name of the file at the project's root."""
 
 _HEADER = """\
 # Subjects that were erased (`tidemill data erase`): no later data version holds them. Keep this file in git.
@@ -46,9 +46,9 @@ class Tombstone:
     """One subject that was erased."""
 
     columns: tuple[str, ...]
-    """The columns that made up its key; mostly one."""
+    """The columns of its key; usually one."""
     pseudonyms: tuple[str, ...]
-    """The pseudonym of its value in each."""
+    """The pseudonym of its value in each column."""
     erased_at: datetime
     """Wall-clock time, aware."""
     reason: str
@@ -63,7 +63,7 @@ def without_erased(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
     """Return ``frame`` without the rows of erased subjects.
 
     A row belongs to a subject when it has all columns of its key, under their names, with its values; frames
-    without these columns come back as they are. Costs about 1 µs for each distinct value of a key.
+    without these columns are returned unchanged. It takes about 1 µs for each distinct value of a key.
 
     Raises:
         ConfigError: ``tombstones.yaml`` cannot be read, or was written under another privacy key.
@@ -73,10 +73,10 @@ def without_erased(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
 
 
 def keep_expression(columns: Sequence[str], project: Project) -> pl.Expr | None:
-    """Return an expression, true for rows of no erased subject, for frames (also lazy) with ``columns``.
+    """Return an expression that is true for rows of no erased subject, for frames with ``columns``.
 
     Returns:
-        None if no tombstone concerns these columns: nothing need be done, and no key is needed.
+        None if no tombstone concerns these columns; then no key is needed.
 
     Raises:
         ConfigError: as `without_erased`.
@@ -90,12 +90,12 @@ def keep_expression(columns: Sequence[str], project: Project) -> pl.Expr | None:
 
 
 def erased_rows(frame: pl.DataFrame, subject: Mapping[str, str], hide: Pseudonymiser) -> pl.Series:
-    """Tell for each row whether it is the subject's.
+    """Return for each row whether it is the subject's.
 
     Args:
         frame: with all columns that ``subject`` names.
         subject: column → pseudonym.
-        hide: under the key of the pseudonyms.
+        hide: the pseudonymiser, with the key of the pseudonyms.
 
     >>> hide = Pseudonymiser(b"a key of at least 16 bytes")
     >>> frame = pl.DataFrame({"tailnum": ["N14228", None, "N24211"]})
@@ -107,7 +107,7 @@ def erased_rows(frame: pl.DataFrame, subject: Mapping[str, str], hide: Pseudonym
 
 
 def read_tombstones(root: Path) -> tuple[Tombstone, ...]:
-    """Return the tombstones of the project at ``root``; none if it has no such file.
+    """Return the tombstones of the project at ``root``; empty if it has no such file.
 
     Raises:
         ConfigError: the file is not what `add_tombstone` writes.
@@ -116,7 +116,7 @@ def read_tombstones(root: Path) -> tuple[Tombstone, ...]:
 
 
 def add_tombstone(project: Project, stone: Tombstone) -> bool:
-    """Put a tombstone on record; return whether it is new. The file is replaced in one step.
+    """Add a tombstone to the file, which is replaced atomically; return whether the tombstone is new.
 
     Raises:
         ConfigError: the file cannot be understood, or was written under another privacy key.
@@ -141,7 +141,7 @@ def add_tombstone(project: Project, stone: Tombstone) -> bool:
 
 
 def _matcher(hide: Pseudonymiser) -> Callable[[tuple[tuple[str, ...], set[tuple[str, ...]]]], pl.Expr]:
-    """Return what makes, of columns and the subjects known by these, an expression for their rows."""
+    """Return a function that makes an expression for the rows of subjects, from columns and the subjects."""
 
     def match(known: tuple[tuple[str, ...], set[tuple[str, ...]]]) -> pl.Expr:
         columns, subjects = known

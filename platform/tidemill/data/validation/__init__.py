@@ -1,1 +1,1 @@
-"""Validates data sets by what is declared of them: bad rows are set aside with their reasons."""
+"""Validates data sets by their declared rules; bad rows are set aside with their reasons."""

@@ -1,4 +1,4 @@
-"""Checks for which one row is not enough: uniqueness, references, freshness, volume, share of bad rows."""
+"""Runs the checks of a whole data set: uniqueness, references, freshness, volume, share of bad rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,19 +30,19 @@ _MARK = "\0occurs"
 
 @dataclass(frozen=True)
 class Keys:
-    """Values that columns are looked up in."""
+    """The values that references may have."""
 
     columns: tuple[str, ...]
     values: pl.DataFrame
-    """Distinct, with the names of ``columns``."""
+    """Distinct values, with the names of ``columns``."""
     max_orphans: float | None = None
 
 
 def duplicate_keys(rules: DatasetRules, table: pl.LazyFrame, sound: frozenset[str]) -> dict[str, Keys]:
     """Return for each set of columns that must be unique the values that occur more than once.
 
-    Hashes are counted first, so that of each key eight bytes are in memory; what occurs more than once by its
-    hash is then counted by its value.
+    Hashes are counted first, so that each key takes eight bytes of memory; values whose hash occurs more than
+    once are then counted themselves.
     """
     sets = [(name,) for name, column in rules.columns.items() if column.unique] + list(rules.unique)
     return {
@@ -56,7 +56,7 @@ def _copies(table: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     dtypes = [table.collect_schema()[column] for column in columns]
     if not any(
         dtype.is_nested() or dtype.is_float() for dtype in dtypes
-    ):  # these may be equal with two hashes
+    ):  # equal values of these types may have different hashes
         hashed = pl.struct(columns).hash().alias(_MARK)
         counted = table.select(hashed).group_by(_MARK).agg(pl.len().alias("n")).filter(pl.col("n") > 1)
         twice = counted.collect(engine="streaming")[_MARK]
@@ -70,7 +70,7 @@ def _copies(table: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
 def referred_keys(
     rules: DatasetRules, schema: pl.Schema, others: Mapping[str, pl.LazyFrame]
 ) -> tuple[dict[str, Keys], list[CheckOutcome]]:
-    """Return for each reference the values that it may take, and the references that cannot be followed."""
+    """Return for each reference its valid values, and the references that cannot be resolved."""
     found, failed = {}, []
     for reference in rules.references:
         rule, other = _named(reference), others[reference.to]
@@ -133,7 +133,7 @@ def occurs(frame: pl.DataFrame, keys: Keys) -> pl.Series:
 
 
 def check_references(keys: Mapping[str, Keys], orphans: Mapping[str, int], rows: int) -> list[CheckOutcome]:
-    """Judge the references of which a share may lead nowhere."""
+    """Check the references that allow a share of orphans."""
     found = []
     for rule, reference in keys.items():
         if reference.max_orphans is None:
@@ -161,7 +161,7 @@ def time_span(table: pl.LazyFrame, schema: pl.Schema, column: str) -> tuple[date
 
 
 def check_freshness(freshness: Freshness, newest: datetime | None, as_of: datetime | None) -> CheckOutcome:
-    """Judge how old the newest row is at ``as_of``."""
+    """Check the age of the newest row at ``as_of``."""
     check = f"{freshness.column}: at most {freshness.max_age} old"
     if as_of is None:
         return CheckOutcome(check, "freshness", "skipped", detail="no data.as_of to be fresh at")
@@ -179,7 +179,7 @@ def _days(age: timedelta) -> float:
 
 
 def per_day(rows: int, oldest: datetime | None, newest: datetime | None) -> float:
-    """Return rows a day over a span of at least one day."""
+    """Return rows per day over a span of at least one day."""
     days = 1.0 if oldest is None or newest is None else (newest - oldest) / timedelta(days=1)
     return rows / max(days, 1.0)
 
@@ -187,12 +187,12 @@ def per_day(rows: int, oldest: datetime | None, newest: datetime | None) -> floa
 def check_volume(
     volume: Volume, rows: int, daily: float | None, earlier: list[Mapping[str, Any]]
 ) -> list[CheckOutcome]:
-    """Judge the number of rows, on its own and beside that of earlier versions of the data set.
+    """Check the number of rows against its limits and against earlier versions of the data set.
 
     Args:
         volume: the declaration.
-        rows: of the data set.
-        daily: rows a day, if these are to be compared.
+        rows: number of rows of the data set.
+        daily: rows per day, if these are compared.
         earlier: the reports of this data set in earlier versions, newest first.
     """
     limits = {"min": volume.min, **({} if volume.max is None else {"max": volume.max})}

@@ -1,4 +1,4 @@
-"""What earlier data versions were like: the validation reports that git kept with them."""
+"""Reads the validation reports of earlier data versions from git."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ __all__ = ["earlier_reports"]
 def earlier_reports(root: Path, report: str, versions: int) -> list[dict[str, Any]]:
     """Return the last committed reports, newest first: those of the last commits that changed ``report``.
 
-    A project without git, or whose report is not committed, has none. One that cannot be read is left out.
+    A project without git or without a committed report has none. Unreadable reports are left out.
 
     Args:
         root: the project's folder.
         report: the file, relative to it.
-        versions: how many at most.
+        versions: the greatest number of reports.
 
     Raises:
         DataError: git is not installed.

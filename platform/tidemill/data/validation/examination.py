@@ -1,4 +1,4 @@
-"""Examines one data set, batch by batch: which rows break which rule, and what is wrong with the whole."""
+"""Examines one data set in batches: finds the rows that break each rule, and failures of the whole set."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,18 +29,18 @@ __all__ = ["Asked", "Sides", "Writer", "examine_set"]
 
 
 class Writer(Protocol):
-    """Takes the rows of one side, batch by batch."""
+    """Writes the passing or the failing rows, batch by batch."""
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Finish writing."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One data set and all that its checks look at."""
+    """One data set and all inputs of its checks."""
 
     name: str
     rules: DatasetRules
@@ -55,7 +55,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Sides:
-    """Where rows go, if anywhere: each makes its writer once the columns are known."""
+    """Factories of the writers for passing and failing rows, called once the columns are known."""
 
     accepted: Callable[[pl.Schema], Writer] | None = None
     rejected: Callable[[pl.Schema], Writer] | None = None
@@ -65,7 +65,7 @@ class Sides:
 
 @dataclass
 class _Tally:
-    """What has been counted so far."""
+    """The counts so far."""
 
     rows: int = 0
     bad: int = 0
@@ -76,7 +76,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The checks of one data set, and what they need to know of all its rows."""
+    """The checks of one data set, and the facts of all its rows that they need."""
 
     asked: Asked
     casts: Mapping[str, pl.Expr]
@@ -85,16 +85,16 @@ class _Plan:
     references: Mapping[str, Keys]
     unfollowed: tuple[CheckOutcome, ...]
     latest: tuple[str, pl.Expr] | None
-    """The rule that nothing lies in the future, and what breaks it."""
+    """The rule that no row is in the future, and the expression for rows that break it."""
 
 
 def examine_set(asked: Asked, sides: Sides, tell: Callable[[int], None]) -> SetReport:
-    """Run all checks of a data set, and part its rows.
+    """Run all checks of a data set, and split its rows into passing and failing ones.
 
     Args:
         asked: the data set.
-        sides: where its rows are written to.
-        tell: called with the rows that are done.
+        sides: where to write its rows.
+        tell: called with the number of finished rows.
 
     Raises:
         DataError: the data cannot be read to its end, or rows cannot be written.
@@ -171,7 +171,7 @@ def _plan(asked: Asked, raw: pl.Schema) -> _Plan:
 def _judge(
     plan: _Plan, batch: pl.DataFrame, rows: pl.DataFrame, tally: _Tally
 ) -> tuple[pl.Series, pl.Series]:
-    """Return which rows of a batch are bad, and why these are; count them."""
+    """Return the bad rows of a batch and their reasons, and count them."""
     seen = comparable(rows)
     examined = examine(seen, plan.row.schema)
     masks, problems = dict(examined.rules), list(examined.problems)

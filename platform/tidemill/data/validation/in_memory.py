@@ -1,4 +1,4 @@
-"""Parts frames that are in memory as declared, as stage validate parts files."""
+"""Validates frames in memory by the declared rules, as stage validate does with files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ __all__ = ["Parted", "part_frames"]
 
 @dataclass(frozen=True)
 class Parted:
-    """A data set, parted in two; each part keeps the order of the rows."""
+    """A data set, split into accepted and rejected rows in their original order."""
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
-    """With the reasons as the last column."""
+    """Rejected rows, with the reasons as the last column."""
     report: SetReport
 
 
 @dataclass
 class _Collected:
-    """Keeps rows in memory."""
+    """Collects rows in memory."""
 
     schema: pl.Schema
     frames: list[pl.DataFrame] = field(default_factory=list)
@@ -45,12 +45,12 @@ class _Collected:
 def part_frames(
     frames: Mapping[str, pl.DataFrame], declared: Expectations, as_of: datetime | None = None
 ) -> dict[str, Parted]:
-    """Hold frames against what is declared of the data sets of their names; nothing is raised for bad data.
+    """Validate frames by the rules of the data sets of their names; bad data raises no error.
 
-    Schemas in Python, bias and earlier versions are not looked at.
+    Schemas in Python, bias and earlier versions are not checked.
 
     Args:
-        frames: by the name of the data set; a data set that they refer to must be there too.
+        frames: by the name of the data set; data sets that they refer to must be included.
         declared: the declaration.
         as_of: the moment at which data must be fresh; None: freshness is not judged.
 

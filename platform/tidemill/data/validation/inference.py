@@ -1,4 +1,4 @@
-"""Expectations inferred from a good data set: a starting point, which accepts that very data set."""
+"""Infers expectations from a good data set, as a starting point that accepts this data set."""
 
 import math
 from collections.abc import Mapping
@@ -25,36 +25,36 @@ _MARGIN = 0.1
 _FEW = 20
 _SAMPLE = 1000
 _ENOUGH = 20
-"""Rows from which on distinct values and few categories are taken to be no accident."""
+"""With at least this many rows, unique values and few categories are not taken for chance."""
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """What was inferred of one data set."""
+    """The expectations that were inferred from one data set."""
 
     name: str
     text: str
     """A mapping of the name to its expectations, as YAML with comments."""
     personal: Mapping[str, str]
-    """Column → what it seems to hold of persons."""
+    """Column → the kind of personal data that it seems to contain."""
 
     @property
     def document(self) -> str:
-        """A whole ``expectations.yaml`` of this one data set."""
+        """Return a whole ``expectations.yaml`` for this one data set."""
         return f"datasets:\n{_indented(self.text)}"
 
 
 def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> Inferred:
     """Infer expectations from a file: types, nulls, ranges, categories, uniqueness, volume, freshness.
 
-    Ranges get a margin of a tenth on each side, volume half and twice the rows. Categories are named where
-    there are few, but not those of a column that looks personal: the file goes into git.
+    Ranges get a margin of a tenth on each side, volume half and twice the rows. Few categories are listed,
+    except those of a column that looks personal, because the file goes into git.
 
     Args:
         path: the file, see `tidemill.data.tables.frames.open_table`.
         name: of the data set.
-        source: how the file is named in the declaration.
-        as_of: the moment at which it is fresh; None: nothing is said of freshness.
+        source: path of the file in the declaration.
+        as_of: the moment at which it is fresh; None: freshness is not inferred.
 
     Raises:
         DataError: the file cannot be read.
@@ -86,7 +86,7 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
 
 
 def append_expectations(path: Path, inferred: Inferred) -> None:
-    """Add what was inferred to ``expectations.yaml``, which keeps every character it had.
+    """Add inferred expectations to ``expectations.yaml``, without changing its other text.
 
     Args:
         path: the file; it is made if there is none.
@@ -132,7 +132,7 @@ def _inserted(text: str, inferred: Inferred) -> str:
             hint="remove that line, or write it as a block",
         )
     indent = found.value[0][0].start_mark.column
-    # A block ends where the next token begins: what stands between (blank lines, comments) belongs to that.
+    # A block ends where the next token begins: blank lines and comments between belong to that token.
     end = len(start) if found.end_mark.index >= len(text.rstrip()) else found.end_mark.index
     last = start[:end].rstrip() + "\n"
     return f"{last}\n{_indented(inferred.text, indent)}{start[len(last) :]}"
@@ -143,7 +143,7 @@ def _indented(text: str, by: int = 2) -> str:
 
 
 def _facts(schema: pl.Schema) -> list[pl.Expr]:
-    """Return what is to be known of each column, in one pass."""
+    """Return the facts of each column, in one pass."""
     found = [pl.len().alias("\0rows")]
     for name, dtype in schema.items():
         column = pl.col(name)
@@ -183,7 +183,7 @@ def _column(
 
 def _range(low: Any, high: Any, dtype: pl.DataType) -> dict[str, Any]:
     if isinstance(low, date | timedelta):
-        return {}  # time goes on
+        return {}  # later rows have later moments
     if not (math.isfinite(low) and math.isfinite(high)):
         return {}
     if isinstance(low, int):
@@ -263,7 +263,7 @@ def _flow(rules: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """Return ``value`` as YAML on one line, as it can stand inside braces."""
+    """Return ``value`` as one line of YAML that is valid inside braces."""
     if isinstance(value, bool):
         return str(value).lower()
     text: str = yaml.safe_dump(
@@ -278,5 +278,5 @@ def _style(value: Any) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Return ``text`` as it can stand in a comment."""
+    """Return ``text`` in a form that is valid in a comment."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""Makes what is declared of a data set into checks that pandera can run, once its columns are known."""
+"""Converts the declared rules of a data set to pandera checks, once its columns are known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 @dataclass(frozen=True)
 class RowRules:
-    """The checks of a data set that can be made of each row by itself."""
+    """The checks of a data set that apply to each row by itself."""
 
     schema: pa.DataFrameSchema
     kinds: Mapping[str, Kind]
-    """Every rule of the schema, as the reason spells it."""
+    """Every rule of the schema, as text in the reasons."""
     structure: tuple[CheckOutcome, ...]
-    """What is wrong with the columns; one that passed if nothing is."""
+    """Failures of the columns; one passed check if there are none."""
     sound: frozenset[str]
-    """The columns that are there and of their type: only rules on these can be run."""
+    """Columns that exist with the right type; only rules on these can run."""
     skipped: tuple[CheckOutcome, ...]
-    """Rules that cannot be run because of that."""
+    """Rules that cannot run because a column is missing or has the wrong type."""
 
 
 def misdeclared(rules: DatasetRules, schema: pl.Schema) -> list[str]:
-    """Return what the declaration says that makes no sense for these columns: field and problem.
+    """Return the declarations that are invalid for these columns: field and problem.
 
     Args:
         rules: the declaration.
@@ -70,7 +70,7 @@ def _no_row_rule(text: str, schema: pl.Schema) -> str | None:
         return f"{text!r} cannot be computed: {str(error).splitlines()[0]}"
     if found.dtype not in (pl.Boolean, pl.Null):
         return f"{text!r} is {spell_dtype(found.dtype)}, not true or false"
-    if len(found):  # no rows went in
+    if len(found):  # no rows were given
         return f"{text!r} does not depend on a row: it is about the data set as a whole, or constant"
     return None
 
@@ -79,7 +79,7 @@ def row_rules(rules: DatasetRules, schema: pl.Schema) -> RowRules:
     """Return the checks of the columns and the row rules.
 
     Args:
-        rules: the declaration; it makes sense (see `misdeclared`).
+        rules: the declaration, which is valid for the columns (see `misdeclared`).
         schema: the columns of the file, after coercion.
     """
     problems, sound = _structure(rules, schema)
@@ -168,7 +168,7 @@ def _one_of(values: list[Any], dtype: pl.DataType, error: str) -> pa.Check:
 
 
 def comparable(frame: Frame) -> Frame:
-    """Return ``frame`` as rules look at it: not a number is missing, categories are their texts."""
+    """Return ``frame`` in the form that rules are applied to: NaN is null, categories are text."""
     return frame.with_columns(
         pl.col(pl.Float32, pl.Float64).fill_nan(None),
         pl.col(pl.Categorical, pl.Enum).cast(pl.String),
@@ -176,7 +176,7 @@ def comparable(frame: Frame) -> Frame:
 
 
 def coerced(rules: DatasetRules, schema: pl.Schema) -> dict[str, pl.Expr]:
-    """Return the expressions that bring columns into their declared types; null where that is impossible."""
+    """Return the expressions that cast columns to their declared types, with null where that fails."""
     if not rules.coerce:
         return {}
     return {
@@ -187,7 +187,7 @@ def coerced(rules: DatasetRules, schema: pl.Schema) -> dict[str, pl.Expr]:
 
 
 def is_castable(dtype: pl.DataType) -> bool:
-    """Return whether text can be brought into a type."""
+    """Return whether text can be cast to a type."""
     return not (dtype.is_nested() or isinstance(dtype, pl.Duration | pl.Binary))
 
 
@@ -213,7 +213,7 @@ def _cast(values: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 
 
 def as_moments(column: str, dtype: Any) -> pl.Expr:
-    """Return a column of dates or moments as moments in UTC; what has no time zone is taken to be UTC."""
+    """Return a column of dates or moments as moments in UTC; values without time zone count as UTC."""
     moments = pl.col(column).cast(pl.Datetime("us")) if dtype == pl.Date else pl.col(column)
     zone = getattr(dtype, "time_zone", None)
     aware = moments.dt.convert_time_zone("UTC") if zone else moments.dt.replace_time_zone("UTC")

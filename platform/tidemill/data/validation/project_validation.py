@@ -1,4 +1,4 @@
-"""Holds the data sets of a project against what it declares of them; all failures are found in one go."""
+"""Validates the data sets of a project by its declared rules, and reports all failures together."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -30,7 +30,7 @@ Progress = Callable[[str, str, int | None, int | None], None]
 
 
 def _untold(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
-    """Show nothing."""
+    """Ignore progress."""
 
 
 def check_project(
@@ -42,22 +42,22 @@ def check_project(
     failing: Path | None = None,
     on_progress: Progress = _untold,
 ) -> dict[str, SetReport]:
-    """Run the declared checks on the data as it is; nothing of the project is changed.
+    """Run the declared checks on the current data, without changing the project.
 
     Args:
-        project: its ``expectations.yaml`` says what is expected.
+        project: the project, whose ``expectations.yaml`` has the rules.
         as_of: the moment at which data must be fresh; None: freshness is not judged.
-        only: name of the one data set to look at; None: all.
-        file: look at this file in place of the source of ``only``.
-        failing: folder to write the rows that fail to, ``<data set>.parquet`` each, in every mode.
-        on_progress: told the data set, what happens, the rows that are done and all of its rows.
+        only: name of one data set to check; None: all.
+        file: check this file instead of the source of ``only``.
+        failing: folder for the failing rows, ``<data set>.parquet`` each, in every mode.
+        on_progress: called with the data set, the action, the finished rows and the total rows.
 
     Returns:
-        a report a data set, in the order of the file.
+        One report for each data set, in the order of the file.
 
     Raises:
-        ConfigError: the declaration is wrong, or makes no sense for the columns of a file.
-        DataError: a file is missing, cannot be read, or changed while it was.
+        ConfigError: the declaration is wrong, or invalid for the columns of a file.
+        DataError: a file is missing, cannot be read, or changed while it was read.
         UsageError: no data set ``only`` is declared.
     """
     files = {only: file} if only and file else {}
@@ -80,14 +80,14 @@ def write_checked(
     personal: Collection[str] = (),
     on_progress: Progress = _untold,
 ) -> dict[str, SetReport]:
-    """Run the declared checks and write what came out: accepted and rejected rows, and the report.
+    """Run the declared checks and write the results: accepted and rejected rows, and the report.
 
     All files appear together, or none if a data set in mode ``stop`` fails as a whole.
 
     Args:
-        project: its ``expectations.yaml`` says what is expected, and where to write.
+        project: the project, whose ``expectations.yaml`` has the rules and the output paths.
         as_of: the moment at which data must be fresh; None: freshness is not judged.
-        personal: columns whose values the report must not show: groups are called by their pseudonyms.
+        personal: columns whose values the report must not show; groups are named by pseudonyms.
         on_progress: as in `check_project`.
 
     Raises:
@@ -134,16 +134,16 @@ def open_declared(
     files: Mapping[str, Path] | None = None,
     only: str | None = None,
 ) -> dict[str, pl.LazyFrame]:
-    """Open the source of every data set that is to be checked or referred to, and see that it makes sense.
+    """Open the source of every data set to check and those it refers to, and validate its declaration.
 
     Args:
-        project: where the sources are.
+        project: the project with the sources.
         declared: the declaration.
-        files: data set → file to take in place of its source.
-        only: name of the one data set to open, with those that it refers to; None: all.
+        files: data set → file to use instead of its source.
+        only: name of one data set to open, with those that it refers to; None: all.
 
     Raises:
-        ConfigError: a declaration makes no sense for the columns that are there; all such are named.
+        ConfigError: declarations are invalid for the columns; all are named.
         DataError: files are missing or cannot be read; all are named.
     """
     files = files or {}
@@ -175,7 +175,7 @@ def open_declared(
 def _with_types_of_text(
     project: Project, declared: Expectations, files: Mapping[str, Path] | None = None
 ) -> Expectations:
-    """Return the declaration with ``coerce`` on for CSV: text has the types that are declared, or none."""
+    """Return the declaration with ``coerce`` on for CSV, whose text has no types but the declared ones."""
     sets = {
         name: rules.model_copy(update={"coerce": True})
         if is_csv((files or {}).get(name, project.root / rules.source))
@@ -200,7 +200,7 @@ def failures(reports: Mapping[str, SetReport]) -> list[str]:
 
 
 def raise_for(reports: Mapping[str, SetReport]) -> None:
-    """Raise a DataError that tells all failures, if any data set in mode ``stop`` fails as a whole."""
+    """Raise a DataError with all failures, if any data set in mode ``stop`` fails as a whole."""
     if lines := failures(reports):
         listed = "".join(f"\n  - {line}" if line[0] != " " else f"\n{line}" for line in lines)
         raise DataError(
@@ -247,7 +247,7 @@ def _check(
 def _fingerprints(files: Iterable[Path]) -> list[tuple[int, int]]:
     try:
         return [(found.st_size, found.st_mtime_ns) for found in (file.stat() for file in files)]
-    except OSError:  # one went away
+    except OSError:  # a file was deleted
         return []
 
 
@@ -275,7 +275,7 @@ def _schema(rules: DatasetRules, table: pl.LazyFrame) -> pl.Schema:
 
 
 def _writer(stack: ExitStack, parts: list[RowWriter], path: Path | str | None) -> Any:
-    """Return what makes a writer once the columns are known; a file that is not kept goes with the stack."""
+    """Return a factory of a writer for known columns; the exit stack deletes a file that is not kept."""
     if not path:
         return None
 

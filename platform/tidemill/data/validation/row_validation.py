@@ -1,9 +1,9 @@
 """Validates a data set against a pandera schema: bad rows are set aside with their reasons, never dropped.
 
-Pandera checks the structure and runs the checks. Which rows fail, we read from each check's own output:
-pandera's collected ``SchemaErrors`` builds a text table of failing *values*, which takes seconds when many
-rows fail, and fails itself on durations, and when checks of rows and of the whole data set are broken
-together (0.35).
+Pandera checks the structure and runs the checks. The failing rows are read from each check's own output,
+because pandera's collected ``SchemaErrors`` (0.35) builds a text table of failing *values*, which takes
+seconds when many rows fail, and raises an error on durations, and when checks of rows and of the whole data
+set fail together.
 """
 
 import copy
@@ -28,10 +28,10 @@ REASON = "reason"
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What validation of one data set found."""
+    """The results of validating one data set."""
 
     name: str
-    """Of the data set."""
+    """Name of the data set."""
     rows: int
     clean: int
     rejected: int
@@ -39,13 +39,13 @@ class ValidationReport:
     """Rule → number of rows that break it. A row may break several."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
+        """Return the report as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Validated:
-    """A data set, parted in two; each part keeps the order of the rows."""
+    """A data set, split into clean and rejected rows in their original order."""
 
     clean: pl.DataFrame
     """Rows that break no rule, with the schema's types."""
@@ -56,23 +56,23 @@ class Validated:
 
 @dataclass(frozen=True)
 class Examined:
-    """A data set held against a schema."""
+    """A data set compared with a schema."""
 
     typed: pl.DataFrame
-    """The frame with the schema's types; as it was, if there are problems."""
+    """The frame with the schema's types; unchanged if there are problems."""
     rules: Mapping[str, pl.Series]
-    """Rule → which rows break it: all rules of rows, broken or not. None if the structure is wrong."""
+    """Rule → mask of its rows, for all row rules, broken or not. None if the structure is wrong."""
     problems: tuple[str, ...]
-    """What is wrong with the data set as a whole."""
+    """Failures of the data set as a whole."""
 
 
 def validate(
     frame: pl.DataFrame, schema: pa.DataFrameSchema, name: str, *, max_rejected_share: float = 0.05
 ) -> Validated:
-    """Part ``frame`` into the rows that satisfy ``schema`` and those that do not.
+    """Split ``frame`` into the rows that satisfy ``schema`` and those that do not.
 
-    All failures are found in one go. Of rows that must be unique, all copies are rejected: which one is right
-    cannot be known here. A check with ``raise_warning`` warns and rejects nothing.
+    All failures are found together. Of rows that must be unique, all copies are rejected, because the right
+    one is unknown. A check with ``raise_warning`` warns and rejects nothing.
 
     Args:
         frame: the data set.
@@ -82,7 +82,7 @@ def validate(
 
     Raises:
         DataError: columns are missing, have the wrong type or cannot be coerced; a check of the whole data
-            set fails or cannot be run; or too many rows are bad. The message has all of it.
+            set fails or cannot be run; or too many rows are bad. The message lists all failures.
 
     >>> schema = pa.DataFrameSchema({"delay": pa.Column(int, pa.Check.lt(1440)), "plane": pa.Column(str)})
     >>> flights = pl.DataFrame({"delay": [5, 99999, 7], "plane": ["N1", None, "N3"]})
@@ -118,8 +118,8 @@ def validate(
 
 
 def examine(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> Examined:
-    """Hold ``frame`` against ``schema`` and judge nothing: which rows break which rule, and what is wrong."""
-    # Environment variables can switch pandera off; data would go through unseen.
+    """Compare ``frame`` with ``schema``: return the rows that break each rule, and all other problems."""
+    # Environment variables can disable pandera; data would then pass unchecked.
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         typed, problems = _with_structure(frame, schema)
         rules: dict[str, pl.Series] = {}
@@ -142,7 +142,7 @@ def reasons(rules: Mapping[str, pl.Series]) -> pl.Series:
 
 
 def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> tuple[pl.DataFrame, list[str]]:
-    """Return ``frame`` coerced, and what is wrong in everything but the values."""
+    """Return ``frame`` coerced, and all problems except those of values."""
     bare = _without_rules(schema, frame.columns)
     try:
         typed: pl.DataFrame = bare.validate(frame, lazy=True)
@@ -156,7 +156,7 @@ def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> tuple[pl
         missing = sorted({key for keys in _unique_sets(schema) for key in keys} - set(typed.columns))
         return typed, [f"column {key!r} is missing" for key in missing]
     if uncoerced := _uncoerced(frame, bare):
-        # Pandera stops at the first such column, and then finds wrong types in all that were to follow.
+        # Pandera stops at the first such column, and then reports wrong types for all later ones.
         errors = [error for error in errors if not _is_consequence(error, bare)]
     return frame, [*uncoerced, *(_problem(error, schema) for error in errors)]
 

@@ -1,4 +1,4 @@
-"""What a validation found, as values: one report a data set, one outcome a check."""
+"""Defines the report of a validation: one report for each data set, one outcome for each check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,51 +14,51 @@ Outcome = Literal["passed", "rows fail", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What one check found."""
+    """The outcome of one check."""
 
     check: str
-    """What it says."""
+    """Description of the check."""
     kind: Kind
     outcome: Outcome
-    """``rows fail``: some rows, which are the bad ones; ``failed``: the data set as a whole."""
+    """``rows fail``: some rows are bad; ``failed``: the data set as a whole is."""
     failing: int = 0
-    """Rows that break it."""
+    """Number of rows that break it."""
     observed: Mapping[str, Any] = field(default_factory=dict)
-    """The numbers that it looked at, and its limits."""
+    """The numbers that it compared, and its limits."""
     detail: str = ""
-    """A sentence, where the numbers do not speak for themselves."""
+    """A sentence that explains the numbers, where they need one."""
 
 
 @dataclass(frozen=True)
 class SetReport:
-    """What validation of one data set found."""
+    """The results of validating one data set."""
 
     mode: Literal["off", "warn", "stop"]
     source: str
     rows: int
     accepted: int
-    """Rows that go on: in mode ``stop`` those that break no rule, else all."""
+    """Rows that pass: in mode ``stop`` those that break no rule, else all."""
     rejected: int
     """Rows that are set aside."""
     failing: int
     """Rows that break a rule: in mode ``stop`` those that are set aside."""
     broken: Mapping[str, int]
-    """Rule → rows that break it; a row may break several."""
+    """Rule → number of rows that break it; a row may break several."""
     checks: tuple[CheckOutcome, ...]
     bias: Mapping[str, Any] | None = None
 
     @property
     def failed(self) -> tuple[CheckOutcome, ...]:
-        """The checks that the data set as a whole did not pass."""
+        """Return the checks that the data set as a whole failed."""
         return tuple(check for check in self.checks if check.outcome == "failed")
 
     @property
     def stops(self) -> bool:
-        """Whether nothing may be made of this data set."""
+        """Return whether the data set must not be used."""
         return self.mode == "stop" and bool(self.failed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
+        """Return the report as JSON values."""
         plain: dict[str, Any] = {
             "mode": self.mode,
             "passed": not self.failed,
@@ -75,7 +75,7 @@ class SetReport:
 
 
 def _plain(check: CheckOutcome) -> dict[str, Any]:
-    """Return what is to be said of a check: nothing that is empty."""
+    """Return the facts of a check, without empty ones."""
     always: dict[str, Any] = {"check": check.check, "kind": check.kind, "outcome": check.outcome}
     if check.failing:
         always["failing"] = check.failing

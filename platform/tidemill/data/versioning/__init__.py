@@ -1,1 +1,1 @@
-"""Versions of a project's data: made, shown, compared, checked out."""
+"""Makes, shows, compares and checks out versions of a project's data."""

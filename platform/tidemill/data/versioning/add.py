@@ -1,4 +1,4 @@
-"""Puts a file or folder under version: DVC keeps its content, a git commit makes it a data version."""
+"""Versions a file or folder: DVC stores its content, and a git commit makes it a data version."""
 
 import errno
 import os
@@ -33,15 +33,15 @@ __all__ = ["Added", "add", "keep_table"]
 
 @dataclass(frozen=True)
 class Added:
-    """What became of an addition."""
+    """The result of an addition."""
 
     version: DataVersion
     path: str
-    """Relative to the project."""
+    """Path relative to the project."""
     changed: bool
-    """Whether there is a new version; not if the content was under version already."""
+    """Whether there is a new version; False if the content was versioned already."""
     erased: int
-    """Rows of erased subjects that were left out."""
+    """Number of rows of erased subjects that were removed."""
 
 
 def add(
@@ -52,16 +52,16 @@ def add(
     *,
     patience: float = PATIENCE,
 ) -> Added:
-    """Put a file or folder under version, or the state it is in now, and copy it to the remote.
+    """Version the current state of a file or folder, and copy it to the remote.
 
-    All or nothing: when that fails, or we are killed, files and git are put back as they were (after a kill:
-    by the next call). Rows of erased subjects are left out of its tables, also on disk.
+    All or nothing: after a failure or a kill, files and git are restored (after a kill: by the next call).
+    Rows of erased subjects are removed from its tables, also on disk.
 
     Args:
         project: the project; its folder is a git and DVC repository.
         path: the file or folder, relative to the project, or absolute and inside of it.
         message: of the commit; default: ``Add`` and the path.
-        tell: is told how far it is.
+        tell: the callback for progress.
         patience: seconds to wait for another process that works in the same repository.
 
     Raises:
@@ -89,14 +89,14 @@ def keep_table(
     tell: Tell,
     patience: float,
 ) -> Added:
-    """Put a table that is yet to be written under version, all or nothing, as `add` does.
+    """Write and version a table, all or nothing, as `add` does.
 
     Args:
         project: the project.
-        path: where it belongs, relative to the project.
-        message: of the commit.
-        write: writes it to the path given, or returns false if what is there is that already.
-        tell: is told how far it is.
+        path: path of the table, relative to the project.
+        message: message of the commit.
+        write: writes the table to the given path, or returns False if the existing one is equal.
+        tell: the callback for progress.
         patience: seconds to wait for another process.
     """
     root = repository(project)
@@ -130,7 +130,7 @@ def _keep(
             pending_addition.put_aside(root, path, file, new)
         state = survey(root, path)
         tell("adding", f"{path}, {sum(size for size, _ in state.values()) / 1e6:,.1f} MB", None, None)
-        # Not linked to the cache yet: whatever happens until the commit, the data itself stays untouched.
+        # Not linked to the cache yet, so that the data itself does not change before the commit.
         _hash(root, path, tell, patience)
         if survey(root, path) != state:
             raise DataError(
@@ -194,7 +194,7 @@ def _changed(root: Path, file: Path) -> bool:
 
 @contextmanager
 def _without_erased(project: Project, path: str, tell: Tell) -> Iterator[tuple[dict[str, Path], int]]:
-    """Give what is to replace files with rows of erased subjects, and how many rows these are."""
+    """Give the replacements of files with rows of erased subjects, and the number of those rows."""
     place, root = project.root / path, project.root
     if not read_tombstones(root):
         yield {}, 0

@@ -1,4 +1,4 @@
-"""Tells which files and folders can be put under version, and names what in them cannot."""
+"""Checks which files and folders can be versioned, and names those that cannot."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from tidemill.project import Project
 __all__ = ["FileState", "path_in_project", "refuse_conflicts", "survey"]
 
 FileState = dict[str, tuple[int, int]]
-"""Path of each file → its size in bytes, and when it was last written, in nanoseconds."""
+"""Path of each file → its size in bytes, and the time of its last change in nanoseconds."""
 
 _IGNORE = "/data/**   !/data/**/   !/data/**/*.dvc   !/data/**/.gitignore"
 _NOT_DATA = frozenset({".git", ".dvc", ".tidemill"})
@@ -25,17 +25,17 @@ _SHOWN = 10
 
 
 def path_in_project(root: Path, path: Path) -> str:
-    """Return ``path`` relative to the project at ``root``, if its place and its name allow it to be added.
+    """Return ``path`` relative to the project at ``root``, after checking that it can be added.
 
     Args:
         root: the project's folder.
         path: relative to ``root``, or absolute.
 
     Raises:
-        UsageError: it lies elsewhere, does not exist, or has a name that DVC or git cannot keep.
+        UsageError: it is outside the project, does not exist, or has a name that DVC or git cannot store.
     """
     place = root / path
-    # The last part may be a link (DVC follows it); what is above it must lie in the project.
+    # The last part may be a link (DVC follows it); the folders above it must be in the project.
     whole = place.parent.resolve() / place.name
     if whole == root.resolve():
         raise UsageError(f"{path} is the project itself", hint="name a file or folder of data in it")
@@ -52,11 +52,11 @@ def path_in_project(root: Path, path: Path) -> str:
 
 
 def refuse_conflicts(project: Project, path: str) -> None:
-    """Refuse a path of which a part, or the whole, is under version in another way, or that git ignores.
+    """Refuse a path that is versioned in another way, fully or in part, or that git ignores.
 
     Raises:
-        UsageError: it is part of an output, or has one in it; or its name cannot be kept.
-        DataError: git would not keep its ``.dvc`` file.
+        UsageError: it is part of an output or contains one; or its name cannot be stored.
+        DataError: git would ignore its ``.dvc`` file.
     """
     if problem := _bad_name(path):
         raise UsageError(f"{readable(path)} cannot be put under version: {problem}", hint="rename it")
@@ -77,14 +77,14 @@ def refuse_conflicts(project: Project, path: str) -> None:
 
 
 def survey(root: Path, path: str) -> FileState:
-    """Return the state of each file of ``path``, all of which DVC can keep.
+    """Return the state of each file of ``path``, after checking that DVC can store all of them.
 
     Args:
         root: the project's folder.
         path: the file or folder, relative to ``root``.
 
     Raises:
-        UsageError: it is an empty folder, or holds what is no readable file; the message names what.
+        UsageError: it is an empty folder, or not everything in it is a readable file; the message names it.
     """
     top = root / path
     files: FileState = {}
@@ -120,7 +120,7 @@ def readable(name: Path | str) -> str:
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    """Give ``top`` and all that is in it; links to folders are not followed."""
+    """Yield ``top`` and everything in it, without following links to folders."""
     yield top
     if not top.is_dir():
         return
@@ -131,7 +131,7 @@ def _walk(top: Path) -> Iterator[Path]:
 
 
 def _problem(place: Path, top: Path) -> str | None:
-    """Return why DVC cannot keep a file or folder, or None."""
+    """Return why DVC cannot store a file or folder, or None."""
     if place != top and (problem := _bad_name(place.name, inside=True)):
         return f"has a name that cannot be kept: {problem}"
     if place != top and place.name == ".dvc" and place.is_dir():
@@ -154,7 +154,7 @@ def _problem(place: Path, top: Path) -> str | None:
 
 
 def _bad_name(path: str, *, inside: bool = False) -> str | None:
-    """Return what is wrong with the last part of a path that is to be added, or stands in such a folder."""
+    """Return what is wrong with the name of a file or folder to be added, or None."""
     name = path.rpartition("/")[2]
     try:
         size = len(name.encode())

@@ -1,4 +1,4 @@
-"""Brings an earlier version back into a folder of its own, without a second copy of its files."""
+"""Checks out an earlier version into a folder of its own, with links instead of copies of its files."""
 
 import errno
 import glob
@@ -29,14 +29,14 @@ _NOT_HERE = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY}
     | {errno.EINVAL, errno.ENOSYS}
 )
-"""What the system answers where a kind of link cannot be made."""
+"""Error numbers of the system where a kind of link is not supported."""
 
-_EVERY = 100  # files between two words about progress
+_EVERY = 100  # files between two progress reports
 
 
 @dataclass(frozen=True)
 class CheckedOut:
-    """What was brought back."""
+    """The result of a checkout."""
 
     revision: str
     folder: Path
@@ -58,7 +58,7 @@ def checkout(
     *,
     patience: float = PATIENCE,
 ) -> CheckedOut:
-    """Bring a version back into ``folder``, under the paths it has in the project, whose own files stay.
+    """Check out a version into ``folder`` under its paths in the project, whose own files do not change.
 
     Files are made as reflinks of DVC's cache where the file system can; else as hard links, which are
     read-only, because they are the cache's own files; else, such as on another disk, as copies. All or
@@ -67,9 +67,9 @@ def checkout(
     Args:
         project: the project.
         revision: anything that names a commit.
-        paths: outputs, folders, or files in them, relative to the project; none for all.
+        paths: outputs, folders, or files in them, relative to the project; empty for all.
         folder: a new or empty folder.
-        tell: is told how far it is.
+        tell: the callback for progress.
         patience: seconds to wait for another process that holds DVC's lock, if content must be fetched.
 
     Raises:
@@ -94,7 +94,7 @@ def checkout(
 
 
 def fetch(project: Project, revision: str, path: str | Path, destination: Path) -> Path:
-    """Bring one file of an earlier version back as a copy, without touching the project's own.
+    """Copy one file of an earlier version to ``destination``, without changing the project's own file.
 
     Args:
         project: the project.
@@ -130,7 +130,7 @@ def _write(files: DVCFileSystem, path: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         part = Path(folder) / "part"
-        # Not `get_file`: it makes a hard link, and who then writes to the file writes into the cache.
+        # Not `get_file`: it makes a hard link, so that later writes to the file would change the cache.
         with files.open(path, "rb") as content, part.open("wb") as copy:
             shutil.copyfileobj(content, copy, 1 << 20)
         part.replace(target)
@@ -148,12 +148,12 @@ def _require_new(root: Path, folder: Path) -> None:
 
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """Give a folder beside ``folder`` that takes its place at the end, or goes."""
+    """Give a folder beside ``folder`` that replaces it on success, or is deleted."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob(f".{glob.escape(folder.name)}.tidemill-*"):
             number = left.suffix.rpartition("-")[2]
-            if number.isdigit() and not psutil.pid_exists(int(number)):  # of a process that was killed
+            if number.isdigit() and not psutil.pid_exists(int(number)):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
         part = folder.with_name(f".{folder.name}.tidemill-{os.getpid()}")
         part.mkdir()
@@ -191,7 +191,7 @@ def _place(found: Sequence[Content], part: Path, tell: Tell) -> tuple[dict[str, 
             links["copy"] += 1
             continue
         while not _made(ways[0][1], content.file, target, last=len(ways) == 1):
-            del ways[0]  # what cannot be done for one file cannot be done for the others
+            del ways[0]  # a kind of link that fails for one file fails for all others
             if len(ways) == 1:
                 ensure_space(part.parent, sum(sizes[number:]), "a copy (links cannot be made here)")
         links[ways[0][0]] += 1
@@ -213,7 +213,7 @@ def _made(link: Callable[[Path, Path], None], source: Path, target: Path, last: 
 
 def _reflink(source: Path, target: Path) -> None:
     reflink(str(source), str(target))  # type: ignore[no-untyped-call]
-    target.chmod(0o644)  # blocks are shared, writes are not
+    target.chmod(0o644)  # a reflink shares blocks, but not later writes
 
 
 def _hardlink(source: Path, target: Path) -> None:

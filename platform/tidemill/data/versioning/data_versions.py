@@ -1,7 +1,7 @@
-"""Versions of a project's data: DVC makes and keeps them, git names them.
+"""Makes versions of a project's data: DVC stores the content, git commits name the versions.
 
-A data version is a git commit: its ``params.yaml`` says what was asked for, its ``dvc.lock`` which content
-came out, and DVC's cache and remote hold that content.
+A data version is a git commit: its ``params.yaml`` has the parameters, its ``dvc.lock`` the digests of the
+results, and DVC's cache and remote store the content.
 """
 
 import re
@@ -50,22 +50,22 @@ def reproduce(
     *,
     patience: float = PATIENCE,
 ) -> DataVersion:
-    """Set parameters, run the stages whose inputs changed, commit the outcome and copy it to the remote.
+    """Set parameters, run the stages whose inputs changed, commit the results and copy them to the remote.
 
-    All or nothing: when a stage fails, or we are interrupted or killed, ``params.yaml`` and ``dvc.lock`` are
-    put back (after a kill: by the next call). Stages that had finished are not repeated by the next call.
+    All or nothing: when a stage fails, or the process is interrupted or killed, ``params.yaml`` and
+    ``dvc.lock`` are restored (after a kill: by the next call). The next call does not repeat finished stages.
 
     Args:
         project: the project; its folder is a git and DVC repository.
         overrides: dotted name in ``params.yaml`` → new value.
-        message: of the commit; made only if something changed.
-        on_line: gets every line that DVC and the stages print.
+        message: message of the commit, which is made only if something changed.
+        on_line: called with every line that DVC and the stages print.
         patience: seconds to wait for another process that works in the same repository.
 
     Raises:
         DataError: a stage failed (its name and last lines are in the message), or DVC or git did.
         ConfigError: ``params.yaml`` has no such parameter.
-        UsageError: a value has no place in ``params.yaml``.
+        UsageError: a value is not allowed in ``params.yaml``.
     """
     root, tell = repository(project), on_line or silent
     with alone(root, tell, patience):
@@ -74,7 +74,7 @@ def reproduce(
             _check(root, run_dvc(root, "repro", on_line=tell, patience=patience))
             _commit_outcome(root, message)
         except DataError:
-            if undo(root):  # the failed stage's outputs are gone: bring those of the version before back
+            if undo(root):  # the failed stage's outputs are deleted: restore those of the version before
                 # (dvc.yaml: not what was added by hand, which somebody may have changed since)
                 run_dvc(root, "checkout", "--force", "--quiet", "dvc.yaml", on_line=silent, patience=patience)
                 _restore_kept_in_git(root)
@@ -89,7 +89,7 @@ def reproduce(
 
 
 def is_clean(project: Project) -> bool:
-    """Tell whether the data on disk is what the committed ``dvc.lock`` says, made from what is on disk.
+    """Return whether the data on disk matches the committed ``dvc.lock``, as do its inputs on disk.
 
     Raises:
         DataError: DVC cannot tell, or another process held its lock for too long.

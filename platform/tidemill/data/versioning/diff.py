@@ -1,4 +1,4 @@
-"""What changed between two data versions: files, and of tables rows, schema and columns."""
+"""Compares two data versions: their files, and the rows, schema and columns of tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,62 +24,62 @@ Change = Literal["added", "removed", "changed"]
 
 @dataclass(frozen=True)
 class ColumnDiff:
-    """One column in both versions, side by side."""
+    """One column in both versions."""
 
     name: str
     change: Literal["added", "removed", "retyped", "same"]
-    """Of the schema."""
+    """Change of the schema."""
     before: ColumnStats | None
     after: ColumnStats | None
 
 
 @dataclass(frozen=True)
 class TableDiff:
-    """What changed in a table."""
+    """The changes of a table."""
 
     rows_before: int
     rows_after: int
     added: int
     removed: int
     changed: int | None
-    """Rows of the same key with another value in a column that both versions have; none without a key."""
+    """Rows with the same key and another value in a column of both versions; None without a key."""
     key: tuple[str, ...]
-    """The columns by which rows were found again; none: compared as a whole."""
+    """The key columns by which rows were matched; empty: rows were compared as a whole."""
     columns: tuple[ColumnDiff, ...]
 
 
 @dataclass(frozen=True)
 class FileDiff:
-    """A file, or a folder, that changed."""
+    """A file or folder that changed."""
 
     path: str
     change: Change
     size_before: int | None
     size_after: int | None
     table: TableDiff | None = None
-    """For tables that are in both versions."""
+    """The changes of a table that is in both versions."""
     note: str | None = None
-    """Why there is none, if there might be one."""
+    """Why a possible table was not compared."""
     files: tuple[tuple[str, Change], ...] = ()
-    """Of a folder: its files that differ, and how."""
+    """For a folder: its files that differ, and how."""
 
 
 @dataclass(frozen=True)
 class DataDiff:
-    """What changed from one version to another."""
+    """The changes from one version to another."""
 
     before: str
     after: str
     changes: tuple[FileDiff, ...]
     unchanged: int
-    """Number of files and folders that are the same in both."""
+    """Number of files and folders that are equal in both."""
 
 
 def previous(project: Project) -> str:
-    """Return the version before the one that is committed now.
+    """Return the version before the committed one.
 
     Raises:
-        VersionNotFound: there are not two.
+        VersionNotFound: there are fewer than two versions.
     """
     versions = list_versions(project, limit=2)
     if len(versions) < 2:
@@ -108,22 +108,22 @@ def diff(
         project: the project.
         before: anything that names a commit.
         after: likewise.
-        path: only this output, this folder, or this file in a folder.
-        key: columns by which a row is found again.
-        tell: is told how far it is.
-        rows: whether to look into tables at all.
+        path: compare only this output, this folder, or this file in a folder.
+        key: columns by which rows are matched.
+        tell: the callback for progress.
+        rows: whether to compare the rows of tables.
         patience: seconds to wait for another process that holds DVC's lock, if content must be fetched.
 
     Raises:
         VersionNotFound: there is no such version, or neither has ``path``.
-        DataError: content is in neither cache nor remote, a table cannot be read, or ``key`` is no key.
+        DataError: content is in neither cache nor remote, a table cannot be read, or ``key`` is not unique.
     """
     repository(project)
     commits = resolve(project, before), resolve(project, after)
     states = [outputs_at(project, commit) for commit in commits]
     sides = [_chosen(state, path, commit) for state, commit in zip(states, commits, strict=True)]
     if path is not None and not any(sides):
-        select(states[1], [path], commits[1])  # says what there is
+        select(states[1], [path], commits[1])  # its error lists the paths
     names = sorted({*sides[0], *sides[1]})
     comparison = _Comparison(project, commits[0], commits[1], tuple(key), rows, tell, patience)
     found = []
@@ -180,7 +180,7 @@ class _Comparison:
     def _table(
         self, one: Wanted, other: Wanted, before: dict[str, str], after: dict[str, str]
     ) -> tuple[TableDiff | None, str | None]:
-        """Compare what may be a table; a note tells why it is none."""
+        """Compare a possible table; a note says why it was not compared."""
         suffixes = {PurePosixPath(file).suffix.lower() for file in (*before, *after)}
         name = next(iter({*before, *after}), "")
         if not self.rows or len(suffixes) != 1 or not is_table(name) or not before or not after:
@@ -197,7 +197,7 @@ class _Comparison:
                 return self._compare_tables(one.path, name, was.contents, now.contents, same), None
         except DataError as error:
             if self.key:
-                raise  # asked for by name: an answer without rows would be none
+                raise  # requested by name: an answer without rows would be useless
             return None, str(error)
 
     def _compare_tables(
@@ -208,7 +208,7 @@ class _Comparison:
         def tables(but: set[str]) -> list[pl.LazyFrame]:
             schema = [scan(name, [side[0].file], types).collect_schema() for side in (was, now)]
             kept = [[content.file for content in side if content.path not in but] for side in (was, now)]
-            # Parts that are the same in both versions cancel out, and a version may have no others.
+            # Parts that are equal in both versions cancel out; a version may have no other parts.
             return [
                 scan(name, files, types) if files else pl.LazyFrame(schema=of)
                 for files, of in zip(kept, schema, strict=True)

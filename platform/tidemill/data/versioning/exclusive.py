@@ -1,4 +1,4 @@
-"""One maker of versions at a time, and what a killed one left half done is put right first."""
+"""Lets one process at a time make versions, after finishing or undoing the work of a killed one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ PATIENCE = 600.0
 
 @contextmanager
 def alone(root: Path, tell: Callable[[str], None], patience: float) -> Iterator[None]:
-    """Wait until no other process makes a version in ``root``, then undo or finish what a killed one began.
+    """Wait until no other process makes a version in ``root``, then undo or finish a killed one's work.
 
-    DVC's own lock is open while a stage runs; two runs would change files under each other's feet.
+    DVC releases its own lock while a stage runs, so two runs would change each other's files.
 
     Raises:
         DataError: another process took longer than ``patience`` seconds, or what a killed one began can
@@ -42,7 +42,7 @@ def alone(root: Path, tell: Callable[[str], None], patience: float) -> Iterator[
 
 
 def _recover(root: Path, tell: Callable[[str], None], patience: float) -> None:
-    """Finish or undo what a killed process began."""
+    """Finish or undo the work of a killed process."""
     try:
         if pending_reproduction.undo(root, tell):
             tell("the run before this one was killed: its changes of params.yaml and dvc.lock are undone")

@@ -1,4 +1,4 @@
-"""Journals of changes in progress: what a killed process began is finished or undone by the next one."""
+"""Reads journals of changes in progress, by which the next process finishes or undoes a killed one's work."""
 
 import json
 from collections.abc import Callable, Collection
@@ -13,14 +13,14 @@ __all__ = ["read_journal"]
 def read_journal(
     journal: Path, fields: Collection[str], tell: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """Return what is written in a journal, or None when there is none.
+    """Return the content of a journal, or None when there is no journal.
 
-    One that cannot be read (it was cut off, or changed by hand) is moved aside, so that it blocks nobody.
+    An unreadable journal (truncated, or changed by hand) is moved aside, so that later calls can go on.
 
     Args:
         journal: the file.
-        fields: what it must have.
-        tell: gets a line about a journal that was moved aside.
+        fields: fields that it must have.
+        tell: called with a line about a journal that was moved aside.
     """
     try:
         text = read_file(journal)

@@ -1,4 +1,4 @@
-"""Sets values in ``params.yaml`` without touching anything else in it: comments, order and layout stay."""
+"""Sets values in ``params.yaml`` without changing its comments, order and layout."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ __all__ = ["read_file", "replace_file", "set_values"]
 def set_values(text: str, values: Mapping[str, object]) -> str:
     """Return the YAML ``text`` with each dotted name set to its value.
 
-    Only the characters of the values change; a value that is the same already keeps its spelling. Strings are
+    Only the characters of the values change; an equal value keeps its spelling. Strings are
     written in double quotes, which YAML 1.1 (PyYAML) and 1.2 (DVC) read alike.
 
     Args:
@@ -52,7 +52,7 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
 
 
 def read_file(path: Path) -> str | None:
-    """Return the content of ``path`` with its line ends as they are; none if there is no such file."""
+    """Return the content of ``path`` with its line ends unchanged; None if there is no such file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()

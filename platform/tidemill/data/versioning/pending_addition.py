@@ -1,8 +1,8 @@
-"""One addition of data, noted before it changes a file, so that even a kill can be undone or finished.
+"""Records an addition of data in a journal before it changes a file, so that it can be undone or finished.
 
 An addition changes the ``.dvc`` file, a ``.gitignore`` beside it, and, when the data itself is replaced
-(labels imported again, rows of erased subjects left out), the data. Before the commit all of it can be put
-back; after it the data is only linked anew from DVC's cache, which can be repeated.
+(labels imported again, rows of erased subjects removed), the data. Before the commit all of it can be
+restored; after it the data is only linked again from DVC's cache, which can be repeated.
 """
 
 import json
@@ -23,11 +23,11 @@ from tidemill.data.versioning.pending_reproduction import is_committed
 __all__ = ["begin", "ignore_file", "put_aside", "settle"]
 
 _ASIDE = ".tidemill-before"
-"""Folder beside the data for what it replaces."""
+"""Folder beside the data for replaced files."""
 
 
 def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
-    """Note what adding ``path`` will change.
+    """Record in the journal what adding ``path`` will change.
 
     Args:
         root: the project's folder.
@@ -46,7 +46,7 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
 
 
 def put_aside(root: Path, path: str, file: str, new: Path) -> None:
-    """Put ``new`` in the place of ``file``, one of those of ``path``; the old one is kept until settled."""
+    """Replace ``file``, one of those of ``path``, by ``new``; the old one is kept until `settle`."""
     place, aside = root / file, _aside(_aside_folder(root, path, _ASIDE), path, file)
     if place.exists():
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def put_aside(root: Path, path: str, file: str, new: Path) -> None:
 
 
 def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
-    """Finish the addition that was begun last if it is committed; undo it otherwise."""
+    """Finish the last addition if it is committed; undo it otherwise."""
     note = read_journal(_note(root), ("path", "pointer", "ignore", "replaced"), tell)
     if note is None:
         return
@@ -75,12 +75,12 @@ def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
 
 
 def _link(root: Path, pointer: str, tell: Callable[[str], None], patience: float) -> None:
-    """Replace the data by links to DVC's cache; what somebody wrote into it since the commit stays.
+    """Replace the data by links to DVC's cache, except files that were changed since the commit.
 
-    Links save space and nothing more: the addition is finished without them too.
+    Links only save space: the addition is complete without them.
     """
     data = root / pointer.removesuffix(".dvc")
-    # In the name of a .dvc file DVC takes what follows a colon for a stage; in that of data it does not.
+    # In the name of a .dvc file, DVC reads the part after a colon as a stage; in that of data it does not.
     target = str(data if ":" in data.name else root / pointer)
 
     def link() -> None:
@@ -101,7 +101,7 @@ def _undo(root: Path, note: dict[str, Any]) -> None:
     for file, before in ((root / f"{path}.dvc", note["pointer"]), (ignore, note["ignore"])):
         if before is None:
             file.unlink(missing_ok=True)
-        elif file.parent.is_dir() and read_file(file) != before:  # the folder may have been deleted since
+        elif file.parent.is_dir() and read_file(file) != before:  # the folder may be deleted by now
             replace_file(file, str(before), scratch_folder(root))
         git_try(root, "reset", "--quiet", "--", str(file.relative_to(root)))
     for name, existed in note["replaced"].items():

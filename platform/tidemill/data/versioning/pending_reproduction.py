@@ -1,4 +1,4 @@
-"""One attempt at a reproduction, noted before it changes a file, so that even a kill can be undone."""
+"""Records a reproduction in a journal before it changes a file, so that it can be undone after a kill."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,11 +21,11 @@ PARAMS = "params.yaml"
 
 
 def begin(root: Path, values: Mapping[str, object]) -> None:
-    """Note ``params.yaml`` and ``dvc.lock`` as they are, then set ``values`` in the former.
+    """Record ``params.yaml`` and ``dvc.lock`` in the journal, then set ``values`` in the former.
 
     Raises:
         ConfigError: there is no ``params.yaml``, or no such parameter in it.
-        UsageError: a value has no place in it.
+        UsageError: a value is not allowed in it.
     """
     before = read_file(root / PARAMS)
     if before is None:
@@ -38,14 +38,14 @@ def begin(root: Path, values: Mapping[str, object]) -> None:
 
 
 def finish(root: Path) -> None:
-    """Forget the attempt: it is committed."""
+    """Delete the journal, because the reproduction is committed."""
     _note(root).unlink(missing_ok=True)
 
 
 def undo(root: Path, tell: Callable[[str], None] = silent) -> bool:
-    """Put both files back as they were before the attempt that was begun last, unless it was committed.
+    """Restore both files to their state before the last reproduction, unless it was committed.
 
-    What somebody wrote into ``params.yaml`` since then stays.
+    Later changes by a user in ``params.yaml`` are kept.
 
     Args:
         root: the project's folder.
@@ -73,22 +73,22 @@ def undo(root: Path, tell: Callable[[str], None] = silent) -> bool:
 
 
 def is_committed(root: Path, *files: str) -> bool:
-    """Tell whether each of ``files`` is in git as it is on disk."""
+    """Return whether each of ``files`` is equal on disk and in git."""
     tracked = git(root, "ls-files", "-z", "--", *files).split("\0")
     return all(file in tracked for file in files) and not git(root, "status", "--porcelain", "--", *files)
 
 
 def forget_dead_processes(root: Path) -> None:
-    """Drop DVC's note of who works with which file if nobody in it lives, or if it is half written.
+    """Delete DVC's file of read and write locks if all its processes are dead, or if it is incomplete.
 
-    DVC drops a dead process itself, but not a half-written note, and it takes any process that has got the
-    dead one's number meanwhile (as happens in every restarted container) for alive.
+    DVC removes a dead process itself, but not an incomplete file, and it mistakes any process that has
+    the dead one's id (as happens in every restarted container) for the dead one.
     """
     scratch = scratch_folder(root)
     note = scratch / "rwlock"
     if not note.exists():
         return
-    # Whoever holds the lock is alive, and clears the note up.
+    # The holder of the lock is alive, and cleans up the file.
     with suppress(LockError), make_lock(str(scratch / "rwlock.lock"), tmp_dir=str(scratch)):
         if not any(_is_dvc(pid) for pid in _pids(note)):
             note.unlink(missing_ok=True)

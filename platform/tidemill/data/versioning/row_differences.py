@@ -1,7 +1,7 @@
 """Counts the rows that differ between two tables of any size.
 
 Each row is reduced to hashes, which go to disk; these are then compared a slice at a time, so that memory
-does not grow with the tables. Rows are told apart by 128 bits, their change by 64: of a billion rows, the
+does not grow with the tables. Rows are identified by 128 bits, their changes by 64: in a billion rows, the
 chance that one is mistaken for another is about 10⁻²⁰.
 """
 
@@ -18,7 +18,7 @@ from tidemill.errors import DataError
 __all__ = ["RowCounts", "comparable", "compare_rows"]
 
 _SLICE = 4_000_000
-"""Rows of both tables together that are compared at a time: some 300 MB."""
+"""Rows of both tables that are compared at a time, which takes about 300 MB."""
 
 _GROUP = 250_000
 """Rows that are read at once; parquet, because the pages of a mapped file would count as memory of ours."""
@@ -26,12 +26,12 @@ _GROUP = 250_000
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows differ."""
+    """Numbers of rows that differ."""
 
     added: int
     removed: int
     changed: int | None
-    """Same key, another value somewhere; none when rows are compared as a whole."""
+    """Rows with the same key and another value; None when rows are compared as a whole."""
 
 
 def compare_rows(
@@ -42,7 +42,7 @@ def compare_rows(
     Args:
         before: the earlier table.
         after: the later one.
-        key: columns by which a row is found again; none: rows are compared as a whole, copies counted.
+        key: columns by which rows are matched; empty: rows are compared as a whole, and copies are counted.
         name: of the table, for errors.
         scratch: folder for 24 bytes a row.
 
@@ -86,7 +86,7 @@ def compare_rows(
 
 
 def comparable(before: pl.Schema, after: pl.Schema) -> dict[str, pl.Expr]:
-    """Return an expression for each column of both schemas that gives equal values one type on both sides."""
+    """Return an expression for each common column that gives equal values the same type on both sides."""
     found = {}
     for name, one in before.items():
         other = after.get(name)
@@ -126,14 +126,14 @@ def _hashes(table: pl.LazyFrame, casts: dict[str, pl.Expr], key: Sequence[str]) 
 
 
 def _write(hashes: pl.LazyFrame, side: Path, slices: int) -> None:
-    """Write the hashes in slices: rows of one identity, of either side, are in slices of one number."""
+    """Write the hashes in slices; rows of one identity are in the slice of the same number on both sides."""
     side.mkdir()
     target = pl.PartitionBy(side, key=[(pl.col("a") % slices).alias("slice")], include_key=False)
     hashes.sink_parquet(target, compression="uncompressed", statistics=False, row_group_size=_GROUP)
 
 
 def _compare(sides: Sequence[Path], number: int, keyed: bool) -> tuple[int, int, int, int, int]:
-    """Return added, removed, changed, and the rows of either side that share their key with another."""
+    """Return added, removed, changed, and the rows of either side whose key is not unique."""
     before, after = (
         _slice(side / f"slice={number}").group_by("a", "b").agg(n=pl.len().cast(pl.Int64), r=pl.first("r"))
         for side in sides

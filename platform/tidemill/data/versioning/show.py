@@ -1,4 +1,4 @@
-"""One data version: its files, and of tables their size, schema and columns."""
+"""Describes one data version: its files, and the size, schema and columns of its tables."""
 
 import json
 from collections.abc import Mapping
@@ -36,21 +36,21 @@ class ShownOutput:
     schema: Mapping[str, str] | None = None
     """Of a table: type by column."""
     stats: TableStats | None = None
-    """Of a table that was asked for by name."""
+    """Statistics of a table that was requested by name."""
     note: str | None = None
-    """Why a table could not be looked into."""
+    """Why a table could not be read."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A version."""
+    """A data version and its outputs."""
 
     revision: str
     time: datetime
     message: str
     outputs: tuple[ShownOutput, ...]
     validation: Mapping[str, Any] | None
-    """The report of stage validate that is kept with it, if there is one."""
+    """The report of stage validate that is committed with it, if there is one."""
 
 
 def show(
@@ -61,13 +61,13 @@ def show(
     *,
     patience: float = PATIENCE,
 ) -> Shown:
-    """Look into a version.
+    """Return the files of a version, and the schemas of its tables.
 
     Args:
         project: the project.
         revision: anything that names a commit.
         path: only this output, folder, or file in a folder, then with the statistics of every column.
-        tell: is told how far it is.
+        tell: the callback for progress.
         patience: seconds to wait for another process that holds DVC's lock, if content must be fetched.
 
     Raises:

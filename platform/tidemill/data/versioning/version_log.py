@@ -1,4 +1,4 @@
-"""The story of the data: each version with what it changed, and the models that were trained on it."""
+"""Lists the data versions, each with its changes and the models that were trained on it."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ __all__ = ["LogEntry", "Trained", "log"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A model version and what it was trained on."""
+    """A model version and the data that it was trained on."""
 
     model: str
     version: str
@@ -36,7 +36,7 @@ class LogEntry:
     time: datetime
     message: str
     outputs: int
-    """Number of files and folders under version."""
+    """Number of versioned files and folders."""
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
@@ -53,8 +53,8 @@ def log(
 
     Args:
         project: the project.
-        limit: only this many.
-        trained: the model versions to be told with the data they were trained on.
+        limit: the greatest number of versions.
+        trained: the model versions to list with the data that they were trained on.
     """
     versions = list_versions(project, None if limit is None else limit + 1)
     known = {version.revision: version for version in versions}
@@ -106,7 +106,7 @@ def _models(
     found: dict[str, tuple[str, ...]] = {}
     for one in trained:
         revision = version_of(project, one.commit)
-        if revision is None:  # of a commit that is no more, such as before a rebase: by the data itself
+        if revision is None:  # its commit no longer exists, such as after a rebase: match by the data itself
             same = [version.revision for version in known.values() if dict(version.outputs) == dict(one.data)]
             revision = same[-1] if same else None
         if revision is not None:
