@@ -1,1 +1,1 @@
-"""Policies that turn alerts into retrainings, and the controller that turns the loop."""
+"""Turns alerts into retrainings by policies, and runs the controller of the loop."""

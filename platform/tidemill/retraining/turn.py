@@ -33,10 +33,10 @@ __all__ = ["TurnEvent", "TurnRequest", "declared_moment", "make_turn", "resume_t
 
 @dataclass(frozen=True)
 class TurnRequest:
-    """What a turn is to do, and why."""
+    """The task of a turn, and its reason."""
 
     as_of: datetime
-    """Nothing known later than this moment may enter."""
+    """The turn uses only data that was known by this moment."""
     reason: str
     actor: str
     trigger: str = "manual"
@@ -49,7 +49,7 @@ class TurnRequest:
 
 @dataclass(frozen=True)
 class TurnEvent:
-    """One line of a turn's progress, for whoever shows it."""
+    """One line of a turn's progress."""
 
     turn_id: str
     step: str
@@ -142,12 +142,12 @@ def _finish_left_behind(project: Project, state: State, listen: Listener | None)
             session.scalars(select(Turn).where(Turn.model == project.model, Turn.status == "running"))
         )
     for turn in turns:
-        if turn.step == TRAIN:  # its data may have been changed since: they are brought back first
+        if turn.step == TRAIN:  # its data may have changed since: restore them first
             _record(state, turn, StepResult({"step": STEPS[0].name}))
         _tell(listen, turn, turn.step, f"taking up {turn.id}, which was left at step {turn.step}")
         try:
             _run(project, state, turn, listen)
-        except TidemillError as error:  # it is on the turn's record; what comes next must not suffer from it
+        except TidemillError as error:  # the turn's record has the error; the next turns must still run
             _tell(listen, turn, turn.step, f"{turn.id} failed: {error}")
     return turns
 
@@ -193,14 +193,14 @@ def _run_step(step: Step, context: StepContext) -> StepResult:
 def _record(
     state: State, turn: Turn, result: StepResult, step: Step | None = None, seconds: float = 0.0
 ) -> None:
-    """Write a result in one transaction, into the record and into ``turn``.
+    """Write a result in one transaction to the record, and to ``turn``.
 
     Args:
-        state: where the record is.
-        turn: as it is known here.
-        result: of a step, or how the turn failed.
-        step: that came to its end; none where it failed, and stays the turn's step.
-        seconds: that it took.
+        state: the records.
+        turn: the turn in memory.
+        result: the result of a step, or the failure of the turn.
+        step: the finished step; None after a failure, which keeps the turn's step.
+        seconds: duration of the step.
     """
     values: dict[str, Any] = dict(result.columns)
     if step is not None:

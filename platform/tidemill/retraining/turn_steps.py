@@ -1,7 +1,7 @@
 """The steps of a turn: data, train, register, gate, promote.
 
-Each one may be run again after a kill, and then has the same result: the room whose work it is finds what the
-killed attempt had finished. The turn itself only knows which step is next.
+Each step may be run again after a kill, and then has the same result: the package that does its work finds
+what the killed attempt had finished. The turn itself only knows which step is next.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ Tell = Callable[[str, int | None, int | None], None]
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step works with."""
+    """The inputs of a step."""
 
     project: Project
     state: State
@@ -40,15 +40,15 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step writes on the turn's record, and how the turn goes on."""
+    """The result of a step for the turn's record, and how the turn continues."""
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     status: str | None = None
-    """Ends the turn with this status; none where it goes on."""
+    """Status that ends the turn; None if the turn continues."""
     error: str | None = None
     message: str = ""
     back_to: str | None = None
-    """The step to run next, an earlier one; none for the step that follows."""
+    """An earlier step to run next; None for the following step."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def version_data(context: StepContext) -> StepResult:
 
 
 def search_model(context: StepContext) -> StepResult:
-    """Search for the best model on the turn's data version, and fit it: it is going to be the candidate."""
+    """Search for the best model on the turn's data version, and fit it as the candidate."""
     project = load_project(context.project.root, context.project.settings)
     trained = train(
         project,
@@ -101,7 +101,7 @@ def search_model(context: StepContext) -> StepResult:
 
 
 def register_version(context: StepContext) -> StepResult:
-    """Register the run's model as a version, or find the version that it is already."""
+    """Register the run's model as a version, or find the version if it is already registered."""
     assert context.turn.run_id is not None
     version = register(context.project, context.turn.run_id, context.turn.id)
     columns = {"version": version}
@@ -111,7 +111,7 @@ def register_version(context: StepContext) -> StepResult:
 
 
 def pass_gate(context: StepContext) -> StepResult:
-    """Let the gate decide on the version, or find its decision on record."""
+    """Let the gate decide on the version, or find its recorded decision."""
     project, state = load_project(context.project.root, context.project.settings), context.state
     version, as_of = context.turn.version, utc(context.turn.as_of)
     assert version is not None
@@ -144,7 +144,7 @@ def move_alias(context: StepContext) -> StepResult:
         return StepResult(back_to="gate", message=str(outdated))
     serving = champion_version(project)
     message = f"version {done.to_version} is the champion"
-    if serving != done.to_version:  # moved on since the promotion, before this could be noted
+    if serving != done.to_version:  # the alias was moved again before the promotion was recorded here
         message = f"version {done.to_version} became the champion; now it is {serving or 'none'}"
     return StepResult(status="promoted", message=message)
 

@@ -31,11 +31,11 @@ class Periods:
     changes: tuple[datetime, ...] = ()
     """The moments at which it changed, in order."""
     lag: timedelta = timedelta(0)
-    """Time in which replicas follow a change; answers meanwhile belong to neither period."""
+    """Time that replicas need to follow a change; answers within it belong to no period."""
 
     @property
     def settled_at(self) -> datetime | None:
-        """When all replicas have followed the last change."""
+        """Return when all replicas have followed the last change."""
         return self.changes[-1] + self.lag if self.changes else None
 
     def balanced(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -49,7 +49,7 @@ def describe_deployments(folder: ProjectFolder, records: Records, now: datetime)
 
 
 def _settle(folder: ProjectFolder, records: Records) -> None:
-    """Have settled what is half done, or was changed in the registry itself; mostly there is nothing."""
+    """Reconcile unfinished changes, and changes in the registry itself; usually there are none."""
     live = record_queries.live_deployments(records, folder.model)
     if record_queries.is_unsettled(records, folder.model) or differs(read_alias_names(folder), live):
         from tidemill.registry.deployments import reconcile

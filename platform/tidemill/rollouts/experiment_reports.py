@@ -75,7 +75,7 @@ def report(
         return _challenge(project, row, champion, since or now - _BACK, now)
     start = since or _first(state, row)
     answers = read_answers(project, start, now, include_shadows=row.kind == "shadow")
-    if row.ended_at is not None:  # what the champion answers since then has nothing beside it
+    if row.ended_at is not None:  # the champion's later answers have no counterpart
         answers = answers.filter(pl.col("served_at") < row.ended_at)
     if row.kind == "shadow":
         return compare_shadow(project, answers, row, champion)

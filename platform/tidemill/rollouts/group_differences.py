@@ -1,7 +1,7 @@
-"""How much two groups of answers differ, and how sure that is: plain statistics, whole keys at a time.
+"""Calculates the differences of two groups of answers, with confidence intervals over whole keys.
 
-Traffic is divided by key, so a key's answers come as one: intervals are over keys, not over answers. For
-means they follow from the variance of the keys' totals (the variance of a ratio: Cochran, Sampling
+Traffic is divided by key, so a key's answers are not independent: intervals are over keys, not over answers.
+For means they follow from the variance of the keys' totals (the variance of a ratio: Cochran, Sampling
 Techniques, 1977, chapter 6); for metrics from a bootstrap that draws whole keys.
 """
 
@@ -30,10 +30,10 @@ __all__ = [
 CONFIDENCE = 0.95
 _RESAMPLES = 400
 _FEWEST_KEYS = 10
-"""Below that no interval over keys can be believed: of one key, every resample is the same."""
+"""With fewer keys an interval is not reliable: with one key, every resample is the same."""
 _CHUNK = 4_000_000  # weights at once: 32 MB
 _MISMATCH = 0.001
-"""Below this probability a ratio of samples is no chance any more (Fabijan et al., KDD 2019)."""
+"""Below this probability a ratio of samples counts as a mismatch (Fabijan et al., KDD 2019)."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,11 +49,11 @@ class Arm:
     labels: Floats | None = None
     """0 or 1, shape (answers,)."""
     weights: Floats | None = None
-    """How much each answer counts, shape (answers,); none for all alike."""
+    """Weight of each answer, shape (answers,); None for equal weights."""
 
     @property
     def answers(self) -> int:
-        """How many there are."""
+        """Return the number of answers."""
         return len(self.scores)
 
     @property
@@ -63,17 +63,17 @@ class Arm:
 
     @property
     def clusters(self) -> int:
-        """How many keys there are."""
+        """Return the number of keys."""
         return int(self.keys.max()) + 1 if len(self.keys) else 0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two groups: the second's, the first's, and the first minus the second."""
+    """A value of both groups, and the first group's minus the second's."""
 
     name: str
     theirs: float
-    """Of the group that is compared with: the champion."""
+    """Value of the second group, the champion."""
     ours: float
     gain: float
     low: float
@@ -85,13 +85,13 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        """Whether the groups differ, as far as can be known."""
+        """Return whether the groups differ with 95 % confidence."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Whether the keys are divided as they were meant to be."""
+    """Whether the keys are divided by the declared shares."""
 
     keys: tuple[int, int]
     """In our group, in theirs."""
@@ -100,12 +100,12 @@ class Mismatch:
 
     @property
     def found(self) -> bool:
-        """Whether chance cannot explain it: then the groups differ in more than the version."""
+        """Return whether chance cannot explain the ratio; then the groups differ in more than the version."""
         return self.p_value < _MISMATCH
 
 
 def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None = None) -> Difference | None:
-    """Return how the mean of a value (default: the score) differs; none with fewer than two keys in a group.
+    """Return the difference of a value's mean (default: the score); None if a group has under two keys.
 
     >>> arms = [Arm(np.full(40, level), np.arange(40)) for level in (0.5, 0.25)]
     >>> found = mean("score", *arms)
@@ -129,7 +129,7 @@ def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None
 
 
 def metric(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
-    """Return how a metric of labelled answers differs; none if it means nothing on one of the groups.
+    """Return the difference of a metric on labelled answers; None if it is undefined on a group.
 
     Args:
         name: one of `tidemill.training.metrics.METRICS`.
@@ -148,7 +148,7 @@ def metric(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | Non
 
 
 def paired(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
-    """Return how a metric differs on the same answers, resampled together: what is hard for both cancels out.
+    """Return the difference of a metric on the same answers, resampled together to cut the variance.
 
     Args:
         name: one of `tidemill.training.metrics.METRICS`.
@@ -166,10 +166,10 @@ def paired(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | Non
 
 
 def expected(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
-    """Return how a metric is going to differ if both groups' scores are calibrated, from the scores alone.
+    """Estimate the difference of a metric from the scores alone, assuming that they are calibrated.
 
     Each answer counts as a 1 with the probability that is its score, and as a 0 with the rest
-    (confidence-based performance estimation). A version that is sure of itself without reason deceives it.
+    (confidence-based performance estimation). The estimate is wrong for an overconfident version.
     """
     measured = []
     for place, arm in enumerate((ours, theirs)):
@@ -190,7 +190,7 @@ def expected(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | N
 
 
 def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Mismatch | None:
-    """Return whether two groups have the numbers of keys that their shares promise; none without keys.
+    """Return whether the numbers of keys of two groups fit their shares; None without keys.
 
     >>> ratio_mismatch((1000, 9000), (0.1, 0.9)).found, ratio_mismatch((1200, 9000), (0.1, 0.9)).found
     (False, True)
@@ -237,7 +237,7 @@ def _from_resamples(
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(gains, [tail, 1 - tail])
-    # Resamples of few keys differ too little, and know nothing of the tails: widened as for a mean of keys.
+    # Resamples of few keys vary too little and have no tails: widen the interval as for a mean of keys.
     keys = min(ours.clusters, theirs.clusters)
     z, t = stats.norm.ppf(1 - tail), stats.t.ppf(1 - tail, keys - 1)
     wider = float(t / z * (keys / (keys - 1)) ** 0.5)

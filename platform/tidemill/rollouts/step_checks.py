@@ -55,9 +55,8 @@ class Verdict:
 def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
     """Decide whether a rollout goes on to its next step, waits, or goes back.
 
-    What is bad enough ends it at once; what is good must have been so for the time and the requests of the
-    step. A check for which there is too little to go by says so, and does not hold up the rollout: the step's
-    number of requests does.
+    A failed check ends it at once; the others must pass for the time and the requests of the step. A check
+    with too little data says so and does not delay the rollout, which waits only for the step's requests.
 
     >>> from tidemill.project.project_config import RolloutConfig
     >>> canary = Count(answered=40, failed=10, error="ValueError: no")

@@ -1,7 +1,7 @@
-"""Compares versions that answer beside each other: A/B tests, shadows, challengers.
+"""Compares versions that are deployed at the same time: A/B tests, shadows, challengers.
 
-An experiment compares different keys (whom the hash gave to the version, and whom to the champion), a shadow
-the same requests answered twice, a challenger the rows of the log, scored again after the fact.
+An experiment compares different keys (the version's and the champion's, divided by hash), a shadow the same
+requests answered twice, and a challenger the rows of the log, which it scores afterwards.
 """
 
 import json
@@ -31,7 +31,7 @@ from tidemill.state.tables import Deployment
 __all__ = ["Agreement", "Comparison", "agreement", "compare_keys", "compare_shadow"]
 
 _VALUES = 8
-"""Values of one field of the decision that are compared; with more it is no category."""
+"""Greatest number of values of a decision field; a field with more is not compared as a category."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Comparison:
     decisions: tuple[Difference, ...]
     """Of each field of the decision: how its mean, or the share of each of its values, differs."""
     mismatch: Mismatch | None
-    """Whether the keys are divided as they were meant to be, since the shares last changed."""
+    """Whether the keys are divided by the declared shares, since the shares last changed."""
     says: tuple[str, ...] = field(default=())
-    """What it means, in sentences."""
+    """Conclusions, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Agreement:
     champion: str
     answers: int
     mean_difference: float | None
-    """Of the scores, without sign."""
+    """Mean absolute difference of the scores."""
     largest_difference: float | None
     changed: float | None
-    """Share of the decisions that would have been others."""
+    """Share of the decisions that differ."""
     quality: Difference | None
     says: tuple[str, ...] = field(default=())
 
@@ -211,7 +211,7 @@ def _fields(decisions: pl.Series) -> dict[str, list[Any]]:
 def _mismatch(
     answers: pl.DataFrame, row: Deployment, champion: str, others: Sequence[Deployment], periods: Periods
 ) -> Mismatch | None:
-    """Compare how many keys each has with the shares, since the shares or the champion last changed."""
+    """Compare the numbers of keys with the shares, since the shares or the champion last changed."""
     answering = sorted(
         (one for one in others if one.kind in ("canary", "ab")),
         key=lambda one: (one.kind != "canary", one.name),
@@ -220,7 +220,7 @@ def _mismatch(
         return None
     settled = periods.settled_at
     since = answers if settled is None else answers.filter(pl.col("served_at") >= settled)
-    # What the champion has left of the keys that came as far as this lane: those of no later one.
+    # The champion's part of the keys that reached this lane: those that no later lane takes.
     left, later = 1 - row.share, False
     for one in answering:
         if later:
