@@ -1,1 +1,1 @@
-"""The command line: it parses, calls one function below, and shows."""
+"""Defines the command line: each command parses its options, calls one function, and shows the result."""

@@ -1,4 +1,4 @@
-"""The commands at the top. The module of a command is imported when the command is called."""
+"""Lists the top-level commands, and imports the module of a command only when it is called."""
 
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Lists for people: a table where it fits the terminal, else a block for each row."""
+"""Shows lists as a table if it fits the terminal, else as a block for each row."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ class Listing:
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return len(self.rows)
 
     def add_row(self, *cells: str) -> None:
@@ -49,7 +49,7 @@ class Listing:
         self.rows.append(cells)
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """Choose the form by the width that there is."""
+        """Choose table or blocks by the available width."""
         from rich.text import Text
 
         widths = self._widths(options.max_width)
@@ -61,7 +61,7 @@ class Listing:
         yield Text("\n\n".join("\n".join(_block(self.headers, row, options.max_width)) for row in self.rows))
 
     def _widths(self, available: int) -> list[int] | None:
-        """Return how wide each column of a table may be; none if the table could not be read."""
+        """Return the width of each column of a table; None if the table would be unreadable."""
         columns = list(zip(self.headers, *self.rows, strict=True))
         natural = [max(len(line) for cell in column for line in _lines(cell)) for column in columns]
         least = [
@@ -107,7 +107,7 @@ class Listing:
 
 
 def _block(headers: Iterable[str], row: Iterable[str], available: int) -> Iterator[str]:
-    """Return the lines of one row: its cells under each other, without those that say nothing."""
+    """Return the lines of one row: its cells below each other, without empty ones."""
     cells = [(header, cell) for header, cell in zip(headers, row, strict=True) if cell not in _NOTHING]
     indent = max((len(header) for header, _ in cells), default=0) + _GAP
     for header, cell in cells:
@@ -130,7 +130,7 @@ def _longest_word(cell: str) -> int:
 
 
 def shortest_length(ids: Iterable[str], least: int = 8) -> int:
-    """Return how many first characters tell ids apart; no fewer than ``least``.
+    """Return how many leading characters make the ids distinct; at least ``least``.
 
     >>> shortest_length(["alert_01kg7a", "alert_01kg7b", "alert_01m2"])
     12

@@ -1,4 +1,4 @@
-"""The entry point: the tree of commands, and what each error becomes.
+"""Runs the command line, and turns each error into a message and an exit code.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
 """
@@ -25,7 +25,7 @@ app = typer.Typer(
     epilog="Start with: tidemill demo   ·   Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate",
     cls=CommandTree,
     no_args_is_help=True,
-    rich_markup_mode=None,  # rich takes longer to import than all the rest of the help
+    rich_markup_mode=None,  # importing rich takes longer than the rest of the help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -68,7 +68,7 @@ def _root(
 
 
 def missing_extra(error: ModuleNotFoundError) -> TidemillError:
-    """Return what an engine that is not installed becomes; any other missing module is a defect, and raised.
+    """Return the error for an engine that is not installed; re-raise that of any other missing module.
 
     >>> str(missing_extra(ModuleNotFoundError("No module named 'dvc'", name="dvc.repo")))
     'this command needs dvc, which is not installed'
@@ -84,12 +84,12 @@ def missing_extra(error: ModuleNotFoundError) -> TidemillError:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End like Ctrl-C does: whatever was started is stopped on the way out."""
+    """End as Ctrl-C does, which stops all started processes."""
     sys.exit(143)
 
 
 def _hide_deprecations() -> None:
-    """Hide what libraries deprecate, which Feast's import makes visible: a user can do nothing about it."""
+    """Hide deprecation warnings of libraries, which Feast's import shows and a user cannot act on."""
     show = warnings.showwarning
 
     def show_the_rest(
@@ -107,7 +107,7 @@ def _hide_deprecations() -> None:
 
 
 def exit_code(error: TidemillError) -> int:
-    """Return the exit code that an error becomes.
+    """Return the exit code of an error.
 
     >>> exit_code(GateRefused("worse")), exit_code(UsageError("what?")), exit_code(TidemillError("broke"))
     (3, 2, 1)
@@ -123,7 +123,7 @@ def exit_code(error: TidemillError) -> int:
 
 def main() -> None:
     """Run the command line."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow looks at it when it is imported
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
     signal.signal(signal.SIGTERM, _terminate)
     if not sys.warnoptions:
         _hide_deprecations()
@@ -139,7 +139,7 @@ def main() -> None:
 
 
 def _fail(error: TidemillError) -> NoReturn:
-    """Say what went wrong, and end with its code."""
+    """Print the error, and exit with its code."""
     if "--json" in sys.argv:
         kind = type(error).__name__
         sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")

@@ -1,4 +1,4 @@
-"""Options that many commands share."""
+"""Defines the options that many commands share."""
 
 from datetime import datetime
 from pathlib import Path

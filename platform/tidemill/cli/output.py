@@ -1,4 +1,4 @@
-"""How the command line speaks: JSON for machines, text for people, errors and progress on stderr."""
+"""Writes the output of commands: JSON for machines, text for people, errors on stderr."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ __all__ = ["as_json", "emit", "errors_console", "out_console", "when"]
 
 @cache
 def out_console() -> "Console":
-    """Return the console of stdout. Markup is off: reasons, paths and errors may hold square brackets."""
+    """Return the console of stdout, without markup, as reasons, paths and errors may have square brackets."""
     return _console(stderr=False)
 
 

@@ -1,4 +1,4 @@
-"""Says on stderr what long work is doing: bars on a terminal, plain lines where nobody watches one."""
+"""Shows the progress of long work on stderr: bars on a terminal, plain lines elsewhere."""
 
 import sys
 import threading

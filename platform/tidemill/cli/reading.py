@@ -1,4 +1,4 @@
-"""What commands that only read open: the project's folder and its records, without any engine."""
+"""Opens the project's folder and its records for reading commands, without any engine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How data versions are shown to people."""
+"""Formats data versions for people."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def size(value: float | None) -> str:
 
 
 def render_details(console: "Console", one: "FileDiff", in_full: bool) -> None:
-    """Show what a line of the table of changes has no room for."""
+    """Show the details that do not fit in the table of changes."""
     if one.note:
         console.print(f"{one.path}: {one.note}")
     if one.files:

@@ -1,4 +1,4 @@
-"""How shares of traffic are written on the command line."""
+"""Parses and formats shares of traffic for the command line."""
 
 from tidemill.errors import UsageError
 
