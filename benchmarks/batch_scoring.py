@@ -1,4 +1,4 @@
-"""Rows a second of ``tidemill score``, beside a bare onnxruntime loop and plain Ray Data over the same file.
+"""Measures rows a second of ``tidemill score``, a bare onnxruntime loop and plain Ray Data on one file.
 
 ``python -m benchmarks.batch_scoring`` writes 16 million rows × 29 features (4 GB) into a temporary folder,
 trains a gradient-boosted model of 100 trees, registers it, and scores the file, each way in its own process:

@@ -1,4 +1,4 @@
-"""Changes who answers, ten times, under full load, and counts the requests that fail: there must be none.
+"""Changes the serving versions ten times under full load, and counts failed requests: there must be none.
 
 A stack with two replicas serves a small project; 32 clients ask without a pause. Meanwhile versions come
 and go beside the champion, are promoted and rolled back, and twice a version is asked for that cannot be

@@ -1,4 +1,4 @@
-"""Processes of a benchmark: each has memory of its own, can be cut off, and ends with the benchmark."""
+"""Runs a benchmark's steps in child processes with limits, which end with the benchmark."""
 
 import json
 import os

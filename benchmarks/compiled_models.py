@@ -1,4 +1,4 @@
-"""One row and 1,000 rows by the model as it was made and as it was compiled, by family; and the parity.
+"""Measures original and compiled models on one row and 1,000 rows, by family, and their parity.
 
 The original is called as a replica would call it: a frame with the names of the features. Both run on one
 thread, in turn, and the best of several runs counts. The last table is the price of an explanation.

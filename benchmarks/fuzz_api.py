@@ -1,4 +1,4 @@
-"""Thousands of requests nobody would send: none may get a 5xx, or an answer that OpenAPI does not declare.
+"""Sends thousands of unusual requests: none may get a 5xx, or an answer that OpenAPI does not declare.
 
 Two thirds of them are Schemathesis's, made from OpenAPI: valid ones, and ones that break it. The others know
 more than OpenAPI can say (rows and shapes agree, names are those of the model, binary data fits its tensor),

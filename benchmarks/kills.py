@@ -1,4 +1,4 @@
-"""Kills turns of the loop 200 times and more, in every step and between the steps, and sees what is lost.
+"""Kills turns of the loop at least 200 times, in and between all steps, and checks that nothing is lost.
 
 A small project makes turn after turn with the real engines (DVC, Feast, Ray, MLflow). Each process that makes
 a turn, or finishes what another one left, gets a SIGKILL: at a given call, or at random in a step. The next

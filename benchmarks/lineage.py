@@ -1,4 +1,4 @@
-"""How long it takes to find one prediction among many, beside reading the log; and to count by version.
+"""Measures finding one prediction among many, against reading the log, and counting by version.
 
 ``python -m benchmarks.lineage 10000000`` writes a log of that many predictions (1.3 kB each, half of them
 with a label) over 100 days and 2 replicas into a temporary folder, and takes it away again.

@@ -1,4 +1,4 @@
-"""A closed loop of HTTP clients, each on one connection, in a process of its own.
+"""Runs closed-loop HTTP clients, each on one connection, in a separate process.
 
 Every client sends its next request when the answer is there. One that is told 503 with ``Retry-After`` waits
 as long as it is told: what is refused does not come back at once. An answer that takes longer than the limit

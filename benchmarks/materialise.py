@@ -1,4 +1,4 @@
-"""Materialise one view through `feast.FeatureStore.materialize`: Feast's own stores and engine beside ours.
+"""Measures `feast.FeatureStore.materialize` of one view, with Feast's own stores and engine and with ours.
 
 Each store is filled twice, empty and full of older values, from the same parquet file by the same offline
 store; only the online store and the batch engine differ. Rows are then compared.

@@ -1,4 +1,4 @@
-"""How time and memory of a training set grow with its rows: 0.1, 1 and 10 million entity rows × 5 views.
+"""Measures how time and memory of a training set grow: 0.1, 1 and 10 million entity rows × 5 views.
 
 Through Feast on our offline store, from a pandas entity frame to a parquet file (``persist``). Two of the
 views have a history of 20 million rows each, or as many as ``--history`` says; all is drawn from seeds.

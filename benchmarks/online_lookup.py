@@ -1,4 +1,4 @@
-"""Look one flight up: 29 features of 6 views, read afresh each time, through our reader over each store.
+"""Measures the lookup of one flight: 29 features of 6 views, uncached, by our reader on each store.
 
 The baseline is Feast's own way, `feast.FeatureStore.get_online_features` on its own SQLite store.
 """

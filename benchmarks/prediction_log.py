@@ -1,4 +1,4 @@
-"""What the prediction log costs: appending, compacting, and a window of one day.
+"""Measures the prediction log: appending, compacting, and reading a window of one day.
 
 ``python -m benchmarks.prediction_log`` writes 10 million predictions of 30 features over 10 days (17 GB)
 below a temporary folder, compacts them, reads one day, and takes all of it away again; ``--predictions``

@@ -1,4 +1,4 @@
-"""What privacy costs: redaction in each prediction, leaving erased subjects out of data, blanking a log.
+"""Measures the cost of privacy: redaction in each prediction, removing erased subjects, blanking a log.
 
 Run with ``.venv/bin/python -m benchmarks.privacy``.
 """

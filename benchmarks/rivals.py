@@ -1,4 +1,4 @@
-"""The servers that `benchmarks.serving` compares, each as one would write it first, each a process.
+"""Runs the servers that `benchmarks.serving` compares, each in its simplest form and its own process.
 
     python -m benchmarks.rivals NAME WORKSPACE PORT
 

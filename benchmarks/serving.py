@@ -1,4 +1,4 @@
-"""Answers a second and their latency, one flight a request, at 1, 8, 32 and 128 clients; all servers in turn.
+"""Measures throughput and latency of each server in turn, one flight a request, at 1, 8, 32 and 128 clients.
 
 Ours does all that it does in production: it validates the request, looks 29 features of 6 views up by the
 flight's keys, computes two on demand, predicts, applies the business rule, and has the answer in the log

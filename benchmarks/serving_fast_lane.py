@@ -1,4 +1,4 @@
-"""What the fast lane brings, and what traces cost: two stacks at once, asked in turn.
+"""Measures the gain of the fast lane and the cost of traces, on two stacks at once, in turn.
 
 Each pair is the reference project twice on this machine, both up, asked by turns with the same requests:
 with the fast lane and without (``serve.fast_lane: false``); with traces of 1 % of the requests and without.

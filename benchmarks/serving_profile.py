@@ -1,4 +1,4 @@
-"""Where the time of one prediction goes, in the replica's own process: no network, no HAProxy, no Ray.
+"""Profiles one prediction in the replica's own process, without network, HAProxy and Ray.
 
 A replica's protocol is given the bytes of requests, by one client and by 32 at once (which makes batches of
 32), and what it writes is taken. Each step is then left out in turn, from the last to the first, and what

@@ -1,4 +1,4 @@
-"""The skew guard on a log of flights: 29 features beside what a training set would contain, time and memory.
+"""Measures time and memory of the skew monitor on a log of flights with 29 features.
 
 The log holds what the reference project's predictor would write, personal keys hidden. Served is what
 training would see; in the second log, from October on, the weather is that of two hours before.

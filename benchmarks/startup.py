@@ -1,4 +1,4 @@
-"""How long ``tidemill --help`` and the reading commands take, as multiples of ``python -c "import typer"``.
+"""Measures ``tidemill --help`` and the reading commands, as multiples of ``python -c "import typer"``.
 
 The baseline and the commands run in turn in one run, on a small project that the benchmark makes and removes.
 Give ``--project DIR`` to measure on another one, ``--runs N`` for more than 9 rounds.

@@ -1,4 +1,4 @@
-"""The training set of 327,346 flights × 3 feature views, through Feast: our offline store, Feast's `duckdb`.
+"""Measures a training set of 327,346 flights × 3 feature views with our offline store and Feast's `duckdb`.
 
 Both answer the same call on the same feature definitions and the same files, twice: with values that hold
 for hours or days, and with values that hold for a year. Feast's store joins a row with every value that still

@@ -1,4 +1,4 @@
-"""The features of a flight: one definition for training and for serving.
+"""Defines the features of a flight, once for both training and serving.
 
 Sources are what the stage ``features`` writes; each row's ``event_timestamp`` is when it became known.
 """

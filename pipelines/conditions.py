@@ -1,4 +1,4 @@
-"""Conditions at the airports of origin, hour by hour: the weather, and how departures run."""
+"""Computes hourly features of the airports of origin: the weather, and recent departures."""
 
 import math
 

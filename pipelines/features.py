@@ -1,4 +1,4 @@
-"""Stage 3: what was known about airports, airlines, destinations and aircraft, and from when on."""
+"""Stage 3: writes features of airports, airlines, destinations and aircraft, with when they were known."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The flights to predict: their keys, the moment of prediction, the label and when it is known."""
+"""Selects the flights to predict: keys, moment of prediction, label, and when the label is known."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Stage 1: brings the CSV files of the data set into three parquet tables of what is known at a moment.
+"""Stage 1: converts the CSV files of the data set to three parquet tables of what is known at a moment.
 
 Clocks become moments: the schedule is in the airports' own times, without dates. Facts about a flight appear
 when they happen: its departure when it has left, its arrival when it has arrived.

@@ -1,4 +1,4 @@
-"""Past lateness, from days strictly before: of an airline, of a destination, of an aircraft.
+"""Computes past lateness of airlines, destinations and aircraft, from earlier days only.
 
 Once a day, at 03:00 in New York, the books of the days before are closed. A flight goes into the first
 closing after its own day at which it has arrived, and into no other.

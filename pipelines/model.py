@@ -1,4 +1,4 @@
-"""The model families that compete: boosted trees, and a linear model as the honest yardstick."""
+"""Defines the model families: boosted trees, and a linear model as a baseline."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""History for the demo: what was asked, and what became known, hour by hour of 2013."""
+"""Provides history for the demo: the requests and the new feature values of each hour of 2013."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Which part of history a run of the pipeline may know: whole months of local time, up to a moment."""
+"""Reads the months that a pipeline run uses, and the moment up to which data is known."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What all stages share: where they run, how they write, and how they fail."""
+"""Runs a stage, reads and writes its files, and reports its failures."""
 
 import json
 import os

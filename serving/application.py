@@ -1,4 +1,4 @@
-"""The flights project's prediction API: the request, what it is looked up by, what an answer advises.
+"""Defines the flights project's prediction API: the request, its feature keys, and the advice of an answer.
 
 The model says how likely a flight is to arrive more than 15 minutes late; an airline's desk needs to know
 what to do about it. That rule is business logic: it stands here, beside the model, and changes without
