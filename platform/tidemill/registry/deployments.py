@@ -1,4 +1,4 @@
-"""Deploys versions beside the champion, and stops them.
+"""Deploy versions beside the champion, and stop them.
 
 Replicas follow our records alone; the registry's aliases (``canary``, ``shadow``,
 ``challenger``, ``ab-<name>``) follow. A deployment is recorded as ``pending`` before its alias is set and

@@ -131,8 +131,8 @@ def partitions(root: Path, model: str, kind: Kind, first: date, last: date) -> l
     places = places_of(root)
     settled: dict[date, Partition] = {}
     for _ in range(_TRIES):
-        # Segments are only deleted when a manifest says what became of them: if it says the same before and
-        # after, none was taken away for being in a part that was not looked at.
+        # Segments are only deleted once a manifest lists them as compacted: if it is the same before and
+        # after the listing, no segment was deleted whose lines are in an unread part.
         before = manifests_of(places, model, kind, first, last)
         segments = _segments(root, model, kind, first, last)
         after = manifests_of(places, model, kind, first, last)

@@ -118,7 +118,7 @@ def _days(root: Path, model: str, kind: Kind, place: Place, sizes: Sizes) -> lis
         for folder in (root / model / kind).glob("date=*")
         if _is_worth_it(folder, sizes)
     }
-    if sizes.settled_bytes == 0:  # all of it: what a kill left over, and small parts, wherever they are
+    if sizes.settled_bytes == 0:  # all dates: leftovers of a kill, and small parts, may be anywhere
         waiting |= {day_of(name) for name in place.names(f"{model}/{kind}/date=*/manifest-*.json")}
     return sorted(waiting)
 

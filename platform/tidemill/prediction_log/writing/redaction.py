@@ -43,7 +43,7 @@ class Redaction:
         if not self.fields:
             return values
         hidden = dict(values)
-        # Nearly all have nothing below them: then only what is personal has to be looked at.
+        # Usually no value is nested: then only the personal fields need a check.
         names = self.fields if _FLAT.issuperset(map(type, values.values())) else values
         for name in names:
             value = hidden.get(name)

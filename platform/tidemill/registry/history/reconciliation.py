@@ -1,4 +1,4 @@
-"""Reconciles our records of deployments with the registry's aliases, after kills and changes made there."""
+"""Reconcile our records of deployments with the registry's aliases, after kills and changes made there."""
 
 from datetime import UTC, datetime
 

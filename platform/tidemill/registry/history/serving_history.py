@@ -1,4 +1,4 @@
-"""Tells from the records which version was champion when, who moved the alias, and why."""
+"""Read from the records which version was champion when, who moved the alias, and why."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Places of tables to read and write: the local disk, or an object store through fsspec."""
+"""Read and write tables on the local disk, or in an object store through fsspec."""
 
 import os
 import re

@@ -120,7 +120,7 @@ def _add_state(api: FastAPI, plane: DataPlane) -> None:
     async def readyz() -> Response:
         """Return whether there is a model to answer with, and which parts of the platform are down."""
         version = plane.require_ready()
-        # Names only: this is open to everybody. GET /model says more to those who have a key.
+        # Names only, as this route is open; GET /model gives the reasons to callers with a key.
         parts = sorted(plane.status().degraded)
         return _json(200, {"status": "ready", "model_version": version, "degraded": parts})
 

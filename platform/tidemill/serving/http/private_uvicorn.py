@@ -1,6 +1,6 @@
 """The names of uvicorn that `one_write` and `fast_lane` reach for, and what they are needed for.
 
-uvicorn promises none of them. Each must exist: tests say which one an upgrade took away.
+uvicorn documents none of them. Each must exist: a test names those that an upgrade removed.
 """
 
 from uvicorn.config import HTTP_PROTOCOLS

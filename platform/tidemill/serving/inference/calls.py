@@ -125,7 +125,7 @@ Kind = Literal[
     "not_ready",
     "features",  # they cannot be read
     "model",  # it raised an error
-    "unavailable",  # something else that serving needs is away
+    "unavailable",  # something else that serving needs is down
     "internal",
     "refused",  # by the web framework: no such path, another method
 ]

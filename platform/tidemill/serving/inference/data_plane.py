@@ -54,7 +54,7 @@ class DataPlane:
             batches: brings calls to it.
             pool: where work is done that waits.
             status: returns which versions answer, and which should.
-            degraded: returns which parts of the platform are away, and why.
+            degraded: returns which parts of the platform are down, and why.
         """
         self.model = predictor.model
         """Name of the registered model."""

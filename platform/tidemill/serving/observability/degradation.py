@@ -7,7 +7,7 @@ from tidemill.serving.observability.metrics_families import Family
 __all__ = ["PARTS", "Degradation"]
 
 PARTS = ("features", "registry", "records", "log")
-"""What may be away: the online store; the registry; the platform's records; the disk of the log."""
+"""Parts that may be down: the online store; the registry; the platform's records; the disk of the log."""
 
 
 class Degradation:
@@ -28,7 +28,7 @@ class Degradation:
         return {name: problem for name, problem in found.items() if problem is not None}
 
     def families(self) -> list[Family]:
-        """Return the gauge for Prometheus: 1 while a part is away."""
+        """Return the gauge for Prometheus: 1 while a part is down."""
         now = self.now()
         samples = tuple(((name,), float(name in now)) for name in self._parts)
         text = "Whether a replica does without a part of the platform."

@@ -63,7 +63,7 @@ class Board:
                     continue
                 families += map(_family, orjson.loads(file.read_bytes()))
             except (OSError, ValueError, KeyError, TypeError):
-                continue  # it went away just now, or is another version's
+                continue  # just removed, or written by another version
         return families
 
     def _write(self, families: Iterable[Family]) -> None:

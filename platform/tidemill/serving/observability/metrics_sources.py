@@ -128,7 +128,7 @@ def of_jobs(count: Callable[[], Mapping[str, int]]) -> Source:
         nonlocal seen
         if time.monotonic() - seen[0] >= _JOBS_SECONDS:
             seen = (time.monotonic(), seen[1])  # others may look meanwhile
-            with suppress(StateError):  # the records are away: what was seen last will do
+            with suppress(StateError):  # the records are down: keep the last counts
                 seen = (seen[0], count())
         samples = tuple(((status,), float(number)) for status, number in seen[1].items())
         return [Family("tidemill_jobs", "gauge", "Slow predictions on record.", ("status",), samples)]

@@ -21,7 +21,7 @@ from tidemill.serving.observability.metrics_sharing import Board
 __all__ = ["Metrics"]
 
 _ROWS = tuple(float(2**power) for power in range(12))
-_LABELS = 256  # label sets a counter may have; beyond, what comes counts as "other"
+_LABELS = 256  # label sets a counter may have; further ones count as "other"
 _LANES = 64
 
 

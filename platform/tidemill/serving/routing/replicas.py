@@ -16,7 +16,7 @@ from tidemill.state.tables import ReplicaState
 __all__ = ["forget_replica", "living", "record_status"]
 
 _ALIVE = timedelta(seconds=20)
-"""Some signs of life may be missed, by a machine that is busy or records that are away for a moment."""
+"""Some heartbeats may be missed, by a busy machine or records that are down for a moment."""
 _SILENCE = timedelta(minutes=1)
 
 

@@ -133,7 +133,7 @@ class Watcher:
             return
         versions = _versions(wanted)
         self._failures = {name: why for name, why in self._failures.items() if name in versions}
-        self._apply(wanted)  # at once: what shrinks or ends must not wait for what is loaded
+        self._apply(wanted)  # at once: lanes that shrink or end must not wait for loading
         for version in versions:
             if version not in self._models and self._is_due(version) and self._load_and_try(version):
                 self._apply(wanted)

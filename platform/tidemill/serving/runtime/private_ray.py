@@ -1,6 +1,6 @@
 """The names of Ray that are private to it, and what they are needed for. Nothing else reaches into Ray.
 
-Each of `NAMES` must exist: a test says which one an upgrade took away.
+Each of `NAMES` must exist: a test names those that an upgrade removed.
 """
 
 import sys

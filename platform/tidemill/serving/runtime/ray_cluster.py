@@ -83,7 +83,7 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
 
 def stop() -> None:
     """Shut the cluster down, as far as it will; what remains is the guard's."""
-    with contextlib.suppress(Exception):  # whatever state it is in
+    with contextlib.suppress(Exception):  # the cluster may be in any state
         ray.shutdown()
     private_ray.forget_client()
 

@@ -28,7 +28,7 @@ OPTIONS = {"ray_actor_options": {"num_cpus": 0}, "health_check_period_s": 5}
 def start_process(root: str, settings: Settings) -> Project:
     """Prepare this process, and return the project at ``root``; engines are imported after this."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported
-    # A registry that is away is asked again anyway; MLflow's own patience is minutes.
+    # The registry is polled again anyway; MLflow's own retries would take minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     listen_on_loopback_only()
