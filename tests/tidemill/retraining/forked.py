@@ -49,13 +49,26 @@ class KillPoint:
     of: str = ""
     """Counts only calls that are given something of this ``name``, such as a step of a turn."""
 
-    def arm(self) -> None:
-        """Patch this process so that it dies there."""
+    def find(self) -> tuple[Any, str]:
+        """Return the module or class that has the call, and the call's name there.
+
+        Raises:
+            LookupError: there is no such call, as after a move of the code.
+        """
         module, _, path = self.where.partition(":")
         *owners, name = path.split(".")
-        owner: Any = importlib.import_module(module)
-        for part in owners:
-            owner = getattr(owner, part)
+        try:
+            owner: Any = importlib.import_module(module)
+            for part in owners:
+                owner = getattr(owner, part)
+            getattr(owner, name)
+        except (ImportError, AttributeError) as error:
+            raise LookupError(f"kill point {self.where}: {error}; see where the code moved to") from error
+        return owner, name
+
+    def arm(self) -> None:
+        """Patch this process so that it dies there."""
+        owner, name = self.find()
         real: Callable[..., Any] = getattr(owner, name)
 
         def deadly(*given: Any, **named: Any) -> Any:
@@ -113,8 +126,6 @@ def run(ask: Ask, wire: Connection) -> None:
     os.chdir(ask.root)
     project = load_project(ask.root, Settings(num_cpus=1, ray_address=ask.ray_address))
     state = open_state(project.state_url)
-    if ask.at is not None:
-        ask.at.arm()
     said = ""
 
     def listen(event: Any) -> None:
@@ -124,6 +135,8 @@ def run(ask: Ask, wire: Connection) -> None:
             wire.send(("step", event.step))
 
     try:
+        if ask.at is not None:
+            ask.at.arm()
         if ask.as_of is not None:
             request = TurnRequest(ask.as_of, "a test", "tester", params=ask.params)
             turns = [make_turn(project, state, request, listen)]
@@ -240,10 +253,10 @@ IN_STEPS = points(
     "train mlflow:MlflowClient.set_terminated before",
     "train tidemill.training.train:finish after",
     "train tidemill.retraining.turn_steps:train after",
-    "register tidemill.registry.versions.model_versions:_create_model before",
-    "register tidemill.registry.versions.model_versions:_create_model after",
-    "register tidemill.registry.versions.model_versions:_compiled after",
-    "register tidemill.registry.versions.model_versions:model_source after",
+    "register tidemill.registry.versions.new_versions:_create_model before",
+    "register tidemill.registry.versions.new_versions:_create_model after",
+    "register tidemill.registry.versions.new_versions:_compiled after",
+    "register tidemill.registry.versions.new_versions:model_source after",
     "register mlflow:MlflowClient.create_model_version before",
     "register mlflow:MlflowClient.create_model_version after",
     "gate tidemill.registry.promotion:ask_gate before",
