@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, Guard
 
 __all__ = ["Outcome", "clean_up_after", "report", "run"]
 

@@ -33,9 +33,9 @@ from sqlalchemy import select
 from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.forked import BETWEEN, IN_STEPS, Ask, ForkServer, KillPoint, forking
 from tests.tidemill.retraining.small_loop import faults, write_loop
+from tidemill.orphan_reaper import MARK as GUARD_MARK
+from tidemill.orphan_reaper import Guard
 from tidemill.project import Project
-from tidemill.serving.runtime.orphan_reaper import MARK as GUARD_MARK
-from tidemill.serving.runtime.orphan_reaper import Guard
 from tidemill.serving.runtime.ray_cluster import join_variables
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
@@ -60,8 +60,8 @@ ROTATED = (
 )
 """Points of which a turn reaches one: what was done before it is found, and not done again. Or, in training,
 which come after a search, most of a turn: one is enough."""
-PATIENCE = 150.0
-"""Seconds in which the processes of a killed turn must be gone; Ray's agents take more than a minute."""
+PATIENCE = 30.0
+"""Seconds in which the processes of a killed turn must be gone."""
 
 
 RAY = """
@@ -174,8 +174,8 @@ def make_killed_turn(
             here[step] += 1
             undone = turn_of(state, as_of) is None
             (table.undone if undone else table.finished)[step] += 1
-        elif ended.error:
-            note(table, here, f"turn {number}, {kill}: {ended.error}")
+        elif ended.error or ended.code:
+            note(table, here, f"turn {number}, {kill}: {ended.error or f'exit code {ended.code}'}")
         elif kill.at is not None:
             table.missed.append(f"turn {number}: {kill.at.where}, {kill.at.moment}")
         print(".", end="", flush=True)

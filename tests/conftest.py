@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, Guard
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tidemill.serving.runtime.orphan_reaper import MARK
+from tidemill.orphan_reaper import MARK
 
 STARTS_ONE = """
 import os, subprocess, sys, time

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tidemill.serving.runtime.orphan_reaper import MARK
+from tidemill.orphan_reaper import MARK
 
 BENCHMARK = """
 import signal, subprocess, sys, tempfile, time

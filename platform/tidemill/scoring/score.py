@@ -14,7 +14,7 @@ from tidemill.files.locks import locked
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import get_version, load_scorer
-from tidemill.scoring.execution.executor import in_this_process, on_ray, ray_of
+from tidemill.scoring.execution.executor import in_this_process, on_ray
 from tidemill.scoring.execution.planning import plan
 from tidemill.scoring.execution.staging import Record, Staging
 from tidemill.scoring.input.fragments import Fragment
@@ -194,7 +194,9 @@ def _score_the_rest(
             finished = in_this_process(project, job, staging, scorer, waiting)
         else:
             tell("scoring", "starting Ray", done, job.rows)
-            stack.enter_context(ray_of(project))
+            from tidemill.training.ray_session import ray_session  # Ray takes seconds to import
+
+            stack.enter_context(ray_session(project))
             finished = on_ray(project, job, staging, scorer, waiting, request.workers)
         tell("scoring", f"{len(waiting)} parts", done, job.rows)
         for record in stack.enter_context(closing(finished)):

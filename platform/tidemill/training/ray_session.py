@@ -1,15 +1,19 @@
 """Connect to an existing Ray, or start one for as long as it is needed."""
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from tidemill.errors import TrainingError
+from tidemill.orphan_reaper import MARK, Guard
 from tidemill.project import Project
+from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
 
 __all__ = ["check_address", "ray_session"]
 
@@ -21,25 +25,54 @@ _PATIENCE = 5.0
 def ray_session(project: Project) -> Iterator[None]:
     """Yield a Ray: the one this process is connected to, the one at ``ray_address``, or a new one.
 
-    A new one ends with the block, and leaves no process behind.
+    A new one listens on loopback alone. It ends with the block, or with this process, even if that is
+    killed, and leaves no process behind.
+
+    Raises:
+        TrainingError: there is no Ray at ``ray_address``, or none can be started here.
     """
     if ray.is_initialized():
         yield
-        return
-    settings = project.settings
-    own = settings.ray_address is None
-    if settings.ray_address is not None:
-        check_address(settings.ray_address)
+    elif project.settings.ray_address is not None:
+        check_address(project.settings.ray_address)
+        with _connected(f"at {project.settings.ray_address}", address=project.settings.ray_address):
+            yield
+    else:
+        with _own_ray(project):
+            yield
+
+
+@contextmanager
+def _own_ray(project: Project) -> Iterator[None]:
+    guard = Guard.post()
+    variables = SINGLE_NODE | {MARK: guard.mark}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)  # for Ray's processes, not for what else starts meanwhile
     try:
-        ray.init(
-            address=settings.ray_address or "local",
-            num_cpus=(settings.num_cpus or None) if own else None,
-            include_dashboard=False if own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        read_environment()
+        ours = {"num_cpus": project.settings.num_cpus or None, "include_dashboard": False}
+        with _connected("on this machine", address="local", _node_ip_address=LOOPBACK, **ours):
+            _restore(before)
+            yield
+    finally:
+        _restore(before)
+        read_environment()
+        guard.dismiss()
+
+
+def _restore(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _connected(where: str, **choices: Any) -> Iterator[None]:
+    try:
+        ray.init(**choices, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = "on this machine" if own else f"at {settings.ray_address}"
         raise TrainingError(
             f"no Ray {where}: {error}", hint="check TIDEMILL_RAY_ADDRESS, or leave it empty"
         ) from error

@@ -2,14 +2,11 @@
 
 import logging
 import os
-import tempfile
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tidemill.errors import ServingError, TidemillError
@@ -20,10 +17,8 @@ from tidemill.scoring.execution.fragment_worker import FragmentScorer
 from tidemill.scoring.execution.staging import Record, Staging
 from tidemill.scoring.input.fragments import Fragment
 from tidemill.scoring.scoring_job import Job
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard
-from tidemill.training.ray_session import ray_session
 
-__all__ = ["in_this_process", "on_ray", "ray_of"]
+__all__ = ["in_this_process", "on_ray"]
 
 
 def in_this_process(
@@ -46,24 +41,6 @@ def in_this_process(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def ray_of(project: Project) -> Iterator[None]:
-    """Yield a Ray, as in training; one started here ends with this process, even if that is killed."""
-    if project.settings.ray_address is not None:
-        with ray_session(project):
-            yield
-        return
-    with tempfile.TemporaryDirectory(prefix="tidemill-", ignore_cleanup_errors=True) as folder:
-        guard = Guard.post(Path(folder))
-        os.environ[MARK] = guard.mark  # Ray's processes inherit it
-        try:
-            with ray_session(project):
-                yield
-        finally:
-            os.environ.pop(MARK, None)
-            guard.dismiss()
 
 
 def on_ray(

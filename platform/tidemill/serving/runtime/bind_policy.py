@@ -8,10 +8,10 @@ import psutil
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError
+from tidemill.orphan_reaper import marked
 from tidemill.project import Project
 from tidemill.serving.http.admission import ADMIN, PREDICT
 from tidemill.serving.http.api_keys import active_keys
-from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.serving.runtime.stack_record import StackInfo
 from tidemill.state import open_state
 

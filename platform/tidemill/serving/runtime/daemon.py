@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
+from tidemill import orphan_reaper
 from tidemill.errors import ServingError, StackNotRunning
 from tidemill.project import Project
-from tidemill.serving.runtime import orphan_reaper, stack_record
+from tidemill.serving.runtime import stack_record
 from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import tail
 from tidemill.serving.runtime.configuration_checks import require_coherent

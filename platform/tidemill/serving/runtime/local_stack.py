@@ -12,13 +12,13 @@ import httpx
 import psutil
 
 from tidemill.errors import ServingError
+from tidemill.orphan_reaper import MARK, Guard
 from tidemill.project import Project
 from tidemill.serving.runtime import tracking_server
 from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import Child
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard
 from tidemill.serving.runtime.stack_record import StackInfo, status
 
 __all__ = ["Stack", "StackInfo", "attached", "status"]
@@ -31,7 +31,7 @@ class Stack:
     """A stack that lives as long as the block, or from `start` to `stop`.
 
     It runs in this process's name: when this process ends, in whatever way, all of it ends within seconds,
-    and its temporary folder goes too (see `tidemill.serving.runtime.orphan_reaper`).
+    and its temporary folder goes too (see `tidemill.orphan_reaper`).
 
         with Stack(project, print) as stack:
             PredictionClient(stack.url).predict([...])

@@ -1,32 +1,25 @@
-"""The names of Ray that are private to it, and what they are needed for. Nothing else reaches into Ray.
+"""The names of Ray that are private to it and that serving needs, and what for.
 
-Each of `NAMES` must exist: a test names those that an upgrade removed.
+Those that any Ray of our own needs are in `tidemill.training.private_ray_settings`.
+Nothing else reaches into Ray. Each of `NAMES` must exist: a test names those that an upgrade removed.
 """
 
 import sys
 import threading
 
 import ray
-from ray._private import ray_constants
-from ray._raylet import Config  # type: ignore[attr-defined]
+
+from tidemill.training.private_ray_settings import LOOPBACK
 
 __all__ = [
     "NAMES",
     "forget_client",
     "has_haproxy",
     "listen_on_loopback_only",
-    "read_environment",
     "worker_thread",
 ]
 
-_LOOPBACK = "127.0.0.1"
-
 NAMES = (
-    (
-        "ray._private.ray_constants.ENABLE_RAY_CLUSTER",
-        "is read from the environment when Ray is imported, which may be before a stack is started",
-    ),
-    ("ray._raylet.Config.initialize", "reads Ray's settings from the environment again, for the same reason"),
     ("ray.serve.context._set_global_client", "forgets the Serve of a stack that was stopped in this process"),
     (
         "ray.serve._private.constants.RAY_SERVE_ENABLE_HA_PROXY",
@@ -41,13 +34,7 @@ NAMES = (
         "keeps Celery's thread as `_worker_thread`, which the health check of a worker of jobs watches",
     ),
 )
-"""Dotted path, and why it is needed. Beside them `ray.init` is given `_node_ip_address` and `_temp_dir`."""
-
-
-def read_environment() -> None:
-    """Make Ray read its environment variables again, which it read when it was imported."""
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    Config.initialize("")
+"""Dotted path, and why it is needed. Beside them `ray.init` is given `_temp_dir`."""
 
 
 def forget_client() -> None:
@@ -65,7 +52,7 @@ def has_haproxy() -> bool:
 
 def listen_on_loopback_only() -> None:
     """Keep what Ray Serve opens in this process on loopback, if the node is there."""
-    if ray.util.get_node_ip_address() != _LOOPBACK:
+    if ray.util.get_node_ip_address() != LOOPBACK:
         return
     # Ray Serve 2.60 opens a gRPC server for calls between deployments on all interfaces and has no setting
     # for that. Its address is the node's, here loopback, so all legitimate callers still reach it.
@@ -74,7 +61,7 @@ def listen_on_loopback_only() -> None:
     add_port = ray_replica.add_port_to_grpc_server
 
     def add_local_port(server: object, address: str) -> object:
-        return add_port(server, address.replace("[::]", _LOOPBACK))
+        return add_port(server, address.replace("[::]", LOOPBACK))
 
     ray_replica.add_port_to_grpc_server = add_local_port
 

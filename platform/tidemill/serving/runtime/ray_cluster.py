@@ -21,20 +21,21 @@ from typing import Any
 import ray
 
 from tidemill.errors import ServingError, TidemillError
+from tidemill.orphan_reaper import MARK
 from tidemill.project import Project
 from tidemill.serving.runtime import private_ray
 from tidemill.serving.runtime.configuration_checks import REPLICA_PORTS
 from tidemill.serving.runtime.network import free_block, free_port
-from tidemill.serving.runtime.orphan_reaper import MARK
 from tidemill.serving.runtime.private_haproxy import write_wrapper
 from tidemill.serving.runtime.replica.process_start import APPLICATION
 from tidemill.serving.runtime.replica.ray_shortcut import CALLBACK
 from tidemill.settings import Settings
+from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
 _JOIN = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means: the node's address is 127.0.0.1
+    **SINGLE_NODE,
     "RAY_AUTH_MODE": "token",
 }
 
@@ -42,7 +43,7 @@ _JOIN = {
 def join() -> None:
     """Prepare this process to connect to a cluster that `start` made in another process."""
     os.environ.update(_JOIN)
-    private_ray.read_environment()
+    read_environment()
 
 
 def join_variables() -> dict[str, str]:
@@ -68,7 +69,7 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
             "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
         )
     with _environment(_serve_variables(project, folder, host, port) | {MARK: mark}):
-        private_ray.read_environment()
+        read_environment()
         try:
             _start_ray(project, folder)
             _start_serve(project, port)
@@ -96,7 +97,7 @@ def _start_ray(project: Project, folder: Path) -> None:
         namespace="tidemill",
         log_to_driver=False,
         logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
+        _node_ip_address=LOOPBACK,
         _temp_dir=str(folder / "ray"),
     )
 

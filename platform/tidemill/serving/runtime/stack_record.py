@@ -28,7 +28,7 @@ class StackInfo:
     folder: int = 0
     """Inode of the project's ``.tidemill``: a copy of a project has another, one that was moved has not."""
     mark: str = ""
-    """In the environment of every process of the stack; see `tidemill.serving.runtime.orphan_reaper`."""
+    """In the environment of every process of the stack; see `tidemill.orphan_reaper`."""
     url: str = ""
     """Of the prediction API."""
     mlflow_url: str | None = None

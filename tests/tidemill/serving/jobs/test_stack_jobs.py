@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from tests.tidemill.serving.small_project import KNOWN, crown
+from tidemill.orphan_reaper import marked
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.serving.runtime.daemon import down, up
-from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.settings import Settings
 from tidemill.training.tracking.mlflow_tracking import connect
 

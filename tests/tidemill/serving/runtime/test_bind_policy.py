@@ -16,6 +16,7 @@ from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
+from tidemill.orphan_reaper import marked
 from tidemill.project import load_project
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.api_keys import create_key, list_keys, revoke_key
@@ -23,7 +24,6 @@ from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.runtime.bind_policy import Listener, listeners, warnings
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.network import free_port
-from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.serving.runtime.stack_record import read
 from tidemill.settings import Secret, Settings
 from tidemill.state import open_state

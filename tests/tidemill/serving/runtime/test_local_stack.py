@@ -16,6 +16,7 @@ import pytest
 
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
+from tidemill.orphan_reaper import marked
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
 from tidemill.project import load_project
 from tidemill.registry.deployments import DeployRequest, deploy
@@ -24,7 +25,6 @@ from tidemill.serving.http.client import Label, PredictionClient
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.local_stack import status
 from tidemill.serving.runtime.network import free_port, is_free
-from tidemill.serving.runtime.orphan_reaper import marked
 from tidemill.serving.runtime.stack_record import read
 from tidemill.settings import Settings
 from tidemill.state import open_state

@@ -1,9 +1,9 @@
-"""End the processes that a stack leaves behind when its owner ends, by SIGKILL, crash or a plain stop.
+"""End the processes that a stack or a Ray of our own leaves behind when its owner ends, SIGKILL included.
 
 Ray's processes end with their owner only partly: agents linger for minutes, and what they started in turn
-is orphaned. So every process of a stack carries a mark in its environment, and a small
+is orphaned. So every process that the owner starts carries a mark in its environment, and a small
 process, this module, waits for the owner's end of a pipe to close, kills whatever carries the mark, and
-removes the stack's temporary folder.
+removes the owner's temporary folder.
 """
 
 import os
@@ -21,7 +21,7 @@ import psutil
 __all__ = ["MARK", "Guard", "marked", "sweep"]
 
 MARK = "TIDEMILL_STACK_MARK"
-"""Environment variable that every process of a stack has."""
+"""Environment variable that every process of a stack, or of a Ray of our own, has."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class Guard:
     process: "subprocess.Popen[bytes]"
 
     @classmethod
-    def post(cls, folder: Path) -> "Guard":
-        """Start a guard; from now on, processes with its mark and ``folder`` end with this process."""
+    def post(cls, folder: Path | None = None) -> "Guard":
+        """Start a guard; from now on, processes with its mark and ``folder``, if any, end with this one."""
         mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        command = [sys.executable, "-m", "tidemill.serving.runtime.orphan_reaper", mark, str(folder)]
+        command = [sys.executable, "-m", "tidemill.orphan_reaper", mark]
+        command += [str(folder)] if folder is not None else []
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
         )
@@ -83,13 +84,14 @@ def sweep(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
     return left
 
 
-def main(mark: str, folder: str) -> None:
+def main(mark: str, folder: str | None = None) -> None:
     """Wait for the owner's end, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     sweep(mark)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import time
 import psutil
 import pytest
 
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard, marked
+from tidemill.orphan_reaper import MARK, Guard, marked
 
 OWNER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from tidemill.serving.runtime.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, Guard
 folder = Path(sys.argv[1]); folder.mkdir()
 guard = Guard.post(folder)
 # A grandchild whose parent is gone, as Ray's are when Ray dies.

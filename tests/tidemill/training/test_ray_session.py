@@ -1,0 +1,73 @@
+"""A Ray of our own listens on loopback alone, and ends with its owner, however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tidemill.errors import TrainingError
+from tidemill.orphan_reaper import MARK, marked
+from tidemill.serving.runtime.bind_policy import is_loopback
+from tidemill.training.ray_session import check_address
+
+pytestmark = pytest.mark.engine
+
+OWNER = f"""
+import os, sys
+from types import SimpleNamespace
+from tidemill.settings import Settings
+from tidemill.training.ray_session import ray_session
+import ray
+from ray._private import ray_constants
+
+before = os.environ.get("{MARK}")
+with ray_session(SimpleNamespace(settings=Settings(num_cpus=1))):
+    assert os.environ.get("{MARK}") == before
+    print(ray.get(ray.remote(lambda: os.environ["{MARK}"]).remote()), flush=True)
+    sys.stdin.read()
+assert os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") is None
+assert ray_constants.ENABLE_RAY_CLUSTER
+"""
+
+
+@pytest.fixture
+def owner():
+    """A process in the middle of a session, and the mark that Ray's processes have."""
+    command = [sys.executable, "-W", "ignore", "-c", OWNER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_all_of_it_listens_on_loopback_and_it_ends_with_the_block(owner):
+    process, mark = owner
+    found = {
+        (one.name(), listener.laddr.ip)
+        for one in [psutil.Process(process.pid), *marked(mark)]
+        for listener in one.net_connections("inet")
+        if listener.status == psutil.CONN_LISTEN
+    }
+    assert {"gcs_server", "raylet"} <= {name for name, _ in found}
+    assert [one for one in found if not is_loopback(one[1])] == []
+    process.stdin.close()
+    assert process.wait(30) == 0
+    assert marked(mark) == []
+
+
+def test_nothing_outlives_an_owner_that_is_killed(owner):
+    process, mark = owner
+    assert len(marked(mark)) >= 4
+    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while marked(mark):
+        assert time.monotonic() < deadline, [one.cmdline() for one in marked(mark)]
+        time.sleep(0.1)
+
+
+def test_an_address_where_nothing_answers_is_an_error_at_once():
+    with pytest.raises(TrainingError, match=r"no Ray at 127\.0\.0\.1:1"):
+        check_address("127.0.0.1:1")
