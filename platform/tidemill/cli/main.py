@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
 """
 
+import io
 import os
 import signal
 import sys
@@ -121,8 +122,18 @@ def exit_code(error: TidemillError) -> int:
             return 1
 
 
+def _use_utf8() -> None:
+    """Start again in UTF-8 mode where paths are encoded otherwise: engines take UTF-8 paths only."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Run the command line."""
+    _use_utf8()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
     signal.signal(signal.SIGTERM, _terminate)
     if not sys.warnoptions:

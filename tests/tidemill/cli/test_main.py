@@ -1,5 +1,6 @@
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -112,3 +113,34 @@ def test_square_brackets_in_a_message_are_text(tmp_path: Path):
 )
 def test_exit_codes(error: TidemillError, code: int):
     assert exit_code(error) == code
+
+
+def test_paths_are_read_as_utf8_whatever_the_locale(tmp_path: Path):
+    project = tmp_path / "Verspätungen ✈"
+    project.mkdir()
+    code = (
+        "import os, sys; from tidemill.cli import main; "
+        "main.app = lambda: print(os.getcwd(), sys.argv[1], sys.flags.utf8_mode); main.main()"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "é"], cwd=project, env=environment, capture_output=True, check=False
+    )
+    assert done.stdout.decode().split("\n")[0] == f"{project} é 1", done.stderr
+    forced = [
+        sys.executable,
+        "-X",
+        "utf8=0",
+        "-m",
+        "tidemill.cli.main",
+        "--version",
+    ]  # starts again only once
+    done = subprocess.run(forced, cwd=project, env=environment, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_output_that_cannot_be_encoded_is_shown_with_marks():
+    code = "from tidemill.cli import main; main.app = lambda: print('to ✈'); main.main()"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"to ?\n", b"")
