@@ -6,6 +6,7 @@ The tree::
     ├── UsageError               the caller asked for something that cannot be meant      (exit code 2)
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
     │   └── ConfigError          a declaration of the project is wrong
+    ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
@@ -37,6 +38,7 @@ __all__ = [
     "ModelNotFound",
     "ModelUnsafe",
     "MonitoringError",
+    "NotWritable",
     "PortTaken",
     "ProjectNotFound",
     "RegistryError",
@@ -78,6 +80,10 @@ class ProjectNotFound(UsageError):
 
 class ConfigError(UsageError):
     """A declaration of the project is missing or wrong."""
+
+
+class NotWritable(TidemillError):
+    """A file that must be changed, or a lock that must be taken, is where nothing can be written."""
 
 
 class StateError(TidemillError):

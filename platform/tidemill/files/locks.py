@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidemill.errors import TidemillError
+from tidemill.errors import NotWritable, TidemillError
 
 __all__ = ["is_locked", "locked", "try_lock"]
 
@@ -39,7 +39,7 @@ def locked(
 
     Raises:
         Exception: another thread or process still holds the lock after ``wait_seconds``; made by ``busy``.
-        TidemillError: the file cannot be made or opened.
+        NotWritable: the file cannot be made or opened.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "turn.lock")
@@ -96,7 +96,7 @@ def _open(path: Path) -> tuple[int, bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644), False
     except OSError as error:
-        raise TidemillError(
+        raise NotWritable(
             f"the lock {path} cannot be opened: {error.strerror or error}",
             hint="make its folder writable",
         ) from error

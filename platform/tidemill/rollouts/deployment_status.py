@@ -1,9 +1,11 @@
 """Describes which versions answer now, from the records: for ``tidemill deploy show``."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from tidemill.errors import NotWritable
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.registry_reader import read_alias_names, read_champion
@@ -16,7 +18,7 @@ __all__ = ["describe_deployments"]
 def describe_deployments(folder: ProjectFolder, records: Records, now: datetime) -> dict[str, Any]:
     """Return the champion, what is beside it, what replicas say of it, and the last rollout; as JSON has it.
 
-    Records and registry are reconciled first.
+    Records and registry are reconciled first, unless the project may only be read.
 
     Raises:
         RegistryError: the registry does not answer.
@@ -56,9 +58,12 @@ def _settle(folder: ProjectFolder, records: Records) -> None:
         from tidemill.state import open_state
 
         project = load_project(folder.root, folder.settings)
-        state = open_state(project.state_url)
-        reconcile(project, state)
-        state.close()
+        with suppress(NotWritable):  # whoever may write reconciles them: they are shown as they are
+            state = open_state(project.state_url)
+            try:
+                reconcile(project, state)
+            finally:
+                state.close()
 
 
 def _deployment(row: Row, replicas: Sequence[Row], counts: Sequence[Row]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tidemill.errors import TidemillError
+from tidemill.files.sqlite_reading import can_change, copy_database, open_to_read
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
 __all__ = ["Records", "Row", "open_records"]
@@ -37,6 +38,11 @@ class Records:
 
     def __init__(self, address: str | Path) -> None:
         self._address = (sqlite_file(address) or address) if isinstance(address, str) else address
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite database; none for another one."""
+        return self._address if isinstance(self._address, Path) else None
 
     @property
     def absent(self) -> bool:
@@ -83,6 +89,8 @@ class Records:
 def open_records(address: str | Path) -> Records:
     """Return the records at an address, after migrating the schema if an earlier version wrote it.
 
+    Where the database may only be read, a copy is brought up to date instead.
+
     Args:
         address: as of `Records`.
 
@@ -100,36 +108,37 @@ def open_records(address: str | Path) -> Records:
     if not current:
         from tidemill.state.store import open_state
 
-        open_state(sqlite_url(address) if isinstance(address, Path) else address).close()
+        path = records.path
+        if path is not None and not can_change(path):
+            path = _copy(path)
+            records = Records(path)
+        open_state(sqlite_url(path) if path is not None else str(address)).close()
     return records
+
+
+def _copy(path: Path) -> Path:
+    try:
+        return copy_database(path)
+    except (sqlite3.Error, OSError) as error:
+        raise TidemillError(
+            f"the records at {path} are of an earlier version, and cannot be copied: {error}",
+            hint="make the file and its folder writable, or free space in the folder for temporary files",
+        ) from error
 
 
 def _read_sqlite(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
     sqlite3.register_converter("DATETIME", _moment)
     sqlite3.register_converter("JSON", json.loads)
     sqlite3.register_converter("BOOLEAN", lambda text: text == b"1")
-    address = path.resolve().as_uri() + "?mode=ro"
     try:
-        try:
-            return _query_sqlite(address, query, values)
-        except sqlite3.OperationalError as error:
-            if "unable to open" not in str(error) and "readonly" not in str(error):
-                raise
-            # In a read-only folder, SQLite opens a database only as immutable.
-            return _query_sqlite(f"{address}&immutable=1", query, values)
+        connection = open_to_read(path, wait_seconds=_WAIT_SECONDS, detect_types=sqlite3.PARSE_DECLTYPES)
+        with closing(connection), closing(connection.execute(query, values)) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
     except sqlite3.Error as error:
         raise TidemillError(
             f"the records at {path} cannot be read: {error}", hint="check TIDEMILL_STATE_URL and the file"
         ) from error
-
-
-def _query_sqlite(address: str, query: str, values: Sequence[Any]) -> list[Row]:
-    connection = sqlite3.connect(
-        address, uri=True, timeout=_WAIT_SECONDS, detect_types=sqlite3.PARSE_DECLTYPES
-    )
-    with closing(connection), closing(connection.execute(query, values)) as cursor:
-        names = [column[0] for column in cursor.description]
-        return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
 
 
 def _moment(text: bytes) -> datetime:

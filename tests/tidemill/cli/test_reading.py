@@ -3,9 +3,12 @@
 import ast
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +69,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fill(session)
     state.close()
     return root
+
+
+unwritable = pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere"
+)
 
 
 def fill(session):
@@ -261,8 +269,6 @@ def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):
 
 
 def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: Path):
-    import sqlite3
-
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     database = sqlite3.connect(copy / ".tidemill" / "state.db")
     with database:
@@ -273,15 +279,60 @@ def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: 
     assert [job["erased_at"] for job in jobs["jobs"]] == [None] * 3
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_to_is_read(root: Path, tmp_path: Path):
-    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
-    for file in (copy / ".tidemill").glob("state.db-*"):
-        file.unlink()
-    subprocess.run(["chmod", "-R", "a-w,a+rX", str(copy)], check=True)
-    from tidemill.state.record_reader import Records
-
+def run_without_writing(root: Path, *commands: str) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands in a project that cannot be written to, not by root either."""
+    drop = "-dac_override,-dac_read_search,-fowner"
+    bounded = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    subprocess.run(["chmod", "-R", "a-w,a+rX", str(root)], check=True)
     try:
-        assert len(Records(copy / ".tidemill" / "state.db").ids("alerts", MODEL)) == 3
+        return [
+            subprocess.run(
+                [*bounded, sys.executable, "-m", "tidemill.cli.main", *command.split()],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "COLUMNS": "200"},
+            )
+            for command in commands
+        ]
     finally:
-        subprocess.run(["chmod", "-R", "u+w", str(copy)], check=True)
+        subprocess.run(["chmod", "-R", "u+w", str(root)], check=True)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in one order: the registry and its reader order lineage differently."""
+    return sorted(re.findall(r"[\w.-]+", text))
+
+
+@unwritable
+def test_a_moved_project_that_cannot_be_written_to_is_read(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    wanted = [run(root, command, 200).stdout for command in COMMANDS]
+    for command, done, stdout in zip(COMMANDS, run_without_writing(copy, *COMMANDS), wanted, strict=True):
+        assert done.returncode == 0, (command, done.stderr)
+        assert words(done.stdout.replace(str(copy), str(root))) == words(stdout), command
+
+
+@unwritable
+def test_records_of_an_earlier_version_are_read_where_nothing_can_be_written(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    with closing(sqlite3.connect(copy / ".tidemill" / "state.db")) as database, database:
+        database.execute("ALTER TABLE jobs DROP COLUMN erased_at")
+        database.execute("UPDATE alembic_version SET version_num = '0006'")
+    (jobs,) = run_without_writing(copy, "jobs list --json")
+    assert jobs.returncode == 0, jobs.stderr
+    assert [job["erased_at"] for job in json.loads(jobs.stdout)["jobs"]] == [None] * 3
+
+
+@unwritable
+def test_an_alias_that_cannot_be_adopted_leaves_the_deployments_shown(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    with closing(sqlite3.connect(copy / ".tidemill" / "mlflow.db")) as database, database:
+        aliases = "INSERT INTO registered_model_aliases (name, alias, version) VALUES (?, 'canary', 1)"
+        database.execute(aliases, (MODEL,))
+    shown, promoted = run_without_writing(copy, "deploy show --json", f"promote {MODEL} 1")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["champion"] == "2"
+    assert json.loads(shown.stdout)["deployments"] == []
+    assert promoted.returncode == 1
+    assert "cannot be opened: Permission denied" in promoted.stderr

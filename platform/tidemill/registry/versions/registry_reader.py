@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tidemill.files.sqlite_reading import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import CHAMPION
@@ -139,7 +140,7 @@ def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
         raise _AskMlflow
     if not path.is_file():
         return None  # nothing was registered yet; MLflow would make the file
-    database = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True, timeout=30)
+    database = open_to_read(path, wait_seconds=30)
     database.row_factory = sqlite3.Row
     return database
 

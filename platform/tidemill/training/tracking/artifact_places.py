@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, func, literal, select, update
 
-from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project
 from tidemill.training.tracking.private_mlflow import address_columns, local_path
 
@@ -25,16 +24,16 @@ def artifact_location(project: Project) -> str | None:
     return (project.home / "artifacts").resolve().as_uri()
 
 
-def move_addresses(uri: str, home: Path, experiment: str) -> None:
+def move_addresses(uri: str, home: Path, experiment: str, *, own: bool) -> None:
     """Update the file addresses in MLflow's records to the project's present folder.
 
     Args:
         uri: of MLflow's database.
         home: the project's folder ``.tidemill``.
         experiment: name of the project's experiment.
+        own: whether no other project can have its records there.
     """
     here = (home / "artifacts").resolve()
-    own = sqlite_file(uri) == home / "mlflow.db"
     first, *others = address_columns()
     engine = create_engine(uri)
     try:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
@@ -19,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
 from tidemill.files.locks import locked
-from tidemill.files.sqlite_urls import sqlite_file
+from tidemill.files.sqlite_reading import can_change, copy_database
+from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 from tidemill.project import Project
 from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
 from tidemill.training.tracking.private_mlflow import silence_telemetry
@@ -78,18 +80,31 @@ def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # an environment without pip
     database = sqlite_file(uri)
     if database is not None:
+        own = database == home / "mlflow.db"
+        if database.is_file() and not can_change(database):
+            return _read_only_client(database, home, experiment, own=own)
         with locked(database.with_name(database.name + ".create.lock"), wait_seconds=None):
             client = MlflowClient(uri, uri)
             client.search_experiments(max_results=1)  # creates the tables
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # replicas read while a training writes
-            move_addresses(uri, home, experiment)
+            move_addresses(uri, home, experiment, own=own)
         return client
     client = MlflowClient(uri, uri)
     if uri.startswith(_DATABASES):
         client.search_experiments(max_results=1)  # creates the tables
-        move_addresses(uri, home, experiment)
+        move_addresses(uri, home, experiment, own=False)
     return client
+
+
+def _read_only_client(database: Path, home: Path, experiment: str, *, own: bool) -> MlflowClient:
+    """Return a client of a copy, which refuses changes made with it; MLflow itself makes some first."""
+    copy = copy_database(database)
+    MlflowClient(sqlite_url(copy), sqlite_url(copy)).search_experiments(max_results=1)
+    move_addresses(sqlite_url(copy), home, experiment, own=own)
+    # For "sqlite:///" alone MLflow would make a folder of the name that follows.
+    uri = f"sqlite+pysqlite:///file:{quote(str(copy))}?mode=ro&uri=true"
+    return MlflowClient(uri, uri)
 
 
 def experiment_id(client: MlflowClient, project: Project) -> str:
