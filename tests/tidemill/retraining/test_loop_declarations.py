@@ -50,8 +50,8 @@ def test_a_policy_for_a_monitor_that_is_not_declared_is_said(tmp_path: Path):
 @pytest.mark.engine
 def test_status_says_what_is_wrong_on_the_terminal_and_as_json(tmp_path: Path):
     project_with(tmp_path, monitors={"monitors": [{"name": "weekly", "window": "soon"}]})
-    said = CliRunner().invoke(app, ["status", "-p", str(tmp_path)])
+    said = CliRunner().invoke(app, ["status", "-p", str(tmp_path)], env={"COLUMNS": "1000"})
     assert said.exit_code == 0
-    assert f"! {tmp_path / 'monitoring' / 'monitors.yaml'} is wrong: monitors.0.window" in said.output
+    assert f"! {tmp_path / 'monitoring' / 'monitors.yaml'} is wrong: monitor 'weekly': window" in said.output
     said = CliRunner().invoke(app, ["status", "-p", str(tmp_path), "--json"])
-    assert "monitors.0.window" in json.loads(said.stdout)["problems"][0]
+    assert "monitor 'weekly': window" in json.loads(said.stdout)["problems"][0]

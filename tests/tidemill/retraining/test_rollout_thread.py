@@ -31,11 +31,13 @@ def test_it_goes_on_while_the_records_are_away_and_ends_when_told(
     stop = threading.Event()
     with caplog.at_level(logging.ERROR):
         thread = start_rollout_thread(project, timedelta(seconds=0.01), stop)
-        wait_for(lambda: caplog.text.count("the rollout could not be checked") > 1)
-        assert thread.is_alive()
-        caplog.clear()
-        (tmp_path / "records").unlink()  # they are back
-        wait_for(lambda: (tmp_path / "records" / "state.db").exists())
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
+        try:
+            wait_for(lambda: caplog.text.count("the rollout could not be checked") > 1)
+            assert thread.is_alive
+            caplog.clear()
+            (tmp_path / "records").unlink()  # they are back
+            wait_for(lambda: (tmp_path / "records" / "state.db").exists())
+        finally:
+            stop.set()
+            thread.join(60)
+    assert not thread.is_alive

@@ -224,7 +224,9 @@ def test_a_module_of_pytorch_is_trusted_by_name_and_then_runs_compiled(tmp_path)
     wanted = net(torch.from_numpy(rows[["wind", "rain"]].to_numpy(np.float32))).detach().numpy()[:, 0]
     assert original.predict(rows) == pytest.approx(wanted, abs=1e-7)
     record = compile_scorer(
-        original, rows, lambda file, inside: shutil.copytree(file.parent, folder / inside)
+        original,
+        rows,
+        lambda file, inside: shutil.copytree(file.parent, folder / inside, dirs_exist_ok=True),
     )
     assert (record.status, record.parity.passed) == ("compiled", True), record.reason
     assert read_compiled(folder, "1", record).predict(rows) == pytest.approx(wanted, abs=1e-6)
