@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tidemill.errors import TidemillError
-from tidemill.files.sqlite_reading import can_change, copy_database, open_to_read
+from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
 __all__ = ["Records", "Row", "open_records"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tidemill.files.sqlite_reading import open_to_read
+from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import CHAMPION

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
 from tidemill.files.locks import locked
-from tidemill.files.sqlite_reading import can_change, copy_database
+from tidemill.files.read_only_sqlite import can_change, copy_database
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 from tidemill.project import Project
 from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
