@@ -12,6 +12,7 @@ PLACES = {
     ("pandera",): ["data/validation"],
     ("ray",): [
         "training/ray_session.py",
+        "training/private_ray_settings.py",
         "training/search",
         "scoring/execution/executor.py",
         "serving/jobs",

@@ -35,7 +35,7 @@ def open_to_read(path: Path, *, wait_seconds: float, detect_types: int = 0) -> s
 def can_change(path: Path) -> bool:
     """Return whether this process may write an existing database, and make files beside it.
 
-    >>> can_change(Path("/proc/version"))
+    >>> can_change(Path("/nowhere/records.db"))
     False
     """
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
