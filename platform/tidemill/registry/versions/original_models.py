@@ -21,6 +21,7 @@ from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.training.compiling.onnx_session import check_content, start
+from tidemill.training.compiling.private_onnxruntime import inner_run
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["read_original"]
@@ -164,7 +165,7 @@ def _onnx(folder: Path, version: str, given: _Signature, flavor: Mapping[str, An
             "(rows, features), and probabilities as a tensor",
             hint="export it with one input and without a zipmap",
         )
-    name, kind, run, output = taken[0].name, kinds[taken[0].type], session._sess.run, tensors[-1]
+    name, kind, run, output = taken[0].name, kinds[taken[0].type], inner_run(session), tensors[-1]
 
     def score(matrix: Matrix) -> Scores:
         found = run([output], {name: matrix.astype(kind, copy=False)}, None)[0]

@@ -8,6 +8,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
+from tidemill.training.compiling.private_scikit import column_indices, one_hot_widths
+
 __all__ = ["Mixed", "origins"]
 
 
@@ -42,14 +44,13 @@ def origins(step: Any, given: list[int]) -> list[int]:
         case ColumnTransformer():
             made = []
             for name, one, _ in step.transformers_:
-                indices = step._transformer_to_input_indices[name]
-                if len(indices):
-                    made += origins(one, [given[int(index)] for index in indices])
+                if indices := column_indices(step, name):
+                    made += origins(one, [given[index] for index in indices])
             return made
         case FeatureUnion():
             return [place for _, one in step.transformer_list for place in origins(one, given)]
         case OneHotEncoder():
-            return [place for place, n in zip(given, step._n_features_outs, strict=True) for _ in range(n)]
+            return [place for place, n in zip(given, one_hot_widths(step), strict=True) for _ in range(n)]
         case SimpleImputer():
             kept = [
                 place

@@ -36,8 +36,8 @@ def xgboost(model: Any) -> Ensemble:
     if boosting["model"].get("cats", {}).get("enc"):
         raise CannotCompile("it was fitted on categories that are no numbers")
     trees = boosting["model"]["trees"]
-    begin, end = model._get_iteration_range(None) if hasattr(model, "_get_iteration_range") else (0, 0)
-    used = range(begin, end) if end else range(booster.num_boosted_rounds())
+    best = getattr(model, "best_iteration", None)  # XGBoost has it after early stopping alone
+    used = range(booster.num_boosted_rounds() if best is None else best + 1)
     each = len(trees) // max(1, booster.num_boosted_rounds())
     chosen = [number for round_ in used for number in range(round_ * each, (round_ + 1) * each)]
     base = float(np.ravel(json.loads(described["learner_model_param"]["base_score"]))[0])

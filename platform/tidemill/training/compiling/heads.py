@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
+from tidemill.training.compiling.private_scikit import category_encoder
 from tidemill.training.compiling.transformers import prepare
 from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
 
@@ -80,12 +81,10 @@ def _scikit_trees(read: Callable[[Any], Ensemble]) -> Head:
 
 
 def _histogram(graph: Graph, model: Any, table: Table) -> str:
-    before = model._preprocessor
-    if before is not None:  # the categories come first, as codes
+    encoder = category_encoder(model)
+    if encoder is not None:  # the categories come first, as codes
         categories = np.asarray(model.is_categorical_)
-        encoded = prepare(
-            graph, before.named_transformers_["encoder"], table.take(np.flatnonzero(categories).tolist())
-        )
+        encoded = prepare(graph, encoder, table.take(np.flatnonzero(categories).tolist()))
         table = encoded + table.take(np.flatnonzero(~categories).tolist())
     return add_trees(graph, scikit_trees.histogram_boosted(model), graph.numbers(table))
 
@@ -117,7 +116,8 @@ def _voting(graph: Graph, model: Any, table: Table) -> str:
     if model.voting != "soft":
         raise CannotCompile("its members vote for labels, not for probabilities")
     members = model.estimators_
-    given = model._weights_not_none or [1.0] * len(members)
+    weights = [1.0] * len(model.estimators) if model.weights is None else model.weights
+    given = [weight for weight, (_, one) in zip(weights, model.estimators, strict=True) if one != "drop"]
     total = None
     for one, weight in zip(members, np.asarray(given, np.float64) / np.sum(given), strict=True):
         part = graph.add("Mul", probability(graph, one, table), graph.constant(np.array([weight])))

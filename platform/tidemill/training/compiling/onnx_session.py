@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 import pandas as pd
 from google.protobuf.message import DecodeError
-from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from tidemill.errors import ModelUnsafe
 from tidemill.training.compiling.onnx_graph import INPUT, ML, OUTPUT, WORDS
+from tidemill.training.compiling.private_onnxruntime import LOAD_ERRORS, inner_run
 
 __all__ = ["Session", "check_content", "open_session"]
 
@@ -73,7 +73,7 @@ def open_session(content: bytes, features: Sequence[str], words: Sequence[int] =
     """
     check_content(content)
     session = start(content)
-    return Session(tuple(features), tuple(words), session._sess.run, content)
+    return Session(tuple(features), tuple(words), inner_run(session), content)
 
 
 def start(content: bytes) -> onnxruntime.InferenceSession:
@@ -89,14 +89,7 @@ def start(content: bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (
-        native.Fail,
-        native.InvalidGraph,
-        native.InvalidProtobuf,
-        native.NotImplemented,
-        native.InvalidArgument,
-        native.RuntimeException,
-    ) as error:
+    except LOAD_ERRORS as error:
         raise ModelUnsafe(f"onnxruntime cannot load the model: {error}") from error
 
 

@@ -5,6 +5,12 @@ from typing import Any
 import numpy as np
 
 from tidemill.training.compiling.onnx_graph import CannotCompile
+from tidemill.training.compiling.private_scikit import (
+    boosting_baseline,
+    category_encoder,
+    histogram_baseline,
+    histogram_trees,
+)
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
 __all__ = ["boosted", "forest", "histogram_boosted", "single_tree"]
@@ -14,10 +20,10 @@ def histogram_boosted(model: Any) -> Ensemble:
     """Return a HistGradientBoostingClassifier; it takes categories as their codes, unknown ones as NaN."""
     if model.n_trees_per_iteration_ != 1:
         raise CannotCompile(f"it has {model.n_trees_per_iteration_} trees an iteration, not one")
-    encoder = None if model._preprocessor is None else model._preprocessor.named_transformers_["encoder"]
+    encoder = category_encoder(model)
     sizes = [] if encoder is None else [_known(found) for found in encoder.categories_]
-    trees = [_histogram_tree(predictors[0], sizes) for predictors in model._predictors]
-    return Ensemble(trees, float(np.ravel(model._baseline_prediction)[0]))
+    trees = [_histogram_tree(predictor, sizes) for predictor in histogram_trees(model)]
+    return Ensemble(trees, histogram_baseline(model))
 
 
 def forest(model: Any) -> Ensemble:
@@ -35,10 +41,9 @@ def boosted(model: Any) -> Ensemble:
     """Return a GradientBoostingClassifier."""
     if type(model.init_).__name__ not in ("DummyClassifier", "str"):
         raise CannotCompile(f"it begins with {type(model.init_).__name__}")
-    base = float(model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32))[0, 0])
     rate = model.learning_rate
     trees = [_tree(one.tree_, one.tree_.value[:, 0, 0] * rate) for one in model.estimators_[:, 0]]
-    return Ensemble(trees, base)
+    return Ensemble(trees, boosting_baseline(model))
 
 
 def _second_class(tree: Any) -> Any:

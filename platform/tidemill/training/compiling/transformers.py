@@ -23,6 +23,7 @@ from sklearn.preprocessing import (
 from tidemill.training.compiling.category_encoders import encode
 from tidemill.training.compiling.foreign import transform_foreign
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table, Tensor
+from tidemill.training.compiling.private_scikit import column_indices
 
 __all__ = ["prepare"]
 
@@ -70,7 +71,7 @@ def _by_column(graph: Graph, step: Any, table: Table) -> Table:
     joined = Table(())
     weights = step.transformer_weights or {}
     for name, one, _ in step.transformers_:
-        indices = [int(index) for index in step._transformer_to_input_indices[name]]
+        indices = column_indices(step, name)
         if not indices or (isinstance(one, str) and one == "drop"):
             continue
         found = prepare(graph, one, table.take(indices))
