@@ -218,7 +218,7 @@ def ours(root: str, source: str, target: str, workers: str, features: str) -> di
         if step == "scoring" and message.endswith("parts"):
             ready[0] = time.perf_counter()
 
-    request = ScoreRequest((source,), target, "1", features, workers=int(workers))  # type: ignore[arg-type]
+    request = ScoreRequest((source,), target, "1", features, workers=int(workers))
     outcome = score(load_project(Path(root)), request, tell)
     assert outcome.manifest["rejected"] == 0
     return {"all": time.perf_counter() - began, "work": time.perf_counter() - ready[0]}
@@ -230,7 +230,7 @@ def measured(name: str, *arguments: str) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:

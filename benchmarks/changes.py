@@ -229,12 +229,13 @@ def change(project: Any, state: Any, broken: str, url: str, options: argparse.Na
     command = [sys.executable, "-m", "benchmarks.changes", "--load", url]
     command += ["--requests", str(options.requests), "--clients", str(options.clients)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    to_load, from_load = process.stdin, process.stdout
+    assert to_load is not None
+    assert from_load is not None
 
     def counts() -> dict[str, int]:
-        print("how far?", file=process.stdin, flush=True)
-        return json.loads(process.stdout.readline())  # type: ignore[union-attr,no-any-return]
+        print("how far?", file=to_load, flush=True)
+        return json.loads(from_load.readline())
 
     print(f"{'change':<42}{'seconds':>9}{'requests':>10}{'failed':>8}")
     planned = changes(project, state, broken)
@@ -246,8 +247,8 @@ def change(project: Any, state: Any, broken: str, url: str, options: argparse.Na
         wait_until_obeyed(project, state, wish, options.replicas)
         seconds, now = time.perf_counter() - began, counts()
         print(f"{name:<42}{seconds:>9.2f}{now['asked']:>10,}{now['failed']:>8,}", flush=True)
-    process.stdin.close()
-    found = json.loads(process.stdout.read())
+    to_load.close()
+    found = json.loads(from_load.read())
     process.wait()
     print(
         f"\n{found['requests']:,} requests of {options.clients} clients in {found['seconds']:.0f} s "

@@ -112,6 +112,7 @@ def _uvicorn(port: int) -> None:
 def _ray(application: Callable[[], Any], workspace: Path, port: int, haproxy: bool) -> None:
     from tidemill.project import load_project
     from tidemill.serving.runtime import ray_cluster
+    from tidemill.training.private_ray_settings import read_environment
 
     folder = Path(tempfile.mkdtemp(prefix="tm-", dir="/tmp"))
     variables = ray_cluster._serve_variables(load_project(workspace), folder, "127.0.0.1", port)
@@ -120,7 +121,7 @@ def _ray(application: Callable[[], Any], workspace: Path, port: int, haproxy: bo
         variables = {name: value for name, value in variables.items() if "HA_PROXY" not in name}
         variables.pop("RAY_SERVE_THROUGHPUT_OPTIMIZED")  # as it comes
     os.environ.update(variables)
-    ray_cluster._read_again()
+    read_environment()
     import ray
 
     ray.init(
@@ -156,7 +157,7 @@ def _ray_echo() -> Any:
     class Echo:
         pass
 
-    return Echo.bind()
+    return Echo.bind()  # type: ignore[attr-defined]
 
 
 def _ray_obvious(workspace: Path) -> Any:
@@ -210,7 +211,7 @@ def _ray_obvious(workspace: Path) -> Any:
             self.log.flush()
             return {"predictions": [{"probability": score} for score in scores]}
 
-    return Obvious.bind()
+    return Obvious.bind()  # type: ignore[attr-defined]
 
 
 def main(name: str, workspace: str, port: str) -> None:

@@ -117,7 +117,7 @@ def write_requests(project: Project) -> dict[str, Path]:
     from tidemill.features.online.online_features import OnlineFeatures
     from tidemill.project.moments import declared_moment
 
-    replay = project.load(project.config.project.replay)  # type: ignore[arg-type]
+    replay = project.load(project.config.project.replay)
     start = declared_moment(project)
     flights = replay.requests(start, start + timedelta(days=7), 500, 0).to_dicts()
     at = start + timedelta(minutes=30)
@@ -126,7 +126,7 @@ def write_requests(project: Project) -> dict[str, Path]:
     features = OnlineFeatures(open_store(project), project.config.features.service)
     rows = [row.values for row in features.read(keys, [at] * len(keys))]
     columns = list(rows[0])
-    bodies = {
+    bodies: dict[str, list[dict[str, Any]]] = {
         "ours": [
             {
                 "instances": [{**key, "scheduled_departure": key["scheduled_departure"].isoformat()}],

@@ -55,7 +55,7 @@ class Wire:
         state.default_headers = [(b"date", b"Mon, 01 Apr 2013 12:00:00 GMT"), (b"server", b"uvicorn")]
         self._protocol = FastLaneProtocol(config, state, {}, asyncio.get_running_loop())
         self._protocol.access_log = False
-        self._protocol.connection_made(self)  # type: ignore[arg-type]
+        self._protocol.connection_made(self)
         self._answer: asyncio.Future[bytes] | None = None
 
     async def ask(self, request: bytes) -> None:

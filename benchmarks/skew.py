@@ -106,7 +106,7 @@ def measure(folder: Path) -> None:
         before=before,
         predictions=found.predictions,
         skewed=len(found.skewed),
-        causes=", ".join(causes),  # type: ignore[arg-type]
+        causes=", ".join(causes),
     )
 
 

@@ -54,7 +54,7 @@ class FlightReplay:
         chosen = [
             np.random.default_rng([seed, day.toordinal()]).permutation(first + np.arange(count))[:per_day]
             for day, first, count in self._days.filter(
-                pl.col("day").is_between(*(moment.astimezone(NEW_YORK).date() for moment in (start, end)))
+                pl.col("day").is_between(start.astimezone(NEW_YORK).date(), end.astimezone(NEW_YORK).date())
             ).iter_rows()
         ]
         rows = np.concatenate(chosen) if chosen else np.empty(0, np.int64)

