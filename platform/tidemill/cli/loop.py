@@ -113,7 +113,7 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
     >>> _assignments(["train.trials=24"])
     {'train.trials': 24}
     """
-    import yaml
+    from tidemill.files.yaml_reading import YamlError, parse_yaml
 
     values = {}
     for text in texts:
@@ -121,8 +121,8 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError(f"--set {text}: not NAME=VALUE", hint="for example --set train.trials=24")
         try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            values[name] = parse_yaml(value)
+        except YamlError as error:
             raise UsageError(
                 f"--set {text}: the value is not YAML", hint="quote it, or see params.yaml"
             ) from error

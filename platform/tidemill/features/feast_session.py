@@ -10,9 +10,9 @@ import pyarrow as pa
 from feast import FeatureService, FeatureStore
 from feast.errors import FeastError, FeastObjectNotFoundException
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from tidemill.errors import FeatureError
+from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project
 
 __all__ = ["feast_errors", "get_service", "open_store", "repository"]
@@ -20,7 +20,7 @@ __all__ = ["feast_errors", "get_service", "open_store", "repository"]
 _ENGINE_ERRORS = (
     FeastError,
     ValidationError,
-    YAMLError,
+    YamlError,
     sqlite3.Error,
     pl.exceptions.PolarsError,
     pa.ArrowException,

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from tidemill.errors import ConfigError
-from tidemill.files import yaml_reading
+from tidemill.files.yaml_reading import YamlError, line_in_yaml, parse_yaml
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,8 +24,13 @@ class Declaration:
     text: str
     content: Any
 
-    def as_model(self, model: type[Model], hint: str) -> Model:
+    def as_model(self, model: type[Model], hint: str, item: str | None = None) -> Model:
         """Return the content as ``model``; an empty file is an empty mapping.
+
+        Args:
+            model: what the file declares.
+            hint: where its fields are described.
+            item: what an entry of the file's list is, such as ``monitor``, to be named in messages.
 
         Raises:
             ConfigError: a field is missing or wrong; the message names each, and its line.
@@ -37,7 +40,7 @@ class Declaration:
         try:
             return model.model_validate({} if self.content is None else self.content)
         except ValidationError as error:
-            wrong = "; ".join(self._wrong(item["loc"], item["msg"]) for item in error.errors())
+            wrong = "; ".join(self._wrong(each["loc"], each["msg"], item) for each in error.errors())
             raise ConfigError(f"{self.path} is wrong: {wrong}", hint=hint) from error
 
     def line_of(self, keys: Sequence[int | str]) -> int | None:
@@ -46,25 +49,24 @@ class Declaration:
         >>> parse_declaration("a: 1\\nb:\\n  - c: 2\\n  - d: 3\\n", Path("x.yaml")).line_of(["b", 1, "d"])
         4
         """
-        node, line = yaml.compose(self.text, yaml.SafeLoader), None
-        for key in keys:
-            found = None
-            if isinstance(node, yaml.MappingNode):
-                found = next(((name, value) for name, value in node.value if name.value == str(key)), None)
-            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-                found = (node.value[key], node.value[key])
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        return line
+        return line_in_yaml(self.text, keys)
 
     def line_note(self, keys: Sequence[int | str]) -> str:
         """Return the line of a key as the end of a message: ``" (line 4)"``, or an empty string."""
         line = self.line_of(keys)
         return "" if line is None else f" (line {line})"
 
-    def _wrong(self, keys: Sequence[int | str], message: str) -> str:
-        return f"{'.'.join(map(str, keys)) or 'file'}: {message}{self.line_note(keys)}"
+    def _wrong(self, keys: Sequence[int | str], message: str, item: str | None) -> str:
+        whose, field = "", keys
+        if item and len(keys) > 1 and isinstance(keys[1], int):
+            whose, field = f"{item} {self._name_of(keys[0], keys[1])}: ", keys[2:]
+        return f"{whose}{'.'.join(map(str, field)) or 'file'}: {message}{self.line_note(keys)}"
+
+    def _name_of(self, key: int | str, number: int) -> str:
+        try:
+            return repr(self.content[key][number]["name"])
+        except (KeyError, TypeError):
+            return str(number + 1)
 
 
 def read_declaration(path: Path) -> Declaration | None:
@@ -93,8 +95,8 @@ def parse_declaration(text: str, path: Path) -> Declaration:
     tidemill.errors.ConfigError: x.yaml cannot be read: line 2, column 1: 'a' stands twice
     """
     try:
-        return Declaration(path, text, yaml_reading.parse_yaml(text))
-    except yaml_reading.YamlError as error:
+        return Declaration(path, text, parse_yaml(text))
+    except YamlError as error:
         where, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
         raise ConfigError(

@@ -1,12 +1,13 @@
 """Reads YAML safely: the project's own files as YAML 1.1, and the files of DVC as YAML 1.2."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["YamlError", "parse_dvc_yaml", "parse_yaml", "read_yaml"]
+__all__ = ["YamlError", "compose_yaml", "line_in_yaml", "parse_dvc_yaml", "parse_yaml", "read_yaml"]
 
 YamlError = yaml.YAMLError
 """The error for invalid YAML; its message names the line."""
@@ -52,6 +53,34 @@ def parse_dvc_yaml(text: str | bytes) -> Any:
     {'outs': [{'path': '12:00', 'size': 5}]}
     """
     return yaml.load(text, _Core)  # noqa: S506 - a safe loader
+
+
+def compose_yaml(text: str) -> Any:
+    """Return the nodes of YAML 1.1, whose marks say where each begins and ends; None for an empty text.
+
+    Raises:
+        YamlError: it is not valid YAML.
+    """
+    return yaml.compose(text, yaml.SafeLoader)
+
+
+def line_in_yaml(text: str, keys: Sequence[int | str]) -> int | None:
+    """Return the line of a key in valid YAML, counted from 1; of the deepest part of ``keys`` that it has.
+
+    >>> line_in_yaml("a: 1\\nb:\\n  - c: 2\\n  - d: 3\\n", ["b", 1, "d"])
+    4
+    """
+    node, line = compose_yaml(text), None
+    for key in keys:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((name, value) for name, value in node.value if name.value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = (node.value[key], node.value[key])
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 class _UniqueKeys(_Safe):  # type: ignore[misc]

@@ -5,11 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError, UsageError
+from tidemill.files.declaration_files import read_declaration
 from tidemill.project import Project
 
 __all__ = [
@@ -154,20 +154,10 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
     Raises:
         ConfigError: the file is wrong; the message names file, monitor, field, and what is expected.
     """
-    path = _path(project)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = read_declaration(_path(project))
+    if file is None:
         return ()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
-    try:
-        return _MonitorsFile.model_validate(content if content is not None else {}).monitors
-    except ValidationError as error:
-        wrong = "; ".join(_wrong(item["loc"], item["msg"], content) for item in error.errors())
-        raise ConfigError(
-            f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
-        ) from error
+    return file.as_model(_MonitorsFile, "docs/project.md describes every field", item="monitor").monitors
 
 
 def chosen_monitors(project: Project, name: str | None) -> tuple[Monitor, ...]:
@@ -213,17 +203,3 @@ def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
 
 def _path(project: Project) -> Path:
     return project.root / "monitoring" / "monitors.yaml"
-
-
-def _wrong(location: tuple[int | str, ...], message: str, content: object) -> str:
-    """Return a message about an invalid field, with the monitor's name if it has one."""
-    fields = list(location)
-    whose = ""
-    if len(fields) > 1 and fields[0] == "monitors" and isinstance(fields[1], int):
-        number = fields[1]
-        try:
-            whose = f"monitor {content['monitors'][number]['name']!r}: "  # type: ignore[index]
-        except (KeyError, TypeError):
-            whose = f"monitor {number + 1}: "
-        fields = fields[2:]
-    return f"{whose}{'.'.join(str(part) for part in fields) or 'file'}: {message}"

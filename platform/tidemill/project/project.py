@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import ConfigError, ProjectNotFound
-from tidemill.files.declaration_files import read_declaration
+from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.settings import Settings
 
@@ -126,12 +126,12 @@ def open_folder(start: Path | None = None) -> ProjectFolder:
         ProjectNotFound: there is none.
         ConfigError: its ``params.yaml`` does not name the model.
     """
-    root, params = _find(start or Path.cwd())
-    section = params["project"]
+    root, file = _find(start or Path.cwd())
+    section = file.content["project"]
     model = section.get("model") if isinstance(section, dict) else None
     if not isinstance(model, str) or re.fullmatch(MODEL_NAME, model) is None:
-        check_params(root / "params.yaml", params)  # raises the full message
-    return ProjectFolder(root, Settings(), params)
+        check_params(file)  # raises the full message
+    return ProjectFolder(root, Settings(), file.content)
 
 
 def load_project(start: Path | None = None, settings: Settings | None = None) -> Project:
@@ -141,44 +141,28 @@ def load_project(start: Path | None = None, settings: Settings | None = None) ->
         ProjectNotFound: there is none.
         ConfigError: its ``params.yaml`` is wrong; the message names each field.
     """
-    root, params = _find(start or Path.cwd())
-    return Project(root, settings or Settings(), params, check_params(root / "params.yaml", params))
+    root, file = _find(start or Path.cwd())
+    return Project(root, settings or Settings(), file.content, check_params(file))
 
 
-def check_params(path: Path, params: dict[str, Any]) -> "ProjectConfig":
-    """Return what ``params``, the content of ``path``, declares.
+def check_params(file: Declaration) -> "ProjectConfig":
+    """Return what a ``params.yaml`` declares.
 
     Raises:
-        ConfigError: a field is missing or wrong; the message names each.
+        ConfigError: a field is missing or wrong; the message names each, and its line.
     """
-    from pydantic import ValidationError
-
     from tidemill.project.project_config import ProjectConfig
 
-    try:
-        return ProjectConfig.model_validate(params)
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise ConfigError(
-            f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
-        ) from error
+    return file.as_model(ProjectConfig, "docs/project.md describes every field")
 
 
-def _find(start: Path) -> tuple[Path, dict[str, Any]]:
+def _find(start: Path) -> tuple[Path, Declaration]:
     for folder in (start.resolve(), *start.resolve().parents):
-        params = _read(folder / "params.yaml") or {}
-        if "project" in params:
-            return folder, params
+        file = read_declaration(folder / "params.yaml")
+        if file is not None and isinstance(file.content, dict) and "project" in file.content:
+            return folder, file
     raise ProjectNotFound(
         f"{start} is not a Tidemill project: neither here nor above is there a params.yaml with a "
         "project section",
         hint="go to a project's folder, name one with --project DIR, or make one with `tidemill init DIR`",
     )
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    file = read_declaration(path)
-    return file.content if file is not None and isinstance(file.content, dict) else None

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tidemill.errors import ConfigError
+from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration
 from tidemill.project import Project
 
@@ -156,17 +156,10 @@ def load_policies(project: Project) -> tuple[Policy, ...]:
         ConfigError: it is wrong; the message names file and field.
     """
     path = project.root / "monitoring" / "policies.yaml"
-    if not path.exists():
+    file = read_declaration(path)
+    if file is None:
         return ()
-    try:
-        policies = _PoliciesFile.model_validate(yaml.safe_load(path.read_text())).policies
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(
-            f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
-        ) from error
+    policies = file.as_model(_PoliciesFile, "docs/project.md describes every field", item="policy").policies
     names = [policy.name for policy in policies]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"{path}: policy {sorted(doubled)[0]!r} is declared twice", hint="rename one")

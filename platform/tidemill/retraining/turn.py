@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
 from sqlalchemy import select
 
 from tidemill.clock import utc
 from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
+from tidemill.files.declaration_files import parse_declaration
 from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
@@ -114,7 +114,7 @@ def _check(project: Project, params: Mapping[str, Any]) -> None:
             f"{sorted(own)[0]} is set by the turn itself: nothing later than its moment may enter",
             hint="say what is known with --as-of",
         )
-    check_params(path, yaml.safe_load(set_values(path.read_text(), params)))
+    check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))
 
 
 @contextmanager

@@ -35,6 +35,14 @@ def test_a_missing_field_is_named_with_the_line_of_its_section(tmp_path: Path):
         file.as_model(Rules, "see the docs")
 
 
+def test_an_entry_of_a_list_is_named_by_its_name_or_else_its_number():
+    text = "rules:\n  - name: a\n    every: soon\n  - every: 1\n"
+    with pytest.raises(ConfigError) as raised:
+        parse_declaration(text, Path("rules.yaml")).as_model(Rules, "see the docs", item="rule")
+    assert "rule 'a': every: " in str(raised.value)
+    assert "(line 3); rule 2: name: Field required (line 4)" in str(raised.value)
+
+
 def test_an_empty_file_is_an_empty_mapping():
     with pytest.raises(ConfigError, match=r"rules\.yaml is wrong: rules: Field required$"):
         parse_declaration("", Path("rules.yaml")).as_model(Rules, "see the docs")

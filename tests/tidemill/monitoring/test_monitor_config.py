@@ -81,7 +81,9 @@ def test_a_monitor_cannot_be_changed():
         ("monitors: [{window: 14d, every: 7d, quality: {}}]", "monitor 1: name: Field required"),
         ("", "monitors: Field required"),
         ("[1, 2]", "file"),
-        ("monitors: [", "cannot be read"),
+        ("monitors: [", "cannot be read: line 2, column 1: "),
+        (f"monitors: [{GOOD}]\nmonitors: []", "cannot be read: line 2, column 1: 'monitors' stands twice"),
+        ("monitors:\n  - name: a\n    window: 14\n    every: 7d", "(line 3)"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_field(project: Project, text: str, field: str):

@@ -41,6 +41,14 @@ def test_every_wrong_field_is_named(tmp_path: Path):
         assert field in str(caught.value)
 
 
+def test_a_wrong_field_is_named_with_its_line(tmp_path: Path):
+    path = write(tmp_path, PARAMS) / "params.yaml"
+    path.write_text(path.read_text() + "gate:\n  mode: maybe\n")
+    line = len(path.read_text().splitlines())
+    with pytest.raises(ConfigError, match=rf"gate\.mode: .* \(line {line}\)"):
+        load_project(tmp_path)
+
+
 def test_a_search_and_a_gate_for_different_things(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be gated by another"):
         load_project(write(tmp_path, PARAMS | {"gate": {"metric": "neg_brier"}}))

@@ -105,11 +105,14 @@ def test_a_project_without_policies(tmp_path: Path):
 @pytest.mark.parametrize(
     ("policies", "said"),
     [
-        ([{"name": "a", "alerts": ["weather"]}], "policies.0.alerts.0"),
-        ([{"name": "a", "alerts": ["quality"], "cooldown": "soon"}], "policies.0.cooldown"),
-        ([{"name": "a", "alerts": []}], "policies.0.alerts"),
+        (
+            [{"name": "a", "alerts": ["weather"]}],
+            r"policies\.yaml is wrong: policy 'a': alerts\.0: .* \(line \d+\)",
+        ),
+        ([{"name": "a", "alerts": ["quality"], "cooldown": "soon"}], "policy 'a': cooldown: "),
+        ([{"name": "a", "alerts": []}], "policy 'a': alerts: "),
         ([{"name": "a", "alerts": ["quality"]}] * 2, "declared twice"),
-        ([{"name": "a", "alerts": ["quality"], "colour": 1}], "policies.0.colour"),
+        ([{"name": "a", "alerts": ["quality"], "colour": 1}], "policy 'a': colour: "),
     ],
 )
 def test_a_wrong_policy_is_named(tmp_path: Path, policies: object, said: str):

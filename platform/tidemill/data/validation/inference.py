@@ -18,6 +18,7 @@ from tidemill.data.tables.frames import open_table
 from tidemill.data.validation.pandera_checks import as_moments, comparable
 from tidemill.errors import ConfigError, DataError, UsageError
 from tidemill.files.atomic import replace_file
+from tidemill.files.yaml_reading import compose_yaml
 
 __all__ = ["Inferred", "append_expectations", "infer"]
 
@@ -121,12 +122,12 @@ def append_expectations(path: Path, inferred: Inferred) -> None:
 
 
 def _inserted(text: str, inferred: Inferred) -> str:
-    root = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    root = compose_yaml(text) if text.strip() else None
     found = None if root is None else next((v for k, v in root.value if k.value == "datasets"), None)
     start = text if not text or text.endswith("\n") else text + "\n"
     if found is None:
         return f"{start}{inferred.document}"
-    if not isinstance(found, yaml.MappingNode) or not found.value or found.flow_style:
+    if found.id != "mapping" or not found.value or found.flow_style:
         raise ConfigError(
             f"`datasets` has nothing below it, or is written in braces: {inferred.name} cannot be added",
             hint="remove that line, or write it as a block",

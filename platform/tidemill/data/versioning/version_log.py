@@ -7,10 +7,9 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-import yaml
-
 from tidemill.data.repository.git import git_try
 from tidemill.data.repository.revisions import DataVersionInfo, list_versions, repository, version_of
+from tidemill.files.yaml_reading import YamlError, parse_yaml
 from tidemill.project import ProjectFolder
 
 __all__ = ["LogEntry", "Trained", "log"]
@@ -117,7 +116,7 @@ def _models(
 def _params(project: ProjectFolder, revision: str) -> dict[str, Any]:
     shown = git_try(repository(project), "show", f"{revision}:./params.yaml")
     try:
-        content = yaml.load(shown.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError:
+        content = parse_yaml(shown.stdout)
+    except YamlError:
         return {}
     return content if shown.returncode == 0 and isinstance(content, dict) else {}

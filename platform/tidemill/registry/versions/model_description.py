@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
 from mlflow.models import Model
+
+from tidemill.files.yaml_reading import read_yaml
 
 __all__ = ["read_description", "readable_folder"]
 
@@ -16,9 +17,9 @@ def read_description(folder: Path) -> Model:
     """Return the content of the file ``MLmodel`` in a folder.
 
     Raises:
-        OSError, yaml.YAMLError, TypeError, KeyError, MlflowException: there is none, or it is broken.
+        OSError, YamlError, TypeError, KeyError, MlflowException: there is none, or it is broken.
     """
-    return Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
+    return Model.from_dict(read_yaml(folder / "MLmodel"))
 
 
 @contextmanager

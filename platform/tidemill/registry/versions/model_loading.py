@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from mlflow.exceptions import MlflowException
 
 from tidemill.errors import RegistryError
+from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project
 from tidemill.registry.versions.compiled_versions import CompiledRecord, read_compiled
 from tidemill.registry.versions.loaded_model import Scorer
@@ -69,6 +69,6 @@ def example_rows(folder: Path) -> pd.DataFrame:
     """Return the example that was saved with a model; no rows if there is none."""
     try:
         found = read_description(folder).load_input_example(str(folder))
-    except (MlflowException, OSError, yaml.YAMLError, TypeError, KeyError):
+    except (MlflowException, OSError, YamlError, TypeError, KeyError):
         return pd.DataFrame()
     return found if isinstance(found, pd.DataFrame) else pd.DataFrame()

@@ -13,11 +13,11 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import skops.io
-import yaml
 from mlflow.exceptions import MlflowException
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from tidemill.errors import ModelUnsafe, RegistryError
+from tidemill.files.yaml_reading import YamlError
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.training.compiling.onnx_session import check_content, start
@@ -87,7 +87,7 @@ def read_original(
         given = _Signature(
             tuple(map(str, inputs.input_names())), any(kind.name == "string" for kind in inputs.input_types())
         )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, MlflowException) as error:
+    except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
         raise RegistryError(
             f"version {version} in {folder} is no scikit-learn model with a signature, "
             f"nor any other that can be served: {error!r}",
