@@ -61,7 +61,7 @@ def write_outputs(outputs: Mapping[Path, pl.DataFrame | Mapping[str, Any]]) -> N
             part.replace(path)
     except (OSError, PolarsError) as error:
         raise DataError(
-            f"{path} cannot be written: {error}", hint="is the disk full or read-only?"
+            f"{path} cannot be written: {error}", hint="check that the disk has space and can be written"
         ) from error
     finally:
         for part in parts.values():

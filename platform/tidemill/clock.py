@@ -74,7 +74,7 @@ def parse_moment(text: str) -> datetime:
     try:
         return utc(datetime.fromisoformat(text.strip()))
     except OverflowError as error:
-        raise ValueError(f"{text!r} is in no year that UTC has") from error
+        raise ValueError(f"{text!r} is outside the years 1 to 9999") from error
 
 
 def is_number(text: str) -> bool:

@@ -71,7 +71,7 @@ def skew(
     from tidemill.project import load_project
 
     if since and days:
-        raise UsageError("--since and --days both say where to begin", hint="give one of them")
+        raise UsageError("--since and --days exclude each other", hint="give one of them")
     loaded = load_project(project)
     start, end = _span(loaded, since, until, days)
     with progress() as tell:

@@ -196,6 +196,6 @@ def _wait_until_served(demo: _Demo, timeout: float = 60.0) -> None:
             if time.monotonic() > deadline:
                 raise ServingError(
                     f"the application still answers with {demo.project.model} {seen}, not {wanted}",
-                    hint=f"see the replica's logs in {demo.project.logs}",
+                    hint=f"read the replica's logs in {demo.project.logs}",
                 )
             time.sleep(0.2)

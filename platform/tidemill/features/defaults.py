@@ -62,13 +62,13 @@ def check_defaults(view: FeatureView | OnDemandFeatureView) -> None:
         if on_demand:
             right = f'on_demand_feature_view(..., tags={{"{_OF}{name}": "{value}"}})'
         raise FeatureError(
-            f"view {view.name!r}: the default of feature {name!r} is declared where it does not count",
+            f"view {view.name!r}: the default of feature {name!r} is declared in the wrong place",
             hint=f"write {right}",
         )
     for name, value in {**of_fields, **of_view}.items():
         if name not in fields:
             raise FeatureError(
-                f"view {view.name!r} declares a default of {name!r}, which is none of its features",
+                f"view {view.name!r} declares a default of {name!r}, which is not one of its features",
                 hint=f"there are: {', '.join(fields)}",
             )
         _number(view.name, fields[name], value)
@@ -92,7 +92,7 @@ def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
 def _number(view: str, field: Field, default: str) -> float:
     where = f"view {view!r}: the default of feature {field.name!r}, {default!r},"
     if field.dtype not in _NUMBERS:
-        raise FeatureError(f"{where} is of no use: {field.dtype} is no number")
+        raise FeatureError(f"{where} cannot be used: {field.dtype} is not a number")
     try:
         number = float(default)
     except ValueError:

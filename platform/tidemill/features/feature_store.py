@@ -84,7 +84,7 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
         joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
     if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:
         raise FeatureError(
-            f"the offline store did not give each of {entity_frame.height} rows back exactly once",
+            f"the offline store did not return each of {entity_frame.height} rows exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
     features = joined.select(_ROW, *names).sort(_ROW).drop(_ROW)
@@ -116,7 +116,10 @@ def materialise(
     offline, online = store.provider.offline_store, store.provider.online_store
     done: dict[str, int] = {}
     for view in _online_views(store):
-        with feast_errors(f"materialising {view.name!r}", hint="were the definitions applied?"):
+        with feast_errors(
+            f"materialising {view.name!r}",
+            hint="apply the definitions: `tidemill run`, or `feast apply`",
+        ):
 
             def tell(rows: int, total: int, name: str = view.name) -> None:
                 done[name] = total
@@ -184,7 +187,7 @@ def definition_hash(project: Project) -> str:
 
 
 def _online_views(store: FeatureStore) -> list[FeatureView]:
-    with feast_errors("reading the registry", hint="were the definitions applied?"):
+    with feast_errors("reading the registry", hint="apply the definitions: `tidemill run`, or `feast apply`"):
         return [view for view in store.list_batch_feature_views() if view.online]
 
 
@@ -243,7 +246,8 @@ def _feature_names(service: FeatureService) -> tuple[str, ...]:
 def _check_entity_frame(frame: pl.DataFrame, names: tuple[str, ...]) -> None:
     if "event_timestamp" not in frame.columns:
         raise FeatureError(
-            "the entity frame has no column 'event_timestamp'", hint="it holds the moment of each prediction"
+            "the entity frame has no column 'event_timestamp'",
+            hint="add it: it holds the moment of each prediction",
         )
     clash = sorted(set(frame.columns) & set(names))
     if clash:

@@ -119,7 +119,9 @@ def parse_entity(texts: Sequence[str]) -> dict[str, str]:
             )
         found[column] = value
     if not found:
-        raise UsageError("whom? --entity COLUMN=VALUE is missing", hint="such as --entity tailnum=N14228")
+        raise UsageError(
+            "--entity COLUMN=VALUE is missing: it names the subject", hint="such as --entity tailnum=N14228"
+        )
     return found
 
 
@@ -158,7 +160,7 @@ def _checked(column: str, value: str, kind: ValueType | None) -> str:
         return str(int(value))
     except ValueError as error:
         raise UsageError(
-            f"{column} is a whole number by its definition, and the value given is none",
+            f"{column} is declared as a whole number, and the given value is not one",
             hint=f"such as --entity {column}=7",
         ) from error
 

@@ -230,7 +230,7 @@ class RolloutConfig(_Section):
     def _shares_grow(self) -> "RolloutConfig":
         shares = [step.share for step in self.steps]
         if not shares or any(after <= before for before, after in pairwise(shares)):
-            raise ValueError(f"the shares of the steps must grow, these do not: {shares}")
+            raise ValueError(f"the shares of the steps must grow from step to step: {shares}")
         return self
 
 
@@ -296,7 +296,7 @@ class ProjectConfig(BaseModel):
     def _same_metric(self) -> "ProjectConfig":
         if self.train.metric != self.gate.metric:
             raise ValueError(
-                f"train.metric ({self.train.metric}) and gate.metric ({self.gate.metric}) differ: "
-                "a search for one thing cannot be gated by another"
+                f"train.metric ({self.train.metric}) and gate.metric ({self.gate.metric}) differ: set "
+                f"both to the same metric"
             )
         return self

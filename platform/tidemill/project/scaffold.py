@@ -100,7 +100,8 @@ def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Pa
         except OSError as error:
             raise TidemillError(
                 f"{source} could not be copied to {target}: {error}",
-                hint="see that the one can be read, and the other written with space left; nothing was kept",
+                hint="check that the source can be read, and that the target can be written and has "
+                "space; nothing was kept",
             ) from error
         return sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
 

@@ -111,8 +111,8 @@ def _check(project: Project, params: Mapping[str, Any]) -> None:
     dataset, path = project.config.dataset, project.root / "params.yaml"
     if own := {dataset.as_of, dataset.last_month} & set(params):
         raise UsageError(
-            f"{sorted(own)[0]} is set by the turn itself: nothing later than its moment may enter",
-            hint="say what is known with --as-of",
+            f"{sorted(own)[0]} cannot be set: the turn sets it to its own moment",
+            hint="choose the turn's moment with --as-of",
         )
     check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))
 

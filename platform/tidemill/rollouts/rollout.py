@@ -231,7 +231,9 @@ def _take(
     if away is not None:
         if verdict.action != "roll_back":
             raise away
-        _log.warning("rollout %s goes back; the alias follows when the registry answers: %s", row.id, away)
+        _log.warning(
+            "rollout %s is rolled back; its alias is removed when the registry answers: %s", row.id, away
+        )
     return row
 
 

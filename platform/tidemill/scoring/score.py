@@ -168,7 +168,7 @@ def _prepared(
     if told := differences(earlier, job):
         more = f", and {len(told) - _SHOWN} more differences" if len(told) > _SHOWN else ""
         raise UsageError(
-            f"this is not the run that was left unfinished: {'; '.join(told[:_SHOWN])}{more}",
+            f"this is not the unfinished run: {'; '.join(told[:_SHOWN])}{more}",
             hint="--restart scores everything anew; or put back what has changed, and --resume",
         )
     return earlier, scorer

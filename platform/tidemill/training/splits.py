@@ -82,7 +82,7 @@ def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "Spl
     if last > as_of or have < need:
         raise TrainingError(
             f"too little labelled data as of {as_of:%Y-%m-%d %H:%M}: {max(have, 0):.1f} days "
-            f"({first:%Y-%m-%d} to {last:%Y-%m-%d}), needed are at least {need} "
+            f"({first:%Y-%m-%d} to {last:%Y-%m-%d}), at least {need} are needed "
             f"({config.validation_days} to validate, {config.holdout_days} held out, 1 to train)",
             hint="train on more months, or make split.validation_days and split.holdout_days shorter",
         )

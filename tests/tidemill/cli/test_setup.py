@@ -38,7 +38,7 @@ def test_without_git_nothing_stays(tmp_path: Path, folder: str):
 def test_a_remote_that_cannot_be_made_is_named_and_nothing_stays(tmp_path: Path):
     done = init(tmp_path / "new", "--remote", "/proc/zz")
     assert done.returncode == 1
-    assert "/proc/zz cannot be made to be the DVC remote" in json.loads(done.stderr)["message"]
+    assert "/proc/zz cannot be made as the DVC remote" in json.loads(done.stderr)["message"]
     assert not any(tmp_path.iterdir())
 
 

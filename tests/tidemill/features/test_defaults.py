@@ -68,7 +68,7 @@ def test_a_change_of_a_default_is_a_change_of_definition(project, define):
         (
             SQUARED,
             "1",
-            "view 'schedule': the default of feature 'wind_squared' is declared where it does not",
+            "view 'schedule': the default of feature 'wind_squared' is declared in the wrong",
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_wrong_default_is_an_error_when_definitions_are_applied(project, defin
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("wind", "1", "view 'schedule' declares a default of 'wind', which is none of its features"),
+        ("wind", "1", "view 'schedule' declares a default of 'wind', which is not one of its features"),
         ("hour", "noon", "view 'schedule': the default of feature 'hour', 'noon', is no Int64"),
     ],
 )
@@ -94,7 +94,7 @@ def test_so_is_a_wrong_default_of_an_on_demand_view(project, define, name, value
 
 def test_a_default_for_what_is_no_number_is_an_error(project, define):
     define((RAIN, 'Field(name="rain", dtype=String, tags={"default": "0"})'))
-    with pytest.raises(FeatureError, match="is of no use: String is no number"):
+    with pytest.raises(FeatureError, match="cannot be used: String is not a number"):
         features.apply(project)
 
 

@@ -272,7 +272,7 @@ def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_other
     for _attempt in range(2):
         failed = run_due(project, state, NOW)[0]
         assert (failed.monitor, failed.verdict) == ("long", "failed")
-        assert "is no manifest of the prediction log" in failed.results["error"]
+        assert "is not a manifest of the prediction log" in failed.results["error"]
         assert "backup" in failed.results["hint"]
     with state.transaction() as session:
         recorded = {each.monitor: each.verdict for each in session.scalars(select(MonitorRun))}
@@ -385,4 +385,4 @@ def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_
     shown = CliRunner().invoke(app, command, terminal_width=200)
     assert "1 of 2 monitors failed: long: " in str(shown.exception) + shown.stderr
     listed = CliRunner().invoke(app, ["monitor", "list", "--project", str(project.root)])
-    assert "is no manifest" in listed.stdout.replace("\n", " ")
+    assert "is not a manifest" in listed.stdout.replace("\n", " ")

@@ -50,7 +50,7 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path: Path):
 
 
 def test_a_search_and_a_gate_for_different_things(tmp_path: Path):
-    with pytest.raises(ConfigError, match="cannot be gated by another"):
+    with pytest.raises(ConfigError, match="set both to the same metric"):
         load_project(write(tmp_path, PARAMS | {"gate": {"metric": "neg_brier"}}))
 
 

@@ -11,8 +11,8 @@ from tidemill.state import open_state
 from tidemill.state.tables import Turn
 
 WRONG = [
-    ({"data.as_of": "2013-06-01T00:00:00Z"}, UsageError, "set by the turn itself"),
-    ({"data.last_month": "2013-06"}, UsageError, "set by the turn itself"),
+    ({"data.as_of": "2013-06-01T00:00:00Z"}, UsageError, "the turn sets it to its own moment"),
+    ({"data.last_month": "2013-06"}, UsageError, "the turn sets it to its own moment"),
     ({"train.trials": "many"}, ConfigError, "train.trials"),
     ({"train": 5}, ConfigError, "train"),
     ({"train.colour": 5}, ConfigError, "train.colour"),

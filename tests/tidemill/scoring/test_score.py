@@ -79,7 +79,7 @@ def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, 
         UsageError, match=r"less.parquet has no column wind, rain \(features of the version\)"
     ):
         run(parcels, "less.parquet", features="columns")
-    with pytest.raises(UsageError, match="do not say when"):
+    with pytest.raises(UsageError, match="rows have no moments"):
         run(parcels, "less.parquet")
     table.rename({"id": "probability"}).write_parquet(tmp_path / "taken.parquet")
     with pytest.raises(UsageError, match="the input has a column probability"):
@@ -92,12 +92,12 @@ def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, 
         run(parcels, ("rows.parquet", "z.parquet"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="no output of batch scoring"):
+    with pytest.raises(UsageError, match="was not written by batch scoring"):
         run(parcels, "rows.parquet", "mine", overwrite=True)
     (tmp_path / "mine.csv").write_text("years of work")
-    with pytest.raises(UsageError, match=r"mine.csv is no output of batch scoring"):
+    with pytest.raises(UsageError, match=r"mine.csv was not written by batch scoring"):
         run(parcels, "rows.parquet", "mine.csv", overwrite=True)
-    with pytest.raises(UsageError, match=r"rows.parquet is no output of batch scoring"):
+    with pytest.raises(UsageError, match=r"rows.parquet was not written by batch scoring"):
         run(parcels, "rows.parquet", "rows.parquet", overwrite=True)
     assert not list(tmp_path.glob(".*.scoring"))
 

@@ -36,7 +36,7 @@ def test_periods_follow_each_other_and_hold_every_event_once(days, validation, h
 
 
 def test_too_little_says_how_much_there_is_and_how_much_is_needed():
-    with pytest.raises(TrainingError, match=r"20\.0 days .* needed are at least 29 \(14 .* 14") as caught:
+    with pytest.raises(TrainingError, match=r"20\.0 days .* at least 29 are needed \(14 .* 14") as caught:
         split_by_time(day(30), START, START + timedelta(days=20), SplitConfig())
     assert "split.holdout_days" in caught.value.hint
 

@@ -107,5 +107,5 @@ def key_columns(key: list[str] | None) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for part in key or () for name in part.split(","))
     if not all(names) or len(set(names)) != len(names):
-        raise UsageError(f"--key {','.join(key or ())} is no list of columns", hint="--key carrier,flight")
+        raise UsageError(f"--key {','.join(key or ())} does not name columns", hint="--key carrier,flight")
     return names

@@ -107,10 +107,10 @@ def erase(
             hint="tidemill data erase --entity tailnum=N14228 --dry-run",
         )
     if resume and dry_run:
-        raise UsageError("--resume and --dry-run cannot be meant together", hint="tidemill data privacy")
+        raise UsageError("--resume and --dry-run exclude each other", hint="tidemill data privacy")
     if not (resume or dry_run or yes) and (json or not sys.stdin.isatty()):
         raise UsageError(
-            "an erasure cannot be undone: confirm it with --yes", hint="--dry-run tells what there is"
+            "an erasure cannot be undone: confirm it with --yes", hint="--dry-run shows what would be erased"
         )
     loaded = load_project(project)
     values = parse_entity(entity) if entity else {}
@@ -182,7 +182,7 @@ def _show_elsewhere(console: "Console", outputs: Sequence[Mapping[str, Any]]) ->
         written = [place["output"] for place in outputs if place["schedule"] == schedule]
         what = "1 output" if len(written) == 1 else f"{len(written)} outputs"
         console.print(
-            f"not looked into: {what} of schedule {schedule} outside the project, the latest {written[-1]}",
+            f"not searched: {what} of schedule {schedule} outside the project, the latest {written[-1]}",
             soft_wrap=True,
         )
 

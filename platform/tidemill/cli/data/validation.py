@@ -144,7 +144,9 @@ def infer(
 
     def render(console: Console) -> None:
         if append:
-            console.print(f"✓ {facts['appended_to']} declares {found.name} now: read it, and tighten it")
+            console.print(
+                f"✓ {facts['appended_to']} declares {found.name} now: review it, and tighten its rules"
+            )
             for column, kind in found.personal.items():
                 console.print(f"  {column} looks like {kind}")
         else:
@@ -214,7 +216,8 @@ def _only_declared(project: "Project") -> str:
     names = list(declared_sets(project).datasets)
     if len(names) > 1:
         raise UsageError(
-            "which data set is the file to be held against?", hint=f"--dataset, one of {', '.join(names)}"
+            "--dataset is missing: it names the data set whose rules the file is checked against",
+            hint=f"--dataset, one of {', '.join(names)}",
         )
     return names[0]
 

@@ -86,7 +86,7 @@ def log(
         if not entries:
             console.print("no version yet: tidemill run, or tidemill data add PATH")
         if trouble:
-            console.print(f"which models were trained on them is not known: {trouble}")
+            console.print(f"the models that were trained on these versions are unknown: {trouble}")
 
     emit({"versions": entries, "models_unknown": trouble}, json, render)
 

@@ -129,15 +129,15 @@ def stop(
     from tidemill.state import open_state
 
     if bool(names) == everything:
-        raise UsageError("name what to stop, or give --all", hint="`tidemill deploy show` has the names")
+        raise UsageError("name what to stop, or give --all", hint="`tidemill deploy show` lists the names")
     loaded = load_project(project)
     stopped = take_away(loaded, open_state(loaded.state_url), names or (), reason)
 
     def render(console: "Console") -> None:
         for row in stopped:
-            console.print(f"✓ {row.name}: version {row.version} answers no more")
+            console.print(f"✓ {row.name}: version {row.version} no longer answers")
         if not stopped:
-            console.print("there was nothing beside the champion")
+            console.print("no version was deployed beside the champion")
 
     emit({"stopped": [_facts(row) for row in stopped]}, json, render)
 
@@ -171,7 +171,7 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
         if found["deployments"]:
             console.print(table)
         else:
-            console.print("nothing is beside it")
+            console.print("no version is deployed beside it")
         for problem in found["problems"]:
             console.print(f"! {problem}")
         rollout = found["rollout"]
@@ -219,7 +219,9 @@ def report(
         for row, one in found:
             render_comparison(console, row.name, one)
         if not found:
-            console.print("nothing is beside the champion: `tidemill deploy --help` says how to change that")
+            console.print(
+                "no version is deployed beside the champion: `tidemill deploy --help` shows how to deploy one"
+            )
 
     facts = [{"name": row.name, "status": row.status, **_plain(one)} for row, one in found]
     emit({"model": loaded.model, "reports": facts}, json, render)

@@ -70,7 +70,7 @@ def jobs_list(
 
     wrong = sorted(set(status or ()) - set(_STATUSES))
     if wrong:
-        raise UsageError(f"no job is {wrong[0]!r}", hint=f"jobs are {', '.join(_STATUSES)}")
+        raise UsageError(f"{wrong[0]!r} is not a status of jobs", hint=f"jobs are {', '.join(_STATUSES)}")
     folder, records = open_reading(project)
     found = record_queries.jobs(records, folder.model, status or (), limit)
     numbers_by_status = record_queries.job_counts(records, folder.model)

@@ -137,7 +137,7 @@ def prune(
     days = loaded.config.serve.log.retention_days
     if before is None and days is None:
         raise UsageError(
-            "nothing says from when on the log is kept", hint="--before DATE, or serve.log.retention_days"
+            "there is no date to delete before", hint="give --before DATE, or set serve.log.retention_days"
         )
     first = moment(before).date() if before is not None else kept_from(SystemClock().now(), days or 0)
     done = prune_log(loaded.predictions, loaded.model, first, dry_run)
@@ -154,7 +154,7 @@ def prune(
             f"{done.labels:,} labels, {done.bytes / 2**20:,.1f} MiB"
         )
         if done.in_use:
-            console.print(f"  {done.in_use:,} segments stay, for a replica writes to them")
+            console.print(f"  {done.in_use:,} segments were kept: a replica still writes to them")
 
     emit(facts, json, render)
 

@@ -88,7 +88,7 @@ def schedule_run(
         if last_slot(schedule, found.slot) != found.slot:
             nearest = last_slot(schedule, found.slot)
             raise UsageError(
-                f"{slot} is no slot of {name!r}", hint=f"the one before it is {nearest.isoformat()}"
+                f"{slot} is not a slot of {name!r}", hint=f"the one before it is {nearest.isoformat()}"
             )
     with progress() as tell:
         run = run_slot(attached(loaded), state, schedule, found, now, tell, restart=restart)

@@ -20,7 +20,7 @@ def read_share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 < share <= 1:
-        raise UsageError(f"{text!r} is no share of the traffic", hint="write it like 10% or 0.1")
+        raise UsageError(f"{text!r} is not a share of the traffic", hint="write it like 10% or 0.1")
     return share
 
 

@@ -71,7 +71,8 @@ def _config(name: str, rules: DatasetRules, by: Sequence[str], label: str | None
             raise UsageError(f"--label: {error}", hint="such as late, or arr_delay > 15") from error
     if rules.bias is None and (label is None or not by):
         raise UsageError(
-            f"{name} declares no bias to look for", hint="declare it, or say both --by and --label"
+            f"{name} declares no groups to compare",
+            hint="declare `bias` there, or give both --by and --label",
         )
     if rules.bias is None:
         assert label is not None

@@ -204,8 +204,8 @@ def _grouping(
         return column, [], values.cast(pl.String).fill_null(_MISSING)
     if not schema[column].is_numeric():
         raise DataError(
-            f"{name}: {column} is {schema[column]}: only numbers can be cut at edges",
-            hint="name it without edges",
+            f"{name}: {column} is {schema[column]}: edges divide numbers only",
+            hint="list it without edges",
         )
     bins = [f"below {group.edges[0]:g}"]
     bins += [f"{low:g} to {high:g}" for low, high in zip(group.edges, group.edges[1:], strict=False)]

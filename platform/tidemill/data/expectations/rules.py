@@ -50,7 +50,7 @@ def _regex(pattern: str) -> str:
     try:
         pl.Series([""]).str.contains(f"^(?:{pattern})$")
     except PolarsError as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {str(error).strip()}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {str(error).strip()}") from error
     return pattern
 
 
@@ -64,7 +64,7 @@ def sql(text: str) -> pl.Expr:
         return pl.sql_expr(text)
     except PolarsError as error:
         raise ValueError(
-            f"{text!r} is no SQL expression that Polars understands: {str(error).splitlines()[0]}"
+            f"{text!r} is not an SQL expression that Polars understands: {str(error).splitlines()[0]}"
         ) from error
 
 

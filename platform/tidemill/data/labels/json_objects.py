@@ -25,7 +25,7 @@ def fields_of(path: Path) -> Fields:
     """Return the names of all fields that occur in a file.
 
     Raises:
-        ValueError: it is cut off, or holds what is no object.
+        ValueError: it is cut off, or holds what is not an object.
     """
     found = Fields()
     for item in objects(path):
@@ -45,7 +45,7 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory.
 
     Raises:
-        ValueError: it is cut off, or holds what is no object; the message names the row.
+        ValueError: it is cut off, or holds what is not an object; the message names the row.
     """
     decoder, row = json.JSONDecoder(), 0
     with path.open(encoding="utf-8-sig") as file:
@@ -57,7 +57,7 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
             position = gap.end() if gap else position
             if in_list and buffer[position : position + 1] == "]":
                 if buffer[position + 1 :].strip() or file.read(_CHUNK).strip():
-                    raise ValueError(f"something follows the end of its list, after row {row}")
+                    raise ValueError(f"there is text after the end of its list, after row {row}")
                 return
             try:
                 item, position = decoder.raw_decode(buffer, position)
@@ -73,5 +73,5 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             row += 1
             if not isinstance(item, dict):
-                raise ValueError(f"row {row} is no object")
+                raise ValueError(f"row {row} is not an object")
             yield item

@@ -76,12 +76,13 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
     except (OSError, ValueError, PolarsError) as error:
         said = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{path} cannot be read: {said}", hint="is it complete, and what its suffix says?"
+            f"{path} cannot be read: {said}",
+            hint="check that it is complete, and that its suffix names its format",
         ) from error
     if tool == "label-studio" and label is None and len(reading.controls) > 1:
         raise UsageError(
             f"{path} has several controls: {', '.join(sorted(reading.controls))}",
-            hint="say with --label which one is the label",
+            hint="--label names the one that is the label",
         )
     return LabelFile(reading.rows, reading.skipped["cancelled"], reading.skipped["unlabelled"], tool)
 
@@ -143,8 +144,8 @@ def _label_column(path: Path, columns: Sequence[str], reading: _Reading) -> str:
     if len(rest) == 1:
         return rest[0]
     raise UsageError(
-        f"{path}: which column is the label? It has {', '.join(rest) or 'none beside the key'}",
-        hint="say it with --label",
+        f"{path}: no column is known to be the label: it has {', '.join(rest) or 'none besides the key'}",
+        hint="--label names it",
     )
 
 

@@ -98,7 +98,7 @@ def import_labels(
     if not found.rows:
         raise DataError(
             f"{request.file} has no label ({found.cancelled} cancelled, {found.unlabelled} without)",
-            hint="is the export complete, and --label right?",
+            hint="check that the export is complete, and that --label names the right field",
         )
     frame = _judged(request, found, known, now, _types_of(project, request.against))
     resolved = resolve_labels(frame, request.key, request.majority)
@@ -134,16 +134,18 @@ def _types_of(project: Project, against: Path | None) -> dict[str, pl.DataType]:
 
 def _check(request: LabelRequest) -> None:
     if not request.key:
-        raise UsageError("labels need a key to be joined by", hint="--key flight_id, or --key carrier,flight")
+        raise UsageError(
+            "--key is missing: labels are joined by it", hint="--key flight_id, or --key carrier,flight"
+        )
     if taken := [name for name in request.key if name in COLUMNS]:
         raise UsageError(
             f"{', '.join(taken)} cannot be a key: labels have columns of that name",
-            hint="rename it in the tool",
+            hint="rename it in the labelling tool",
         )
     if request.time is not None and request.time not in request.key:
         raise UsageError(f"--time {request.time} is not in the key", hint="--time names a column of --key")
     if not request.name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"{request.name!r} is no name for labels", hint="letters, digits, - and _")
+        raise UsageError(f"{request.name!r} cannot be the name of labels", hint="letters, digits, - and _")
     if request.against is not None and not (request.against.is_file() and is_table(request.against.name)):
         raise UsageError(
             f"{request.against} is no table", hint="--against names a parquet, CSV or ndjson file"
@@ -217,7 +219,8 @@ class _Wrong:
         if self._found:
             raise DataError(
                 "\n  - ".join([f"{self._file} cannot be imported:", *self._found]),
-                hint="mend them in the tool, export again, and import again; nothing was written",
+                hint="correct them in the labelling tool, export again, and import again; nothing was "
+                "written",
             )
 
 

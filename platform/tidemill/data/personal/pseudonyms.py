@@ -170,8 +170,8 @@ def _given(project: Project) -> str:
 def _long_enough(key: bytes, where: str) -> bytes:
     if len(key) < _SHORTEST:
         raise ConfigError(
-            f"the privacy key in {where} has {len(key)} bytes, too few: it could be guessed",
-            hint="take 32 random bytes, such as `openssl rand -hex 32` gives",
+            f"the privacy key in {where} has {len(key)} bytes only: it could be guessed",
+            hint="use 32 random bytes, such as `openssl rand -hex 32` gives",
         )
     return key
 
@@ -180,7 +180,7 @@ def _refuse_to_forget(project: Project, path: Path) -> None:
     tombstones = project.root / "tombstones.yaml"
     if tombstones.exists() and PREFIX in tombstones.read_text(encoding="utf-8"):
         raise ConfigError(
-            f"{tombstones} names erased subjects, but their privacy key is not here: "
+            f"{tombstones} names erased subjects, but their privacy key is missing: there is "
             f"neither {path} nor {_VARIABLE}",
             hint="bring the key that they were erased under; with another one they would come back",
         )

@@ -135,7 +135,7 @@ def add_tombstone(project: Project, stone: Tombstone) -> bool:
     except OSError as error:
         raise DataError(
             f"{root / FILE} cannot be written: {error.strerror or error}",
-            hint="is the disk full or read-only?",
+            hint="check that the disk has space and can be written",
         ) from error
     return True
 
@@ -199,7 +199,7 @@ def _read(path: Path, *_mark: int) -> Mapping[str, Any]:
         raise ConfigError(str(error), hint="restore it from git") from error
     content = (file.content if file is not None else None) or {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no mapping", hint="restore it from git")
+        raise ConfigError(f"{path} is not a mapping", hint="restore it from git")
     return content
 
 
@@ -214,10 +214,10 @@ def _parse(path: Path, item: Any) -> Tombstone:
             item.get("reason") or "",
         )
         if len(stone.columns) != len(stone.pseudonyms) or not stone.columns:
-            raise ValueError("as many pseudonyms as columns")
+            raise ValueError("it needs as many pseudonyms as columns")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"{path}: this is no tombstone: {item!r} ({error})", hint="restore it from git"
+            f"{path}: this is not a tombstone: {item!r} ({error})", hint="restore it from git"
         ) from error
     return stone
 

@@ -242,7 +242,7 @@ def _lost(commit: str, missing: Sequence[tuple[str, str]]) -> DataError:
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return DataError(
         f"version {commit[:8]}: the content of {names}{more} is in neither DVC's cache nor its remote",
-        hint="did `dvc gc` remove it, or somebody write into the cache? Look in other clones; "
+        hint="`dvc gc` may have removed it, or a program changed the cache: look in other clones; "
         "`dvc remote list` names the remote",
     )
 

@@ -73,11 +73,13 @@ def parse_remote(address: str | Path, endpoint_url: str | None = None) -> Remote
         )
     if remote.scheme not in file_systems:
         raise UsageError(
-            f"{remote.address}: DVC knows no remote of this kind",
+            f"{remote.address}: DVC does not support this kind of remote",
             hint="name a folder, s3://bucket/path or ssh://user@host/path",
         )
     if remote.folder is None and not urlsplit(remote.address).netloc:
-        raise UsageError(f"{remote.address} names no bucket and no host", hint="such as s3://bucket/path")
+        raise UsageError(
+            f"{remote.address} names no bucket and no host", hint="write it like s3://bucket/path"
+        )
     _require_package(remote)
     return remote
 

@@ -59,7 +59,7 @@ def _make(folder: Path, what: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{folder} cannot be made to be {what}: {error.strerror}",
+            f"{folder} cannot be made as {what}: {error.strerror}",
             hint="name a folder in a place you may write to",
         ) from error
 

@@ -237,7 +237,7 @@ def _wdir(root: Path, commit: str, stage: dict[str, Any], name: str, folder: str
                 and posixpath.dirname(_inside(repo, found.path)) == folder
             ):
                 return _inside(repo, found.wdir)
-    raise DataError(f"{root}: the folder of stage {name!r} cannot be told", hint="see its wdir in dvc.yaml")
+    raise DataError(f"{root}: the folder of stage {name!r} is unknown", hint="correct its wdir in dvc.yaml")
 
 
 def _inside(repo: Any, path: str) -> str:

@@ -41,7 +41,7 @@ def parse_dtype(text: str) -> Dtype:
     found = _PARAMETRIC.match(text)
     if found is None:
         raise ValueError(
-            f"{text!r} is no type: write one of {', '.join(_PLAIN)}, datetime[us], datetime[us, UTC], "
+            f"{text!r} is not a type: write one of {', '.join(_PLAIN)}, datetime[us], datetime[us, UTC], "
             "duration[us], decimal[10, 2], list[string]"
         )
     kind, inside = found[1], found[2]
@@ -63,8 +63,8 @@ def parse_dtype(text: str) -> Dtype:
             case "duration", [unit]:
                 return pl.Duration(_unit(unit))
     except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"{text!r} is no type: {error}") from error
-    raise ValueError(f"{text!r} is no type: {kind} takes other parameters")
+        raise ValueError(f"{text!r} is not a type: {error}") from error
+    raise ValueError(f"{text!r} is not a type: {kind} takes other parameters")
 
 
 def _unit(text: str) -> Any:

@@ -59,12 +59,14 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
                 table = scan_ipc(files)
             case _:
                 raise DataError(
-                    f"{path} is of a kind that cannot be read: {suffix or 'it has no suffix'}",
+                    f"{path} has a format that cannot be read: {suffix or 'it has no suffix'}",
                     hint="write it as .parquet, .csv, .ndjson or .arrow",
                 )
         table.collect_schema()
     except (OSError, PolarsError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="is it what its suffix says?") from error
+        raise DataError(
+            f"{path} cannot be read: {error}", hint="check that its suffix names its format"
+        ) from error
     return table
 
 
@@ -201,4 +203,6 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 def _unwritable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} cannot be written: {error}", hint="is the disk full or read-only?")
+    return DataError(
+        f"{path} cannot be written: {error}", hint="check that the disk has space and can be written"
+    )

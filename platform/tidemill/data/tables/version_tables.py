@@ -87,7 +87,7 @@ def reading(path: str) -> Iterator[None]:
     except (PolarsError, OSError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as a table: {said}", hint="is it what its suffix says?"
+            f"{path} cannot be read as a table: {said}", hint="check that its suffix names its format"
         ) from error
 
 

@@ -117,7 +117,7 @@ def append_expectations(path: Path, inferred: Inferred) -> None:
         replace_file(path, after)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error}", hint="is the disk full or read-only?"
+            f"{path} cannot be written: {error}", hint="check that the disk has space and can be written"
         ) from error
 
 

@@ -123,7 +123,7 @@ def write_checked(
         try:
             part.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise DataError(f"{place} cannot be written: {error}", hint="is the disk full?") from error
+            raise DataError(f"{place} cannot be written: {error}", hint="free space on the disk") from error
         keep([*((part.part, part.path) for part in parts), (part, place)])
     return reports
 
@@ -205,7 +205,8 @@ def raise_for(reports: Mapping[str, SetReport]) -> None:
         listed = "".join(f"\n  - {line}" if line[0] != " " else f"\n{line}" for line in lines)
         raise DataError(
             f"data is not what {EXPECTATIONS} declares:{listed}",
-            hint="see the rows with `tidemill data validate --failing DIR`; mend data or declaration",
+            hint="see the rows with `tidemill data validate --failing DIR`; correct the data or the "
+            "declaration",
         )
 
 
@@ -239,7 +240,7 @@ def _check(
     if _fingerprints(files) != before:
         raise DataError(
             f"{file or project.root / rules.source} changed while it was read",
-            hint="run again when it is at rest",
+            hint="run again when no program writes to it",
         )
     return report
 

@@ -96,7 +96,8 @@ def validate(
     """
     if REASON in frame.columns:
         raise DataError(
-            f"{name} has a column {REASON!r} already", hint="rename it; rejected rows carry theirs"
+            f"{name} has a column {REASON!r} already",
+            hint="rename it: rejected rows get a column of that name",
         )
     found = examine(frame, schema)
     _raise_for(found.problems, name)
@@ -278,7 +279,7 @@ def _raise_for(problems: tuple[str, ...], name: str) -> None:
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise DataError(
-            f"{name} is not what its schema declares:{listed}", hint="mend the data, or the schema"
+            f"{name} is not what its schema declares:{listed}", hint="correct the data or the schema"
         )
 
 
@@ -289,5 +290,5 @@ def _raise_for_share(report: ValidationReport, limit: float) -> None:
         raise DataError(
             f"{report.name}: {report.rejected} of {report.rows} rows are bad "
             f"({report.rejected / report.rows:.1%}; at most {limit:.1%} may be):{listed}",
-            hint="so many bad rows mean that the source or the schema is wrong, not the rows",
+            hint="correct the source or the schema: so many bad rows come from one of them",
         )

@@ -169,12 +169,13 @@ def _refused(root: Path, path: str, error: Exception) -> DataError:
     if isinstance(error, YAMLValidationError | YAMLSyntaxError):
         broken = os.path.relpath(error.path, root)
         return DataError(
-            f"{path} cannot be put under version: DVC takes {broken} for its own, and cannot read it",
+            f"{path} cannot be put under version: DVC takes {broken} for one of its own files, and cannot "
+            f"read it",
             hint=f"if {broken} is data, rename it so that it does not end with .dvc; nothing was changed",
         )
     if "is already tracked by SCM" in words:
         return DataError(
-            f"{path} cannot be put under version: git keeps it already",
+            f"{path} cannot be put under version: git tracks it already",
             hint=f"`git rm --cached {path}`, commit, and add it again",
         )
     return DataError(f"{path} cannot be put under version: {words}", hint="nothing was changed")

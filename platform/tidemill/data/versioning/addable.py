@@ -71,7 +71,7 @@ def refuse_conflicts(project: Project, path: str) -> None:
             )
     if git_try(project.root, "check-ignore", "--quiet", "--no-index", f"{path}.dvc").returncode == 0:
         raise DataError(
-            f"git ignores {path}.dvc, by which it would know the data",
+            f"git ignores {path}.dvc, the file that records the data's version",
             hint=f"let .gitignore ignore data only; for /data/ these lines do: {_IGNORE}",
         )
 

@@ -167,7 +167,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written: {error.strerror or error}",
-            hint="is the disk full? Nothing was written",
+            hint="free space on the disk; nothing was written",
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -114,7 +114,7 @@ def _check(root: Path, finished: Finished) -> None:
     failed = f"stage {stage!r} failed" if stage else "`dvc repro` failed"
     raise DataError(
         f"{root}: {failed}: {last_words(finished.lines[start:])}",
-        hint="mend it and run again: what had finished is not repeated, and params.yaml is as it was",
+        hint="correct it and run again: finished stages are not repeated, and params.yaml is unchanged",
     )
 
 

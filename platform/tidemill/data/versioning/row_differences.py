@@ -79,7 +79,7 @@ def compare_rows(
             if n
         )
         raise DataError(
-            f"{name} cannot be compared by {', '.join(key)}: no key, {where} share theirs with another",
+            f"{name} cannot be compared by {', '.join(key)}: {where} have the same key as another row",
             hint="name more columns with --key, or none to compare whole rows",
         )
     return RowCounts(total[0], total[1], total[2] if key else None)

@@ -62,7 +62,7 @@ def conform(
             columns.append(_cast(table[name], fields[name].type) if name in fields else table[name])
         except pa.ArrowException as error:
             raise FeatureError(
-                f"rows for {what} are of other types than it: column {name!r} is {table[name].type}, "
+                f"rows for {what} have another type: column {name!r} is {table[name].type}, "
                 f"there {fields[name].type}: {error}"
             ) from error
     return pa.table(dict(zip(names, columns, strict=True)))

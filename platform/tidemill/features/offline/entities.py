@@ -97,7 +97,7 @@ def rows_of_span(asked: Sequence[ViewHistory], start: datetime, end: datetime) -
     keyed = [view.history for view in asked if view.history.keys] or [view.history for view in asked]
     if not keyed:
         raise FeatureError(
-            "a span of time needs a feature view that has rows in it", hint="give an entity frame instead"
+            "no feature view has rows in this span of time", hint="give an entity frame instead"
         )
     stamps = [history.values.collect_schema()[history.timestamp] for history in keyed]
     unit: Literal["us", "ns"] = "ns" if any(getattr(s, "time_unit", "us") == "ns" for s in stamps) else "us"
@@ -122,7 +122,7 @@ def _moment_column(columns: dict[str, bool]) -> str:
         return candidates[0]
     reason = f"{', '.join(map(repr, candidates))} could be it" if candidates else "no column has timestamps"
     raise FeatureError(
-        f"the entity frame does not say when: it has no column {EVENT_TIMESTAMP!r}, and {reason}",
+        f"the entity frame has no moments: there is no column {EVENT_TIMESTAMP!r}, and {reason}",
         hint=f"call the column with the moment of each row {EVENT_TIMESTAMP!r}",
     )
 

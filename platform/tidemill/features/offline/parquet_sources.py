@@ -119,7 +119,7 @@ def read_schema(address: Address, path: str) -> pa.Schema:
     except FeatureError as error:
         if isinstance(error.__cause__, pa.ArrowException):
             shown = path if address.is_local else address.address_of(path)
-            raise FeatureError(f"{shown} is no readable parquet: {error.__cause__}") from error.__cause__
+            raise FeatureError(f"{shown} is not readable parquet: {error.__cause__}") from error.__cause__
         raise
 
 

@@ -127,7 +127,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """
         if self._staging is None:
             raise FeatureError(
-                "there is nowhere to export results to",
+                "no folder is set to export results to",
                 hint="set staging_location in the section offline_store of feature_store.yaml",
             )
         path = f"{self._staging.location.rstrip('/')}/{uuid.uuid4().hex}"

@@ -77,7 +77,7 @@ class Outage:
                 return
             self.problem = f"the online store cannot be read: {error}"
             self.count += 1
-        _log.error("%s; predictions go on with declared defaults", self.problem)
+        _log.error("%s; predictions use declared defaults until it answers", self.problem)
         BackgroundThread("online-store", partial(self._ask, probe), stopping=self._stop).start()
 
     def _ask(self, probe: Callable[[], object]) -> None:

@@ -71,7 +71,7 @@ def key_columns(view: FeatureView) -> list[Field]:
     if view.entities and view.entities != [DUMMY_ENTITY_NAME]:
         raise FeatureError(
             f"view {view.name!r} has no join keys: its definition was not applied, or only in part",
-            hint="`feast apply` it again",
+            hint="apply the definitions again: `tidemill run`, or `feast apply`",
         )
     return [Field(name=DUMMY_ENTITY_ID, dtype=String)]
 

@@ -83,7 +83,7 @@ def bring_up(
     if present and "event_us" not in present:
         if not replace:
             raise FeatureError(
-                f"the table of view {view!r} is that of another online store", hint="apply the definitions"
+                f"the table of view {view!r} was made by another online store", hint="apply the definitions"
             )
         drop(connection, table)
         present = {}

@@ -51,7 +51,7 @@ def find(records: Records, thing: str) -> Node:
             )
     if len(found) > 1:
         names = ", ".join(node.id for node in found[:5])
-        raise UsageError(f"{thing!r} may mean {names}", hint="say which one: write it like that")
+        raise UsageError(f"{thing!r} may mean {names}", hint="repeat the command with one of these names")
     return found[0]
 
 

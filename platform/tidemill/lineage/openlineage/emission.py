@@ -112,7 +112,8 @@ def deliver(project: Project, delivery: Delivery) -> str:
         count(project, sent, 1, error)
         raise TidemillError(
             f"{address} took {sent} of {len(delivery.events)} events: {words(error)}",
-            hint="is the collector up? An event may be sent again: it keeps its run's id",
+            hint="check that the collector runs, then send again: an event that is sent twice keeps its "
+            "run's id",
         ) from error
     finally:
         client.close(project.settings.openlineage_timeout)
@@ -156,7 +157,7 @@ def _transport(settings: Settings, url: str, root: Path) -> Transport:
             return ConsoleTransport(ConsoleConfig())
         case _:
             raise ConfigError(
-                f"TIDEMILL_OPENLINEAGE_URL is no address of a collector: its scheme is {parts.scheme!r}",
+                f"TIDEMILL_OPENLINEAGE_URL is not an address of a collector: its scheme is {parts.scheme!r}",
                 hint="write http://HOST:PORT, https://…, file:PATH or console:",
             )
 

@@ -107,7 +107,7 @@ class _Worker:
             first, self._error = self._error is None, error
             self._lost += number
         if first:
-            _log.warning("OpenLineage events do not get through, the turn goes on: %s", words(error))
+            _log.warning("OpenLineage events could not be sent; the turn goes on: %s", words(error))
 
     def finish(self) -> None:
         patience = self._project.settings.openlineage_timeout
@@ -117,7 +117,7 @@ class _Worker:
             sent, lost = self._sent, self._lost
         if self._thread.is_alive:
             lost = self._given - sent
-            self.lose(0, TimeoutError(f"{lost} events were not taken within {patience:g} s"))
+            self.lose(0, TimeoutError(f"{lost} events were not accepted within {patience:g} s"))
         count(self._project, sent, lost, self._error)
 
     def _run(self) -> None:

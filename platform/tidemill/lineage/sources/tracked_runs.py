@@ -142,7 +142,7 @@ def _answers() -> Iterator[None]:
     except MlflowException as error:
         raise RegistryError(
             f"MLflow does not answer: {error}",
-            hint="is the server of TIDEMILL_TRACKING_URI up, and may you read there?",
+            hint="check that the server of TIDEMILL_TRACKING_URI runs, and that you may read there",
         ) from error
 
 

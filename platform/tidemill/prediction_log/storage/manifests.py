@@ -239,6 +239,6 @@ def _decoded(content: bytes, where: str) -> Manifest:
         return Manifest(parts, tuple(found["absorbed"]), found["torn"], found["generation"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ServingError(
-            f"{where} is no manifest of the prediction log: {error}",
+            f"{where} is not a manifest of the prediction log: {error}",
             hint="restore it from a backup: it says which of the parts beside it count",
         ) from error

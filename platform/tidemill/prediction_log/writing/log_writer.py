@@ -266,7 +266,7 @@ def _tend(
         try:
             again = log._look_after()
         except Exception:  # noqa: BLE001 - a thread that ends would leave predictions in memory
-            _log.exception("the prediction log could not be looked after; it is tried again")
+            _log.exception("the prediction log's housekeeping failed; it is tried again")
             again = True
         del log
         stop.wait(max(pause, _RETRY) if again else pause)

@@ -72,7 +72,8 @@ def put_order(project: Project, order: Order) -> None:
         replace_file(path, json.dumps(content), mode=0o600)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}", hint="is the disk full or read-only?"
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="check that the disk has space and can be written",
         ) from error
 
 

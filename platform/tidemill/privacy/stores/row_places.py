@@ -139,7 +139,7 @@ def leave_out_of(place: Place, subject: Subject) -> int:
         if format_of(file) is None:
             if _names(file, subject):
                 raise DataError(
-                    f"{file} names the subject, and is of a format that cannot be rewritten here",
+                    f"{file} names the subject, but its format cannot be rewritten",
                     hint="remove it there by hand, then `tidemill data erase --resume`",
                 )
         elif subject.values.items() <= constants.items():  # the name of the folder is the subject's value

@@ -258,5 +258,5 @@ def _failing(doing: str, path: Path) -> Iterator[None]:
     ) as error:
         raise DataError(
             f"{path} cannot be {doing}: {str(error).strip().splitlines()[0]}",
-            hint="it is as it was; mend it, then `tidemill data erase --resume`",
+            hint="the file is unchanged: correct the cause, then `tidemill data erase --resume`",
         ) from error

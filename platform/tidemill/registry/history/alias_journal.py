@@ -84,8 +84,9 @@ def refuse_lost(project: Project) -> None:
     """
     if not list_versions(project):
         raise RegistryError(
-            f"the registry does not know {project.model}, though versions of it are deployed by our records",
-            hint="bring its database back: what is on record stays as it is until then",
+            f"the registry does not know {project.model}, but by the platform's records versions of it "
+            f"are deployed",
+            hint="restore the registry's database: the records stay unchanged until then",
         )
 
 
@@ -129,7 +130,7 @@ def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
 
     def busy(holder: str) -> RegistryError:
         return RegistryError(
-            f"the champion has been being moved for more than {seconds:.0f} s by {holder} ({path} is locked)",
+            f"{holder} has been moving the champion for more than {seconds:.0f} s ({path} is locked)",
             hint="wait for it, or end it, and try again",
         )
 

@@ -20,7 +20,9 @@ def read_aliases(project: Project) -> dict[str, str]:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
-        raise RegistryError(f"the registry does not say which {project.model} serves: {error}") from error
+        raise RegistryError(
+            f"the registry cannot say which version of {project.model} serves: {error}"
+        ) from error
     except TrainingError as error:
         raise RegistryError(str(error), hint=error.hint) from error
     return {alias: str(version) for alias, version in found.aliases.items()}
@@ -53,6 +55,6 @@ def drop_alias(project: Project, alias: str) -> None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return
         raise RegistryError(
-            f"the alias {alias} of {project.model} cannot be taken away: {error}",
-            hint="it serves no more, and is on record as stopping; the next deployment does the rest",
+            f"the alias {alias} of {project.model} cannot be removed: {error}",
+            hint="the version no longer serves; the next deployment removes the alias",
         ) from error

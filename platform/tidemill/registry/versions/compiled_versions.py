@@ -193,6 +193,6 @@ def _read(path: str, version: str, sha256: str | None, read: Callable[[str], byt
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelUnsafe(
             f"the compiled model of version {version} is not the one on record: its SHA-256 differs ({path})",
-            hint="`tidemill models compile` makes it anew",
+            hint="`tidemill models compile` makes it again",
         )
     return content

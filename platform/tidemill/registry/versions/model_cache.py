@@ -83,7 +83,7 @@ def keep(project: Project, found: ModelVersion, files: Path) -> None:
         _forget_oldest(place.parent)
     except (OSError, RegistryError) as error:
         _log.warning(
-            "%s %s could not be kept for a time without registry: %s", found.model, found.version, error
+            "%s %s could not be cached for use without the registry: %s", found.model, found.version, error
         )
 
 

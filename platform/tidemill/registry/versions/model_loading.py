@@ -38,7 +38,7 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
         try:
             return read_compiled(folder, found.version, record)
         except RegistryError as error:
-            _log.warning("version %s runs as it was made: %s", found.version, error)
+            _log.warning("version %s is served uncompiled: %s", found.version, error)
             reason = str(error)
     elif record is not None:
         reason = record.reason or reason

@@ -56,7 +56,7 @@ def champion_version(project: Project) -> str | None:
         if _absent(error):
             return None
         raise RegistryError(
-            f"the registry does not say which {project.model} is champion: {error}"
+            f"the registry cannot say which version of {project.model} is champion: {error}"
         ) from error
     return str(found.version)
 

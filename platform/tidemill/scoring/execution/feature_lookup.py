@@ -157,8 +157,8 @@ class Latest:
         rows = self._reader.read(keys.to_dicts(), at.to_list())
         if any(FALLBACK in row.flags for row in rows):  # acceptable for a request, not for a table
             raise FeatureError(
-                "the online store is away: it cannot be read",
-                hint="--resume when it is back; nothing is lost",
+                "the online store does not answer",
+                hint="--resume when it answers again; nothing is lost",
             )
         values = [[row.values[name] for name in self._names] for row in rows]
         flags = pl.Series("flags", [list(row.flags) for row in rows], pl.List(pl.String))

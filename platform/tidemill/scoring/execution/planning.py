@@ -169,7 +169,7 @@ def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> b
     missing = [n for n, required in _request_columns(project).items() if required and n not in there]
     if missing and request.decide:
         raise UsageError(
-            f"rows are no instances of the application's request: there is no column {', '.join(missing)}",
+            f"the rows lack columns of the application's request: there is no column {', '.join(missing)}",
             hint="add them, rename columns with --rename, or score with --no-decide",
         )
     return not missing
@@ -181,7 +181,7 @@ def _request_columns(project: Project) -> dict[str, bool]:
 
 def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str | None:
     if request.at_column is not None and request.at is not None:
-        raise UsageError("a column of moments and one moment for all rows were both given", hint="choose one")
+        raise UsageError("--at-column and --at exclude each other", hint="choose one")
     if mode == "columns" and not request.log:
         return None  # the result does not depend on it
     if request.at_column is not None or request.at is not None:
@@ -190,7 +190,7 @@ def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str |
         return _AT
     if mode == "keys" and request.default_at is None:
         raise UsageError(
-            f"the rows do not say when: there is no column {_AT!r}",
+            f"the rows have no moments: there is no column {_AT!r}",
             hint="--at-column names the column, --at gives one moment for all rows; if the features are "
             "columns, --columns says which are missing",
         )

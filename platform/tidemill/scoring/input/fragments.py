@@ -118,7 +118,8 @@ def _examine(number: int, file: SourceFile) -> Shape:
             return _of_csv(number, text) if file.format == "csv" else _of_ndjson(number, text)
     except (pa.ArrowException, OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise DataError(
-            f"{file.address} cannot be read as {file.format}: {error}", hint="is it what its name says?"
+            f"{file.address} cannot be read as {file.format}: {error}",
+            hint="check that its name says its format",
         ) from error
 
 

@@ -88,7 +88,7 @@ def read(
         except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{file.address} cannot be read: {error}",
-                hint="was it changed meanwhile? --restart begins anew",
+                hint="if it was changed meanwhile, --restart begins again",
             ) from error
     stream.close()
 

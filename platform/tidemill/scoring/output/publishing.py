@@ -93,7 +93,7 @@ def require_free(output: Place, overwrite: bool, job: Job | None = None) -> None
         raise UsageError(f"{output.text} exists already", hint="name another output, or --overwrite it")
     if (_MANIFEST not in names) if folder else not _beside(output, _MANIFEST).exists():
         raise UsageError(
-            f"{output.text} is no output of batch scoring, and is not overwritten",
+            f"{output.text} was not written by batch scoring, and is not overwritten",
             hint="name another output, or remove it yourself",
         )
 

@@ -24,7 +24,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 def _time_of_day(value: object) -> timedelta:
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f'{value!r} is no time of day: write it in quotes, as in "04:00"')
+        raise ValueError(f'{value!r} is not a time of day: write it in quotes, as in "04:00"')
     return timedelta(hours=int(match[1]), minutes=int(match[2]))
 
 

@@ -224,9 +224,11 @@ class Admission:
         if scope is None:
             return _NOBODY
         if sent is None:
-            return Failure("unauthenticated", "this needs an API key: send it as `Authorization: Bearer …`")
+            return Failure(
+                "unauthenticated", "the request needs an API key: send it as `Authorization: Bearer …`"
+            )
         if self._keys is None:
-            return Failure("keys_unknown", "the API keys are not known yet: try again")
+            return Failure("keys_unknown", "the API keys are not loaded yet: try again")
         return self._check(scope, sent, self._keys)
 
     def _check(self, scope: str, sent: bytes, keys: Mapping[str, Key]) -> Admitted | Failure:
@@ -280,5 +282,5 @@ def _foreign(headers: Headers) -> Failure | None:
         )
     origin = headers.get(b"origin")
     if origin is not None and origin.partition(b"://")[2] != host:
-        return Failure("forbidden", "without API keys this answers no page of another site")
+        return Failure("forbidden", "without API keys requests from other sites' pages are refused")
     return None

@@ -208,7 +208,7 @@ class Predictor(Generic[Request]):
             if row.call.explain:
                 wanted.setdefault(row.model.version, []).append(place)
         if wanted and self.explain is None:
-            raise Refused(Failure("unsupported", "this replica explains no predictions"))
+            raise Refused(Failure("unsupported", "this replica cannot explain predictions"))
         return {
             place: explanation
             for version, places in wanted.items()

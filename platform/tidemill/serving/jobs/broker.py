@@ -74,7 +74,9 @@ class Publisher:
                     TASK, args=[job_id], queue=self._queue, retry=False, ignore_result=True
                 )
         except (BrokerError, SQLAlchemyError, OSError) as error:
-            _log.warning("job %s waits: the broker takes no message: %s", job_id, type(error).__name__)
+            _log.warning(
+                "job %s waits: the broker does not accept messages: %s", job_id, type(error).__name__
+            )
             return False
         return True
 

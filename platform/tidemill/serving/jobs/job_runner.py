@@ -168,7 +168,7 @@ class JobRunner:
         if not isinstance(answer, Answer):
             raise answer
         if any(_NO_FEATURES in prediction.flags for prediction in answer.predictions):
-            raise FeatureError("the online store is away, and a job can wait for it")
+            raise FeatureError("the online store does not answer; the job waits for it")
         return held.records, [shown(prediction) for prediction in answer.predictions]
 
     def _model(self, job: Job) -> LoadedModel:

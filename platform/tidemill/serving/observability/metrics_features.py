@@ -53,7 +53,7 @@ class FeatureAges:
         try:
             self._seen = (self._look(), True, began)
         except FeatureError as error:
-            _log.warning("the online store cannot be looked at: %s", error)
+            _log.warning("the online store cannot be read: %s", error)
             self._seen = ((), False, began)
         ended = time.monotonic()
         self._again = ended + max(_SECONDS, (ended - began) / _SHARE)

@@ -45,7 +45,7 @@ class CachedDesiredState:
         try:
             wanted = self._read()
             if wanted.champion is None and self._file.exists() and self._is_empty():
-                raise RegistryError("it does not know the model any more")
+                raise RegistryError("it no longer has the model")
         except Exception as error:
             if self.problem is None:
                 _log.warning("the registry cannot be asked which versions should answer: %s", error)

@@ -49,6 +49,6 @@ def _settled(project: Project, state: State, rows: list[Deployment]) -> list[Dep
     try:
         reconcile(project, state, seconds=0)
     except RegistryError as error:  # another process moves aliases now, and settles it
-        _log.info("not settled yet: %s", error)
+        _log.info("the records and the registry do not agree yet: %s", error)
         return rows
     return live(state, project.model)

@@ -147,7 +147,7 @@ class Watcher:
             try:
                 standing = {(lane.role, lane.version): lane for lane in self._standing()}
             except Exception as error:  # noqa: BLE001 — the records are away as well: all stays as it is
-                _log.info("the records cannot say which lanes have ended: %s", _message(error))
+                _log.info("the records cannot say which deployments have ended: %s", _message(error))
             else:
                 kept = [standing.get((lane.role, lane.version)) for lane, _ in lanes]
                 self._apply(DesiredState(self._status.wanted, tuple(lane for lane in kept if lane)), why)

@@ -58,13 +58,13 @@ def _limits(project: Project) -> Iterator[str]:
     ):
         if seconds >= serve.timeout_seconds:
             yield (
-                f"serve.{name} ({seconds:g} s) leaves nothing of serve.timeout_seconds "
+                f"serve.{name} ({seconds:g} s) does not fit into serve.timeout_seconds "
                 f"({serve.timeout_seconds:g} s): raise that, or lower this"
             )
     if jobs.enabled and jobs.max_instances < serve.max_instances:
         yield (
             f"serve.jobs.max_instances ({jobs.max_instances}) is below serve.max_instances "
-            f"({serve.max_instances}): what POST /predict takes is no job"
+            f"({serve.max_instances}): POST /predict would take more rows than a job"
         )
 
 
@@ -97,7 +97,7 @@ def _broker(project: Project) -> Iterator[str]:
         address = urlsplit(secret.get_secret_value())
         shown = f"{address.scheme}://{address.hostname}:{address.port or 6379}"
     except ValueError:
-        yield "TIDEMILL_BROKER_URL is no address, such as redis://host:6379/0"
+        yield "TIDEMILL_BROKER_URL is not an address: write one such as redis://host:6379/0"
         return
     if address.scheme not in _BROKERS:
         yield (

@@ -69,7 +69,9 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     dataset, newest = project.config.dataset, project.config.train.max_rows
     rows, without_label = read_labelled(project, features, as_of)
     if without_label:
-        _log.warning("%s rows of the training set are left out: their label is null", f"{without_label:,}")
+        _log.warning(
+            "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
+        )
     first, last = rows[dataset.time][0], rows[dataset.time][-1]
     split = split_by_time(as_of, first, last, project.config.split)
     train, fit = known_before(rows, split.train, dataset), known_before(rows, split.fit, dataset)
@@ -86,8 +88,8 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         labels = getattr(found, name)[dataset.label]
         if labels.n_unique() < 2:
             raise TrainingError(
-                f"the {name} period {getattr(split, name)} has {labels.len():,} rows whose label was known "
-                "in time, and not both labels among them",
+                f"the {name} period {getattr(split, name)} has {labels.len():,} rows whose label was "
+                f"known in time, but not both labels among them",
                 hint="train on more months, or change the periods in the split section of params.yaml",
             )
     return found

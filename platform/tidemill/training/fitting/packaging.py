@@ -40,7 +40,7 @@ def trusted_types(estimator: Any, declared: Collection[str]) -> list[str]:
     refused = untrusted(found, declared)
     if refused:
         raise TrainingError(
-            f"{type(estimator).__name__} holds types that nobody declared as trusted: {', '.join(refused)}",
+            f"{type(estimator).__name__} holds types that are not declared as trusted: {', '.join(refused)}",
             hint="name them in trusted_types of the project's TrainingSpec, if you trust them",
         )
     return sorted(found)

@@ -58,6 +58,6 @@ class TrainedModel:
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(
-                f"run {run_id} is no finished training of Tidemill's: its summary is missing or broken",
+                f"run {run_id} is not a finished training of Tidemill: its summary is missing or broken",
                 hint="train again: `tidemill run`",
             ) from error

@@ -32,7 +32,7 @@ def log_validation(client: MlflowClient, run_id: str, project: Project) -> None:
         return
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise TrainingError(
-            f"{path} cannot be read: {error}", hint="make it anew: `dvc repro --force validate`"
+            f"{path} cannot be read: {error}", hint="make it again: `dvc repro --force validate`"
         ) from error
     client.log_dict(run_id, report, VALIDATION)
     log_values(client, run_id, metrics=metrics)

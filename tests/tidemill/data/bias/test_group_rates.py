@@ -84,7 +84,7 @@ def test_one_group_or_none_has_nothing_to_be_compared_with(rows):
         ({"label": "distance"}, "neither 0 and 1 nor true and false"),
         ({"label": "nothing"}, "cannot be computed"),
         ({"groups": ["nothing"]}, "has no column 'nothing'"),
-        ({"groups": [{"column": "carrier", "edges": [1]}]}, "only numbers can be cut"),
+        ({"groups": [{"column": "carrier", "edges": [1]}]}, "edges divide numbers only"),
     ],
 )
 def test_what_cannot_be_compared_is_named(flights, changes, message):

@@ -24,8 +24,8 @@ ROWS = [{"flight": 1, "label": "late"}, {"flight": 2, "label": "on time"}]
         (json.dumps(ROWS)[:-2], r"row 2 is cut off or no JSON"),
         (json.dumps(ROWS[:1])[:-1] + ",", r".*\] is missing after row 1"),
         ("[", r".*\] is missing after row 0"),
-        (json.dumps(ROWS) + json.dumps(ROWS), "something follows the end of its list, after row 2"),
-        ('[{"flight": 1, "label": 1}, 2]', "row 2 is no object"),
+        (json.dumps(ROWS) + json.dumps(ROWS), "there is text after the end of its list, after row 2"),
+        ('[{"flight": 1, "label": 1}, 2]', "row 2 is not an object"),
         ('{"flight": 1, "label": 1}\n{"flight": 2, "la', "row 2 is cut off or no JSON"),
     ],
 )

@@ -148,7 +148,7 @@ def test_data_is_kept_behind_ssh(tiny: Project, ssh_port: int, tmp_path: Path):
         ("ssh://me:secret@host/data", None, "carries a password"),
         ("s3://bucket", "http://key:secret@minio:9000", "carries a password"),
         ("ssh://host/data", "http://minio:9000", "has no endpoint"),
-        ("s4://bucket/data", None, "DVC knows no remote of this kind"),
+        ("s4://bucket/data", None, "DVC does not support this kind of remote"),
         ("s3:///data", None, "names no bucket"),
     ],
 )

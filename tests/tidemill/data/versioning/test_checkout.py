@@ -177,4 +177,4 @@ def test_what_was_written_into_through_a_link_is_noticed_and_comes_from_the_remo
     cache.write_bytes(b"again")
     with pytest.raises(DataError, match=r"data/flights.parquet is in neither") as told:
         checkout(project, FIRST, [], tmp_path / "again")
-    assert "write into the cache" in str(told.value.hint)
+    assert "changed the cache" in str(told.value.hint)

@@ -209,7 +209,7 @@ def test_says_what_is_wrong_with_a_remote_and_never_a_secret(bucket, s3_endpoint
         scan(FileSource(name="gone", path=f"s3://{bucket}/no.parquet", **where), None)
     with s3_files(s3_endpoint).open(f"{bucket}/text.parquet", "wb") as file:
         file.write(b"no parquet at all")
-    with pytest.raises(FeatureError, match=r"text\.parquet is no readable parquet"):
+    with pytest.raises(FeatureError, match=r"text\.parquet is not readable parquet"):
         scan(FileSource(path=f"s3://{bucket}/text.parquet", **where), None)
     secret = FileSource(path="s3://user:a-secret-nobody-may-see@nowhere/x.parquet", **where)
     with pytest.raises(FeatureError, match="has a password in its address") as caught:

@@ -268,7 +268,7 @@ def test_appends_rows_to_a_source(store, tmp_path):
         PolarsOfflineStore.offline_write_batch(
             store.config, weather, pyarrow.table({"station": ["A"], "wind": [1.0]}), None
         )
-    with pytest.raises(FeatureError, match="are of other types"):
+    with pytest.raises(FeatureError, match="have another type"):
         PolarsOfflineStore.offline_write_batch(
             store.config,
             weather,
@@ -287,7 +287,7 @@ def test_says_which_view_lacks_what(store, tmp_path):
     with pytest.raises(FeatureError, match="'weather': its source has no column 'wind'"):
         job.to_df()
     (tmp_path / "weather.parquet").write_text("no parquet")
-    with pytest.raises(FeatureError, match=r"weather\.parquet is no readable parquet"):
+    with pytest.raises(FeatureError, match=r"weather\.parquet is not readable parquet"):
         job.to_df()
     (tmp_path / "weather.parquet").unlink()
     with pytest.raises(FeatureError, match=r"weather\.parquet does not exist"):

@@ -231,7 +231,7 @@ def test_exports_to_the_staging_location(store, make_view, station, tmp_path):
     store.apply([station, make_view("weather", weather(1))])
     job = store.get_historical_features(asked("A"), ["weather:wind"])
     assert not job.supports_remote_storage_export()
-    with pytest.raises(FeatureError, match="nowhere to export"):
+    with pytest.raises(FeatureError, match="no folder is set"):
         job.to_remote_storage()
     store.config.offline_store.staging_location = "staging"
     job = FeatureStore(config=store.config).get_historical_features(asked("A", "B"), ["weather:wind"])

@@ -138,7 +138,7 @@ def test_takes_over_from_feasts_own_store_when_the_definitions_are_applied(tmp_p
     write_sources(tmp_path)
     old.apply(definitions())
     new = make_store(tmp_path, online_section("sqlite", None), project="same")
-    with pytest.raises(FeatureError, match="is that of another online store"):
+    with pytest.raises(FeatureError, match="was made by another online store"):
         push(new, "weather", report(1.0))
     new.apply(definitions())
     push(new, "weather", report(1.0))

@@ -235,7 +235,7 @@ def test_an_address_that_is_none_is_told_and_breaks_nothing(tmp_path, world, cap
         made.status = "promoted"
     assert "TIDEMILL_OPENLINEAGE_URL" in caplog.text
     there = load_project(world.root, Settings(openlineage_url=address))
-    with pytest.raises(ConfigError, match="no address of a collector"):
+    with pytest.raises(ConfigError, match="not an address of a collector"):
         deliver(there, events_of(there, world.turn_id))
 
 

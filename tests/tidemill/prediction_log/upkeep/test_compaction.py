@@ -274,7 +274,7 @@ def test_a_broken_manifest_is_named(tmp_path):
     fill(tmp_path, 3, 1)
     name = manifest_name("m", "predictions", DAY, owner_of(tmp_path))
     replace_file(tmp_path / name, b'{"parts": 3}')
-    with pytest.raises(ServingError, match=r"manifest-log_.* is no manifest"):
+    with pytest.raises(ServingError, match=r"manifest-log_.* is not a manifest"):
         read_predictions(tmp_path, "m", *ALWAYS)
 
 

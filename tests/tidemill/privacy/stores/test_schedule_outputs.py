@@ -89,7 +89,7 @@ def test_outputs_in_the_project_are_rewritten_and_others_named(project, tmp_path
     shown = CliRunner().invoke(
         app, ["data", "erase", "--entity", "depot=north", "--dry-run", "--project", str(root)]
     )
-    assert f"not looked into: 1 output of schedule nightly outside the project, the latest {output}" in (
+    assert f"not searched: 1 output of schedule nightly outside the project, the latest {output}" in (
         shown.stdout
     )
     shutil.rmtree(schedule_folder)

@@ -61,7 +61,7 @@ def test_only_a_finished_training_is_registered(project):
     with pytest.raises(RegistryError, match="is RUNNING"):
         register(project, running)
     client.set_terminated(running)
-    with pytest.raises(RegistryError, match="no finished training of Tidemill"):
+    with pytest.raises(RegistryError, match="not a finished training of Tidemill"):
         register(project, running)
     with pytest.raises(RegistryError, match="cannot be registered"):
         register(project, "0" * 32)

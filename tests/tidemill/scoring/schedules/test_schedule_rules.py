@@ -97,7 +97,7 @@ def test_the_file_says_what_is_wrong_with_it(tmp_path):
             "schedules: [{name: a, input: i, output: 'o{slot}', every: 1h, at: '04:00'}]",
             "at must be less than",
         ),
-        ("schedules: [{name: a, input: i, output: 'o{slot}', every: 1d, at: 4:00}]", "is no time of day"),
+        ("schedules: [{name: a, input: i, output: 'o{slot}', every: 1d, at: 4:00}]", "is not a time of day"),
         ("schedules: [{name: a, input: i, output: 'o{slot}', evry: 1d}]", "schedules.0.evry"),
     ):
         file.write_text(text)

@@ -118,7 +118,7 @@ def test_a_composition_that_breaks_or_takes_too_long_is_an_error():
 
     with pytest.raises(ModelFailed, match="KeyError"):
         compose(broken)
-    with pytest.raises(PartFailed, match="its time was over"):
+    with pytest.raises(PartFailed, match="it ran out of time"):
         compose(slow, timeout=0.05)
 
 

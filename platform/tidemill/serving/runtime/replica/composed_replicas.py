@@ -79,7 +79,7 @@ class Composer:
             made = [float(score) for score in work.result()]
         except (ServingError, TimeoutError) as error:
             raise PartFailed(
-                f"the composition did not come to an answer: {str(error) or 'its time was over'}",
+                f"the composition gave no answer: {str(error) or 'it ran out of time'}",
                 hint="GET /model and the logs of the parts say more; a composition may catch PartFailed",
             ) from error
         except Exception as error:  # a project's own code can fail in any way
