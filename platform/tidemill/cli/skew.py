@@ -106,7 +106,10 @@ def _span(
     end = moment(until) if until else datetime.combine(logged[-1] + _DAY, time(), UTC)
     start = moment(since) if since else end - (days or _DAYS) * _DAY
     if start >= end:
-        raise UsageError(f"the span is empty: it begins {when(start)} and ends {when(end)}")
+        raise UsageError(
+            f"the span is empty: it begins {when(start)} and ends {when(end)}",
+            hint="give a --since that is earlier than --until",
+        )
     return start, end
 
 

@@ -92,7 +92,10 @@ def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
 def _number(view: str, field: Field, default: str) -> float:
     where = f"view {view!r}: the default of feature {field.name!r}, {default!r},"
     if field.dtype not in _NUMBERS:
-        raise FeatureError(f"{where} cannot be used: {field.dtype} is not a number")
+        raise FeatureError(
+            f"{where} cannot be used: {field.dtype} is not a number",
+            hint="remove the default, or encode the feature as a number",
+        )
     try:
         number = float(default)
     except ValueError:

@@ -221,7 +221,10 @@ def _width(kind: ValueType) -> int:
 
 
 def _wrong(name: str, kind: ValueType, value: object) -> FeatureError:
-    return FeatureError(f"key {name!r} is {kind.name}, and {type(value).__name__} {value!r} is not")
+    return FeatureError(
+        f"key {name!r} is {kind.name}, and {type(value).__name__} {value!r} is not",
+        hint=f"give a value of type {kind.name}",
+    )
 
 
 def _no_key(name: str, kind: ValueType) -> FeatureError:

@@ -172,7 +172,10 @@ def _imported(name: str, file: Path) -> Any:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # the project's code can raise anything
-        raise FeatureError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        raise FeatureError(
+            f"{file} cannot be imported: {type(error).__name__}: {error}",
+            hint="correct the file, then run again",
+        ) from error
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file.resolve():
         raise FeatureError(

@@ -251,7 +251,10 @@ def _check_entity_frame(frame: pl.DataFrame, names: tuple[str, ...]) -> None:
         )
     clash = sorted(set(frame.columns) & set(names))
     if clash:
-        raise FeatureError(f"the entity frame has columns named like features: {', '.join(clash)}")
+        raise FeatureError(
+            f"the entity frame has columns named like features: {', '.join(clash)}",
+            hint="rename these columns of the entity frame",
+        )
 
 
 def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView | OnDemandFeatureView]:

@@ -98,7 +98,8 @@ class Transformation:
             ) from error
         except (TypeError, ValueError) as error:
             raise FeatureError(
-                f"{name!r} is of another type than on-demand view {self._view.name!r} declares: {error}"
+                f"{name!r} is of another type than on-demand view {self._view.name!r} declares: {error}",
+                hint="convert the value, or declare the type it has",
             ) from error
 
     def run(self, inputs: Mapping[str, list[Any]], rows: int) -> list[list[Any]]:
@@ -119,7 +120,8 @@ class Transformation:
         for name, column in zip(self.features, values, strict=True):
             if len(column) != rows:
                 raise FeatureError(
-                    f"on-demand view {self._view.name!r} gave {len(column)} of {rows} values of {name!r}"
+                    f"on-demand view {self._view.name!r} gave {len(column)} of {rows} values of {name!r}",
+                    hint="its transformation must return one value for each row",
                 )
         return values
 

@@ -109,7 +109,10 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
     """
     name = _name(wanted)
     if not 0 < wanted.share <= 1:
-        raise UsageError(f"a share must be above 0 % and at most 100 %, not {wanted.share * 100:g} %")
+        raise UsageError(
+            f"a share must be above 0 % and at most 100 %, not {wanted.share * 100:g} %",
+            hint="write it like 10% or 0.1",
+        )
     version, aliases = get_version(project, wanted.version).version, read_aliases(project)
     champion = aliases.get(CHAMPION)
     if champion is None:
@@ -118,7 +121,10 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
             hint=f"`tidemill promote {project.model} {version}` makes one",
         )
     if version == champion:
-        raise RegistryError(f"{project.model} {version} is the champion: it answers all other keys already")
+        raise RegistryError(
+            f"{project.model} {version} is the champion: it answers all other keys already",
+            hint=f"`tidemill models list {project.model}` shows the other versions",
+        )
     before = next((row for row in live(state, project.model) if row.name == name), None)
     same = before is not None and before.version == version and before.kind == wanted.kind
     if before is not None and same and (before.share, before.champion) == (wanted.share, champion):
@@ -217,7 +223,10 @@ def reconcile(project: Project, state: State, seconds: float | None = None) -> N
 
 def _name(wanted: DeployRequest) -> str:
     if wanted.kind not in KINDS:
-        raise UsageError(f"a version cannot be deployed as {wanted.kind!r}; there are: {', '.join(KINDS)}")
+        raise UsageError(
+            f"a version cannot be deployed as {wanted.kind!r}; there are: {', '.join(KINDS)}",
+            hint="choose one of these",
+        )
     if wanted.kind != "ab":
         return wanted.kind
     if not _NAME.fullmatch(wanted.name) or wanted.name in KINDS:

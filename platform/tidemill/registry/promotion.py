@@ -207,7 +207,10 @@ def _target(project: Project, moves: list[tuple[str, str]], serving: str | None,
     """Return the version that a rollback goes to."""
     served = list(dict.fromkeys(version for _, version in moves))
     if to is not None and to == serving:
-        raise RegistryError(f"{project.model} {to} is the champion already: there is nothing to roll back")
+        raise RegistryError(
+            f"{project.model} {to} is the champion already: there is nothing to roll back",
+            hint=f"`tidemill models history {project.model}` shows which versions served",
+        )
     if to is not None and to not in served:
         raise RegistryError(
             f"{project.model} {to} has never been champion; those that were: {', '.join(served) or 'none'}",

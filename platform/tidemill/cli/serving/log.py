@@ -185,7 +185,10 @@ def _show_one(project: "Project", identifier: str, json: bool) -> None:
 
     record = find_prediction(project.predictions, project.model, identifier)
     if record is None:
-        raise UsageError(f"the log of {project.model} has no prediction {identifier!r}")
+        raise UsageError(
+            f"the log of {project.model} has no prediction {identifier!r}",
+            hint="`tidemill log show` lists the latest predictions",
+        )
     facts = record | {"labels": find_labels(project.predictions, project.model, identifier)}
 
     def render(console: "Console") -> None:

@@ -72,7 +72,10 @@ def rollout(
     else:
         found = running(state, loaded.model)
         if found is None:
-            raise UsageError(f"no version of {loaded.model} is being rolled out")
+            raise UsageError(
+                f"no version of {loaded.model} is being rolled out",
+                hint="name a version to begin: `tidemill deploy rollout VERSION`",
+            )
         begun = found
     if watch:
         begun = _watch(loaded, state, begun, every, json)

@@ -118,7 +118,10 @@ def score(
     if not inputs or not output:
         raise UsageError("--input and --output are needed", hint="tidemill score --help")
     if sum((columns, keys, online)) > 1 or (resume and restart):
-        raise UsageError("--columns, --keys and --online exclude each other, as --resume and --restart do")
+        raise UsageError(
+            "--columns, --keys and --online exclude each other, as --resume and --restart do",
+            hint="give one of each",
+        )
     if form not in (None, "parquet", "csv"):
         raise UsageError(f"--format {form} is not known", hint="parquet or csv")
     from tidemill.project import load_project

@@ -163,7 +163,9 @@ def _read(text: str) -> list[dict[str, Any]]:
             text = Path(source).read_text()
         content = json.loads(text)
     except OSError as error:
-        raise UsageError(f"{source} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{source} cannot be read: {error.strerror}", hint="check the path and that you may read it"
+        ) from error
     except ValueError as error:
         raise UsageError(
             f"{source} is not JSON: {error}", hint="see the example in `tidemill predict --help`"

@@ -195,7 +195,10 @@ def _grouping(
         raise DataError(f"{name} has no column {column!r}", hint=f"columns: {', '.join(schema)}")
     if isinstance(group, str):
         if schema[column].is_nested() or schema[column] == pl.Binary:
-            raise DataError(f"{name}: {column} is {schema[column]}: rows cannot be grouped by it")
+            raise DataError(
+                f"{name}: {column} is {schema[column]}: rows cannot be grouped by it",
+                hint="group by a column of text, numbers, booleans or dates",
+            )
         values = pl.col(column)
         if column in personal:
             values = values.map_batches(

@@ -123,7 +123,7 @@ def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subproces
         )
     except FileNotFoundError as error:
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder") from error
+            raise DataError(f"{root} is not a folder", hint="check the path") from error
         raise DataError("git is not installed, or not on the PATH", hint="install git") from error
 
 

@@ -48,7 +48,10 @@ def init_workspace(root: Path, remote: Path | str, endpoint_url: str | None = No
     if not any((root / ".dvc" / name).exists() for name in ("config", "cache")):  # --force deletes a cache
         finished = run_dvc(root, "init", "--quiet", "--force", on_line=silent, patience=60)
         if finished.code:
-            raise DataError(f"{root}: `dvc init` failed: {last_words(finished.lines)}")
+            raise DataError(
+                f"{root}: `dvc init` failed: {last_words(finished.lines)}",
+                hint="correct what DVC names, and run again",
+            )
     _configure(root, place)
     git(root, "add", "--", *(["."] if fresh else [".dvc/config", ".dvc/.gitignore", ".dvcignore"]))
     commit_staged(root, "Begin a workspace" if fresh else "Keep data in DVC")

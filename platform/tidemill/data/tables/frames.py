@@ -45,7 +45,10 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
     files = table_files(path)
     suffixes = {_suffix(file) for file in files}
     if len(suffixes) > 1:
-        raise DataError(f"{path} has files of different kinds: {', '.join(sorted(suffixes))}")
+        raise DataError(
+            f"{path} has files of different kinds: {', '.join(sorted(suffixes))}",
+            hint="keep files of one format in a folder",
+        )
     [suffix] = suffixes
     try:
         match suffix:
@@ -118,7 +121,10 @@ def batches(table: pl.LazyFrame, rows: int = BATCH_ROWS) -> Iterator[pl.DataFram
                 given = True
                 yield frame
     except (OSError, PolarsError) as error:
-        raise DataError(f"the data cannot be read to its end: {error}") from error
+        raise DataError(
+            f"the data cannot be read to its end: {error}",
+            hint="check that the file is complete, and that its suffix names its format",
+        ) from error
     if not given:
         yield pl.DataFrame(schema=table.collect_schema())
 

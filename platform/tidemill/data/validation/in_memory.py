@@ -72,11 +72,17 @@ def part_frames(
         rules = declared.datasets.get(name)
         others = [reference.to for reference in rules.references] if rules else []
         if rules is None or any(other not in frames for other in others):
-            raise ConfigError(f"{name}, or a data set that it refers to, is not declared or not there")
+            raise ConfigError(
+                f"{name}, or a data set that it refers to, is not declared or not there",
+                hint="declare both, and give a frame for each",
+            )
         table = frame.lazy()
         schema = table.with_columns(coerced(rules, frame.schema).values()).collect_schema()
         if rules.mode != "off" and (wrong := misdeclared(rules, schema)):
-            raise ConfigError(f"the expectations of {name} are wrong: {'; '.join(wrong)}")
+            raise ConfigError(
+                f"the expectations of {name} are wrong: {'; '.join(wrong)}",
+                hint="docs/validation.md describes every field",
+            )
         asked = Asked(
             name=name,
             rules=rules,

@@ -81,7 +81,10 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
             lines.append(f"    {_yaml(column)}: {_flow(rules)}")
         lines += _freshness(schema, facts, as_of)
     except (OSError, PolarsError) as error:
-        raise DataError(f"{path} cannot be read to its end: {error}") from error
+        raise DataError(
+            f"{path} cannot be read to its end: {error}",
+            hint="check that the file is complete, and that its suffix names its format",
+        ) from error
     lines.append(f"  volume: {{min: {rows // 2}, max: {max(2 * rows, 1)}, change: 0.5}}")
     return Inferred(name, "\n".join(lines) + "\n", personal)
 

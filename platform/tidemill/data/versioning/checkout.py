@@ -116,7 +116,10 @@ def fetch(project: Project, revision: str, path: str | Path, destination: Path) 
             files = DVCFileSystem(repo)
             if not files.isfile(str(path)):
                 outputs = ", ".join(outputs_at(project, commit)) or "none"
-                raise VersionNotFound(f"version {commit[:8]} has no file {path}; its outputs: {outputs}")
+                raise VersionNotFound(
+                    f"version {commit[:8]} has no file {path}; its outputs: {outputs}",
+                    hint=f"`tidemill data show {commit[:8]}` lists its outputs",
+                )
             _write(files, str(path), target)
     except (DvcException, OSError) as error:
         raise DataError(

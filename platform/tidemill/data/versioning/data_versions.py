@@ -101,7 +101,9 @@ def is_clean(project: Project) -> bool:
         with open_dvc(root) as repo:
             return not patiently(root, repo.status, silent, PATIENCE)
     except DvcException as error:
-        raise DataError(f"{root}: DVC cannot tell the state of the data: {error}") from error
+        raise DataError(
+            f"{root}: DVC cannot tell the state of the data: {error}", hint="`dvc status` says more"
+        ) from error
 
 
 def _check(root: Path, finished: Finished) -> None:

@@ -63,7 +63,8 @@ def conform(
         except pa.ArrowException as error:
             raise FeatureError(
                 f"rows for {what} have another type: column {name!r} is {table[name].type}, "
-                f"there {fields[name].type}: {error}"
+                f"there {fields[name].type}: {error}",
+                hint="convert the column, or declare the type it has",
             ) from error
     return pa.table(dict(zip(names, columns, strict=True)))
 

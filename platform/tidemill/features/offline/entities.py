@@ -59,7 +59,9 @@ def entity_rows(frame: Any) -> EntityRows:
     names = [str(name) for name in (frame.columns if isinstance(frame, pd.DataFrame) else frame.column_names)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise FeatureError(f"the entity frame has two columns {', '.join(map(repr, twice))}")
+        raise FeatureError(
+            f"the entity frame has two columns {', '.join(map(repr, twice))}", hint="rename one of them"
+        )
     if isinstance(frame, pd.DataFrame):
         at = _moment_column({str(name): _holds_moments(dtype) for name, dtype in frame.dtypes.items()})
         try:

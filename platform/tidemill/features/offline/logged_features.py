@@ -48,4 +48,7 @@ def _read(path: Path) -> pa.Table:
     try:
         return pyarrow.dataset.dataset(path, format="parquet").to_table()
     except (OSError, pa.ArrowException) as error:
-        raise FeatureError(f"the logs in {path} cannot be read: {error}") from error
+        raise FeatureError(
+            f"the logs in {path} cannot be read: {error}",
+            hint="check that the folder can be read and holds parquet files only",
+        ) from error

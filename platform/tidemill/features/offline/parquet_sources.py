@@ -58,7 +58,10 @@ class Reading:
             raise
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
             self._check(error)
-            raise FeatureError(f"{self.where} cannot be read: {error}") from error
+            raise FeatureError(
+                f"{self.where} cannot be read: {error}",
+                hint="check that the files are there, complete and readable",
+            ) from error
         self._check(None)
 
     def _check(self, cause: BaseException | None) -> None:
@@ -119,7 +122,10 @@ def read_schema(address: Address, path: str) -> pa.Schema:
     except FeatureError as error:
         if isinstance(error.__cause__, pa.ArrowException):
             shown = path if address.is_local else address.address_of(path)
-            raise FeatureError(f"{shown} is not readable parquet: {error.__cause__}") from error.__cause__
+            raise FeatureError(
+                f"{shown} is not readable parquet: {error.__cause__}",
+                hint="write the file again, or remove it",
+            ) from error.__cause__
         raise
 
 

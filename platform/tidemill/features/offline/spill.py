@@ -100,7 +100,9 @@ def spilling(view: str, folder: Path | None) -> Iterator[None]:
         full = isinstance(error, OSError) and error.errno in _FULL
         full |= any(os.strerror(code) in str(error) for code in _FULL)
         if folder is None or not full:
-            raise FeatureError(f"feature view {view!r} cannot be joined: {error}") from error
+            raise FeatureError(
+                f"feature view {view!r} cannot be joined: {error}", hint="check that the sources can be read"
+            ) from error
         free = shutil.disk_usage(folder).free if folder.exists() else 0
         raise FeatureError(
             f"feature view {view!r}: the disk of {folder} is full, {free / 1e9:.1f} GB are free: {error}",

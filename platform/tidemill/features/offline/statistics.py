@@ -68,7 +68,10 @@ def latest_moment(source: DataSource, timestamp: str, repo: Path | None) -> date
     """
     reading = open_source(source, repo)
     if timestamp not in reading.rows.collect_schema():
-        raise FeatureError(f"{reading.where}: there is no column {timestamp!r}")
+        raise FeatureError(
+            f"{reading.where}: there is no column {timestamp!r}",
+            hint="name the column with each row's moment in the source's timestamp_field",
+        )
     with reading.unchanged():
         last = reading.rows.select(pl.col(timestamp).max()).collect()[timestamp][0]
     if isinstance(last, date) and not isinstance(last, datetime):

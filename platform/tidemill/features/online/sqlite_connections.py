@@ -75,7 +75,10 @@ class Connections:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         except (sqlite3.Error, OSError) as error:
-            raise FeatureError(f"{path} cannot be written: {error}") from error
+            raise FeatureError(
+                f"{path} cannot be written: {error}",
+                hint="check that the folder can be written and the disk has space",
+            ) from error
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -146,7 +146,10 @@ def select_row(wanted: Sequence[tuple[str, Sequence[str]]]) -> str:
         FeatureError: more views than SQLite joins.
     """
     if len(wanted) > _MOST_VIEWS:
-        raise FeatureError(f"a service of {len(wanted)} views; SQLite reads at most {_MOST_VIEWS} at once")
+        raise FeatureError(
+            f"a service of {len(wanted)} views; SQLite reads at most {_MOST_VIEWS} at once",
+            hint="join some views into one",
+        )
     columns, joins = ["NULL"] if not wanted else [], []
     for index, (table, names) in enumerate(wanted):
         columns += [f"v{index}.{column}" for column in (_EVENT, *map(quoted, names))]

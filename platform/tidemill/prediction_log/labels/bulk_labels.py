@@ -122,12 +122,14 @@ def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[G
         at = _moment(file, row, "at")
         if not keys:
             if not row["prediction_id"]:
-                raise DataError(f"{file}: a row has no prediction_id")
+                raise DataError(
+                    f"{file}: a row has no prediction_id", hint="fill it in, or leave the row out"
+                )
             yield GivenLabel(str(row["prediction_id"]), label, at)
             continue
         moment = _moment(file, row, "predicted_at")
         if moment is None:
-            raise DataError(f"{file}: a row has no predicted_at")
+            raise DataError(f"{file}: a row has no predicted_at", hint="fill it in, or leave the row out")
         yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment)
 
 
@@ -140,7 +142,8 @@ def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
             if len(outside):
                 first = outside.cast(pl.String)[0]
                 raise DataError(
-                    f"{file}: {column} {first!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}"
+                    f"{file}: {column} {first!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
+                    hint="write it like 2013-04-01T06:00+00:00",
                 )
 
 

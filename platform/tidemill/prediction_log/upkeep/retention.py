@@ -70,7 +70,10 @@ def prune(root: Path, model: str, before: date, dry_run: bool = False) -> Pruned
                     counts[kind] += rows
                     size, in_use = size + bytes_, in_use + stay
     except OSError as error:
-        raise ServingError(f"the log at {root / model} cannot be pruned: {error}") from error
+        raise ServingError(
+            f"the log at {root / model} cannot be pruned: {error}",
+            hint="check that the log can be written, then run again: what was deleted stays deleted",
+        ) from error
     return Pruned(before, tuple(sorted(dates)), counts["predictions"], counts["labels"], size, in_use)
 
 

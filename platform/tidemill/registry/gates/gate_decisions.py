@@ -57,7 +57,10 @@ def ask_gate(
 def refuse_champion(project: Project, version: str, champion: str | None) -> None:
     """Raise `RegistryError` if a version that is to be promoted is the champion already."""
     if version == champion:
-        raise RegistryError(f"{project.model} {version} is the champion already: there is nothing to promote")
+        raise RegistryError(
+            f"{project.model} {version} is the champion already: there is nothing to promote",
+            hint=f"`tidemill models list {project.model}` shows the other versions",
+        )
 
 
 def tag_version(project: Project, decision: GateDecision) -> None:

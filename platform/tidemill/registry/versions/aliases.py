@@ -4,6 +4,7 @@ from mlflow.exceptions import MlflowException
 
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project
+from tidemill.registry.versions.artifacts import CHECK_REGISTRY
 from tidemill.training.tracking.mlflow_tracking import connect
 
 __all__ = ["drop_alias", "read_aliases", "set_alias"]
@@ -21,7 +22,7 @@ def read_aliases(project: Project) -> dict[str, str]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
         raise RegistryError(
-            f"the registry cannot say which version of {project.model} serves: {error}"
+            f"the registry cannot say which version of {project.model} serves: {error}", hint=CHECK_REGISTRY
         ) from error
     except TrainingError as error:
         raise RegistryError(str(error), hint=error.hint) from error

@@ -19,6 +19,7 @@ from tidemill.training.tracking.private_mlflow import artifact_repository
 from tidemill.training.tracking.training_record import open_documents
 
 __all__ = [
+    "CHECK_REGISTRY",
     "connect_registry",
     "file_writer",
     "model_files",
@@ -28,6 +29,9 @@ __all__ = [
     "read_table",
     "search_versions",
 ]
+
+CHECK_REGISTRY = "check TIDEMILL_TRACKING_URI, and that MLflow's server or database answers"
+"""The hint of errors of a registry that does not answer."""
 
 
 def connect_registry(project: Project) -> MlflowClient:

@@ -189,7 +189,10 @@ def _read(path: str, version: str, sha256: str | None, read: Callable[[str], byt
     try:
         content = read(path)
     except (OSError, MlflowException) as error:
-        raise RegistryError(f"the compiled model of version {version} cannot be read: {error}") from error
+        raise RegistryError(
+            f"the compiled model of version {version} cannot be read: {error}",
+            hint="`tidemill models compile` makes it again",
+        ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelUnsafe(
             f"the compiled model of version {version} is not the one on record: its SHA-256 differs ({path})",

@@ -85,7 +85,10 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
         else:
             half.replace(output)
     except OSError as error:
-        raise RegistryError(f"{output} cannot be written: {error}") from error
+        raise RegistryError(
+            f"{output} cannot be written: {error}",
+            hint="check that the folder can be written and the disk has space",
+        ) from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     names = tuple(sorted(file.name for file in output.iterdir()))

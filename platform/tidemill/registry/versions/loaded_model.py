@@ -59,6 +59,7 @@ class Scorer:
             matrix = np.ascontiguousarray(rows.to_numpy(np.float64))
         except (TypeError, ValueError) as error:
             raise RegistryError(
-                f"version {self.version} was given features that are not numbers: {error}"
+                f"version {self.version} was given features that are not numbers: {error}",
+                hint="encode them as numbers, as for the training",
             ) from error
         return self.score(matrix)

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.project import Project
 from tidemill.registry.versions.artifacts import (
+    CHECK_REGISTRY,
     connect_registry,
     model_files,
     open_version,
@@ -56,7 +57,8 @@ def champion_version(project: Project) -> str | None:
         if _absent(error):
             return None
         raise RegistryError(
-            f"the registry cannot say which version of {project.model} is champion: {error}"
+            f"the registry cannot say which version of {project.model} is champion: {error}",
+            hint=CHECK_REGISTRY,
         ) from error
     return str(found.version)
 
@@ -80,7 +82,9 @@ def get_version(project: Project, version: str, model: str | None = None) -> Mod
         return open_version(client, client.get_model_version_by_alias(model, version))
     except MlflowException as error:
         if not _absent(error):
-            raise RegistryError(f"the registry cannot read {model} {version}: {error}") from error
+            raise RegistryError(
+                f"the registry cannot read {model} {version}: {error}", hint=CHECK_REGISTRY
+            ) from error
         raise _not_found(project, model, version) from error
 
 
@@ -96,7 +100,7 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
         found = search_versions(client, model)
     except MlflowException as error:
         if not _absent(error):
-            raise RegistryError(f"the registry cannot list {model}: {error}") from error
+            raise RegistryError(f"the registry cannot list {model}: {error}", hint=CHECK_REGISTRY) from error
         if model == project.model:
             return []
         raise _not_found(project, model, None) from error
@@ -191,7 +195,9 @@ def files_of(project: Project, found: ModelVersion) -> Iterator[Path]:
         with model_files(project, address) as folder:
             yield folder
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the files of {found.model} {found.version} cannot be read: {error}") from error
+        raise RegistryError(
+            f"the files of {found.model} {found.version} cannot be read: {error}", hint=CHECK_REGISTRY
+        ) from error
 
 
 def _absent(error: MlflowException) -> bool:

@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.versions.artifacts import (
+    CHECK_REGISTRY,
     connect_registry,
     file_writer,
     model_files,
@@ -59,7 +60,9 @@ def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
             description=describe(trained, lineage, project.config.train.metric),
         )
     except MlflowException as error:
-        raise RegistryError(f"run {run_id} cannot be registered as {project.model}: {error}") from error
+        raise RegistryError(
+            f"run {run_id} cannot be registered as {project.model}: {error}", hint=CHECK_REGISTRY
+        ) from error
     return str(version.version)
 
 
@@ -82,7 +85,9 @@ def compile_version(project: Project, version: str, model: str | None = None) ->
         for key, value in record.tags().items():
             client.set_model_version_tag(found.model, found.version, key, value)
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"{found.model} {found.version} cannot be compiled: {error}") from error
+        raise RegistryError(
+            f"{found.model} {found.version} cannot be compiled: {error}", hint=CHECK_REGISTRY
+        ) from error
     return record
 
 

@@ -152,7 +152,10 @@ def _onnx(folder: Path, version: str, given: _Signature, flavor: Mapping[str, An
     try:
         content = (folder / Path(flavor["data"]).name).read_bytes()
     except (OSError, KeyError) as error:
-        raise RegistryError(f"version {version} has no ONNX file in {folder}: {error}") from error
+        raise RegistryError(
+            f"version {version} has no ONNX file in {folder}: {error}",
+            hint="register the version again with its file",
+        ) from error
     check_content(content)
     session = start(content)
     kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64}
@@ -188,7 +191,10 @@ def _native(folder: Path, version: str, given: _Signature, flavor: Mapping[str, 
             f"version {version} needs the package {package}", hint=f"pip install 'tidemill[{package}]'"
         ) from error
     except Exception as error:  # each package has errors of its own
-        raise RegistryError(f"version {version} cannot be loaded from {file}: {error}") from error
+        raise RegistryError(
+            f"version {version} cannot be loaded from {file}: {error}",
+            hint="restore the file, or register the version again",
+        ) from error
     if not objective.startswith(("binary", "reg:logistic", "cross_entropy")):
         raise RegistryError(
             f"version {version} was trained for {objective!r}: it gives no probability of label 1",
@@ -218,7 +224,10 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
     except RegistryError:
         raise
     except Exception as error:  # a pickle can raise anything
-        raise RegistryError(f"version {version} cannot be loaded from {folder}: {error}") from error
+        raise RegistryError(
+            f"version {version} cannot be loaded from {folder}: {error}",
+            hint="restore the files, or register the version again",
+        ) from error
     names = list(given.features)
 
     def by_name(rows: pd.DataFrame) -> Scores:
@@ -263,4 +272,7 @@ def _load_skops(
             )
         return skops.io.load(file, trusted=types)
     except _BROKEN as error:
-        raise RegistryError(f"version {version} cannot be loaded from {file}: {error}") from error
+        raise RegistryError(
+            f"version {version} cannot be loaded from {file}: {error}",
+            hint="restore the file, or register the version again",
+        ) from error

@@ -62,7 +62,8 @@ class Keys:
                 columns.append(pl.Series(name, values, kind))
             except (TypeError, pl.exceptions.PolarsError) as error:
                 raise FeatureError(
-                    f"feature_row of the application gives {name!r} in another type than {kind}: {error}"
+                    f"feature_row of the application gives {name!r} in another type than {kind}: {error}",
+                    hint="correct feature_row of the application",
                 ) from error
         return pl.DataFrame(columns)
 

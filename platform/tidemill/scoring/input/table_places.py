@@ -212,7 +212,10 @@ def _followed(place: Place, path: str, info: Mapping[str, Any]) -> Mapping[str, 
     try:
         found: Mapping[str, Any] = place.files.info(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is a link to {info.get('destination')}, which is not there") from error
+        raise DataError(
+            f"{path} is a link to {info.get('destination')}, which is not there",
+            hint="remove the link, or restore what it points to",
+        ) from error
     return found
 
 

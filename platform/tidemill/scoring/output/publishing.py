@@ -44,7 +44,9 @@ def published(output: Place) -> dict[str, Any] | None:
     try:
         return dict(json.loads(content))
     except ValueError as error:
-        raise DataError(f"{_beside(output, _MANIFEST).text} is broken: {error}") from error
+        raise DataError(
+            f"{_beside(output, _MANIFEST).text} is broken: {error}", hint="remove the output, and score again"
+        ) from error
 
 
 def is_published(staging: Staging, job: Job) -> bool:

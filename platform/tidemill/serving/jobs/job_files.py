@@ -81,7 +81,9 @@ class JobFiles:
                 while chunk := [orjson.loads(line) for line in islice(lines, rows)]:
                     yield chunk
         except (OSError, orjson.JSONDecodeError) as error:
-            raise ServingError(f"the job's instances cannot be read: {self._instances}: {error}") from error
+            raise ServingError(
+                f"the job's instances cannot be read: {self._instances}: {error}", hint="submit the job again"
+            ) from error
 
     def prepare(self, first: int, records: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> None:
         """Write the records and answers of the rows from ``first`` on, before they are logged."""
@@ -112,7 +114,7 @@ class JobFiles:
         """
         chunks = sorted(self.folder.glob("chunk-*.ndjson"))
         if not chunks or chunks[0] != self._chunk(0):
-            raise ServingError(f"the job's result is gone: {self.folder}")
+            raise ServingError(f"the job's result is gone: {self.folder}", hint="submit the job again")
         for path in chunks:
             yield path.read_bytes()
 

@@ -53,7 +53,10 @@ class Child:
                     start_new_session=True,  # Ctrl-C is for us: we end it in order
                 )
         except OSError as error:
-            raise ServingError(f"{self.name} cannot be started: {self.command[0]}: {error}") from error
+            raise ServingError(
+                f"{self.name} cannot be started: {self.command[0]}: {error}",
+                hint="check that the program is installed and can be run",
+            ) from error
         self._started = time.monotonic()
 
     def tend(self) -> None:

@@ -101,7 +101,8 @@ def _clean(project: Project, info: StackInfo | None = None) -> None:
         left = orphan_reaper.sweep(info.mark)
         if left:
             raise ServingError(
-                f"processes of the stack cannot be ended: {', '.join(str(one.pid) for one in left)}"
+                f"processes of the stack cannot be ended: {', '.join(str(one.pid) for one in left)}",
+                hint="end them by their number: kill PID",
             )
     stack_record.forget(project)
 

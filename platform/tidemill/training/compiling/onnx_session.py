@@ -90,7 +90,10 @@ def start(content: bytes) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except LOAD_ERRORS as error:
-        raise ModelUnsafe(f"onnxruntime cannot load the model: {error}") from error
+        raise ModelUnsafe(
+            f"onnxruntime cannot load the model: {error}",
+            hint="export it again, with operators that onnxruntime has",
+        ) from error
 
 
 def check_content(content: bytes) -> onnx.ModelProto:
@@ -102,7 +105,7 @@ def check_content(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise ModelUnsafe(f"the file is no ONNX model: {error}") from error
+        raise ModelUnsafe(f"the file is no ONNX model: {error}", hint="export it again") from error
     own = {(function.domain, function.name) for function in model.functions}
     for node in _nodes(model):
         if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:

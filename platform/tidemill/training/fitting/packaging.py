@@ -71,7 +71,10 @@ def log_model(
         TrainingError: the estimator has no ``predict_proba``, or MLflow cannot save it.
     """
     if not hasattr(estimator, "predict_proba"):
-        raise TrainingError(f"{type(estimator).__name__} has no predict_proba: it gives no probabilities")
+        raise TrainingError(
+            f"{type(estimator).__name__} has no predict_proba: it gives no probabilities",
+            hint="use an estimator that gives probabilities",
+        )
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
     try:
@@ -98,7 +101,10 @@ def log_model(
             client.log_model_artifacts(logged.model_id, path)
     except MlflowException as error:
         client.finalize_logged_model(logged.model_id, "FAILED")
-        raise TrainingError(f"MLflow cannot save {type(estimator).__name__}: {error}") from error
+        raise TrainingError(
+            f"MLflow cannot save {type(estimator).__name__}: {error}",
+            hint="correct what MLflow names, and train again",
+        ) from error
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     return f"models:/{logged.model_id}"

@@ -41,11 +41,11 @@ def outcomes(parted):
         ("datasets: {a: {mode: stop}}", "datasets.a.source", "required"),
         ("datasets: {a: {source: x, mode: halt}}", "datasets.a.mode", "'off', 'warn' or 'stop'"),
         ("datasets: {a: {source: x, max_rejected: 2}}", "datasets.a.max_rejected", "less than or equal"),
-        ("datasets: {a: {source: x, columns: {b: {type: text}}}}", "datasets.a.columns.b", "is no type"),
+        ("datasets: {a: {source: x, columns: {b: {type: text}}}}", "datasets.a.columns.b", "is not a type"),
         (
             "datasets: {a: {source: x, columns: {b: {regex: '[A-'}}}}",
             "datasets.a.columns.b.regex",
-            "no regular expression",
+            "not a regular expression",
         ),
         (
             "datasets: {a: {source: x, columns: {b: {type: int8, min: a}}}}",
@@ -67,7 +67,11 @@ def outcomes(parted):
             "datasets.a.columns.b",
             "for strings",
         ),
-        ("datasets: {a: {source: x, rules: {late: 'b <'}}}", "datasets.a.rules.late", "no SQL expression"),
+        (
+            "datasets: {a: {source: x, rules: {late: 'b <'}}}",
+            "datasets.a.rules.late",
+            "not an SQL expression",
+        ),
         (
             "datasets: {a: {source: x, strict: true, columns: {b: {}}, rules: {late: c > 1}}}",
             "datasets.a.rules.late",

@@ -41,7 +41,7 @@ def test_the_label_is_sought_in_all_rows(tmp_path: Path):
     assert "late" not in rows[0]  # JSON-MIN leaves out what has no value
     path = tmp_path / "min.json"
     path.write_text(json.dumps(rows))
-    with pytest.raises(UsageError, match=r"which column is the label\? It has text, late"):
+    with pytest.raises(UsageError, match=r"no column is known to be the label: it has text, late"):
         read_labels(path, ["flight"], None, None)
     for row in rows:
         del row["text"]

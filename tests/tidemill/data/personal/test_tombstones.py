@@ -92,7 +92,7 @@ def test_another_key_is_refused_since_it_would_bring_them_back(project):
     with pytest.raises(ConfigError, match="another privacy key"):
         bury(project, tailnum="N2")
     (project.home / KEY_FILE).unlink()
-    with pytest.raises(ConfigError, match="is not here"):
+    with pytest.raises(ConfigError, match="is missing"):
         without_erased(FLIGHTS, project)
 
 

@@ -87,7 +87,7 @@ def test_the_default_size_of_batches_is_no_choice_to_contradict(project):
     [
         ("amqp://user:hunter2@host/", "scheme 'amqp'"),
         ("redis://:hunter2@127.0.0.1:{port}/0", "redis://127.0.0.1:{port} (TIDEMILL_BROKER_URL) does not"),
-        ("redis://[:hunter2", "is no address"),
+        ("redis://[:hunter2", "is not an address"),
     ],
 )
 def test_jobs_need_a_broker_that_answers_and_its_password_is_not_told(project, url, said):
