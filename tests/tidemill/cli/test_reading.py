@@ -16,6 +16,7 @@ import pytest
 
 from tests.tidemill.serving.small_project import add_version, make_project
 from tidemill.data.repository.repository_setup import init_workspace
+from tidemill.data.versioning.add import add
 from tidemill.ids import new_id
 from tidemill.project import load_project, open_folder
 from tidemill.registry.versions.alias_names import CHAMPION
@@ -49,6 +50,7 @@ COMMANDS = {
     "deploy show": set(),
     "score schedule list": set(),
     "data log": set(),
+    "data show": set(),
 }
 HEAVY = {
     "alembic", "dvc", "evidently", "feast", "mlflow", "numpy", "pandas", "polars", "pyarrow", "pydantic",
@@ -64,6 +66,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [add_version(project, 0.2), add_version(project, 0.8)] == ["1", "2"]
     set_alias(project, CHAMPION, "2")
     set_alias(project, "mine", "1")
+    (root / "data").mkdir(exist_ok=True)
+    (root / "data" / "depots.csv").write_text("depot,city\nd0,Here\nd1,There\n")
+    add(project, "data/depots.csv", "Add the depots")
     state = open_state(project.state_url)
     with state.transaction() as session:
         fill(session)

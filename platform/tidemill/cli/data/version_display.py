@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from tidemill.data.tables.version_tables import ColumnStats
+    from tidemill.data.tables.table_stats import ColumnStats
     from tidemill.data.versioning.diff import FileDiff
 
 __all__ = ["few", "render_details", "size", "statistics_table", "validation_table"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tidemill.data.versioning.version_log import Trained
-    from tidemill.project import Project, ProjectFolder
+    from tidemill.project import ProjectFolder
 
 __all__ = ["add_to"]
 
@@ -109,12 +109,12 @@ def show(
     With PATH, it shows the statistics of every column.
     """
     from tidemill.data.versioning.show import show as look
-    from tidemill.project import load_project
+    from tidemill.project import open_folder
 
-    loaded = load_project(project)
-    named, path = _revisions(loaded, [revision, path], ["HEAD"])
+    folder = open_folder(project)
+    named, path = _revisions(folder, [revision, path], ["HEAD"])
     with progress() as tell:
-        shown = look(loaded, named or "HEAD", path, tell)
+        shown = look(folder, named or "HEAD", path, tell)
 
     def render(console: "Console") -> None:
         console.print(f"version {shown.revision[:_ID]} · {when(shown.time)} · {shown.message}")
@@ -274,7 +274,9 @@ def _trained(folder: "ProjectFolder") -> tuple[tuple["Trained", ...], str | None
     ), None
 
 
-def _revisions(project: "Project", given: list[str | None], defaults: list[str | None]) -> list[str | None]:
+def _revisions(
+    project: "ProjectFolder", given: list[str | None], defaults: list[str | None]
+) -> list[str | None]:
     """Let the last argument be a path though the versions before it were left out."""
     from tidemill.data.repository.revisions import resolve
 

@@ -4,15 +4,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tidemill.data.expectations.expectations_file import EXPECTATIONS
 from tidemill.data.expectations.rules import Expectations
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import parse_declaration
 from tidemill.project import Project
 
 __all__ = ["EXPECTATIONS", "declared_sets", "load_expectations", "parse_expectations"]
-
-EXPECTATIONS = "expectations.yaml"
-"""Name of the file, at the root of a project."""
 
 
 def load_expectations(root: Path) -> Expectations:

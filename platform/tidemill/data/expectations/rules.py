@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from tidemill.clock import parse_duration
+from tidemill.data.expectations.expectations_file import REPORT
 from tidemill.data.tables.column_types import literal, parse_dtype
 
 __all__ = [
@@ -249,6 +250,6 @@ class DatasetRules(_Section):
 class Expectations(_Section):
     """The whole content of ``expectations.yaml``."""
 
-    report: str = "data/validation.json"
+    report: str = REPORT
     """Path of the report of stage validate."""
     datasets: dict[Name, DatasetRules] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.labels.json_objects import Fields, fields_of, is_task, objects
 from tidemill.data.tables.scanning import scan_csv_as_text, scan_parquet
-from tidemill.data.tables.version_tables import is_table
+from tidemill.data.tables.table_stats import is_table
 from tidemill.errors import DataError, UsageError
 
 __all__ = ["LabelFile", "read_labels"]

@@ -16,7 +16,8 @@ from tidemill.data.labels.label_types import cast_like, moment, moments, typed
 from tidemill.data.labels.labels_as_of import COLUMNS, FOLDER
 from tidemill.data.personal.tombstones import without_erased
 from tidemill.data.repository.dvc_command import Tell, quiet
-from tidemill.data.tables.version_tables import is_table, reading, scan
+from tidemill.data.tables.table_stats import is_table
+from tidemill.data.tables.version_tables import reading, scan
 from tidemill.data.versioning.add import Added, keep_table
 from tidemill.data.versioning.exclusive import PATIENCE
 from tidemill.errors import DataError, UsageError

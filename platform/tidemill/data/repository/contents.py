@@ -14,7 +14,7 @@ from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import Output
 from tidemill.data.repository.transfer import bring_to_cache, remote_trouble
 from tidemill.errors import DataError, VersionNotFound
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = ["Content", "Found", "Wanted", "contents", "ensure_space", "listing", "select"]
 
@@ -84,7 +84,7 @@ def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> lis
 
 @contextmanager
 def contents(
-    project: Project, commit: str, wanted: Sequence[Wanted], tell: Tell, patience: float
+    project: ProjectFolder, commit: str, wanted: Sequence[Wanted], tell: Tell, patience: float
 ) -> Iterator[Found]:
     """Give the files of ``wanted``; fetch content that is missing or damaged in the cache from the remote.
 
@@ -112,7 +112,9 @@ def contents(
         yield Found((*files, *in_git.values()), not_kept)
 
 
-def listing(project: Project, commit: str, wanted: Wanted, tell: Tell, patience: float) -> dict[str, str]:
+def listing(
+    project: ProjectFolder, commit: str, wanted: Wanted, tell: Tell, patience: float
+) -> dict[str, str]:
     """Return path → MD5 of the files of a folder; only the list is fetched, not the files.
 
     Raises:

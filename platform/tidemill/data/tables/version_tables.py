@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,52 +11,15 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.scanning import scan_csv, scan_ndjson, scan_parquet
+from tidemill.data.tables.table_stats import ColumnStats, TableStats, Value
 from tidemill.errors import DataError
 
-__all__ = ["ColumnStats", "TableStats", "describe", "is_table", "reading", "scan", "shape"]
+__all__ = ["describe", "reading", "scan", "shape"]
 
 _EXACT_ROWS = 5_000_000
 """Up to this many rows, distinct values are counted, which takes memory for each; above, estimated."""
 
 _SHOWN = 60  # characters of a text value
-
-Value = int | float | str | None
-
-
-_SUFFIXES = frozenset({".parquet", ".pq", ".csv", ".tsv", ".ndjson", ".jsonl"})
-
-
-@dataclass(frozen=True)
-class ColumnStats:
-    """Statistics of one column. NaN counts as null; statistics that the type does not have are None."""
-
-    name: str
-    dtype: str
-    nulls: int
-    distinct: int | None
-    """Number of distinct values without null; estimated from 5 million rows on."""
-    mean: float | None
-    """For booleans: the share of true."""
-    std: float | None
-    min: Value
-    max: Value
-
-
-@dataclass(frozen=True)
-class TableStats:
-    """Statistics of a table."""
-
-    rows: int
-    columns: tuple[ColumnStats, ...]
-
-
-def is_table(path: str) -> bool:
-    """Return whether a file is a table, by its name.
-
-    >>> is_table("data/flights.parquet"), is_table("models/model.onnx")
-    (True, False)
-    """
-    return PurePosixPath(path).suffix.lower() in _SUFFIXES
 
 
 def scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:

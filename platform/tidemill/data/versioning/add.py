@@ -21,9 +21,11 @@ from tidemill.data.repository.private_dvc import (
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import DataVersion, current, repository
 from tidemill.data.repository.transfer import copy_to_remote
-from tidemill.data.tables.version_tables import is_table, reading, scan
+from tidemill.data.tables.table_stats import is_table
+from tidemill.data.tables.version_tables import reading, scan
 from tidemill.data.versioning import pending_addition
 from tidemill.data.versioning.addable import path_in_project, refuse_conflicts, survey
+from tidemill.data.versioning.content_reading import record_shapes
 from tidemill.data.versioning.exclusive import PATIENCE, alone
 from tidemill.errors import DataError
 from tidemill.project import Project
@@ -150,6 +152,7 @@ def _keep(
         pending_addition.settle(root, silent, patience)
     version = current(project)
     copy_to_remote(root, version.revision, lambda line: tell("pushing", line, None, None), patience)
+    record_shapes(project, version)
     return Added(version, path, version.revision != before.strip(), erased)
 
 

@@ -22,6 +22,7 @@ from tidemill.data.repository.revisions import (
 )
 from tidemill.data.repository.transfer import copy_to_remote
 from tidemill.data.versioning.checkout import fetch
+from tidemill.data.versioning.content_reading import record_shapes
 from tidemill.data.versioning.exclusive import PATIENCE, alone
 from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, is_committed, undo
 from tidemill.errors import DataError
@@ -85,6 +86,7 @@ def reproduce(
         finish(root)
         version = current(project)
         copy_to_remote(root, version.revision, tell, patience)
+    record_shapes(project, version)
     return version
 
 

@@ -11,7 +11,8 @@ from tidemill.data.expectations.row_keys import declared_key, declared_types
 from tidemill.data.repository.contents import Content, Wanted, contents, listing, select
 from tidemill.data.repository.dvc_command import Tell, quiet, reading_folder
 from tidemill.data.repository.revisions import Output, list_versions, outputs_at, repository, resolve
-from tidemill.data.tables.version_tables import ColumnStats, describe, is_table, reading, scan
+from tidemill.data.tables.table_stats import ColumnStats, is_table
+from tidemill.data.tables.version_tables import describe, reading, scan
 from tidemill.data.versioning.exclusive import PATIENCE
 from tidemill.data.versioning.row_differences import compare_rows
 from tidemill.errors import DataError, VersionNotFound

@@ -1,65 +1,36 @@
-"""Describes one data version: its files, and the size, schema and columns of its tables."""
+"""Describes one data version: its files, and the size, schema and columns of its tables.
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+What is on record is shown without an engine; the rest is read from the content, and put on record.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
-from tidemill.data.expectations.declarations import load_expectations
-from tidemill.data.expectations.row_keys import declared_types
-from tidemill.data.repository.contents import Wanted, contents, select
-from tidemill.data.repository.dvc_command import Tell, quiet
-from tidemill.data.repository.git import git, git_try
-from tidemill.data.repository.revisions import outputs_at, repository, resolve
-from tidemill.data.tables.version_tables import TableStats, describe, is_table, reading, scan, shape
-from tidemill.data.versioning.exclusive import PATIENCE
-from tidemill.errors import ConfigError, DataError, VersionNotFound
-from tidemill.project import Project
+from tidemill.data.expectations.expectations_file import expectations_digest, report_path
+from tidemill.data.repository.git import git
+from tidemill.data.repository.revisions import Output, outputs_at, repository, resolve
+from tidemill.data.tables.table_stats import is_table
+from tidemill.data.versioning.committed_report import committed_report, parse_report
+from tidemill.data.versioning.content_records import content_key, read_record
+from tidemill.data.versioning.shown_version import Shown, ShownOutput
+from tidemill.errors import VersionNotFound
+from tidemill.project import ProjectFolder
 
 __all__ = ["Shown", "ShownOutput", "show"]
 
-
-@dataclass(frozen=True)
-class ShownOutput:
-    """A file or folder of a version."""
-
-    path: str
-    md5: str
-    size: int | None
-    """Bytes."""
-    files: int | None
-    """Number of files in a folder."""
-    rows: int | None = None
-    """Of a table."""
-    schema: Mapping[str, str] | None = None
-    """Of a table: type by column."""
-    stats: TableStats | None = None
-    """Statistics of a table that was requested by name."""
-    note: str | None = None
-    """Why a table could not be read."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A data version and its outputs."""
-
-    revision: str
-    time: datetime
-    message: str
-    outputs: tuple[ShownOutput, ...]
-    validation: Mapping[str, Any] | None
-    """The report of stage validate that is committed with it, if there is one."""
+_Tell = Callable[[str, str, int | None, int | None], None]
+_Described = tuple[tuple[ShownOutput, ...], Mapping[str, Any] | None]
 
 
 def show(
-    project: Project,
+    project: ProjectFolder,
     revision: str = "HEAD",
     path: str | None = None,
-    tell: Tell = quiet,
+    tell: _Tell | None = None,
     *,
-    patience: float = PATIENCE,
+    patience: float | None = None,
 ) -> Shown:
     """Return the files of a version, and the schemas of its tables.
 
@@ -68,7 +39,8 @@ def show(
         revision: anything that names a commit.
         path: only this output, folder, or file in a folder, then with the statistics of every column.
         tell: the callback for progress.
-        patience: seconds to wait for another process that holds DVC's lock, if content must be fetched.
+        patience: seconds to wait for another process that holds DVC's lock, if content must be fetched;
+            default: as for making a version.
 
     Raises:
         VersionNotFound: there is no such version, or no such path in it.
@@ -80,59 +52,30 @@ def show(
         raise VersionNotFound(
             f"commit {commit[:8]} has no data under version", hint="see `tidemill data log`"
         )
-    wanted = (
-        [Wanted(output) for output in outputs.values()] if path is None else select(outputs, [path], commit)
-    )
-    found = []
-    for number, one in enumerate(wanted):
-        tell("reading", one.path, number, len(wanted))
-        found.append(_look(project, commit, one, path is not None, tell, patience))
+    described = _on_record(project, commit, outputs) if path is None else None
+    if described is None:
+        from tidemill.data.versioning.content_reading import describe_contents
+
+        described = describe_contents(project, commit, outputs, path, tell, patience)
     seconds, _, message = git(root, "log", "-1", "--format=%ct%x1f%s", commit).rstrip("\n").partition("\x1f")
-    time = datetime.fromtimestamp(int(seconds), UTC)
-    return Shown(commit, time, message, tuple(found), _validation(project, commit, tell, patience))
+    return Shown(commit, datetime.fromtimestamp(int(seconds), UTC), message, *described)
 
 
-def _look(
-    project: Project, commit: str, wanted: Wanted, in_full: bool, tell: Tell, patience: float
-) -> ShownOutput:
-    output = wanted.output
-    size, files = (output.size, output.files) if wanted.part is None else (None, None)
-    bare = ShownOutput(wanted.path, output.md5, size, files)
-    if not is_table(wanted.path) and not output.is_folder:
-        return bare
-    try:
-        with contents(project, commit, [wanted], tell, patience) as found, reading(wanted.path):
-            if not found.contents:
-                return bare
-            name, suffixes = found.contents[0].path, {PurePosixPath(c.path).suffix for c in found.contents}
-            if len(suffixes) != 1 or not is_table(name):
-                return bare
-            types = declared_types(project.root, output.path)
-            table = scan(name, [content.file for content in found.contents], types)
-            rows, schema = shape(table)
-            stats = describe(table) if in_full else None
-            here = sum(content.file.stat().st_size for content in found.contents)
-            md5 = output.md5 if wanted.part is None else found.contents[0].md5
-            return ShownOutput(wanted.path, md5, size or here, files, rows, schema, stats)
-    except DataError as error:
-        if in_full:
-            raise
-        return ShownOutput(wanted.path, output.md5, size, files, note=str(error))
-
-
-def _validation(project: Project, commit: str, tell: Tell, patience: float) -> Mapping[str, Any] | None:
-    try:
-        report = load_expectations(project.root).report
-    except ConfigError:
-        report = "data/validation.json"  # the declarations of today need not be right to look back
-    output = outputs_at(project, commit).get(report)
-    try:
-        if output is not None and output.kept:
-            with contents(project, commit, [Wanted(output)], tell, patience) as found:
-                content = json.loads(found.contents[0].file.read_bytes())
-        else:
-            shown = git_try(project.root, "show", f"{commit}:./{report}")
-            content = json.loads(shown.stdout) if shown.returncode == 0 else None
-    except (DataError, ValueError, OSError):
-        return None
-    return content if isinstance(content, dict) else None
+def _on_record(project: ProjectFolder, commit: str, outputs: Mapping[str, Output]) -> _Described | None:
+    """Return what the records say of a version's outputs and report, or None if one has no record."""
+    types, found = expectations_digest(project.root), []
+    for output in outputs.values():
+        shown = ShownOutput(output.path, output.md5, output.size, output.files)
+        key = content_key(project.root, commit, output)
+        if key is not None and (output.is_folder or is_table(output.path)):
+            record = read_record(project, key, output.path, types)
+            if record is None:
+                return None
+            shown = replace(shown, size=record.size, rows=record.rows, schema=record.schema)
+        found.append(shown)
+    report = report_path(project.root)
+    declared = outputs.get(report)
+    if declared is None or not declared.kept:
+        return tuple(found), committed_report(project.root, commit, report)
+    record = read_record(project, declared.md5, report, types)
+    return None if record is None else (tuple(found), parse_report(record.files[0].read_bytes()))

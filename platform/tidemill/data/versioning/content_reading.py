@@ -1,0 +1,124 @@
+"""Reads the tables of a data version from their content, and puts their shapes on record."""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tidemill.data.expectations.expectations_file import expectations_digest, report_path
+from tidemill.data.expectations.row_keys import declared_types
+from tidemill.data.repository.contents import Found, Wanted, contents, select
+from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.repository.revisions import DataVersion, Output, outputs_at
+from tidemill.data.tables.table_stats import is_table
+from tidemill.data.tables.version_tables import describe, reading, scan, shape
+from tidemill.data.versioning.committed_report import committed_report, parse_report
+from tidemill.data.versioning.content_records import ContentRecord, content_key, read_record, write_record
+from tidemill.data.versioning.exclusive import PATIENCE
+from tidemill.data.versioning.shown_version import ShownOutput
+from tidemill.errors import DataError
+from tidemill.project import ProjectFolder
+
+__all__ = ["describe_contents", "record_shapes"]
+
+
+def describe_contents(
+    project: ProjectFolder,
+    commit: str,
+    outputs: dict[str, Output],
+    path: str | None = None,
+    tell: Tell | None = None,
+    patience: float | None = None,
+) -> tuple[tuple[ShownOutput, ...], Mapping[str, Any] | None]:
+    """Return the outputs of a version with the shapes of their tables, and its report of stage validate.
+
+    Arguments and errors are those of `tidemill.data.versioning.show.show`.
+    """
+    tell, patience = tell or quiet, PATIENCE if patience is None else patience
+    wanted = [Wanted(one) for one in outputs.values()] if path is None else select(outputs, [path], commit)
+    found = []
+    for number, one in enumerate(wanted):
+        tell("reading", one.path, number, len(wanted))
+        found.append(_look(project, commit, one, path is not None, tell, patience))
+    return tuple(found), _report(project, commit, outputs, tell, patience)
+
+
+def record_shapes(project: ProjectFolder, version: DataVersion, tell: Tell = quiet) -> None:
+    """Put the shapes of the tables of a new version on record; only content without a record is read."""
+    types, report = expectations_digest(project.root), report_path(project.root)
+    for output in outputs_at(project, version.revision).values():
+        key = content_key(project.root, version.revision, output)
+        here = (project.root / output.path).exists()  # content that is elsewhere only is not fetched for this
+        if key is None or not here or read_record(project, key, output.path, types) is not None:
+            continue
+        if output.path == report:
+            _report(project, version.revision, {report: output}, tell, PATIENCE)
+        else:
+            _look(project, version.revision, Wanted(output), False, tell, PATIENCE)
+
+
+def _look(
+    project: ProjectFolder, commit: str, wanted: Wanted, in_full: bool, tell: Tell, patience: float
+) -> ShownOutput:
+    output = wanted.output
+    size, files = (output.size, output.files) if wanted.part is None else (None, None)
+    bare = ShownOutput(wanted.path, output.md5, size, files)
+    if not is_table(wanted.path) and not output.is_folder:
+        return bare
+    try:
+        with contents(project, commit, [wanted], tell, patience) as found, reading(wanted.path):
+            shown = _shape(project, wanted, bare, found, in_full)
+            if wanted.part is None:
+                _record(project, commit, output, shown, found)
+            return shown
+    except DataError as error:
+        if in_full:
+            raise
+        return ShownOutput(wanted.path, output.md5, size, files, note=str(error))
+
+
+def _shape(
+    project: ProjectFolder, wanted: Wanted, bare: ShownOutput, found: Found, in_full: bool
+) -> ShownOutput:
+    if not found.contents:
+        return bare
+    name, suffixes = found.contents[0].path, {PurePosixPath(c.path).suffix for c in found.contents}
+    if len(suffixes) != 1 or not is_table(name):
+        return bare
+    types = declared_types(project.root, wanted.output.path)
+    table = scan(name, [content.file for content in found.contents], types)
+    rows, schema = shape(table)
+    stats = describe(table) if in_full else None
+    here = sum(content.file.stat().st_size for content in found.contents)
+    md5 = bare.md5 if wanted.part is None else found.contents[0].md5
+    return ShownOutput(bare.path, md5, bare.size or here, bare.files, rows, schema, stats)
+
+
+def _report(
+    project: ProjectFolder, commit: str, outputs: Mapping[str, Output], tell: Tell, patience: float
+) -> Mapping[str, Any] | None:
+    path = report_path(project.root)
+    output = outputs.get(path)
+    if output is None or not output.kept:
+        return committed_report(project.root, commit, path)
+    try:
+        with contents(project, commit, [Wanted(output)], tell, patience) as found:
+            shown = ShownOutput(output.path, output.md5, output.size, output.files)
+            _record(project, commit, output, shown, found)
+            return parse_report(found.contents[0].file.read_bytes())
+    except (DataError, OSError):
+        return None
+
+
+def _record(project: ProjectFolder, commit: str, output: Output, shown: ShownOutput, found: Found) -> None:
+    key = content_key(project.root, commit, output)
+    if key is not None:
+        files = [content.file for content in found.contents if content.cached]
+        files += [_in_cache(files[0], output.md5)] if files and output.is_folder else []
+        record = ContentRecord(shown.size, shown.rows, shown.schema, tuple(files))
+        types = expectations_digest(project.root)
+        write_record(project, key, output.path, types, record)
+
+
+def _in_cache(neighbour: Path, md5: str) -> Path:
+    """Return where DVC's cache has the list of a folder's files, which lies beside those files."""
+    return neighbour.parent.parent / md5[:2] / md5[2:]
