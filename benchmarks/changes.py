@@ -202,7 +202,7 @@ def measure(root: Path, options: argparse.Namespace) -> bool:
     from tests.tidemill.serving.small_project import add_version, make_project
     from tidemill.project import load_project
     from tidemill.registry.promotion import promote
-    from tidemill.serving.runtime.local_stack import Stack
+    from tidemill.serving.runtime.local_stack import LocalStack
     from tidemill.serving.runtime.network import free_port
     from tidemill.settings import Settings
     from tidemill.state import open_state
@@ -217,7 +217,7 @@ def measure(root: Path, options: argparse.Namespace) -> bool:
     broken = add_version(project, 0.6, features=("wind", "snow"))
     state = open_state(project.state_url)
     promote(project, state, "1", "benchmark", "the first", datetime.now(UTC))
-    with Stack(project, lambda message: None, mlflow_server=False) as stack:
+    with LocalStack(project, lambda message: None, mlflow_server=False) as stack:
         wait_until_obeyed(project, state, {"version": "1"}, options.replicas)
         failed = change(project, state, broken, stack.url, options)
     state.close()

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tidemill.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, OrphanReaper
 
 __all__ = ["Outcome", "clean_up_after", "report", "run"]
 
@@ -29,12 +29,12 @@ def clean_up_after(main: Callable[[], None]) -> None:
         return
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = tempfile.mkdtemp(prefix="bench-")
-    guard = Guard.post(Path(folder))
+    guard = OrphanReaper.start(Path(folder))
     os.environ[MARK], os.environ["TMPDIR"], tempfile.tempdir = guard.mark, folder, folder
     try:
         main()
     finally:
-        guard.dismiss()
+        guard.stop()
 
 
 @dataclass(frozen=True)

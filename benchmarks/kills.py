@@ -34,7 +34,7 @@ from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.forked import BETWEEN, IN_STEPS, Ask, ForkServer, KillPoint, forking
 from tests.tidemill.retraining.small_loop import faults, write_loop
 from tidemill.orphan_reaper import MARK as GUARD_MARK
-from tidemill.orphan_reaper import Guard
+from tidemill.orphan_reaper import OrphanReaper
 from tidemill.project import Project
 from tidemill.serving.runtime.ray_cluster import join_variables
 from tidemill.state import State, open_state
@@ -236,7 +236,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     table, drawn, began = Table(), random.Random(options.seed), time.monotonic()
     folder, state, number = Path(mkdtemp(prefix="kills-")), None, 0
-    guard = Guard.post(folder)  # ends and removes everything, however this process ends
+    guard = OrphanReaper.start(folder)  # ends and removes everything, however this process ends
     os.environ.update({GUARD_MARK: guard.mark, **join_variables()})  # Ray reads them when it is imported
     with forking(guard.mark) as server, shared_ray() as ray:
         try:
@@ -256,7 +256,7 @@ def main() -> int:
             if state is not None:
                 state.close()
             table.show()
-    guard.dismiss()
+    guard.stop()
     print(f"\n{number} turns, {table.kills.total()} kills, {time.monotonic() - began:.0f} s")
     return 1 if table.wrong.total() or table.sentences else 0
 

@@ -30,7 +30,7 @@ from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
-from tidemill.serving.http.fast_lane import Fast, FastLaneProtocol
+from tidemill.serving.http.fast_lane import FastAnswers, FastLaneProtocol
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference import row_scoring
 from tidemill.serving.inference.calls import Answer, Headers, Prediction
@@ -97,7 +97,7 @@ class Echo:
         reply(Reply(200, b"x" * 300))
 
 
-async def measure(app: App, fast: Fast, requests: Sequence[bytes], clients: int) -> float:
+async def measure(app: App, fast: FastAnswers, requests: Sequence[bytes], clients: int) -> float:
     """Return CPU microseconds a request."""
     FastLaneProtocol.fast = fast
 

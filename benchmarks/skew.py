@@ -94,11 +94,11 @@ def _served(project: Project, asked: pl.DataFrame, stale: bool) -> pl.DataFrame:
 
 def measure(folder: Path) -> None:
     """Compare all that is logged, and print what the parent reads."""
-    from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
+    from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 
     project = load_project(folder)
     before = children.resident()
-    whole = Slice(datetime(2012, 12, 1, tzinfo=UTC), datetime(2014, 2, 1, tzinfo=UTC))
+    whole = LogSlice(datetime(2012, 12, 1, tzinfo=UTC), datetime(2014, 2, 1, tzinfo=UTC))
     found = measure_skew(project, whole, threshold=0.01)
     causes = sorted({cause.name for each in found.features for cause in each.causes})
     children.report(

@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tidemill.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, OrphanReaper
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
@@ -34,20 +34,20 @@ def checkcache(filename: str | None = None) -> None:
 linecache.checkcache = checkcache
 
 
-_guards: list[Guard] = []
+_guards: list[OrphanReaper] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """End what tests start when they end, however they end; processes that left their group too."""
     if not hasattr(config, "workerinput") and MARK not in os.environ:  # a worker of pytest-xdist has the mark
-        _guards.append(Guard.post(Path(tempfile.mkdtemp(prefix="tests-"))))
+        _guards.append(OrphanReaper.start(Path(tempfile.mkdtemp(prefix="tests-"))))
         os.environ[MARK] = _guards[0].mark
 
 
 def pytest_unconfigure() -> None:
     """End what is left over, on which the tests of each server have had their say."""
     while _guards:
-        _guards.pop().dismiss()
+        _guards.pop().stop()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,24 +8,24 @@ from dataclasses import replace
 
 from serving.application import HIGH_RISK, MEDIUM_RISK
 from serving.application import application as alone
-from tidemill import Asked, Composition, Part, PartFailed, Scores
+from tidemill import Composition, CompositionRequest, Part, PartFailed, Scores
 
 __all__ = ["application", "score"]
 
 
-async def score(asked: Asked) -> Scores:
+async def score(request: CompositionRequest) -> Scores:
     """Return the champion's score; where it is about to advise something costly, the mean of both models'.
 
     Rebooking passengers costs, so a second opinion is asked for where the champion's score is around the
     threshold. Without a challenger, the champion decides alone, and the answers say so.
     """
-    made = asked.own.copy()
+    made = request.own.copy()
     close = (made >= MEDIUM_RISK) & (made < HIGH_RISK + (HIGH_RISK - MEDIUM_RISK))
-    asked.flag("second-opinion", close)
+    request.flag("second-opinion", close)
     try:
-        made[close] = (made[close] + await asked.ask("challenger", where=close)) / 2
+        made[close] = (made[close] + await request.ask("challenger", where=close)) / 2
     except PartFailed:
-        asked.flag("alone", close)
+        request.flag("alone", close)
     return made
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tidemill.data.labels.label_import import LabelRequest, import_labels
     from tidemill.data.labels.labels_as_of import join_labels
     from tidemill.data.personal.tombstones import without_erased
-    from tidemill.data.validation.in_memory import part_frames as validate_frames
+    from tidemill.data.validation.in_memory import validate_frames
     from tidemill.data.validation.project_validation import raise_for as raise_for_failures
     from tidemill.data.validation.project_validation import write_checked as write_validated
     from tidemill.data.versioning.add import add as add_data
@@ -59,15 +59,22 @@ if TYPE_CHECKING:
     from tidemill.prediction_log.prediction_log import read_labelled, read_labels, read_predictions
     from tidemill.project.project import Project, find_project, load_project
     from tidemill.serving.inference.application import Application
-    from tidemill.serving.inference.composition import Asked, Composition, Mask, Part, PartFailed, Scores
+    from tidemill.serving.inference.composition import (
+        Composition,
+        CompositionRequest,
+        Mask,
+        Part,
+        PartFailed,
+        Scores,
+    )
     from tidemill.serving.protocols.predict_schema import Moment
     from tidemill.training.model_spec import Family, Fit, TrainingSpec
 
 __all__ = [
     "Application",
-    "Asked",
     "Clock",
     "Composition",
+    "CompositionRequest",
     "ConfigError",
     "DataError",
     "DecisionOutdated",
@@ -142,7 +149,7 @@ _PLACES = {
     "import_labels": "data.labels.label_import:import_labels",
     "join_labels": "data.labels.labels_as_of:join_labels",
     "without_erased": "data.personal.tombstones:without_erased",
-    "validate_frames": "data.validation.in_memory:part_frames",
+    "validate_frames": "data.validation.in_memory:validate_frames",
     "raise_for_failures": "data.validation.project_validation:raise_for",
     "write_validated": "data.validation.project_validation:write_checked",
     "add_data": "data.versioning.add:add",
@@ -186,7 +193,7 @@ _PLACES = {
     "find_project": "project.project:find_project",
     "load_project": "project.project:load_project",
     "Application": "serving.inference.application:Application",
-    "Asked": "serving.inference.composition:Asked",
+    "CompositionRequest": "serving.inference.composition:CompositionRequest",
     "Composition": "serving.inference.composition:Composition",
     "Mask": "serving.inference.composition:Mask",
     "Part": "serving.inference.composition:Part",

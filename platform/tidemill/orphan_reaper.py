@@ -18,22 +18,22 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["MARK", "Guard", "marked", "sweep"]
+__all__ = ["MARK", "OrphanReaper", "kill_marked", "marked_processes"]
 
 MARK = "TIDEMILL_STACK_MARK"
 """Environment variable that every process of a stack, or of a Ray of our own, has."""
 
 
 @dataclass(frozen=True)
-class Guard:
-    """A guard that stands by for this process."""
+class OrphanReaper:
+    """A process that ends what this one leaves behind."""
 
     mark: str
     process: "subprocess.Popen[bytes]"
 
     @classmethod
-    def post(cls, folder: Path | None = None) -> "Guard":
-        """Start a guard; from now on, processes with its mark and ``folder``, if any, end with this one."""
+    def start(cls, folder: Path | None = None) -> "OrphanReaper":
+        """Start one; from now on, processes with its mark and ``folder``, if any, end with this one."""
         mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARK}
         command = [sys.executable, "-m", "tidemill.orphan_reaper", mark]
@@ -43,7 +43,7 @@ class Guard:
         )
         return cls(mark, process)
 
-    def dismiss(self, timeout: float = 30.0) -> None:
+    def stop(self, timeout: float = 30.0) -> None:
         """End and remove everything now, and wait until it is gone."""
         if self.process.stdin is not None:
             self.process.stdin.close()
@@ -54,7 +54,7 @@ class Guard:
             self.process.wait()
 
 
-def marked(mark: str) -> list[psutil.Process]:
+def marked_processes(mark: str) -> list[psutil.Process]:
     """Return the living processes that carry ``mark``."""
     wanted = f"{MARK}={mark}".encode()
     found = []
@@ -69,10 +69,10 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def sweep(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
+def kill_marked(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
     """Kill every process that carries ``mark`` until there is none; return those that would not die."""
     deadline = time.monotonic() + seconds
-    left = marked(mark)
+    left = marked_processes(mark)
     while left and time.monotonic() < deadline:
         for process in left:
             try:
@@ -80,7 +80,7 @@ def sweep(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
             except psutil.Error:
                 continue
         psutil.wait_procs(left, timeout=0.5)
-        left = marked(mark)
+        left = marked_processes(mark)
     return left
 
 
@@ -89,7 +89,7 @@ def main(mark: str, folder: str | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    sweep(mark)
+    kill_marked(mark)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 

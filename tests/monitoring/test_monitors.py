@@ -11,7 +11,7 @@ from pipelines.training_set import write_training_set
 from pipelines.validate import validate_tables
 from tidemill.features.feature_store import service_features
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
-from tidemill.monitoring.findings import find
+from tidemill.monitoring.findings import judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.project import Project, load_project
 
@@ -69,7 +69,7 @@ def kinds(monitor: Monitor, reference: pl.DataFrame, window: pl.DataFrame) -> se
     assert monitor.data_drift is not None
     versions = pl.Series(["1"] * window.height)
     columns = compare(reference, window, monitor.data_drift, versions, "1")
-    found = find(monitor, Comparison(columns, None, reference.height, window.height), None, {})
+    found = judge_comparison(monitor, Comparison(columns, None, reference.height, window.height), None, {})
     return {finding.kind for finding in found.found}
 
 

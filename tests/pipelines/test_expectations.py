@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tidemill.data.expectations.declarations import load_expectations
-from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.in_memory import validate_frames
 
 DECLARED = load_expectations(Path(__file__).parents[2])
 
@@ -27,7 +27,7 @@ def spoilt(table, **changes):
 def reasons(winter):
     def of(name, table):
         others = {key: winter[key] for key in winter if key != name}
-        return part_frames({**others, name: table}, DECLARED)[name].rejected["reason"].to_list()
+        return validate_frames({**others, name: table}, DECLARED)[name].rejected["reason"].to_list()
 
     return of
 
@@ -109,7 +109,7 @@ def test_an_aircraft_that_cannot_be_is_set_aside(reasons, winter, changes, reaso
 
 
 def test_what_the_data_itself_gets_wrong(winter):
-    found = {name: table.report for name, table in part_frames(winter, DECLARED).items()}
+    found = {name: table.report for name, table in validate_frames(winter, DECLARED).items()}
     assert not any(report.failed for report in found.values())
     broken = {name: report.broken for name, report in found.items()}
     assert broken == {

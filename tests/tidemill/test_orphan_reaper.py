@@ -8,14 +8,14 @@ import time
 import psutil
 import pytest
 
-from tidemill.orphan_reaper import MARK, Guard, marked
+from tidemill.orphan_reaper import MARK, OrphanReaper, marked_processes
 
 OWNER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from tidemill.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, OrphanReaper
 folder = Path(sys.argv[1]); folder.mkdir()
-guard = Guard.post(folder)
+guard = OrphanReaper.start(folder)
 # A grandchild whose parent is gone, as Ray's are when Ray dies.
 code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
 subprocess.run([sys.executable, "-c", code], env={**os.environ, MARK: guard.mark}, start_new_session=True)
@@ -38,14 +38,14 @@ def owner(tmp_path):
 
 def wait_until_gone(mark, guard):
     deadline = time.monotonic() + 15
-    while marked(mark) or psutil.pid_exists(guard):
+    while marked_processes(mark) or psutil.pid_exists(guard):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def test_a_killed_owner_leaves_nothing(owner, tmp_path):
     process, mark, guard = owner
-    assert len(marked(mark)) == 1
+    assert len(marked_processes(mark)) == 1
     bystander = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"], env={**os.environ, MARK: "another"}
     )
@@ -64,17 +64,17 @@ def test_the_guard_does_not_end_by_a_signal_of_the_terminal(owner):
         os.kill(guard, number)
     time.sleep(0.3)
     assert psutil.pid_exists(guard)
-    assert marked(mark)
+    assert marked_processes(mark)
 
 
 def test_dismissed_it_cleans_up_at_once(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
-    guard = Guard.post(folder)
+    guard = OrphanReaper.start(folder)
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"], env={**os.environ, MARK: guard.mark}
     )
-    guard.dismiss()
+    guard.stop()
     assert child.wait(5) == -9
     assert not folder.exists()
     assert guard.process.returncode == 0

@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 
@@ -68,7 +68,7 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
         rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
 
     def render(console: "Console") -> None:
-        table = Listing("view", "rows", title=f"online up to {when(until)}")
+        table = Listing("view", "rows", title=f"online up to {format_moment(until)}")
         for view, count in rows.items():
             table.add_row(view, f"{count:,}")
         console.print(table)
@@ -79,7 +79,7 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
 def _cells(view: "ViewFreshness") -> list[str]:
     return [
         "–" if view.keys is None else f"{view.keys:,}",
-        when(view.newest),
+        format_moment(view.newest),
         _span(view.age_seconds),
         _span(view.ttl_seconds) if view.ttl_seconds else "none",
         view.state,
@@ -91,7 +91,9 @@ def _notes(view: "ViewFreshness") -> list[str]:
     if view.expired:
         notes.append(f"{view.expired:.1%} of the keys have expired")
     if view.source_newest and (view.newest is None or view.newest < view.source_newest):
-        notes.append(f"the source has rows up to {when(view.source_newest)}: tidemill features materialise")
+        notes.append(
+            f"the source has rows up to {format_moment(view.source_newest)}: tidemill features materialise"
+        )
     return notes
 
 

@@ -67,11 +67,11 @@ def _turn(
 ) -> None:
     from tidemill.project import load_project
     from tidemill.retraining.turn import TurnRequest, declared_moment, make_turn
-    from tidemill.serving.runtime.local_stack import attached
+    from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
     from tidemill.state.tables import GateDecision
 
-    project = attached(load_project(folder))
+    project = attach(load_project(folder))
     at = moment(as_of) if as_of else declared_moment(project)
     request = TurnRequest(
         at, reason, project.settings.who, promote=promote, params=_assignments(params or [])

@@ -8,7 +8,7 @@ import typer
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def models_list(
                 ", ".join(v.aliases) or "–",
                 "–" if metric is None else f"{name} {metric:.4f}",
                 (v.data_revision or "–")[:10],
-                when(v.registered_at),
+                format_moment(v.registered_at),
                 runs[v.run_id],
             )
         console.print(table if versions else "no version yet: tidemill run")
@@ -117,7 +117,7 @@ def models_show(
         console.print(f"compiled: {_compiled(found.compiled)}")
         for d in decisions:
             verdict = "passed" if d.passed else "refused"
-            console.print(f"gate {when(d.decided_at)}: {verdict}")
+            console.print(f"gate {format_moment(d.decided_at)}: {verdict}")
             for sentence in d.reasons:
                 console.print(f"  {sentence}")
 
@@ -194,7 +194,9 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
         table = Listing("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
-            table.add_row(s.version, when(s.since), when(s.until), s.kind, s.actor, gain, s.reason)
+            table.add_row(
+                s.version, format_moment(s.since), format_moment(s.until), s.kind, s.actor, gain, s.reason
+            )
         console.print(table if services else f"{model} has had no champion yet")
 
     emit(services, json, render)

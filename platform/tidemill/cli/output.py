@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "emit", "errors_console", "out_console", "when"]
+__all__ = ["as_json", "emit", "errors_console", "format_moment", "out_console"]
 
 
 @cache
@@ -62,10 +62,10 @@ def emit(value: Any, as_machine: bool, render: "Callable[[Console], None]") -> N
         render(out_console())
 
 
-def when(moment: datetime | None) -> str:
+def format_moment(moment: datetime | None) -> str:
     """Return a moment as people read it, to the minute.
 
-    >>> when(None)
+    >>> format_moment(None)
     '–'
     """
     return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

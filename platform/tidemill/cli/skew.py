@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import SkewFound, UsageError
 
@@ -76,9 +76,9 @@ def skew(
     start, end = _span(loaded, since, until, days)
     with progress() as tell:
         tell("skew", "loading the feature store", 0, None)
-        from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
+        from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 
-        wanted = Slice(start, end, version, frozenset(feature) if feature else None, test)
+        wanted = LogSlice(start, end, version, frozenset(feature) if feature else None, test)
         report = measure_skew(
             loaded, wanted, threshold, tolerance, lambda done, total: tell("skew", "days", done, total)
         )
@@ -107,7 +107,7 @@ def _span(
     start = moment(since) if since else end - (days or _DAYS) * _DAY
     if start >= end:
         raise UsageError(
-            f"the span is empty: it begins {when(start)} and ends {when(end)}",
+            f"the span is empty: it begins {format_moment(start)} and ends {format_moment(end)}",
             hint="give a --since that is earlier than --until",
         )
     return start, end
@@ -132,7 +132,7 @@ def _render(report: "SkewReport", console: "Console") -> None:
 
 def _stretch(skew: "FeatureSkew") -> str:
     earlier = " or earlier" if skew.or_earlier else ""
-    return f"{when(skew.since)}{earlier}{'' if skew.ongoing else f' … {when(skew.until)}'}"
+    return f"{format_moment(skew.since)}{earlier}{'' if skew.ongoing else f' … {format_moment(skew.until)}'}"
 
 
 def _how(skew: "FeatureSkew") -> str:
@@ -144,7 +144,7 @@ def _how(skew: "FeatureSkew") -> str:
 
 def _reach(report: "SkewReport", view: str) -> str:
     newest = report.reaches.get(view)
-    return f"up to {when(newest)}" if newest else "by what it reads"
+    return f"up to {format_moment(newest)}" if newest else "by what it reads"
 
 
 def _notes(report: "SkewReport") -> list[str]:
@@ -154,7 +154,8 @@ def _notes(report: "SkewReport") -> list[str]:
     early = {each.view: each.not_comparable_yet for each in report.features if each.not_comparable_yet}
     unresolved = {each.view: each.unresolved for each in report.features if each.unresolved}
     lines = [
-        f"{report.predictions:,} predictions from {when(report.start)} to {when(report.end)} UTC; "
+        f"{report.predictions:,} predictions from {format_moment(report.start)} to "
+        f"{format_moment(report.end)} UTC; "
         f"of {len(report.features)} features {agreeing} agree in all rows compared, {differing} differ, "
         f"{without} could not be compared"
     ]

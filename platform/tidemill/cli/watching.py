@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
@@ -102,7 +102,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
     def render(console: "Console") -> None:
         table = Listing("monitor", "version", "window", "rows", "labelled", "verdict", "found", "report")
         for r in runs:
-            window = f"{when(r.window_start)} … {when(r.window_end)}"
+            window = f"{format_moment(r.window_start)} … {format_moment(r.window_end)}"
             table.add_row(
                 r.monitor,
                 r.version,
@@ -164,7 +164,7 @@ def alerts_list(
                 a.status,
                 a.kind,
                 a.version,
-                when(a.raised_at),
+                format_moment(a.raised_at),
                 a.acknowledged_by or "–",
                 a.message,
             )

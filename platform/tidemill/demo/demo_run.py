@@ -13,7 +13,7 @@ from tidemill.clock import ReplayClock
 from tidemill.demo.demo_record import collect
 from tidemill.demo.demo_workspace import prepare_workspace
 from tidemill.demo.scenario import LaterScene, Scenario, load_scenario
-from tidemill.demo.test_load import Load, LoadReport
+from tidemill.demo.test_load import LoadGenerator, LoadReport
 from tidemill.demo.traffic_replay import DayResult, History, Player
 from tidemill.errors import RetrainingError, ServingError
 from tidemill.features.feature_store import open_store
@@ -22,7 +22,7 @@ from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
 from tidemill.serving.http.client import PredictionClient
-from tidemill.serving.runtime.local_stack import Stack
+from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
 
@@ -47,7 +47,7 @@ class _Demo:
     swaps: dict[str, LoadReport] = field(default_factory=dict)
     """Traffic during each turn that promoted under load, by the turn's id."""
     seconds: dict[str, float] = field(default_factory=dict)
-    load: Load | None = None
+    load: LoadGenerator | None = None
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -78,7 +78,9 @@ def run_demo(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
     try:
         with demo.phase("stack start"):
             tell("stack", "starting Ray Serve", None, None)
-            stack = Stack(project, lambda message: tell("stack", message, None, None), mlflow_server=False)
+            stack = LocalStack(
+                project, lambda message: tell("stack", message, None, None), mlflow_server=False
+            )
             stack.start()
         try:
             demo.url = stack.url
@@ -183,7 +185,7 @@ def _on_event(demo: _Demo, event: TurnEvent) -> None:
             now - (demo.days[-1].ends - demo.days[-1].day), now, 50, demo.scenario.seed
         )
         instances = day.drop("at", "label", "label_at").to_dicts()
-        demo.load = Load(demo.url, instances, now, demo.scenario.clients)
+        demo.load = LoadGenerator(demo.url, instances, now, demo.scenario.clients)
         demo.load.start()
 
 

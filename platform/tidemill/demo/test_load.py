@@ -14,7 +14,7 @@ import numpy as np
 from tidemill.serving.http.client import PredictionClient
 from tidemill.threads import BackgroundThread
 
-__all__ = ["Load", "LoadReport"]
+__all__ = ["LoadGenerator", "LoadReport"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LoadReport:
     """The first few errors."""
 
 
-class Load:
+class LoadGenerator:
     """Closed-loop clients that send test traffic until they are stopped."""
 
     def __init__(

@@ -19,11 +19,11 @@ from tidemill.monitoring.findings import Finding, Findings
 from tidemill.state import State
 from tidemill.state.tables import Alert, MonitorRun
 
-__all__ = ["Changes", "Unresolved", "acknowledge", "decide", "list_alerts", "record"]
+__all__ = ["AlertChanges", "UnresolvedAlert", "acknowledge", "decide_changes", "list_alerts", "record_alerts"]
 
 
 @dataclass(frozen=True)
-class Unresolved:
+class UnresolvedAlert:
     """The facts of an unresolved alert that the decision needs."""
 
     id: str
@@ -32,7 +32,7 @@ class Unresolved:
     last_seen_at: datetime
 
 
-class Changes(NamedTuple):
+class AlertChanges(NamedTuple):
     """The changes of a run to the alerts of its monitor and model."""
 
     raised: tuple[Finding, ...]
@@ -42,7 +42,9 @@ class Changes(NamedTuple):
     """Ids of alerts that the run resolves."""
 
 
-def decide(unresolved: Sequence[Unresolved], findings: Findings, version: str, at: datetime) -> Changes:
+def decide_changes(
+    unresolved: Sequence[UnresolvedAlert], findings: Findings, version: str, at: datetime
+) -> AlertChanges:
     """Decide which alerts a run raises, sees again and resolves.
 
     Args:
@@ -54,13 +56,13 @@ def decide(unresolved: Sequence[Unresolved], findings: Findings, version: str, a
 
     >>> from datetime import UTC
     >>> day = datetime(2013, 4, 15, tzinfo=UTC)
-    >>> old = Unresolved("alert_1", "3", "quality", datetime(2013, 4, 8, tzinfo=UTC))
+    >>> old = UnresolvedAlert("alert_1", "3", "quality", datetime(2013, 4, 8, tzinfo=UTC))
     >>> fallen = Findings((Finding("quality", "AUC fell"),), frozenset({"quality"}), {})
-    >>> decide([], fallen, "3", day).raised[0].message
+    >>> decide_changes([], fallen, "3", day).raised[0].message
     'AUC fell'
-    >>> decide([old], fallen, "3", day).seen[0][0]
+    >>> decide_changes([old], fallen, "3", day).seen[0][0]
     'alert_1'
-    >>> decide([old], Findings((), frozenset({"quality"}), {}), "3", day).resolved
+    >>> decide_changes([old], Findings((), frozenset({"quality"}), {}), "3", day).resolved
     ('alert_1',)
     """
     found = {finding.kind: finding for finding in findings.found}
@@ -77,10 +79,10 @@ def decide(unresolved: Sequence[Unresolved], findings: Findings, version: str, a
         elif alert.kind in findings.judged:
             resolved.append(alert.id)
     raised = tuple(finding for finding in found.values() if finding.kind not in known)
-    return Changes(raised, tuple(seen), tuple(resolved))
+    return AlertChanges(raised, tuple(seen), tuple(resolved))
 
 
-def record(session: Session, run: MonitorRun, findings: Findings, severity: str) -> Changes:
+def record_alerts(session: Session, run: MonitorRun, findings: Findings, severity: str) -> AlertChanges:
     """Raise, see again and resolve alerts in the transaction that records ``run``."""
     alerts = {
         alert.id: alert
@@ -90,8 +92,10 @@ def record(session: Session, run: MonitorRun, findings: Findings, severity: str)
             )
         )
     }
-    unresolved = [Unresolved(each.id, each.version, each.kind, each.last_seen_at) for each in alerts.values()]
-    changes = decide(unresolved, findings, run.version, run.at)
+    unresolved = [
+        UnresolvedAlert(each.id, each.version, each.kind, each.last_seen_at) for each in alerts.values()
+    ]
+    changes = decide_changes(unresolved, findings, run.version, run.at)
     for finding in changes.raised:
         session.add(_new(run, finding, severity))
     for alert_id, finding in changes.seen:

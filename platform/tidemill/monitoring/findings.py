@@ -7,9 +7,9 @@ from typing import Any, Literal
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.quality.labelled_quality import Quality
+from tidemill.monitoring.quality.labelled_quality import WindowQuality
 
-__all__ = ["KINDS", "Finding", "Findings", "Kind", "find"]
+__all__ = ["KINDS", "Finding", "Findings", "Kind", "judge_comparison"]
 
 Kind = Literal["data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew"]
 KINDS: tuple[Kind, ...] = ("data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew")
@@ -39,10 +39,10 @@ class Findings:
     """The kinds that could not be judged, and why."""
 
 
-def find(
+def judge_comparison(
     monitor: Monitor,
     comparison: Comparison,
-    quality: Quality | None,
+    quality: WindowQuality | None,
     unjudged: Mapping[Kind, str],
     skew: SkewReport | None = None,
 ) -> Findings:
@@ -123,7 +123,7 @@ def _prediction_drift(score: ColumnDrift) -> Finding:
     )
 
 
-def _decay(quality: Quality, monitor: Monitor) -> Finding:
+def _decay(quality: WindowQuality, monitor: Monitor) -> Finding:
     assert monitor.quality is not None
     assert quality.value is not None
     compared = [f"over {quality.overall.rows:,} labelled predictions"]

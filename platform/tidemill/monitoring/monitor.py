@@ -28,13 +28,13 @@ from tidemill.features.feast_session import open_store, repository
 from tidemill.features.personal_fields import personal_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
-from tidemill.monitoring.alerts import record
+from tidemill.monitoring.alerts import record_alerts
 from tidemill.monitoring.drift.drift_columns import Comparison, compare, compare_scores
-from tidemill.monitoring.findings import Findings, Kind, find
+from tidemill.monitoring.findings import Findings, Kind, judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, unknown_features
 from tidemill.monitoring.monitor_results import results_of, title_of, write_json
 from tidemill.monitoring.quality.labelled_quality import measure
-from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
+from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.project import Project
@@ -88,7 +88,7 @@ def evaluate(
         forget_failures(session, run)
         session.add(run)
         session.flush()
-        record(session, run, findings, monitor.severity)
+        record_alerts(session, run, findings, monitor.severity)
     return run
 
 
@@ -157,7 +157,7 @@ def _judge(
         reference.features.height,
         rows.height,
     )
-    findings = find(monitor, comparison, quality, unjudged, skew)
+    findings = judge_comparison(monitor, comparison, quality, unjudged, skew)
     if unknown := unknown_features(monitor, reference.features.columns):
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}
     run.verdict = "alert" if findings.found else "ok"
@@ -178,7 +178,10 @@ def _report(
     labelled: pl.DataFrame,
 ) -> None:
     """Write the report; if it cannot be written, keep the verdict."""
-    from tidemill.monitoring.reports.evidently_report import Compared, write_report  # it takes seconds
+    from tidemill.monitoring.reports.evidently_report import (
+        ReportedComparison,
+        write_report,
+    )  # it takes seconds
 
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
     both_labels = labelled["label"].n_unique() == 2
@@ -188,8 +191,8 @@ def _report(
             path,
             title,
             comparison,
-            Compared(reference.features, reference.scores),
-            Compared(features_of(rows), own),
+            ReportedComparison(reference.features, reference.scores),
+            ReportedComparison(features_of(rows), own),
             labelled.select("score", "label") if both_labels else None,
         )
         write_json(path.with_suffix(".json"), run)
@@ -218,7 +221,7 @@ def _measure_skew(
     """Compare served features with training features, or record in ``unjudged`` why that failed."""
     if monitor.feature_skew is None:
         return None
-    wanted = Slice(run.window_start, run.window_end)
+    wanted = LogSlice(run.window_start, run.window_end)
     try:
         return measure_skew(project, wanted, monitor.feature_skew.share, monitor.feature_skew.tolerance)
     except (FeatureError, ConfigError) as error:

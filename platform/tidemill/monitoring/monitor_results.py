@@ -10,7 +10,7 @@ from tidemill.features.skew.skew_report import SkewReport
 from tidemill.monitoring.drift.drift_columns import Comparison
 from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.quality.labelled_quality import Quality
+from tidemill.monitoring.quality.labelled_quality import WindowQuality
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.state.tables import MonitorRun
 
@@ -20,7 +20,7 @@ __all__ = ["results_of", "title_of", "write_json"]
 def results_of(
     monitor: Monitor,
     comparison: Comparison,
-    quality: Quality | None,
+    quality: WindowQuality | None,
     findings: Findings,
     skew: SkewReport | None,
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def results_of(
 
 
 def title_of(
-    monitor: Monitor, run: MonitorRun, own: int, quality: Quality | None, skew: SkewReport | None
+    monitor: Monitor, run: MonitorRun, own: int, quality: WindowQuality | None, skew: SkewReport | None
 ) -> str:
     """Return the title of a report in Markdown; ``own`` is the number of the version's own predictions."""
     lines = [

@@ -23,7 +23,7 @@ from tidemill.prediction_log.log_records import FEATURE_PREFIX, SHADOW, LabelRec
 from tidemill.prediction_log.reading.log_counts import LogCounts, count_log
 from tidemill.prediction_log.reading.log_files import Rows, read_files
 from tidemill.prediction_log.storage.log_schema import TYPED
-from tidemill.prediction_log.storage.manifests import Kind, consistently, partitions
+from tidemill.prediction_log.storage.manifests import Kind, partitions, retry_after_compaction
 from tidemill.prediction_log.writing.log_writer import LogHealth, PredictionLog
 
 __all__ = [
@@ -177,4 +177,6 @@ def _read(
     days: tuple[date, date],
     wanted: Rows,
 ) -> pl.DataFrame:
-    return consistently(root, model, kind, days, lambda found: read_files(found, kind, wanted).frame)
+    return retry_after_compaction(
+        root, model, kind, days, lambda found: read_files(found, kind, wanted).frame
+    )

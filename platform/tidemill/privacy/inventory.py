@@ -14,7 +14,7 @@ from tidemill.data.personal.tombstones import read_tombstones
 from tidemill.errors import TidemillError
 from tidemill.features.feast_session import open_store
 from tidemill.features.personal_fields import declared_personal, personal_fields
-from tidemill.privacy.erasure.erasure_record import orders
+from tidemill.privacy.erasure.erasure_record import pending_orders
 from tidemill.privacy.stores.row_places import find_places
 from tidemill.privacy.stores.table_subjects import files_below, format_of
 from tidemill.project import Project
@@ -78,7 +78,7 @@ def take_inventory(project: Project) -> PrivacyInventory:
         ),
         key=key_source(project),
         tombstones=len(read_tombstones(project.root)),
-        unfinished=len(orders(project)),
+        unfinished=len(pending_orders(project)),
     )
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from tidemill.errors import RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.history.alias_journal import lock, settle
-from tidemill.registry.history.reconciliation import end, settle_deployments
+from tidemill.registry.history.alias_journal import finish_pending_moves, lock
+from tidemill.registry.history.reconciliation import end_deployment, reconcile_deployments
 from tidemill.registry.versions.alias_names import alias_of
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, get_version
@@ -33,8 +33,8 @@ __all__ = [
     "make_live",
     "plan_deployment",
     "reconcile",
-    "settle_if_it_answers",
     "stop",
+    "try_to_reconcile",
 ]
 
 KINDS = ("canary", "ab", "shadow", "challenger")
@@ -88,8 +88,8 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
         RegistryError: it is the champion, there is none, a rollout is under way, or the registry refused.
     """
     with lock(project):
-        settle(project, state)
-        settle_deployments(project, state)
+        finish_pending_moves(project, state)
+        reconcile_deployments(project, state)
         row = plan_deployment(project, state, wanted, now)
         if row.status == "live":
             return row
@@ -154,7 +154,7 @@ def make_live(project: Project, state: State, row: Deployment) -> Deployment:
         RegistryError: the registry refused; the record stays pending, and `reconcile` finishes it.
     """
     set_alias(project, alias_of(row.kind, row.name), row.version)
-    settle_deployments(project, state)
+    reconcile_deployments(project, state)
     with state.transaction() as session:
         return session.get_one(Deployment, row.id)
 
@@ -173,7 +173,7 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         RegistryError: the registry refused; they are out of service all the same.
     """
     with lock(project):
-        settle_if_it_answers(project, state)
+        try_to_reconcile(project, state)
         rows = live(state, project.model)
         known = [row.name for row in rows]
         unknown = [name for name in names if name not in known]
@@ -185,21 +185,21 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         chosen = [row for row in rows if not names or row.name in names]
         with state.transaction() as session:
             for row in chosen:
-                end(session, row, "stopping", reason)
+                end_deployment(session, row, "stopping", reason)
             if any(row.kind == "canary" for row in chosen):
                 _stop_rollout(session, project.model, reason)
-        settle_deployments(project, state)
+        reconcile_deployments(project, state)
         return chosen
 
 
-def settle_if_it_answers(project: Project, state: State) -> RegistryError | None:
+def try_to_reconcile(project: Project, state: State) -> RegistryError | None:
     """Do what `reconcile` does, and return why the registry could not be asked; the lock must be held.
 
     Stopping a version must not wait for the registry.
     """
     try:
-        settle(project, state)
-        settle_deployments(project, state)
+        finish_pending_moves(project, state)
+        reconcile_deployments(project, state)
     except RegistryError as error:
         return error
     return None
@@ -217,8 +217,8 @@ def reconcile(project: Project, state: State, seconds: float | None = None) -> N
         RegistryError: the registry does not answer, or another process holds the lock.
     """
     with lock(project) if seconds is None else lock(project, seconds):
-        settle(project, state)
-        settle_deployments(project, state)
+        finish_pending_moves(project, state)
+        reconcile_deployments(project, state)
 
 
 def _name(wanted: DeployRequest) -> str:

@@ -8,7 +8,7 @@ from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
-from tidemill.registry.history.alias_journal import lock, move, settle, version_exists
+from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
 from tidemill.registry.history.serving_history import decisions_for, previous_champion
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
 from tidemill.state import State
@@ -80,7 +80,7 @@ def promote(
     """
     version = get_version(project, version).version
     with lock(project):
-        settle(project, state)
+        finish_pending_moves(project, state)
         done = _promotion_of(project, state, turn_id)
         if done is not None:
             return done
@@ -88,7 +88,7 @@ def promote(
         refuse_champion(project, version, serving)
         decision = decision or ask_gate(project, state, version, serving, now)
         _check(project, decision, version, serving)
-        return move(
+        return move_alias(
             project,
             state,
             Promotion(
@@ -126,10 +126,10 @@ def rollback(
         RegistryError: there is none to go back to, it was deleted, or ``to`` never served or serves now.
     """
     with lock(project):
-        settle(project, state)
+        finish_pending_moves(project, state)
         serving = champion_version(project)
         target = _target(project, _moves(state, project.model), serving, to)
-        return move(
+        return move_alias(
             project,
             state,
             Promotion(
@@ -151,7 +151,7 @@ def rollback(
 def _settled_champion(project: Project, state: State) -> str | None:
     """Finish the moves that a killed process left pending, then return the champion."""
     with lock(project):
-        settle(project, state)
+        finish_pending_moves(project, state)
         return champion_version(project)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.monitoring.monitoring_round import run_due
-from tidemill.prediction_log.upkeep.housekeeping import keep_up
+from tidemill.prediction_log.upkeep.housekeeping import run_housekeeping
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project
 from tidemill.registry.deployments import reconcile
@@ -181,7 +181,7 @@ def _log_round(tick: Tick, interval: timedelta) -> None:
 def _keep_log(project: Project) -> None:
     """Compact and prune the prediction log. What fails is tried again in the next round."""
     try:
-        done = keep_up(project, SystemClock().now())
+        done = run_housekeeping(project, SystemClock().now())
     except LogInUse as busy:
         log.info("%s", busy)
     except TidemillError as error:

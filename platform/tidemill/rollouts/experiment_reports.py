@@ -24,13 +24,13 @@ from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Promotion
 
-__all__ = ["find", "report"]
+__all__ = ["find_deployment", "report_deployment"]
 
 _BACK = timedelta(days=7)
 """How much of the log a challenger is compared on."""
 
 
-def find(state: State, model: str, name: str) -> Deployment:
+def find_deployment(state: State, model: str, name: str) -> Deployment:
     """Return the latest deployment of a name, live or not.
 
     Raises:
@@ -52,7 +52,7 @@ def find(state: State, model: str, name: str) -> Deployment:
     return next((row for row in found if row.status == "live"), found[0])
 
 
-def report(
+def report_deployment(
     project: Project, state: State, row: Deployment, now: datetime, since: datetime | None = None
 ) -> Comparison | Agreement:
     """Compare a deployment with the champion: the present one, or the last one of its time if it has ended.
@@ -60,7 +60,7 @@ def report(
     Args:
         project: whose log is read.
         state: knows since when the version was there.
-        row: of `find`.
+        row: of `find_deployment`.
         now: end of the window, event time; labels that became known later are not seen.
         since: its beginning; default: when the version got its first share of keys (a challenger: seven days
             before the end).

@@ -24,10 +24,10 @@ from tidemill.registry.deployments import (
     live,
     make_live,
     plan_deployment,
-    settle_if_it_answers,
+    try_to_reconcile,
 )
-from tidemill.registry.history.alias_journal import lock, settle
-from tidemill.registry.history.reconciliation import end, go_live, settle_deployments
+from tidemill.registry.history.alias_journal import finish_pending_moves, lock
+from tidemill.registry.history.reconciliation import end_deployment, go_live, reconcile_deployments
 from tidemill.registry.promotion import evaluate_gate
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.rollouts.rollout_ending import end_if_obsolete, promote_canary
@@ -112,8 +112,8 @@ def begin(
             hint="nothing was rolled out; the gate section of params.yaml says what is asked for",
         )
     with lock(project):
-        settle(project, state)
-        settle_deployments(project, state)
+        finish_pending_moves(project, state)
+        reconcile_deployments(project, state)
         _refuse_others(project, state, version)
         row = plan_deployment(project, state, wanted, since)
         counts = as_baseline(read_counts(state, project.model))
@@ -195,7 +195,7 @@ class _Look(NamedTuple):
 
 def _look(project: Project, state: State) -> _Look:
     """Reconcile records and registry, and return the rollout; the lock must be held."""
-    away = settle_if_it_answers(project, state)
+    away = try_to_reconcile(project, state)
     found = running(state, project.model)
     if found is not None and found.status == "running" and away is None:
         ended = end_if_obsolete(project, state, found)
@@ -220,14 +220,14 @@ def _take(
         ).one()
         if verdict.action == "roll_back":
             row.status, row.outcome, row.finished_at = "rolled_back", verdict.reason, datetime.now(UTC)
-            end(session, canary, "stopping", verdict.reason)
+            end_deployment(session, canary, "stopping", verdict.reason)
         elif verdict.action == "advance" and last:
             row.status = "promoting"
         elif verdict.action == "advance":
             row.step, row.stepped_at = row.step + 1, now
             row.baseline = {**row.baseline, "step": counts}
             _reshare(session, canary, plan.steps[row.step].share, now)
-    away = settle_if_it_answers(project, state)
+    away = try_to_reconcile(project, state)
     if away is not None:
         if verdict.action != "roll_back":
             raise away

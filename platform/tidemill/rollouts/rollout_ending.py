@@ -8,7 +8,7 @@ from tidemill.errors import GateRefused, RegistryError
 from tidemill.project import Project
 from tidemill.registry.deployments import RUNNING, live
 from tidemill.registry.history.alias_journal import lock
-from tidemill.registry.history.reconciliation import end, settle_deployments
+from tidemill.registry.history.reconciliation import end_deployment, reconcile_deployments
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.state import State
@@ -98,6 +98,6 @@ def _end_locked(project: Project, state: State, rollout: Rollout, status: str, o
             )
         ):
             if canary.version == row.version:
-                end(session, canary, "stopping", outcome)
-    settle_deployments(project, state)
+                end_deployment(session, canary, "stopping", outcome)
+    reconcile_deployments(project, state)
     return row

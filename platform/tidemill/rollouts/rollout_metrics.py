@@ -9,9 +9,9 @@ from tidemill.project.project_config import RolloutConfig
 from tidemill.rollouts.comparison_periods import Periods, read_periods
 from tidemill.rollouts.experiment_data import arms, of_role, read_answers
 from tidemill.rollouts.group_differences import Difference, expected, mean, metric
-from tidemill.rollouts.step_checks import Facts
+from tidemill.rollouts.step_checks import CanaryMetrics
 from tidemill.serving.observability.version_counters import Count, Key, read_counts, since
-from tidemill.serving.routing.replicas import living
+from tidemill.serving.routing.replicas import live_replicas
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Rollout
@@ -32,7 +32,9 @@ class _Quality(NamedTuple):
     scores: Difference | None = None
 
 
-def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig, now: datetime) -> Facts:
+def gather(
+    project: Project, state: State, rollout: Rollout, plan: RolloutConfig, now: datetime
+) -> CanaryMetrics:
     """Return the metrics of a rollout's canary at ``now`` (event time).
 
     Raises:
@@ -51,7 +53,7 @@ def gather(project: Project, state: State, rollout: Rollout, plan: RolloutConfig
     if due or answered < _ROWS:
         quality = _quality(project, rollout, plan, now, read_periods(project, state))
     replicas, loaded, unloadable = _replicas(state, rollout)
-    return Facts(
+    return CanaryMetrics(
         minutes=minutes,
         replicas=replicas,
         loaded=loaded,
@@ -81,7 +83,7 @@ def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: K
 def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
     """Return how many replicas are alive, how many have loaded the canary, and why one has not."""
     with state.transaction() as session:
-        rows = living(session, rollout.model, datetime.now(UTC))
+        rows = live_replicas(session, rollout.model, datetime.now(UTC))
     loaded, unloadable = 0, None
     for row in rows:
         for lane in row.lanes or ():

@@ -9,7 +9,7 @@ from tidemill.serving.observability.version_counters import Count, quantile
 if TYPE_CHECKING:
     from tidemill.project.project_config import RolloutConfig
 
-__all__ = ["Facts", "Verdict", "judge"]
+__all__ = ["CanaryMetrics", "Verdict", "judge"]
 
 _FEW_FAILURES = 3
 _FEW_CALLS = 20
@@ -18,7 +18,7 @@ Action = Literal["wait", "advance", "roll_back"]
 
 
 @dataclass(frozen=True)
-class Facts:
+class CanaryMetrics:
     """The metrics of a canary in the present step."""
 
     minutes: float
@@ -52,7 +52,7 @@ class Verdict:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
+def judge(plan: "RolloutConfig", step: int, facts: CanaryMetrics) -> Verdict:
     """Decide whether a rollout goes on to its next step, waits, or goes back.
 
     A failed check ends it at once; the others must pass for the time and the requests of the step. A check
@@ -60,7 +60,7 @@ def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
 
     >>> from tidemill.project.project_config import RolloutConfig
     >>> canary = Count(answered=40, failed=10, error="ValueError: no")
-    >>> facts = Facts(1.0, 2, 2, None, canary, Count(answered=900))
+    >>> facts = CanaryMetrics(1.0, 2, 2, None, canary, Count(answered=900))
     >>> verdict = judge(RolloutConfig(), 0, facts)
     >>> verdict.action, verdict.reason
     ('roll_back', 'it could not score 10 of 50 rows (20.0 %, allowed are 1.0 %): ValueError: no')
@@ -83,7 +83,7 @@ def judge(plan: "RolloutConfig", step: int, facts: Facts) -> Verdict:
     return Verdict("advance", _good(facts), said, numbers)
 
 
-def _missing(minutes: float, requests: int, facts: Facts) -> str:
+def _missing(minutes: float, requests: int, facts: CanaryMetrics) -> str:
     if not facts.replicas:
         return "no replica is alive"
     if facts.loaded < facts.replicas:
@@ -95,13 +95,13 @@ def _missing(minutes: float, requests: int, facts: Facts) -> str:
     return ""
 
 
-def _loads(facts: Facts) -> tuple[bool | None, str]:
+def _loads(facts: CanaryMetrics) -> tuple[bool | None, str]:
     if facts.unloadable is not None:
         return False, f"a replica cannot load it: {facts.unloadable}"
     return None, f"{facts.loaded} of {facts.replicas} replicas answer with it"
 
 
-def _errors(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
+def _errors(plan: "RolloutConfig", facts: CanaryMetrics) -> tuple[bool | None, str]:
     count = facts.canary
     asked = count.answered + count.failed
     said = (
@@ -113,7 +113,7 @@ def _errors(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
     return True, said
 
 
-def _latency(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
+def _latency(plan: "RolloutConfig", facts: CanaryMetrics) -> tuple[bool | None, str]:
     calls = [sum(count.seconds.values()) for count in (facts.canary, facts.champion)]
     if min(calls) < _FEW_CALLS:
         return None, f"latency: {calls[0]:,} and {calls[1]:,} calls of the models are too few to compare"
@@ -125,7 +125,7 @@ def _latency(plan: "RolloutConfig", facts: Facts) -> tuple[bool | None, str]:
     return mine <= max(plan.max_latency_ratio * theirs, theirs + plan.free_ms), said
 
 
-def _quality(plan: "RolloutConfig", facts: Facts) -> list[tuple[bool | None, str]]:
+def _quality(plan: "RolloutConfig", facts: CanaryMetrics) -> list[tuple[bool | None, str]]:
     if facts.quality is not None:
         found = facts.quality
         return [(found.high >= -plan.max_loss, f"{_sentence(found)}; a loss of {plan.max_loss:g} is allowed")]
@@ -154,7 +154,7 @@ def _sentence(found: Difference) -> str:
     )
 
 
-def _good(facts: Facts) -> str:
+def _good(facts: CanaryMetrics) -> str:
     if facts.quality is not None:
         return "errors, latency and quality are as they should be"
     if facts.estimate is not None:
@@ -162,7 +162,7 @@ def _good(facts: Facts) -> str:
     return "errors and latency are as they should be; quality could not be judged"
 
 
-def _numbers(facts: Facts) -> dict[str, Any]:
+def _numbers(facts: CanaryMetrics) -> dict[str, Any]:
     return {
         "minutes": round(facts.minutes, 2),
         "replicas": facts.replicas,

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from tidemill.errors import TrainingError
-from tidemill.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, OrphanReaper
 from tidemill.project import Project
 from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
 
@@ -44,7 +44,7 @@ def ray_session(project: Project) -> Iterator[None]:
 
 @contextmanager
 def _own_ray(project: Project) -> Iterator[None]:
-    guard = Guard.post()
+    guard = OrphanReaper.start()
     variables = SINGLE_NODE | {MARK: guard.mark}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # for Ray's processes, not for what else starts meanwhile
@@ -57,7 +57,7 @@ def _own_ray(project: Project) -> Iterator[None]:
     finally:
         _restore(before)
         read_environment()
-        guard.dismiss()
+        guard.stop()
 
 
 def _restore(before: dict[str, str | None]) -> None:

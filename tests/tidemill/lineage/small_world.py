@@ -8,7 +8,7 @@ import yaml
 
 from tests.tidemill.serving.small_project import APPLICATION, DEFINITIONS, PARAMS, STORE
 from tidemill.clock import SystemClock
-from tidemill.data.repository.dvc_command import run_dvc, silent
+from tidemill.data.repository.dvc_command import ignore_line, run_dvc
 from tidemill.data.repository.git import git
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.features.feature_store import apply
@@ -17,7 +17,7 @@ from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog
 from tidemill.project import Project, load_project
 from tidemill.retraining.turn import TurnRequest, make_turn
 from tidemill.serving.inference.predictor import Predictor
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.serving.runtime.replica.wiring import load_model
 from tidemill.settings import Settings
 from tidemill.state import open_state
@@ -103,7 +103,7 @@ def write_project(root: Path, settings: Settings | None = None) -> Project:
     init_workspace(root, root.parent / "remote")
     (root / "data").mkdir(exist_ok=True)
     (root / "data" / "depots.csv").write_text("depot,city\nnorth,Oslo\nsouth,Bari\n")
-    assert run_dvc(root, "add", "data/depots.csv", on_line=silent, patience=60).code == 0
+    assert run_dvc(root, "add", "data/depots.csv", on_line=ignore_line, patience=60).code == 0
     git(root, "add", "--", "data/depots.csv.dvc", "data/.gitignore")
     git(root, "commit", "--quiet", "--message", "Add the depots")
     project = load_project(root, settings)
@@ -126,7 +126,7 @@ def predict(project: Project, version: str, depot: str, hours: int = 1, test: bo
     log = PredictionLog(project.predictions, project.model)
     loaded = load_model(project, application, version, datetime.now(UTC))
     predictor = Predictor(
-        application, project.model, lambda: Serving(loaded), log, "replica-1", SystemClock()
+        application, project.model, lambda: ServingVersions(loaded), log, "replica-1", SystemClock()
     )
     parcel = application.request(depot=depot, weight=2.5)
     answer = predictor.predict([parcel], NOON + timedelta(hours=hours), test)

@@ -25,7 +25,7 @@ from tidemill.registry.versions.model_versions import CHAMPION
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -195,7 +195,7 @@ class Player:
         application = Application(
             request=Flight, feature_row=lambda flight: dict(flight), decide=lambda flight, score: {}
         )
-        serving = Serving(model)
+        serving = ServingVersions(model)
         predictor = Predictor(application, self.project.model, lambda: serving, log, "r1", SystemClock())
         for count in range(first, last):
             self._push(store, hour(count))

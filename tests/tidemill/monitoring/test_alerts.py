@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from tidemill.errors import MonitoringError
 from tidemill.ids import new_id
-from tidemill.monitoring.alerts import acknowledge, list_alerts, record
+from tidemill.monitoring.alerts import acknowledge, list_alerts, record_alerts
 from tidemill.monitoring.findings import KINDS, Finding, Findings
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun
@@ -46,7 +46,7 @@ def run_monitor(state: State, what: Findings, day: int, version: str = "1", moni
     with state.transaction() as session:
         session.add(run)
         session.flush()
-        record(session, run, what, "warning")
+        record_alerts(session, run, what, "warning")
 
 
 def test_an_alert_is_raised_once_and_seen_again(state: State):

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
-from tidemill.monitoring.findings import find
+from tidemill.monitoring.findings import judge_comparison
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.quality.labelled_quality import Measured, Quality
+from tidemill.monitoring.quality.labelled_quality import MeasuredQuality, WindowQuality
 
 MONITOR = Monitor.model_validate(
     {
@@ -26,22 +26,22 @@ def comparison(drifted: int, columns: int, score: bool | None = False) -> Compar
     return Comparison(found, None if score is None else column("score", score), 9, 9)
 
 
-def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> Quality:
-    overall = Measured({"roc_auc": value}, 4000, 0.2, 0.2, None)
-    return Quality(
+def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> WindowQuality:
+    overall = MeasuredQuality({"roc_auc": value}, 4000, 0.2, 0.2, None)
+    return WindowQuality(
         overall, {}, "roc_auc", value, 0.02, expected, decayed, None if decayed is not None else "no labels"
     )
 
 
 def test_all_is_well():
-    findings = find(MONITOR, comparison(4, 10), quality(0.70, False), {})
+    findings = judge_comparison(MONITOR, comparison(4, 10), quality(0.70, False), {})
     assert findings.found == ()
     assert findings.judged == {"data_drift", "feature_drift", "prediction_drift", "quality"}
     assert findings.unjudged == {}
 
 
 def test_each_finding_says_what_and_how_much():
-    findings = find(MONITOR, comparison(7, 10, score=True), quality(0.55, True), {})
+    findings = judge_comparison(MONITOR, comparison(7, 10, score=True), quality(0.55, True), {})
     drift, scores, decay = (finding.message for finding in findings.found)
     assert drift == "7 of 10 features have drifted (70%, alert at 50%): f0, f1, f2, f3, f4 and 2 more"
     assert (
@@ -56,7 +56,7 @@ def test_each_finding_says_what_and_how_much():
 def test_one_broken_feature_is_alarming_and_named_with_the_reason():
     broken = replace(column("wind", True), value=None, broken="no value in the window")
     found = Comparison((broken, *(column(f"f{number}", False) for number in range(9))), None, 9, 9)
-    (finding,) = find(MONITOR, found, quality(0.7, False), {}).found
+    (finding,) = judge_comparison(MONITOR, found, quality(0.7, False), {}).found
     assert finding.kind == "feature_drift"
     assert finding.message == (
         "1 of 10 features is far from what the model was trained on: wind (no value in the window)"
@@ -64,11 +64,11 @@ def test_one_broken_feature_is_alarming_and_named_with_the_reason():
 
 
 def test_the_share_itself_is_alarming():
-    assert find(MONITOR, comparison(5, 10), quality(0.7, False), {}).found[0].kind == "data_drift"
+    assert judge_comparison(MONITOR, comparison(5, 10), quality(0.7, False), {}).found[0].kind == "data_drift"
 
 
 def test_a_fall_below_the_floor_needs_no_hold_out():
-    (finding,) = find(MONITOR, comparison(0, 10), quality(0.55, True, expected=None), {}).found
+    (finding,) = judge_comparison(MONITOR, comparison(0, 10), quality(0.55, True, expected=None), {}).found
     assert (
         finding.message
         == "roc_auc is 0.5500 (± 0.020) over 4,000 labelled predictions, below the floor of 0.6"
@@ -76,7 +76,7 @@ def test_a_fall_below_the_floor_needs_no_hold_out():
 
 
 def test_what_could_not_be_judged_is_named_with_the_reason():
-    findings = find(
+    findings = judge_comparison(
         MONITOR, comparison(0, 0, score=None), quality(None, None), {"prediction_drift": "9 rows"}
     )
     assert findings.judged == set()
@@ -90,6 +90,6 @@ def test_what_could_not_be_judged_is_named_with_the_reason():
 
 def test_what_is_not_watched_is_neither_judged_nor_missed():
     monitor = MONITOR.model_copy(update={"quality": None, "prediction_drift": None})
-    findings = find(monitor, comparison(0, 10, score=None), None, {})
+    findings = judge_comparison(monitor, comparison(0, 10, score=None), None, {})
     assert findings.judged == {"data_drift", "feature_drift"}
     assert findings.unjudged == {}

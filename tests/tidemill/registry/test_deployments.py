@@ -11,7 +11,7 @@ from tidemill.project import load_project
 from tidemill.registry.deployments import DeployRequest, deploy, live, reconcile, stop
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
-from tidemill.serving.routing.desired_state import wanted_reader
+from tidemill.serving.routing.desired_state import desired_state_reader
 from tidemill.settings import Settings
 from tidemill.state.tables import Deployment
 
@@ -181,7 +181,7 @@ def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
     lost = load_project(crowned.root, Settings(tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
     with pytest.raises(RegistryError, match="does not know small-model"):
         reconcile(lost, state)
-    read = wanted_reader(lost, state)
+    read = desired_state_reader(lost, state)
     assert [len(read().lanes) for _ in range(3)] == [2, 2, 2]
     assert status_of(state, pending) == "pending"
     reconcile(crowned, state)  # it is back

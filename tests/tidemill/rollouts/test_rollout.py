@@ -24,11 +24,11 @@ from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.rollouts.deployment_status import describe_deployments
-from tidemill.rollouts.experiment_reports import find, report
+from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
 from tidemill.rollouts.rollout import advance, begin, rollouts, running
 from tidemill.serving.observability.version_counters import VersionCounters, record_counts
 from tidemill.serving.routing.replicas import record_status
-from tidemill.serving.routing.version_watcher import LaneStatus, Status
+from tidemill.serving.routing.version_watcher import DeployedStatus, Status
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.record_reader import Records
@@ -163,7 +163,7 @@ def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state
         until(lambda: advance(project, state, now()).ended)
         until(lambda: not api.get("/model").json()["lanes"])
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
-        compared = report(project, state, find(state, project.model, "canary"), now())
+        compared = report_deployment(project, state, find_deployment(state, project.model, "canary"), now())
     done = rollouts(state, project.model)[0]
     assert done.status == "rolled_back"
     assert done.outcome.startswith("neg_brier -0.")
@@ -197,21 +197,21 @@ def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, s
         until(lambda: lanes_of(api) == [("shadow", "2", True)])
         began = now()
         assert {one["model_version"] for one in ask(api, 60, one_late_in_five).values()} == {"1"}
-        row = find(state, project.model, "shadow")
-        until(lambda: report(project, state, row, now(), began).answers == 60)
-        found = report(project, state, row, now(), began)
+        row = find_deployment(state, project.model, "shadow")
+        until(lambda: report_deployment(project, state, row, now(), began).answers == 60)
+        found = report_deployment(project, state, row, now(), began)
     assert found.mean_difference == pytest.approx(0.6)
     assert found.changed == 1.0
     assert found.quality.gain == pytest.approx(-0.36, abs=0.03)
     deploy(project, state, DeployRequest("challenger", "2", 1.0, "ada", "to see"), now())
-    challenger = report(project, state, find(state, project.model, "challenger"), now())
+    challenger = report_deployment(project, state, find_deployment(state, project.model, "challenger"), now())
     assert (challenger.answers, challenger.changed) == (60, None)
     assert challenger.mean_difference == pytest.approx(0.6)
 
 
 def test_others_may_end_a_rollout(project, state):
     with pytest.raises(UsageError):
-        find(state, project.model, "canary")
+        find_deployment(state, project.model, "canary")
     begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
         begin(project, state, "2", "ada", "r", now())
@@ -278,13 +278,13 @@ def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(pro
         until(lambda: api.get("/model").json()["version"] == "2")
         time.sleep(0.2)
         ask(api, 60)
-        compared = report(project, state, find(state, project.model, "fee"), now())
-        row = find(state, project.model, "shadow")
-        until(lambda: report(project, state, row, now()).answers == compared.answers[1])
+        compared = report_deployment(project, state, find_deployment(state, project.model, "fee"), now())
+        row = find_deployment(state, project.model, "shadow")
+        until(lambda: report_deployment(project, state, row, now()).answers == compared.answers[1])
         stop(project, state, [], "enough")
         until(lambda: lanes(api) == [])
         ask(api, 60)
-        again = report(project, state, find(state, project.model, "fee"), now())
+        again = report_deployment(project, state, find_deployment(state, project.model, "fee"), now())
     assert (compared.champion, sum(compared.answers)) == ("2", 60)
     assert compared.score.gain == pytest.approx(-0.6)
     assert not compared.mismatch.found
@@ -377,7 +377,7 @@ def report_of_replica(project, state, counters, failing):
     counters.scored("canary", "2", 40, 0.001)
     if failing:
         counters.failed("canary", "2", 40, ValueError("no"))
-    lanes = (LaneStatus("canary", "2", 1.0, True),)
+    lanes = (DeployedStatus("canary", "2", 1.0, True),)
     with state.transaction() as session:
         record_counts(session, project.model, "r1", counters.counts(), now())
     record_status(state, project.model, "r1", Status("1", "1", lanes=lanes), now() + timedelta(seconds=5))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tidemill.project.project_config import RolloutConfig
 from tidemill.rollouts.group_differences import Difference
-from tidemill.rollouts.step_checks import Facts, judge
+from tidemill.rollouts.step_checks import CanaryMetrics, judge
 from tidemill.serving.observability.version_counters import VersionCounters
 
 PLAN = RolloutConfig(
@@ -24,7 +24,7 @@ def count(rows=500, milliseconds=1.0, failed=0):
     return counters.counts()["canary", "2"]
 
 
-GOOD = Facts(minutes=11, replicas=2, loaded=2, unloadable=None, canary=count(), champion=count())
+GOOD = CanaryMetrics(minutes=11, replicas=2, loaded=2, unloadable=None, canary=count(), champion=count())
 
 
 def found(gain, low, high, name="roc_auc"):

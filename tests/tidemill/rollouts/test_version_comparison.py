@@ -13,7 +13,7 @@ from tidemill.rollouts.comparison_periods import Periods
 from tidemill.rollouts.version_comparison import compare_keys, compare_shadow
 from tidemill.serving.inference.row_scoring import FALLBACK
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Lane, Serving
+from tidemill.serving.routing.traffic_split import DeployedVersion, ServingVersions
 from tidemill.state.tables import Deployment
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
@@ -44,8 +44,10 @@ def answers(*rows, keys=400, each=5, better=0.0, seed=0):
     """Answers of divided traffic: each key has a risk of its own, which version 2 knows ``better``."""
     rng = np.random.default_rng(seed)
     one = LoadedModel("1", None, None, NOW)
-    lanes = [(Lane(row.kind, row.name, row.version, row.share, row.salt), row.version) for row in rows]
-    serving = Serving(one, tuple((lane, LoadedModel(v, None, None, NOW)) for lane, v in lanes))
+    lanes = [
+        (DeployedVersion(row.kind, row.name, row.version, row.share, row.salt), row.version) for row in rows
+    ]
+    serving = ServingVersions(one, tuple((lane, LoadedModel(v, None, None, NOW)) for lane, v in lanes))
     made = []
     for key in range(keys):
         model, role = serving.assign(f"k{key}")

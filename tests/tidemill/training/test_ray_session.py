@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tidemill.errors import TrainingError
-from tidemill.orphan_reaper import MARK, marked
+from tidemill.orphan_reaper import MARK, marked_processes
 from tidemill.serving.runtime.bind_policy import is_loopback
 from tidemill.training.ray_session import check_address
 
@@ -47,7 +47,7 @@ def test_all_of_it_listens_on_loopback_and_it_ends_with_the_block(owner):
     process, mark = owner
     found = {
         (one.name(), listener.laddr.ip)
-        for one in [psutil.Process(process.pid), *marked(mark)]
+        for one in [psutil.Process(process.pid), *marked_processes(mark)]
         for listener in one.net_connections("inet")
         if listener.status == psutil.CONN_LISTEN
     }
@@ -55,16 +55,16 @@ def test_all_of_it_listens_on_loopback_and_it_ends_with_the_block(owner):
     assert [one for one in found if not is_loopback(one[1])] == []
     process.stdin.close()
     assert process.wait(30) == 0
-    assert marked(mark) == []
+    assert marked_processes(mark) == []
 
 
 def test_nothing_outlives_an_owner_that_is_killed(owner):
     process, mark = owner
-    assert len(marked(mark)) >= 4
+    assert len(marked_processes(mark)) >= 4
     os.kill(process.pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while marked(mark):
-        assert time.monotonic() < deadline, [one.cmdline() for one in marked(mark)]
+    while marked_processes(mark):
+        assert time.monotonic() < deadline, [one.cmdline() for one in marked_processes(mark)]
         time.sleep(0.1)
 
 

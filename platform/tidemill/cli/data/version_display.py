@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tidemill.data.tables.table_stats import ColumnStats
     from tidemill.data.versioning.diff import FileDiff
 
-__all__ = ["few", "render_details", "size", "statistics_table", "validation_table"]
+__all__ = ["first_lines", "render_details", "size", "statistics_table", "validation_table"]
 
 _MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
 _SHOWN = ("type", *_MEASURES[1:])
@@ -21,7 +21,7 @@ _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.0+)?(?:\+00:00)?$
 _ZONED = re.compile(r"Datetime\(time_unit='(\w+)', time_zone='?([^')]+)'?\)")
 
 
-def few(lines: list[str], most: int = 8) -> list[str]:
+def first_lines(lines: list[str], most: int = 8) -> list[str]:
     """Return the first of ``lines``, and how many more there are."""
     return lines if len(lines) <= most else [*lines[: most - 1], f"… and {len(lines) - most + 1} more"]
 
@@ -46,7 +46,7 @@ def render_details(console: "Console", one: "FileDiff", in_full: bool) -> None:
     if one.files:
         signs = {"added": "+", "removed": "-", "changed": "~"}
         lines = [f"  {signs[change]} {file}" for file, change in one.files]
-        console.print("\n".join(lines if in_full else few(lines)))
+        console.print("\n".join(lines if in_full else first_lines(lines)))
     if one.table is None:
         return
     if one.table.key:

@@ -8,7 +8,7 @@ import typer
 
 from tidemill.cli.data.labels import Key, key_columns, labels_app
 from tidemill.cli.data.version_display import (
-    few,
+    first_lines,
     render_details,
     size,
     statistics_table,
@@ -16,7 +16,7 @@ from tidemill.cli.data.version_display import (
 )
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import RegistryError, VersionNotFound
 
@@ -78,10 +78,12 @@ def log(
             files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
             files += [f"~ {path}" for path in entry.changed]
             values = [f"{name}: {old} → {new}" for name, (old, new) in entry.params.items()]
-            console.print(f"{entry.revision[:_ID]} · {when(entry.time)} · {entry.message}", style="bold")
+            console.print(
+                f"{entry.revision[:_ID]} · {format_moment(entry.time)} · {entry.message}", style="bold"
+            )
             if entry.models:
                 console.print(f"  trained on it: {', '.join(entry.models)}")
-            for line in (*values, *few(files)):
+            for line in (*values, *first_lines(files)):
                 console.print(f"  {line}", soft_wrap=True)
         if not entries:
             console.print("no version yet: tidemill run, or tidemill data add PATH")
@@ -117,7 +119,7 @@ def show(
         shown = look(folder, named or "HEAD", path, tell)
 
     def render(console: "Console") -> None:
-        console.print(f"version {shown.revision[:_ID]} · {when(shown.time)} · {shown.message}")
+        console.print(f"version {shown.revision[:_ID]} · {format_moment(shown.time)} · {shown.message}")
         table = Listing("path", "size", "files", "rows", "columns", "md5")
         for one in shown.outputs:
             rows = "–" if one.rows is None else f"{one.rows:,}"

@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.serving.rollout import rollout
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
@@ -164,7 +164,7 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
                 "–" if lane["kind"] == "challenger" else as_percent(lane["share"]),
                 f"{lane['answered']:,}",
                 f"{lane['failed']:,}" + (f" (+{lane['dropped']:,} dropped)" if lane["dropped"] else ""),
-                when(lane["at"]),
+                format_moment(lane["at"]),
                 lane["actor"],
                 f"{lane['loaded']} of {lane['replicas']}" if lane["kind"] != "challenger" else "–",
             )
@@ -204,13 +204,13 @@ def report(
     from tidemill.cli.serving.comparisons import render_comparison
     from tidemill.project import load_project
     from tidemill.registry.deployments import live
-    from tidemill.rollouts.experiment_reports import find
-    from tidemill.rollouts.experiment_reports import report as compare
+    from tidemill.rollouts.experiment_reports import find_deployment
+    from tidemill.rollouts.experiment_reports import report_deployment as compare
     from tidemill.state import open_state
 
     loaded = load_project(project)
     state = open_state(loaded.state_url)
-    rows = [find(state, loaded.model, name)] if name else live(state, loaded.model)
+    rows = [find_deployment(state, loaded.model, name)] if name else live(state, loaded.model)
     now = moment(as_of) if as_of else SystemClock().now()
     start = moment(since) if since else None
     found = [(row, compare(loaded, state, row, now, start)) for row in rows]

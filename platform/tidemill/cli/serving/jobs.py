@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
@@ -103,7 +103,7 @@ def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> N
     def render(console: "Console") -> None:
         table = Listing("job", facts["id"])
         for name, value in facts.items():
-            shown = when(value) if name.endswith("_at") or name == "at" else value
+            shown = format_moment(value) if name.endswith("_at") or name == "at" else value
             if name != "id":
                 table.add_row(name, "–" if shown is None else str(shown))
         console.print(table)
@@ -139,7 +139,9 @@ def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = 
 
     def render(console: "Console") -> None:
         for job in found:
-            console.print(f"{job.id}  {job.rows_done:,} of {job.rows:,} rows, {when(job.finished_at)}")
+            console.print(
+                f"{job.id}  {job.rows_done:,} of {job.rows:,} rows, {format_moment(job.finished_at)}"
+            )
             console.print(f"  {job.error}")
         console.print("try one again: tidemill jobs retry ID" if found else "no dead jobs")
 
@@ -193,7 +195,7 @@ def _table(console: "Console", jobs: "list[Row]", ids: dict[str, str]) -> None:
             job.status,
             f"{job.rows_done:,} of {job.rows:,}",
             job.version or "–",
-            when(job.requested_at),
+            format_moment(job.requested_at),
             str(job.attempts),
             job.error or "–",
         )

@@ -8,7 +8,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock, parse_duration
 from tidemill.errors import UsageError
 
@@ -91,13 +91,13 @@ def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
         table = Listing("id", "name", "scopes", "status", "rate", "expires", "last used")
         for key in found:
             state = (
-                f"{key.status}, two secrets until {when(key.overlap_until)}"
+                f"{key.status}, two secrets until {format_moment(key.overlap_until)}"
                 if key.overlap_until
                 else key.status
             )
             rate = f"{key.rate:g}/s" if key.rate else "–"
             row = (key.id, key.name, ", ".join(key.scopes), state, rate)
-            table.add_row(*row, when(key.expires_at), when(key.last_used_at))
+            table.add_row(*row, format_moment(key.expires_at), format_moment(key.last_used_at))
         console.print(table)
 
     emit({"keys": found}, json, render)
@@ -129,7 +129,11 @@ def rotate(
         lifetime=_duration(expires),
     )
     until = made.info.overlap_until
-    also = f"the present secret is valid until {when(until)} UTC" if until else "the present secret has ended"
+    also = (
+        f"the present secret is valid until {format_moment(until)} UTC"
+        if until
+        else "the present secret has ended"
+    )
     _show_new(made, json, f"✓ key {made.info.name} has a new secret; {also}")
 
 

@@ -8,7 +8,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -56,8 +56,8 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
 
     def render(console: "Console") -> None:
         console.print(
-            f"{loaded.model}: {counts.predictions:,} predictions, {when(counts.first_at)} to "
-            f"{when(counts.last_at)}; {counts.labels:,} labels"
+            f"{loaded.model}: {counts.predictions:,} predictions, {format_moment(counts.first_at)} to "
+            f"{format_moment(counts.last_at)}; {counts.labels:,} labels"
         )
         console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
         console.print(
@@ -210,7 +210,7 @@ def _show_latest(project: "Project", count: int, json: bool) -> None:
         for row in rows:
             table.add_row(
                 row["prediction_id"],
-                when(row["at"]),
+                format_moment(row["at"]),
                 row["version"],
                 row["role"] or "–",
                 f"{row['score']:.3f}",

@@ -127,7 +127,7 @@ def score(
     from tidemill.project import load_project
     from tidemill.scoring.score import score as run
     from tidemill.scoring.scoring_job import ScoreRequest
-    from tidemill.serving.runtime.local_stack import attached
+    from tidemill.serving.runtime.local_stack import attach
 
     features = "columns" if columns else "keys" if keys else "online" if online else None
     request = ScoreRequest(
@@ -149,7 +149,7 @@ def score(
         part_rows=part_rows,
     )
     with progress() as tell:
-        outcome = run(attached(load_project(project)), request, tell)
+        outcome = run(attach(load_project(project)), request, tell)
     show(outcome, json)
 
 

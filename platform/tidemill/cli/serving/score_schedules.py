@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -43,7 +43,7 @@ def schedule_list(
             return
         table = Listing("schedule", "due", "next")
         for each in schedules:
-            table.add_row(each["name"], when(each["due"]), when(each["next"]))
+            table.add_row(each["name"], format_moment(each["due"]), format_moment(each["next"]))
         console.print(table)
         _render_runs(console, runs)
 
@@ -75,7 +75,7 @@ def schedule_run(
     from tidemill.project import load_project
     from tidemill.scoring.schedules.schedule_rules import Due, find_schedule, last_slot
     from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot
-    from tidemill.serving.runtime.local_stack import attached
+    from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -91,7 +91,7 @@ def schedule_run(
                 f"{slot} is not a slot of {name!r}", hint=f"the one before it is {nearest.isoformat()}"
             )
     with progress() as tell:
-        run = run_slot(attached(loaded), state, schedule, found, now, tell, restart=restart)
+        run = run_slot(attach(loaded), state, schedule, found, now, tell, restart=restart)
     emit(_facts(run), json, lambda console: _render_runs(console, [run]))
 
 
@@ -105,5 +105,7 @@ def _render_runs(console: "Console", runs: list[Any]) -> None:
     for run in runs:
         counts = ["–" if count is None else f"{count:,}" for count in (run.rows, run.rejected)]
         what = run.error if run.status in ("failed", "skipped") else run.output
-        table.add_row(run.schedule, when(run.slot), run.status, run.version or "–", *counts, what or "–")
+        table.add_row(
+            run.schedule, format_moment(run.slot), run.status, run.version or "–", *counts, what or "–"
+        )
     console.print(table if runs else "no slot was scored yet")

@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, when
+from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
 from tidemill.errors import StackNotRunning
 
@@ -123,10 +123,10 @@ def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: A
             grid.add_row("logs", info.logs)
         for r in replicas:
             trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
-            grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {when(r.seen_at)}")
+            grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {format_moment(r.seen_at)}")
         if turn is not None:
             trouble = f": {turn.error}" if turn.error else ""
-            grid.add_row("last turn", f"{turn.id} as of {when(turn.as_of)}: {turn.status}{trouble}")
+            grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")
         console.print(grid)
         for problem in problems:
             console.print(f"! {problem}", soft_wrap=True)

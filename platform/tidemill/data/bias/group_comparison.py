@@ -7,7 +7,7 @@ import polars as pl
 from tidemill.data.bias.group_rates import BiasReport, find_bias
 from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.expectations.rules import BiasConfig, DatasetRules, sql
-from tidemill.data.personal.pseudonyms import hiding
+from tidemill.data.personal.pseudonyms import pseudonymisers_for
 from tidemill.data.tables.frames import open_table
 from tidemill.errors import UsageError
 from tidemill.project import Project
@@ -50,7 +50,7 @@ def compare_groups(
     found = {}
     for name, rules in chosen.items():
         config = _config(name, rules, by, label)
-        hidden = hiding(project, config.named_by_value & set(personal))
+        hidden = pseudonymisers_for(project, config.named_by_value & set(personal))
         found[name] = find_bias(_rows(project, rules), config, name, hidden)
     return found
 

@@ -15,7 +15,7 @@ from tidemill.data.labels.label_rules import Resolved, resolve_labels
 from tidemill.data.labels.label_types import cast_like, moment, moments, typed
 from tidemill.data.labels.labels_as_of import COLUMNS, FOLDER
 from tidemill.data.personal.tombstones import without_erased
-from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.tables.table_stats import is_table
 from tidemill.data.tables.version_tables import reading, scan
 from tidemill.data.versioning.add import Added, keep_table
@@ -77,7 +77,7 @@ def import_labels(
     project: Project,
     request: LabelRequest,
     now: datetime,
-    tell: Tell = quiet,
+    tell: Tell = ignore_progress,
     *,
     patience: float = PATIENCE,
 ) -> Imported:

@@ -25,10 +25,10 @@ __all__ = [
     "KEY_FILE",
     "PREFIX",
     "Pseudonymiser",
-    "hiding",
     "is_pseudonym",
     "key_source",
     "load_key",
+    "pseudonymisers_for",
     "text_of",
 ]
 
@@ -153,7 +153,7 @@ def load_key(project: Project) -> bytes:
         ) from error
 
 
-def hiding(project: Project, columns: Collection[str]) -> dict[str, Pseudonymiser]:
+def pseudonymisers_for(project: Project, columns: Collection[str]) -> dict[str, Pseudonymiser]:
     """Return the pseudonymiser of each of ``columns``; no key is made if there are no columns.
 
     Raises:

@@ -7,22 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from tidemill.data.repository.dvc_command import Tell, patiently, reading_folder, temporary_folder
+from tidemill.data.repository.dvc_command import Tell, reading_folder, retry_while_locked, temporary_folder
 from tidemill.data.repository.git import git_try, read_blob
 from tidemill.data.repository.private_dvc import HashFileDB, HashInfo, ObjectFormatError, Repo, Tree
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import Output
-from tidemill.data.repository.transfer import bring_to_cache, remote_trouble
+from tidemill.data.repository.transfer import bring_to_cache, remote_errors
 from tidemill.errors import DataError, VersionNotFound
 from tidemill.project import ProjectFolder
 
-__all__ = ["Content", "Found", "Wanted", "contents", "ensure_space", "listing", "select"]
+__all__ = [
+    "RequestedOutput",
+    "VersionFile",
+    "VersionFiles",
+    "ensure_space",
+    "fetch_files",
+    "listing",
+    "select_outputs",
+]
 
 _NAMED = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedOutput:
     """An output, or a part of an output that is a folder."""
 
     output: Output
@@ -36,7 +44,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Content:
+class VersionFile:
     """A file of a version."""
 
     path: str
@@ -49,26 +57,28 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Found:
+class VersionFiles:
     """The files of a version."""
 
-    contents: tuple[Content, ...]
+    contents: tuple[VersionFile, ...]
     not_kept: tuple[str, ...]
     """Outputs that the project declares with ``cache: false`` and that are not in git either."""
 
 
-def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> list[Wanted]:
+def select_outputs(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> list[RequestedOutput]:
     """Return the outputs that ``paths`` name: an output, a folder with outputs, a file in an output folder.
 
     Raises:
         VersionNotFound: the version has no such path.
     """
-    found: dict[str, Wanted] = {}
+    found: dict[str, RequestedOutput] = {}
     for path in paths:
         pure = PurePosixPath(path)
-        whole = [Wanted(out) for out in outputs.values() if PurePosixPath(out.path).is_relative_to(pure)]
+        whole = [
+            RequestedOutput(out) for out in outputs.values() if PurePosixPath(out.path).is_relative_to(pure)
+        ]
         parts = [
-            Wanted(out, str(pure.relative_to(out.path)))
+            RequestedOutput(out, str(pure.relative_to(out.path)))
             for out in outputs.values()
             if out.is_folder and pure.is_relative_to(out.path) and out.path != str(pure)
         ]
@@ -83,9 +93,9 @@ def select(outputs: dict[str, Output], paths: Iterable[str], commit: str) -> lis
 
 
 @contextmanager
-def contents(
-    project: ProjectFolder, commit: str, wanted: Sequence[Wanted], tell: Tell, patience: float
-) -> Iterator[Found]:
+def fetch_files(
+    project: ProjectFolder, commit: str, wanted: Sequence[RequestedOutput], tell: Tell, patience: float
+) -> Iterator[VersionFiles]:
     """Give the files of ``wanted``; fetch content that is missing or damaged in the cache from the remote.
 
     It waits for DVC's lock only if there is something to fetch.
@@ -104,16 +114,16 @@ def contents(
         kept = [one for one in wanted if one.output.kept]
         if any(_missing(repo, one) for one in kept):
             trouble = f"content of version {commit[:8]} is not in DVC's cache and cannot be fetched"
-            with remote_trouble(trouble, "see `dvc remote list`; is the remote there, and may you read it?"):
-                patiently(root, partial(_fetch, repo, kept, tell), partial(_say, tell), patience)
+            with remote_errors(trouble, "see `dvc remote list`; is the remote there, and may you read it?"):
+                retry_while_locked(root, partial(_fetch, repo, kept, tell), partial(_say, tell), patience)
         if missing := [entry for one in kept for entry in _missing(repo, one)]:
             raise _lost(commit, missing)
         files = [content for one in kept for content in _contents(repo, one, commit)]
-        yield Found((*files, *in_git.values()), not_kept)
+        yield VersionFiles((*files, *in_git.values()), not_kept)
 
 
 def listing(
-    project: ProjectFolder, commit: str, wanted: Wanted, tell: Tell, patience: float
+    project: ProjectFolder, commit: str, wanted: RequestedOutput, tell: Tell, patience: float
 ) -> dict[str, str]:
     """Return path → MD5 of the files of a folder; only the list is fetched, not the files.
 
@@ -124,8 +134,8 @@ def listing(
     with open_dvc(root) as repo:
         if not _cache(repo, wanted.output).exists(wanted.output.md5):
             trouble = f"the list of files in {wanted.output.path} of version {commit[:8]} cannot be fetched"
-            with remote_trouble(trouble, "see `dvc remote list`; is the remote there, and may you read it?"):
-                patiently(root, partial(_fetch_lists, repo, [wanted]), partial(_say, tell), patience)
+            with remote_errors(trouble, "see `dvc remote list`; is the remote there, and may you read it?"):
+                retry_while_locked(root, partial(_fetch_lists, repo, [wanted]), partial(_say, tell), patience)
         return dict(_entries(repo, wanted))
 
 
@@ -145,7 +155,7 @@ def ensure_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def _fetch_lists(repo: Repo, wanted: Sequence[Wanted]) -> None:
+def _fetch_lists(repo: Repo, wanted: Sequence[RequestedOutput]) -> None:
     for output in {one.output for one in wanted if one.output.is_folder}:
         cache = _cache(repo, output)
         if not cache.exists(output.md5):
@@ -155,7 +165,7 @@ def _fetch_lists(repo: Repo, wanted: Sequence[Wanted]) -> None:
                 cache.add(remote.oid_to_path(output.md5), remote.fs, output.md5)
 
 
-def _fetch(repo: Repo, wanted: Sequence[Wanted], tell: Tell) -> None:
+def _fetch(repo: Repo, wanted: Sequence[RequestedOutput], tell: Tell) -> None:
     with repo.lock:
         _fetch_lists(repo, wanted)
         missing = {md5: one for one in wanted for _, md5 in _missing(repo, one)}
@@ -171,7 +181,7 @@ def _fetch(repo: Repo, wanted: Sequence[Wanted], tell: Tell) -> None:
             bring_to_cache(repo, hashes, tell, size)
 
 
-def _missing(repo: Repo, wanted: Wanted) -> list[tuple[str, str]]:
+def _missing(repo: Repo, wanted: RequestedOutput) -> list[tuple[str, str]]:
     """Return path and MD5 of contents that are missing or damaged in the cache."""
     cache = _cache(repo, wanted.output)
     if wanted.output.is_folder and not _holds(cache, wanted.output.md5):
@@ -191,7 +201,7 @@ def _holds(cache: HashFileDB, md5: str) -> bool:
     return True
 
 
-def _entries(repo: Repo, wanted: Wanted) -> Iterator[tuple[str, str]]:
+def _entries(repo: Repo, wanted: RequestedOutput) -> Iterator[tuple[str, str]]:
     output = wanted.output
     if not output.is_folder:
         yield output.path, output.md5
@@ -210,10 +220,11 @@ def _entries(repo: Repo, wanted: Wanted) -> Iterator[tuple[str, str]]:
             yield "/".join((output.path, *key)), found.value
 
 
-def _contents(repo: Repo, wanted: Wanted, commit: str) -> list[Content]:
+def _contents(repo: Repo, wanted: RequestedOutput, commit: str) -> list[VersionFile]:
     cache = _cache(repo, wanted.output)
     found = [
-        Content(path, md5, Path(cache.oid_to_path(md5)), cached=True) for path, md5 in _entries(repo, wanted)
+        VersionFile(path, md5, Path(cache.oid_to_path(md5)), cached=True)
+        for path, md5 in _entries(repo, wanted)
     ]
     if not found and wanted.part is not None:
         raise VersionNotFound(
@@ -228,14 +239,16 @@ def _cache(repo: Repo, output: Output) -> HashFileDB:
     return cache
 
 
-def _extract(root: Path, commit: str, wanted: Sequence[Wanted], folder: Path) -> dict[str, Content]:
+def _extract(
+    root: Path, commit: str, wanted: Sequence[RequestedOutput], folder: Path
+) -> dict[str, VersionFile]:
     found = {}
     for number, one in enumerate(wanted):
         blob = git_try(root, "rev-parse", "--quiet", "--verify", f"{commit}:{one.path}")
         if blob.returncode == 0:
             file = folder / str(number)
             file.write_bytes(read_blob(root, blob.stdout.strip()))
-            found[one.path] = Content(one.path, one.output.md5, file, cached=False)
+            found[one.path] = VersionFile(one.path, one.output.md5, file, cached=False)
     return found
 
 

@@ -22,15 +22,15 @@ from tidemill.data.repository.private_dvc import LockError
 from tidemill.errors import DataError
 
 __all__ = [
-    "Finished",
+    "CommandResult",
     "Tell",
-    "last_words",
-    "patiently",
-    "quiet",
+    "ignore_line",
+    "ignore_progress",
+    "last_lines",
     "reading_folder",
+    "retry_while_locked",
     "run_dvc",
     "scratch_folder",
-    "silent",
     "site_cache",
     "temporary_folder",
 ]
@@ -47,7 +47,7 @@ _BUSY = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being bloc
 
 
 @dataclass(frozen=True)
-class Finished:
+class CommandResult:
     """The result of a command."""
 
     code: int
@@ -89,7 +89,7 @@ def site_cache(root: Path) -> Path:
     return folder / "site" if folder == scratch_folder(root) else folder / f"tidemill-site-{os.getuid()}"
 
 
-def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patience: float) -> Finished:
+def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patience: float) -> CommandResult:
     """Run ``dvc`` in ``root``, and wait up to ``patience`` seconds while another process holds DVC's lock.
 
     Stage commands find our own Python first on the PATH. The child and all its descendants end with this
@@ -99,16 +99,18 @@ def run_dvc(root: Path, *arguments: str, on_line: Callable[[str], None], patienc
         DataError: the lock was not free in time.
     """
 
-    def once() -> Finished:
+    def once() -> CommandResult:
         finished = _run(root, arguments, on_line)
         if finished.code and any(_BUSY.match(line) for line in finished.lines):
             raise LockError("\n".join(finished.lines[-5:]))
         return finished
 
-    return patiently(root, once, on_line, patience)
+    return retry_while_locked(root, once, on_line, patience)
 
 
-def patiently(root: Path, call: Callable[[], T], on_line: Callable[[str], None], patience: float) -> T:
+def retry_while_locked(
+    root: Path, call: Callable[[], T], on_line: Callable[[str], None], patience: float
+) -> T:
     """Return ``call()``, called again until no other process holds DVC's lock in ``root``.
 
     Raises:
@@ -135,7 +137,7 @@ def patiently(root: Path, call: Callable[[], T], on_line: Callable[[str], None],
         ) from error
 
 
-def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> Finished:
+def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> CommandResult:
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     # -P: the project's folders (`serving`, `monitoring`, …) must not shadow modules of ours or of DVC.
     process = subprocess.Popen(
@@ -167,7 +169,7 @@ def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None])
         finally:
             process.stdin.close()  # the supervisor ends all remaining processes
             process.wait()
-    return Finished(process.returncode, tuple(lines))
+    return CommandResult(process.returncode, tuple(lines))
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -183,10 +185,10 @@ def _environment(root: Path) -> dict[str, str]:
     }
 
 
-def last_words(lines: Sequence[str]) -> str:
+def last_lines(lines: Sequence[str]) -> str:
     """Return the last lines of a failed command's output, for an error message.
 
-    >>> print(last_words(["Traceback:", "", "ValueError: no flights"]))
+    >>> print(last_lines(["Traceback:", "", "ValueError: no flights"]))
     <BLANKLINE>
       Traceback:
       ValueError: no flights
@@ -195,9 +197,9 @@ def last_words(lines: Sequence[str]) -> str:
     return "\n  ".join(["", *said[-_SHOWN_LINES:]]) if said else "it said nothing"
 
 
-def silent(_line: str) -> None:
+def ignore_line(_line: str) -> None:
     """Ignore a line of output."""
 
 
-def quiet(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
+def ignore_progress(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
     """Ignore the progress of long work."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidemill.data.repository.dvc_command import last_words, run_dvc, silent, site_cache
+from tidemill.data.repository.dvc_command import ignore_line, last_lines, run_dvc, site_cache
 from tidemill.data.repository.git import commit_staged, git, git_try
 from tidemill.data.repository.private_dvc import Config, Repo, set_loggers_level
 from tidemill.data.repository.remotes import Remote, parse_remote, set_remote
@@ -46,10 +46,10 @@ def init_workspace(root: Path, remote: Path | str, endpoint_url: str | None = No
     if fresh and not (root / ".gitignore").exists():
         (root / ".gitignore").write_text(_IGNORED)
     if not any((root / ".dvc" / name).exists() for name in ("config", "cache")):  # --force deletes a cache
-        finished = run_dvc(root, "init", "--quiet", "--force", on_line=silent, patience=60)
+        finished = run_dvc(root, "init", "--quiet", "--force", on_line=ignore_line, patience=60)
         if finished.code:
             raise DataError(
-                f"{root}: `dvc init` failed: {last_words(finished.lines)}",
+                f"{root}: `dvc init` failed: {last_lines(finished.lines)}",
                 hint="correct what DVC names, and run again",
             )
     _configure(root, place)

@@ -7,12 +7,12 @@ from typing import Any
 
 from fsspec.callbacks import Callback
 
-from tidemill.data.repository.dvc_command import Tell, patiently
+from tidemill.data.repository.dvc_command import Tell, retry_while_locked
 from tidemill.data.repository.private_dvc import DvcException, HashInfo, Repo
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
 
-__all__ = ["bring_to_cache", "copy_to_remote", "remote_trouble"]
+__all__ = ["bring_to_cache", "copy_to_remote", "remote_errors"]
 
 _CLIENTS = frozenset(
     {"aiobotocore", "aiohttp", "asyncssh", "azure", "boto3", "botocore", "google", "s3fs", "sshfs"}
@@ -21,7 +21,7 @@ _MEGABYTE = 1e6
 
 
 @contextmanager
-def remote_trouble(message: str, hint: str) -> Iterator[None]:
+def remote_errors(message: str, hint: str) -> Iterator[None]:
     """Turn errors of DVC, the operating system and the clients of remotes into a `DataError`.
 
     Raises:
@@ -44,13 +44,13 @@ def copy_to_remote(root: Path, revision: str, tell: Callable[[str], None], patie
         DataError: the copy failed; the version stays, and the next call tries again.
     """
     with (
-        remote_trouble(
+        remote_errors(
             f"{root}: version {revision[:8]} is committed, but not copied to the remote",
             "check the remote (`dvc remote list`; `dvc push` tells more) and run again",
         ),
         open_dvc(root) as repo,
     ):
-        pushed = patiently(root, repo.push, tell, patience)
+        pushed = retry_while_locked(root, repo.push, tell, patience)
     if pushed:
         tell(f"{pushed} new files copied to the remote")
 
@@ -65,7 +65,7 @@ def bring_to_cache(repo: Repo, hashes: Sequence[HashInfo], tell: Tell, size: int
         size: total bytes, if known.
 
     Raises:
-        The errors of the remote's client, see `remote_trouble`.
+        The errors of the remote's client, see `remote_errors`.
     """
     for legacy, cache in ((False, repo.cache.local), (True, repo.cache.legacy)):
         name = "md5-dos2unix" if legacy else "md5"

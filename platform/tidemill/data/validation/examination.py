@@ -25,7 +25,7 @@ from tidemill.data.validation.pandera_checks import RowRules, as_moments, coerce
 from tidemill.data.validation.row_validation import REASON, examine, reasons
 from tidemill.data.validation.validation_report import CheckOutcome, Kind, SetReport
 
-__all__ = ["Asked", "Sides", "Writer", "examine_set"]
+__all__ = ["CheckInputs", "Writer", "WriterFactories", "examine_set"]
 
 
 class Writer(Protocol):
@@ -39,7 +39,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckInputs:
     """One data set and all inputs of its checks."""
 
     name: str
@@ -54,7 +54,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Sides:
+class WriterFactories:
     """Factories of the writers for passing and failing rows, called once the columns are known."""
 
     accepted: Callable[[pl.Schema], Writer] | None = None
@@ -78,7 +78,7 @@ class _Tally:
 class _Plan:
     """The checks of one data set, and the facts of all its rows that they need."""
 
-    asked: Asked
+    asked: CheckInputs
     casts: Mapping[str, pl.Expr]
     row: RowRules
     copies: Mapping[str, Keys]
@@ -88,7 +88,7 @@ class _Plan:
     """The rule that no row is in the future, and the expression for rows that break it."""
 
 
-def examine_set(asked: Asked, sides: Sides, tell: Callable[[int], None]) -> SetReport:
+def examine_set(asked: CheckInputs, sides: WriterFactories, tell: Callable[[int], None]) -> SetReport:
     """Run all checks of a data set, and split its rows into passing and failing ones.
 
     Args:
@@ -123,7 +123,7 @@ def examine_set(asked: Asked, sides: Sides, tell: Callable[[int], None]) -> SetR
     return _report(plan, tally)
 
 
-def _read(asked: Asked) -> Iterator[pl.DataFrame]:
+def _read(asked: CheckInputs) -> Iterator[pl.DataFrame]:
     if asked.pandera is None:
         return batches(asked.table)
     return iter([asked.table.collect(engine="streaming")])  # its checks may look at all rows at once
@@ -136,7 +136,9 @@ def _reason_column(schema: pl.Schema) -> str:
     return name
 
 
-def _pass_through(asked: Asked, sides: Sides, schema: pl.Schema, tell: Callable[[int], None]) -> SetReport:
+def _pass_through(
+    asked: CheckInputs, sides: WriterFactories, schema: pl.Schema, tell: Callable[[int], None]
+) -> SetReport:
     accepted = sides.accepted(schema) if sides.accepted else None
     rows = 0
     for batch in batches(asked.table):
@@ -151,7 +153,7 @@ def _pass_through(asked: Asked, sides: Sides, schema: pl.Schema, tell: Callable[
     return SetReport("off", asked.rules.source, rows, rows, 0, 0, {}, ())
 
 
-def _plan(asked: Asked, raw: pl.Schema) -> _Plan:
+def _plan(asked: CheckInputs, raw: pl.Schema) -> _Plan:
     rules = asked.rules
     casts = coerced(rules, raw)
     typed = comparable(asked.table.with_columns(casts.values()))

@@ -7,16 +7,16 @@ from datetime import datetime
 import polars as pl
 
 from tidemill.data.expectations.rules import Expectations
-from tidemill.data.validation.examination import Asked, Sides, Writer, examine_set
+from tidemill.data.validation.examination import CheckInputs, Writer, WriterFactories, examine_set
 from tidemill.data.validation.pandera_checks import coerced, comparable, misdeclared
 from tidemill.data.validation.validation_report import SetReport
 from tidemill.errors import ConfigError
 
-__all__ = ["Parted", "part_frames"]
+__all__ = ["ValidatedFrame", "validate_frames"]
 
 
 @dataclass(frozen=True)
-class Parted:
+class ValidatedFrame:
     """A data set, split into accepted and rejected rows in their original order."""
 
     accepted: pl.DataFrame
@@ -42,9 +42,9 @@ class _Collected:
         return pl.concat([pl.DataFrame(schema=self.schema), *self.frames])
 
 
-def part_frames(
+def validate_frames(
     frames: Mapping[str, pl.DataFrame], declared: Expectations, as_of: datetime | None = None
-) -> dict[str, Parted]:
+) -> dict[str, ValidatedFrame]:
     """Validate frames by the rules of the data sets of their names; bad data raises no error.
 
     Schemas in Python, bias and earlier versions are not checked.
@@ -63,7 +63,7 @@ def part_frames(
     ...     "columns": {"delay": {"max": 1440}, "plane": {"type": "string"}},
     ... }}})
     >>> flights = pl.DataFrame({"delay": [5, 99999, 7], "plane": ["N1", None, "N3"]})
-    >>> parted = part_frames({"flights": flights}, declared)["flights"]
+    >>> parted = validate_frames({"flights": flights}, declared)["flights"]
     >>> parted.accepted["delay"].to_list(), parted.rejected["reason"].to_list()
     ([5, 7], ['delay: less_than_or_equal_to(1440); plane: not null'])
     """
@@ -83,7 +83,7 @@ def part_frames(
                 f"the expectations of {name} are wrong: {'; '.join(wrong)}",
                 hint="docs/validation.md describes every field",
             )
-        asked = Asked(
+        asked = CheckInputs(
             name=name,
             rules=rules,
             table=table,
@@ -93,9 +93,9 @@ def part_frames(
             earlier=[],
         )
         sides: list[_Collected] = []
-        report = examine_set(asked, Sides(_collect(sides), _collect(sides)), lambda _done: None)
+        report = examine_set(asked, WriterFactories(_collect(sides), _collect(sides)), lambda _done: None)
         accepted, rejected = (side.frame() for side in sides)
-        found[name] = Parted(accepted, rejected, report)
+        found[name] = ValidatedFrame(accepted, rejected, report)
     return found
 
 

@@ -14,11 +14,11 @@ import polars as pl
 from tidemill.data.bias.group_rates import find_bias
 from tidemill.data.expectations.declarations import EXPECTATIONS, declared_sets
 from tidemill.data.expectations.rules import DatasetRules, Expectations
-from tidemill.data.personal.pseudonyms import hiding
+from tidemill.data.personal.pseudonyms import pseudonymisers_for
 from tidemill.data.tables.frames import RowWriter, is_csv, keep, open_table, table_files, temporary_beside
 from tidemill.data.tables.scanning import scan_parquet
 from tidemill.data.validation.earlier_reports import earlier_reports
-from tidemill.data.validation.examination import Asked, Sides, examine_set
+from tidemill.data.validation.examination import CheckInputs, WriterFactories, examine_set
 from tidemill.data.validation.pandera_checks import coerced, comparable, is_castable, misdeclared
 from tidemill.data.validation.validation_report import SetReport
 from tidemill.errors import ConfigError, DataError
@@ -67,7 +67,7 @@ def check_project(
         parts: list[RowWriter] = []
         reports = {}
         for name in declared.datasets if only is None else [only]:
-            sides = Sides(failing=_writer(stack, parts, failing and failing / f"{name}.parquet"))
+            sides = WriterFactories(failing=_writer(stack, parts, failing and failing / f"{name}.parquet"))
             reports[name] = _check(project, declared, name, tables, sides, as_of, on_progress, file=file)
         keep([(part.part, part.path) for part in parts])
     return reports
@@ -100,7 +100,7 @@ def write_checked(
         parts: list[RowWriter] = []
         reports = {}
         for name, rules in declared.datasets.items():
-            sides = Sides(
+            sides = WriterFactories(
                 accepted=_writer(stack, parts, rules.accepted and project.root / rules.accepted),
                 rejected=_writer(stack, parts, rules.rejected and project.root / rules.rejected),
             )
@@ -111,7 +111,7 @@ def write_checked(
                     scan_parquet([kept]),
                     rules.bias,
                     name,
-                    hiding(project, rules.bias.named_by_value & set(personal)),
+                    pseudonymisers_for(project, rules.bias.named_by_value & set(personal)),
                 )
                 report = replace(report, bias=found.as_dict())
             reports[name] = report
@@ -215,7 +215,7 @@ def _check(
     declared: Expectations,
     name: str,
     tables: Mapping[str, pl.LazyFrame],
-    sides: Sides,
+    sides: WriterFactories,
     as_of: datetime | None,
     on_progress: Progress,
     *,
@@ -234,7 +234,7 @@ def _check(
         reports = earlier_reports(project.root, declared.report, rules.volume.versions)
         earlier = [report[name] for report in reports if isinstance(report.get(name), dict)]
     total = int(tables[name].select(pl.len()).collect().item())
-    asked = Asked(name, rules, tables[name], others, _pandera(project, name, rules), as_of, earlier)
+    asked = CheckInputs(name, rules, tables[name], others, _pandera(project, name, rules), as_of, earlier)
     on_progress(name, f"mode {rules.mode}", 0, total)
     report = examine_set(asked, sides, lambda done: on_progress(name, f"mode {rules.mode}", done, total))
     if _fingerprints(files) != before:

@@ -10,7 +10,13 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.data.personal.tombstones import keep_expression, read_tombstones
-from tidemill.data.repository.dvc_command import Tell, patiently, quiet, silent, temporary_folder
+from tidemill.data.repository.dvc_command import (
+    Tell,
+    ignore_line,
+    ignore_progress,
+    retry_while_locked,
+    temporary_folder,
+)
 from tidemill.data.repository.git import commit_staged, git, git_try
 from tidemill.data.repository.private_dvc import (
     DvcException,
@@ -26,7 +32,7 @@ from tidemill.data.tables.version_tables import reading, scan
 from tidemill.data.versioning import pending_addition
 from tidemill.data.versioning.addable import path_in_project, refuse_conflicts, survey
 from tidemill.data.versioning.content_reading import record_shapes
-from tidemill.data.versioning.exclusive import PATIENCE, alone
+from tidemill.data.versioning.exclusive import PATIENCE, exclusive_access
 from tidemill.errors import DataError
 from tidemill.project import Project
 
@@ -50,7 +56,7 @@ def add(
     project: Project,
     path: str | Path,
     message: str | None = None,
-    tell: Tell = quiet,
+    tell: Tell = ignore_progress,
     *,
     patience: float = PATIENCE,
 ) -> Added:
@@ -76,7 +82,7 @@ def add(
     def said(line: str) -> None:
         tell("waiting", line, None, None)
 
-    with alone(root, said, patience):
+    with exclusive_access(root, said, patience):
         refuse_conflicts(project, place)
         survey(root, place)
         with _without_erased(project, place, tell) as (replaced, erased):
@@ -106,7 +112,7 @@ def keep_table(
     def said(line: str) -> None:
         tell("waiting", line, None, None)
 
-    with alone(root, said, patience):
+    with exclusive_access(root, said, patience):
         refuse_conflicts(project, path)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder((root / path).parent, ".tidemill") as folder:
@@ -129,7 +135,7 @@ def _keep(
     pending_addition.begin(root, path, [*replaced])
     try:
         for file, new in replaced.items():
-            pending_addition.put_aside(root, path, file, new)
+            pending_addition.replace_with_backup(root, path, file, new)
         state = survey(root, path)
         tell("adding", f"{path}, {sum(size for size, _ in state.values()) / 1e6:,.1f} MB", None, None)
         # Not linked to the cache yet, so that the data itself does not change before the commit.
@@ -149,7 +155,7 @@ def _keep(
             f"{path} cannot be put under version: {error}", hint=f"{_advice(error)}; nothing was changed"
         ) from error
     finally:
-        pending_addition.settle(root, silent, patience)
+        pending_addition.finish_or_undo(root, ignore_line, patience)
     version = current(project)
     copy_to_remote(root, version.revision, lambda line: tell("pushing", line, None, None), patience)
     record_shapes(project, version)
@@ -162,7 +168,7 @@ def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:
 
     try:
         with open_dvc(root) as repo:
-            patiently(root, lambda: repo.add(str(root / path), relink=False), said, patience)
+            retry_while_locked(root, lambda: repo.add(str(root / path), relink=False), said, patience)
     except (DvcException, IgnoreInCollectedDirError) as error:
         raise _refused(root, path, error) from error
 

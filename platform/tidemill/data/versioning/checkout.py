@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 from dvc.api import DVCFileSystem
 
-from tidemill.data.repository.contents import Content, contents, ensure_space, select
-from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.repository.contents import VersionFile, ensure_space, fetch_files, select_outputs
+from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.repository.private_dvc import DvcException, reflink
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.repository.revisions import outputs_at, repository, resolve
@@ -54,7 +54,7 @@ def checkout(
     revision: str,
     paths: Sequence[str],
     folder: Path,
-    tell: Tell = quiet,
+    tell: Tell = ignore_progress,
     *,
     patience: float = PATIENCE,
 ) -> CheckedOut:
@@ -80,10 +80,10 @@ def checkout(
     root, commit, folder = repository(project), resolve(project, revision), folder.resolve()
     _require_new(root, folder)
     outputs = outputs_at(project, commit)
-    wanted = select(outputs, paths or [*outputs], commit)
+    wanted = select_outputs(outputs, paths or [*outputs], commit)
     if not wanted:
         raise VersionNotFound(f"version {commit[:8]} has no data", hint="see `tidemill data log`")
-    with contents(project, commit, wanted, tell, patience) as found, _appearing(folder) as part:
+    with fetch_files(project, commit, wanted, tell, patience) as found, _appearing(folder) as part:
         if paths and found.not_kept:
             raise DataError(
                 f"{', '.join(found.not_kept)} of version {commit[:8]} was not kept: it has `cache: false`",
@@ -176,7 +176,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _place(found: Sequence[Content], part: Path, tell: Tell) -> tuple[dict[str, int], int]:
+def _place(found: Sequence[VersionFile], part: Path, tell: Tell) -> tuple[dict[str, int], int]:
     ways: list[tuple[str, Callable[[Path, Path], None]]] = [
         ("reflink", _reflink),
         ("hardlink", _hardlink),

@@ -6,8 +6,8 @@ from typing import Any
 
 from tidemill.data.expectations.expectations_file import expectations_digest, report_path
 from tidemill.data.expectations.row_keys import declared_types
-from tidemill.data.repository.contents import Found, Wanted, contents, select
-from tidemill.data.repository.dvc_command import Tell, quiet
+from tidemill.data.repository.contents import RequestedOutput, VersionFiles, fetch_files, select_outputs
+from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.repository.revisions import DataVersion, Output, outputs_at
 from tidemill.data.tables.table_stats import is_table
 from tidemill.data.tables.version_tables import describe, reading, scan, shape
@@ -33,8 +33,12 @@ def describe_contents(
 
     Arguments and errors are those of `tidemill.data.versioning.show.show`.
     """
-    tell, patience = tell or quiet, PATIENCE if patience is None else patience
-    wanted = [Wanted(one) for one in outputs.values()] if path is None else select(outputs, [path], commit)
+    tell, patience = tell or ignore_progress, PATIENCE if patience is None else patience
+    wanted = (
+        [RequestedOutput(one) for one in outputs.values()]
+        if path is None
+        else select_outputs(outputs, [path], commit)
+    )
     found = []
     for number, one in enumerate(wanted):
         tell("reading", one.path, number, len(wanted))
@@ -42,7 +46,7 @@ def describe_contents(
     return tuple(found), _report(project, commit, outputs, tell, patience)
 
 
-def record_shapes(project: ProjectFolder, version: DataVersion, tell: Tell = quiet) -> None:
+def record_shapes(project: ProjectFolder, version: DataVersion, tell: Tell = ignore_progress) -> None:
     """Put the shapes of the tables of a new version on record; only content without a record is read."""
     types, report = expectations_digest(project.root), report_path(project.root)
     for output in outputs_at(project, version.revision).values():
@@ -53,11 +57,11 @@ def record_shapes(project: ProjectFolder, version: DataVersion, tell: Tell = qui
         if output.path == report:
             _report(project, version.revision, {report: output}, tell, PATIENCE)
         else:
-            _look(project, version.revision, Wanted(output), False, tell, PATIENCE)
+            _look(project, version.revision, RequestedOutput(output), False, tell, PATIENCE)
 
 
 def _look(
-    project: ProjectFolder, commit: str, wanted: Wanted, in_full: bool, tell: Tell, patience: float
+    project: ProjectFolder, commit: str, wanted: RequestedOutput, in_full: bool, tell: Tell, patience: float
 ) -> ShownOutput:
     output = wanted.output
     size, files = (output.size, output.files) if wanted.part is None else (None, None)
@@ -65,7 +69,7 @@ def _look(
     if not is_table(wanted.path) and not output.is_folder:
         return bare
     try:
-        with contents(project, commit, [wanted], tell, patience) as found, reading(wanted.path):
+        with fetch_files(project, commit, [wanted], tell, patience) as found, reading(wanted.path):
             shown = _shape(project, wanted, bare, found, in_full)
             if wanted.part is None:
                 _record(project, commit, output, shown, found)
@@ -77,7 +81,7 @@ def _look(
 
 
 def _shape(
-    project: ProjectFolder, wanted: Wanted, bare: ShownOutput, found: Found, in_full: bool
+    project: ProjectFolder, wanted: RequestedOutput, bare: ShownOutput, found: VersionFiles, in_full: bool
 ) -> ShownOutput:
     if not found.contents:
         return bare
@@ -101,7 +105,7 @@ def _report(
     if output is None or not output.kept:
         return committed_report(project.root, commit, path)
     try:
-        with contents(project, commit, [Wanted(output)], tell, patience) as found:
+        with fetch_files(project, commit, [RequestedOutput(output)], tell, patience) as found:
             shown = ShownOutput(output.path, output.md5, output.size, output.files)
             _record(project, commit, output, shown, found)
             return parse_report(found.contents[0].file.read_bytes())
@@ -109,7 +113,9 @@ def _report(
         return None
 
 
-def _record(project: ProjectFolder, commit: str, output: Output, shown: ShownOutput, found: Found) -> None:
+def _record(
+    project: ProjectFolder, commit: str, output: Output, shown: ShownOutput, found: VersionFiles
+) -> None:
     key = content_key(project.root, commit, output)
     if key is not None:
         files = [content.file for content in found.contents if content.cached]

@@ -8,7 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tidemill.data.repository.dvc_command import Finished, last_words, patiently, run_dvc, silent
+from tidemill.data.repository.dvc_command import (
+    CommandResult,
+    ignore_line,
+    last_lines,
+    retry_while_locked,
+    run_dvc,
+)
 from tidemill.data.repository.git import commit_staged, git, git_try
 from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import init_workspace, open_dvc
@@ -23,7 +29,7 @@ from tidemill.data.repository.revisions import (
 from tidemill.data.repository.transfer import copy_to_remote
 from tidemill.data.versioning.checkout import fetch
 from tidemill.data.versioning.content_reading import record_shapes
-from tidemill.data.versioning.exclusive import PATIENCE, alone
+from tidemill.data.versioning.exclusive import PATIENCE, exclusive_access
 from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, is_committed, undo
 from tidemill.errors import DataError
 from tidemill.files.yaml_reading import parse_dvc_yaml
@@ -68,8 +74,8 @@ def reproduce(
         ConfigError: ``params.yaml`` has no such parameter.
         UsageError: a value is not allowed in ``params.yaml``.
     """
-    root, tell = repository(project), on_line or silent
-    with alone(root, tell, patience):
+    root, tell = repository(project), on_line or ignore_line
+    with exclusive_access(root, tell, patience):
         begin(root, overrides)
         try:
             _check(root, run_dvc(root, "repro", on_line=tell, patience=patience))
@@ -77,7 +83,9 @@ def reproduce(
         except DataError:
             if undo(root):  # the failed stage's outputs are deleted: restore those of the version before
                 # (dvc.yaml: not what was added by hand, which somebody may have changed since)
-                run_dvc(root, "checkout", "--force", "--quiet", "dvc.yaml", on_line=silent, patience=patience)
+                run_dvc(
+                    root, "checkout", "--force", "--quiet", "dvc.yaml", on_line=ignore_line, patience=patience
+                )
                 _restore_kept_in_git(root)
             raise
         except BaseException:
@@ -101,14 +109,14 @@ def is_clean(project: Project) -> bool:
         return False
     try:
         with open_dvc(root) as repo:
-            return not patiently(root, repo.status, silent, PATIENCE)
+            return not retry_while_locked(root, repo.status, ignore_line, PATIENCE)
     except DvcException as error:
         raise DataError(
             f"{root}: DVC cannot tell the state of the data: {error}", hint="`dvc status` says more"
         ) from error
 
 
-def _check(root: Path, finished: Finished) -> None:
+def _check(root: Path, finished: CommandResult) -> None:
     if finished.code == 0:
         return
     stage, start = None, 0
@@ -117,7 +125,7 @@ def _check(root: Path, finished: Finished) -> None:
             stage, start = found["name"], number
     failed = f"stage {stage!r} failed" if stage else "`dvc repro` failed"
     raise DataError(
-        f"{root}: {failed}: {last_words(finished.lines[start:])}",
+        f"{root}: {failed}: {last_lines(finished.lines[start:])}",
         hint="correct it and run again: finished stages are not repeated, and params.yaml is unchanged",
     )
 

@@ -8,8 +8,14 @@ from typing import Literal
 import polars as pl
 
 from tidemill.data.expectations.row_keys import declared_key, declared_types
-from tidemill.data.repository.contents import Content, Wanted, contents, listing, select
-from tidemill.data.repository.dvc_command import Tell, quiet, reading_folder
+from tidemill.data.repository.contents import (
+    RequestedOutput,
+    VersionFile,
+    fetch_files,
+    listing,
+    select_outputs,
+)
+from tidemill.data.repository.dvc_command import Tell, ignore_progress, reading_folder
 from tidemill.data.repository.revisions import Output, list_versions, outputs_at, repository, resolve
 from tidemill.data.tables.table_stats import ColumnStats, is_table
 from tidemill.data.tables.version_tables import describe, reading, scan
@@ -94,7 +100,7 @@ def diff(
     after: str = "HEAD",
     path: str | None = None,
     key: Sequence[str] = (),
-    tell: Tell = quiet,
+    tell: Tell = ignore_progress,
     *,
     rows: bool = True,
     patience: float = PATIENCE,
@@ -124,7 +130,7 @@ def diff(
     states = [outputs_at(project, commit) for commit in commits]
     sides = [_chosen(state, path, commit) for state, commit in zip(states, commits, strict=True)]
     if path is not None and not any(sides):
-        select(states[1], [path], commits[1])  # its error lists the paths
+        select_outputs(states[1], [path], commits[1])  # its error lists the paths
     names = sorted({*sides[0], *sides[1]})
     comparison = _Comparison(project, commits[0], commits[1], tuple(key), rows, tell, patience)
     found = []
@@ -135,11 +141,11 @@ def diff(
     return DataDiff(*commits, changes, len(found) - len(changes))
 
 
-def _chosen(outputs: dict[str, Output], path: str | None, commit: str) -> dict[str, Wanted]:
+def _chosen(outputs: dict[str, Output], path: str | None, commit: str) -> dict[str, RequestedOutput]:
     if path is None:
-        return {output.path: Wanted(output) for output in outputs.values()}
+        return {output.path: RequestedOutput(output) for output in outputs.values()}
     try:
-        return {wanted.path: wanted for wanted in select(outputs, [path], commit)}
+        return {wanted.path: wanted for wanted in select_outputs(outputs, [path], commit)}
     except VersionNotFound:
         return {}
 
@@ -156,7 +162,7 @@ class _Comparison:
     tell: Tell
     patience: float
 
-    def compare(self, one: Wanted | None, other: Wanted | None) -> FileDiff | None:
+    def compare(self, one: RequestedOutput | None, other: RequestedOutput | None) -> FileDiff | None:
         if one is None or other is None:
             there = one or other
             assert there is not None
@@ -173,13 +179,13 @@ class _Comparison:
         table, note = self._table(one, other, *sides)
         return FileDiff(one.path, "changed", _size(one), _size(other), table, note, files)
 
-    def _files(self, commit: str, wanted: Wanted) -> dict[str, str]:
+    def _files(self, commit: str, wanted: RequestedOutput) -> dict[str, str]:
         if not wanted.output.is_folder:
             return {wanted.path: wanted.output.md5}
         return listing(self.project, commit, wanted, self.tell, self.patience)
 
     def _table(
-        self, one: Wanted, other: Wanted, before: dict[str, str], after: dict[str, str]
+        self, one: RequestedOutput, other: RequestedOutput, before: dict[str, str], after: dict[str, str]
     ) -> tuple[TableDiff | None, str | None]:
         """Compare a possible table; a note says why it was not compared."""
         suffixes = {PurePosixPath(file).suffix.lower() for file in (*before, *after)}
@@ -191,8 +197,8 @@ class _Comparison:
         same = {file for file, md5 in before.items() if after.get(file) == md5}
         try:
             with (
-                contents(self.project, self.before, [one], self.tell, self.patience) as was,
-                contents(self.project, self.after, [other], self.tell, self.patience) as now,
+                fetch_files(self.project, self.before, [one], self.tell, self.patience) as was,
+                fetch_files(self.project, self.after, [other], self.tell, self.patience) as now,
                 reading(one.path),
             ):
                 return self._compare_tables(one.path, name, was.contents, now.contents, same), None
@@ -202,7 +208,7 @@ class _Comparison:
             return None, str(error)
 
     def _compare_tables(
-        self, path: str, name: str, was: Sequence[Content], now: Sequence[Content], same: set[str]
+        self, path: str, name: str, was: Sequence[VersionFile], now: Sequence[VersionFile], same: set[str]
     ) -> TableDiff:
         types = declared_types(self.project.root, path)
 
@@ -232,7 +238,7 @@ class _Comparison:
         )
 
 
-def _size(wanted: Wanted) -> int | None:
+def _size(wanted: RequestedOutput) -> int | None:
     return wanted.output.size if wanted.part is None else None
 
 

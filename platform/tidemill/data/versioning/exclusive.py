@@ -9,14 +9,14 @@ from tidemill.data.versioning import pending_addition, pending_reproduction
 from tidemill.errors import DataError
 from tidemill.files.locks import locked
 
-__all__ = ["PATIENCE", "alone"]
+__all__ = ["PATIENCE", "exclusive_access"]
 
 PATIENCE = 600.0
 """Seconds to wait for another process that works in the same repository."""
 
 
 @contextmanager
-def alone(root: Path, tell: Callable[[str], None], patience: float) -> Iterator[None]:
+def exclusive_access(root: Path, tell: Callable[[str], None], patience: float) -> Iterator[None]:
     """Wait until no other process makes a version in ``root``, then undo or finish a killed one's work.
 
     DVC releases its own lock while a stage runs, so two runs would change each other's files.
@@ -46,7 +46,7 @@ def _recover(root: Path, tell: Callable[[str], None], patience: float) -> None:
     try:
         if pending_reproduction.undo(root, tell):
             tell("the run before this one was killed: its changes of params.yaml and dvc.lock are undone")
-        pending_addition.settle(root, tell, patience)
+        pending_addition.finish_or_undo(root, tell, patience)
         pending_reproduction.forget_dead_processes(root)
     except OSError as error:
         raise DataError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidemill.data.repository.dvc_command import patiently, scratch_folder
+from tidemill.data.repository.dvc_command import retry_while_locked, scratch_folder
 from tidemill.data.repository.git import git_try
 from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import open_dvc
@@ -20,7 +20,7 @@ from tidemill.data.versioning.journals import read_journal
 from tidemill.data.versioning.params_file import read_file, replace_file
 from tidemill.data.versioning.pending_reproduction import is_committed
 
-__all__ = ["begin", "ignore_file", "put_aside", "settle"]
+__all__ = ["begin", "finish_or_undo", "ignore_file", "replace_with_backup"]
 
 _ASIDE = ".tidemill-before"
 """Folder beside the data for replaced files."""
@@ -32,7 +32,7 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
     Args:
         root: the project's folder.
         path: the file or folder to add, relative to ``root``.
-        replaced: files, relative to ``root``, whose content will be replaced (see `put_aside`).
+        replaced: files, relative to ``root``, whose content will be replaced (see `replace_with_backup`).
     """
     pointer, ignore = root / f"{path}.dvc", ignore_file(root, path)
     note = {
@@ -45,8 +45,8 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
     replace_file(_note(root), json.dumps(note), scratch_folder(root))
 
 
-def put_aside(root: Path, path: str, file: str, new: Path) -> None:
-    """Replace ``file``, one of those of ``path``, by ``new``; the old one is kept until `settle`."""
+def replace_with_backup(root: Path, path: str, file: str, new: Path) -> None:
+    """Replace ``file``, one of those of ``path``, by ``new``; the old one is kept until `finish_or_undo`."""
     place, aside = root / file, _aside(_aside_folder(root, path, _ASIDE), path, file)
     if place.exists():
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def put_aside(root: Path, path: str, file: str, new: Path) -> None:
     new.replace(place)
 
 
-def settle(root: Path, tell: Callable[[str], None], patience: float) -> None:
+def finish_or_undo(root: Path, tell: Callable[[str], None], patience: float) -> None:
     """Finish the last addition if it is committed; undo it otherwise."""
     note = read_journal(_note(root), ("path", "pointer", "ignore", "replaced"), tell)
     if note is None:
@@ -88,7 +88,7 @@ def _link(root: Path, pointer: str, tell: Callable[[str], None], patience: float
 
     try:
         with open_dvc(root) as repo:
-            patiently(root, link, tell, patience)
+            retry_while_locked(root, link, tell, patience)
     except (DvcException, OSError) as error:
         tell(
             f"{pointer.removesuffix('.dvc')} is under version, but could not be linked to the cache: {error}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from tidemill.data.repository.dvc_command import scratch_folder, silent
+from tidemill.data.repository.dvc_command import ignore_line, scratch_folder
 from tidemill.data.repository.git import git
 from tidemill.data.repository.private_dvc import LockError, make_lock
 from tidemill.data.versioning.journals import read_journal
@@ -42,7 +42,7 @@ def finish(root: Path) -> None:
     _note(root).unlink(missing_ok=True)
 
 
-def undo(root: Path, tell: Callable[[str], None] = silent) -> bool:
+def undo(root: Path, tell: Callable[[str], None] = ignore_line) -> bool:
     """Restore both files to their state before the last reproduction, unless it was committed.
 
     Later changes by a user in ``params.yaml`` are kept.

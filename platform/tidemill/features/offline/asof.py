@@ -13,24 +13,24 @@ from tidemill.features.offline.asof_rules import (
     History,
     Lookup,
     Span,
-    asked_for,
-    in_order,
-    known_within,
-    latest,
+    history_within,
+    latest_features,
     look_up,
+    request_keys,
+    sort_history,
     span_of,
     utc_moments,
 )
 from tidemill.features.offline.partitions import join_in_pieces
-from tidemill.features.offline.spill import Room, sizes_of, spilling, weight
+from tidemill.features.offline.spill import JoinResources, estimate_join_bytes, sizes_of, spilling
 
-__all__ = ["History", "Room", "point_in_time_batches", "point_in_time_join", "utc_moments"]
+__all__ = ["History", "JoinResources", "point_in_time_batches", "point_in_time_join", "utc_moments"]
 
 BATCH_ROWS = 1_000_000
 
 
 def point_in_time_join(
-    rows: pl.DataFrame, at: str, histories: Sequence[History], *, room: Room | None = None
+    rows: pl.DataFrame, at: str, histories: Sequence[History], *, room: JoinResources | None = None
 ) -> pl.DataFrame:
     """Return the features of every row as they were known at its moment.
 
@@ -60,7 +60,7 @@ def point_in_time_join(
     lookups = look_up(rows.schema, at, histories)
     if not lookups:
         return pl.DataFrame(height=rows.height)
-    return pl.concat(_answers(rows, at, lookups, room or Room(), BATCH_ROWS))
+    return pl.concat(_answers(rows, at, lookups, room or JoinResources(), BATCH_ROWS))
 
 
 def point_in_time_batches(
@@ -69,7 +69,7 @@ def point_in_time_batches(
     histories: Sequence[History],
     batch_rows: int = BATCH_ROWS,
     *,
-    room: Room | None = None,
+    room: JoinResources | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the result of `point_in_time_join` in batches, for results larger than memory.
 
@@ -96,25 +96,25 @@ def point_in_time_batches(
     if not lookups:
         starts = range(0, rows.height, batch_rows)
         return (pl.DataFrame(height=min(batch_rows, rows.height - start)) for start in starts)
-    answers = _answers(rows, at, lookups, room or Room(), batch_rows)
+    answers = _answers(rows, at, lookups, room or JoinResources(), batch_rows)
     return (batch for answer in answers for batch in answer.iter_slices(batch_rows))
 
 
 def _answers(
-    rows: pl.DataFrame, at: str, lookups: Sequence[Lookup], room: Room, batch_rows: int
+    rows: pl.DataFrame, at: str, lookups: Sequence[Lookup], room: JoinResources, batch_rows: int
 ) -> Iterator[pl.DataFrame]:
     """Yield the result in the order of the rows: whole if memory allows, else in batches."""
     unit = lookups[0].unit
     moments = rows.select(utc_moments(at, rows.schema[at], unit).alias(AT))[AT]
     for lookup in lookups:  # raises at the call if types cannot be compared
-        asked_for(rows.lazy().with_columns(moments), rows.schema, lookup)
+        request_keys(rows.lazy().with_columns(moments), rows.schema, lookup)
     span = span_of(moments)
     if span is None:
         nulls = {name: dtype for lookup in lookups for name, dtype in lookup.result.items()}
         return iter([pl.DataFrame(schema=nulls).clear(rows.height)])
     asked = rows.with_columns(moments)
     sizes = sizes_of(lookups)
-    if weight(asked.height, lookups, sizes) <= room.memory:
+    if estimate_join_bytes(asked.height, lookups, sizes) <= room.memory:
         return iter([_at_once(asked, lookups, span)])
     return join_in_pieces(asked, lookups, sizes, span, room, batch_rows)
 
@@ -125,8 +125,10 @@ def _at_once(rows: pl.DataFrame, lookups: Sequence[Lookup], span: Span) -> pl.Da
     order = None if moments.is_sorted() and not moments.has_nulls() else moments.arg_sort()
     asked = rows if order is None else rows[order]
     answers = [
-        latest(
-            asked_for(asked.lazy(), rows.schema, lookup), in_order(known_within(lookup, span), lookup), lookup
+        latest_features(
+            request_keys(asked.lazy(), rows.schema, lookup),
+            sort_history(history_within(lookup, span), lookup),
+            lookup,
         )
         for lookup in lookups
     ]

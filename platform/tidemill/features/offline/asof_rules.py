@@ -21,12 +21,12 @@ __all__ = [
     "History",
     "Lookup",
     "Span",
-    "asked_for",
-    "in_force",
-    "in_order",
-    "known_within",
-    "latest",
+    "drop_superseded",
+    "history_within",
+    "latest_features",
     "look_up",
+    "request_keys",
+    "sort_history",
     "span_of",
     "utc_moments",
 ]
@@ -147,7 +147,7 @@ def span_of(moments: pl.Series) -> Span | None:
     return Span(first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
 
 
-def asked_for(rows: pl.LazyFrame, schema: pl.Schema, lookup: Lookup) -> pl.LazyFrame:
+def request_keys(rows: pl.LazyFrame, schema: pl.Schema, lookup: Lookup) -> pl.LazyFrame:
     """Return the rows' moments (column ``AT``) and keys, under the working names of one history."""
     earliest = _NANOSECONDS[0] if lookup.unit == "ns" else _YEAR_ONE
     stamp = pl.Datetime(lookup.unit, "UTC")
@@ -162,7 +162,7 @@ def asked_for(rows: pl.LazyFrame, schema: pl.Schema, lookup: Lookup) -> pl.LazyF
     )
 
 
-def known_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
+def history_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
     """Return the part of the history that can matter to moments within ``span``, in its own order."""
     history, schema = lookup.history, lookup.schema
     event = utc_moments(history.timestamp, schema[history.timestamp], lookup.unit)
@@ -185,15 +185,15 @@ def known_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
     return values.select(columns).drop_nulls([*needed, *lookup.keys])
 
 
-def in_order(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
-    """Sort a history for `latest`: the last of equal timestamps is the one that counts."""
+def sort_history(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
+    """Sort a history for `latest_features`: the last of equal timestamps is the one that counts."""
     order = [KNOWN, *([_EVENT] if lookup.history.withheld else [])]
     order += [_CREATED] if lookup.history.created else []
     known = known.sort(order, nulls_last=False, maintain_order=True)
-    return in_force(known.drop(_CREATED, strict=False), lookup)
+    return drop_superseded(known.drop(_CREATED, strict=False), lookup)
 
 
-def in_force(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
+def drop_superseded(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
     """Leave out values that were outdated already when they were created, from what is sorted.
 
     Those that are left have rising timestamps in each key, so that the last known is the one that counts. Of
@@ -206,8 +206,8 @@ def in_force(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
     return known.filter(pl.col(_EVENT) >= (newest.over(keys) if keys else newest))
 
 
-def latest(asked: pl.LazyFrame, known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
-    """Return the features of rows, which are in the order of their moments, from what is `in_order`."""
+def latest_features(asked: pl.LazyFrame, known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
+    """Return the features of rows, in the order of their moments, from a history sorted by `sort_history`."""
     joined = asked.join_asof(
         known,
         left_on=ON,

@@ -24,13 +24,13 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline import statistics
-from tidemill.features.offline.asof import Room
+from tidemill.features.offline.asof import JoinResources
 from tidemill.features.offline.entities import EntityRows, entity_rows
 from tidemill.features.offline.histories import join_keys, source_of
 from tidemill.features.offline.logged_features import write_logs
 from tidemill.features.offline.parquet_writing import append
-from tidemill.features.offline.pulling import Wanted, column_types, pull
-from tidemill.features.offline.querying import Asked, Span, answer
+from tidemill.features.offline.pulling import SourceSelection, column_types, pull
+from tidemill.features.offline.querying import FeatureRequest, Span, answer
 from tidemill.features.offline.retrieval import (
     PolarsRetrievalJob,
     Staging,
@@ -82,7 +82,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         ``start_date`` to ``end_date`` (defaults: the longest TTL or 30 days before the end; now).
         """
         on_demand = on_demand_views(feature_refs, project, registry)
-        asked = Asked(
+        asked = FeatureRequest(
             feature_views,
             feature_refs,
             full_feature_names,
@@ -121,7 +121,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
         """Pull the latest row of each key within the span, both ends included; skip rows without a key."""
-        wanted = Wanted(
+        wanted = SourceSelection(
             data_source,
             join_key_columns,
             feature_name_columns,
@@ -145,7 +145,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
         """Pull all rows within the span, both ends included, in the order of the source."""
-        wanted = Wanted(
+        wanted = SourceSelection(
             data_source,
             join_key_columns,
             feature_name_columns,
@@ -212,7 +212,9 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
     ) -> list[dict[str, Any]]:
         """Return the statistics that Feast's feature monitoring shows."""
         names = [name for name, _ in feature_columns]
-        wanted = Wanted(data_source, (), names, timestamp_field, None, start_date, end_date, latest=False)
+        wanted = SourceSelection(
+            data_source, (), names, timestamp_field, None, start_date, end_date, latest=False
+        )
         return statistics.statistics(wanted, feature_columns, config.repo_path, histogram_bins, top_n)
 
     @staticmethod
@@ -263,15 +265,15 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]
         statistics.change_rows("feature", config.repo_path, where, {"is_baseline": False})
 
 
-def _pulled(config: RepoConfig, wanted: Wanted) -> PolarsRetrievalJob:
+def _pulled(config: RepoConfig, wanted: SourceSelection) -> PolarsRetrievalJob:
     return PolarsRetrievalJob(
         partial(pull, wanted, config.repo_path), config.repo_path, staging=_staging(config)
     )
 
 
-def _room(config: RepoConfig) -> Room:
+def _room(config: RepoConfig) -> JoinResources:
     folder = config.offline_store.join_folder
-    return Room(
+    return JoinResources(
         config.offline_store.join_memory_mb * 2**20, Path(config.repo_path or ".", folder) if folder else None
     )
 

@@ -18,13 +18,21 @@ from tidemill.features.offline.asof_rules import (
     ON,
     Lookup,
     Span,
-    asked_for,
-    in_force,
-    in_order,
-    known_within,
-    latest,
+    drop_superseded,
+    history_within,
+    latest_features,
+    request_keys,
+    sort_history,
 )
-from tidemill.features.offline.spill import Room, forget, read_part, set_aside, spilling, temporary, width
+from tidemill.features.offline.spill import (
+    JoinResources,
+    delete_parts,
+    estimate_row_bytes,
+    read_part,
+    spilling,
+    temporary,
+    write_parts,
+)
 
 __all__ = ["join_in_pieces"]
 
@@ -56,7 +64,7 @@ def join_in_pieces(
     lookups: Sequence[Lookup],
     sizes: Sequence[int],
     span: Span,
-    room: Room,
+    room: JoinResources,
     batch_rows: int,
 ) -> Iterator[pl.DataFrame]:
     """Join ``rows``, whose moments are in the column ``AT``; give batches in their order.
@@ -71,7 +79,7 @@ def join_in_pieces(
             mine = rows.select(AT, *set(lookup.history.keys.values()))
             task = _Task(mine, lookup, size, span, aim, batch_rows, folder / str(index))
             with spilling(lookup.history.name, folder):
-                small = size <= 2 * batch_rows and size * width(lookup) <= aim
+                small = size <= 2 * batch_rows and size * estimate_row_bytes(lookup) <= aim
                 answers.append(_small(task) if small else _large(task))
         for number in range(-(-rows.height // batch_rows)):
             yield pl.concat([answer(number) for answer in answers], how="horizontal")
@@ -79,7 +87,7 @@ def join_in_pieces(
 
 def _small(task: _Task) -> Callable[[int], pl.DataFrame]:
     """Hold the history in memory, and join each batch of rows to it on demand."""
-    known = in_order(known_within(task.lookup, task.span), task.lookup).collect()
+    known = sort_history(history_within(task.lookup, task.span), task.lookup).collect()
 
     def answer(number: int) -> pl.DataFrame:
         first = number * task.batch_rows
@@ -98,7 +106,7 @@ def _large(task: _Task) -> Callable[[int], pl.DataFrame]:
 
     def flush() -> None:
         folders.append(task.folder / f"answers-{len(folders)}")
-        set_aside(pl.concat(waiting).lazy(), pl.col(_ROW) // task.batch_rows, folders[-1])
+        write_parts(pl.concat(waiting).lazy(), pl.col(_ROW) // task.batch_rows, folders[-1])
         waiting.clear()
 
     for piece in _pieces(task):
@@ -113,7 +121,7 @@ def _large(task: _Task) -> Callable[[int], pl.DataFrame]:
             parts = [part for folder in folders if (part := read_part(folder, number)) is not None]
             batch = pl.concat(pl.collect_all(parts)).sort(_ROW).drop(_ROW)
             for folder in folders:
-                forget(folder, number)
+                delete_parts(folder, number)
             return batch
 
     return answer
@@ -122,17 +130,17 @@ def _large(task: _Task) -> Callable[[int], pl.DataFrame]:
 def _pieces(task: _Task) -> Iterator[pl.DataFrame]:
     """Join partition by partition; give the features of some rows, and each row's number in ``_ROW``."""
     keys = list(task.lookup.keys)
-    asked = asked_for(task.rows.lazy(), task.rows.schema, task.lookup)
-    known = known_within(task.lookup, task.span)
+    asked = request_keys(task.rows.lazy(), task.rows.schema, task.lookup)
+    known = history_within(task.lookup, task.span)
     count = 1
     if keys:
-        count = min(_MOST, -(-max(task.size, task.rows.height) * width(task.lookup) // task.aim))
+        count = min(_MOST, -(-max(task.size, task.rows.height) * estimate_row_bytes(task.lookup) // task.aim))
         wanted = asked.select(keys).drop_nulls()
         different = wanted.select(_hash(keys).approx_n_unique()).collect(engine="streaming").item()
         if different * _FEW <= task.size:
             known = known.join(wanted.unique(), on=keys, how="semi", maintain_order="left")
     part = _hash(keys) % count
-    set_aside(known, part, task.folder / "known")
+    write_parts(known, part, task.folder / "known")
     parts = asked.select(part.cast(pl.UInt16)).collect(engine="streaming").to_series()
     if parts.len() != task.rows.height:  # without keys that is a single value
         parts = parts.new_from_index(0, task.rows.height)
@@ -144,41 +152,41 @@ def _pieces(task: _Task) -> Iterator[pl.DataFrame]:
             yield nulls.with_columns(rows.alias(_ROW))
         elif rows.len():
             yield from _join(task, rows, partition, task.folder / f"times-{number}")
-        forget(task.folder / "known", number)
+        delete_parts(task.folder / "known", number)
 
 
 def _join(task: _Task, rows: pl.Series, known: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
     """Join the rows at the positions ``rows`` to one partition of the history."""
     size = known.select(pl.len()).collect().item()
-    count = min(_MOST, -(-size * width(task.lookup) // task.aim))
+    count = min(_MOST, -(-size * estimate_row_bytes(task.lookup) // task.aim))
     if count <= 2:
-        yield from _matches(task, rows, in_order(known, task.lookup).collect())
+        yield from _matches(task, rows, sort_history(known, task.lookup).collect())
         return
     sample = known.select(KNOWN).gather_every(max(1, size // _SAMPLE)).collect(engine="streaming")
     moments = sample.to_series().sort()
     ends = moments[[moments.len() * index // count for index in range(1, count)]].unique().sort()
-    set_aside(known, _division(KNOWN, ends), folder)
-    asked = asked_for(task.rows[rows].lazy(), task.rows.schema, task.lookup)
+    write_parts(known, _division(KNOWN, ends), folder)
+    asked = request_keys(task.rows[rows].lazy(), task.rows.schema, task.lookup)
     divisions = asked.select(_division(ON, ends)).collect().to_series()
-    carried = pl.DataFrame(schema=in_order(known, task.lookup).collect_schema())
+    carried = pl.DataFrame(schema=sort_history(known, task.lookup).collect_schema())
     for number in range(ends.len() + 1):
         division = read_part(folder, number)
         if division is not None:
-            more = pl.concat([carried.lazy(), in_order(division, task.lookup)])
-            carried = in_force(more, task.lookup).collect()
-            forget(folder, number)
+            more = pl.concat([carried.lazy(), sort_history(division, task.lookup)])
+            carried = drop_superseded(more, task.lookup).collect()
+            delete_parts(folder, number)
         yield from _matches(task, rows.filter(divisions == number), carried)
         keys = list(task.lookup.keys)
         carried = carried.unique(keys, keep="last", maintain_order=True) if keys else carried.tail(1)
 
 
 def _matches(task: _Task, rows: pl.Series, known: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Join the rows at the positions ``rows`` to what is `in_order`, in limited batches."""
+    """Join the rows at the positions ``rows`` to a history sorted by `sort_history`, in limited batches."""
     for first in range(0, rows.len(), task.batch_rows):
         some = rows.slice(first, task.batch_rows)
-        asked = asked_for(task.rows[some].lazy(), task.rows.schema, task.lookup)
+        asked = request_keys(task.rows[some].lazy(), task.rows.schema, task.lookup)
         in_time = asked.with_columns(some.alias(_ROW)).sort(AT).collect()
-        found = latest(in_time.drop(_ROW).lazy(), known.lazy(), task.lookup).collect()
+        found = latest_features(in_time.drop(_ROW).lazy(), known.lazy(), task.lookup).collect()
         yield found.with_columns(in_time[_ROW])
 
 

@@ -17,14 +17,14 @@ from tidemill.features.offline.histories import keys_that_are_null
 from tidemill.features.offline.parquet_sources import Reading, open_source
 from tidemill.features.private_feast import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
-__all__ = ["Wanted", "column_types", "pull"]
+__all__ = ["SourceSelection", "column_types", "pull"]
 
 
 _ROW = "__row"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SourceSelection:
     """Selects rows and columns of a source."""
 
     source: DataSource
@@ -41,7 +41,7 @@ class Wanted:
     """Whether only the latest row of each key counts."""
 
 
-def pull(wanted: Wanted, repo: Path | str | None, batch_rows: int | None) -> Iterator[pa.Table]:
+def pull(wanted: SourceSelection, repo: Path | str | None, batch_rows: int | None) -> Iterator[pa.Table]:
     """Yield the rows in batches, or at once if the batch size is None; at least one table.
 
     Raises:
@@ -74,7 +74,7 @@ def column_types(source: DataSource, repo: Path | str | None) -> list[tuple[str,
     return [(field.name, str(field.type)) for field in schema]
 
 
-def _chosen(reading: Reading, wanted: Wanted) -> pl.LazyFrame:
+def _chosen(reading: Reading, wanted: SourceSelection) -> pl.LazyFrame:
     rows = reading.rows
     schema = rows.collect_schema()
     order = [wanted.timestamp, *([wanted.created] if wanted.created else [])]
@@ -111,7 +111,7 @@ def _latest(rows: pl.LazyFrame, keys: list[str], order: list[str]) -> pl.LazyFra
     return candidates.unique(keys, keep="last", maintain_order=True).drop(_ROW)
 
 
-def _reject_null_keys(reading: Reading, wanted: Wanted) -> None:
+def _reject_null_keys(reading: Reading, wanted: SourceSelection) -> None:
     null = keys_that_are_null(reading.rows, wanted.keys) if wanted.latest else []
     if null:
         raise FeatureError(

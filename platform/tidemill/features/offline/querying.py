@@ -11,18 +11,18 @@ import pyarrow as pa
 from feast import FeatureView
 
 from tidemill.errors import FeatureError
-from tidemill.features.offline.asof import Room, point_in_time_batches, point_in_time_join
+from tidemill.features.offline.asof import JoinResources, point_in_time_batches, point_in_time_join
 from tidemill.features.offline.conforming import plain, refuse_missing
 from tidemill.features.offline.entities import EntityRows, rows_of_span
 from tidemill.features.offline.histories import ViewHistory, keys_that_are_null, open_history
 
-__all__ = ["Asked", "Span", "answer"]
+__all__ = ["FeatureRequest", "Span", "answer"]
 
 Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeatureRequest:
     """The request: features, views and options."""
 
     views: Sequence[FeatureView]
@@ -33,11 +33,11 @@ class Asked:
     """The folder that relative paths of sources start at."""
     only_created: bool = False
     """Whether a value counts only from when it was created on."""
-    room: Room | None = None
+    room: JoinResources | None = None
     """For the join."""
 
 
-def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Iterator[pa.Table]:
+def answer(asked: FeatureRequest, rows: EntityRows | Span, batch_rows: int | None) -> Iterator[pa.Table]:
     """Yield the rows with their features in batches (None: all at once); at least one table.
 
     Raises:
@@ -56,7 +56,7 @@ def answer(asked: Asked, rows: EntityRows | Span, batch_rows: int | None) -> Ite
 
 
 def _joined(
-    rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None, room: Room | None
+    rows: EntityRows, views: Sequence[ViewHistory], batch_rows: int | None, room: JoinResources | None
 ) -> Iterator[pa.Table]:
     table, histories = rows.table, [view.history for view in views]
     for history in histories:

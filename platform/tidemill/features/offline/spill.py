@@ -16,7 +16,17 @@ from tidemill.errors import FeatureError
 from tidemill.features.offline.asof_rules import Lookup
 from tidemill.files.locks import try_lock
 
-__all__ = ["Room", "forget", "read_part", "set_aside", "sizes_of", "spilling", "temporary", "weight", "width"]
+__all__ = [
+    "JoinResources",
+    "delete_parts",
+    "estimate_join_bytes",
+    "estimate_row_bytes",
+    "read_part",
+    "sizes_of",
+    "spilling",
+    "temporary",
+    "write_parts",
+]
 
 _COPIES = 3  # how often a join in memory holds a value: as read, sorted, joined
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -26,10 +36,10 @@ _PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds
 
 
 @dataclass(frozen=True)
-class Room:
+class JoinResources:
     """The memory and the temporary folder that a join may use.
 
-    >>> Room(memory=512 * 2**20).folder is None
+    >>> JoinResources(memory=512 * 2**20).folder is None
     True
     """
 
@@ -52,19 +62,22 @@ def sizes_of(lookups: Sequence[Lookup]) -> list[int]:
     return sizes
 
 
-def weight(rows: int, lookups: Sequence[Lookup], sizes: Sequence[int]) -> int:
+def estimate_join_bytes(rows: int, lookups: Sequence[Lookup], sizes: Sequence[int]) -> int:
     """Estimate the bytes that a join of so many rows and histories of ``sizes`` takes in memory."""
-    return sum(_COPIES * (size + rows) * width(lookup) for lookup, size in zip(lookups, sizes, strict=True))
+    return sum(
+        _COPIES * (size + rows) * estimate_row_bytes(lookup)
+        for lookup, size in zip(lookups, sizes, strict=True)
+    )
 
 
-def width(lookup: Lookup) -> int:
+def estimate_row_bytes(lookup: Lookup) -> int:
     """Estimate the bytes that a row of the history takes."""
     columns = [*lookup.keys.values(), *lookup.features.values()]
     return 16 + sum(_bytes(lookup.schema[column]) for column in columns)
 
 
 @contextmanager
-def temporary(room: Room) -> Iterator[Path]:
+def temporary(room: JoinResources) -> Iterator[Path]:
     """Make a folder and delete it afterwards, along with folders that killed processes left behind.
 
     Raises:
@@ -110,7 +123,7 @@ def spilling(view: str, folder: Path | None) -> Iterator[None]:
         ) from error
 
 
-def set_aside(frame: pl.LazyFrame, part: pl.Expr, folder: Path) -> None:
+def write_parts(frame: pl.LazyFrame, part: pl.Expr, folder: Path) -> None:
     """Stream ``frame`` to ``folder``, one part for each value of ``part``, each in the order of the frame."""
     folder.mkdir(parents=True)
     frame.with_columns(part.cast(pl.UInt32).alias(_PART)).sink_ipc(
@@ -127,7 +140,7 @@ def read_part(folder: Path, part: int) -> pl.LazyFrame | None:
     return pl.scan_ipc(files, glob=False, hive_partitioning=False) if files else None
 
 
-def forget(folder: Path, part: int) -> None:
+def delete_parts(folder: Path, part: int) -> None:
     """Delete the rows of ``part`` from disk."""
     shutil.rmtree(folder / f"{_PART}={part}", ignore_errors=True)
 

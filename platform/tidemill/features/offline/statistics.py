@@ -18,7 +18,7 @@ from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.atomic_files import alone
 from tidemill.features.offline.parquet_sources import open_source
 from tidemill.features.offline.parquet_writing import save
-from tidemill.features.offline.pulling import Wanted, pull
+from tidemill.features.offline.pulling import SourceSelection, pull
 from tidemill.features.private_feast import (
     MONITORING_DIR,
     MetricsCalculator,
@@ -44,7 +44,7 @@ _MOMENTS = {"computed_at", "max_event_timestamp", "started_at", "completed_at"}
 
 
 def statistics(
-    wanted: Wanted, kinds: Sequence[tuple[str, str]], repo: Path | None, bins: int, top: int
+    wanted: SourceSelection, kinds: Sequence[tuple[str, str]], repo: Path | None, bins: int, top: int
 ) -> list[Row]:
     """Return the statistics that Feast's calculator computes for each feature of a source.
 

@@ -14,7 +14,7 @@ from feast import FeatureStore
 from tidemill.features.lookups import Found, Read
 from tidemill.threads import BackgroundThread
 
-__all__ = ["FALLBACK", "GuardedRead", "Outage"]
+__all__ = ["FALLBACK", "CircuitBreaker", "GuardedRead"]
 
 FALLBACK = "fallback:features"
 """The flag of a row whose features could not be read: they are declared defaults, or none."""
@@ -27,7 +27,7 @@ GuardedRead = Callable[[Keys], Sequence[Found] | None]
 """As `tidemill.features.lookups.Read`; None while the store is down."""
 
 
-class Outage:
+class CircuitBreaker:
     """Circuit breaker for the reads of one feature store. Threads may share it."""
 
     def __init__(self, wait_seconds: float) -> None:

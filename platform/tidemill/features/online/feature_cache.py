@@ -16,7 +16,7 @@ from feast import FeatureView
 
 from tidemill.errors import FeatureError
 
-__all__ = ["Cache", "cache_seconds"]
+__all__ = ["FeatureCache", "cache_seconds"]
 
 _TAG = "cache_seconds"
 Row = TypeVar("Row")
@@ -66,7 +66,7 @@ class _Kept(NamedTuple, Generic[Row]):
         return self.expires is None or not self.moment <= self.expires < moment
 
 
-class Cache(Generic[Row]):
+class FeatureCache(Generic[Row]):
     """A least-recently-used cache of rows of several views. Threads may share it."""
 
     def __init__(

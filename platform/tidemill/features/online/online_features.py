@@ -14,9 +14,9 @@ from tidemill.features.encoding import microseconds
 from tidemill.features.feast_session import feast_errors, get_service
 from tidemill.features.lookups import lookups, numeric_features, reader
 from tidemill.features.on_demand import Transformation
-from tidemill.features.online.circuit_breaker import FALLBACK, GuardedRead, Outage
-from tidemill.features.online.feature_cache import Cache, cache_seconds
-from tidemill.features.online.view_values import ComputedView, Known, StoredView
+from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, GuardedRead
+from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
+from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
@@ -51,7 +51,7 @@ class OnlineFeatures:
         self,
         store: FeatureStore,
         service: FeatureService | str,
-        outage: Outage | None = None,
+        outage: CircuitBreaker | None = None,
         *,
         cached_rows: int = 0,
         count: Count | None = None,
@@ -83,7 +83,9 @@ class OnlineFeatures:
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
-        self._cache = Cache[Known](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
+        self._cache = (
+            FeatureCache[ViewValues](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
+        )
         self._count = count
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
@@ -138,9 +140,9 @@ class OnlineFeatures:
 
     def _known(
         self, keys: Sequence[Sequence[bytes | None]], moments: Sequence[int]
-    ) -> tuple[list[list[Known | None]], list[bool]]:
+    ) -> tuple[list[list[ViewValues | None]], list[bool]]:
         """Return each view's stored rows for all requests, and for which rows the store was down."""
-        known: list[list[Known | None]] = [[None] * len(moments) for _ in self._views]
+        known: list[list[ViewValues | None]] = [[None] * len(moments) for _ in self._views]
         if self._cache is None:
             open_ = [[place for place, key in enumerate(of_view) if key is not None] for of_view in keys]
         else:
@@ -176,8 +178,8 @@ class OnlineFeatures:
         return known, [False] * len(moments)
 
     def _judge(
-        self, known: list[list[Known | None]], away: Sequence[bool], moments: Sequence[int]
-    ) -> tuple[list[list[str]], list[list[Known]]]:
+        self, known: list[list[ViewValues | None]], away: Sequence[bool], moments: Sequence[int]
+    ) -> tuple[list[list[str]], list[list[ViewValues]]]:
         """Blank missing and expired values; return the flags of each row, and each view's values."""
         flags: list[list[str]] = [[FALLBACK] if gone else [] for gone in away]
         blocks = []
@@ -198,7 +200,7 @@ class OnlineFeatures:
             blocks.append(block)
         return flags, blocks
 
-    def _row(self, blocks: Sequence[Known], flags: list[str]) -> FeatureRow:
+    def _row(self, blocks: Sequence[ViewValues], flags: list[str]) -> FeatureRow:
         ordered = [blocks[n] for n in self._order]
         for block in ordered:
             if block.defaulted:

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
 
-__all__ = ["ComputedView", "Known", "StoredView"]
+__all__ = ["ComputedView", "StoredView", "ViewValues"]
 
 Features = Sequence[tuple[str, str]]
 """View and name of each feature of a service, in its order."""
 
 
-class Known(NamedTuple):
+class ViewValues(NamedTuple):
     """One view's part of a row."""
 
     event: int
@@ -37,7 +37,7 @@ class _Served:
         self._defaults = [defaults.get(feature) for feature in names]
         self._flags = [f"default:{feature}" for feature in names]
 
-    def known(self, event: int, raw: Sequence[Any]) -> Known:
+    def known(self, event: int, raw: Sequence[Any]) -> ViewValues:
         """Return the view's part of a row.
 
         Raises:
@@ -49,13 +49,13 @@ class _Served:
             for value in picked
         ]
         if None not in values:
-            return Known(event, raw, tuple(values), ())
+            return ViewValues(event, raw, tuple(values), ())
         flags = []
         for place, default in enumerate(self._defaults):
             if default is not None and values[place] is None:
                 values[place] = default
                 flags.append(self._flags[place])
-        return Known(event, raw, tuple(values), tuple(flags))
+        return ViewValues(event, raw, tuple(values), tuple(flags))
 
 
 class StoredView:
@@ -73,11 +73,11 @@ class StoredView:
         self.blank = self._served.known(0, (None,) * len(lookup.features))
         """Where nothing valid is known."""
 
-    def known(self, row: Sequence[Any]) -> Known:
+    def known(self, row: Sequence[Any]) -> ViewValues:
         """Return the view's part from a stored row: its event time, then its values."""
         return self._served.known(row[0], row[1:])
 
-    def expires(self, known: Known) -> int | None:
+    def expires(self, known: ViewValues) -> int | None:
         """Return the last event time, in microseconds, at which the row is valid; None for always."""
         return None if self.ttl is None else known.event + self.ttl
 
@@ -102,7 +102,9 @@ class ComputedView:
             for name, (view, feature) in transformation.sources.items()
         }
 
-    def run(self, rows: Sequence[Mapping[str, object]], blocks: Sequence[Sequence[Known]]) -> list[Known]:
+    def run(
+        self, rows: Sequence[Mapping[str, object]], blocks: Sequence[Sequence[ViewValues]]
+    ) -> list[ViewValues]:
         """Compute its features for each row, from the rows themselves and the looked-up values.
 
         Raises:

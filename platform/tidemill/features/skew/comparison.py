@@ -1,7 +1,7 @@
 """Compare served features with those that a training set would hold (training–serving skew). Pure.
 
-Works on frames only, without Feast, prediction log or files. A batch of predictions becomes a `Tally`;
-the tallies of all batches become findings (`tidemill.features.skew.skew_summary`). So a log of any length is
+Works on frames only, without Feast, prediction log or files. A batch becomes `BatchDifferences`;
+those of all batches become findings (`tidemill.features.skew.skew_summary`). So a log of any length is
 compared in the memory of one batch.
 """
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from tidemill.features.skew.diagnosis import (
-    Computed,
-    Explained,
+    Diagnosis,
+    OnDemandSource,
     explain_computed,
     explain_view,
     served_column,
 )
 from tidemill.features.skew.provenance import Origins, Source
 
-__all__ = ["COMPARED", "EARLY", "UNRESOLVED", "Tally", "differences", "tally"]
+__all__ = ["COMPARED", "EARLY", "UNRESOLVED", "BatchDifferences", "compare_batch", "differences"]
 
 _ABSOLUTE = 1e-12  # two floats this close to zero are zero
 _EXAMPLES = 3
@@ -28,7 +28,7 @@ COMPARED, EARLY, UNRESOLVED = "compared", "early", "unresolved"
 
 
 @dataclass(frozen=True)
-class Tally:
+class BatchDifferences:
     """The counts and differences of one batch."""
 
     counts: pl.DataFrame
@@ -53,7 +53,9 @@ def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -
     return rows.select(_differs(name, tolerance).alias(name) for name in features)
 
 
-def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable[str] = ()) -> Tally:
+def compare_batch(
+    rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable[str] = ()
+) -> BatchDifferences:
     """Compare one batch.
 
     Args:
@@ -69,7 +71,7 @@ def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable
     days = rows["at"].dt.date().alias("day")
     counts: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
-    explained: dict[str, Explained] = {}
+    explained: dict[str, Diagnosis] = {}
     for source in origins.views:
         features = [name for name in source.features if name not in left_out]
         standing = rows.select(_standing(source, origins).alias("standing"))["standing"]
@@ -86,7 +88,7 @@ def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable
             continue
         explained[source.name] = (
             explain_computed(rows, source, differs, explained, origins)
-            if isinstance(source, Computed)
+            if isinstance(source, OnDemandSource)
             else explain_view(rows, source, differs, standing == COMPARED)
         )
         found += [
@@ -94,7 +96,7 @@ def tally(rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable
             for name in features
             if differs[name].any()
         ]
-    return Tally(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
+    return BatchDifferences(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
 
 
 def _differs(name: str, tolerance: float) -> pl.Expr:
@@ -108,7 +110,7 @@ def _differs(name: str, tolerance: float) -> pl.Expr:
     return apart.fill_null(False) | (served.is_null() != expected.is_null())
 
 
-def _standing(source: Source | Computed, origins: Origins) -> pl.Expr:
+def _standing(source: Source | OnDemandSource, origins: Origins) -> pl.Expr:
     """Return whether a row can be compared, and if not, why not."""
     unresolved = pl.any_horizontal(
         pl.lit(False), *(pl.col("unresolved").list.contains(key) for key in origins.keys_of(source))
@@ -125,7 +127,7 @@ def _standing(source: Source | Computed, origins: Origins) -> pl.Expr:
 
 
 def _by_day_and_cause(
-    rows: pl.DataFrame, days: pl.Series, name: str, differs: pl.Series, explained: Explained
+    rows: pl.DataFrame, days: pl.Series, name: str, differs: pl.Series, explained: Diagnosis
 ) -> pl.DataFrame:
     served, expected = pl.col(served_column(name)).cast(pl.Float64), pl.col(f"expected.{name}")
     default = pl.col("flags").list.contains(f"default:{name}")

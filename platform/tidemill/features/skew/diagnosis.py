@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
-from tidemill.features.skew.provenance import Computed, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
-__all__ = ["CAUSES", "Computed", "Explained", "explain_computed", "explain_view", "served_column"]
+__all__ = ["CAUSES", "Diagnosis", "OnDemandSource", "explain_computed", "explain_view", "served_column"]
 
 CAUSES = (
     "late data",
@@ -41,7 +41,7 @@ _EVENT, _CHANGED, _CREATED, _TUPLE = "__event", "__changed", "__made", "__tuple"
 
 
 @dataclass(frozen=True)
-class Explained:
+class Diagnosis:
     """Why the rows of a batch differ; null in those that do not."""
 
     causes: pl.DataFrame
@@ -67,11 +67,11 @@ def served_column(name: str) -> str:
     return f"feature.{name}"
 
 
-def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, compared: pl.Series) -> Explained:
+def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, compared: pl.Series) -> Diagnosis:
     """Explain the differences in the features of one view that has a history.
 
     Args:
-        rows: as in `tidemill.features.skew.comparison.tally`.
+        rows: as in `tidemill.features.skew.comparison.compare_batch`.
         source: the view.
         differs: a column of booleans a feature.
         compared: which rows can be compared.
@@ -91,7 +91,7 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
     agreeing = compared & ~any_differs & expected["changed"]
     facts = facts.with_columns(_fresh(facts["at"], facts["known"], agreeing))
     of_row = facts.select(_cause_of_row(source.name).alias("cause"))["cause"]
-    return Explained(
+    return Diagnosis(
         causes=rows.select(
             pl.when(pl.lit(differs[name])).then(_of_feature(name, differs, of_row)).alias(name)
             for name in differs.columns
@@ -114,15 +114,15 @@ def _fresh(at: pl.Series, known: pl.Series, agreeing: pl.Series) -> pl.Series:
 
 def explain_computed(
     rows: pl.DataFrame,
-    view: Computed,
+    view: OnDemandSource,
     differs: pl.DataFrame,
-    explained: Mapping[str, Explained],
+    explained: Mapping[str, Diagnosis],
     origins: Origins,
-) -> Explained:
+) -> Diagnosis:
     """Explain the differences in the features of an on-demand view: by its inputs, else by itself.
 
     Args:
-        rows: as in `tidemill.features.skew.comparison.tally`.
+        rows: as in `tidemill.features.skew.comparison.compare_batch`.
         view: the on-demand view.
         differs: a column of booleans a feature.
         explained: of the views with a history, those that differ.
@@ -144,7 +144,7 @@ def explain_computed(
         .otherwise(pl.lit("transformation changed"))
     )
     inherited = pl.coalesce(pl.lit(_first(rows, pl.String(), [each.of_row() for each in inputs])), *flagged)
-    return Explained(
+    return Diagnosis(
         causes=rows.select(
             pl.when(pl.lit(differs[name])).then(pl.coalesce(inherited, own)).alias(name)
             for name in differs.columns

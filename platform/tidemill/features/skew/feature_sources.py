@@ -10,7 +10,7 @@ from tidemill.features.feast_session import feast_errors
 from tidemill.features.offline.asof import History, utc_moments
 from tidemill.features.offline.histories import open_history
 from tidemill.features.private_feast import FeatureViewProjection
-from tidemill.features.skew.provenance import Computed, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
 __all__ = ["trace_origins"]
 
@@ -67,11 +67,11 @@ def _source(
 
 def _computed(
     view: OnDemandFeatureView, projection: FeatureViewProjection, types: dict[str, pl.DataType]
-) -> Computed:
+) -> OnDemandSource:
     request = view.get_request_data_schema()
     for name, kind in request.items():
         types.setdefault(name, _TYPES.get(kind, pl.String()))
-    return Computed(
+    return OnDemandSource(
         name=projection.name_to_use(),
         features=tuple(field.name for field in projection.features),
         reads=tuple(p.name_to_use() for p in view.source_feature_view_projections.values()),

@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.features.offline.asof import History
 
-__all__ = ["Computed", "Origins", "Source"]
+__all__ = ["OnDemandSource", "Origins", "Source"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Computed:
+class OnDemandSource:
     """An on-demand view."""
 
     name: str
@@ -40,12 +40,12 @@ class Origins:
     """The views and sources of a service's features."""
 
     sources: tuple[Source, ...]
-    computed: tuple[Computed, ...]
+    computed: tuple[OnDemandSource, ...]
     types: Mapping[str, pl.DataType]
     """Type of each join key and request field, by the name that a request has for it."""
 
     @property
-    def views(self) -> tuple[Source | Computed, ...]:
+    def views(self) -> tuple[Source | OnDemandSource, ...]:
         """All views, those with a history first."""
         return (*self.sources, *self.computed)
 
@@ -54,20 +54,20 @@ class Origins:
         """Feature → view."""
         return {name: each.name for each in self.views for name in each.features}
 
-    def keys_of(self, origin: Source | Computed) -> tuple[str, ...]:
+    def keys_of(self, origin: Source | OnDemandSource) -> tuple[str, ...]:
         """Return the join keys and request fields that a view's features depend on."""
         if isinstance(origin, Source):
             return tuple(origin.history.keys.values())
         read = [key for each in self.sources if each.name in origin.reads for key in self.keys_of(each)]
         return tuple(dict.fromkeys([*read, *origin.request]))
 
-    def end_of(self, origin: Source | Computed) -> datetime | None:
+    def end_of(self, origin: Source | OnDemandSource) -> datetime | None:
         """Return the moment up to which a view's features are known; None if there is no limit.
 
         That is the newest event time of its source. The rows of a view without TTL never expire, so an old
         newest row is no gap: such a view is known up to the newest event time of all the service's sources.
         """
-        if isinstance(origin, Computed):
+        if isinstance(origin, OnDemandSource):
             ends = [self.end_of(each) for each in self.sources if each.name in origin.reads]
             return min((end for end in ends if end is not None), default=None)
         if origin.history.ttl:

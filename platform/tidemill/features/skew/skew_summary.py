@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from tidemill.features.skew.comparison import COMPARED, EARLY, UNRESOLVED, Tally
+from tidemill.features.skew.comparison import COMPARED, EARLY, UNRESOLVED, BatchDifferences
 from tidemill.features.skew.skew_report import Cause, DayShare, FeatureSkew
 
 __all__ = ["summarise"]
@@ -14,7 +14,7 @@ _EXAMPLES = 3
 
 
 def summarise(
-    tallies: Iterable[Tally], features: Mapping[str, str], threshold: float
+    tallies: Iterable[BatchDifferences], features: Mapping[str, str], threshold: float
 ) -> tuple[FeatureSkew, ...]:
     """Combine the tallies of all batches: one value a feature, those that differ most first.
 

@@ -5,10 +5,10 @@ from contextlib import closing
 from functools import partial
 
 from tidemill.lineage.graph.chain_graph import Direction, Graph, Neighbours, walk
-from tidemill.lineage.graph.downstream import outcomes
-from tidemill.lineage.graph.finding import find
-from tidemill.lineage.graph.upstream import origins
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.graph.downstream import downstream_nodes
+from tidemill.lineage.graph.finding import find_node
+from tidemill.lineage.graph.upstream import upstream_nodes
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.project import Project
 
 __all__ = ["trace"]
@@ -25,7 +25,7 @@ def trace(
 
     Args:
         project: the project whose records are read.
-        thing: the start of the walk, in a form that `tidemill.lineage.graph.finding.find` accepts.
+        thing: the start of the walk, in a form that `tidemill.lineage.graph.finding.find_node` accepts.
         directions: ``up`` to the origins, ``down`` to what was made from it.
         depth: greatest number of steps; None for no limit.
         ids: how many predictions of each version get a node of their own, the latest first.
@@ -34,10 +34,10 @@ def trace(
         UsageError: nothing has this name, or several things have it.
         TidemillError: a record exists but cannot be read.
     """
-    with closing(Records(project, ids)) as records:
+    with closing(ChainRecords(project, ids)) as records:
         ways: dict[Direction, Neighbours] = {
-            "up": partial(origins, records),
-            "down": partial(outcomes, records),
+            "up": partial(upstream_nodes, records),
+            "down": partial(downstream_nodes, records),
         }
-        start = find(records, thing)
+        start = find_node(records, thing)
         return walk(start, {direction: ways[direction] for direction in directions}, depth)

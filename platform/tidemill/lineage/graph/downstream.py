@@ -7,26 +7,26 @@ from typing import Any
 
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Link, Node
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.tracked_runs import TrainingRun, runs_of, versions_of_run
 from tidemill.prediction_log.search.record_search import find_labels, latest
 from tidemill.training.tracking.run_lineage import Lineage
 
-__all__ = ["outcomes"]
+__all__ = ["downstream_nodes"]
 
 
-def outcomes(records: Records, node: Node) -> list[Link]:
+def downstream_nodes(records: ChainRecords, node: Node) -> list[Link]:
     """Return the nodes that were made from a node."""
     of = _BY_KIND.get(node.kind)
     return list(of(records, node)) if of else []
 
 
-def _of_commit(records: Records, node: Node) -> Iterable[Link]:
+def _of_commit(records: ChainRecords, node: Node) -> Iterable[Link]:
     if records.pipeline(node.name) is not None:
         yield Link(nodes.data_node(records, node.name), "committed as")
 
 
-def _of_data(records: Records, node: Node) -> Iterable[Link]:
+def _of_data(records: ChainRecords, node: Node) -> Iterable[Link]:
     path, revision = records.training_set, node.facts["revision"]
     if md5 := node.facts["outputs"].get(path):
         yield Link(nodes.training_set_node(path, md5, revision, {}), "part of")
@@ -35,7 +35,7 @@ def _of_data(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.run_node(records, run.run_id), "trained on")
 
 
-def _of_source(records: Records, node: Node) -> Iterable[Link]:
+def _of_source(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts.get("data_revision")
     pipeline = records.pipeline(revision)
     if pipeline is not None and revision is not None:
@@ -49,13 +49,13 @@ def _of_source(records: Records, node: Node) -> Iterable[Link]:
             yield Link(nodes.view_node(records, view.name, revision), "read from")
 
 
-def _of_stage(records: Records, node: Node) -> Iterable[Link]:
+def _of_stage(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts["data_revision"]
     for content in node.facts["writes"]:
         yield Link(nodes.source_node(records.pipeline(revision), content["path"], revision), "written by")
 
 
-def _of_view(records: Records, node: Node) -> Iterable[Link]:
+def _of_view(records: ChainRecords, node: Node) -> Iterable[Link]:
     defined = records.definitions
     if defined is None:
         return
@@ -67,7 +67,7 @@ def _of_view(records: Records, node: Node) -> Iterable[Link]:
             yield Link(nodes.service_node(records, service.name), "made of")
 
 
-def _of_service(records: Records, node: Node) -> Iterable[Link]:
+def _of_service(records: ChainRecords, node: Node) -> Iterable[Link]:
     name, _, earlier = node.name.partition("@")
     for lineage in _lineages(records, service=name):
         if earlier and not lineage.feature_definition.startswith(earlier):
@@ -82,7 +82,7 @@ def _of_service(records: Records, node: Node) -> Iterable[Link]:
         yield Link(made, relation)
 
 
-def _of_training_set(records: Records, node: Node) -> Iterable[Link]:
+def _of_training_set(records: ChainRecords, node: Node) -> Iterable[Link]:
     found = set()
     for run in runs_of(records.project, digest=node.name):
         if _trained_on(records, run.lineage, node.name):
@@ -95,12 +95,12 @@ def _of_training_set(records: Records, node: Node) -> Iterable[Link]:
             yield Link(nodes.run_node(records, version.run_id, version.lineage), "trained on")
 
 
-def _of_run(records: Records, node: Node) -> Iterable[Link]:
+def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:
     for model, version in versions_of_run(records.project, node.name):
         yield Link(nodes.version_node(records, model, version), "registered from")
 
 
-def _of_version(records: Records, node: Node) -> Iterable[Link]:
+def _of_version(records: ChainRecords, node: Node) -> Iterable[Link]:
     model, version = node.facts["model"], node.facts["version"]
     for service in records.services(model, version):
         yield Link(nodes.promotion_node(model, service), "service of")
@@ -114,7 +114,7 @@ def _of_version(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.alert_node(alert), "about")
 
 
-def _of_predictions(records: Records, node: Node) -> Iterable[Link]:
+def _of_predictions(records: ChainRecords, node: Node) -> Iterable[Link]:
     model, version = node.facts["model"], node.facts["version"]
     if labelled := node.facts["labelled"]:
         facts = {"labelled": labelled, "of": node.facts["predictions"]}
@@ -123,27 +123,27 @@ def _of_predictions(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.prediction_node(record), "one of")
 
 
-def _of_prediction(records: Records, node: Node) -> Iterable[Link]:
+def _of_prediction(records: ChainRecords, node: Node) -> Iterable[Link]:
     labels = find_labels(records.project.predictions, node.facts["model"], node.name)
     if labels:
         yield Link(nodes.label_node(node.facts["model"], node.name, labels), "label of")
 
 
-def _of_turn(records: Records, node: Node) -> Iterable[Link]:
+def _of_turn(records: ChainRecords, node: Node) -> Iterable[Link]:
     if run_id := node.facts.get("run_id"):
         yield Link(nodes.run_node(records, run_id), "made in")
 
 
-def _of_alert(records: Records, node: Node) -> Iterable[Link]:
+def _of_alert(records: ChainRecords, node: Node) -> Iterable[Link]:
     for turn in records.turns(alert_id=node.name):
         yield Link(nodes.turn_node(records, turn.id, turn), "set off by", final=True)
 
 
-def _trained_on(records: Records, lineage: Lineage | None, md5: str) -> bool:
+def _trained_on(records: ChainRecords, lineage: Lineage | None, md5: str) -> bool:
     return lineage is not None and lineage.data.get(records.training_set) == md5
 
 
-def _lineages(records: Records, service: str) -> Iterable[Lineage]:
+def _lineages(records: ChainRecords, service: str) -> Iterable[Lineage]:
     runs: list[TrainingRun] = list(runs_of(records.project, service=service))
     yield from (run.lineage for run in runs if run.lineage is not None)
     known = {run.run_id for run in runs}
@@ -161,7 +161,7 @@ def _holds(source: str, path: str) -> bool:
     return source == path or path.startswith(source.rstrip("/") + "/") or fnmatch(path, source)
 
 
-_BY_KIND: Mapping[str, Callable[[Records, Any], Iterable[Link]]] = {
+_BY_KIND: Mapping[str, Callable[[ChainRecords, Any], Iterable[Link]]] = {
     "commit": _of_commit,
     "data": _of_data,
     "source": _of_source,

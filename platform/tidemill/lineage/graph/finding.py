@@ -7,21 +7,21 @@ from pathlib import Path
 from tidemill.errors import UsageError
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Node
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.pipeline import revision
 from tidemill.lineage.sources.tracked_runs import models, runs_of, versions
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 from tidemill.project import Project
 from tidemill.training.tracking.run_lineage import Lineage
 
-__all__ = ["KINDS", "find"]
+__all__ = ["KINDS", "find_node"]
 
-Finder = Callable[[Records, str], Iterable[Node]]
+Finder = Callable[[ChainRecords, str], Iterable[Node]]
 
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
-def find(records: Records, thing: str) -> Node:
+def find_node(records: ChainRecords, thing: str) -> Node:
     """Return the node that ``thing`` names.
 
     Args:
@@ -59,23 +59,23 @@ def _distinct(found: Iterable[Node]) -> list[Node]:
     return list({node.id: node for node in found}.values())
 
 
-def _predictions(records: Records, name: str) -> Iterator[Node]:
+def _predictions(records: ChainRecords, name: str) -> Iterator[Node]:
     for folder in _logs(records):
         if (found := find_prediction(records.project.predictions, folder.name, name)) is not None:
             yield nodes.prediction_node(found)
 
 
-def _labels(records: Records, name: str) -> Iterator[Node]:
+def _labels(records: ChainRecords, name: str) -> Iterator[Node]:
     for folder in _logs(records):
         if labels := find_labels(records.project.predictions, folder.name, name):
             yield nodes.label_node(folder.name, name, labels)
 
 
-def _logs(records: Records) -> list[Path]:
+def _logs(records: ChainRecords) -> list[Path]:
     return sorted(path for path in records.project.predictions.glob("*") if path.is_dir())
 
 
-def _versions(records: Records, name: str) -> Iterator[Node]:
+def _versions(records: ChainRecords, name: str) -> Iterator[Node]:
     model, slash, version = name.rpartition("/")
     model = model if slash else records.project.model
     if not version or "/" in model:
@@ -89,7 +89,7 @@ def _versions(records: Records, name: str) -> Iterator[Node]:
         yield nodes.version_node(records, model, version)
 
 
-def _runs(records: Records, name: str) -> Iterator[Node]:
+def _runs(records: ChainRecords, name: str) -> Iterator[Node]:
     if records.run(name) is not None:
         yield nodes.run_node(records, name)
         return
@@ -98,17 +98,17 @@ def _runs(records: Records, name: str) -> Iterator[Node]:
         yield nodes.run_node(records, name, by_run.get(name))
 
 
-def _turns(records: Records, name: str) -> Iterator[Node]:
+def _turns(records: ChainRecords, name: str) -> Iterator[Node]:
     if records.turn(name) is not None:
         yield nodes.turn_node(records, name)
 
 
-def _alerts(records: Records, name: str) -> Iterator[Node]:
+def _alerts(records: ChainRecords, name: str) -> Iterator[Node]:
     if (alert := records.alert(name)) is not None:
         yield nodes.alert_node(alert)
 
 
-def _data(records: Records, name: str) -> Iterator[Node]:
+def _data(records: ChainRecords, name: str) -> Iterator[Node]:
     commit = revision(records.project, name)
     if commit is not None:
         if records.pipeline(commit) is not None:
@@ -119,17 +119,17 @@ def _data(records: Records, name: str) -> Iterator[Node]:
             yield nodes.data_node(records, rev, lineage.data)
 
 
-def _commits(records: Records, name: str) -> Iterator[Node]:
+def _commits(records: ChainRecords, name: str) -> Iterator[Node]:
     if (commit := revision(records.project, name)) is not None:
         yield nodes.commit_node(records, commit)
 
 
-def _data_or_commit(records: Records, name: str) -> Iterator[Node]:
+def _data_or_commit(records: ChainRecords, name: str) -> Iterator[Node]:
     # the commit is part of the chain of its data
     yield from list(_data(records, name)) or _commits(records, name)
 
 
-def _training_sets(records: Records, name: str) -> Iterator[Node]:
+def _training_sets(records: ChainRecords, name: str) -> Iterator[Node]:
     if not _HASH.fullmatch(name):
         return
     for lineage in _trainings(records, digest=name):
@@ -142,7 +142,7 @@ def _training_sets(records: Records, name: str) -> Iterator[Node]:
             yield nodes.training_set_node(records.training_set, md5, lineage.git_commit, trained)
 
 
-def _services(records: Records, name: str) -> Iterator[Node]:
+def _services(records: ChainRecords, name: str) -> Iterator[Node]:
     name, at, definition = name.partition("@")
     if not at and records.definitions is not None and name in records.definitions.services:
         yield nodes.service_node(records, name)
@@ -153,7 +153,7 @@ def _services(records: Records, name: str) -> Iterator[Node]:
 
 
 def _trainings(
-    records: Records, *, digest: str | None = None, service: str | None = None
+    records: ChainRecords, *, digest: str | None = None, service: str | None = None
 ) -> Iterator[Lineage]:
     """Yield the lineage of training runs, and of versions whose runs may be deleted."""
     for run in runs_of(records.project, digest=digest, service=service):
@@ -164,12 +164,12 @@ def _trainings(
             yield version.lineage
 
 
-def _views(records: Records, name: str) -> Iterator[Node]:
+def _views(records: ChainRecords, name: str) -> Iterator[Node]:
     if records.definitions and name in records.definitions.views:
         yield nodes.view_node(records, name)
 
 
-def _sources(records: Records, name: str) -> Iterator[Node]:
+def _sources(records: ChainRecords, name: str) -> Iterator[Node]:
     path = _relative(records.project, name)
     pipeline = records.pipeline(records.head)
     views = records.definitions.views.values() if records.definitions else ()
@@ -178,7 +178,7 @@ def _sources(records: Records, name: str) -> Iterator[Node]:
         yield nodes.source_node(pipeline, path, records.head)
 
 
-def _stages(records: Records, name: str) -> Iterator[Node]:
+def _stages(records: ChainRecords, name: str) -> Iterator[Node]:
     pipeline = records.pipeline(records.head)
     if pipeline is not None and records.head is not None and name in pipeline.stages:
         yield nodes.stage_node(pipeline, pipeline.stages[name], records.head)
@@ -215,7 +215,7 @@ _GUESSED = ["version", "run", "revision", "source", "service", "view", "training
 _LISTED = ("version", "revision", "service", "view")
 
 
-def _there(records: Records, kind: str) -> str:
+def _there(records: ChainRecords, kind: str) -> str:
     """Return a message that lists the things of a kind."""
     project, defined = records.project, records.definitions
     match kind:

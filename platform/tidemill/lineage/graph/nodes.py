@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tidemill.lineage.graph.chain_graph import Node
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.pipeline import Content, Pipeline, Stage
 from tidemill.registry.history.service_periods import Service
 from tidemill.state.tables import Alert, Turn
@@ -46,7 +46,7 @@ def label_node(model: str, prediction: str, labels: list[dict[str, Any]]) -> Nod
     return Node(f"label:{prediction}", {"model": model, **last, "labels": len(labels)})
 
 
-def version_node(records: Records, model: str, version: str) -> Node:
+def version_node(records: ChainRecords, model: str, version: str) -> Node:
     """Return the node of a model version."""
     found = records.version(model, version)
     identity = {"model": model, "version": version}
@@ -69,7 +69,7 @@ def version_node(records: Records, model: str, version: str) -> Node:
     )
 
 
-def run_node(records: Records, run_id: str, lineage: Lineage | None = None) -> Node:
+def run_node(records: ChainRecords, run_id: str, lineage: Lineage | None = None) -> Node:
     """Return the node of a run; ``lineage`` is the version's copy, used if MLflow no longer has the run."""
     run = records.run(run_id)
     lineage = (run.lineage if run else None) or lineage
@@ -90,7 +90,7 @@ def run_node(records: Records, run_id: str, lineage: Lineage | None = None) -> N
     return Node(f"run:{run_id}", own | facts, gap)
 
 
-def _lineage_facts(records: Records, lineage: Lineage) -> dict[str, Any]:
+def _lineage_facts(records: ChainRecords, lineage: Lineage) -> dict[str, Any]:
     plain = lineage.as_dict()
     return {
         "as_of": lineage.as_of,
@@ -118,7 +118,9 @@ def training_set_node(path: str, md5: str, revision: str | None, trained: Mappin
     )
 
 
-def service_node(records: Records, name: str, definition: str | None = None, rev: str | None = None) -> Node:
+def service_node(
+    records: ChainRecords, name: str, definition: str | None = None, rev: str | None = None
+) -> Node:
     """Return the node of a feature service: as it is applied, or as a training run used it.
 
     A definition that differs from the applied one has a node of its own, ``service:<name>@<hash>``.
@@ -155,7 +157,7 @@ def service_node(records: Records, name: str, definition: str | None = None, rev
     return Node(f"service:{name}", facts, gap or None)
 
 
-def view_node(records: Records, name: str, rev: str | None = None) -> Node:
+def view_node(records: ChainRecords, name: str, rev: str | None = None) -> Node:
     """Return the node of a feature view as it is applied; ``rev`` is the data version of its source."""
     view = records.definitions.views.get(name) if records.definitions else None
     if view is None:
@@ -164,7 +166,7 @@ def view_node(records: Records, name: str, rev: str | None = None) -> Node:
     return Node(f"view:{name}", {**facts, "data_revision": rev})
 
 
-def data_node(records: Records, revision: str, known: Mapping[str, str] | None = None) -> Node:
+def data_node(records: ChainRecords, revision: str, known: Mapping[str, str] | None = None) -> Node:
     """Return the node of a data version; ``known`` is what a training run recorded about its content."""
     pipeline, commit = records.pipeline(revision), records.commit(revision)
     facts = {
@@ -209,7 +211,7 @@ def source_node(pipeline: Pipeline | None, path: str, revision: str | None) -> N
     return Node(f"source:{path}", facts, f"{where}: where it comes from is not on record")
 
 
-def commit_node(records: Records, revision: str) -> Node:
+def commit_node(records: ChainRecords, revision: str) -> Node:
     """Return the node of a commit."""
     commit = records.commit(revision)
     if commit is None:
@@ -225,7 +227,7 @@ def commit_node(records: Records, revision: str) -> Node:
     return Node(f"commit:{revision}", facts)
 
 
-def turn_node(records: Records, turn_id: str, known: Turn | None = None) -> Node:
+def turn_node(records: ChainRecords, turn_id: str, known: Turn | None = None) -> Node:
     """Return the node of a turn of the loop."""
     turn = known or records.turn(turn_id)
     if turn is None:

@@ -5,30 +5,30 @@ from typing import Any
 
 from tidemill.lineage.graph import nodes
 from tidemill.lineage.graph.chain_graph import Link, Node
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.prediction_log.search.record_search import find_prediction
 
-__all__ = ["origins"]
+__all__ = ["upstream_nodes"]
 
 
-def origins(records: Records, node: Node) -> list[Link]:
+def upstream_nodes(records: ChainRecords, node: Node) -> list[Link]:
     """Return the origins of a node, nearest first; where a record is missing, those beyond the gap."""
     of = _BY_KIND.get(node.kind)
     return list(of(records, node)) if of else []
 
 
-def _of_prediction(records: Records, node: Node) -> Iterable[Link]:
+def _of_prediction(records: ChainRecords, node: Node) -> Iterable[Link]:
     version = nodes.version_node(records, node.facts["model"], node.facts["version"])
     yield Link(version, "answered by")
 
 
-def _of_label(records: Records, node: Node) -> Iterable[Link]:
+def _of_label(records: ChainRecords, node: Node) -> Iterable[Link]:
     found = find_prediction(records.project.predictions, node.facts["model"], node.name)
     if found is not None:
         yield Link(nodes.prediction_node(found), "label of")
 
 
-def _of_version(records: Records, node: Node) -> Iterable[Link]:
+def _of_version(records: ChainRecords, node: Node) -> Iterable[Link]:
     model, number = node.facts["model"], node.facts["version"]
     found = records.version(model, number)
     if found is not None and found.run_id:
@@ -40,7 +40,7 @@ def _of_version(records: Records, node: Node) -> Iterable[Link]:
             yield Link(nodes.turn_node(records, turn.id, turn), "made in")
 
 
-def _of_run(records: Records, node: Node) -> Iterable[Link]:
+def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:
     facts = node.facts
     if parent := facts.get("parent_run_id"):
         yield Link(nodes.run_node(records, parent), "trial of")
@@ -55,7 +55,7 @@ def _of_run(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.turn_node(records, turn_id), "made in")
 
 
-def _of_training_set(records: Records, node: Node) -> Iterable[Link]:
+def _of_training_set(records: ChainRecords, node: Node) -> Iterable[Link]:
     facts = node.facts
     revision = facts.get("data_revision")
     if service := facts.get("feature_service"):
@@ -65,12 +65,12 @@ def _of_training_set(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.data_node(records, revision, {facts["path"]: facts["md5"]}), "part of")
 
 
-def _of_service(records: Records, node: Node) -> Iterable[Link]:
+def _of_service(records: ChainRecords, node: Node) -> Iterable[Link]:
     for view in node.facts.get("views") or ():
         yield Link(nodes.view_node(records, view, node.facts.get("data_revision")), "made of")
 
 
-def _of_view(records: Records, node: Node) -> Iterable[Link]:
+def _of_view(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts.get("data_revision") or records.head
     for view in node.facts.get("reads") or ():
         yield Link(nodes.view_node(records, view, revision), "computed from")
@@ -78,7 +78,7 @@ def _of_view(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.source_node(records.pipeline(revision), path, revision), "read from")
 
 
-def _of_data(records: Records, node: Node) -> Iterable[Link]:
+def _of_data(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts["revision"]
     pipeline = records.pipeline(revision)
     if pipeline is not None:
@@ -90,7 +90,7 @@ def _of_data(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.commit_node(records, revision), "committed as")
 
 
-def _of_source(records: Records, node: Node) -> Iterable[Link]:
+def _of_source(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts.get("data_revision")
     pipeline = records.pipeline(revision)
     if pipeline is None or revision is None:
@@ -101,7 +101,7 @@ def _of_source(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.commit_node(records, revision), "kept in")
 
 
-def _of_stage(records: Records, node: Node) -> Iterable[Link]:
+def _of_stage(records: ChainRecords, node: Node) -> Iterable[Link]:
     revision = node.facts["data_revision"]
     pipeline = records.pipeline(revision)
     if pipeline is None:
@@ -113,18 +113,18 @@ def _of_stage(records: Records, node: Node) -> Iterable[Link]:
         yield Link(nodes.commit_node(records, revision), "code from")
 
 
-def _of_turn(records: Records, node: Node) -> Iterable[Link]:
+def _of_turn(records: ChainRecords, node: Node) -> Iterable[Link]:
     if revision := node.facts.get("data_revision"):
         yield Link(nodes.data_node(records, revision), "versioned")
     if (alert := records.alert(node.facts.get("alert_id"))) is not None:
         yield Link(nodes.alert_node(alert), "set off by", final=True)
 
 
-def _of_watched(records: Records, node: Node) -> Iterable[Link]:
+def _of_watched(records: ChainRecords, node: Node) -> Iterable[Link]:
     yield Link(nodes.version_node(records, node.facts["model"], node.facts["version"]), "about")
 
 
-_BY_KIND: Mapping[str, Callable[[Records, Any], Iterable[Link]]] = {
+_BY_KIND: Mapping[str, Callable[[ChainRecords, Any], Iterable[Link]]] = {
     "prediction": _of_prediction,
     "label": _of_label,
     "version": _of_version,

@@ -8,7 +8,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from tidemill.lineage.sources.pipeline import Content, Stage
-from tidemill.lineage.sources.turn_story import PRODUCER, TurnFacts
+from tidemill.lineage.sources.turn_story import PRODUCER, TurnDetails
 
 __all__ = ["Sets", "sets_of_stage", "sets_of_step"]
 
@@ -16,18 +16,18 @@ Sets = tuple[list[event_v2.InputDataset], list[event_v2.OutputDataset]]
 """The data sets that were read, and those that were written."""
 
 
-def sets_of_step(facts: TurnFacts, step: str) -> Sets:
+def sets_of_step(facts: TurnDetails, step: str) -> Sets:
     """Return what a finished step read and wrote."""
     return _BY_STEP[step](facts)
 
 
-def sets_of_stage(facts: TurnFacts, stage: Stage) -> Sets:
+def sets_of_stage(facts: TurnDetails, stage: Stage) -> Sets:
     """Return the data that a stage read, without its code, and what it wrote."""
     read = facts.pipeline.data_of(stage) if facts.pipeline else []
     return [_input(facts, each) for each in read], [_output(facts, each) for each in stage.writes]
 
 
-def _of_data(facts: TurnFacts) -> Sets:
+def _of_data(facts: TurnDetails) -> Sets:
     """Return the data that was added to DVC by hand, and what the stages made from it."""
     if facts.pipeline is None:
         return [], []
@@ -35,23 +35,23 @@ def _of_data(facts: TurnFacts) -> Sets:
     return [_input(facts, each) for each in facts.pipeline.added], [_output(facts, each) for each in last]
 
 
-def _of_training(facts: TurnFacts) -> Sets:
+def _of_training(facts: TurnDetails) -> Sets:
     digest = facts.lineage.data.get(facts.training_set) if facts.lineage else None
     read = [_input(facts, Content(facts.training_set, digest))] if digest else []
     return read, [_model_output(facts, f"models/{facts.turn.model}", facts.turn.run_id)]
 
 
-def _of_registration(facts: TurnFacts) -> Sets:
+def _of_registration(facts: TurnDetails) -> Sets:
     model = facts.turn.model
     read = [_model_input(facts, f"models/{model}", facts.turn.run_id)]
     return read, [_model_output(facts, f"registry/{model}", facts.turn.version)]
 
 
-def _of_gate(facts: TurnFacts) -> Sets:
+def _of_gate(facts: TurnDetails) -> Sets:
     return [_model_input(facts, f"registry/{facts.turn.model}", facts.turn.version)], []
 
 
-def _of_promotion(facts: TurnFacts) -> Sets:
+def _of_promotion(facts: TurnDetails) -> Sets:
     read, _ = _of_gate(facts)
     if facts.turn.status != "promoted":  # a refused candidate changes no data set
         return read, []
@@ -67,11 +67,11 @@ _BY_STEP = {
 }
 
 
-def _input(facts: TurnFacts, content: Content) -> event_v2.InputDataset:
+def _input(facts: TurnDetails, content: Content) -> event_v2.InputDataset:
     return event_v2.InputDataset(facts.project, content.path, facets=_facets(facts, content))
 
 
-def _output(facts: TurnFacts, content: Content) -> event_v2.OutputDataset:
+def _output(facts: TurnDetails, content: Content) -> event_v2.OutputDataset:
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
         size=content.size, producer=PRODUCER
     )
@@ -83,7 +83,7 @@ def _output(facts: TurnFacts, content: Content) -> event_v2.OutputDataset:
     )
 
 
-def _facets(facts: TurnFacts, content: Content) -> dict[str, facet_v2.DatasetFacet]:
+def _facets(facts: TurnDetails, content: Content) -> dict[str, facet_v2.DatasetFacet]:
     found: dict[str, facet_v2.DatasetFacet] = _version(content.digest)
     if columns := facts.schemas.get(content.path):
         found["schema"] = schema_dataset.SchemaDatasetFacet(
@@ -100,9 +100,9 @@ def _version(version: str | None) -> dict[str, facet_v2.DatasetFacet]:
     return {"version": facet}
 
 
-def _model_input(facts: TurnFacts, name: str, version: str | None) -> event_v2.InputDataset:
+def _model_input(facts: TurnDetails, name: str, version: str | None) -> event_v2.InputDataset:
     return event_v2.InputDataset(facts.project, name, facets=_version(version))
 
 
-def _model_output(facts: TurnFacts, name: str, version: str | None) -> event_v2.OutputDataset:
+def _model_output(facts: TurnDetails, name: str, version: str | None) -> event_v2.OutputDataset:
     return event_v2.OutputDataset(facts.project, name, facets=_version(version))

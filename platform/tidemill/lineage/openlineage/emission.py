@@ -22,11 +22,11 @@ from openlineage.client.transport.http import (
 
 from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.lineage.graph.chain_graph import Node
-from tidemill.lineage.graph.finding import find
+from tidemill.lineage.graph.finding import find_node
 from tidemill.lineage.openlineage.collector_address import configured
-from tidemill.lineage.openlineage.delivery_statistics import count, words
+from tidemill.lineage.openlineage.delivery_statistics import count_events, one_line
 from tidemill.lineage.openlineage.events import whole_turn
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.turn_story import read_turn
 from tidemill.project import Project
 from tidemill.settings import Settings
@@ -56,13 +56,13 @@ def events_of(project: Project, thing: str) -> Delivery:
     Args:
         project: the project whose records are read.
         thing: a turn, version, run, prediction or data version, in a form that
-            `tidemill.lineage.graph.finding.find` accepts.
+            `tidemill.lineage.graph.finding.find_node` accepts.
 
     Raises:
         UsageError: nothing has this name, or no turn made it.
     """
-    with closing(Records(project)) as records:
-        node = find(records, thing)
+    with closing(ChainRecords(project)) as records:
+        node = find_node(records, thing)
         turns = _turns(records, node)
         if not turns:
             raise UsageError(
@@ -73,7 +73,7 @@ def events_of(project: Project, thing: str) -> Delivery:
         return Delivery(tuple(turn.id for turn in turns), tuple(events))
 
 
-def _turns(records: Records, node: Node) -> Sequence[Turn]:
+def _turns(records: ChainRecords, node: Node) -> Sequence[Turn]:
     facts = node.facts
     match node.kind:
         case "turn":
@@ -109,15 +109,15 @@ def deliver(project: Project, delivery: Delivery) -> str:
             client.emit(event)
             sent += 1
     except Exception as error:  # a transport may raise anything
-        count(project, sent, 1, error)
+        count_events(project, sent, 1, error)
         raise TidemillError(
-            f"{address} took {sent} of {len(delivery.events)} events: {words(error)}",
+            f"{address} took {sent} of {len(delivery.events)} events: {one_line(error)}",
             hint="check that the collector runs, then send again: an event that is sent twice keeps its "
             "run's id",
         ) from error
     finally:
         client.close(project.settings.openlineage_timeout)
-    count(project, sent, 0)
+    count_events(project, sent, 0)
     return address
 
 

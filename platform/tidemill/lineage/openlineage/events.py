@@ -27,7 +27,7 @@ from openlineage.client.facet_v2 import (
 
 from tidemill.lineage.openlineage.datasets import sets_of_stage, sets_of_step
 from tidemill.lineage.sources.pipeline import Stage
-from tidemill.lineage.sources.turn_story import PRODUCER, TurnFacts
+from tidemill.lineage.sources.turn_story import PRODUCER, TurnDetails
 from tidemill.state.tables import Turn
 from tidemill.version import __version__
 
@@ -39,7 +39,7 @@ STEPS = ("data", "train", "register", "gate", "promote")
 Phase = Literal["START", "COMPLETE", "FAIL", "ABORT"]
 
 
-def whole_turn(facts: TurnFacts) -> Iterator[event_v2.RunEvent]:
+def whole_turn(facts: TurnDetails) -> Iterator[event_v2.RunEvent]:
     """Yield all events of a recorded turn, with the wall-clock times of its steps."""
     turn = facts.turn
     began = turn.requested_at
@@ -59,12 +59,12 @@ def whole_turn(facts: TurnFacts) -> Iterator[event_v2.RunEvent]:
         yield from turn_events(facts, phase, turn.finished_at or began)
 
 
-def turn_events(facts: TurnFacts, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
+def turn_events(facts: TurnDetails, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
     """Yield the event of the turn itself."""
     yield _event(facts, f"{facts.turn.model}.turn", "TURN", phase, at)
 
 
-def step_events(facts: TurnFacts, step: str, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
+def step_events(facts: TurnDetails, step: str, phase: Phase, at: datetime) -> Iterator[event_v2.RunEvent]:
     """Yield the events of one step; a finished data step yields those of DVC's stages too.
 
     Args:
@@ -85,7 +85,7 @@ def step_events(facts: TurnFacts, step: str, phase: Phase, at: datetime) -> Iter
 
 
 def _event(
-    facts: TurnFacts,
+    facts: TurnDetails,
     job: str,
     kind: str,
     phase: Phase,
@@ -105,11 +105,11 @@ def _event(
     )
 
 
-def _run_id(facts: TurnFacts, job: str) -> str:
+def _run_id(facts: TurnDetails, job: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"tidemill:{facts.project}/{facts.turn.id}/{job}"))
 
 
-def _run_facets(facts: TurnFacts, job: str, phase: Phase) -> dict[str, facet_v2.RunFacet]:
+def _run_facets(facts: TurnDetails, job: str, phase: Phase) -> dict[str, facet_v2.RunFacet]:
     turn, root = facts.turn, f"{facts.turn.model}.turn"
     found: dict[str, facet_v2.RunFacet] = {
         "nominalTime": nominal_time_run.NominalTimeRunFacet(turn.as_of.isoformat(), producer=PRODUCER),
@@ -157,7 +157,7 @@ def _own(**values: Any) -> facet_v2.RunFacet:
     return facet
 
 
-def _job_facets(facts: TurnFacts, kind: str, stage: Stage | None) -> dict[str, facet_v2.JobFacet]:
+def _job_facets(facts: TurnDetails, kind: str, stage: Stage | None) -> dict[str, facet_v2.JobFacet]:
     found: dict[str, facet_v2.JobFacet] = {
         "jobType": job_type_job.JobTypeJobFacet(
             processingType="BATCH", integration="TIDEMILL", jobType=kind, producer=PRODUCER

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from tidemill.lineage.openlineage.collector_address import configured
-from tidemill.lineage.openlineage.delivery_statistics import count, words
-from tidemill.lineage.sources.chain_sources import Records
-from tidemill.lineage.sources.turn_story import TurnFacts, read_turn
+from tidemill.lineage.openlineage.delivery_statistics import count_events, one_line
+from tidemill.lineage.sources.chain_sources import ChainRecords
+from tidemill.lineage.sources.turn_story import TurnDetails, read_turn
 from tidemill.project import Project
 from tidemill.state.tables import Turn
 from tidemill.threads import BackgroundThread
@@ -80,8 +80,8 @@ class TurnReport:
         except Exception as error:  # noqa: BLE001 - a record that cannot be read must not end the turn either
             self._worker.lose(1, error)
 
-    def _facts(self) -> TurnFacts:
-        with closing(Records(self._project)) as records:
+    def _facts(self) -> TurnDetails:
+        with closing(ChainRecords(self._project)) as records:
             return read_turn(records, self._turn)
 
 
@@ -107,7 +107,7 @@ class _Worker:
             first, self._error = self._error is None, error
             self._lost += number
         if first:
-            _log.warning("OpenLineage events could not be sent; the turn goes on: %s", words(error))
+            _log.warning("OpenLineage events could not be sent; the turn goes on: %s", one_line(error))
 
     def finish(self) -> None:
         patience = self._project.settings.openlineage_timeout
@@ -118,7 +118,7 @@ class _Worker:
         if self._thread.is_alive:
             lost = self._given - sent
             self.lose(0, TimeoutError(f"{lost} events were not accepted within {patience:g} s"))
-        count(self._project, sent, lost, self._error)
+        count_events(self._project, sent, lost, self._error)
 
     def _run(self) -> None:
         client = None

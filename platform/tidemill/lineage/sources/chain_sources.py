@@ -16,7 +16,7 @@ from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
 
-__all__ = ["Records", "Reports"]
+__all__ = ["ChainRecords", "Reports"]
 
 if TYPE_CHECKING:
     from tidemill.lineage.sources.feast_definitions import Definitions
@@ -26,7 +26,7 @@ Reports = dict[str, Any]
 """The number of monitor runs of a version, and their results."""
 
 
-class Records:
+class ChainRecords:
     """The records that one lineage query has read so far. Not thread-safe."""
 
     def __init__(self, project: Project, ids: int = 0) -> None:

@@ -8,14 +8,14 @@ import polars as pl
 
 from tidemill.data.repository.git import git_try
 from tidemill.files.literal_paths import literal
-from tidemill.lineage.sources.chain_sources import Records
+from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.pipeline import Pipeline
 from tidemill.project import Project
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.version import __version__
 
-__all__ = ["PRODUCER", "Columns", "TurnFacts", "read_turn"]
+__all__ = ["PRODUCER", "Columns", "TurnDetails", "read_turn"]
 
 PRODUCER = f"urn:tidemill:{__version__}"
 """The producer in OpenLineage events."""
@@ -25,7 +25,7 @@ Columns = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class TurnFacts:
+class TurnDetails:
     """The facts that the events of a turn contain."""
 
     project: str
@@ -43,11 +43,11 @@ class TurnFacts:
     """Address of the git repository."""
 
 
-def read_turn(records: Records, turn: Turn) -> TurnFacts:
+def read_turn(records: ChainRecords, turn: Turn) -> TurnDetails:
     """Return the recorded facts of a turn so far."""
     project, pipeline = records.project, records.pipeline(turn.data_revision)
     run = records.run(turn.run_id)
-    return TurnFacts(
+    return TurnDetails(
         project=project.config.project.name,
         turn=turn,
         training_set=records.training_set,

@@ -14,14 +14,14 @@ import polars as pl
 from tidemill.monitoring.monitor_config import QualityConfig
 from tidemill.training.metrics import METRICS, evaluate
 
-__all__ = ["Measured", "Quality", "measure"]
+__all__ = ["MeasuredQuality", "WindowQuality", "measure"]
 
 _LONG = 62
 """A window of more days than this is reported by month instead of by day."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredQuality:
     """The quality of a set of predictions."""
 
     metrics: Mapping[str, float | None]
@@ -35,11 +35,11 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Quality:
+class WindowQuality:
     """The quality in a window, and the expected quality."""
 
-    overall: Measured
-    by_period: Mapping[str, Measured]
+    overall: MeasuredQuality
+    by_period: Mapping[str, MeasuredQuality]
     """By day (``2013-04-01``) or, in a long window, by month (``2013-04``), in UTC."""
     metric: str
     """The metric that is judged."""
@@ -60,7 +60,7 @@ class Quality:
 
 def measure(
     labelled: pl.DataFrame, config: QualityConfig, expected: float | None, min_labelled: int
-) -> Quality:
+) -> WindowQuality:
     """Measure the quality of predictions whose labels are known.
 
     Args:
@@ -80,11 +80,15 @@ def measure(
     value = overall.metrics[config.metric]
     decayed, note = _judge(overall, value, config, expected, min_labelled)
     error = _auc_error(overall) if config.metric == "roc_auc" else None
-    return Quality(overall, _by_period(labelled), config.metric, value, error, expected, decayed, note)
+    return WindowQuality(overall, _by_period(labelled), config.metric, value, error, expected, decayed, note)
 
 
 def _judge(
-    overall: Measured, value: float | None, config: QualityConfig, expected: float | None, min_labelled: int
+    overall: MeasuredQuality,
+    value: float | None,
+    config: QualityConfig,
+    expected: float | None,
+    min_labelled: int,
 ) -> tuple[bool | None, str | None]:
     if overall.rows < min_labelled:
         return None, f"{overall.rows} labels, {min_labelled} are needed"
@@ -99,7 +103,7 @@ def _judge(
     return too_low or expected - value > config.max_drop, None
 
 
-def _by_period(labelled: pl.DataFrame) -> dict[str, Measured]:
+def _by_period(labelled: pl.DataFrame) -> dict[str, MeasuredQuality]:
     first, last = labelled["at"].min(), labelled["at"].max()
     if first is None or last is None:
         return {}
@@ -111,9 +115,9 @@ def _by_period(labelled: pl.DataFrame) -> dict[str, Measured]:
     return {str(name): _measured(rows) for (name,), rows in groups.group_by("_period", maintain_order=True)}
 
 
-def _measured(labelled: pl.DataFrame) -> Measured:
+def _measured(labelled: pl.DataFrame) -> MeasuredQuality:
     found = evaluate(labelled["label"].to_numpy(), labelled["score"].to_numpy())
-    return Measured(
+    return MeasuredQuality(
         metrics={name: _finite(found[name]) for name in METRICS},
         rows=labelled.height,
         base_rate=_finite(found["base_rate"]),
@@ -122,7 +126,7 @@ def _measured(labelled: pl.DataFrame) -> Measured:
     )
 
 
-def _auc_error(measured: Measured) -> float | None:
+def _auc_error(measured: MeasuredQuality) -> float | None:
     """Return the standard error of an area under the ROC curve (Hanley and McNeil, Radiology 143, 1982)."""
     auc, rate = measured.metrics["roc_auc"], measured.base_rate
     if auc is None or rate is None:

@@ -16,7 +16,7 @@ from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import ModelNotFound, UsageError
 from tidemill.features.feature_store import definition_hash, get_service, open_store, training_frame
 from tidemill.features.personal_fields import personal_fields
-from tidemill.features.skew.comparison import Tally, tally
+from tidemill.features.skew.comparison import BatchDifferences, compare_batch
 from tidemill.features.skew.feature_sources import trace_origins
 from tidemill.features.skew.logged_keys import Resolver, read_keys
 from tidemill.features.skew.provenance import Origins
@@ -26,14 +26,14 @@ from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, logged_days, 
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version
 
-__all__ = ["Slice", "measure_skew"]
+__all__ = ["LogSlice", "measure_skew"]
 
 _BATCH_ROWS = 200_000
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Slice:
+class LogSlice:
     """The logged predictions to compare: those with ``start <= at < end``, event time, aware."""
 
     start: datetime
@@ -47,7 +47,7 @@ class Slice:
 
 def measure_skew(
     project: Project,
-    wanted: Slice,
+    wanted: LogSlice,
     threshold: float,
     tolerance: float = 1e-6,
     listen: Callable[[int, int], None] | None = None,
@@ -74,7 +74,7 @@ def measure_skew(
     skip = personal | (origins.features.keys() - wanted.features if wanted.features is not None else set())
     resolver = Resolver(origins, lambda values: Pseudonymiser(load_key(project)).hide_series(values))
     changed = _Definitions(project, definition_hash(project))
-    tallies: list[Tally] = []
+    tallies: list[BatchDifferences] = []
     predictions = without_keys = 0
     for rows, done, total in _batches(project, wanted):
         predictions += rows.height
@@ -92,7 +92,7 @@ def measure_skew(
                     *(expected[name].alias(f"expected.{name}") for name in origins.features),
                 ]
             )
-            tallies.append(tally(beside, origins, tolerance, skip | absent))
+            tallies.append(compare_batch(beside, origins, tolerance, skip | absent))
         if listen is not None:
             listen(done, total)
     named = {name: view for name, view in origins.features.items() if name not in skip}
@@ -121,7 +121,7 @@ def _check_names(names: Collection[str] | None, origins: Origins) -> None:
         )
 
 
-def _batches(project: Project, wanted: Slice) -> Iterator[tuple[pl.DataFrame, int, int]]:
+def _batches(project: Project, wanted: LogSlice) -> Iterator[tuple[pl.DataFrame, int, int]]:
     """Yield batches of predictions of whole days, with the number of finished days and of all days.
 
     A batch contains only predictions with the same features, so that a feature of another version does not

@@ -32,7 +32,7 @@ from tidemill.monitoring.reports.private_evidently import (
     widgets_of_metric,
 )
 
-__all__ = ["MAX_ROWS", "OTHER", "Compared", "write_report"]
+__all__ = ["MAX_ROWS", "OTHER", "ReportedComparison", "write_report"]
 
 MAX_ROWS = 10_000
 """Rows of each side that are drawn; more are sampled. Evidently's time grows with the rows."""
@@ -43,7 +43,7 @@ _SEED = 0
 _SMALL, _LARGE = 0.01, 1e9  # standard deviations and sizes that Evidently can draw unscaled
 
 
-class Compared(NamedTuple):
+class ReportedComparison(NamedTuple):
     """The comparison to draw: features by their names, and the scores."""
 
     features: pl.DataFrame
@@ -65,8 +65,8 @@ def write_report(
     path: Path,
     title: str,
     comparison: Comparison,
-    reference: Compared,
-    current: Compared,
+    reference: ReportedComparison,
+    current: ReportedComparison,
     labelled: pl.DataFrame | None,
 ) -> None:
     """Write the report of a comparison.

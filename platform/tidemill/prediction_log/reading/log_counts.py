@@ -10,7 +10,7 @@ from tidemill.prediction_log.labels.label_matching import LABELLED_ID, matched
 from tidemill.prediction_log.log_records import LABELS, SHADOW
 from tidemill.prediction_log.reading.log_files import Rows, read_files
 from tidemill.prediction_log.storage.log_schema import TYPED
-from tidemill.prediction_log.storage.manifests import Kind, consistently, partitions
+from tidemill.prediction_log.storage.manifests import Kind, partitions, retry_after_compaction
 
 __all__ = ["Files", "LogCounts", "count_files", "count_log"]
 
@@ -157,7 +157,7 @@ def _count(root: Path, model: str, day: date, by_keys: pl.DataFrame) -> _Day:
 def _read(
     root: Path, model: str, kind: Kind, day: date, columns: tuple[str, ...]
 ) -> tuple[pl.DataFrame, int]:
-    found = consistently(
+    found = retry_after_compaction(
         root, model, kind, (day, day), lambda files: read_files(files, kind, Rows(columns=columns))
     )
     return found.frame, found.torn

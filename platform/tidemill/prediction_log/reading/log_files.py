@@ -6,9 +6,9 @@ from datetime import datetime
 
 import polars as pl
 
-from tidemill.prediction_log.storage.log_schema import COLUMNS, TYPED, typed
+from tidemill.prediction_log.storage.log_schema import COLUMNS, TYPED, with_types
 from tidemill.prediction_log.storage.manifests import Kind, Partition
-from tidemill.prediction_log.storage.ndjson_reader import Lines, read_lines
+from tidemill.prediction_log.storage.ndjson_reader import ParsedLines, read_lines
 
 __all__ = ["Rows", "read_files"]
 
@@ -37,7 +37,7 @@ class Rows:
         return expression
 
 
-def read_files(found: Sequence[Partition], kind: Kind, rows: Rows) -> Lines:
+def read_files(found: Sequence[Partition], kind: Kind, rows: Rows) -> ParsedLines:
     """Return the rows wanted of some dates, in no particular order, and how many torn lines there were.
 
     Every wanted column of `log_schema.TYPED` is there, null in records older than the column.
@@ -49,15 +49,15 @@ def read_files(found: Sequence[Partition], kind: Kind, rows: Rows) -> Lines:
     scans = [scan for each in found for scan in _of_parts(each, kind, rows)]
     frames = [none, *pl.collect_all(scans), *(each.frame for each in lines)]
     torn = sum(each.torn for each in lines) + sum(each.torn for each in found)
-    return Lines(pl.concat(frames, how="diagonal_relaxed"), torn)
+    return ParsedLines(pl.concat(frames, how="diagonal_relaxed"), torn)
 
 
-def _of_segments(partition: Partition, kind: Kind, rows: Rows) -> Lines:
+def _of_segments(partition: Partition, kind: Kind, rows: Rows) -> ParsedLines:
     lines = read_lines(partition.segments, COLUMNS[kind])
-    frame = typed(lines.frame, kind).filter(rows.expression)
+    frame = with_types(lines.frame, kind).filter(rows.expression)
     if rows.columns is not None:
         frame = frame.select(name for name in rows.columns if name in frame.columns)
-    return Lines(frame, lines.torn)
+    return ParsedLines(frame, lines.torn)
 
 
 def _of_parts(partition: Partition, kind: Kind, rows: Rows) -> list[pl.LazyFrame]:

@@ -19,8 +19,8 @@ import polars as pl
 
 from tidemill.prediction_log.search.part_filter import labels_of, predictions_of
 from tidemill.prediction_log.search.record_filter import RecordFilter, users_values
-from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently, partitions
-from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
+from tidemill.prediction_log.storage.manifests import Kind, Partition, partitions, retry_after_compaction
+from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
 from tidemill.prediction_log.upkeep.rewriting import clear_log, drop_rows
 
 __all__ = ["LoggedRecords", "blank_records", "find_records"]
@@ -89,12 +89,14 @@ def _find(root: Path, model: str, wanted: RecordFilter, before: datetime | None)
         lines = sum(1 for path in _segments(found) for _ in _labels_of(path, wanted, ids))
         return lines + sum(int(labels_of(scan, wanted, ids).sum()) for scan in _scans(found))
 
-    counted = consistently(root, model, "predictions", _EVER, predictions)
-    return LoggedRecords(counted, consistently(root, model, "labels", _EVER, labels), frozenset(ids))
+    counted = retry_after_compaction(root, model, "predictions", _EVER, predictions)
+    return LoggedRecords(
+        counted, retry_after_compaction(root, model, "labels", _EVER, labels), frozenset(ids)
+    )
 
 
 def _blank_model(root: Path, model: str, wanted: RecordFilter) -> LoggedRecords:
-    with maintaining(root, model, wait_seconds=_PATIENCE):
+    with hold_maintenance_lock(root, model, wait_seconds=_PATIENCE):
         for kind in _KINDS:
             clear_log(root, model, kind)
         found = _find(root, model, wanted, None)

@@ -22,7 +22,7 @@ from tidemill.clock import utc
 from tidemill.errors import DataError, ServingError
 from tidemill.prediction_log.labels.label_matching import key_values
 from tidemill.prediction_log.search.part_search import labels_by_keys, labels_of, latest_of, record_of
-from tidemill.prediction_log.storage.manifests import Kind, Partition, consistently
+from tidemill.prediction_log.storage.manifests import Kind, Partition, retry_after_compaction
 
 __all__ = ["find_labels", "find_prediction", "in_log", "latest", "lines_of", "made_at", "segments_of"]
 
@@ -142,7 +142,7 @@ def in_log(root: Path, model: str, kind: Kind, read: Callable[[Sequence[Partitio
         DataError: a file cannot be read.
     """
     try:
-        return consistently(root, model, kind, (date.min, date.max), read)
+        return retry_after_compaction(root, model, kind, (date.min, date.max), read)
     except ServingError as error:
         raise DataError(str(error), hint=error.hint) from error
 

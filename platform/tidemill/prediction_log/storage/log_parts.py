@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.ids import new_id
 from tidemill.prediction_log.storage.log_places import Place
-from tidemill.prediction_log.storage.log_schema import COLUMNS, typed
+from tidemill.prediction_log.storage.log_schema import COLUMNS, with_types
 from tidemill.prediction_log.storage.manifests import Kind, Part
 from tidemill.prediction_log.storage.ndjson_reader import parse_lines
 
@@ -53,7 +53,7 @@ def write_part(
     """Write rows as a sorted part; readers see it once a manifest names it.
 
     Args:
-        frame: at least one row, as `tidemill.prediction_log.storage.log_schema.typed` gives them.
+        frame: at least one row, as `tidemill.prediction_log.storage.log_schema.with_types` gives them.
         kind: of which they are.
         place: where it goes.
         below: name of the date's folder at that place.
@@ -84,7 +84,7 @@ def read_in_pieces(segments: Iterable[Path], kind: Kind, sizes: Sizes) -> Iterat
         for piece in _pieces(path, sizes.piece):
             lines = parse_lines(piece, COLUMNS[kind])
             torn += lines.torn
-            held.append(typed(lines.frame, kind))
+            held.append(with_types(lines.frame, kind))
             rows += lines.frame.height
             if rows >= sizes.rows:
                 yield pl.concat(held, how="diagonal_relaxed"), torn

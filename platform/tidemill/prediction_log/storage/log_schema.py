@@ -10,7 +10,7 @@ import polars as pl
 from tidemill.prediction_log.log_records import FEATURE_PREFIX, LABEL_COLUMNS, PREDICTION_COLUMNS
 from tidemill.prediction_log.storage.manifests import Kind
 
-__all__ = ["COLUMNS", "TYPED", "as_record", "typed"]
+__all__ = ["COLUMNS", "TYPED", "as_record", "with_types"]
 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 _MOMENTS = {"predictions": ("at", "served_at"), "labels": ("at", "received_at", "predicted_at")}
@@ -27,7 +27,7 @@ TYPED = {
 """Types of the columns, features aside, once they are read."""
 
 
-def typed(lines: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+def with_types(lines: pl.DataFrame, kind: Kind) -> pl.DataFrame:
     """Return lines with moments as timestamps, and each feature in a column ``feature.<name>``.
 
     A feature is a Float64 if its values are only numbers or nulls.

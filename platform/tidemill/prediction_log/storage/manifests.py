@@ -29,12 +29,12 @@ __all__ = [
     "Manifest",
     "Part",
     "Partition",
-    "consistently",
     "day_of",
     "manifest_name",
     "manifests_of",
     "partitions",
     "read_manifest",
+    "retry_after_compaction",
 ]
 
 Kind = Literal["predictions", "labels"]
@@ -150,7 +150,7 @@ def partitions(root: Path, model: str, kind: Kind, first: date, last: date) -> l
     )
 
 
-def consistently(
+def retry_after_compaction(
     root: Path,
     model: str,
     kind: Kind,

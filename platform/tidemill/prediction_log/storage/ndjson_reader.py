@@ -8,12 +8,12 @@ from typing import NamedTuple
 import orjson
 import polars as pl
 
-__all__ = ["Lines", "is_object", "parse_lines", "read_lines"]
+__all__ = ["ParsedLines", "is_object", "parse_lines", "read_lines"]
 
 _log = logging.getLogger(__name__)
 
 
-class Lines(NamedTuple):
+class ParsedLines(NamedTuple):
     """The lines that were read."""
 
     frame: pl.DataFrame
@@ -21,7 +21,7 @@ class Lines(NamedTuple):
     """Lines that a crash left incomplete, skipped."""
 
 
-def read_lines(paths: Iterable[Path], columns: Mapping[str, pl.DataType]) -> Lines:
+def read_lines(paths: Iterable[Path], columns: Mapping[str, pl.DataType]) -> ParsedLines:
     """Read whole segments.
 
     Args:
@@ -44,10 +44,10 @@ def read_lines(paths: Iterable[Path], columns: Mapping[str, pl.DataType]) -> Lin
         torn += lines.torn
         if lines.frame.height:
             frames.append(lines.frame)
-    return Lines(pl.concat(frames, how="diagonal_relaxed"), torn)
+    return ParsedLines(pl.concat(frames, how="diagonal_relaxed"), torn)
 
 
-def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
+def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> ParsedLines:
     """Parse the lines of one segment, or a part of them; a last one without an end counts as torn."""
     whole, newline, tail = content.rpartition(b"\n")
     torn = int(bool(tail.strip()))
@@ -64,7 +64,7 @@ def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> Lines:
             frame = _parse(b"\n".join(sound), columns)
         except pl.exceptions.PolarsError:  # a value of another type than its column's
             frame = _parse(b"\n".join(_with_whole_numbers(line, columns) for line in sound), columns)
-    return Lines(frame, torn)
+    return ParsedLines(frame, torn)
 
 
 def _parse(lines: bytes, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:

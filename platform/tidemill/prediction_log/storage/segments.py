@@ -23,7 +23,7 @@ from tidemill.files.atomic import flush_folder
 from tidemill.files.locks import try_lock
 from tidemill.ids import new_id
 
-__all__ = ["Mark", "Rolling", "SegmentWriter", "claim", "hold"]
+__all__ = ["SegmentLimits", "SegmentPosition", "SegmentWriter", "lock_ended_segment", "lock_segment"]
 
 _MOST_ENDED = 64  # descriptors
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rolling:
+class SegmentLimits:
     """Limits after which a segment is ended and the next one begun, so that it can be compacted."""
 
     bytes: int = 128 << 20
@@ -43,7 +43,7 @@ class Rolling:
     """Segments at once: a replay moves through dates, and the older ones are ended."""
 
 
-class Mark(NamedTuple):
+class SegmentPosition(NamedTuple):
     """A position in a segment, up to which it was written."""
 
     segment: "_Segment"
@@ -63,14 +63,14 @@ class SegmentWriter:
     """One writer's segments below ``root``: ``date=YYYY-MM-DD/<writer>.ndjson``. Threads may share it."""
 
     root: Path
-    rolling: Rolling = Rolling()
+    rolling: SegmentLimits = SegmentLimits()
     _segments: "OrderedDict[date, _Segment]" = field(default_factory=OrderedDict, repr=False)
     _ended: "deque[_Segment]" = field(default_factory=deque, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _failure: OSError | None = field(default=None, repr=False)
     """Error of a segment that a write closed; the next `flush` raises it."""
 
-    def write(self, day: date, lines: bytes) -> Mark:
+    def write(self, day: date, lines: bytes) -> SegmentPosition:
         """Append whole lines with one write: they are in the kernel's page cache then.
 
         Raises:
@@ -89,7 +89,7 @@ class SegmentWriter:
                 self._end(day)
         if len(self._ended) > _MOST_ENDED:  # writes to many dates can outpace the flushing thread
             self._failure = self._close_ended(_MOST_ENDED) or self._failure
-        return Mark(segment, end)
+        return SegmentPosition(segment, end)
 
     def flush(self) -> None:
         """Flush everything to the disk itself, and close segments that are ended, old or idle.
@@ -225,18 +225,18 @@ class _Segment:
         self._flushed = covered
 
 
-def claim(descriptor: int) -> bool:
+def lock_segment(descriptor: int) -> bool:
     """Lock the file and return whether that worked and the file still has its name."""
     return try_lock(descriptor) and os.fstat(descriptor).st_nlink > 0
 
 
-def hold(path: Path, held: contextlib.ExitStack) -> bool:
+def lock_ended_segment(path: Path, held: contextlib.ExitStack) -> bool:
     """Return whether a segment has no writer; if so, it stays locked while ``held`` is open."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
-    if not claim(descriptor):
+    if not lock_segment(descriptor):
         os.close(descriptor)
         return False
     held.callback(os.close, descriptor)
@@ -254,7 +254,7 @@ def _open(folder: Path) -> _Segment:
             descriptor = os.open(path, flags, 0o644)
         except FileNotFoundError:  # the empty folder was deleted in between
             continue
-        if claim(descriptor):
+        if lock_segment(descriptor):
             return _Segment(descriptor, path, tuple(dict.fromkeys([folder, *(new.parent for new in made)])))
         os.close(descriptor)
     raise OSError(

@@ -28,8 +28,8 @@ from tidemill.prediction_log.storage.manifests import (
     manifest_name,
     read_manifest,
 )
-from tidemill.prediction_log.storage.segments import hold
-from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
+from tidemill.prediction_log.storage.segments import lock_ended_segment
+from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
 from tidemill.prediction_log.upkeep.rewriting import clear_date
 
 __all__ = ["KINDS", "Compacted", "compact"]
@@ -90,7 +90,7 @@ def compact(
     sizes, end = sizes or Sizes(), None if seconds is None else time.monotonic() + seconds
     result = Compacted()
     try:
-        with maintaining(root, model):
+        with hold_maintenance_lock(root, model):
             days = [(kind, day) for kind in KINDS for day in _days(root, model, kind, place, sizes)]
             total = sum(_size(root, model, kind, day) for kind, day in days)
             for kind, day in days:
@@ -156,7 +156,7 @@ class _Date:
         group: list[Path] = []
         size = 0
         for path in sorted(self._folder.glob("*.ndjson")):
-            if not hold(path, held):
+            if not lock_ended_segment(path, held):
                 continue
             group.append(path)
             size += path.stat().st_size

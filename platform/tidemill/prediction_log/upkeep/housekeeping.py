@@ -8,13 +8,13 @@ from tidemill.prediction_log.upkeep.compaction import Compacted, compact
 from tidemill.prediction_log.upkeep.retention import Pruned, kept_from, prune
 from tidemill.project import Project
 
-__all__ = ["Upkeep", "keep_up", "place_of"]
+__all__ = ["HousekeepingResult", "place_of", "run_housekeeping"]
 
 _SECONDS = 20.0  # seconds a call: the controller has other work
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class HousekeepingResult:
     """The result of one maintenance call."""
 
     compacted: Compacted
@@ -31,7 +31,7 @@ def place_of(project: Project) -> Place:
     return current_place(project.predictions, log.store, log.endpoint_url)
 
 
-def keep_up(project: Project, now: datetime, seconds: float = _SECONDS) -> Upkeep:
+def run_housekeeping(project: Project, now: datetime, seconds: float = _SECONDS) -> HousekeepingResult:
     """Delete dates older than ``serve.log.retention_days``, and compact what exceeds the thresholds.
 
     Args:
@@ -47,4 +47,6 @@ def keep_up(project: Project, now: datetime, seconds: float = _SECONDS) -> Upkee
     pruned = None
     if log.retention_days is not None:
         pruned = prune(project.predictions, project.model, kept_from(now, log.retention_days))
-    return Upkeep(compact(project.predictions, project.model, place_of(project), seconds=seconds), pruned)
+    return HousekeepingResult(
+        compact(project.predictions, project.model, place_of(project), seconds=seconds), pruned
+    )

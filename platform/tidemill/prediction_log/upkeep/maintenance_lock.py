@@ -7,7 +7,7 @@ from pathlib import Path
 from tidemill.errors import ServingError
 from tidemill.files.locks import locked
 
-__all__ = ["LogInUse", "maintaining"]
+__all__ = ["LogInUse", "hold_maintenance_lock"]
 
 
 class LogInUse(ServingError):
@@ -15,7 +15,7 @@ class LogInUse(ServingError):
 
 
 @contextmanager
-def maintaining(root: Path, model: str, wait_seconds: float = 0.0) -> Iterator[None]:
+def hold_maintenance_lock(root: Path, model: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the exclusive right to move, merge or delete files of a model's log; appending goes on.
 
     Raises:

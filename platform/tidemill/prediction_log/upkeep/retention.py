@@ -10,9 +10,9 @@ from tidemill.clock import utc
 from tidemill.errors import ServingError
 from tidemill.prediction_log.storage.log_places import places_of
 from tidemill.prediction_log.storage.manifests import Kind, Partition, manifests_of, partitions
-from tidemill.prediction_log.storage.segments import hold
+from tidemill.prediction_log.storage.segments import lock_ended_segment
 from tidemill.prediction_log.upkeep.compaction import KINDS
-from tidemill.prediction_log.upkeep.maintenance_lock import maintaining
+from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
 from tidemill.prediction_log.upkeep.rewriting import clear_date
 
 __all__ = ["Pruned", "kept_from", "prune"]
@@ -61,7 +61,7 @@ def prune(root: Path, model: str, before: date, dry_run: bool = False) -> Pruned
     size = in_use = 0
     last = before - timedelta(days=1)
     try:
-        with maintaining(root, model):
+        with hold_maintenance_lock(root, model):
             for kind in KINDS:
                 for each in partitions(root, model, kind, date.min, last):
                     rows, bytes_ = _measure(each)
@@ -94,7 +94,7 @@ def _delete(root: Path, model: str, kind: Kind, day: date) -> int:
     folder = root / model / kind / f"date={day.isoformat()}"
     with ExitStack() as held:
         everything = sorted(folder.glob("*.ndjson"))
-        ours = [path for path in everything if hold(path, held)]
+        ours = [path for path in everything if lock_ended_segment(path, held)]
         manifests = manifests_of(places_of(root), model, kind, day, day)
         for place, name, manifest in manifests:
             place.write(name, manifest.following((), _names(ours)).encoded())

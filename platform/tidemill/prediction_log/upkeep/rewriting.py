@@ -1,6 +1,6 @@
 """Remove rows from compacted parts, and delete files that a killed process left.
 
-Callers must hold `tidemill.prediction_log.upkeep.maintenance_lock.maintaining`.
+Callers must hold `tidemill.prediction_log.upkeep.maintenance_lock.hold_maintenance_lock`.
 """
 
 from collections.abc import Callable

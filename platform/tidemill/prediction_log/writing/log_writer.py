@@ -36,7 +36,7 @@ from pathlib import Path
 
 from tidemill.errors import ServingError
 from tidemill.prediction_log.log_records import LabelRecord, LogHealth, PredictionRecord
-from tidemill.prediction_log.storage.segments import Mark, Rolling, SegmentWriter
+from tidemill.prediction_log.storage.segments import SegmentLimits, SegmentPosition, SegmentWriter
 from tidemill.prediction_log.writing.log_lines import Piece, pieces_of, valid_labels
 from tidemill.project import Project
 from tidemill.threads import BackgroundThread
@@ -76,13 +76,13 @@ class PredictionLog:
         model: str,
         sync_seconds: float = 0.5,
         backlog_bytes: int = 64 << 20,
-        rolling: Rolling | None = None,
+        rolling: SegmentLimits | None = None,
     ) -> None:
         self.root = root
         self.model = model
         self.sync_seconds = sync_seconds
         self._limit = backlog_bytes
-        rolling = rolling or Rolling()
+        rolling = rolling or SegmentLimits()
         self._predictions = SegmentWriter(root / model / "predictions", rolling)
         self._labels = SegmentWriter(root / model / "labels", rolling)
         self._backlog: deque[Piece] = deque()
@@ -152,9 +152,9 @@ class PredictionLog:
             except OSError as error:
                 _log.error("%s cannot be flushed: %s", writer.root, error.strerror or error)
 
-    def _write(self, pieces: Sequence[Piece]) -> list[Mark] | None:
+    def _write(self, pieces: Sequence[Piece]) -> list[SegmentPosition] | None:
         """Write the lines, or queue them in memory behind waiting ones; return None if any were queued."""
-        marks: list[Mark] = []
+        marks: list[SegmentPosition] = []
         for number, piece in enumerate(pieces):
             if not self._backlog:
                 try:
@@ -193,7 +193,7 @@ class PredictionLog:
                 waiting_bytes=health.waiting_bytes - len(piece.lines),
             )
 
-    def _flush(self, marks: Sequence[Mark]) -> bool:
+    def _flush(self, marks: Sequence[SegmentPosition]) -> bool:
         try:
             for mark in marks:
                 mark.flush()

@@ -17,9 +17,15 @@ from tidemill.errors import DataError, TidemillError
 from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.privacy.erasure import erasure_record
-from tidemill.privacy.erasure.erasure_record import Order, drop_order, orders, put_on_record, put_order
-from tidemill.privacy.erasure.erasure_steps import LAST, STEPS, Work
-from tidemill.privacy.erasure.subject_findings import Tell, look
+from tidemill.privacy.erasure.erasure_record import (
+    ErasureOrder,
+    drop_order,
+    pending_orders,
+    put_on_record,
+    put_order,
+)
+from tidemill.privacy.erasure.erasure_steps import LAST, STEPS, StepInputs
+from tidemill.privacy.erasure.subject_findings import Tell, search_stores
 from tidemill.privacy.subject import Subject, find_subject
 from tidemill.project import Project
 from tidemill.state import open_state
@@ -39,7 +45,7 @@ class Erased:
     status: str
     """``done``, ``incomplete`` or ``preview`` (nothing was changed on purpose)."""
     found: Mapping[str, Any]
-    """The `tidemill.privacy.erasure.subject_findings.Findings` before the first change."""
+    """The `tidemill.privacy.erasure.subject_findings.SubjectFindings` before the first change."""
     steps: Mapping[str, Any]
     """Step → ``status`` (``done``, ``skipped``, ``failed``), and what was removed."""
     resumed: bool = False
@@ -54,7 +60,7 @@ def preview(project: Project, values: Mapping[str, str], tell: Tell) -> Erased:
         TidemillError: a place cannot be looked into.
     """
     subject = _subject(project, values)
-    found = look(project, subject, tell).as_dict()
+    found = search_stores(project, subject, tell).as_dict()
     return Erased("", tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), "preview", found, {})
 
 
@@ -89,8 +95,8 @@ def erase(
     subject = _subject(project, values)
     with _alone(project, tell):
         earlier = _finish_all(project, clock, tell)
-        found = look(project, subject, tell).as_dict()
-        order = Order(
+        found = search_stores(project, subject, tell).as_dict()
+        order = ErasureOrder(
             new_id("erasure"),
             dict(subject.values),
             actor,
@@ -114,10 +120,12 @@ def resume(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
 
 
 def _finish_all(project: Project, clock: Clock, tell: Tell) -> list[Erased]:
-    return [replace(_carry_out(project, order, clock, tell), resumed=True) for order in orders(project)]
+    return [
+        replace(_carry_out(project, order, clock, tell), resumed=True) for order in pending_orders(project)
+    ]
 
 
-def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Erased:
+def _carry_out(project: Project, order: ErasureOrder, clock: Clock, tell: Tell) -> Erased:
     subject = _subject(project, order.values)
     state = open_state(project.state_url)
     # After a kill, finished steps are not repeated; after a blocked step, all are.
@@ -128,7 +136,7 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
                 continue
             put_on_record(state, replace(order, steps=steps), subject.pseudonyms, "running")
             tell(name, "")
-            work = Work(project, subject, order, clock, partial(tell, name))
+            work = StepInputs(project, subject, order, clock, partial(tell, name))
             steps[name] = _attempt(name, work, steps)
             tell(name, steps[name]["status"])
             order = replace(order, steps=dict(steps))
@@ -154,7 +162,7 @@ def _carry_out(project: Project, order: Order, clock: Clock, tell: Tell) -> Eras
     )
 
 
-def _attempt(name: str, work: Work, steps: Mapping[str, Any]) -> dict[str, Any]:
+def _attempt(name: str, work: StepInputs, steps: Mapping[str, Any]) -> dict[str, Any]:
     """Run a step; if it fails, the other steps still run, except the last."""
     if name == LAST and any(outcome["status"] == "failed" for outcome in steps.values()):
         return {"status": "failed", "error": "not before the other steps are done"}

@@ -18,11 +18,11 @@ from tidemill.project import Project
 from tidemill.state import State
 from tidemill.state.tables import Erasure
 
-__all__ = ["Order", "drop_order", "orders", "put_on_record", "put_order"]
+__all__ = ["ErasureOrder", "drop_order", "pending_orders", "put_on_record", "put_order"]
 
 
 @dataclass(frozen=True)
-class Order:
+class ErasureOrder:
     """An erasure that was requested and is not done."""
 
     id: str
@@ -38,7 +38,7 @@ class Order:
     """The results of the steps that ran."""
 
 
-def orders(project: Project) -> list[Order]:
+def pending_orders(project: Project) -> list[ErasureOrder]:
     """Return the erasures that are not done, the oldest first.
 
     Raises:
@@ -49,7 +49,9 @@ def orders(project: Project) -> list[Order]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             found.append(
-                Order(**{**content, "requested_at": utc(datetime.fromisoformat(content["requested_at"]))})
+                ErasureOrder(
+                    **{**content, "requested_at": utc(datetime.fromisoformat(content["requested_at"]))}
+                )
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(
@@ -59,7 +61,7 @@ def orders(project: Project) -> list[Order]:
     return sorted(found, key=lambda order: order.id)
 
 
-def put_order(project: Project, order: Order) -> None:
+def put_order(project: Project, order: ErasureOrder) -> None:
     """Write an order atomically, readable by its owner only.
 
     Raises:
@@ -77,7 +79,7 @@ def put_order(project: Project, order: Order) -> None:
         ) from error
 
 
-def drop_order(project: Project, order: Order) -> None:
+def drop_order(project: Project, order: ErasureOrder) -> None:
     """Delete an order, and drafts that a killed process left."""
     for pattern in (".*.tmp", "tmp*"):  # the second pattern: drafts of earlier versions of Tidemill
         for path in folder(project).glob(pattern):
@@ -87,7 +89,7 @@ def drop_order(project: Project, order: Order) -> None:
 
 def put_on_record(
     state: State,
-    order: Order,
+    order: ErasureOrder,
     pseudonyms: Mapping[str, str],
     status: str,
     error: str | None = None,

@@ -11,36 +11,41 @@ from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
 from tidemill.features.feast_session import open_store, repository
-from tidemill.privacy.erasure.erasure_record import Order
-from tidemill.privacy.erasure.subject_findings import look_again, texts
+from tidemill.privacy.erasure.erasure_record import ErasureOrder
+from tidemill.privacy.erasure.subject_findings import search_changeable_stores, texts
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents, purge
 from tidemill.privacy.stores.job_subjects import erase_jobs
 from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.stores.online_subjects import forget_online
-from tidemill.privacy.stores.row_places import find_places, known_as, leave_out_of, pipeline_paths
+from tidemill.privacy.stores.row_places import (
+    find_places,
+    pipeline_paths,
+    remove_from_place,
+    subject_by_place,
+)
 from tidemill.privacy.stores.texts import mask_text
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
-__all__ = ["LAST", "STEPS", "Work"]
+__all__ = ["LAST", "STEPS", "StepInputs"]
 
 _MESSAGE = "Leave erased subjects out of the data"
 
 
 @dataclass(frozen=True)
-class Work:
+class StepInputs:
     """The inputs of a step."""
 
     project: Project
     subject: Subject
-    order: Order
+    order: ErasureOrder
     clock: Clock
     """Wall-clock time."""
     line: Callable[[str], None]
     """The callback for progress."""
 
 
-def _bury(work: Work) -> dict[str, Any]:
+def _bury(work: StepInputs) -> dict[str, Any]:
     subject, order, root = work.subject, work.order, work.project.root
     stone = Tombstone(
         tuple(subject.pseudonyms), tuple(subject.pseudonyms.values()), order.requested_at, order.reason
@@ -52,28 +57,28 @@ def _bury(work: Work) -> dict[str, Any]:
     return {"new": new}
 
 
-def _forget(work: Work) -> dict[str, Any]:
+def _forget(work: StepInputs) -> dict[str, Any]:
     if not (repository(work.project) / "feature_store.yaml").is_file():
         return {"keys": {}}
     return {"keys": forget_online(open_store(work.project), work.subject)}
 
 
-def _erase_jobs(work: Work) -> dict[str, Any]:
+def _erase_jobs(work: StepInputs) -> dict[str, Any]:
     """Erase the jobs; this precedes the log's step, as a worker writes to the log until its job is erased."""
     ids = find_in_log(work.project.predictions, work.subject).prediction_ids
     return {"jobs": erase_jobs(work.project, work.subject, ids, work.clock, work.line)}
 
 
-def _blank(work: Work) -> dict[str, Any]:
+def _blank(work: StepInputs) -> dict[str, Any]:
     lines = blank_log(work.project.predictions, work.subject)
     return {"predictions": lines.predictions, "labels": lines.labels}
 
 
-def _mask(work: Work) -> dict[str, Any]:
+def _mask(work: StepInputs) -> dict[str, Any]:
     return {"mentions": sum(mask_text(path, work.subject) for path in texts(work.project))}
 
 
-def _rewrite(work: Work) -> dict[str, Any]:
+def _rewrite(work: StepInputs) -> dict[str, Any]:
     """Rewrite all files that are not outputs of the pipeline; those added to DVC become a new version."""
     planned = {place["name"] for place in work.order.findings["places"]}
     rows: dict[str, int] = {}
@@ -81,7 +86,7 @@ def _rewrite(work: Work) -> dict[str, Any]:
         if place.kind == "output":
             continue
         work.line(place.name)
-        removed = leave_out_of(place, work.subject)
+        removed = remove_from_place(place, work.subject)
         if removed:
             rows[work.subject.hidden_in(place.name)] = removed
         if place.kind == "added" and (removed or place.name in planned):
@@ -90,7 +95,7 @@ def _rewrite(work: Work) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _reproduce(work: Work) -> dict[str, Any] | None:
+def _reproduce(work: StepInputs) -> dict[str, Any] | None:
     """Make the data version without the subject; if no file contains it, leave that to the next run."""
     root = work.project.root
     outputs, _ = pipeline_paths(root)
@@ -99,8 +104,8 @@ def _reproduce(work: Work) -> dict[str, Any] | None:
     return {"revision": reproduce(work.project, {}, _MESSAGE, work.line).revision}
 
 
-def _check(work: Work) -> dict[str, Any]:
-    left = look_again(
+def _check(work: StepInputs) -> dict[str, Any]:
+    left = search_changeable_stores(
         work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
     )
     places = [f"{place['name']} ({place['rows']} rows, {place['kind']})" for place in left["places"]]
@@ -124,11 +129,11 @@ def _check(work: Work) -> dict[str, Any]:
     return {}
 
 
-def _purge(work: Work) -> dict[str, Any] | None:
+def _purge(work: StepInputs) -> dict[str, Any] | None:
     if not work.order.history:
         return None
     root = work.project.root
-    with open_contents(root, known_as(work.subject, find_places(work.project))) as contents:
+    with open_contents(root, subject_by_place(work.subject, find_places(work.project))) as contents:
         if contents is None:
             return None
         work.line("looking through the contents")
@@ -138,7 +143,7 @@ def _purge(work: Work) -> dict[str, Any] | None:
         return {"contents": purge(contents)}
 
 
-STEPS: Mapping[str, Callable[[Work], dict[str, Any] | None]] = {
+STEPS: Mapping[str, Callable[[StepInputs], dict[str, Any] | None]] = {
     "tombstone": _bury,
     "online": _forget,
     "jobs": _erase_jobs,

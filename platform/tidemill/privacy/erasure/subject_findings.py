@@ -12,13 +12,13 @@ from tidemill.privacy.stores.job_subjects import find_jobs
 from tidemill.privacy.stores.log_subjects import find_in_log
 from tidemill.privacy.stores.model_subjects import trained_on
 from tidemill.privacy.stores.online_subjects import count_online
-from tidemill.privacy.stores.row_places import count_in, find_places, known_as
+from tidemill.privacy.stores.row_places import count_in, find_places, subject_by_place
 from tidemill.privacy.stores.schedule_outputs import outputs_elsewhere
 from tidemill.privacy.stores.texts import count_in_text
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
-__all__ = ["Findings", "Tell", "look", "look_again", "texts"]
+__all__ = ["SubjectFindings", "Tell", "search_changeable_stores", "search_stores", "texts"]
 
 Tell = Callable[[str, str], None]
 """A callback for progress, called with step and message."""
@@ -28,7 +28,7 @@ _NOT_TEXTS = {"predictions", "erasures", "remote", "jobs"}
 
 
 @dataclass(frozen=True)
-class Findings:
+class SubjectFindings:
     """What the stores contain of a subject: names of files and counts, never its value."""
 
     online: Mapping[str, int]
@@ -63,18 +63,18 @@ class Findings:
         return asdict(self)
 
 
-def look(project: Project, subject: Subject, tell: Tell) -> Findings:
+def search_stores(project: Project, subject: Subject, tell: Tell) -> SubjectFindings:
     """Search every store for the subject.
 
     Raises:
         TidemillError: a store cannot be searched; the message names it.
     """
-    now = look_again(project, subject, tell)
+    now = search_changeable_stores(project, subject, tell)
     tell("look", "earlier data versions and models")
-    with open_contents(project.root, known_as(subject, find_places(project))) as contents:
+    with open_contents(project.root, subject_by_place(subject, find_places(project))) as contents:
         earlier = earlier_versions(project.root, contents) if contents else []
         models = trained_on(project, subject, contents)
-    return Findings(
+    return SubjectFindings(
         **now,
         models=tuple(asdict(model) for model in models),
         versions=tuple(
@@ -91,10 +91,10 @@ def look(project: Project, subject: Subject, tell: Tell) -> Findings:
     )
 
 
-def look_again(
+def search_changeable_stores(
     project: Project, subject: Subject, tell: Tell, before: datetime | None = None
 ) -> dict[str, Any]:
-    """Search the stores that can change, and return the result as keyword arguments of `Findings`.
+    """Search the stores that can change, and return the result as keyword arguments of `SubjectFindings`.
 
     Args:
         project: the project.

@@ -21,7 +21,7 @@ from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.privacy.stores.table_subjects import count_rows, format_of, mentions
 from tidemill.privacy.subject import Subject
 
-__all__ = ["Contents", "EarlierVersion", "earlier_versions", "open_contents", "purge"]
+__all__ = ["EarlierVersion", "StoredContents", "earlier_versions", "open_contents", "purge"]
 
 _FOLDER = ".dir"
 
@@ -40,7 +40,7 @@ class EarlierVersion:
 
 
 @dataclass
-class Contents:
+class StoredContents:
     """The contents in DVC's cache and remotes of one repository; each is searched once."""
 
     repo: Repo
@@ -113,7 +113,7 @@ class Contents:
 
 
 @contextmanager
-def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents | None]:
+def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[StoredContents | None]:
     """Open DVC's contents; give None if the project is not a git and DVC repository.
 
     Raises:
@@ -124,7 +124,7 @@ def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents 
         return
     try:
         with open_dvc(root) as repo:
-            yield Contents(repo, subjects)
+            yield StoredContents(repo, subjects)
     except (DvcException, OSError) as error:
         raise DataError(
             f"{root}: the earlier data versions cannot be looked through: {error}",
@@ -132,7 +132,7 @@ def open_contents(root: Path, subjects: Sequence[Subject]) -> Iterator[Contents 
         ) from error
 
 
-def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
+def earlier_versions(root: Path, contents: StoredContents) -> list[EarlierVersion]:
     """Return the commits of all branches whose data contains or may contain the subject, the newest first.
 
     Raises:
@@ -158,7 +158,7 @@ def earlier_versions(root: Path, contents: Contents) -> list[EarlierVersion]:
     return found
 
 
-def purge(contents: Contents) -> int:
+def purge(contents: StoredContents) -> int:
     """Delete every content that contains the subject from the cache and all remotes; return how many.
 
     The caller must make sure that the current version does not contain the subject.

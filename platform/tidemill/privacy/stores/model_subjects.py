@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tidemill.errors import DataError, ModelNotFound, TidemillError
-from tidemill.privacy.stores.earlier_versions import Contents
+from tidemill.privacy.stores.earlier_versions import StoredContents
 from tidemill.privacy.stores.table_subjects import count_rows
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
@@ -38,7 +38,7 @@ class ModelKnowledge:
     ``unknown``; or ``none``."""
 
 
-def trained_on(project: Project, subject: Subject, contents: Contents | None) -> list[ModelKnowledge]:
+def trained_on(project: Project, subject: Subject, contents: StoredContents | None) -> list[ModelKnowledge]:
     """Return for each version of the project's model whether it was trained on the subject.
 
     Raises:
@@ -62,7 +62,7 @@ def trained_on(project: Project, subject: Subject, contents: Contents | None) ->
     ]
 
 
-def _verdict(version: ModelVersion, dataset: str, contents: Contents | None) -> str:
+def _verdict(version: ModelVersion, dataset: str, contents: StoredContents | None) -> str:
     if version.lineage is None or contents is None:
         return "unknown"
     held = {path: contents.hold(md5, path) for path, md5 in version.lineage.data.items()}

@@ -19,18 +19,18 @@ from tidemill.privacy.stores.table_subjects import (
     count_rows,
     files_below,
     format_of,
-    leave_out,
     mentions,
+    remove_rows,
 )
-from tidemill.privacy.stores.untracked_files import loose_files
+from tidemill.privacy.stores.untracked_files import list_untracked
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
-__all__ = ["Place", "count_in", "find_places", "known_as", "leave_out_of", "pipeline_paths"]
+__all__ = ["RowPlace", "count_in", "find_places", "pipeline_paths", "remove_from_place", "subject_by_place"]
 
 
 @dataclass(frozen=True)
-class Place:
+class RowPlace:
     """One file or folder of rows."""
 
     name: str
@@ -48,7 +48,7 @@ class Place:
     """Field of the feature store → its column there, where the source maps it to another name."""
 
 
-def find_places(project: Project) -> list[Place]:
+def find_places(project: Project) -> list[RowPlace]:
     """Return every known place where the project stores rows, each once, outputs of the pipeline first.
 
     Raises:
@@ -57,17 +57,17 @@ def find_places(project: Project) -> list[Place]:
     """
     root = project.root.resolve()
     outputs, inputs = pipeline_paths(root)
-    found: dict[Path, Place] = {}
-    mapped: list[Place] = []
+    found: dict[Path, RowPlace] = {}
+    mapped: list[RowPlace] = []
 
     def add(path: Path, kind: str, what: str, source: FileSource | None = None) -> None:
         path = path.resolve()
         around = [place for known, place in found.items() if path == known or path.is_relative_to(known)]
         columns = _columns(source)
         if not around:
-            found[path] = Place(_name(root, path), kind, what, path, columns=columns)
+            found[path] = RowPlace(_name(root, path), kind, what, path, columns=columns)
         elif columns:  # the same rows, under other names
-            mapped.append(Place(_name(root, path), around[0].kind, what, path, columns=columns))
+            mapped.append(RowPlace(_name(root, path), around[0].kind, what, path, columns=columns))
 
     for output in outputs:
         add(root / output, "output", "output of the pipeline")
@@ -77,7 +77,7 @@ def find_places(project: Project) -> list[Place]:
     for source, what in _sources(project):
         address = locate(source, repository(project))
         if not address.is_local:
-            remote.append(Place(address.text, "remote", what, None, address, _columns(source)))
+            remote.append(RowPlace(address.text, "remote", what, None, address, _columns(source)))
         elif address.is_pattern:
             for file in address.list_files():
                 add(Path(file.path), "file", what, source)
@@ -89,21 +89,21 @@ def find_places(project: Project) -> list[Place]:
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
     loose = [
-        Place(_name(root, path), "loose", "declared nowhere", path)
-        for path in loose_files(project)
+        RowPlace(_name(root, path), "loose", "declared nowhere", path)
+        for path in list_untracked(project)
         if found.keys().isdisjoint((path, *path.parents))
     ]
     return [*found.values(), *mapped, *remote, *loose]
 
 
-def known_as(subject: Subject, places: Iterable[Place]) -> tuple[Subject, ...]:
+def subject_by_place(subject: Subject, places: Iterable[RowPlace]) -> tuple[Subject, ...]:
     """Return the subject under the column names of each place whose source maps its key's columns."""
     renamed = {tuple(sorted(place.columns.items())): place.columns for place in places if place.columns}
     ours = [columns for columns in renamed.values() if not subject.values.keys().isdisjoint(columns)]
     return (subject, *(subject.renamed(columns) for columns in ours))
 
 
-def count_in(place: Place, subject: Subject) -> int:
+def count_in(place: RowPlace, subject: Subject) -> int:
     """Return how many rows of the subject are at a place; a file of an unknown format counts as one row
     if its bytes name the subject.
 
@@ -122,7 +122,7 @@ def count_in(place: Place, subject: Subject) -> int:
     )
 
 
-def leave_out_of(place: Place, subject: Subject) -> int:
+def remove_from_place(place: RowPlace, subject: Subject) -> int:
     """Rewrite the files of a place without the subject's rows; return how many rows were removed.
 
     Raises:
@@ -150,7 +150,7 @@ def leave_out_of(place: Place, subject: Subject) -> int:
                     break
                 folder.rmdir()
         else:
-            removed += leave_out(file, subject, constants)
+            removed += remove_rows(file, subject, constants)
     return removed
 
 
@@ -210,7 +210,7 @@ def _with_batch(sources: Iterable[DataSource | None]) -> Iterator[FileSource]:
             yield batch
 
 
-def _copies(place: Place) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
+def _copies(place: RowPlace) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
     """Yield a local copy of each file of a remote place, its path, and the columns from its folder names."""
     assert place.address is not None
     with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
@@ -223,7 +223,7 @@ def _copies(place: Place) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
             copy.unlink()
 
 
-def _leave_out_remotely(place: Place, subject: Subject) -> int:
+def _leave_out_remotely(place: RowPlace, subject: Subject) -> int:
     assert place.address is not None
     removed, files = 0, place.address.files
     for copy, path, constants in _copies(place):
@@ -231,7 +231,7 @@ def _leave_out_remotely(place: Place, subject: Subject) -> int:
             removed += count_rows(copy, subject, constants)
             with _Reaching(place):
                 files.rm_file(path)
-        elif found := leave_out(copy, subject, constants):
+        elif found := remove_rows(copy, subject, constants):
             removed += found
             with _Reaching(place):
                 files.put_file(str(copy), path)  # object stores replace an object in one step
@@ -239,7 +239,7 @@ def _leave_out_remotely(place: Place, subject: Subject) -> int:
 
 
 class _Reaching:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RowPlace) -> None:
         self._place = place
 
     def __enter__(self) -> None:

@@ -19,7 +19,7 @@ from tidemill.errors import DataError
 from tidemill.files.atomic import replacing
 from tidemill.privacy.subject import Subject
 
-__all__ = ["SUFFIXES", "count_rows", "files_below", "format_of", "leave_out", "mentions"]
+__all__ = ["SUFFIXES", "count_rows", "files_below", "format_of", "mentions", "remove_rows"]
 
 SUFFIXES = {
     **dict.fromkeys((".parquet", ".pq", ".parq"), "parquet"),
@@ -89,7 +89,7 @@ def count_rows(
         return sum(int(mask.sum()) for _, mask in _batches(path, kind, subject, constants or {}, wanted))
 
 
-def leave_out(path: Path, subject: Subject, constants: Mapping[str, str] | None = None) -> int:
+def remove_rows(path: Path, subject: Subject, constants: Mapping[str, str] | None = None) -> int:
     """Rewrite a file without the subject's rows and replace it in one step; return how many were removed.
 
     A file without such rows is not changed. If the file is a link into DVC's cache, the cached content stays

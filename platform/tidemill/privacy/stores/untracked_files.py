@@ -5,7 +5,7 @@ from pathlib import Path
 from tidemill.data.repository.git import git_try
 from tidemill.project import Project
 
-__all__ = ["loose_files"]
+__all__ = ["list_untracked"]
 
 _ELSEWHERE = (".dvc/", "venv/", ".venv/", "node_modules/", "__pycache__/", ".*_cache/")
 """DVC's own files, which are searched as data versions, and files that contain no rows."""
@@ -13,7 +13,7 @@ _DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal")
 """Online stores and registries, in which a subject is looked up by its key."""
 
 
-def loose_files(project: Project) -> list[Path]:
+def list_untracked(project: Project) -> list[Path]:
     """Return the files that git does not track, ignored ones too; nothing if there is no repository.
 
     Files in the project's ``.tidemill`` and SQLite files are left out: other modules search them.

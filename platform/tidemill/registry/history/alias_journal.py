@@ -1,7 +1,7 @@
 """Move the alias ``champion`` with a journal, so that a move can be finished or undone after a kill.
 
 A move is recorded as ``pending`` before the registry is touched and as ``done`` after. A process that is
-killed in between leaves a pending record, and `settle` ends it. Nothing else moves the alias.
+killed in between leaves a pending record, and `finish_pending_moves` ends it. Nothing else moves the alias.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from tidemill.state import State
 from tidemill.state.tables import Promotion
 from tidemill.training.tracking.mlflow_tracking import connect
 
-__all__ = ["lock", "move", "refuse_lost", "settle", "version_exists"]
+__all__ = ["finish_pending_moves", "lock", "move_alias", "refuse_lost_registry", "version_exists"]
 
 _LOCK_SECONDS = 120.0
 
 
-def settle(project: Project, state: State) -> list[Promotion]:
+def finish_pending_moves(project: Project, state: State) -> list[Promotion]:
     """Finish the moves that a killed process left pending, and return them; the caller must hold the lock.
 
     If the alias points to the new version already, the move is done. If it still points to the old one, it is
@@ -43,7 +43,7 @@ def settle(project: Project, state: State) -> list[Promotion]:
             )
         )
     if found:
-        refuse_lost(project)
+        refuse_lost_registry(project)
     for record in found:
         serving = champion_version(project)
         if serving == record.to_version:
@@ -56,12 +56,12 @@ def settle(project: Project, state: State) -> list[Promotion]:
     return found
 
 
-def move(project: Project, state: State, record: Promotion) -> Promotion:
+def move_alias(project: Project, state: State, record: Promotion) -> Promotion:
     """Write ``record`` as pending, move the alias, mark the record as done; the caller must hold the lock.
 
     Raises:
         RegistryError: the records or the registry refused. Where the registry may have moved the alias all
-            the same, the record stays pending, and the next `settle` ends it.
+            the same, the record stays pending, and the next `finish_pending_moves` ends it.
     """
     try:
         with state.transaction() as session:
@@ -76,7 +76,7 @@ def move(project: Project, state: State, record: Promotion) -> Promotion:
     return record
 
 
-def refuse_lost(project: Project) -> None:
+def refuse_lost_registry(project: Project) -> None:
     """Raise if the registry's database was lost: MLflow silently replaces a missing one by an empty one.
 
     Raises:

@@ -7,13 +7,13 @@ from sqlalchemy.orm import Session
 
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.history.alias_journal import refuse_lost, version_exists
+from tidemill.registry.history.alias_journal import refuse_lost_registry, version_exists
 from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
-__all__ = ["end", "go_live", "settle_deployments"]
+__all__ = ["end_deployment", "go_live", "reconcile_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Shares of aliases that somebody set in the registry, which cannot say one; an experiment gets half."""
@@ -21,14 +21,14 @@ _HALF = 0.5
 _OPEN = ("pending", "live", "stopping")
 
 
-def settle_deployments(project: Project, state: State) -> None:
+def reconcile_deployments(project: Project, state: State) -> None:
     """Finish pending and stopping deployments, then adopt changes of aliases; the lock must be held.
 
     Raises:
         RegistryError: the registry does not answer, or its database was lost.
     """
     if not read_aliases(project) and _in(state, project.model, *_OPEN):
-        refuse_lost(project)
+        refuse_lost_registry(project)
     for row in _in(state, project.model, "pending"):
         _finish(project, state, row)
     aliases = read_aliases(project)
@@ -41,7 +41,7 @@ def settle_deployments(project: Project, state: State) -> None:
     _follow(project, state, read_aliases(project))
 
 
-def end(session: Session, row: Deployment, status: str, reason: str) -> None:
+def end_deployment(session: Session, row: Deployment, status: str, reason: str) -> None:
     """Record that a deployment has ended."""
     found = session.get_one(Deployment, row.id)
     found.status, found.ended_at, found.ended_reason = status, datetime.now(UTC), reason
@@ -53,7 +53,9 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
     named = read_aliases(project).get(alias)
     if named not in (row.version, row.from_version) or not version_exists(project, row.version):
         with state.transaction() as session:
-            end(session, row, "superseded", "somebody else moved the alias, or the version is gone")
+            end_deployment(
+                session, row, "superseded", "somebody else moved the alias, or the version is gone"
+            )
         return
     if named != row.version:
         set_alias(project, alias, row.version)
@@ -80,7 +82,7 @@ def _stop_the_champion(state: State, model: str, champion: str | None) -> None:
     for row in _in(state, model, "live"):
         if row.version == champion:
             with state.transaction() as session:
-                end(session, row, "stopping", "it became the champion")
+                end_deployment(session, row, "stopping", "it became the champion")
 
 
 def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
@@ -91,7 +93,7 @@ def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
         if aliases.get(alias) in (None, champion):
             how = "given to the champion" if alias in aliases else "taken away in the registry"
             with state.transaction() as session:
-                end(session, row, "stopped", f"the alias {alias} was {how}")
+                end_deployment(session, row, "stopped", f"the alias {alias} was {how}")
     for alias, version in aliases.items():
         kind, before = kind_of(alias), rows.get(alias)
         if kind is None or champion is None or version == champion:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["CHAMPION", "EXPERIMENT", "Beside", "alias_of", "differs", "kind_of"]
+__all__ = ["CHAMPION", "EXPERIMENT", "DeploymentRecord", "alias_of", "differs", "kind_of"]
 
 CHAMPION = "champion"
 """The alias of the version that serves."""
@@ -12,7 +12,7 @@ EXPERIMENT = "ab-"
 _KINDS = ("canary", "shadow", "challenger")
 
 
-class Beside(Protocol):
+class DeploymentRecord(Protocol):
     """A record of a version beside the champion."""
 
     kind: str
@@ -42,7 +42,7 @@ def kind_of(alias: str) -> str | None:
     return "ab" if alias.startswith(EXPERIMENT) and name not in ("", *_KINDS) else None
 
 
-def differs(aliases: Mapping[str, str], rows: Sequence[Beside]) -> bool:
+def differs(aliases: Mapping[str, str], rows: Sequence[DeploymentRecord]) -> bool:
     """Return whether the registry and the records differ and need reconciliation.
 
     Args:

@@ -17,19 +17,19 @@ from tidemill.errors import ModelNotFound, ModelUnsafe, RegistryError
 from tidemill.files.atomic import replacing_folder
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
-from tidemill.registry.versions.model_loading import read_made, read_scorer
+from tidemill.registry.versions.model_loading import read_scorer, read_uncompiled
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_original, open_files
 from tidemill.registry.versions.version_record import ModelVersion, read_version
 from tidemill.training.tracking.training_record import LINEAGE, SUMMARY
 
-__all__ = ["keep", "kept", "load_lasting_original", "load_lasting_scorer"]
+__all__ = ["cache_model", "cached_model", "load_cacheable_original", "load_cacheable_scorer"]
 
 _COPIES = 4
 _FACTS = "tidemill.json"
 _log = logging.getLogger(__name__)
 
 
-def load_lasting_scorer(project: Project, version: str) -> Scorer:
+def load_cacheable_scorer(project: Project, version: str) -> Scorer:
     """Load a version for serving from the registry and cache it; if that fails, load the cached copy.
 
     Raises:
@@ -39,19 +39,19 @@ def load_lasting_scorer(project: Project, version: str) -> Scorer:
         found = get_version(project, version)
         with open_files(project, version) as files:
             scorer = read_scorer(project, found, files)
-            keep(project, found, files)
+            cache_model(project, found, files)
             return scorer
     except ModelUnsafe:
         raise
     except RegistryError as error:
-        copy = kept(project, version)
+        copy = cached_model(project, version)
         if copy is None or (isinstance(error, ModelNotFound) and list_versions(project)):
             raise  # the registry answers: a version deleted from it must not be served from the cache
         _log.warning("%s; version %s comes from the copy in %s", error, version, copy[1])
         return read_scorer(project, *copy)
 
 
-def load_lasting_original(project: Project, version: str) -> Scorer:
+def load_cacheable_original(project: Project, version: str) -> Scorer:
     """Load a version's original model: from the cached copy, else from the registry.
 
     A request may wait for it, so the cache comes first: the registry may be down.
@@ -59,11 +59,11 @@ def load_lasting_original(project: Project, version: str) -> Scorer:
     Raises:
         RegistryError: like `tidemill.registry.versions.model_versions.load_original`.
     """
-    copy = kept(project, version)
-    return load_original(project, version) if copy is None else read_made(project, *copy)
+    copy = cached_model(project, version)
+    return load_original(project, version) if copy is None else read_uncompiled(project, *copy)
 
 
-def keep(project: Project, found: ModelVersion, files: Path) -> None:
+def cache_model(project: Project, found: ModelVersion, files: Path) -> None:
     """Copy a loaded version to the cache; a full disk is logged and raises no error.
 
     Args:
@@ -87,7 +87,7 @@ def keep(project: Project, found: ModelVersion, files: Path) -> None:
         )
 
 
-def kept(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
+def cached_model(project: Project, version: str) -> tuple[ModelVersion, Path] | None:
     """Return the cached record and files of a version, or None if there is no copy."""
     place = _place(project, project.model) / version
     facts = _read(place)

@@ -15,7 +15,7 @@ from tidemill.registry.versions.model_description import read_description
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.model_spec import load_spec
 
-__all__ = ["example_rows", "read_made", "read_scorer"]
+__all__ = ["example_rows", "read_scorer", "read_uncompiled"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
             reason = str(error)
     elif record is not None:
         reason = record.reason or reason
-    return read_made(project, found, folder, reason)
+    return read_uncompiled(project, found, folder, reason)
 
 
-def read_made(project: Project, found: ModelVersion, folder: Path, reason: str | None = None) -> Scorer:
+def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason: str | None = None) -> Scorer:
     """Load a version's original model, even if there is a compiled one.
 
     Raises:

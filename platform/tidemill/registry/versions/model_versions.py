@@ -20,7 +20,7 @@ from tidemill.registry.versions.artifacts import (
 )
 from tidemill.registry.versions.compiled_versions import CompiledRecord, complete_record
 from tidemill.registry.versions.loaded_model import Scorer
-from tidemill.registry.versions.model_loading import read_made, read_scorer
+from tidemill.registry.versions.model_loading import read_scorer, read_uncompiled
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
@@ -138,7 +138,7 @@ def load_original(project: Project, version: str) -> Scorer:
     """
     found = get_version(project, version)
     with files_of(project, found) as folder:
-        return read_made(project, found, folder)
+        return read_uncompiled(project, found, folder)
 
 
 def compiled_record(project: Project, found: ModelVersion) -> CompiledRecord | None:

@@ -17,7 +17,7 @@ from tidemill.registry.versions.artifacts import (
     read_table,
 )
 from tidemill.registry.versions.compiled_versions import CompiledRecord, compile_scorer
-from tidemill.registry.versions.model_loading import example_rows, read_made
+from tidemill.registry.versions.model_loading import example_rows, read_uncompiled
 from tidemill.registry.versions.model_versions import files_of, get_version
 from tidemill.registry.versions.version_record import describe, version_tags
 from tidemill.training.model_spec import load_spec
@@ -79,7 +79,10 @@ def compile_version(project: Project, version: str, model: str | None = None) ->
     found, client = get_version(project, version, model), connect_registry(project)
     try:
         with files_of(project, found) as folder:
-            rows, original = _real_rows(project, found.run_id, folder), read_made(project, found, folder)
+            rows, original = (
+                _real_rows(project, found.run_id, folder),
+                read_uncompiled(project, found, folder),
+            )
         address = client.get_model_version_download_uri(found.model, found.version)
         record = compile_scorer(original, rows, file_writer(project, address))
         for key, value in record.tags().items():

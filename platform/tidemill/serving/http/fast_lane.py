@@ -14,19 +14,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
-from tidemill.serving.http.one_write import Joined, OneWrite
+from tidemill.serving.http.one_write import JoinedWrites, OneWrite
 from tidemill.serving.http.predictions import LARGE
 from tidemill.serving.http.private_uvicorn import HTTP_PROTOCOLS, STATUS_LINE
 from tidemill.serving.http.replies import Reply
 from tidemill.serving.inference.calls import Headers
 
-__all__ = ["Fast", "FastLaneProtocol", "install"]
+__all__ = ["FastAnswers", "FastLaneProtocol", "install"]
 
 _PATIENCE = 0.05
 """Seconds that a body may take here; slower ones go uvicorn's way."""
 
 
-class Fast(Protocol):
+class FastAnswers(Protocol):
     """Answers requests: `tidemill.serving.http.predictions.Predictions`."""
 
     def head(self, method: str, path: str, headers: Headers) -> Any | None:
@@ -39,7 +39,7 @@ class Fast(Protocol):
 class FastLaneProtocol(OneWrite):
     """uvicorn's protocol with the fast lane beside it."""
 
-    fast: ClassVar[Fast | None] = None
+    fast: ClassVar[FastAnswers | None] = None
     """Answers the fast requests of this process; None: all go uvicorn's way."""
 
     _head: Any = None
@@ -167,7 +167,7 @@ class _Answering:
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", reply.body)
-        cast("Joined", protocol.transport).write_whole(b"".join(parts))
+        cast("JoinedWrites", protocol.transport).write_whole(b"".join(parts))
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

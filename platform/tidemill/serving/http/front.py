@@ -9,10 +9,10 @@ from tidemill.serving.http.request_bodies import limited
 from tidemill.serving.inference.calls import Failure
 from tidemill.serving.protocols.error_bodies import error_codec
 
-__all__ = ["Front"]
+__all__ = ["AdmissionMiddleware"]
 
 
-class Front:
+class AdmissionMiddleware:
     """Wraps the application and admits its requests, except those for predictions: `Predictions` does it."""
 
     def __init__(

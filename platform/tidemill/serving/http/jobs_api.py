@@ -13,7 +13,7 @@ from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
 from tidemill.serving.jobs.job_schema import JobList, JobOut, JobResult, shown
-from tidemill.serving.jobs.submission import Asked, Jobs
+from tidemill.serving.jobs.submission import Jobs, SubmissionAttributes
 from tidemill.serving.protocols.predict_schema import Error
 from tidemill.state.tables import Job
 
@@ -60,7 +60,7 @@ def _add_submission(router: APIRouter, jobs: Jobs) -> None:
     ) -> Response:
         """Accept many instances to predict for; a worker answers them when it has the time."""
         content = await request.body()
-        asked = Asked(_caller(request) or "", idempotency_key, x_tidemill_test == "1")
+        asked = SubmissionAttributes(_caller(request) or "", idempotency_key, x_tidemill_test == "1")
         kind = request.headers.get("content-type")
         job = await _work(lambda: jobs.submit(content, kind, asked))
         return _answer(202, job, {"location": f"/jobs/{job.id}"})

@@ -15,7 +15,7 @@ from tidemill.clock import Clock
 from tidemill.files.atomic import replace_file
 from tidemill.serving.http.admission import Admission, Key
 from tidemill.serving.http.api_keys import active_keys, record_use
-from tidemill.serving.routing.replicas import living
+from tidemill.serving.routing.replicas import live_replicas
 from tidemill.state import State
 from tidemill.threads import BackgroundThread
 
@@ -57,11 +57,11 @@ class Keyring:
         self._clock = clock
         self._known: tuple[tuple[Key, ...], int] | None = None
         self._recorded_at = clock.now().timestamp()
-        self._thread = BackgroundThread("keyring", self.look, every=poll_seconds)
+        self._thread = BackgroundThread("keyring", self.refresh, every=poll_seconds)
 
     def start(self) -> None:
         """Read the keys once, then go on in the thread."""
-        self.look()
+        self.refresh()
         self._thread.start()
 
     def stop(self) -> None:
@@ -70,7 +70,7 @@ class Keyring:
         if self.problem is None:
             self._record(self._clock.now().timestamp())
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the keys once."""
         now = self._clock.now()
         try:
@@ -102,7 +102,7 @@ class Keyring:
 
     def _replicas(self, now: datetime) -> int:
         with self._state.transaction() as session:
-            return max(len(living(session, self._model, now)), 1)
+            return max(len(live_replicas(session, self._model, now)), 1)
 
     def _record(self, now: float) -> None:
         used, self._admission.used = self._admission.used, {}

@@ -14,12 +14,12 @@ from tidemill.serving.protocols.protocol_schemas import (
     InvocationError,
     InvocationResponse,
 )
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 
 __all__ = ["mlflow_router"]
 
 
-def mlflow_router(now: Callable[[], Serving | None], predictions: Predictions) -> APIRouter:
+def mlflow_router(now: Callable[[], ServingVersions | None], predictions: Predictions) -> APIRouter:
     """Return the paths of MLflow's scoring protocol."""
     router = APIRouter(tags=["MLflow scoring"])
     empty: dict[int | str, dict[str, Any]] = {

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 from tidemill.serving.http.private_uvicorn import HttpToolsProtocol
 
-__all__ = ["Joined", "OneWrite"]
+__all__ = ["JoinedWrites", "OneWrite"]
 
 _HEAD = b"HTTP/"
 _SMALL = 65_536
 """Bytes of a body beyond which copying it costs more than a second write."""
 
 
-class Joined:
+class JoinedWrites:
     """A transport that holds the beginning of an answer until the next write, or the end of this turn."""
 
     def __init__(self, transport: asyncio.Transport, soon: Callable[[Callable[[], None]], Any]) -> None:
@@ -75,4 +75,4 @@ class OneWrite(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
-        super().connection_made(cast("asyncio.Transport", Joined(transport, self.loop.call_soon)))
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop.call_soon)))

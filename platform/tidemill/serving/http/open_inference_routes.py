@@ -26,7 +26,7 @@ from tidemill.serving.protocols.protocol_schemas import (
     ServerMetadata,
     ServerReady,
 )
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.version import __version__
 
 __all__ = ["open_inference_router", "responses"]
@@ -123,7 +123,9 @@ def _add_health(router: APIRouter, model: str, now: Now) -> None:
         return _json({"name": model, "ready": True})
 
 
-def _metadata(codec: OpenInference, serving: Serving | None, versions: tuple[str, ...]) -> dict[str, Any]:
+def _metadata(
+    codec: OpenInference, serving: ServingVersions | None, versions: tuple[str, ...]
+) -> dict[str, Any]:
     features = features_of(serving)
     parameters: dict[str, Any] = {}
     if features is not None:
@@ -158,13 +160,13 @@ def _metadata(codec: OpenInference, serving: Serving | None, versions: tuple[str
     }
 
 
-def _some(model: str, serving: Serving | None) -> Serving:
+def _some(model: str, serving: ServingVersions | None) -> ServingVersions:
     if serving is None:
         raise Refused(Failure("not_ready", f"no version of {model} answers yet: GET /model says why"))
     return serving
 
 
-def _answering(model: str, version: str, serving: Serving | None) -> str:
+def _answering(model: str, version: str, serving: ServingVersions | None) -> str:
     if version not in versions_of(_some(model, serving)):
         raise _not_found(no_version(model, serving))
     return version

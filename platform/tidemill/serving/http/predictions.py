@@ -1,6 +1,6 @@
 """Answer requests for predictions, in the same way for every transport: admit, decode, predict, encode.
 
-Transports bring a `Head` and a body, and send the reply: the web framework's routes (`openapi`), and
+Transports bring a `RequestHead` and a body, and send the reply: the web framework's routes (`openapi`), and
 `fast_lane`. Which requests may pass, how many may be under way and which are traced is decided here, once.
 """
 
@@ -20,9 +20,9 @@ from tidemill.serving.http.request_bodies import ClientGone, read_body, too_larg
 from tidemill.serving.inference.calls import Answer, Call, Codec, Failure, Headers, Overloaded, Refused
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.hooks import Meter
-from tidemill.serving.observability.request_tracing import Traced, Tracing
+from tidemill.serving.observability.request_tracing import TracedRequest, Tracing
 
-__all__ = ["LARGE", "Head", "Predictions"]
+__all__ = ["LARGE", "Predictions", "RequestHead"]
 
 LARGE = 65_536
 """Bytes of a body beyond which it is decoded in a thread, and its client is watched."""
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _BROKEN = Reply(500, b'{"detail":"internal error; the replica\'s log says more"}')
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """The head of a request for predictions."""
 
     codec: Codec
@@ -45,9 +45,9 @@ class Head(NamedTuple):
 class _Admitted(NamedTuple):
     """An admitted request that is under way."""
 
-    head: Head
+    head: RequestHead
     caller: str | None
-    trace: Traced | None
+    trace: TracedRequest | None
 
 
 class Predictions:
@@ -85,14 +85,14 @@ class Predictions:
         """Return whether a request is for predictions."""
         return self._find(method, path) is not None
 
-    def head(self, method: str, path: str, headers: Headers, query: bytes = b"") -> Head | None:
+    def head(self, method: str, path: str, headers: Headers, query: bytes = b"") -> RequestHead | None:
         """Return the head of a request for predictions; None if it is for something else."""
         codec = self._find(method, path)
         if codec is None:
             return None
-        return Head(codec, method, path, headers, query, time.perf_counter())
+        return RequestHead(codec, method, path, headers, query, time.perf_counter())
 
-    def answer(self, head: Head, body: bytes, reply: Callable[[Reply], None]) -> None:
+    def answer(self, head: RequestHead, body: bytes, reply: Callable[[Reply], None]) -> None:
         """Answer a request with a small, complete body; ``reply`` is called once, now or later.
 
         Raises nothing: failures become replies.
@@ -109,7 +109,7 @@ class Predictions:
         else:
             future.add_done_callback(lambda done: reply(self._end(admitted, call, _outcome(done))))
 
-    async def respond(self, head: Head, receive: Receive) -> Reply | None:
+    async def respond(self, head: RequestHead, receive: Receive) -> Reply | None:
         """Return the reply to a request whose body may still be on its way; None if its client has gone."""
         admitted = self._admit(head)
         if isinstance(admitted, Failure):
@@ -133,7 +133,7 @@ class Predictions:
             outcome = error
         return self._end(admitted, call, outcome)
 
-    def _admit(self, head: Head) -> _Admitted | Failure:
+    def _admit(self, head: RequestHead) -> _Admitted | Failure:
         """Decide by the head; a request that is not refused is in flight from here on."""
         if self._in_flight >= self._max_in_flight:
             return failure_of(_overloaded())

@@ -15,7 +15,7 @@ from tidemill.errors import ServingError
 from tidemill.serving.routing.loaded_version import FloatMatrix
 
 if TYPE_CHECKING:
-    from tidemill.serving.observability.request_tracing import Traced
+    from tidemill.serving.observability.request_tracing import TracedRequest
 
 __all__ = [
     "Answer",
@@ -55,7 +55,7 @@ class Call(NamedTuple):
     """Id of the API key; `tidemill.serving.http.predictions` sets it."""
     version: str | None = None
     """The version that is to answer, of those that serve now; None: the one the traffic split chooses."""
-    trace: "Traced | None" = None
+    trace: "TracedRequest | None" = None
     """The trace of this request, if it has one; set there, too."""
     context: Any = None
     """What the codec needs again in `Codec.render`; nothing else reads it."""

@@ -10,10 +10,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from tidemill.training.compiling.private_scikit import column_indices, one_hot_widths
 
-__all__ = ["Mixed", "origins"]
+__all__ = ["MixedFeatures", "origins"]
 
 
-class Mixed(Exception):
+class MixedFeatures(Exception):
     """A step that mixes features, so that its columns belong to none of them."""
 
 
@@ -25,7 +25,7 @@ def origins(step: Any, given: list[int]) -> list[int]:
         given: the feature of each column that it is given.
 
     Raises:
-        Mixed: a column is made of several features.
+        MixedFeatures: a column is made of several features.
 
     >>> from sklearn.preprocessing import StandardScaler
     >>> encoder = OneHotEncoder().fit([["JFK", 1], ["EWR", 1], ["LGA", 2]])
@@ -66,4 +66,4 @@ def origins(step: Any, given: list[int]) -> list[int]:
             return given
     if hasattr(step, "get_support"):
         return [given[int(index)] for index in step.get_support(indices=True)]
-    raise Mixed(f"{type(step).__name__} mixes features")
+    raise MixedFeatures(f"{type(step).__name__} mixes features")

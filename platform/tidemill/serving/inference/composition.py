@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tidemill.errors import ServingError
 
-__all__ = ["AskPart", "Asked", "Composition", "Mask", "Part", "PartFailed", "Scores"]
+__all__ = ["AskPart", "Composition", "CompositionRequest", "Mask", "Part", "PartFailed", "Scores"]
 
 Scores = npt.NDArray[np.float64]
 """One probability a row, shape (rows,)."""
@@ -39,7 +39,7 @@ class Part:
 
 
 class _Score(Protocol):
-    async def __call__(self, asked: "Asked") -> Scores:
+    async def __call__(self, request: "CompositionRequest", /) -> Scores:
         """Return the probability of each row."""
 
 
@@ -47,8 +47,8 @@ class _Score(Protocol):
 class Composition:
     """The models that answer together, and the function that combines them.
 
-    >>> async def score(asked: Asked) -> Scores:
-    ...     return (asked.own + await asked.ask("weather")) / 2
+    >>> async def score(request: CompositionRequest) -> Scores:
+    ...     return (request.own + await request.ask("weather")) / 2
     >>> composition = Composition({"weather": Part("weather-risk")}, score)
     """
 
@@ -59,7 +59,7 @@ class Composition:
 
 
 @dataclass
-class Asked:
+class CompositionRequest:
     """Some rows to be answered, as `Composition.score` gets them."""
 
     own: Scores

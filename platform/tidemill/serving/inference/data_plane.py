@@ -11,8 +11,8 @@ from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.calls import Answer, Call
 from tidemill.serving.inference.predictor import NoChampion, Predictor
-from tidemill.serving.routing.traffic_split import Serving
-from tidemill.serving.routing.version_watcher import LaneStatus, Status
+from tidemill.serving.routing.traffic_split import ServingVersions
+from tidemill.serving.routing.version_watcher import DeployedStatus, Status
 
 __all__ = ["DataPlane", "ReplicaStatus"]
 
@@ -30,7 +30,7 @@ class ReplicaStatus:
     """The version that the alias names."""
     loaded_at: datetime | None
     error: str | None
-    lanes: tuple[LaneStatus, ...]
+    lanes: tuple[DeployedStatus, ...]
     replica: str
     degraded: Mapping[str, str]
     """Part of the platform that is down → why."""
@@ -74,7 +74,7 @@ class DataPlane:
         """Put labels on disk, and return how many."""
         return await self.aside(self._predictor.label, labels)
 
-    def serving(self) -> Serving | None:
+    def serving(self) -> ServingVersions | None:
         """Return the versions that answer now; None before the first."""
         return self._predictor.serving()
 

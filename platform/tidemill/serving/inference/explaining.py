@@ -18,7 +18,7 @@ import pandas as pd
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Failure, Refused
-from tidemill.serving.inference.column_origins import Mixed, origins
+from tidemill.serving.inference.column_origins import MixedFeatures, origins
 
 __all__ = ["Explainer", "TreeExplanation"]
 
@@ -154,7 +154,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
     try:
         places = places if prepare is None else origins(prepare, places)
         trees = shap.TreeExplainer(model)
-    except Mixed as error:
+    except MixedFeatures as error:
         raise _impossible(f"its step {error}") from error
     except Exception as error:  # SHAP has no errors of its own
         raise _impossible(f"SHAP does not take this {kind}: {error}") from error

@@ -8,10 +8,10 @@ from tidemill.features.feast_objects import FeatureStore
 from tidemill.features.feast_session import feast_errors, get_service
 from tidemill.features.online.online_features import OnlineFeatures
 
-__all__ = ["Readers", "definition"]
+__all__ = ["ReaderCache", "definition_digest"]
 
 
-class Readers:
+class ReaderCache:
     """Makes readers of one service, and gives the last one again while its definitions are the same."""
 
     def __init__(self, service: str, make: Callable[[FeatureStore, str], OnlineFeatures]) -> None:
@@ -28,13 +28,13 @@ class Readers:
             FeatureError: the registry cannot be read, or the service cannot be served.
         """
         with self._lock:
-            now = definition(store, self._service)
+            now = definition_digest(store, self._service)
             if self._last is None or self._last[0] != now:
                 self._last = now, self._make(store, self._service)
             return self._last[1]
 
 
-def definition(store: FeatureStore, service: str) -> bytes:
+def definition_digest(store: FeatureStore, service: str) -> bytes:
     """Return what changes with the definitions of a service or of its views, tags included; 32 bytes.
 
     Raises:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tidemill.features.online.online_features import FeatureRow
-from tidemill.serving.routing.shadows import Served
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.shadows import ServedRow
+from tidemill.serving.routing.traffic_split import ServingVersions
 
 __all__ = ["Meter", "NoMeter", "Shadow"]
 
@@ -13,7 +13,7 @@ __all__ = ["Meter", "NoMeter", "Shadow"]
 class Shadow(Protocol):
     """Takes copies of answered rows for the shadows of this moment; must return at once."""
 
-    def offer(self, serving: Serving, rows: Sequence[Served]) -> None:
+    def offer(self, serving: ServingVersions, rows: Sequence[ServedRow]) -> None:
         """Score the rows too, later or, under load, not at all."""
 
     def stop(self) -> None:

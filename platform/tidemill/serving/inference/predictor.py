@@ -30,8 +30,8 @@ from tidemill.serving.inference.row_scoring import (
 from tidemill.serving.observability.request_tracing import Stopwatch
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.shadows import Served
-from tidemill.serving.routing.traffic_split import CHAMPION, Serving
+from tidemill.serving.routing.shadows import ServedRow
+from tidemill.serving.routing.traffic_split import CHAMPION, ServingVersions
 
 __all__ = [
     "FALLBACK",
@@ -68,7 +68,7 @@ class Predictor(Generic[Request]):
     application: Application[Request]
     model: str
     """Name of the registered model."""
-    serving: Callable[[], Serving | None]
+    serving: Callable[[], ServingVersions | None]
     """The versions of this moment. Asked once a batch, so that a swap never divides a call."""
     log: PredictionLog
     replica: str
@@ -183,7 +183,7 @@ class Predictor(Generic[Request]):
 
     def _count_and_shadow(
         self,
-        serving: Serving,
+        serving: ServingVersions,
         rows: Sequence[Row],
         features: Sequence[FeatureRow],
         records: Sequence[PredictionRecord],
@@ -218,7 +218,7 @@ class Predictor(Generic[Request]):
             )
         }
 
-    def _rows(self, serving: Serving, call: Call, moment: datetime) -> list[Row]:
+    def _rows(self, serving: ServingVersions, call: Call, moment: datetime) -> list[Row]:
         fixed = None if serving.splits else (serving.champion, CHAMPION)
         if call.version is not None:
             fixed = _named(serving, call.version, self.model)
@@ -280,7 +280,7 @@ class Predictor(Generic[Request]):
             return shown
 
 
-def _named(serving: Serving, version: str, model: str) -> tuple[LoadedModel, str]:
+def _named(serving: ServingVersions, version: str, model: str) -> tuple[LoadedModel, str]:
     found = serving.named(version)
     if found is None:
         raise Refused(Failure("not_found", f"version {version[:100]} of {model} does not answer now"))
@@ -289,8 +289,8 @@ def _named(serving: Serving, version: str, model: str) -> tuple[LoadedModel, str
 
 def _served(
     rows: Sequence[Row], features: Sequence[FeatureRow], records: Sequence[PredictionRecord]
-) -> list[Served]:
+) -> list[ServedRow]:
     return [
-        Served(row.instance, row.keys, row.moment, values, row.model, record)
+        ServedRow(row.instance, row.keys, row.moment, values, row.model, record)
         for row, values, record in zip(rows, features, records, strict=True)
     ]

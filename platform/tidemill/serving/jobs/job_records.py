@@ -27,17 +27,17 @@ __all__ = [
     "cancel",
     "claim",
     "count_jobs",
-    "due",
+    "due_jobs",
     "ended_before",
     "fail",
-    "find",
+    "find_by_idempotency_key",
     "finish",
     "forget",
     "get_job",
-    "known",
+    "job_exists",
     "list_jobs",
+    "mark_published",
     "postpone",
-    "published",
     "release",
     "retry",
     "submit",
@@ -80,14 +80,14 @@ def submit(state: State, job: Job) -> Job:
         with state.transaction() as session:
             session.add(job)
     except IntegrityError:
-        known = None if job.key is None else find(state, job.model, job.caller, job.key)
+        known = None if job.key is None else find_by_idempotency_key(state, job.model, job.caller, job.key)
         if known is None:
             raise
         return known
     return job
 
 
-def find(state: State, model: str, caller: str, key: str) -> Job | None:
+def find_by_idempotency_key(state: State, model: str, caller: str, key: str) -> Job | None:
     """Return the job that ``caller`` submitted with an idempotency key; None if there is none."""
     with state.transaction() as session:
         return session.scalar(select(Job).where(Job.model == model, Job.caller == caller, Job.key == key))
@@ -112,7 +112,7 @@ def get_job(state: State, model: str, job_id: str, caller: str | None = None) ->
     return job
 
 
-def known(state: State, job_id: str) -> bool:
+def job_exists(state: State, job_id: str) -> bool:
     """Return whether a job is on record, of whatever model."""
     with state.transaction() as session:
         return session.get(Job, job_id) is not None
@@ -156,12 +156,12 @@ def count_jobs(state: State, model: str) -> dict[str, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
-def due(state: State, model: str, now: datetime, published_before: datetime, limit: int = 1) -> list[str]:
+def due_jobs(state: State, model: str, now: datetime, sent_before: datetime, limit: int = 1) -> list[str]:
     """Return the ids of the oldest jobs that may be run now and of which no message was sent lately."""
     query = (
         select(Job.id)
         .where(Job.model == model, Job.status == "queued", Job.due_at <= now)
-        .where((Job.published_at.is_(None)) | (Job.published_at < published_before))
+        .where((Job.published_at.is_(None)) | (Job.published_at < sent_before))
         .order_by(Job.due_at, Job.id)
         .limit(limit)
     )
@@ -169,7 +169,7 @@ def due(state: State, model: str, now: datetime, published_before: datetime, lim
         return list(session.scalars(query))
 
 
-def published(state: State, job_id: str, now: datetime) -> None:
+def mark_published(state: State, job_id: str, now: datetime) -> None:
     """Record that a message was sent."""
     _change(state, job_id, published_at=now)
 

@@ -25,7 +25,7 @@ from tidemill.serving.inference.predictor import Compose, NoChampion, Predictor
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.state import State
 from tidemill.state.tables import Job
 
@@ -156,7 +156,7 @@ class JobRunner:
         predictor = Predictor(
             application=self.application,
             model=self.model,
-            serving=lambda: Serving(model),
+            serving=lambda: ServingVersions(model),
             log=held,  # type: ignore[arg-type]
             replica=self.worker,
             clock=self.clock,

@@ -22,13 +22,13 @@ from tidemill.serving.protocols.predict_schema import request_schema
 from tidemill.state import State
 from tidemill.state.tables import Job
 
-__all__ = ["Asked", "Jobs"]
+__all__ = ["Jobs", "SubmissionAttributes"]
 
 _PART = 500  # instances
 
 
 @dataclass(frozen=True)
-class Asked:
+class SubmissionAttributes:
     """A submission's attributes beside its body."""
 
     caller: str
@@ -49,7 +49,7 @@ class Jobs:
     limits: JobsConfig
     clock: Clock
 
-    def submit(self, body: bytes, content_type: str | None, asked: Asked) -> Job:
+    def submit(self, body: bytes, content_type: str | None, asked: SubmissionAttributes) -> Job:
         """Accept a job; what was submitted under the same key before is that job.
 
         Raises:
@@ -75,12 +75,14 @@ class Jobs:
             files.remove()
             return self._same(job, digest.hexdigest())
         if self.publish(job.id):
-            job_records.published(self.state, job.id, now)
+            job_records.mark_published(self.state, job.id, now)
         return job
 
-    def _known(self, asked: Asked, digest: str) -> Job | None:
+    def _known(self, asked: SubmissionAttributes, digest: str) -> Job | None:
         known = (
-            None if asked.key is None else job_records.find(self.state, self.model, asked.caller, asked.key)
+            None
+            if asked.key is None
+            else job_records.find_by_idempotency_key(self.state, self.model, asked.caller, asked.key)
         )
         return None if known is None else self._same(known, digest)
 
@@ -124,7 +126,13 @@ class Jobs:
         return request_schema(self.request, self.limits.max_instances)
 
     def _job(
-        self, job_id: str, asked: Asked, digest: str, rows: int, at: datetime | None, now: datetime
+        self,
+        job_id: str,
+        asked: SubmissionAttributes,
+        digest: str,
+        rows: int,
+        at: datetime | None,
+        now: datetime,
     ) -> Job:
         return Job(
             id=job_id,

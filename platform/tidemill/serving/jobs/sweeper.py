@@ -81,9 +81,9 @@ class Sweeper:
     def _wake_up(self) -> None:
         """Send messages again that the broker lost or never got: this worker idles, so none is on its way."""
         now = self.clock.now()
-        for job_id in job_records.due(self.state, self.model, now, now - _RESEND):
+        for job_id in job_records.due_jobs(self.state, self.model, now, now - _RESEND):
             if self.publish(job_id):
-                job_records.published(self.state, job_id, now)
+                job_records.mark_published(self.state, job_id, now)
 
     def _clean(self) -> None:
         for job_id in job_records.ended_before(self.state, self.model, self.clock.now() - self.keep):
@@ -95,5 +95,5 @@ class Sweeper:
         """Remove files of jobs without a record: their replica died in between."""
         for folder in self.folder.glob("job_*"):
             age = time.time() - folder.stat().st_mtime
-            if age > _ORPHAN_SECONDS and not job_records.known(self.state, folder.name):
+            if age > _ORPHAN_SECONDS and not job_records.job_exists(self.state, folder.name):
                 shutil.rmtree(folder, ignore_errors=True)

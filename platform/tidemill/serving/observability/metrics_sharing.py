@@ -19,14 +19,14 @@ from tidemill.files.atomic import replace_file
 from tidemill.serving.observability.metrics_families import Buckets, Family
 from tidemill.threads import BackgroundThread
 
-__all__ = ["Board"]
+__all__ = ["SharedMetrics"]
 
 _EVERY = 1.0  # seconds between two writes
 _SILENCE = 10.0  # seconds after which a replica is gone
 _log = logging.getLogger(__name__)
 
 
-class Board:
+class SharedMetrics:
     """The shared folder in which the replicas of a node publish their metrics to each other."""
 
     def __init__(self, home: Path, replica: str) -> None:

@@ -18,7 +18,7 @@ Source = Callable[[], list[Family]]
 _JOBS_SECONDS = 5.0
 
 
-class Loaded(Protocol):
+class LoadedVersion(Protocol):
     """A version that is loaded."""
 
     @property
@@ -34,7 +34,7 @@ class Loaded(Protocol):
         """When it was loaded."""
 
 
-def of_models(model: str, now: Callable[[], Iterable[tuple[str, Loaded]]]) -> Source:
+def of_models(model: str, now: Callable[[], Iterable[tuple[str, LoadedVersion]]]) -> Source:
     """Return the source of metrics on loaded versions: role, version, engine, and since when.
 
     Args:

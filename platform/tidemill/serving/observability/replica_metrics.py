@@ -16,7 +16,7 @@ from tidemill.features.online.freshness import ViewFreshness
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.observability.metrics_families import SECONDS, Family, Histogram, labelled, render
 from tidemill.serving.observability.metrics_features import FeatureAges
-from tidemill.serving.observability.metrics_sharing import Board
+from tidemill.serving.observability.metrics_sharing import SharedMetrics
 
 __all__ = ["Metrics"]
 
@@ -43,7 +43,10 @@ class Metrics:
     """
 
     def __init__(
-        self, look: Callable[[], Sequence[ViewFreshness]], replica: str = "0", board: Board | None = None
+        self,
+        look: Callable[[], Sequence[ViewFreshness]],
+        replica: str = "0",
+        board: SharedMetrics | None = None,
     ) -> None:
         """Start at zero.
 

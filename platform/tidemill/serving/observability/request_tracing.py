@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-__all__ = ["Stopwatch", "Traced", "Tracing", "open_tracing"]
+__all__ = ["Stopwatch", "TracedRequest", "Tracing", "open_tracing"]
 
 _ADDRESSES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SAMPLER = "OTEL_TRACES_SAMPLER"
@@ -31,7 +31,7 @@ _PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 _IDS = 20  # prediction ids in one span
 
 
-class Traced(NamedTuple):
+class TracedRequest(NamedTuple):
     """A request whose trace is recorded."""
 
     span: "Span"
@@ -51,7 +51,7 @@ class _Prediction(Protocol):
 
 class _Call(Protocol):
     @property
-    def trace(self) -> Traced | None: ...
+    def trace(self) -> TracedRequest | None: ...
 
 
 class Tracing:
@@ -63,7 +63,9 @@ class Tracing:
         self._share = share
         self._tracer: Tracer = provider.get_tracer("tidemill.serving", __version__)
 
-    def begin(self, method: str, path: str, protocol: str, headers: Mapping[bytes, bytes]) -> Traced | None:
+    def begin(
+        self, method: str, path: str, protocol: str, headers: Mapping[bytes, bytes]
+    ) -> TracedRequest | None:
         """Begin the trace of a request, or continue its caller's; None if it is not sampled.
 
         That is decided first: a request that is not traced costs one random number.
@@ -90,9 +92,9 @@ class Tracing:
             SpanKind.SERVER,
             {"http.request.method": method, "url.path": path, "tidemill.protocol": protocol},
         )
-        return Traced(span, self) if span.is_recording() else None
+        return TracedRequest(span, self) if span.is_recording() else None
 
-    def stages(self, traced: Traced, stages: Sequence[tuple[str, int, int]], rows: int) -> None:
+    def stages(self, traced: TracedRequest, stages: Sequence[tuple[str, int, int]], rows: int) -> None:
         """Add what was done for a request: name, begin and end (nanoseconds since 1970)."""
         from opentelemetry.trace import set_span_in_context
 
@@ -103,7 +105,7 @@ class Tracing:
             )
             span.end(ended)
 
-    def end(self, traced: Traced, status: int, made: Sequence[_Prediction], error: str | None) -> None:
+    def end(self, traced: TracedRequest, status: int, made: Sequence[_Prediction], error: str | None) -> None:
         """End the trace of a request: predictions were made, or none for the reason ``error``."""
         from opentelemetry.trace import StatusCode
 

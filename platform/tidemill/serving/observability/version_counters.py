@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tidemill.state import State
-from tidemill.state.tables import LaneCount
+from tidemill.state.tables import VersionCount
 
 __all__ = [
     "Count",
@@ -159,7 +159,7 @@ def record_counts(
     """
     for (role, version), count in counts.items():
         session.merge(
-            LaneCount(
+            VersionCount(
                 replica=replica,
                 model=model,
                 role=role,
@@ -178,7 +178,9 @@ def read_counts(state: State, model: str) -> dict[Key, Count]:
     """Return by role and version what all replicas, those that are gone included, have ever counted."""
     with state.transaction() as session:
         rows = list(
-            session.scalars(select(LaneCount).where(LaneCount.model == model).order_by(LaneCount.seen_at))
+            session.scalars(
+                select(VersionCount).where(VersionCount.model == model).order_by(VersionCount.seen_at)
+            )
         )
     found: dict[Key, Count] = {}
     for row in rows:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from tidemill.serving.inference.calls import Codec
 from tidemill.serving.protocols.model_inputs import Features
 from tidemill.serving.protocols.open_inference import OpenInference
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 
 __all__ = ["Now", "features_of", "infer_paths", "no_model", "no_version", "versions_of"]
 
-Now = Callable[[], Serving | None]
+Now = Callable[[], ServingVersions | None]
 """Returns the versions of this moment; None while there are none."""
 
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 
 
-def versions_of(serving: Serving | None) -> tuple[str, ...]:
+def versions_of(serving: ServingVersions | None) -> tuple[str, ...]:
     """Return the versions that answer: the champion, canaries and experiments, but no shadow."""
     if serving is None:
         return ()
@@ -24,7 +24,7 @@ def versions_of(serving: Serving | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((serving.champion.version, *others)))
 
 
-def features_of(serving: Serving | None) -> Features | None:
+def features_of(serving: ServingVersions | None) -> Features | None:
     """Return what may be given instead of fields; None while no model answers."""
     if serving is None:
         return None
@@ -57,6 +57,6 @@ def no_model(model: str) -> str:
     return f"there is no such model here; there is {model}"
 
 
-def no_version(model: str, serving: Serving | None) -> str:
+def no_version(model: str, serving: ServingVersions | None) -> str:
     """Return what is wrong with a version that does not answer now."""
     return f"that version of {model} does not answer now; {', '.join(versions_of(serving))} does"

@@ -10,7 +10,7 @@ from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference
 from tidemill.serving.protocols.open_inference_paths import features_of, infer_paths
 from tidemill.serving.protocols.predict_codec import PredictCodec
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 
 __all__ = ["Protocols"]
 
@@ -19,7 +19,7 @@ class Protocols:
     """The protocols of one model."""
 
     def __init__(
-        self, model: str, instance: type[BaseModel], max_rows: int, now: Callable[[], Serving | None]
+        self, model: str, instance: type[BaseModel], max_rows: int, now: Callable[[], ServingVersions | None]
     ) -> None:
         """Take what is served.
 

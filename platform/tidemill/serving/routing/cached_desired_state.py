@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tidemill.errors import RegistryError
 from tidemill.files.atomic import replace_file
-from tidemill.serving.routing.traffic_split import DesiredState, Lane
+from tidemill.serving.routing.traffic_split import DeployedVersion, DesiredState
 
 __all__ = ["CachedDesiredState"]
 
@@ -72,6 +72,6 @@ def _remember(file: Path, wanted: DesiredState) -> None:
 def _remembered(file: Path) -> DesiredState | None:
     try:
         content = json.loads(file.read_text())
-        return DesiredState(content["champion"], tuple(Lane(**lane) for lane in content["lanes"]))
+        return DesiredState(content["champion"], tuple(DeployedVersion(**lane) for lane in content["lanes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

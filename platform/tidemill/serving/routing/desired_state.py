@@ -9,21 +9,21 @@ from tidemill.registry.deployments import live, reconcile
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import read_aliases
 from tidemill.registry.versions.model_versions import CHAMPION
-from tidemill.serving.routing.traffic_split import DesiredState, Lane
+from tidemill.serving.routing.traffic_split import DeployedVersion, DesiredState
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
-__all__ = ["as_lane", "wanted_reader"]
+__all__ = ["deployed_version", "desired_state_reader"]
 
 _log = logging.getLogger(__name__)
 
 
-def as_lane(row: Deployment) -> Lane:
+def deployed_version(row: Deployment) -> DeployedVersion:
     """Return what a replica needs to know of a deployment."""
-    return Lane(row.kind, row.name, row.version, row.share, row.salt)  # type: ignore[arg-type]
+    return DeployedVersion(row.kind, row.name, row.version, row.share, row.salt)  # type: ignore[arg-type]
 
 
-def wanted_reader(project: Project, state: State) -> Callable[[], DesiredState]:
+def desired_state_reader(project: Project, state: State) -> Callable[[], DesiredState]:
     """Return a function that says which versions should answer, for a poller to call.
 
     If the registry and the records have disagreed for two looks in a row, it has them settled: a deployment
@@ -40,7 +40,7 @@ def wanted_reader(project: Project, state: State) -> Callable[[], DesiredState]:
             disagreed = True
         else:
             disagreed = False
-        return DesiredState(aliases.get(CHAMPION), tuple(sorted(map(as_lane, rows))))
+        return DesiredState(aliases.get(CHAMPION), tuple(sorted(map(deployed_version, rows))))
 
     return read
 

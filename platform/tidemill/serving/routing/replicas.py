@@ -13,7 +13,7 @@ from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import State
 from tidemill.state.tables import ReplicaState
 
-__all__ = ["forget_replica", "living", "record_status"]
+__all__ = ["forget_replica", "live_replicas", "record_status"]
 
 _ALIVE = timedelta(seconds=20)
 """Some heartbeats may be missed, by a busy machine or records that are down for a moment."""
@@ -64,7 +64,7 @@ def _changed(counters: VersionCounters | None) -> AbstractContextManager[Mapping
     return nullcontext({}) if counters is None else counters.recording()
 
 
-def living(session: Session, model: str, now: datetime) -> Sequence[ReplicaState]:
+def live_replicas(session: Session, model: str, now: datetime) -> Sequence[ReplicaState]:
     """Return the replicas of a model that gave a sign of life lately: a killed one cannot say that it ends.
 
     Args:

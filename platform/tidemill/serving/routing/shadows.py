@@ -22,10 +22,10 @@ from tidemill.ids import new_id
 from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Serving
+from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.threads import BackgroundThread
 
-__all__ = ["Served", "Shadows"]
+__all__ = ["ServedRow", "Shadows"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _PAUSE = 0.005
 """Seconds between two batches: requests come first."""
 
 
-class Served(NamedTuple):
+class ServedRow(NamedTuple):
     """One row that was answered: what a shadow needs to answer it too."""
 
     instance: BaseModel | None
@@ -81,7 +81,7 @@ class Shadows:
         self._busy = busy
         self._max_waiting = max_waiting
         self._max_rows = max_rows
-        self._waiting: deque[tuple[LoadedModel, Served]] = deque()
+        self._waiting: deque[tuple[LoadedModel, ServedRow]] = deque()
         self._there = threading.Event()
         self._stopping = threading.Event()
         self._starting = threading.Lock()
@@ -96,7 +96,7 @@ class Shadows:
         if thread is not None:
             thread.join()
 
-    def offer(self, serving: Serving, rows: Sequence[Served]) -> None:
+    def offer(self, serving: ServingVersions, rows: Sequence[ServedRow]) -> None:
         """Take copies for the shadows of this moment; return at once."""
         busy = self._busy()
         for row in rows:
@@ -109,7 +109,7 @@ class Shadows:
             self._start()
         self._there.set()
 
-    def _wanted(self, serving: Serving, row: Served) -> Sequence[LoadedModel]:
+    def _wanted(self, serving: ServingVersions, row: ServedRow) -> Sequence[LoadedModel]:
         """Return the shadows that answer a row."""
         try:
             key = serving.key(row.instance, row.keys) if row.keys is not None else row.record.prediction_id
@@ -138,7 +138,7 @@ class Shadows:
             if self._stopping.is_set():
                 return
 
-    def _answer(self, model: LoadedModel, rows: Sequence[Served]) -> None:
+    def _answer(self, model: LoadedModel, rows: Sequence[ServedRow]) -> None:
         began = time.perf_counter()
         try:
             scores = _score(model, rows)
@@ -155,7 +155,7 @@ class Shadows:
         _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
         self._counters.failed(SHADOW, model.version, rows, error)
 
-    def _record(self, model: LoadedModel, row: Served, score: float, spent: float) -> PredictionRecord:
+    def _record(self, model: LoadedModel, row: ServedRow, score: float, spent: float) -> PredictionRecord:
         decision = {} if row.instance is None else dict(self._decide(row.instance, score))
         return replace(
             row.record,
@@ -169,7 +169,7 @@ class Shadows:
         )
 
 
-def _score(model: LoadedModel, rows: Sequence[Served]) -> list[float]:
+def _score(model: LoadedModel, rows: Sequence[ServedRow]) -> list[float]:
     # The features are those that the answer was made from: a shadow is compared on the very same ones.
     columns = model.scorer.features
     matrix = np.array([[row.features.values[name] for name in columns] for row in rows], dtype=np.float64)

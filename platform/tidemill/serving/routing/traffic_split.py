@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CHAMPION",
     "NAMED",
+    "DeployedVersion",
     "DesiredState",
     "Kind",
-    "Lane",
     "Router",
-    "Serving",
+    "ServingVersions",
     "bucket",
     "entity_key",
     "router",
@@ -46,10 +46,10 @@ Router = Callable[[Any, Mapping[str, object]], str]
 
 
 @dataclass(frozen=True, order=True)
-class Lane:
+class DeployedVersion:
     """A version beside the champion, as it was asked for.
 
-    >>> Lane("ab", "late-fee", "7", 0.5, "s1").role
+    >>> DeployedVersion("ab", "late-fee", "7", 0.5, "s1").role
     'ab:late-fee'
     """
 
@@ -78,7 +78,7 @@ class DesiredState:
     """The versions that a replica should answer with."""
 
     champion: str | None
-    lanes: tuple[Lane, ...] = ()
+    lanes: tuple[DeployedVersion, ...] = ()
 
 
 def bucket(salt: str, key: str) -> int:
@@ -117,16 +117,16 @@ def router(declared: Callable[[Any], str] | None, columns: Sequence[str] | None 
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingVersions:
     """The versions that answer at one moment. A request takes it once, so that no swap divides a request."""
 
     champion: "LoadedModel"
-    lanes: tuple[tuple[Lane, "LoadedModel"], ...] = ()
-    """Those that are loaded, in the order of `Lane`; shadows among them."""
+    lanes: tuple[tuple[DeployedVersion, "LoadedModel"], ...] = ()
+    """Those that are loaded, in the order of `DeployedVersion`; shadows among them."""
     key: Router = field(default_factory=lambda: router(None), repr=False, compare=False)
     """Gives the routing key of an instance with its feature row."""
     _ranges: tuple[tuple[int, str, "LoadedModel", str], ...] = field(init=False, repr=False, compare=False)
-    _shadows: tuple[tuple[Lane, "LoadedModel"], ...] = field(init=False, repr=False, compare=False)
+    _shadows: tuple[tuple[DeployedVersion, "LoadedModel"], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         answering = sorted(

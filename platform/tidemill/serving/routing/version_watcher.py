@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
-from tidemill.serving.routing.traffic_split import DesiredState, Lane, Router, Serving, router
+from tidemill.serving.routing.traffic_split import (
+    DeployedVersion,
+    DesiredState,
+    Router,
+    ServingVersions,
+    router,
+)
 from tidemill.threads import BackgroundThread
 
 if TYPE_CHECKING:
     from tidemill.serving.routing.loaded_version import LoadedModel
 
-__all__ = ["LaneStatus", "Status", "Watcher"]
+__all__ = ["DeployedStatus", "Status", "Watcher"]
 
 _HEARTBEAT = 5.0
 _HEARTBEAT_WITH_LANES = 1.0
@@ -28,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LaneStatus:
+class DeployedStatus:
     """A replica's state of a lane."""
 
     role: str
@@ -49,7 +55,7 @@ class Status:
     error: str | None = None
     """Why ``wanted`` is not ``version``, or why the registry cannot be asked."""
     loaded_at: datetime | None = None
-    lanes: tuple[LaneStatus, ...] = ()
+    lanes: tuple[DeployedStatus, ...] = ()
     """The versions beside the champion."""
 
 
@@ -73,7 +79,7 @@ class Watcher:
         poll_seconds: float,
         route: "Callable[[LoadedModel], Router]" = lambda _model: router(None),
         leave: Callable[[], None] = lambda: None,
-        standing: Callable[[], Collection[Lane]] | None = None,
+        standing: Callable[[], Collection[DeployedVersion]] | None = None,
     ) -> None:
         """Take the parts; nothing runs yet.
 
@@ -96,24 +102,24 @@ class Watcher:
         self._standing = standing
         self._models: dict[str, LoadedModel] = {}
         self._failures: dict[str, _Failure] = {}
-        self._current: Serving | None = None
+        self._current: ServingVersions | None = None
         self._status = Status()
         self._reported_at: datetime | None = None
         # A look that fails is in the log, and the next one is due: replicas must not stay behind for good.
-        self._thread = BackgroundThread("watcher", self.look, every=poll_seconds)
+        self._thread = BackgroundThread("watcher", self.refresh, every=poll_seconds)
 
     @property
     def status(self) -> Status:
         """What this replica answers with, and what it should."""
         return self._status
 
-    def current(self) -> Serving | None:
+    def current(self) -> ServingVersions | None:
         """Return the versions that answer; None before the first."""
         return self._current
 
     def start(self) -> None:
         """Look once, so that a champion there is serves at once, then go on looking in the thread."""
-        self.look()
+        self.refresh()
         self._thread.start()
 
     def stop(self) -> None:
@@ -124,7 +130,7 @@ class Watcher:
         except Exception:  # noqa: BLE001 — as for a killed one, silence will tell
             _log.warning("the end of this replica could not be recorded", exc_info=True)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Look at what is wanted once, and load what does not answer already."""
         try:
             wanted = self._read()
@@ -186,7 +192,7 @@ class Watcher:
             if lane.version != champion.version  # promoted a moment ago
         )
         if champion is not None:
-            self._swap(Serving(champion, lanes, self._route(champion)))
+            self._swap(ServingVersions(champion, lanes, self._route(champion)))
         failure = self._failures.get(wanted.champion or "")
         self._report_if_due(
             Status(
@@ -198,15 +204,15 @@ class Watcher:
             )
         )
 
-    def _swap(self, serving: Serving) -> None:
+    def _swap(self, serving: ServingVersions) -> None:
         if self._current is None or _described(self._current) != _described(serving):
             self._current = serving
             _log.info("now answering: %s", ", ".join(_described(serving)))
 
-    def _lane_status(self, lane: Lane) -> LaneStatus:
+    def _lane_status(self, lane: DeployedVersion) -> DeployedStatus:
         failure = self._failures.get(lane.version)
         error = failure.message if failure else None
-        return LaneStatus(lane.role, lane.version, lane.share, lane.version in self._models, error)
+        return DeployedStatus(lane.role, lane.version, lane.share, lane.version in self._models, error)
 
     def _drop(self, versions: list[str]) -> None:
         kept = {*versions, self._current.champion.version if self._current else ""}
@@ -232,7 +238,7 @@ def _versions(wanted: DesiredState) -> list[str]:
     return list(dict.fromkeys([*champion, *(lane.version for lane in wanted.lanes if lane.served)]))
 
 
-def _described(serving: Serving) -> tuple[str, ...]:
+def _described(serving: ServingVersions) -> tuple[str, ...]:
     lanes = (f"{lane.role} {lane.version} ({lane.share:g} {lane.salt})" for lane, _ in serving.lanes)
     return (f"champion {serving.champion.version}", *lanes)
 

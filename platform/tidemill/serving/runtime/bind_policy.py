@@ -8,7 +8,7 @@ import psutil
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError
-from tidemill.orphan_reaper import marked
+from tidemill.orphan_reaper import marked_processes
 from tidemill.project import Project
 from tidemill.serving.http.admission import ADMIN, PREDICT
 from tidemill.serving.http.api_keys import active_keys
@@ -90,7 +90,7 @@ def require_safe_start(project: Project) -> None:
 
 def listeners(info: StackInfo) -> list[Listener]:
     """Return every listening socket of every process of a running stack, by port."""
-    return sorted(_listeners(marked(info.mark), _meaning(info)))
+    return sorted(_listeners(marked_processes(info.mark), _meaning(info)))
 
 
 def warnings(found: Iterable[Listener]) -> list[str]:

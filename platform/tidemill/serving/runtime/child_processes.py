@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidemill.errors import ServingError
 
-__all__ = ["Child"]
+__all__ = ["ChildProcess"]
 
 _STEADY = 60.0  # seconds of life after which earlier failures are forgiven
 _LONGEST_PAUSE = 60.0
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Child:
-    """One program. It is started at once by `start`, and by `tend` whenever it has ended."""
+class ChildProcess:
+    """One program. It is started at once by `start`, and by `restart_if_ended` whenever it has ended."""
 
     name: str
     command: Sequence[str]
@@ -59,7 +59,7 @@ class Child:
             ) from error
         self._started = time.monotonic()
 
-    def tend(self) -> None:
+    def restart_if_ended(self) -> None:
         """If it has ended, start it again: after 1 second, then 2, 4 … at most 60."""
         if self._process is None or self._process.poll() is None:
             return

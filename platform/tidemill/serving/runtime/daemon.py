@@ -98,7 +98,7 @@ def _clean(project: Project, info: StackInfo | None = None) -> None:
     """End what is left of a stack whose supervisor is gone, and forget it."""
     info = info or stack_record.read(project)
     if info is not None and info.mark:
-        left = orphan_reaper.sweep(info.mark)
+        left = orphan_reaper.kill_marked(info.mark)
         if left:
             raise ServingError(
                 f"processes of the stack cannot be ended: {', '.join(str(one.pid) for one in left)}",

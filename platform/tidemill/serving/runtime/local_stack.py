@@ -12,28 +12,28 @@ import httpx
 import psutil
 
 from tidemill.errors import ServingError
-from tidemill.orphan_reaper import MARK, Guard
+from tidemill.orphan_reaper import MARK, OrphanReaper
 from tidemill.project import Project
 from tidemill.serving.runtime import tracking_server
 from tidemill.serving.runtime.bind_policy import require_safe_start
-from tidemill.serving.runtime.child_processes import Child
+from tidemill.serving.runtime.child_processes import ChildProcess
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port
 from tidemill.serving.runtime.stack_record import StackInfo, status
 
-__all__ = ["Stack", "StackInfo", "attached", "status"]
+__all__ = ["LocalStack", "StackInfo", "attach", "status"]
 
 _READY_SECONDS = 120.0
 _LONGEST_FOLDER = 28  # Ray puts sockets 70 characters below it, and Linux allows 107
 
 
-class Stack:
+class LocalStack:
     """A stack that lives as long as the block, or from `start` to `stop`.
 
     It runs in this process's name: when this process ends, in whatever way, all of it ends within seconds,
     and its temporary folder goes too (see `tidemill.orphan_reaper`).
 
-        with Stack(project, print) as stack:
+        with LocalStack(project, print) as stack:
             PredictionClient(stack.url).predict([...])
     """
 
@@ -63,9 +63,9 @@ class Stack:
         self._tell = on_progress
         self._mlflow = mlflow_server
         self._companions = dict(companions or {})
-        self._children: list[Child] = []
+        self._children: list[ChildProcess] = []
         self._engines: list[psutil.Process] = []
-        self._guard: Guard | None = None
+        self._guard: OrphanReaper | None = None
 
     @property
     def mark(self) -> str:
@@ -104,22 +104,22 @@ class Stack:
             if "tidemill.serving.runtime.ray_cluster" in sys.modules:
                 sys.modules["tidemill.serving.runtime.ray_cluster"].stop()
         finally:
-            self._guard.dismiss()
+            self._guard.stop()
             self._guard, self._children, self._engines = None, [], []
 
-    def tend(self) -> None:
+    def restart_if_ended(self) -> None:
         """Start again what has ended beside the API; call it now and then.
 
         Raises:
             ServingError: Ray itself has ended, and the API with it.
         """
         for child in self._children:
-            child.tend()
+            child.restart_if_ended()
         for engine in self._engines:
             if not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE:
                 raise ServingError(f"Ray's process {engine.pid} has ended", hint="start the stack again")
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> "LocalStack":
         """Start everything."""
         self.start()
         return self
@@ -132,7 +132,7 @@ class Stack:
 
     def _start(self, port: int, mlflow_port: int) -> None:
         folder = _new_folder()
-        self._guard = Guard.post(folder)
+        self._guard = OrphanReaper.start(folder)
         host = self.project.settings.host
         mlflow = self._start_mlflow(self.project.settings.mlflow_host, mlflow_port)
         self._tell("starting Ray and Ray Serve")
@@ -153,7 +153,7 @@ class Stack:
             self._tell(f"starting the {name}")
             self._add_child(name, command, ray_cluster.join_variables() | self._addresses())
 
-    def _start_mlflow(self, host: str, port: int) -> Child | None:
+    def _start_mlflow(self, host: str, port: int) -> ChildProcess | None:
         if not self._mlflow or self.project.tracking_uri.startswith("http"):
             return None
         self._tell("starting MLflow's server")
@@ -163,15 +163,15 @@ class Stack:
     def _addresses(self) -> dict[str, str]:
         return {"TIDEMILL_RAY_ADDRESS": self.ray_address}
 
-    def _add_child(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+    def _add_child(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> ChildProcess:
         log = self.project.logs / f"{name}.log"
-        child = Child(name, command, {**environment, MARK: self.mark}, log, self.project.root)
+        child = ChildProcess(name, command, {**environment, MARK: self.mark}, log, self.project.root)
         self._children.append(child)
         child.start()
         return child
 
 
-def attached(project: Project) -> Project:
+def attach(project: Project) -> Project:
     """Return the project with the addresses of its running stack, so that this process works on its Ray.
 
     A project without a running stack, or whose settings name a Ray, is returned as it is.

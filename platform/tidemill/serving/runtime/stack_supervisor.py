@@ -17,7 +17,7 @@ import psutil
 from tidemill.errors import ServingError, TidemillError
 from tidemill.files.locks import locked
 from tidemill.project import Project, load_project
-from tidemill.serving.runtime.local_stack import Stack
+from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.serving.runtime.stack_record import StackInfo, forget, write
 
 __all__ = ["supervise"]
@@ -58,7 +58,7 @@ def _run(
         write(project, dataclasses.replace(info, message=message, mark=stack.mark))
         on_progress(message)
 
-    stack = Stack(project, tell, companions=companions)
+    stack = LocalStack(project, tell, companions=companions)
     try:
         _on_signals(_end)
         tell("starting")
@@ -81,7 +81,7 @@ def _run(
         on_progress(f"ready: {stack.url}")
         while True:
             time.sleep(0.5)
-            stack.tend()
+            stack.restart_if_ended()
     finally:
         _on_signals(signal.SIG_IGN)  # the end has begun: nothing shall interrupt it
         stack.stop()

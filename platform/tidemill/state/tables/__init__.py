@@ -4,7 +4,7 @@
 """
 
 from tidemill.state.tables.declarative import Table, UtcDateTime
-from tidemill.state.tables.deployments import Deployment, LaneCount, ReplicaState, Rollout
+from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
 from tidemill.state.tables.erasures import Erasure
 from tidemill.state.tables.jobs import BatchRun, Job
 from tidemill.state.tables.keys import ApiKey
@@ -20,7 +20,6 @@ __all__ = [
     "Erasure",
     "GateDecision",
     "Job",
-    "LaneCount",
     "MonitorRun",
     "Promotion",
     "ReplicaState",
@@ -28,4 +27,5 @@ __all__ = [
     "Table",
     "Turn",
     "UtcDateTime",
+    "VersionCount",
 ]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
 
-__all__ = ["Deployment", "LaneCount", "ReplicaState", "Rollout"]
+__all__ = ["Deployment", "ReplicaState", "Rollout", "VersionCount"]
 
 
 class Deployment(Table):
@@ -60,7 +60,7 @@ class Deployment(Table):
     ended_reason: Mapped[str | None]
 
 
-class LaneCount(Table):
+class VersionCount(Table):
     """One replica's own counts for one version in one role since the replica started."""
 
     __tablename__ = "lane_counts"

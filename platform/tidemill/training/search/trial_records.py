@@ -16,7 +16,7 @@ from tidemill.training.metrics import METRICS
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
-__all__ = ["Interrupted", "Progress", "TrialLog", "TrialRecord"]
+__all__ = ["Progress", "SearchInterrupted", "TrialLog", "TrialRecord"]
 
 Progress = Callable[[int, int, float | None], None]
 """Called with trials done, trials in all, and the best validation metric so far."""
@@ -25,7 +25,7 @@ _FLUSH_SECONDS = 1.0
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Stop\w*)(:|$)")
 
 
-class Interrupted(Exception):
+class SearchInterrupted(Exception):
     """Ends a search from within, so that Ray Tune stops its workers."""
 
 
@@ -83,7 +83,7 @@ class TrialLog(Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the search if asked to; Ray Tune calls this several times a second."""
         if self.interrupted:
-            raise Interrupted
+            raise SearchInterrupted
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's run."""

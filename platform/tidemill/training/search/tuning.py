@@ -21,7 +21,7 @@ from tidemill.project import Project
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.ray_session import ray_session
 from tidemill.training.search.trial import TrialData, run_trial
-from tidemill.training.search.trial_records import Interrupted, TrialLog, TrialRecord
+from tidemill.training.search.trial_records import SearchInterrupted, TrialLog, TrialRecord
 from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
 __all__ = ["SearchResult", "candidates", "delete_search_files", "search"]
@@ -176,7 +176,7 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
     signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except Interrupted:
+    except SearchInterrupted:
         pass
     finally:
         signal.signal(signal.SIGINT, before)

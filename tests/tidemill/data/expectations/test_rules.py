@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from tidemill.data.expectations.declarations import load_expectations, parse_expectations
 from tidemill.data.expectations.rules import Expectations
-from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.in_memory import validate_frames
 from tidemill.errors import ConfigError
 
 AS_OF = datetime(2013, 4, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ def declare(**rules):
 
 
 def part(frame, as_of=None, **rules):
-    return part_frames({"set": frame}, declare(**rules), as_of)["set"]
+    return validate_frames({"set": frame}, declare(**rules), as_of)["set"]
 
 
 def naive(month, day):
@@ -239,7 +239,7 @@ def test_rows_that_nothing_leads_to():
                 }
             }
         )
-        return part_frames({"planes": planes, "flights": flights}, declared)["flights"]
+        return validate_frames({"planes": planes, "flights": flights}, declared)["flights"]
 
     each = flights_part()
     assert each.rejected.rows() == [("N9", "plane: in planes (tail)")]

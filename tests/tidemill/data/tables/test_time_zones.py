@@ -15,7 +15,7 @@ from tidemill.data.expectations.rules import Expectations
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.data.tables.version_tables import describe, scan
-from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.in_memory import validate_frames
 from tidemill.data.validation.inference import infer
 
 MOMENT = datetime(2013, 4, 1, 6, tzinfo=UTC)
@@ -81,6 +81,6 @@ def test_rules_on_moments_hold_for_them(tmp_path: Path):
     pq.write_table(table("+05:30"), tmp_path / "a.parquet")
     columns = {"at": {"type": "datetime[us, UTC]", "max": MOMENT, "nullable": True}}
     declared = Expectations.model_validate({"datasets": {"a": {"source": "a.parquet", "columns": columns}}})
-    parted = part_frames({"a": open_table(tmp_path / "a.parquet").collect()}, declared)["a"]
+    parted = validate_frames({"a": open_table(tmp_path / "a.parquet").collect()}, declared)["a"]
     assert parted.report.failing == 0
     assert not parted.report.failed

@@ -14,7 +14,7 @@ from polars.testing.parametric import dataframes
 from tidemill.data.expectations.declarations import parse_expectations
 from tidemill.data.personal.pii_detection import looks_personal
 from tidemill.data.tables.frames import open_table
-from tidemill.data.validation.in_memory import part_frames
+from tidemill.data.validation.in_memory import validate_frames
 from tidemill.data.validation.inference import append_expectations, infer
 from tidemill.errors import ConfigError, DataError, UsageError
 
@@ -40,7 +40,7 @@ def good(tmp_path):
 def accepts(path, inferred, as_of):
     declared = parse_expectations(inferred.document, Path("inferred"))
     frame = open_table(path).collect()
-    parted = part_frames({inferred.name: frame}, declared, as_of)[inferred.name]
+    parted = validate_frames({inferred.name: frame}, declared, as_of)[inferred.name]
     assert parted.report.failing == 0, parted.report.broken
     assert parted.report.failed == ()
     assert_frame_equal(parted.accepted, frame, categorical_as_str=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline import spill
-from tidemill.features.offline.asof import History, Room, point_in_time_batches, point_in_time_join
+from tidemill.features.offline.asof import History, JoinResources, point_in_time_batches, point_in_time_join
 
 START = datetime(2013, 1, 1)
 UNITS = ("ms", "us", "ns")
@@ -117,7 +117,7 @@ def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
 @given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans(), batch=st.integers(1, 40))
 def test_gives_the_same_where_nothing_fits_into_memory(tmp_path_factory, data, unit, aware, batch):
     rows, frame, views = given_rows_and_views(data, unit, aware)
-    room = Room(CRAMPED, tmp_path_factory.mktemp("room"))
+    room = JoinResources(CRAMPED, tmp_path_factory.mktemp("room"))
     batches = list(point_in_time_batches(frame, "at", [history for _, history in views], batch, room=room))
     assert all(0 < each.height <= batch for each in batches[:-1])
     if rows:
@@ -285,7 +285,7 @@ def test_columns_of_every_type_are_the_same_where_nothing_fits_into_memory(crowd
     rows, values = crowd
     features = {name: f"{name}_then" for name in values.columns}
     views = [history(values, keys=keys, features=features, timestamp="t", ttl=timedelta(hours=5))]
-    room = Room(memory, tmp_path)
+    room = JoinResources(memory, tmp_path)
     joined = point_in_time_join(rows, "at", views)
     assert point_in_time_join(rows, "at", views, room=room).equals(joined)
     assert pl.concat(point_in_time_batches(rows, "at", views, 700, room=room)).equals(joined)
@@ -296,7 +296,7 @@ def test_columns_of_every_type_are_the_same_where_nothing_fits_into_memory(crowd
 def test_many_rows_of_few_that_are_asked_for_are_the_same_without_the_others(tmp_path):
     values = pl.DataFrame({"k": range(5000), "t": [START] * 5000, "v": range(5000)})
     rows = pl.DataFrame({"k": [4999, 17, -1], "at": [START] * 3})
-    joined = point_in_time_join(rows, "at", [history(values)], room=Room(10_000, tmp_path))
+    joined = point_in_time_join(rows, "at", [history(values)], room=JoinResources(10_000, tmp_path))
     assert joined["v"].to_list() == [4999, 17, None]
 
 
@@ -313,7 +313,7 @@ def test_parts_of_a_source_that_cannot_matter_are_not_read(tmp_path):
     (tmp_path / "values.parquet").write_bytes(whole[:4] + b"\xff" * 2000 + whole[2004:])  # the first groups
     assert point_in_time_join(rows, "at", [view])["v"].to_list() == [500, 503]
     (tmp_path / "room").mkdir()
-    for room in (Room(), Room(CRAMPED, tmp_path / "room")):
+    for room in (JoinResources(), JoinResources(CRAMPED, tmp_path / "room")):
         with pytest.raises(FeatureError, match="view 'view' cannot be joined"):
             point_in_time_join(rows, "at", [replace(view, ttl=None)], room=room)
     assert not list((tmp_path / "room").iterdir())
@@ -322,13 +322,13 @@ def test_parts_of_a_source_that_cannot_matter_are_not_read(tmp_path):
 def test_nothing_stays_on_disk_when_batches_are_given_up(crowd, tmp_path):
     rows, values = crowd
     view = history(values, features={"text": "text"})
-    batches = point_in_time_batches(rows, "at", [view], 100, room=Room(100_000, tmp_path))
+    batches = point_in_time_batches(rows, "at", [view], 100, room=JoinResources(100_000, tmp_path))
     left = tmp_path / "tidemill-join-killed"
     (left / "0").mkdir(parents=True)
     (left / "lock").touch()  # as a process leaves it that is killed
     next(batches)
     assert not left.exists()
-    others = point_in_time_batches(rows, "at", [view], 100, room=Room(100_000, tmp_path))
+    others = point_in_time_batches(rows, "at", [view], 100, room=JoinResources(100_000, tmp_path))
     next(others)
     assert len(list(tmp_path.iterdir())) == 2
     others.close()
@@ -345,7 +345,7 @@ def test_a_folder_in_which_a_thread_still_writes_is_removed_in_the_end(tmp_path)
                 (folder / "part").mkdir(exist_ok=True)
                 (folder / "part" / str(time.monotonic_ns())).touch()
 
-    with ThreadPoolExecutor(1) as thread, spill.temporary(Room(folder=tmp_path)) as folder:
+    with ThreadPoolExecutor(1) as thread, spill.temporary(JoinResources(folder=tmp_path)) as folder:
         thread.submit(write, folder)
     assert not list(tmp_path.iterdir())
 
@@ -354,10 +354,10 @@ def test_a_folder_that_could_not_be_removed_is_removed_by_the_next_join(tmp_path
     with monkeypatch.context() as patched:
         patched.setattr(spill, "_PAUSES", (0.0,))
         patched.setattr(spill.shutil, "rmtree", lambda folder, **_: (folder / "lock").unlink())
-        with spill.temporary(Room(folder=tmp_path)) as left:
+        with spill.temporary(JoinResources(folder=tmp_path)) as left:
             pass
     assert left.exists()
-    with spill.temporary(Room(folder=tmp_path)) as folder:
+    with spill.temporary(JoinResources(folder=tmp_path)) as folder:
         assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -368,7 +368,7 @@ def test_a_disk_that_is_full_is_named(crowd, tmp_path):
     try:
         with pytest.raises(FeatureError, match=rf"feature view 'view': the disk of {tmp_path}.* is full"):
             point_in_time_join(
-                rows, "at", [history(values, features={"text": "x"})], room=Room(CRAMPED, tmp_path)
+                rows, "at", [history(values, features={"text": "x"})], room=JoinResources(CRAMPED, tmp_path)
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -379,5 +379,8 @@ def test_a_folder_that_is_not_there_is_named(crowd, tmp_path):
     rows, values = crowd
     with pytest.raises(FeatureError, match=r"no room for a join .*nowhere"):
         point_in_time_join(
-            rows, "at", [history(values, features={"text": "x"})], room=Room(CRAMPED, tmp_path / "nowhere")
+            rows,
+            "at",
+            [history(values, features={"text": "x"})],
+            room=JoinResources(CRAMPED, tmp_path / "nowhere"),
         )

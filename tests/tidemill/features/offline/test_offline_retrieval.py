@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.errors import FeatureError
-from tidemill.features.offline.asof import History, Room, point_in_time_batches, point_in_time_join
+from tidemill.features.offline.asof import History, JoinResources, point_in_time_batches, point_in_time_join
 from tidemill.features.offline.entities import entity_rows
 
 pytestmark = [
@@ -282,7 +282,7 @@ def test_the_creation_cutoff_is_what_a_search_through_all_rows_finds(known, rows
     )
     asked_for = pl.DataFrame([(k, hours(24 * t)) for k, t in rows], ["key", "at"], orient="row")
     answers = point_in_time_join(asked_for, "at", [history])
-    pieces = point_in_time_batches(asked_for, "at", [history], 3, room=Room(memory=1))
+    pieces = point_in_time_batches(asked_for, "at", [history], 3, room=JoinResources(memory=1))
     assert pl.concat(pieces).equals(answers)
     for (key, at), answer in zip(rows, answers["value"], strict=True):
         best = max(

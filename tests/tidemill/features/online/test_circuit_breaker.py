@@ -13,7 +13,7 @@ import yaml
 
 from tests.conftest import free_port, wait_for_port
 from tidemill.features import feature_store as features
-from tidemill.features.online.circuit_breaker import FALLBACK, Outage
+from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker
 from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.project import load_project
 
@@ -26,7 +26,7 @@ WAIT = 0.2
 
 @pytest.fixture
 def outage():
-    outage = Outage(WAIT)
+    outage = CircuitBreaker(WAIT)
     yield outage
     outage.stop()
 

@@ -14,7 +14,7 @@ from tests.tidemill.features.online.online_repository import (
     write_sources,
 )
 from tidemill.errors import FeatureError
-from tidemill.features.online.feature_cache import Cache, cache_seconds
+from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
 from tidemill.features.online.online_features import OnlineFeatures
 
 pytestmark = pytest.mark.engine
@@ -112,7 +112,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_a_row_is_never_older_than_declared(steps):
     world = World()
-    cache = Cache([KEPT], 10, world.clock)
+    cache = FeatureCache([KEPT], 10, world.clock)
     reads = []
     for count, (step, value) in enumerate(steps):
         if step == "pass":
@@ -150,7 +150,7 @@ def kept(cache, *asked):
 
 def test_what_has_expired_since_it_was_read_is_read_again():
     clock = Clock()
-    cache = Cache([10.0], 10, clock)
+    cache = FeatureCache([10.0], 10, clock)
     cache.keep(0, 0.0, {b"k": 1_000_000, b"none": 0}, {b"k": "row"}, lambda row: 2_000_000)
     assert kept(cache, (b"k", 2_000_000), (b"k", 2_000_001)) == ["row", "missed"]
     cache.keep(0, 0.0, {b"k": 2_000_001}, {b"k": "row"}, lambda row: 2_000_000)
@@ -159,7 +159,7 @@ def test_what_has_expired_since_it_was_read_is_read_again():
 
 
 def test_what_was_used_last_stays():
-    cache = Cache([10.0], 2, Clock())
+    cache = FeatureCache([10.0], 2, Clock())
     for key in (b"a", b"b"):
         cache.keep(0, 0.0, {key: 0}, {key: key}, lambda row: None)
     kept(cache, (b"a", 0))
@@ -169,7 +169,7 @@ def test_what_was_used_last_stays():
 
 
 def test_views_are_found_together_each_by_its_own_seconds():
-    cache = Cache([10.0, None, 1.0], 9, Clock())
+    cache = FeatureCache([10.0, None, 1.0], 9, Clock())
     for view in (0, 2):
         cache.keep(view, 0.0, {b"k": 0}, {b"k": f"row {view}"}, lambda row: None)
     known = [[None, None] for _ in range(3)]

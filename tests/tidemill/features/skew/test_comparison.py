@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.features.offline.asof import History
-from tidemill.features.skew.comparison import differences, tally
+from tidemill.features.skew.comparison import compare_batch, differences
 from tidemill.features.skew.logged_keys import Resolver, read_keys
-from tidemill.features.skew.provenance import Computed, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 from tidemill.features.skew.skew_summary import summarise
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ def batch(*rows):
 
 
 def compare(rows, origins, threshold=0.01):
-    found = summarise([tally(rows, origins, 1e-6)], origins.features, threshold)
+    found = summarise([compare_batch(rows, origins, 1e-6)], origins.features, threshold)
     return {each.feature: each for each in found}
 
 
@@ -144,7 +144,9 @@ def test_what_was_served_past_its_ttl_has_expired():
 
 def test_an_on_demand_feature_has_the_cause_of_its_input_or_its_own():
     origins = weather(HISTORY)
-    origins = Origins(origins.sources, (Computed("force", ("squared",), ("weather",), ()),), origins.types)
+    origins = Origins(
+        origins.sources, (OnDemandSource("force", ("squared",), ("weather",), ()),), origins.types
+    )
     rows = batch(
         ("JFK", 2.5, (2.0, 0.2), (3.0, 0.3), []),
         ("JFK", 2.6, (3.0, 0.3), (3.0, 0.3), []),

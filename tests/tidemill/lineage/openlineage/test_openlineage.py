@@ -20,7 +20,7 @@ from tidemill.lineage.openlineage.collector_address import configured
 from tidemill.lineage.openlineage.emission import deliver, events_of
 from tidemill.lineage.openlineage.events import whole_turn
 from tidemill.lineage.openlineage.reporting import TurnReport
-from tidemill.lineage.sources.turn_story import TurnFacts
+from tidemill.lineage.sources.turn_story import TurnDetails
 from tidemill.project import load_project
 from tidemill.settings import Settings
 from tidemill.state.tables import Turn
@@ -160,7 +160,7 @@ def test_a_turn_that_was_only_registered_ends_there():
     made = turn("registered")
     made.seconds, made.step = {"data": 1.0, "train": 2.0, "register": 0.5}, "gate"
     events = [
-        json.loads(Serde.to_json(each)) for each in whole_turn(TurnFacts("parcels", made, "set.parquet"))
+        json.loads(Serde.to_json(each)) for each in whole_turn(TurnDetails("parcels", made, "set.parquet"))
     ]
     assert (
         jobs_of(events, "START")

@@ -22,7 +22,7 @@ from tidemill.features.feature_store import definition_hash
 from tidemill.monitoring.alerts import list_alerts
 from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.quality.skew_monitor import Slice, measure_skew
+from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.project import load_project
 from tidemill.state import open_state
 from tidemill.training.tracking.mlflow_tracking import connect
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.engine
 
 HOURS = 72
 TEN_MINUTES = timedelta(minutes=10)
-ALL = Slice(hour(0), hour(HOURS))
+ALL = LogSlice(hour(0), hour(HOURS))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_what_expired_online_is_named_after_what_went_stale_first(project):
     assert skew.since == hour(51) + TEN_MINUTES
     assert skew.served_null == 6 * 18
     assert why(found["wind_squared"]) == why(skew)
-    missing = Slice(hour(60), hour(61), features=frozenset({"wind"}))
+    missing = LogSlice(hour(60), hour(61), features=frozenset({"wind"}))
     report, only = measure(project, missing)
     assert set(only) == {"wind"}
     assert report.predictions == only["wind"].differing == 6
@@ -189,10 +189,10 @@ def test_test_traffic_versions_and_logs_without_keys(project):
         lines[0] = lines[0].replace('"test":false', '"test":true')
         segment.write_text("".join(lines))
     assert measure(project)[0].predictions == 28
-    one, _ = measure(project, Slice(hour(0), hour(9), version="1"))
+    one, _ = measure(project, LogSlice(hour(0), hour(9), version="1"))
     assert (one.predictions, one.verdict) == (17, "ok")
     with pytest.raises(UsageError, match="no feature 'snow'"):
-        measure(project, Slice(hour(0), hour(9), features=frozenset({"snow"})))
+        measure(project, LogSlice(hour(0), hour(9), features=frozenset({"snow"})))
 
 
 def test_definitions_that_changed_since_the_version_was_trained_are_named(project):

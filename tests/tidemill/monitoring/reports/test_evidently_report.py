@@ -10,7 +10,7 @@ import pytest
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare, compare_scores
 from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
-from tidemill.monitoring.reports.evidently_report import MAX_ROWS, Compared, write_report
+from tidemill.monitoring.reports.evidently_report import MAX_ROWS, ReportedComparison, write_report
 
 pytestmark = pytest.mark.engine
 
@@ -64,7 +64,7 @@ def look(
         reference.height,
         current.height,
     )
-    sides = Compared(before, reference["score"]), Compared(now, current["score"])
+    sides = ReportedComparison(before, reference["score"]), ReportedComparison(now, current["score"])
     write_report(path, "# A window", found, *sides, labelled)
     return found
 
@@ -184,7 +184,11 @@ def test_a_feature_may_be_called_like_something_of_evidently_or_ours(tmp_path: P
     found = Comparison(columns, compare_scores(before["score"], now["score"], 0.1), 600, 600)
     path = tmp_path / "r.html"
     write_report(
-        path, "# A window", found, *(Compared(*side) for side in sides), now.select("score", "label")
+        path,
+        "# A window",
+        found,
+        *(ReportedComparison(*side) for side in sides),
+        now.select("score", "label"),
     )
     assert "cannot be drawn" not in path.read_text(encoding="utf-8")
     assert [each.name for each in found.columns] == [name]

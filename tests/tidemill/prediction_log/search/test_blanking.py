@@ -16,7 +16,7 @@ from tidemill.prediction_log.search.blanking import blank_records, find_records
 from tidemill.prediction_log.search.record_filter import RecordFilter
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
-from tidemill.prediction_log.storage.segments import Rolling
+from tidemill.prediction_log.storage.segments import SegmentLimits
 from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 
@@ -73,7 +73,7 @@ def compacted(root):
 
 
 def test_an_erasure_and_a_compaction_at_once_leave_nothing_of_the_subject(tmp_path):
-    log = PredictionLog(tmp_path, "m", rolling=Rolling(bytes=12_000))
+    log = PredictionLog(tmp_path, "m", rolling=SegmentLimits(bytes=12_000))
     stop = threading.Event()
 
     def compact_on() -> None:

@@ -30,9 +30,9 @@ from tidemill.prediction_log.storage import manifests
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder, current_place, owner_of
 from tidemill.prediction_log.storage.manifests import Manifest, manifest_name, partitions, read_manifest
-from tidemill.prediction_log.storage.segments import Rolling
+from tidemill.prediction_log.storage.segments import SegmentLimits
 from tidemill.prediction_log.upkeep.compaction import _Date, compact
-from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse, maintaining
+from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse, hold_maintenance_lock
 from tidemill.prediction_log.upkeep.retention import kept_from, prune
 
 SMALL = Sizes(rows=500, row_group=100, piece=4096, group=100_000).all_of_it()
@@ -41,7 +41,7 @@ DAY = date(2013, 4, 1)
 
 def fill(root: Path, count: int = 600, days: int = 2) -> PredictionLog:
     """Write predictions of some days, every third labelled, in several segments."""
-    log = PredictionLog(root, "m", rolling=Rolling(bytes=20_000))
+    log = PredictionLog(root, "m", rolling=SegmentLimits(bytes=20_000))
     for number in range(count):
         at = NOON + timedelta(days=number % days, seconds=number)
         features = {"wind": float(number), "rain": None} if number % 2 else {"wind": None, "sun": 1.5}
@@ -171,7 +171,7 @@ def test_no_row_is_ever_seen_twice_or_missed_whenever_a_compaction_is_killed(tmp
     stop, written, wrong = threading.Event(), [0], list[str]()
 
     def write() -> None:
-        log = PredictionLog(tmp_path, "m", rolling=Rolling(bytes=6000))
+        log = PredictionLog(tmp_path, "m", rolling=SegmentLimits(bytes=6000))
         while not stop.is_set():
             number = written[0]
             log.append([record(f"{number:06}", NOON + timedelta(seconds=number))])
@@ -266,7 +266,7 @@ def test_a_compaction_that_goes_through_many_dates_keeps_no_reader_out(tmp_path,
 
 def test_one_at_a_time(tmp_path):
     fill(tmp_path, 3)
-    with maintaining(tmp_path, "m"), pytest.raises(LogInUse):
+    with hold_maintenance_lock(tmp_path, "m"), pytest.raises(LogInUse):
         compact(tmp_path, "m", Folder(tmp_path), SMALL)
 
 

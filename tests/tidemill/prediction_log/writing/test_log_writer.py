@@ -20,7 +20,7 @@ from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, label, recor
 from tidemill.errors import ServingError
 from tidemill.prediction_log.prediction_log import PredictionLog, count_log, read_predictions
 from tidemill.prediction_log.storage import segments
-from tidemill.prediction_log.storage.segments import Rolling
+from tidemill.prediction_log.storage.segments import SegmentLimits
 
 WRITER = """
 import sys
@@ -175,14 +175,14 @@ def test_with_no_pause_it_is_on_the_disk_before_the_answer_or_said_not_to_be(tmp
 
 
 def test_segments_end_when_they_are_large_old_idle_or_many(tmp_path):
-    log = PredictionLog(tmp_path, "m", sync_seconds=0.01, rolling=Rolling(bytes=1000, open=2))
+    log = PredictionLog(tmp_path, "m", sync_seconds=0.01, rolling=SegmentLimits(bytes=1000, open=2))
     for number in range(6):
         log.append([record(str(number), NOON + timedelta(days=number % 3))])
     until(lambda: len(list(tmp_path.rglob("*.ndjson"))) >= 3)
     log.append([record(f"more {number}") for number in range(10)])
     log.append([record("next")])
     assert len(list((tmp_path / "m/predictions/date=2013-04-01").glob("*.ndjson"))) >= 2
-    idle = PredictionLog(tmp_path / "idle", "m", sync_seconds=0.01, rolling=Rolling(idle=0.05))
+    idle = PredictionLog(tmp_path / "idle", "m", sync_seconds=0.01, rolling=SegmentLimits(idle=0.05))
     idle.append([record("a")])
     [segment] = (tmp_path / "idle").rglob("*.ndjson")
     time.sleep(0.1)
@@ -190,7 +190,7 @@ def test_segments_end_when_they_are_large_old_idle_or_many(tmp_path):
 
     def ended() -> bool:
         with segment.open("rb") as file:
-            return segments.claim(file.fileno())
+            return segments.lock_segment(file.fileno())
 
     until(ended)
 
@@ -220,12 +220,12 @@ def test_a_log_that_nobody_holds_lets_go_of_its_files(tmp_path):
     log.append([record("a")])
     [segment] = tmp_path.rglob("*.ndjson")
     with segment.open("rb") as file:
-        assert not segments.claim(file.fileno())
+        assert not segments.lock_segment(file.fileno())
     del log
     gc.collect()
 
     def let_go() -> bool:
         with segment.open("rb") as file:
-            return segments.claim(file.fileno())
+            return segments.lock_segment(file.fileno())
 
     until(let_go)

@@ -232,7 +232,7 @@ def test_a_stage_that_keeps_the_subject_is_named_and_the_erasure_stays_open(ride
     assert "without_erased" in done.steps["check"]["hint"]
     assert "not before" in done.steps["history"]["error"]
     assert [row.status for row in on_record(riders)] == ["incomplete"]
-    [order] = erasure_record.orders(riders)
+    [order] = erasure_record.pending_orders(riders)
     path = erasure_record.folder(riders) / f"{order.id}.json"
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -267,7 +267,7 @@ def test_a_column_that_is_no_key_is_refused_before_anything_is_changed(riders):
     with pytest.raises(UsageError, match="horse") as raised:
         erase(riders, horse=SUBJECT)
     assert "rider" in raised.value.hint
-    assert erasure_record.orders(riders) == []
+    assert erasure_record.pending_orders(riders) == []
 
 
 MOMENTS = [
@@ -295,7 +295,7 @@ def until_killed(root: Path, moment: tuple[str, str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     project = load_project(root, Settings(privacy_key=None))
-    if erasure_record.orders(project):
+    if erasure_record.pending_orders(project):
         erasing.resume(project, SystemClock(), tell)
     else:
         erase(project, history=True, tell=tell, rider=SUBJECT)

@@ -6,7 +6,7 @@ import s3fs
 
 from tests.tidemill.privacy.stores.test_table_subjects import subject
 from tidemill.errors import DataError
-from tidemill.privacy.stores.row_places import Place, count_in, find_places, leave_out_of
+from tidemill.privacy.stores.row_places import RowPlace, count_in, find_places, remove_from_place
 from tidemill.project import load_project
 from tidemill.settings import Settings
 
@@ -75,7 +75,7 @@ def test_sources_of_every_shape_are_found_and_rewritten(tmp_path):
         "pushed.parquet": 1,
     }
     assert {name: count_in(place, ada) for name, place in places.items()} == wanted
-    assert {name: leave_out_of(place, ada) for name, place in places.items()} == wanted
+    assert {name: remove_from_place(place, ada) for name, place in places.items()} == wanted
     assert not any(count_in(place, ada) for place in places.values())
     assert [path.name for path in (tmp_path / "by_rider").iterdir()] == ["rider=grace"]
     assert pl.read_parquet(tmp_path / "mapped.parquet")["who"].to_list() == ["alan"]
@@ -101,7 +101,7 @@ def test_a_source_in_a_bucket_is_rewritten_there(tmp_path, s3_endpoint, monkeypa
     [place] = find_places(project_with(tmp_path, source))
     assert place.kind == "remote"
     assert count_in(place, subject(rider="ada")) == 3  # what the folder says counts
-    assert leave_out_of(place, subject(rider="ada")) == 3
+    assert remove_from_place(place, subject(rider="ada")) == 3
     assert count_in(place, subject(rider="ada")) == 0
     bucket.invalidate_cache()
     bucket.get_file("privacy/rides/a.parquet", str(tmp_path / "back.parquet"))
@@ -111,9 +111,9 @@ def test_a_source_in_a_bucket_is_rewritten_there(tmp_path, s3_endpoint, monkeypa
 
 def test_a_format_that_cannot_be_rewritten_is_named_if_it_names_the_subject(tmp_path):
     (tmp_path / "notes.pickle").write_bytes(b"\x80 ada-lovelace")
-    place = Place("notes.pickle", "file", "a file", tmp_path / "notes.pickle")
+    place = RowPlace("notes.pickle", "file", "a file", tmp_path / "notes.pickle")
     assert count_in(place, subject(rider="ada-lovelace")) == 1
     assert count_in(place, subject(rider="grace-hopper")) == 0
     with pytest.raises(DataError, match=r"notes\.pickle names the subject") as raised:
-        leave_out_of(place, subject(rider="ada-lovelace"))
+        remove_from_place(place, subject(rider="ada-lovelace"))
     assert "by hand" in raised.value.hint

@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser
 from tidemill.errors import DataError, UsageError
-from tidemill.privacy.stores.table_subjects import count_rows, files_below, leave_out, mentions
+from tidemill.privacy.stores.table_subjects import count_rows, files_below, mentions, remove_rows
 from tidemill.privacy.subject import Subject, parse_entity
 
 HIDE = Pseudonymiser(b"a key of at least 16 bytes").hide
@@ -53,16 +53,16 @@ def test_rows_of_one_subject_are_counted_and_left_out_of_every_format(tmp_path, 
     write(frame, path)
     path.chmod(0o640)
     assert count_rows(path, subject(rider="ada")) == 3
-    assert leave_out(path, subject(rider="ada")) == 3
+    assert remove_rows(path, subject(rider="ada")) == 3
     rest = read(path)
     assert rest["seat"].to_list() == [2, 3, 6]
     assert rest["note"].to_list()[::2] == ["two\nlines", "é"]
     assert path.stat().st_mode & 0o777 == 0o640
-    assert leave_out(path, subject(rider="ada")) == 0
-    assert leave_out(path, subject(rider='a "quoted", name', seat="2")) == 1
-    assert leave_out(path, subject(seat="3")) == 1
-    assert leave_out(path, subject(horse="ada")) == 0
-    assert leave_out(path, subject(seat="6")) == 1
+    assert remove_rows(path, subject(rider="ada")) == 0
+    assert remove_rows(path, subject(rider='a "quoted", name', seat="2")) == 1
+    assert remove_rows(path, subject(seat="3")) == 1
+    assert remove_rows(path, subject(horse="ada")) == 0
+    assert remove_rows(path, subject(seat="6")) == 1
     assert count_rows(path, subject(seat="6")) == 0
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
@@ -75,7 +75,7 @@ def test_parquet_keeps_all_other_rows_their_order_and_types(tmp_path_factory, va
         schema={"id": pl.Int32, "at": pl.Datetime("ms", "UTC"), "tags": pl.List(pl.Categorical)},
     )
     write(frame, path)
-    assert leave_out(path, subject(id=str(wanted))) == values.count(wanted)
+    assert remove_rows(path, subject(id=str(wanted))) == values.count(wanted)
     kept = frame.filter(pl.col("id").ne_missing(wanted))
     assert_frame_equal(pl.read_parquet(path), kept, categorical_as_str=True)
 
@@ -88,7 +88,7 @@ def test_folders_that_stand_for_a_column_are_part_of_each_row(tmp_path):
     assert sorted(constants["rider"] for constants in found.values()) == ["ada", "grace"]
     assert sum(count_rows(path, subject(rider="ada"), constants) for path, constants in found.items()) == 2
     both = subject(rider="ada", city="bath")
-    assert sum(leave_out(path, both, constants) for path, constants in found.items()) == 1
+    assert sum(remove_rows(path, both, constants) for path, constants in found.items()) == 1
 
 
 def test_bytes_are_searched_across_chunks_and_a_broken_file_is_named(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from tests.tidemill.training.small_project import FEATURES, Data, day, make_project
 from tidemill.project import load_project
 from tidemill.registry.promotion import promote
-from tidemill.registry.versions.model_cache import load_lasting_scorer
+from tidemill.registry.versions.model_cache import load_cacheable_scorer
 from tidemill.registry.versions.model_versions import get_version, load_reference, open_files
 from tidemill.registry.versions.new_versions import compile_version, register
 from tidemill.settings import Settings
@@ -37,7 +37,7 @@ def serve(project, version):
     state = open_state(project.state_url)
     promote(project, state, version, "me", "test", NOW)
     state.close()
-    return load_lasting_scorer(project, version).predict(ROWS).tolist()
+    return load_cacheable_scorer(project, version).predict(ROWS).tolist()
 
 
 def files(folder):
@@ -66,7 +66,7 @@ def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_he
     shutil.copytree(project.root, tmp_path / "copy")
     before = files(project.root)
     copy = load_project(tmp_path / "copy", Settings())
-    assert load_lasting_scorer(copy, "1").predict(ROWS).tolist() == answers
+    assert load_cacheable_scorer(copy, "1").predict(ROWS).tolist() == answers
     with open_files(copy, "1") as folder:
         assert folder.is_relative_to(copy.root)
     shutil.rmtree(copy.home / "models")
@@ -77,7 +77,7 @@ def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_he
     project.root.rename(tmp_path / "moved %41")
     moved = load_project(tmp_path / "moved %41", Settings())
     assert get_version(moved, "champion").version == "1"
-    assert load_lasting_scorer(moved, "1").predict(ROWS).tolist() == answers
+    assert load_cacheable_scorer(moved, "1").predict(ROWS).tolist() == answers
     assert load_reference(moved, "1").features.height > 100
     assert train_version(moved, "turn_3", day(140)) == "2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "moved %41"]

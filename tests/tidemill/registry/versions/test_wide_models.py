@@ -13,7 +13,7 @@ from tests.tidemill.training.small_project import Data, day, make_project, rows
 from tidemill.project import load_project
 from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.versions.export import export_version
-from tidemill.registry.versions.model_cache import keep, kept
+from tidemill.registry.versions.model_cache import cache_model, cached_model
 from tidemill.registry.versions.model_versions import (
     compiled_record,
     get_version,
@@ -103,5 +103,5 @@ def test_a_wide_model_is_registered_judged_loaded_and_given_out(wide, tmp_path):
     assert [one["name"] for one in described["features"]] == list(FEATURES)
 
     with open_files(project, "1") as files:
-        keep(project, found, files)
-    assert kept(project, "1")[0].trained == trained
+        cache_model(project, found, files)
+    assert cached_model(project, "1")[0].trained == trained

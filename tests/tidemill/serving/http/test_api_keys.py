@@ -150,20 +150,20 @@ def ring(state, url, tmp_path):
 @both
 def test_replicas_hear_of_new_rotated_and_revoked_keys_by_polling(state, ring):
     admission, keyring = ring()
-    keyring.look()
+    keyring.refresh()
     made = make(state)
     assert not admits(admission, made.secret)
-    keyring.look()
+    keyring.refresh()
     assert admits(admission, made.secret)
     rotated = rotate_key(state, "shop", overlap=timedelta(hours=1), now=NOW)
-    keyring.look()
+    keyring.refresh()
     assert admits(admission, made.secret)
     assert admits(admission, rotated.secret)
     keyring._clock.moment = NOW + timedelta(minutes=2)
-    keyring.look()
+    keyring.refresh()
     assert list_keys(state, NOW)[0].last_used_at is not None
     revoke_key(state, "shop", now=NOW)
-    keyring.look()
+    keyring.refresh()
     assert not admits(admission, made.secret)
     assert not admits(admission, rotated.secret)
 
@@ -174,34 +174,34 @@ def test_a_rate_is_shared_by_the_replicas_that_live(state, ring):
     record_status(state, "m", "r1", Status("1", "1"), NOW)
     record_status(state, "m", "killed", Status("1", "1"), NOW - timedelta(seconds=30))
     record_status(state, "another model", "r9", Status("1", "1"), NOW)
-    keyring.look()
+    keyring.refresh()
     assert [admits(admission, made.secret) for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_keys_stay_known_while_the_records_are_away_also_across_a_restart(state, ring, tmp_path):
     made = make(state)
     admission, keyring = ring()
-    keyring.look()
+    keyring.refresh()
     file = tmp_path / "keys.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert made.secret.get_secret_value().split("_", 2)[2] not in file.read_text()
 
     other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    keyring.look()
+    keyring.refresh()
     assert "locked" in keyring.problem
     assert admits(admission, made.secret)
     again, restarted = ring()
-    restarted.look()
+    restarted.refresh()
     assert "locked" in restarted.problem
     assert admits(again, made.secret)
     other.execute("ROLLBACK")
     other.close()
     for one in (keyring, restarted):
-        one.look()
+        one.refresh()
         assert one.problem is None
     nowhere, lost = ring("sqlite:////proc/no/state.db")
-    lost.look()
+    lost.refresh()
     assert "/proc/no" in lost.problem
     assert admits(nowhere, made.secret)
 

@@ -69,7 +69,7 @@ def fast(monkeypatch):
     monkeypatch.setattr(ray_shortcut, "_front", None)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
     fast_lane.install()
-    ray_shortcut.use(Front(made))
+    ray_shortcut.install(Front(made))
     return made
 
 

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from tidemill.serving.http.one_write import Joined, OneWrite
+from tidemill.serving.http.one_write import JoinedWrites, OneWrite
 
 
 class Sink:
@@ -75,7 +75,7 @@ async def ask(port, *paths):
 @pytest.fixture
 def written(monkeypatch):
     """What goes to the socket, a write each."""
-    found, write = [], Joined.write
+    found, write = [], JoinedWrites.write
 
     class Watched:
         def __init__(self, transport):
@@ -93,7 +93,7 @@ def written(monkeypatch):
             self._transport = Watched(self._transport)
         write(self, data)
 
-    monkeypatch.setattr(Joined, "write", watched)
+    monkeypatch.setattr(JoinedWrites, "write", watched)
     return found
 
 
@@ -121,7 +121,7 @@ def test_the_head_of_a_stream_does_not_wait_for_its_body(written, run):
 
 def test_views_are_joined_large_bodies_are_not_copied_and_nothing_overtakes():
     sink = Sink()
-    transport = Joined(sink, lambda later: None)
+    transport = JoinedWrites(sink, lambda later: None)
     transport.write(memoryview(b"HTTP/1.1 1"))
     transport.write(memoryview(b"one"))
     assert sink.told == [b"HTTP/1.1 1one"]
@@ -137,7 +137,7 @@ def test_views_are_joined_large_bodies_are_not_copied_and_nothing_overtakes():
 
 def test_a_whole_answer_waits_for_nothing_and_overtakes_nothing():
     sink = Sink()
-    transport = Joined(sink, lambda later: None)
+    transport = JoinedWrites(sink, lambda later: None)
     transport.write_whole(b"HTTP/1.1 1")
     transport.write(b"HTTP/1.1 2")
     transport.write_whole(b"HTTP/1.1 3")
@@ -146,7 +146,7 @@ def test_a_whole_answer_waits_for_nothing_and_overtakes_nothing():
 
 def test_nothing_is_written_to_who_is_gone():
     sink, soon = Sink(), []
-    transport = Joined(sink, soon.append)
+    transport = JoinedWrites(sink, soon.append)
     transport.write(b"HTTP/1.1 200 OK")
     sink.close()
     soon[0]()
@@ -156,7 +156,7 @@ def test_nothing_is_written_to_who_is_gone():
 @pytest.mark.parametrize("ends", ["close", "write_eof"])
 def test_nothing_that_waits_is_lost_at_the_end(ends):
     sink, soon = Sink(), []
-    transport = Joined(sink, soon.append)
+    transport = JoinedWrites(sink, soon.append)
     transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
     assert sink.told == []
     getattr(transport, ends)()

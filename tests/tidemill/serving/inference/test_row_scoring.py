@@ -12,8 +12,8 @@ from tidemill.serving.inference.calls import Call
 from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.shadows import Served, Shadows
-from tidemill.serving.routing.traffic_split import NAMED, Lane, Serving
+from tidemill.serving.routing.shadows import ServedRow, Shadows
+from tidemill.serving.routing.traffic_split import NAMED, DeployedVersion, ServingVersions
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -138,7 +138,7 @@ class Log:
 
 def served(number):
     record = PredictionRecord(f"pred_{number}", "m", "1", NOW, NOW, "r1", {}, {"wind": 1.0}, 0.2, {})
-    return Served(None, {"depot": f"d{number}"}, NOW, FeatureRow({"wind": 1.0}, ()), CHAMPION, record)
+    return ServedRow(None, {"depot": f"d{number}"}, NOW, FeatureRow({"wind": 1.0}, ()), CHAMPION, record)
 
 
 def shadowing(log, counters, **options):
@@ -146,7 +146,7 @@ def shadowing(log, counters, **options):
 
 
 def beside(model):
-    return Serving(CHAMPION, ((Lane("shadow", "shadow", model.version, 1.0, "s"), model),))
+    return ServingVersions(CHAMPION, ((DeployedVersion("shadow", "shadow", model.version, 1.0, "s"), model),))
 
 
 def test_copies_are_answered_into_the_log_and_name_what_was_answered():
@@ -196,8 +196,8 @@ def test_a_routing_key_that_fails_costs_no_answer():
     log, counters = Log(), VersionCounters()
     log.gate.set()
     shadows = shadowing(log, counters)
-    lane = Lane("shadow", "shadow", "2", 1.0, "s")
-    serving = Serving(CHAMPION, ((lane, version("2", 0.8)),), key)
+    lane = DeployedVersion("shadow", "shadow", "2", 1.0, "s")
+    serving = ServingVersions(CHAMPION, ((lane, version("2", 0.8)),), key)
     shadows.offer(serving, [served(number) for number in range(3)])
     shadows.stop()
     assert [one.shadow_of for one in log.records] == ["pred_0", "pred_2"]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.tidemill.serving.small_project import KNOWN, crown
-from tidemill.orphan_reaper import marked
+from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.serving.runtime.daemon import down, up
@@ -70,7 +70,7 @@ def stack(project):
     info = up(project)
     yield info
     down(project)
-    assert marked(info.mark) == []
+    assert marked_processes(info.mark) == []
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,11 @@ def http(stack):
 
 
 def processes(stack, name):
-    return [one for one in marked(stack.mark) if name in one.name() or name in "".join(one.cmdline()[:1])]
+    return [
+        one
+        for one in marked_processes(stack.mark)
+        if name in one.name() or name in "".join(one.cmdline()[:1])
+    ]
 
 
 def rows(count):
@@ -159,7 +163,7 @@ def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
 def test_everything_listens_on_loopback_only(stack):
     listening = {
         connection.laddr.ip.removeprefix("::ffff:")
-        for process in marked(stack.mark)
+        for process in marked_processes(stack.mark)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }

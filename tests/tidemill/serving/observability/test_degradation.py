@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.project import load_project
-from tidemill.registry.versions.model_cache import kept
+from tidemill.registry.versions.model_cache import cached_model
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 
@@ -101,7 +101,7 @@ def test_a_replica_starts_without_registry_and_records_if_it_served_before(serve
         assert "registry" in api.get("/model").json()["error"]
     with running(served_parcels) as api:
         assert predict(api) == ("1", [])
-    assert kept(served_parcels, "1") is not None
+    assert cached_model(served_parcels, "1") is not None
 
     with running(alone) as api:
         assert predict(api) == ("1", [])

@@ -16,7 +16,7 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import FeatureError
 from tidemill.features.online.freshness import ViewFreshness
 from tidemill.features.online.online_features import FeatureRow
-from tidemill.serving.observability.metrics_sharing import Board
+from tidemill.serving.observability.metrics_sharing import SharedMetrics
 from tidemill.serving.observability.metrics_sources import of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.observability.version_counters import VersionCounters
@@ -190,7 +190,7 @@ def replicas(metrics):
 
 
 def test_whoever_is_asked_tells_of_all_replicas_until_they_are_gone(tmp_path):
-    first, second = (Metrics(list, name, Board(tmp_path, name)) for name in ("a/1", "b#2"))
+    first, second = (Metrics(list, name, SharedMetrics(tmp_path, name)) for name in ("a/1", "b#2"))
     for metrics in (first, second):
         metrics.answered("predict", "champion", "1", 1, 0.001)
         metrics.start()

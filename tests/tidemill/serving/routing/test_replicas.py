@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidemill.serving.observability.version_counters import VersionCounters, read_counts
-from tidemill.serving.routing.replicas import forget_replica, living, record_status
+from tidemill.serving.routing.replicas import forget_replica, live_replicas, record_status
 from tidemill.serving.routing.version_watcher import Status
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
@@ -24,7 +24,7 @@ def seen(state, name, seconds, model="m", counters=None):
 
 def names(state, seconds):
     with state.transaction() as session:
-        return [one.id for one in living(session, "m", START + timedelta(seconds=seconds))]
+        return [one.id for one in live_replicas(session, "m", START + timedelta(seconds=seconds))]
 
 
 def test_replicas_that_fell_silent_are_forgotten(state):

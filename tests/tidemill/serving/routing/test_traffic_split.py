@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import Lane, Serving, entity_key
+from tidemill.serving.routing.traffic_split import DeployedVersion, ServingVersions, entity_key
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 ONE, TWO, THREE = (LoadedModel(version, None, None, NOW) for version in "123")
-CANARY = Lane("canary", "canary", "2", 0.1, "salt of the canary")
-TEST = Lane("ab", "fee", "3", 0.5, "salt of the experiment")
+CANARY = DeployedVersion("canary", "canary", "2", 0.1, "salt of the canary")
+TEST = DeployedVersion("ab", "fee", "3", 0.5, "salt of the experiment")
 KEYS = [f"key {number}" for number in range(20_000)]
 
 
 def roles(*lanes):
-    serving = Serving(ONE, tuple((lane, TWO if lane.version == "2" else THREE) for lane in lanes))
+    serving = ServingVersions(ONE, tuple((lane, TWO if lane.version == "2" else THREE) for lane in lanes))
     return [serving.assign(key)[1] for key in KEYS]
 
 
@@ -27,7 +27,9 @@ def share(role, found):
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
 def test_a_share_that_grows_only_moves_keys_towards_the_lane(key, one, other):
-    small, large = (Serving(ONE, ((replace(CANARY, share=share), TWO),)) for share in sorted((one, other)))
+    small, large = (
+        ServingVersions(ONE, ((replace(CANARY, share=share), TWO),)) for share in sorted((one, other))
+    )
     assert small.assign(key) == small.assign(key)
     if small.assign(key)[1] == "canary":
         assert large.assign(key)[1] == "canary"
@@ -48,8 +50,8 @@ def test_lanes_choose_independently():
 
 
 def test_shadows_and_challengers_answer_nobody():
-    shadow = Lane("shadow", "shadow", "2", 0.25, "s")
-    serving = Serving(ONE, ((shadow, TWO),))
+    shadow = DeployedVersion("shadow", "shadow", "2", 0.25, "s")
+    serving = ServingVersions(ONE, ((shadow, TWO),))
     assert not serving.splits
     assert {serving.assign(key)[0].version for key in KEYS[:100]} == {"1"}
     copies = sum(serving.shadowed(key) == (TWO,) for key in KEYS)

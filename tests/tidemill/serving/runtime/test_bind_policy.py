@@ -16,7 +16,7 @@ from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
-from tidemill.orphan_reaper import marked
+from tidemill.orphan_reaper import marked_processes
 from tidemill.project import load_project
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.api_keys import create_key, list_keys, revoke_key
@@ -161,7 +161,7 @@ def test_a_revoked_key_is_refused_within_seconds(project, stack, keys):
 
 def test_no_secret_is_in_a_process_list_or_a_log(project, stack, keys):
     secrets = [key.get_secret_value().split("_", 2)[2] for key in keys.values()]
-    lines = [" ".join(process.cmdline()) for process in marked(stack.mark)]
+    lines = [" ".join(process.cmdline()) for process in marked_processes(stack.mark)]
     assert len(lines) > 5
     content = "\n".join(lines).encode()
     content += b"".join(file.read_bytes() for file in project.logs.rglob("*") if file.is_file())

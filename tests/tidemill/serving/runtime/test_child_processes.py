@@ -6,11 +6,11 @@ import time
 import pytest
 
 from tidemill.errors import ServingError
-from tidemill.serving.runtime.child_processes import Child
+from tidemill.serving.runtime.child_processes import ChildProcess
 
 
-def child(tmp_path, code: str) -> Child:
-    return Child(
+def child(tmp_path, code: str) -> ChildProcess:
+    return ChildProcess(
         "the helper", [sys.executable, "-c", code], {"WORD": "tide"}, tmp_path / "helper.log", tmp_path
     )
 
@@ -26,7 +26,7 @@ def test_it_runs_with_its_environment_and_log_and_ends_when_told(tmp_path):
     one = child(tmp_path, "import os, time; print(os.environ['WORD'], flush=True); time.sleep(60)")
     one.start()
     wait_for(lambda: "tide" in one.log.read_text())
-    one.tend()
+    one.restart_if_ended()
     one.require_alive()
     one.stop()
     assert one.log.read_text() == "tide\n"
@@ -39,7 +39,7 @@ def test_it_is_started_again_when_it_ends_but_not_at_once(tmp_path):
     began = time.monotonic()
 
     def second_life():
-        one.tend()
+        one.restart_if_ended()
         return one.log.read_text().count("life") == 2
 
     wait_for(second_life)
@@ -73,4 +73,4 @@ def test_one_that_ignores_the_polite_way_is_killed(tmp_path):
 
 def test_a_program_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(ServingError, match="no-such-program"):
-        Child("it", ["/no-such-program"], {}, tmp_path / "log", tmp_path).start()
+        ChildProcess("it", ["/no-such-program"], {}, tmp_path / "log", tmp_path).start()

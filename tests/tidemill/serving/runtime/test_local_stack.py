@@ -16,7 +16,7 @@ import pytest
 
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
-from tidemill.orphan_reaper import marked
+from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
 from tidemill.project import load_project
 from tidemill.registry.deployments import DeployRequest, deploy
@@ -107,7 +107,7 @@ def test_it_answers_on_the_port_that_was_asked_for(project, stack):
 def test_everything_listens_on_loopback_only(stack):
     listening = [
         (process.name(), connection.laddr.ip)
-        for process in marked(stack.mark)
+        for process in marked_processes(stack.mark)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -211,12 +211,12 @@ def test_a_second_stack_beside_it_vanishes_when_its_owner_is_killed(stack, tmp_p
     for one in (stack, info):
         with PredictionClient(one.url) as client:
             client.predict([{"depot": "north"}], at=KNOWN)
-    assert len(marked(info.mark)) > 10
+    assert len(marked_processes(info.mark)) > 10
 
     os.kill(info.pid, signal.SIGKILL)
 
     wait_for(lambda: status(second) is None)
-    wait_for(lambda: not marked(info.mark), 15)
+    wait_for(lambda: not marked_processes(info.mark), 15)
     with pytest.raises(StackNotRunning):
         down(second)
     assert read(second) is None
@@ -249,19 +249,19 @@ def test_ctrl_c_leaves_nothing_in_any_phase(tmp_path, served_template, moment):
         process.wait()
         process.stdin.close()
         process.stdout.close()
-    wait_for(lambda: not marked(mark), 15)
+    wait_for(lambda: not marked_processes(mark), 15)
 
 
 def test_down_leaves_nothing(project, stack):
     folders = {
         part
-        for process in marked(stack.mark)
+        for process in marked_processes(stack.mark)
         for part in process.cmdline()
         if part.startswith("--log_dir=/tmp/tidemill-")
     }
     assert down(project) == stack
     assert status(project) is None
-    assert marked(stack.mark) == []
+    assert marked_processes(stack.mark) == []
     assert is_free(project.settings.serve_port, "127.0.0.1")
     with PredictionClient(stack.url) as client, pytest.raises(ServingError, match="ConnectError"):
         client.model()

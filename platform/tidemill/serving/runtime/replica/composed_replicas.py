@@ -19,7 +19,14 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version, load_scorer
 from tidemill.serving.inference.application import Application
-from tidemill.serving.inference.composition import Asked, AskPart, Composition, Part, PartFailed, Scores
+from tidemill.serving.inference.composition import (
+    AskPart,
+    Composition,
+    CompositionRequest,
+    Part,
+    PartFailed,
+    Scores,
+)
 from tidemill.serving.inference.row_scoring import ModelFailed, Row
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import DesiredState
@@ -59,22 +66,22 @@ class Composer:
             ServingError: a part did not answer, and the composition does not do without.
             ModelFailed: the composition failed, or gave something that is no probability.
         """
-        asked = Asked(
+        request = CompositionRequest(
             own=np.asarray(scores, dtype=np.float64),
             features=np.array([list(row.values.values()) for row in features], dtype=np.float64),
             columns=tuple(features[0].values),
             instances=[row.instance for row in rows],
             part=self._ask,
         )
-        made = self._made(asked)
+        made = self._made(request)
         flagged = [
             row._replace(flags=(*row.flags, *dict.fromkeys(flags)))
-            for row, flags in zip(rows, asked.flags, strict=True)
+            for row, flags in zip(rows, request.flags, strict=True)
         ]
         return flagged, made
 
-    def _made(self, asked: Asked) -> list[float]:
-        work = asyncio.run_coroutine_threadsafe(self._within(asked), self._loop)
+    def _made(self, request: CompositionRequest) -> list[float]:
+        work = asyncio.run_coroutine_threadsafe(self._within(request), self._loop)
         try:
             made = [float(score) for score in work.result()]
         except (ServingError, TimeoutError) as error:
@@ -84,13 +91,13 @@ class Composer:
             ) from error
         except Exception as error:  # a project's own code can fail in any way
             raise ModelFailed(f"the composition failed: {error!r}") from error
-        if len(made) != len(asked.own) or not all(0 <= score <= 1 for score in made):  # NaN is neither
-            raise ModelFailed(f"the composition gave {made[:3]} … for {len(asked.own)} rows")
+        if len(made) != len(request.own) or not all(0 <= score <= 1 for score in made):  # NaN is neither
+            raise ModelFailed(f"the composition gave {made[:3]} … for {len(request.own)} rows")
         return made
 
-    async def _within(self, asked: Asked) -> Scores:
+    async def _within(self, request: CompositionRequest) -> Scores:
         async with asyncio.timeout(self._timeout_seconds):
-            return await self._composition.score(asked)
+            return await self._composition.score(request)
 
 
 def composer(application: Application[Any], timeout_seconds: float) -> Composer | None:

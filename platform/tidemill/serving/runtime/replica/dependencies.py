@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tidemill.clock import Clock
 from tidemill.errors import TidemillError
-from tidemill.features.online.circuit_breaker import Outage
+from tidemill.features.online.circuit_breaker import CircuitBreaker
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
@@ -13,7 +13,7 @@ from tidemill.serving.http.admission import Admission
 from tidemill.serving.http.keyring import Keyring
 from tidemill.serving.observability.degradation import Degradation
 from tidemill.serving.routing.cached_desired_state import CachedDesiredState
-from tidemill.serving.routing.desired_state import wanted_reader
+from tidemill.serving.routing.desired_state import desired_state_reader
 from tidemill.serving.runtime.bind_policy import keys_required
 from tidemill.state import State
 
@@ -29,7 +29,7 @@ class Dependencies:
 
     admission: Admission
     keyring: Keyring
-    outage: Outage
+    outage: CircuitBreaker
     wanted: CachedDesiredState
     degradation: Degradation
 
@@ -57,9 +57,9 @@ def open_dependencies(
     larger = {"/jobs": jobs.max_bytes} if jobs.enabled else {}
     admission = Admission(keys_required(project), body_bytes(project), larger=larger)
     keyring = Keyring(admission, state, project.model, project.home / "keys.json", clock)
-    outage = Outage(project.config.serve.feature_seconds)
+    outage = CircuitBreaker(project.config.serve.feature_seconds)
     wanted = CachedDesiredState(
-        wanted_reader(project, state),
+        desired_state_reader(project, state),
         project.home / "models" / project.model / "wanted.json",
         lambda: _is_empty(project),
     )

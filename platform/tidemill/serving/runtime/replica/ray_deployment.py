@@ -40,7 +40,7 @@ class Replica:
         front = build_api(self._project, self._name)
         serve = self._project.config.serve
         if serve.fast_lane and serve.autoscaling is None:
-            ray_shortcut.use(front)
+            ray_shortcut.install(front)
         _spare_the_collector()
         return front
 

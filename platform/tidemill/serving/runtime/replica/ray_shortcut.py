@@ -12,18 +12,18 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidemill.serving.http import fast_lane
-from tidemill.serving.http.front import Front
+from tidemill.serving.http.front import AdmissionMiddleware
 
-__all__ = ["CALLBACK", "Shortcut", "middlewares", "use"]
+__all__ = ["CALLBACK", "ShortcutMiddleware", "install", "middlewares"]
 
 CALLBACK = f"{__name__}:middlewares"
 """What Ray Serve imports and calls in every process that listens for HTTP."""
 
 
-_front: Front | None = None
+_front: AdmissionMiddleware | None = None
 
 
-def use(front: Front) -> None:
+def install(front: AdmissionMiddleware) -> None:
     """Send this process's requests for predictions to ``front`` from now on."""
     global _front
     _front, fast_lane.FastLaneProtocol.fast = front, front.predictions
@@ -35,10 +35,10 @@ def middlewares() -> list[Middleware]:
     It asks before it starts a server: this is also where servers learn the way of `fast_lane`.
     """
     fast_lane.install()
-    return [Middleware(Shortcut)]
+    return [Middleware(ShortcutMiddleware)]
 
 
-class Shortcut:
+class ShortcutMiddleware:
     """The middleware."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.feature_store import open_store
-from tidemill.features.online.circuit_breaker import Outage
+from tidemill.features.online.circuit_breaker import CircuitBreaker
 from tidemill.features.online.freshness import freshness
 from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.personal_fields import personal_fields
@@ -21,27 +21,27 @@ from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
 from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 from tidemill.registry.deployments import live
-from tidemill.registry.versions.model_cache import load_lasting_original, load_lasting_scorer
+from tidemill.registry.versions.model_cache import load_cacheable_original, load_cacheable_scorer
 from tidemill.serving.http.api import create_api
-from tidemill.serving.http.front import Front
+from tidemill.serving.http.front import AdmissionMiddleware
 from tidemill.serving.http.jobs_api import jobs_router
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.explaining import Explainer
-from tidemill.serving.inference.feature_readers import Readers
+from tidemill.serving.inference.feature_readers import ReaderCache
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.jobs.job_records import count_jobs
 from tidemill.serving.jobs.submission import Jobs
-from tidemill.serving.observability.metrics_sharing import Board
+from tidemill.serving.observability.metrics_sharing import SharedMetrics
 from tidemill.serving.observability.metrics_sources import of_jobs, of_limits, of_log, of_models, of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.observability.request_tracing import Tracing, open_tracing
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.protocols.served_protocols import Protocols
-from tidemill.serving.routing.desired_state import as_lane
+from tidemill.serving.routing.desired_state import deployed_version
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.replicas import forget_replica, record_status
 from tidemill.serving.routing.shadows import Shadows
@@ -57,7 +57,7 @@ _THREADS = 4
 _CACHED_ROWS = 100_000  # of all views together; those used least recently go first
 
 
-def build_api(project: Project, replica: str, clock: Clock | None = None) -> Front:
+def build_api(project: Project, replica: str, clock: Clock | None = None) -> AdmissionMiddleware:
     """Return the prediction API of a project: its application, features, registry, log and records.
 
     Args:
@@ -82,7 +82,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Fro
         dependencies=open_dependencies(project, state, clock, log.health),
         counters=VersionCounters(),
         metrics=Metrics(
-            lambda: freshness(store(), service, clock.now()), replica, Board(project.home, replica)
+            lambda: freshness(store(), service, clock.now()), replica, SharedMetrics(project.home, replica)
         ),
     )
     watcher = _watcher(shared)
@@ -117,7 +117,7 @@ def _watcher(shared: _Shared) -> Watcher:
         clock=clock,
         poll_seconds=project.config.serve.poll_seconds,
         route=lambda champion: router(application.routing_key, champion.features.keys),
-        standing=lambda: tuple(map(as_lane, live(state, model))),
+        standing=lambda: tuple(map(deployed_version, live(state, model))),
     )
 
 
@@ -152,12 +152,12 @@ def _predictor(shared: _Shared, watcher: Watcher) -> Predictor[Any]:
         meter=metrics,
         shadow=shadows,
         counters=shared.counters,
-        explain=Explainer(lambda version: load_lasting_original(project, version)).explain,
+        explain=Explainer(lambda version: load_cacheable_original(project, version)).explain,
         compose=composer(application, serve.timeout_seconds),
     )
 
 
-def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Front:
+def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> AdmissionMiddleware:
     project, metrics, dependencies = shared.project, shared.metrics, shared.dependencies
     serve = project.config.serve
     tracing = open_tracing(project.settings, project.model, shared.replica)
@@ -182,7 +182,7 @@ def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Fron
         keys_required=dependencies.admission.required,
         routers=(jobs_router(_jobs(shared)),) if serve.jobs.enabled else (),
     )
-    return Front(api, predictions, dependencies.admission, serve.timeout_seconds)
+    return AdmissionMiddleware(api, predictions, dependencies.admission, serve.timeout_seconds)
 
 
 def _life(
@@ -220,9 +220,9 @@ def _life(
     return lifespan
 
 
-def _readers(project: Project, outage: Outage, metrics: Metrics) -> Readers:
+def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache:
     serve = project.config.serve
-    return Readers(
+    return ReaderCache(
         project.config.features.service,
         lambda store, service: OnlineFeatures(
             store,
@@ -270,7 +270,7 @@ def load_model(
     application: Application[Any],
     version: str,
     now: datetime,
-    readers: Readers | None = None,
+    readers: ReaderCache | None = None,
 ) -> LoadedModel:
     """Load a version with the features it reads, and try it out on a row of the service's shape.
 
@@ -287,7 +287,7 @@ def load_model(
     store = open_store(project)
     service = project.config.features.service
     features = readers.reader(store) if readers else OnlineFeatures(store, service)
-    scorer = load_lasting_scorer(project, version)
+    scorer = load_cacheable_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
     redaction = redaction_for(project, application.request, personal_fields(store))

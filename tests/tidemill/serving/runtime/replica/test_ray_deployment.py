@@ -23,7 +23,7 @@ def test_the_fast_lane_is_taken_unless_it_is_turned_off_or_ray_serve_must_count(
     monkeypatch.setitem(sys.modules, wiring.__name__, wiring)
     monkeypatch.setattr(ray_deployment, "_spare_the_collector", lambda: None)
     used = []
-    monkeypatch.setattr(ray_shortcut, "use", used.append)
+    monkeypatch.setattr(ray_shortcut, "install", used.append)
     replica = object.__new__(ray_deployment.Replica)
     replica._project = SimpleNamespace(config=SimpleNamespace(serve=serve))
     replica._name = "r1"

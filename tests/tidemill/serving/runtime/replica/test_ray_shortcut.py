@@ -39,7 +39,7 @@ def front(monkeypatch):
     monkeypatch.setattr(ray_shortcut, "_front", None)
     monkeypatch.setattr(FastLaneProtocol, "fast", None)
     assert way("/predict") == ["ray"]  # a proxy, or a replica that is autoscaled
-    ray_shortcut.use(Front())
+    ray_shortcut.install(Front())
 
 
 def test_fast_requests_take_it_and_all_others_do_not(front):
@@ -56,4 +56,4 @@ def test_ray_serve_lets_it_in(monkeypatch):
     monkeypatch.setattr(http_util, "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", ray_shortcut.CALLBACK)
     options = http_util.configure_http_middlewares(HTTPOptions())
     outermost = http_util._apply_middlewares(ray, options.middlewares)
-    assert isinstance(outermost, ray_shortcut.Shortcut)
+    assert isinstance(outermost, ray_shortcut.ShortcutMiddleware)
