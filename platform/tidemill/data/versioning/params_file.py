@@ -1,17 +1,21 @@
-"""Sets values in ``params.yaml`` without changing its comments, order and layout."""
+"""Sets values in ``params.yaml`` without changing its comments, order and layout.
+
+The value's characters are replaced in the text. A round trip through ruamel.yaml would change others: it
+sets one indentation for the whole file, writes ``null`` as nothing, and drops ``\\r`` and spaces in braces.
+"""
 
 import copy
 import json
-import os
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tidemill.errors import ConfigError, UsageError
+from tidemill.files.declaration_files import parse_declaration
+from tidemill.files.yaml_reading import YamlError, compose_yaml, parse_yaml
 
-__all__ = ["read_file", "replace_file", "set_values"]
+__all__ = ["read_file", "set_values"]
 
 
 def set_values(text: str, values: Mapping[str, object]) -> str:
@@ -32,7 +36,7 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
     >>> set_values(text, {"data.last": "2013-04"}).splitlines()
     ['data:  # of 2013', '  last: "2013-04"  # included']
     """
-    before = _parse(text)
+    before = parse_declaration(text, Path("params.yaml")).content
     wanted = copy.deepcopy(before)
     for name, value in values.items():
         if _get(before, name) == value and type(_get(before, name)) is type(value):
@@ -40,8 +44,8 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
         text = _replace(text, name, _flow(name, value))
         _set(wanted, name, value)
     try:
-        written = yaml.safe_load(text)
-    except yaml.YAMLError:
+        written = parse_yaml(text)
+    except YamlError:
         written = None
     if written != wanted:
         raise ConfigError(
@@ -58,32 +62,6 @@ def read_file(path: Path) -> str | None:
             return file.read()
     except FileNotFoundError:
         return None
-
-
-def replace_file(path: Path, text: str, scratch: Path) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old content or the new one, never a part.
-
-    Args:
-        path: the file.
-        text: its new content.
-        scratch: a folder on the same file system, for the file while it is being written.
-    """
-    scratch.mkdir(parents=True, exist_ok=True)
-    temporary = scratch / f"{path.name}.new"
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        temporary.chmod(path.stat().st_mode)
-    temporary.replace(path)
-
-
-def _parse(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"params.yaml cannot be read: {error}", hint="it must be YAML in UTF-8") from error
 
 
 def _get(content: Any, name: str) -> Any:
@@ -110,13 +88,14 @@ def _set(content: Any, name: str, value: object) -> None:
 
 
 def _replace(text: str, name: str, new: str) -> str:
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = compose_yaml(text)
     for part in name.split("."):
-        # Of two equal keys the last one counts, as it does for the parser.
-        found = [value for key, value in node.value if key.value == part]
-        if not found:
-            raise ConfigError(f"params.yaml: {name} comes from a merged key and cannot be set")
-        node = found[-1]
+        node = next((value for key, value in node.value if key.value == part), None)
+        if node is None:
+            raise ConfigError(
+                f"params.yaml: {name} comes from a merged key (<<) and cannot be set",
+                hint="write it out where it is used",
+            )
     start, end = node.start_mark.index, node.end_mark.index
     end = start + len(text[start:end].rstrip())  # a block's end is where the next token starts
     before = "" if text[start - 1 : start].isspace() else " "  # `key:` without a value ends at its colon
@@ -124,25 +103,17 @@ def _replace(text: str, name: str, new: str) -> str:
 
 
 def _flow(name: str, value: object) -> str:
+    """Return ``value`` in one line: JSON, but for floats, which YAML 1.1 reads only with a point."""
     match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case int():
-            return str(value)
         case float():
             return _float(value)
+        case None | bool() | str() | int():
+            return json.dumps(value, ensure_ascii=False)
         case Mapping():
-            return (
-                "{"
-                + ", ".join(f"{_flow(name, str(key))}: {_flow(name, item)}" for key, item in value.items())
-                + "}"
-            )
+            items = (f"{_flow(name, str(key))}: {_flow(name, item)}" for key, item in value.items())
+            return f"{{{', '.join(items)}}}"
         case Sequence():
-            return "[" + ", ".join(_flow(name, item) for item in value) + "]"
+            return f"[{', '.join(_flow(name, item) for item in value)}]"
     raise UsageError(
         f"{name} cannot be set to {value!r}: {type(value).__name__} has no place in params.yaml",
         hint="moments go in as ISO 8601 strings",
@@ -150,5 +121,12 @@ def _flow(name: str, value: object) -> str:
 
 
 def _float(value: float) -> str:
-    text: str = yaml.safe_dump(value).splitlines()[0]
-    return text
+    """Write a float as YAML 1.1 and 1.2 both read it.
+
+    >>> [_float(value) for value in (0.5, 1e-05, 1e300, math.inf, -math.inf)]
+    ['0.5', '1.0e-05', '1.0e+300', '.inf', '-.inf']
+    """
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    digits, exponent, power = repr(value).partition("e")
+    return f"{digits}.0{exponent}{power}" if exponent and "." not in digits else repr(value)

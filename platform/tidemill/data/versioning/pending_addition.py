@@ -17,8 +17,9 @@ from tidemill.data.repository.git import git_try
 from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.versioning.journals import read_journal
-from tidemill.data.versioning.params_file import read_file, replace_file
+from tidemill.data.versioning.params_file import read_file
 from tidemill.data.versioning.pending_reproduction import is_committed
+from tidemill.files.atomic import replace_file
 
 __all__ = ["begin", "finish_or_undo", "ignore_file", "replace_with_backup"]
 
@@ -42,7 +43,7 @@ def begin(root: Path, path: str, replaced: Sequence[str]) -> None:
         "replaced": {file: (root / file).exists() for file in replaced},
         "aside": _ASIDE,
     }
-    replace_file(_note(root), json.dumps(note), scratch_folder(root))
+    replace_file(_note(root), json.dumps(note))
 
 
 def replace_with_backup(root: Path, path: str, file: str, new: Path) -> None:
@@ -102,7 +103,7 @@ def _undo(root: Path, note: dict[str, Any]) -> None:
         if before is None:
             file.unlink(missing_ok=True)
         elif file.parent.is_dir() and read_file(file) != before:  # the folder may be deleted by now
-            replace_file(file, str(before), scratch_folder(root))
+            replace_file(file, str(before))
         git_try(root, "reset", "--quiet", "--", str(file.relative_to(root)))
     for name, existed in note["replaced"].items():
         place = root / name

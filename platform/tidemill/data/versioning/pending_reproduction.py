@@ -11,8 +11,9 @@ from tidemill.data.repository.dvc_command import ignore_line, scratch_folder
 from tidemill.data.repository.git import git
 from tidemill.data.repository.private_dvc import LockError, make_lock
 from tidemill.data.versioning.journals import read_journal
-from tidemill.data.versioning.params_file import read_file, replace_file, set_values
+from tidemill.data.versioning.params_file import read_file, set_values
 from tidemill.errors import ConfigError
+from tidemill.files.atomic import replace_file
 
 __all__ = ["begin", "finish", "forget_dead_processes", "is_committed", "undo"]
 
@@ -32,9 +33,9 @@ def begin(root: Path, values: Mapping[str, object]) -> None:
         raise ConfigError(f"{root} has no {PARAMS}", hint="a project declares its parameters there")
     after = set_values(before, values)
     note = {"before": before, "after": after, "lock": read_file(root / LOCK)}
-    replace_file(_note(root), json.dumps(note), scratch_folder(root))
+    replace_file(_note(root), json.dumps(note))
     if after != before:
-        replace_file(root / PARAMS, after, scratch_folder(root))
+        replace_file(root / PARAMS, after)
 
 
 def finish(root: Path) -> None:
@@ -60,14 +61,14 @@ def undo(root: Path, tell: Callable[[str], None] = ignore_line) -> bool:
     undone = False
     if not is_committed(root, PARAMS, LOCK):
         if read_file(root / PARAMS) == note["after"] != note["before"]:
-            replace_file(root / PARAMS, note["before"], scratch_folder(root))
+            replace_file(root / PARAMS, note["before"])
             undone = True
         if read_file(root / LOCK) != note["lock"]:
             undone = True
             if note["lock"] is None:
                 (root / LOCK).unlink()
             else:
-                replace_file(root / LOCK, note["lock"], scratch_folder(root))
+                replace_file(root / LOCK, note["lock"])
     finish(root)
     return undone
 

@@ -1,7 +1,8 @@
 """Values in params.yaml change; nothing else does."""
 
+import json
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tidemill.data.versioning.params_file import replace_file, set_values
+from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import ConfigError, UsageError
 
 TEXT = """\
@@ -94,11 +95,38 @@ def test_both_readers_of_yaml_read_what_was_written(value: object) -> None:
         assert content["c"] == "end"
 
 
-def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text("old")
-    path.chmod(0o640)
-    replace_file(path, "new", tmp_path / "scratch")
-    assert path.read_text() == "new"
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert list((tmp_path / "scratch").iterdir()) == []
+layouts = st.fixed_dictionaries(
+    {
+        "indent": st.integers(1, 6),
+        "list_indent": st.integers(0, 4),
+        "space": st.sampled_from([" ", "   "]),
+        "comment": st.sampled_from(["", "  # note: [1, 2]", "       # far"]),
+        "end": st.sampled_from(["\n", "\r\n"]),
+        "other": st.sampled_from(["~", "null", "", "{ x: 1 }", "[1,2]", "'q'", "0x1F", "1_000", "yes"]),
+        "head": st.sampled_from(["", "---\n", "# top\n\n", "%YAML 1.1\n---\n"]),
+        "last_line_ends": st.booleans(),
+    }
+)
+
+
+@given(layouts, scalars, scalars)
+def test_every_layout_is_kept(layout: dict[str, Any], old: object, new: object) -> None:
+    def text(value: str) -> str:
+        pad, gap, dash = " " * layout["indent"], layout["space"], " " * layout["list_indent"]
+        lines = [
+            f"{layout['head']}other:{gap}{layout['other']}{layout['comment']}",
+            f"a:{layout['comment']}",
+            f"{pad}before:",
+            f"{pad}{dash}- {layout['other']}",
+            f"{pad}here:{gap}{value}{layout['comment']}",
+            f"{pad}# below",
+            f"after:{gap}{layout['other']}",
+        ]
+        return "\n".join(lines).replace("\n", layout["end"]) + (layout["end"] * layout["last_line_ends"])
+
+    spelt = set_values("v: 0\n", {"v": new}).removeprefix("v: ").removesuffix("\n")
+    before = text(json.dumps(old) if not isinstance(old, float) else f"{old:.1f}")
+    expected = text(spelt)
+    same = yaml.safe_load(before)["a"]["here"]
+    unchanged = same == new and type(same) is type(new)
+    assert set_values(before, {"a.here": new}) == (before if unchanged else expected)
