@@ -1,9 +1,7 @@
 """Runs a stage, reads and writes its files, and reports its failures."""
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tidemill import DataError, Project, TidemillError, load_project
+from tidemill import DataError, Project, TidemillError, load_project, replacing_files
 
 __all__ = ["read_parquet", "run_stage", "write_outputs"]
 
@@ -45,24 +43,15 @@ def write_outputs(outputs: Mapping[Path, pl.DataFrame | Mapping[str, Any]]) -> N
     Raises:
         DataError: a file cannot be written; none is then changed.
     """
-    parts: dict[Path, Path] = {}
+    path = Path()
     try:
-        for path, content in outputs.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-            os.close(handle)
-            parts[path] = Path(name)
-            if isinstance(content, pl.DataFrame):
-                content.write_parquet(name, compression="zstd", statistics=True)
-            else:
-                Path(name).write_text(json.dumps(content, indent=2) + "\n")
-            Path(name).chmod(0o644)
-        for path, part in parts.items():
-            part.replace(path)
+        with replacing_files() as draft_of:
+            for path, content in outputs.items():
+                if isinstance(content, pl.DataFrame):
+                    content.write_parquet(draft_of(path), compression="zstd", statistics=True)
+                else:
+                    draft_of(path).write_text(json.dumps(content, indent=2) + "\n")
     except (OSError, PolarsError) as error:
         raise DataError(
             f"{path} cannot be written: {error}", hint="check that the disk has space and can be written"
         ) from error
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ ROOMS = {
     "demo": "Demo",
     "errors": "Errors",
     "features": "Features",
+    "files": "Files",
     "prediction_log": "Prediction log",
     "project": "Project",
     "serving": "Serving",

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tidemill.features.feature_store import push as push_features
     from tidemill.features.feature_store import service_features, training_frame
     from tidemill.features.personal_fields import declared_columns as personal_columns
+    from tidemill.files.atomic import replacing_files
     from tidemill.prediction_log.prediction_log import read_labelled, read_labels, read_predictions
     from tidemill.project.project import Project, find_project, load_project
     from tidemill.serving.inference.application import Application
@@ -129,6 +130,7 @@ __all__ = [
     "read_labelled",
     "read_labels",
     "read_predictions",
+    "replacing_files",
     "service_features",
     "show_version",
     "training_frame",
@@ -203,6 +205,7 @@ _PLACES = {
     "Family": "training.model_spec:Family",
     "Fit": "training.model_spec:Fit",
     "TrainingSpec": "training.model_spec:TrainingSpec",
+    "replacing_files": "files.atomic:replacing_files",
 }
 """Where each name is defined: a module below this one, and what it is called there."""
 

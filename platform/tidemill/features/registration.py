@@ -15,7 +15,8 @@ from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.online.feature_cache import cache_seconds
 from tidemill.features.private_feast import DUMMY_ENTITY_NAME
-from tidemill.files.atomic import replacing
+from tidemill.files.atomic import move_into_place
+from tidemill.files.drafts import discard_draft, new_draft_folder
 from tidemill.project import Project
 
 __all__ = ["apply"]
@@ -59,14 +60,16 @@ def _draft_of_registry(store: FeatureStore) -> Iterator[None]:
         yield
         return
     path = Path(store.repo_path, registry.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft:
+    folder = new_draft_folder(path)  # Feast takes an empty file for a registry, so the draft is a folder
+    try:
+        draft = folder / path.name
         if path.exists():
-            shutil.copyfile(path, draft)
-        else:
-            draft.unlink()  # Feast takes an empty file for a registry
+            shutil.copy(path, draft)
         registry.path = str(draft)
         yield
+        move_into_place(draft, path)
+    finally:
+        discard_draft(folder)
 
 
 def _obsolete(store: FeatureStore, definitions: list[Any]) -> list[Any]:

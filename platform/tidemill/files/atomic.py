@@ -1,30 +1,26 @@
 """Replaces files and folders so that a reader sees the old content or the new one, never a part.
 
-Content is written to a draft in the same folder, flushed to disk, and renamed. A killed process can leave a
-draft behind, whose name begins with a dot and ends in ``.tmp``.
+Content is written to a draft in the same folder, flushed to disk, and renamed. `tidemill.files.drafts`
+removes the drafts that killed processes leave behind.
 """
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from tidemill.ids import new_id
+from tidemill.files.drafts import discard_draft, new_draft, new_draft_folder, published, replaced_name
 
 __all__ = [
-    "draft_path",
     "flush_file",
     "flush_folder",
     "move_into_place",
-    "new_draft",
     "replace_file",
     "replacing",
-    "replacing_all",
+    "replacing_files",
     "replacing_folder",
 ]
-
-_LONGEST_STEM = 40  # characters of the file's name in its draft's name, which may have 255 bytes
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int | None = None, flush: bool = True) -> None:
@@ -63,11 +59,11 @@ def replacing(path: Path, *, mode: int | None = None, flush: bool = True) -> Ite
         yield draft
         move_into_place(draft, path, flush=flush)
     finally:
-        draft.unlink(missing_ok=True)
+        discard_draft(draft)
 
 
 @contextmanager
-def replacing_all() -> Iterator[Callable[[Path], Path]]:
+def replacing_files() -> Iterator[Callable[[Path], Path]]:
     """Give a function from a path to its draft; all drafts replace their files when the block succeeds.
 
     Every draft is written and flushed before the first rename. A kill between two renames can leave some
@@ -90,11 +86,12 @@ def replacing_all() -> Iterator[Callable[[Path], Path]]:
             flush_file(draft)
         for path, draft in drafts.items():
             draft.replace(path)
+            published(draft)
         for folder in {path.parent for path in drafts}:
             flush_folder(folder)
     finally:
         for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+            discard_draft(draft)
 
 
 @contextmanager
@@ -102,49 +99,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside ``folder`` that replaces it when the block succeeds, or else is deleted.
 
     The old folder or file is moved away and then deleted. A kill between the two renames leaves the old
-    content under a name that begins with a dot and ends in ``.old``.
+    content under a name that ends in ``.old``; the next draft beside it moves it back.
 
     Raises:
         OSError: it cannot be made or moved; the old content is not changed.
     """
-    draft = draft_path(folder)
-    draft.mkdir(parents=True)
+    draft = new_draft_folder(folder)
     try:
         yield draft
         _swap(draft, folder)
+        published(draft)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def new_draft(path: Path, *, mode: int | None = None) -> Path:
-    """Make an empty file beside ``path``, to be moved there by `move_into_place`.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    draft = draft_path(path)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
-    try:
-        if mode is None:
-            with suppress(FileNotFoundError):  # there is no file to replace
-                mode = path.stat().st_mode & 0o7777 | 0o200
-        if mode is not None:
-            os.fchmod(descriptor, mode)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    return draft
-
-
-def draft_path(path: Path) -> Path:
-    """Return an unused name beside ``path``.
-
-    >>> draft_path(Path("data/flights.parquet")).name.startswith(".flights.parquet.draft_")
-    True
-    """
-    return path.with_name(f".{path.name[:_LONGEST_STEM]}.{new_id('draft')}.tmp")
+        discard_draft(draft)
 
 
 def move_into_place(draft: Path, path: Path, *, flush: bool = True) -> None:
@@ -156,6 +122,7 @@ def move_into_place(draft: Path, path: Path, *, flush: bool = True) -> None:
     if flush:
         flush_file(draft)
     draft.replace(path)
+    published(draft)
     if flush:
         flush_folder(path.parent)
 
@@ -191,14 +158,14 @@ def _swap(draft: Path, folder: Path) -> None:
     if not os.path.lexists(folder):
         draft.replace(folder)
         return
-    old = draft.with_suffix(".old")
-    folder.replace(old)
-    try:
-        draft.replace(folder)
-    except OSError:
-        old.replace(folder)
-        raise
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink()
+    with replaced_name(draft, folder) as old:
+        folder.replace(old)
+        try:
+            draft.replace(folder)
+        except OSError:
+            old.replace(folder)
+            raise
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink()

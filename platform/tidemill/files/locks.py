@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tidemill.errors import NotWritable, TidemillError
 
-__all__ = ["is_locked", "locked", "try_lock"]
+__all__ = ["is_locked", "locked", "share_lock", "try_lock"]
 
 _PAUSE = 0.05  # seconds between two tries
 
@@ -85,6 +85,20 @@ def try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        return False
+    return True
+
+
+def share_lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file together with others until it is closed; return False if that is not possible.
+
+    Args:
+        descriptor: of the file or folder.
+        wait: whether to wait while another process holds it alone.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # locked alone by another, or a file system without locks
         return False
     return True
 

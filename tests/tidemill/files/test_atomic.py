@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.files.atomic import replace_file, replacing, replacing_all, replacing_folder
+from tidemill.files.atomic import replace_file, replacing, replacing_files, replacing_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -55,11 +55,11 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: s
 
 def test_several_files_are_replaced_together_or_not_at_all(tmp_path: Path):
     first, second = tmp_path / "a" / "first", tmp_path / "b" / "second"
-    with replacing_all() as draft_of:
+    with replacing_files() as draft_of:
         draft_of(first).write_text("1")
         draft_of(second).write_text("1")
         assert not first.exists()
-    with pytest.raises(UnicodeEncodeError), replacing_all() as draft_of:  # noqa: PT012
+    with pytest.raises(UnicodeEncodeError), replacing_files() as draft_of:  # noqa: PT012
         draft_of(first).write_text("2")
         draft_of(second).write_text("\ud800", encoding="utf-8")
     assert (first.read_text(), second.read_text()) == ("1", "1")

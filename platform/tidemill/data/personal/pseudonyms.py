@@ -18,7 +18,8 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError
-from tidemill.files.atomic import flush_file, new_draft
+from tidemill.files.atomic import flush_file
+from tidemill.files.drafts import discard_draft, new_draft
 from tidemill.project import Project
 
 __all__ = [
@@ -196,4 +197,4 @@ def _make(path: Path) -> None:
         with contextlib.suppress(FileExistsError):  # unlike a rename, a link never replaces another's key
             path.hardlink_to(draft)
     finally:
-        draft.unlink()
+        discard_draft(draft)

@@ -12,7 +12,8 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.tables.scanning import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
-from tidemill.files.atomic import move_into_place, new_draft
+from tidemill.files.atomic import move_into_place
+from tidemill.files.drafts import discard_draft, new_draft
 
 __all__ = [
     "BATCH_ROWS",
@@ -154,7 +155,7 @@ class RowWriter:
             self._file = pa.OSFile(str(self.part), "wb")
             self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         except (OSError, pa.ArrowException) as error:
-            self.part.unlink(missing_ok=True)
+            discard_draft(self.part)
             raise _unwritable(path, error) from error
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -188,7 +189,7 @@ class RowWriter:
             with suppress(OSError, pa.ArrowException):  # a full disk was reported before
                 half_written.close()
         self._writer.is_open = False  # or pyarrow tries once more
-        self.part.unlink(missing_ok=True)
+        discard_draft(self.part)
 
 
 def keep(parts: Sequence[tuple[Path, Path]]) -> None:

@@ -22,6 +22,7 @@ from tidemill.data.validation.examination import CheckInputs, WriterFactories, e
 from tidemill.data.validation.pandera_checks import coerced, comparable, is_castable, misdeclared
 from tidemill.data.validation.validation_report import SetReport
 from tidemill.errors import ConfigError, DataError
+from tidemill.files.drafts import discard_draft
 from tidemill.project import Project
 
 __all__ = ["check_project", "failures", "open_declared", "raise_for", "write_checked"]
@@ -119,7 +120,7 @@ def write_checked(
         place = project.root / declared.report
         text = json.dumps({name: found.as_dict() for name, found in reports.items()}, indent=2) + "\n"
         part = temporary_beside(place)
-        stack.callback(part.unlink, missing_ok=True)
+        stack.callback(discard_draft, part)
         try:
             part.write_text(text, encoding="utf-8")
         except OSError as error:

@@ -34,6 +34,7 @@ from tidemill.data.versioning.addable import path_in_project, refuse_conflicts, 
 from tidemill.data.versioning.content_reading import record_shapes
 from tidemill.data.versioning.exclusive import PATIENCE, exclusive_access
 from tidemill.errors import DataError
+from tidemill.files.drafts import find_leftovers, remove_leftover
 from tidemill.project import Project
 
 __all__ = ["Added", "add", "keep_table"]
@@ -84,9 +85,23 @@ def add(
 
     with exclusive_access(root, said, patience):
         refuse_conflicts(project, place)
+        _remove_drafts(root / place)
         survey(root, place)
         with _without_erased(project, place, tell) as (replaced, erased):
             return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove what killed writers left in a folder, so that it does not become part of the version."""
+    if not folder.is_dir():
+        return
+    try:
+        for draft in find_leftovers(folder):
+            remove_leftover(draft)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be read or removed: {error.strerror}", hint="check its permissions"
+        ) from error
 
 
 def keep_table(

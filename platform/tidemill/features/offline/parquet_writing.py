@@ -13,8 +13,8 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, locate, reaching
-from tidemill.features.offline.atomic_files import ROW_GROUP, all_or_none, alone, cannot_write, write_file
 from tidemill.features.offline.conforming import conform
+from tidemill.features.offline.file_publishing import ROW_GROUP, all_or_none, alone, cannot_write, write_file
 from tidemill.features.offline.parquet_sources import partition_of, read_schema
 from tidemill.files.atomic import replacing_folder
 

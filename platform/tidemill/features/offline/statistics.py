@@ -15,7 +15,7 @@ from feast.data_source import DataSource
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, locate
-from tidemill.features.offline.atomic_files import alone
+from tidemill.features.offline.file_publishing import alone
 from tidemill.features.offline.parquet_sources import open_source
 from tidemill.features.offline.parquet_writing import save
 from tidemill.features.offline.pulling import SourceSelection, pull

@@ -1,5 +1,6 @@
 """Lists where a project stores rows: outputs of its pipeline, data added to DVC, feature sources, others."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.parquet_sources import partition_of
 from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
+from tidemill.privacy.stores.leftover_drafts import delete_draft, leftover_drafts
 from tidemill.privacy.stores.table_subjects import (
     SUFFIXES,
     count_rows,
@@ -37,7 +39,7 @@ class RowPlace:
     """Path relative to the project if it is inside; else its absolute path or address."""
     kind: str
     """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
-    ``loose`` (in the project's folder, but not declared)."""
+    ``loose`` (in the project's folder, but not declared), ``draft`` (left behind by a killed writer)."""
     what: str
     """Its role in the project, such as ``source aircraft_profile_source``."""
     path: Path | None
@@ -88,12 +90,14 @@ def find_places(project: Project) -> list[RowPlace]:
             add(root / name, "file", "read by the pipeline")
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
+    drafts = leftover_drafts(root, found)
     loose = [
         RowPlace(_name(root, path), "loose", "declared nowhere", path)
         for path in list_untracked(project)
-        if found.keys().isdisjoint((path, *path.parents))
+        if found.keys().isdisjoint((path, *path.parents)) and drafts.isdisjoint((path, *path.parents))
     ]
-    return [*found.values(), *mapped, *remote, *loose]
+    left = [RowPlace(_name(root, path), "draft", "left behind by a killed writer", path) for path in drafts]
+    return [*found.values(), *mapped, *remote, *loose, *sorted(left, key=lambda place: place.name)]
 
 
 def subject_by_place(subject: Subject, places: Iterable[RowPlace]) -> tuple[Subject, ...]:
@@ -105,7 +109,7 @@ def subject_by_place(subject: Subject, places: Iterable[RowPlace]) -> tuple[Subj
 
 def count_in(place: RowPlace, subject: Subject) -> int:
     """Return how many rows of the subject are at a place; a file of an unknown format counts as one row
-    if its bytes name the subject.
+    if its bytes name the subject, and a draft always, as it can end in the middle of a row.
 
     Raises:
         DataError: a file cannot be read.
@@ -114,6 +118,8 @@ def count_in(place: RowPlace, subject: Subject) -> int:
     subject = subject.renamed(place.columns)
     if place.path is None:
         return sum(count_rows(copy, subject, constants) for copy, _, constants in _copies(place))
+    if place.kind == "draft":
+        return int(os.path.lexists(place.path))
     if place.kind == "loose":
         return _count_loose(place.path, subject)
     return sum(
@@ -123,7 +129,7 @@ def count_in(place: RowPlace, subject: Subject) -> int:
 
 
 def remove_from_place(place: RowPlace, subject: Subject) -> int:
-    """Rewrite the files of a place without the subject's rows; return how many rows were removed.
+    """Rewrite the files of a place without the subject's rows, or delete a draft; return how many rows went.
 
     Raises:
         DataError: a file cannot be read or written, or names the subject in an unsupported format.
@@ -132,6 +138,8 @@ def remove_from_place(place: RowPlace, subject: Subject) -> int:
     subject = subject.renamed(place.columns)
     if place.path is None:
         return _leave_out_remotely(place, subject)
+    if place.kind == "draft":
+        return int(delete_draft(place.path))
     if place.kind == "loose" and not _count_loose(place.path, subject):
         return 0
     removed = 0

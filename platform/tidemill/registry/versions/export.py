@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tidemill.errors import RegistryError, UsageError
-from tidemill.files.atomic import draft_path
+from tidemill.files.drafts import discard_draft, new_draft_folder, published
 from tidemill.project import Project
 from tidemill.registry.versions.compiled_versions import (
     ARTIFACT,
@@ -69,8 +69,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
             hint=f"`tidemill models compile {model} {found.version}` tries again",
         )
     output = output.absolute()
-    half = draft_path(output)
-    half.mkdir(parents=True)
+    half = new_draft_folder(output)
     try:
         with open_files(project, found.version, model) as folder:
             scorer = read_compiled(folder, found.version, record)
@@ -84,13 +83,14 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
                 file.replace(output / file.name)
         else:
             half.replace(output)
+            published(half)
     except OSError as error:
         raise RegistryError(
             f"{output} cannot be written: {error}",
             hint="check that the folder can be written and the disk has space",
         ) from error
     finally:
-        shutil.rmtree(half, ignore_errors=True)
+        discard_draft(half)
     names = tuple(sorted(file.name for file in output.iterdir()))
     return ExportedModel(found.model, found.version, output, names, record.sha256 or "", record.size)
 

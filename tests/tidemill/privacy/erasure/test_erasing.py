@@ -22,6 +22,7 @@ from tidemill.data.versioning.data_versions import fetch, is_clean, list_version
 from tidemill.errors import DataError, UsageError
 from tidemill.features.feature_store import materialise, open_store, push
 from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.files.drafts import new_draft, published
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
 from tidemill.privacy.erasure import erasing, erasure_record
 from tidemill.project import load_project
@@ -91,6 +92,10 @@ def erased(template, tmp_path_factory):
     root = shutil.copytree(template, tmp_path_factory.mktemp("erased") / "copy", symlinks=True) / "project"
     project = load_project(root, Settings(privacy_key=None))
     assert len(whoever_names(root, SUBJECT)) >= 9
+    for folder in ("raw", "data", ".tidemill"):  # what killed writers leave
+        draft = new_draft(root / folder / "rows.csv")
+        draft.write_text(f"rider\n{SUBJECT}\n")
+        published(draft)
     before = whoever_names(root, "grace-hopper")
     [done] = erase(project, rider=SUBJECT)
     return project, done, before
@@ -125,7 +130,8 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
         "data/training_set.parquet": 2,
         "raw/rides.csv": 1,
         "data/habits.parquet": 1,
-    }
+    } | {place["name"]: 1 for place in done.found["places"] if place["kind"] == "draft"}
+    assert sum(place["kind"] == "draft" for place in done.found["places"]) == 3
     [model] = done.found["models"]
     assert (model["version"], model["trained_on"], model["samples"]) == ("1", "yes", "features only")
     assert [version["message"] for version in done.found["versions"]] == ["First data", "Add raw/rides.csv"]

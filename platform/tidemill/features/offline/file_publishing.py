@@ -1,4 +1,4 @@
-"""Write files atomically: write each beside its destination, then rename it."""
+"""Writes source files, local or remote: all that belong together appear, or none."""
 
 import os
 import tempfile
@@ -11,7 +11,8 @@ import pyarrow.parquet
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, reaching
-from tidemill.files.atomic import move_into_place, new_draft
+from tidemill.files.atomic import move_into_place
+from tidemill.files.drafts import discard_draft, new_draft
 from tidemill.files.locks import locked
 
 __all__ = ["ROW_GROUP", "all_or_none", "alone", "cannot_write", "write_file"]
@@ -45,7 +46,7 @@ def all_or_none(address: Address) -> Iterator[Callable[[str], Path]]:
             raise cannot_write(address.text, error) from error
         finally:
             for draft in drafts.values():
-                draft.unlink(missing_ok=True)
+                discard_draft(draft)
 
 
 @contextmanager
