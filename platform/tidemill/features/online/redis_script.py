@@ -1,16 +1,6 @@
-"""Write rows to Redis with a script that keeps newer ones, encoding its calls in Redis's protocol.
+"""Holds the script by which Redis writes rows and keeps newer ones."""
 
-The protocol is RESP (https://redis.io/docs/latest/develop/reference/protocol-spec).
-"""
-
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-__all__ = ["SCRIPT", "calls"]
+__all__ = ["SCRIPT"]
 
 SCRIPT = """
 local function read(bytes)
@@ -69,60 +59,3 @@ return #KEYS
 """
 """KEYS: hashes. ARGV: the field of the timestamp, seconds to live (0: for ever), number of fields, fields,
 and for each key its timestamp and values. A key whose timestamp is later than the given is left as it is."""
-
-
-def calls(
-    digest: bytes,
-    keys: pa.BinaryArray,
-    constants: Sequence[bytes],
-    columns: Sequence[pa.BinaryArray],
-    size: int,
-) -> Iterator[tuple[list[Any], int]]:
-    """Yield calls of a loaded script for at most ``size`` keys each, and for how many they are.
-
-    Args:
-        digest: of the script.
-        keys: what it is called for.
-        constants: its first arguments, in each call.
-        columns: its further arguments, one of each column for every key; of the length of ``keys``.
-        size: how many keys a call may have.
-
-    >>> one = pa.array([b"v"], pa.binary())
-    >>> [(parts, count)] = calls(b"d", pa.array([b"k"], pa.binary()), [b"c"], [one], 10)
-    >>> b"".join(parts)
-    b'*6\\r\\n$7\\r\\nEVALSHA\\r\\n$1\\r\\nd\\r\\n$1\\r\\n1\\r\\n$1\\r\\nk\\r\\n$1\\r\\nc\\r\\n$1\\r\\nv\\r\\n'
-    """
-    named, named_ends = _bulk([keys])
-    given, given_ends = _bulk(columns)
-    fixed = b"".join(map(_bulk_string, constants))
-    for start in range(0, len(keys), size):
-        stop = min(start + size, len(keys))
-        count = stop - start
-        arguments = 3 + count + len(constants) + count * len(columns)
-        words = (b"EVALSHA", digest, str(count).encode())
-        head = f"*{arguments}\r\n".encode() + b"".join(map(_bulk_string, words))
-        yield (
-            [
-                head,
-                named[named_ends[start] : named_ends[stop]],
-                fixed,
-                given[given_ends[start] : given_ends[stop]],
-            ],
-            count,
-        )
-
-
-def _bulk_string(word: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(word), word)
-
-
-def _bulk(columns: Sequence[pa.BinaryArray]) -> tuple[memoryview, Sequence[int]]:
-    """Return the rows of ``columns`` as bulk strings, one behind the other, and where each row begins."""
-    dollar, end = pa.scalar(b"$", pa.binary()), pa.scalar(b"\r\n", pa.binary())
-    pieces: list[Any] = []
-    for column in columns:
-        lengths = pc.binary_length(column).cast(pa.string()).cast(pa.binary())
-        pieces += [dollar, lengths, end, column, end]
-    joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
-    _, ends, data = joined.buffers()
-    return memoryview(data), np.frombuffer(ends, np.int32)[: len(joined) + 1].tolist()

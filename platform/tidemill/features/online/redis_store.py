@@ -11,13 +11,11 @@ and the other way round::
 import itertools
 import re
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureView
 from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,7 +37,7 @@ from tidemill.features.online.private_feast_redis import (
     key_prefix,
     redis_client,
 )
-from tidemill.features.online.redis_script import SCRIPT, calls
+from tidemill.features.online.redis_script import SCRIPT
 from tidemill.features.private_feast import (
     EntityKey,
     Value,
@@ -54,7 +52,7 @@ __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "redis_reader"]
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 _SCRIPT_ROWS = 500  # a script holds up other clients, by about 2 ms
-_IN_FLIGHT = 3  # calls that may be unanswered while the next one is built
+_CALLS = 4  # calls in a pipeline
 _SCAN = 2000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOUBLE_TAG, _DOUBLE = 0x29, struct.Struct("<d")  # how a Value that is a double begins
@@ -185,16 +183,18 @@ class RedisOnlineStore(ClientRedisStore):
     ) -> None:
         """Write rows whose values are messages, some hundred in each call of the script."""
         name, settings = _name(config, view), config.online_store
-        keys = pc.binary_join_element_wise(rows.keys, config.project.encode(), b"")
-        stamps = timestamp_messages(rows.events.to_numpy(zero_copy_only=False))
         fields = [field_name(f"{name}:{feature}") for feature in rows.values]
-        constants = [f"_ts:{name}", str(settings.key_ttl_seconds or 0), str(len(fields))]
+        fixed = [f"_ts:{name}", settings.key_ttl_seconds or 0, len(fields), *fields]
         try:
             client = redis_client(self, config)
-            digest = client.script_load(SCRIPT).encode()
-            arguments = [*(word.encode() for word in constants), *fields]
-            ready = calls(digest, keys, arguments, [stamps, *rows.values.values()], _SCRIPT_ROWS)
-            _send(client.connection_pool, ready, progress)
+            digest = client.script_load(SCRIPT)
+            for part in rows.slices(_CALLS * _SCRIPT_ROWS):
+                with client.pipeline(transaction=False) as pipe:
+                    for call in part.slices(_SCRIPT_ROWS):
+                        keys = [key + config.project.encode() for key in call.keys.to_pylist()]
+                        pipe.evalsha(digest, len(keys), *keys, *fixed, *_stamped(call))
+                    for count in pipe.execute():
+                        progress(count)
         except (RedisError, OSError) as error:
             raise FeatureError(
                 f"writing view {view.name!r} to Redis failed: {error}",
@@ -242,24 +242,11 @@ def _found(keys: Sequence[bytes], answers: Iterator[Sequence[bytes | None]]) -> 
     return found
 
 
-def _send(pool: Any, ready: Iterator[tuple[list[Any], int]], progress: Callable[[int], Any]) -> None:
-    """Send calls while earlier ones run, and read their answers."""
-    connection, waiting = pool.get_connection(), deque[int]()
-    try:
-        for call, count in ready:
-            connection.send_packed_command(call)
-            waiting.append(count)
-            if len(waiting) > _IN_FLIGHT:
-                connection.read_response()
-                progress(waiting.popleft())
-        while waiting:
-            connection.read_response()
-            progress(waiting.popleft())
-    except BaseException:
-        connection.disconnect()  # the next command would read the unread answers
-        raise
-    finally:
-        pool.release(connection)
+def _stamped(rows: OnlineRows) -> Iterator[bytes]:
+    """Yield the timestamp and the values of each row, one row after the other."""
+    stamps = timestamp_messages(rows.events.to_numpy(zero_copy_only=False))
+    columns = [column.to_pylist() for column in (stamps, *rows.values.values())]
+    return itertools.chain.from_iterable(zip(*columns, strict=True))
 
 
 def _as_feast(rows: OnlineRows) -> Iterator[Row]:
