@@ -17,7 +17,7 @@ from sqlalchemy import select
 from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.project.project_config import RolloutConfig
+from tidemill.project.serve_config import RolloutConfig
 from tidemill.registry.deployments import (
     RUNNING,
     DeployRequest,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tidemill.project import Project
-from tidemill.project.project_config import RolloutConfig
+from tidemill.project.serve_config import RolloutConfig
 from tidemill.rollouts.comparison_periods import Periods, read_periods
 from tidemill.rollouts.experiment_data import arms, of_role, read_answers
 from tidemill.rollouts.group_differences import Difference, expected, mean, metric

@@ -7,7 +7,7 @@ from tidemill.rollouts.group_differences import Difference
 from tidemill.serving.observability.version_counters import Count, quantile
 
 if TYPE_CHECKING:
-    from tidemill.project.project_config import RolloutConfig
+    from tidemill.project.serve_config import RolloutConfig
 
 __all__ = ["CanaryMetrics", "Verdict", "judge"]
 
@@ -58,7 +58,7 @@ def judge(plan: "RolloutConfig", step: int, facts: CanaryMetrics) -> Verdict:
     A failed check ends it at once; the others must pass for the time and the requests of the step. A check
     with too little data says so and does not delay the rollout, which waits only for the step's requests.
 
-    >>> from tidemill.project.project_config import RolloutConfig
+    >>> from tidemill.project.serve_config import RolloutConfig
     >>> canary = Count(answered=40, failed=10, error="ValueError: no")
     >>> facts = CanaryMetrics(1.0, 2, 2, None, canary, Count(answered=900))
     >>> verdict = judge(RolloutConfig(), 0, facts)

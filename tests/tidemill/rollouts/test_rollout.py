@@ -19,7 +19,7 @@ from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.cli.main import app
 from tidemill.errors import GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
-from tidemill.project.project_config import RolloutConfig
+from tidemill.project.serve_config import RolloutConfig
 from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.aliases import read_aliases, set_alias

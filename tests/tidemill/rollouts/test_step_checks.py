@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from tidemill.project.project_config import RolloutConfig
+from tidemill.project.serve_config import RolloutConfig
 from tidemill.rollouts.group_differences import Difference
 from tidemill.rollouts.step_checks import CanaryMetrics, judge
 from tidemill.serving.observability.version_counters import VersionCounters

@@ -101,7 +101,7 @@ def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | N
     """Return the project's plan with what the options change."""
     from pydantic import ValidationError
 
-    from tidemill.project.project_config import RolloutConfig
+    from tidemill.project.serve_config import RolloutConfig
 
     values = plan.model_dump()
     if steps is not None:

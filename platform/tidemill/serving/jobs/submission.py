@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.clock import Clock
 from tidemill.ids import new_id
-from tidemill.project.project_config import JobsConfig
+from tidemill.project.serve_config import JobsConfig
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles

@@ -12,7 +12,7 @@ import pytest
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
-from tidemill.project.project_config import BatchConfig, LimitsConfig
+from tidemill.project.serve_config import BatchConfig, LimitsConfig
 from tidemill.serving.observability.request_tracing import Tracing
 from tidemill.serving.runtime.replica.wiring import build_api
 

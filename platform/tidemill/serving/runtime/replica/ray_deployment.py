@@ -6,7 +6,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from tidemill.project import Project
-from tidemill.project.project_config import AutoscalingConfig
+from tidemill.project.serve_config import AutoscalingConfig
 from tidemill.serving.runtime.replica import ray_shortcut
 from tidemill.serving.runtime.replica.composed_replicas import part_deployments
 from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process

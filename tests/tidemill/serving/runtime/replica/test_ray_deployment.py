@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tidemill.project.project_config import AutoscalingConfig, ServeConfig
+from tidemill.project.serve_config import AutoscalingConfig, ServeConfig
 from tidemill.serving.runtime.replica import ray_deployment, ray_shortcut
 
 
