@@ -14,7 +14,7 @@ from tidemill.clock import SystemClock
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tidemill.features.online.freshness import ViewFreshness
+    from tidemill.features.online.view_freshness import ViewFreshness
 
 __all__ = ["add_to"]
 
@@ -34,13 +34,11 @@ def add_to(app: typer.Typer) -> None:
 
 def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> None:
     """Show how old the features in the online store are."""
-    from tidemill.features.feature_store import open_store
-    from tidemill.features.online.freshness import freshness
-    from tidemill.project import load_project
+    from tidemill.features.feature_status import feature_status
+    from tidemill.project import open_folder
 
-    loaded = load_project(project)
     asked = moment(at) if at else SystemClock().now()
-    views = freshness(open_store(loaded), loaded.config.features.service, asked, sources=True)
+    views = feature_status(open_folder(project), asked)
 
     def render(console: "Console") -> None:
         table = Listing("view", "keys", "newest", "age", "ttl", "state")

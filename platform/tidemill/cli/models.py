@@ -112,7 +112,7 @@ def models_show(
         for section, values in (("metrics", found.metrics), ("lineage", found.lineage)):
             table = Listing(section, "")
             for name, value in sorted(values.items()):
-                table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
+                table.add_row(name, _plain(value))
             console.print(table)
         console.print(f"compiled: {_compiled(found.compiled)}")
         for d in decisions:
@@ -200,6 +200,26 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
         console.print(table if services else f"{model} has had no champion yet")
 
     emit(services, json, render)
+
+
+def _plain(value: Any) -> str:
+    """Return a value as people read it: what holds several, a line each.
+
+    >>> print(_plain({"train": {"start": "2013-03-01", "end": "2013-04-01"}, "rows": 5}))
+    train start 2013-03-01
+    train end 2013-04-01
+    rows 5
+    """
+    match value:
+        case float():
+            return f"{value:.5g}"
+        case Mapping():
+            lines = [(name, line) for name, inner in value.items() for line in _plain(inner).splitlines()]
+            return "\n".join(f"{name} {line}" for name, line in lines) or "–"
+        case list() | tuple():
+            return ", ".join(map(_plain, value)) or "–"
+        case _:
+            return str(value)
 
 
 def _compiled(facts: Mapping[str, Any] | None) -> str:

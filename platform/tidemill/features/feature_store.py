@@ -19,6 +19,7 @@ from tidemill.features.feast_session import feast_errors, get_service, open_stor
 from tidemill.features.feature_definitions import fingerprint
 from tidemill.features.offline.offline_store import PolarsOfflineStore
 from tidemill.features.online.erased_subjects import concerns_erased, without_erased_rows
+from tidemill.features.online.freshness import record_views
 from tidemill.features.online.materialise import WritesRows, can_write_columns, latest_rows, write_latest
 from tidemill.features.online.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
@@ -130,6 +131,7 @@ def materialise(
                 write_latest(store.config, offline, online, view, (_BEGINNING, utc(until)), tell)
             else:
                 _as_feast_does(store, view, utc(until))
+    record_views(project, store)
     return done
 
 

@@ -51,6 +51,7 @@ COMMANDS = {
     "score schedule list": set(),
     "data log": set(),
     "data show": set(),
+    "features status": set(),
 }
 HEAVY = {
     "alembic", "dvc", "evidently", "feast", "mlflow", "numpy", "pandas", "polars", "pyarrow", "pydantic",
@@ -206,10 +207,21 @@ def test_reading_fits_the_terminal(root: Path, command: str, columns: int):
 def test_reading_writes_nothing(root: Path, tmp_path: Path):
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
     for command in COMMANDS:
-        if command.startswith(("models show", "data")):
+        if command.startswith(("models show", "data", "features")):
             continue
         assert run(tmp_path, command).returncode == 0, command
+    shown = run(tmp_path, f"models show {MODEL} 1")
+    assert shown.returncode == 1
+    said = " ".join(shown.stderr.split())
+    assert "nothing is registered in" in said
+    assert "hint: `tidemill run` trains a model" in said
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_a_version_is_shown_without_python(root: Path):
+    done = run(root, f"models show {MODEL} champion")
+    assert not set("{}'") & set(done.stdout), done.stdout
+    assert "holdout end 2013" in " ".join(done.stdout.split())
 
 
 def test_the_registry_is_read_as_mlflow_tells_it(root: Path):

@@ -1,8 +1,8 @@
 """Measure how old the features in the online store are, for each view of a service."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 from feast import FeatureService, FeatureStore, FeatureView
@@ -10,34 +10,21 @@ from feast import FeatureService, FeatureStore, FeatureView
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.features.encoding import microseconds
-from tidemill.features.feast_session import feast_errors, get_service
+from tidemill.features.feast_session import feast_errors, get_service, repository
+from tidemill.features.offline.addresses import locate
 from tidemill.features.offline.asof import utc_moments
 from tidemill.features.offline.parquet_sources import open_source
+from tidemill.features.online.sqlite_tables import name_of
+from tidemill.features.online.view_freshness import (
+    RecordedView,
+    ViewFreshness,
+    marks_of,
+    measured,
+    write_views,
+)
+from tidemill.project import Project
 
-__all__ = ["ViewFreshness", "freshness", "state_of"]
-
-State = Literal["fresh", "stale", "empty", "unknown"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class ViewFreshness:
-    """The age of one view's values in the online store."""
-
-    view: str
-    state: State
-    """``stale``: even the newest value has expired; ``unknown``: the store cannot say."""
-    keys: int | None
-    newest: datetime | None
-    """Event time of the newest value."""
-    age_seconds: float | None
-    """Of the newest value; negative if it is from after the moment asked for."""
-    ttl_seconds: float | None
-    """None: values do not expire."""
-    expired: float | None
-    """Share of the keys whose value has expired."""
-    source_newest: datetime | None
-    """Event time of the newest row in the offline source, up to the moment; none if not asked for."""
+__all__ = ["freshness", "record_views"]
 
 
 def freshness(
@@ -56,20 +43,37 @@ def freshness(
     """
     service = get_service(store, service) if isinstance(service, str) else service
     with feast_errors(f"looking at the views of service {service.name!r}"):
-        return [_of_view(store, view, utc(at), sources) for view in _views(store, service)]
+        return [
+            _measured(store, view, utc(at), _newest_in_source(store, view, utc(at)) if sources else None)
+            for view in _views(store, service)
+        ]
 
 
-def state_of(keys: int | None, age: timedelta | None, ttl: timedelta | None) -> State:
-    """Name the state of a view.
+def record_views(project: Project, store: FeatureStore) -> None:
+    """Put the views of the project's service on record, with how far their sources reach.
 
-    >>> state_of(3, timedelta(hours=2), timedelta(hours=1))
-    'stale'
+    The record is made for a registry file, our SQLite store and sources on this machine;
+    `tidemill.features.online.view_freshness` reads it.
+
+    Raises:
+        FeatureError: the service was not applied, or a source cannot be read.
     """
-    if keys is None:
-        return "unknown"
-    if age is None:
-        return "empty"
-    return "stale" if ttl and age > ttl else "fresh"
+    name, repo = project.config.features.service, repository(project)
+    service = get_service(store, name)
+    with feast_errors(f"looking at the sources of service {name!r}"):
+        views = _views(store, service)
+        files = _files_behind(store, views)
+        if files is None:
+            return
+        marks = marks_of(files)
+        recorded = []
+        for view in views:
+            newest = _newest_in_source(store, view, None)
+            ttl = view.ttl.total_seconds() if view.ttl else None
+            table = name_of(store.config, view)
+            recorded.append(RecordedView(view.name, table, ttl, newest.isoformat() if newest else None))
+        online = Path(store.repo_path, store.config.online_store.path)
+        write_views(project, repo, name, online, marks, recorded)
 
 
 def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView]:
@@ -84,30 +88,34 @@ def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView]:
     return [store.get_feature_view(name) for name in names]
 
 
-def _of_view(store: FeatureStore, view: FeatureView, at: datetime, sources: bool) -> ViewFreshness:
+def _measured(
+    store: FeatureStore, view: FeatureView, at: datetime, source_newest: datetime | None
+) -> ViewFreshness:
     online, ttl = store.provider.online_store, view.ttl or None
-    keys: int | None = None
-    newest: datetime | None = None
-    expired: float | None = None
+    found = None
     if hasattr(online, "event_times"):
-        after = microseconds(at - ttl) if ttl else None
-        keys, latest, fresh = online.event_times(store.config, view, after)
-        newest = None if latest is None else _EPOCH + timedelta(microseconds=latest)
-        expired = 1 - fresh / keys if keys else None
-    age = None if newest is None else at - newest
-    return ViewFreshness(
-        view=view.name,
-        state=state_of(keys, age, ttl),
-        keys=keys,
-        newest=newest,
-        age_seconds=None if age is None else age.total_seconds(),
-        ttl_seconds=ttl.total_seconds() if ttl else None,
-        expired=expired,
-        source_newest=_newest_in_source(store, view, at) if sources else None,
-    )
+        found = online.event_times(store.config, view, microseconds(at - ttl) if ttl else None)
+    return measured(view.name, at, ttl, found, source_newest)
 
 
-def _newest_in_source(store: FeatureStore, view: FeatureView, at: datetime) -> datetime | None:
+def _files_behind(store: FeatureStore, views: Sequence[FeatureView]) -> list[str] | None:
+    """Return the files that the views and the reach of their sources depend on; None if not all are files."""
+    declared, registry = Path(store.repo_path, "feature_store.yaml"), store.config.registry
+    ours = store.config.online_store.type == "tidemill.features.online.SqliteOnlineStore"
+    if not ours or registry.registry_type != "file" or "://" in registry.path:
+        return None
+    if "$" in declared.read_text():
+        return None  # variables of the environment are filled in
+    try:
+        places = [locate(view.batch_source, store.repo_path) for view in views]
+    except FeatureError:
+        return None  # another kind of source
+    if any(not place.is_local or place.is_pattern for place in places):
+        return None
+    return [str(declared), str(Path(store.repo_path, registry.path)), *(place.path for place in places)]
+
+
+def _newest_in_source(store: FeatureStore, view: FeatureView, at: datetime | None) -> datetime | None:
     """Return the newest event time up to ``at``; None if this kind of source cannot be read here."""
     source = view.batch_source
     try:
@@ -117,5 +125,6 @@ def _newest_in_source(store: FeatureStore, view: FeatureView, at: datetime) -> d
     original = {new: old for old, new in (source.field_mapping or {}).items()}
     name = original.get(source.timestamp_field, source.timestamp_field)
     moments = utc_moments(name, rows.collect_schema()[name], "us")
-    newest = rows.select(moments.alias("at")).filter(pl.col("at") <= at).max().collect().item()
+    times = rows.select(moments.alias("at"))
+    newest = (times if at is None else times.filter(pl.col("at") <= at)).max().collect().item()
     return newest if isinstance(newest, datetime) else None

@@ -27,6 +27,7 @@ from tidemill.features.online import sqlite_tables as tables
 from tidemill.features.online.online_rows import OnlineRows, kinds_of
 from tidemill.features.online.sqlite_connections import Connections
 from tidemill.features.online.sqlite_reading import sqlite_reader
+from tidemill.features.online.view_freshness import summary
 from tidemill.features.private_feast import EntityKey, Value, serialize_entity_key
 
 __all__ = ["SqliteOnlineStore", "SqliteOnlineStoreConfig"]
@@ -177,7 +178,7 @@ class SqliteOnlineStore(OnlineStore):  # type: ignore[misc]
             sqlite3.Error: the definitions were not applied, or the file cannot be read.
         """
         with self._connections.reading(_path(config)) as connection:
-            query = tables.summary(tables.name_of(config, view))
+            query = summary(tables.name_of(config, view))
             [(count, newest, fresh)] = connection.execute(query, (after,)).fetchall()
         return count, newest, count if after is None else fresh or 0
 

@@ -27,7 +27,6 @@ __all__ = [
     "select_many",
     "select_row",
     "stored",
-    "summary",
     "upsert",
 ]
 
@@ -123,11 +122,6 @@ def upsert(table: str, names: Sequence[str]) -> str:
     marks = ", ".join("?" * len(columns))
     insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
     return f"{insert} ON CONFLICT ({_KEY}) DO UPDATE SET {changes} WHERE {newer}"
-
-
-def summary(table: str) -> str:
-    """Return the query for the number of keys, the latest event time, and how many are not before ``?``."""
-    return f"SELECT count(*), max({_EVENT}), sum({_EVENT} >= ?) FROM {table}"  # noqa: S608
 
 
 def select_many(table: str, names: Sequence[str], keys: int) -> str:

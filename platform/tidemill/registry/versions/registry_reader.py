@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tidemill.errors import ModelNotFound
 from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
@@ -71,7 +72,7 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
         if database is None and name == folder.model:
             return []
         if database is None:
-            raise _AskMlflow  # raises that there is no such model
+            raise _nothing_registered(folder, name)
         with closing(database):
             return [_shown(folder, database, name, row) for row in _versions(database, name, folder.model)]
     except (_AskMlflow, sqlite3.Error):
@@ -91,7 +92,7 @@ def read_version(folder: ProjectFolder, version: str, model: str | None = None) 
     try:
         database = _open(folder)
         if database is None:
-            raise _AskMlflow
+            raise _nothing_registered(folder, name)
         with closing(database):
             number = version if version.isdecimal() else _aliases(database, name).get(version)
             for row in _versions(database, name, folder.model):
@@ -143,6 +144,13 @@ def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
     database = open_to_read(path, wait_seconds=30)
     database.row_factory = sqlite3.Row
     return database
+
+
+def _nothing_registered(folder: ProjectFolder, model: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"there is no model {model!r}: nothing is registered in {folder.root} yet",
+        hint="`tidemill run` trains a model, and registers it as a version",
+    )
 
 
 def _versions(database: sqlite3.Connection, model: str, own: str) -> list[sqlite3.Row]:

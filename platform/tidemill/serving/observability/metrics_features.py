@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tidemill.errors import FeatureError
-from tidemill.features.online.freshness import ViewFreshness
+from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.serving.observability.metrics_families import Family, Sample
 
 __all__ = ["FeatureAges"]
