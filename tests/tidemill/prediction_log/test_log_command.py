@@ -14,6 +14,7 @@ from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import DataError
 from tidemill.features.feature_store import apply
+from tidemill.prediction_log.labels import bulk_labels
 from tidemill.prediction_log.labels.bulk_labels import import_label_file
 from tidemill.prediction_log.prediction_log import count_log, read_labelled
 from tidemill.project import load_project
@@ -145,10 +146,13 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
         ({"label": [None, 1], "prediction_id": ["p", "q"]}, "1 of 2 labels are neither 0 nor 1: None (1)"),
         (
             {"label": ["1", "yes"], "prediction_id": ["p", "q"]},
-            "1 of 2 labels are neither 0 nor 1: 'yes' (1)",
+            "1 of 2 labels are neither 0 nor 1: 'yes' (1); the first is in row 2",
         ),
-        ({"label": [1, 1], "prediction_id": ["p", None]}, "a row has no prediction_id"),
-        ({"label": [1], "depot": ["north"], "predicted_at": ["noon"]}, "'noon' is not a moment"),
+        ({"label": [1, 1], "prediction_id": ["p", None]}, "wrong.parquet: row 2 has no prediction_id"),
+        (
+            {"label": [1], "depot": ["north"], "predicted_at": ["noon"]},
+            "row 1: predicted_at 'noon' is not a moment",
+        ),
         ({"label": [1], "prediction_id": ["p"], "at": ["9999-12-31T23:00-05:00"]}, "is not a moment of the"),
         ({"label": [1], "prediction_id": ["p"], "at": [LAST]}, "'9999-12-31 23:00:00.000000+00:00' is not a"),
     ],
@@ -160,6 +164,29 @@ def test_a_file_that_is_no_labels_is_refused_whole(served_parcels, tmp_path, col
         import_label_file(served_parcels, file, SystemClock())
     assert message in str(refused.value)
     assert count_log(served_parcels.predictions, served_parcels.model).labels == 0
+
+
+def test_an_error_names_the_row_of_the_file(served_parcels, tmp_path, monkeypatch):
+    """Also behind the first batch of rows that are read at once."""
+    monkeypatch.setattr(bulk_labels, "_ROWS", 7)
+    wrong_values = {
+        "prediction_id": (None, "row {row} has no prediction_id"),
+        "at": ("noon", "row {row}: at 'noon' is not a moment"),
+        "label": ("7", "the first is in row {row}"),
+    }
+    right = pl.DataFrame({"label": ["1"] * 20, "at": ["2013-04-01T06:00Z"] * 20})
+    right = right.with_columns(prediction_id=pl.format("p{}", pl.int_range(pl.len())))
+    for column, (value, message) in wrong_values.items():
+        for row in (1, 7, 8, 20):
+            here = pl.int_range(pl.len()) == row - 1
+            rows = right.with_columns(pl.when(here).then(pl.lit(value)).otherwise(column).alias(column))
+            rows.write_csv(tmp_path / "labels.csv")
+            rows.write_parquet(tmp_path / "labels.parquet")
+            rows.write_ndjson(tmp_path / "labels.ndjson")
+            for kind in ("csv", "parquet", "ndjson"):
+                with pytest.raises(DataError) as refused:
+                    import_label_file(served_parcels, tmp_path / f"labels.{kind}", SystemClock())
+                assert message.format(row=row) in str(refused.value)
 
 
 def test_keys_may_be_called_like_the_columns_of_the_file(served_parcels, tmp_path):

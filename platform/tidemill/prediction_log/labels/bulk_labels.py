@@ -54,15 +54,18 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     table = open_table(file)
     keys = _keys_of(file, table.collect_schema().names())
     _require_labels(file, table)
+    before = 0
     for rows in batches(table, _ROWS):
-        for _ in _labels(file, rows, keys):  # check all of them before the first is logged
+        for _ in _labels(_Place(file, before), rows, keys):  # check all before the first is logged
             pass
+        before += rows.height
     application = project.load(project.config.project.application)
     hide = redaction_for(project, application.request, personal_fields(open_store(project)))
     count, log = 0, open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            count += len(records := as_records(_labels(file, rows, keys), clock.now(), hide.values))
+            given = _labels(_Place(file, count), rows, keys)
+            count += len(records := as_records(given, clock.now(), hide.values))
             log.append_labels(records)
     finally:
         log.close()
@@ -100,54 +103,72 @@ def _key(column: str) -> str:
 def _require_labels(file: Path, table: pl.LazyFrame) -> None:
     """Raise an error for labels other than 0 and 1 that lists them with their counts."""
     counts: Counter[str] = Counter()
-    rows = 0
+    rows, first = 0, 0
     for batch in batches(table.select("label"), _ROWS):
-        rows += batch.height
         for value, count in batch["label"].value_counts(name="n").iter_rows():
             if value not in _WORDS:
                 counts[repr(value)] += count
+        if counts and not first:
+            first = rows + next(i for i, value in enumerate(batch["label"], 1) if value not in _WORDS)
+        rows += batch.height
     if counts:
         listed = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED} other values" if len(counts) > _NAMED else ""
         raise DataError(
-            f"{file}: {sum(counts.values()):,} of {rows:,} labels are neither 0 nor 1: {listed}{more}",
+            f"{file}: {sum(counts.values()):,} of {rows:,} labels are neither 0 nor 1: {listed}{more}; "
+            f"the first is in row {first:,}",
             hint="labels are 0 or 1: leave the other rows out, then import it again; none was imported",
         )
 
 
-def _labels(file: Path, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
-    _require_bounded(file, rows)
-    for row in rows.iter_rows(named=True):
+@dataclass(frozen=True)
+class _Place:
+    """Where in a file rows are."""
+
+    file: Path
+    before: int
+    """Number of the file's rows before them."""
+
+    def of(self, index: int) -> str:
+        """Return the name of a row for messages; the file's first row, below a header, is row 1."""
+        return f"{self.file}: row {self.before + index + 1:,}"
+
+
+def _labels(place: _Place, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
+    _require_bounded(place, rows)
+    for index, row in enumerate(rows.iter_rows(named=True)):
         label = int(row["label"])
-        at = _moment(file, row, "at")
+        at = _moment(place, index, row, "at")
         if not keys:
             if not row["prediction_id"]:
                 raise DataError(
-                    f"{file}: a row has no prediction_id", hint="fill it in, or leave the row out"
+                    f"{place.of(index)} has no prediction_id",
+                    hint="fill it in, or leave the row out",
                 )
             yield GivenLabel(str(row["prediction_id"]), label, at)
             continue
-        moment = _moment(file, row, "predicted_at")
+        moment = _moment(place, index, row, "predicted_at")
         if moment is None:
-            raise DataError(f"{file}: a row has no predicted_at", hint="fill it in, or leave the row out")
+            raise DataError(f"{place.of(index)} has no predicted_at", hint="fill it in, or leave the row out")
         yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment)
 
 
-def _require_bounded(file: Path, rows: pl.DataFrame) -> None:
+def _require_bounded(place: _Place, rows: pl.DataFrame) -> None:
     """Refuse the moments that ``POST /feedback`` refuses; some are outside Python's datetime range."""
     for column in set(rows.columns) & {"at", "predicted_at"}:
         moments = rows[column]
         if isinstance(moments.dtype, pl.Datetime | pl.Date):
-            outside = moments.filter(~moments.dt.year().is_between(FIRST_YEAR, LAST_YEAR))
+            outside = (~moments.dt.year().is_between(FIRST_YEAR, LAST_YEAR)).arg_true()
             if len(outside):
-                first = outside.cast(pl.String)[0]
+                first = moments.cast(pl.String)[outside[0]]
                 raise DataError(
-                    f"{file}: {column} {first!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
+                    f"{place.of(outside[0])}: {column} {first!r} is not a moment of the years "
+                    f"{FIRST_YEAR} to {LAST_YEAR}",
                     hint="write it like 2013-04-01T06:00+00:00",
                 )
 
 
-def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
+def _moment(place: _Place, index: int, row: Mapping[str, Any], column: str) -> datetime | None:
     value = row.get(column)
     try:
         if isinstance(value, str) and FIRST_YEAR <= (given := parse_moment(value)).year <= LAST_YEAR:
@@ -162,7 +183,7 @@ def _moment(file: Path, row: Mapping[str, Any], column: str) -> datetime | None:
         if value is None:
             return None
     raise DataError(
-        f"{file}: {column} {value!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
+        f"{place.of(index)}: {column} {value!r} is not a moment of the years {FIRST_YEAR} to {LAST_YEAR}",
         hint="write it like 2013-04-01T06:00+00:00",
     )
 
