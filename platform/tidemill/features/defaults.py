@@ -12,6 +12,7 @@ import polars as pl
 from feast import FeatureService, FeatureView, Field, OnDemandFeatureView
 from feast.types import Bool, Float32, Float64, Int32, Int64
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import FeatureError
 
 __all__ = ["check_defaults", "declared_defaults", "filled"]
@@ -83,7 +84,7 @@ def filled(frame: pl.DataFrame, defaults: Mapping[str, float]) -> pl.DataFrame:
     columns = []
     for name, default in defaults.items():
         dtype = frame.schema[name] if frame.schema[name] != pl.Null else pl.Float64()
-        column = pl.col(name).cast(dtype)
+        column = pl.col(literal_name(name)).cast(dtype)
         column = column.fill_nan(None) if dtype.is_float() else column
         columns.append(column.fill_null(pl.lit(default).cast(dtype)))
     return frame.with_columns(columns)

@@ -12,6 +12,7 @@ from feast.errors import FeastObjectNotFoundException
 from tqdm import tqdm
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
@@ -88,7 +89,7 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
             f"the offline store did not return each of {entity_frame.height} rows exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
-    features = joined.select(_ROW, *names).sort(_ROW).drop(_ROW)
+    features = joined.select(_ROW, *literal_names(names)).sort(_ROW).drop(_ROW)
     return features, declared_defaults(service, store.list_on_demand_feature_views())
 
 

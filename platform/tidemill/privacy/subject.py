@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser, text_of
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import UsageError
 from tidemill.features.feast_objects import Entity, FeatureService, ValueType
 from tidemill.features.feast_session import repository
@@ -88,14 +89,20 @@ class Subject:
         value, pseudonym = self.values[column], self.pseudonyms[column]
         if dtype.is_numeric():
             try:
-                return pl.col(column) == (int(value) if value.lstrip("+-").isdigit() else float(value))
+                return pl.col(literal_name(column)) == (
+                    int(value) if value.lstrip("+-").isdigit() else float(value)
+                )
             except ValueError:
                 return pl.lit(False)
         if dtype in (pl.String, pl.Categorical, pl.Enum):
-            return pl.col(column).cast(pl.String).is_in([value, pseudonym])
+            return pl.col(literal_name(column)).cast(pl.String).is_in([value, pseudonym])
         if dtype == pl.Binary:
-            return pl.col(column) == value.encode()
-        return pl.col(column).map_elements(text_of, return_dtype=pl.String).is_in([value, pseudonym])
+            return pl.col(literal_name(column)) == value.encode()
+        return (
+            pl.col(literal_name(column))
+            .map_elements(text_of, return_dtype=pl.String)
+            .is_in([value, pseudonym])
+        )
 
 
 def parse_entity(texts: Sequence[str]) -> dict[str, str]:

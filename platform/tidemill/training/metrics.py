@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.training.binary_labels import as_labels
 
 __all__ = ["METRICS", "by_month", "evaluate"]
@@ -64,7 +65,8 @@ def by_month(frame: pl.DataFrame, *, time: str, label: str, score: str) -> Mappi
     >>> list(by_month(frame, time="at", label="late", score="score"))
     ['2013-03', '2013-04']
     """
-    months = frame.with_columns(pl.col(time).dt.strftime("%Y-%m").alias("_month")).sort("_month")
+    month = pl.col(literal_name(time)).dt.strftime("%Y-%m")
+    months = frame.with_columns(month.alias("_month")).sort("_month")
     return {
         str(month): evaluate(rows[label].to_numpy(), rows[score].to_numpy())
         for (month,), rows in months.group_by("_month", maintain_order=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -98,6 +99,6 @@ def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -
     made at that moment could not have learnt from it.
     """
     return rows.filter(
-        pl.col(dataset.time).is_between(period.start, period.end, closed="left"),
-        pl.col(dataset.label_known) <= period.end,
+        pl.col(literal_name(dataset.time)).is_between(period.start, period.end, closed="left"),
+        pl.col(literal_name(dataset.label_known)) <= period.end,
     )

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.training.binary_labels import as_binary
@@ -53,19 +54,17 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         known = (
             pl.scan_parquet(path, glob=False)
             .select(
-                dataset.time,
-                dataset.label,
-                dataset.label_known,
-                pl.col(*features).cast(pl.Float64).fill_nan(None),
+                *literal_names((dataset.time, dataset.label, dataset.label_known)),
+                *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in literal_names(features)),
             )
-            .filter(pl.col(dataset.label_known) <= as_of)
-            .sort(dataset.time, maintain_order=True)
+            .filter(pl.col(literal_name(dataset.label_known)) <= as_of)
+            .sort(literal_name(dataset.time), maintain_order=True)
             .collect()
         )
         labels = as_binary(known[dataset.label], f"{path}, column {dataset.label}")
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
-    rows = known.with_columns(labels).filter(pl.col(dataset.label).is_not_null())
+    rows = known.with_columns(labels).filter(pl.col(literal_name(dataset.label)).is_not_null())
     empty = known.height - rows.height
     if rows.is_empty():
         nulls = f"; {empty:,} rows have null for a label" if empty else ""
@@ -81,5 +80,6 @@ def as_features(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     >>> as_features(pl.DataFrame({"wind": [3, None], "late": [0, 1]}), ["wind"])["wind"].tolist()
     [3.0, nan]
     """
-    matrix = rows.select(pl.col(*features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    numbers = (pl.col(name).cast(pl.Float64) for name in literal_names(features))
+    matrix = rows.select(number.fill_null(float("nan")) for number in numbers).to_numpy()
     return pd.DataFrame(np.ascontiguousarray(matrix), columns=list(features))

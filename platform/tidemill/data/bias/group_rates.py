@@ -16,6 +16,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from tidemill.data.expectations.rules import BiasConfig, Edges, sql
 from tidemill.data.personal.pseudonyms import Pseudonymiser
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError
 
 __all__ = ["BiasReport", "Group", "Proportion", "compare", "find_bias", "proportion"]
@@ -199,7 +200,7 @@ def _grouping(
                 f"{name}: {column} is {schema[column]}: rows cannot be grouped by it",
                 hint="group by a column of text, numbers, booleans or dates",
             )
-        values = pl.col(column)
+        values = pl.col(literal_name(column))
         if column in personal:
             values = values.map_batches(
                 personal[column].hide_series, return_dtype=pl.String, is_elementwise=True
@@ -213,7 +214,7 @@ def _grouping(
     bins = [f"below {group.edges[0]:g}"]
     bins += [f"{low:g} to {high:g}" for low, high in zip(group.edges, group.edges[1:], strict=False)]
     bins += [f"{group.edges[-1]:g} and more"]
-    values, chosen = pl.col(column).cast(pl.Float64).fill_nan(None), pl.lit(bins[0])
+    values, chosen = pl.col(literal_name(column)).cast(pl.Float64).fill_nan(None), pl.lit(bins[0])
     for edge, label in zip(group.edges, bins[1:], strict=True):
         chosen = pl.when(values >= edge).then(pl.lit(label)).otherwise(chosen)
     return column, bins, pl.when(values.is_null()).then(pl.lit(_MISSING)).otherwise(chosen)

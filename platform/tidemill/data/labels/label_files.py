@@ -14,6 +14,7 @@ from typing import Any
 from polars.exceptions import PolarsError
 
 from tidemill.data.labels.json_objects import Fields, fields_of, is_task, objects
+from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.scanning import scan_csv_as_text, scan_parquet
 from tidemill.data.tables.table_stats import is_table
 from tidemill.errors import DataError, UsageError
@@ -128,7 +129,7 @@ def _read_table(path: Path, reading: _Reading) -> str:
     tool = "label-studio" if columns and set(columns) >= {"annotation_id", "annotator"} else "table"
     wanted = [n for n in columns if n in {*reading.key, reading.label, reading.known} | _NOT_LABELS]
     number = 0
-    for batch in table.select(wanted).collect_batches():
+    for batch in table.select(literal_names(wanted)).collect_batches():
         for row in batch.iter_rows(named=True):
             number += 1
             _read_row(row, f"row {number}", tool, reading)

@@ -16,6 +16,7 @@ from tidemill.data.labels.label_types import cast_like, moment, moments, typed
 from tidemill.data.labels.labels_as_of import COLUMNS, FOLDER
 from tidemill.data.personal.tombstones import without_erased
 from tidemill.data.repository.dvc_command import Tell, ignore_progress
+from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.table_stats import is_table
 from tidemill.data.tables.version_tables import reading, scan
 from tidemill.data.versioning.add import Added, keep_table
@@ -243,14 +244,13 @@ def _known_to(
                 hint="--key names columns that the labels and the data set share",
             )
         frame = frame.with_columns(cast_like(name, keys_as_read[name], schema[name]) for name in key)
-        keys = frame.select(key).unique()
-        there = (
-            table.select(key).join(keys.lazy(), on=list(key), how="semi").unique().collect(engine="streaming")
-        )
-    whole = frame.filter(pl.all_horizontal(pl.col(key).is_not_null()))
-    unread = frame.filter(pl.any_horizontal(pl.col(key).is_null()))
+        on = literal_names(key)
+        keys = frame.select(on).unique()
+        there = table.select(on).join(keys.lazy(), on=on, how="semi").unique().collect(engine="streaming")
+    whole = frame.drop_nulls(on)
+    unread = frame.filter(pl.any_horizontal(pl.col(name).is_null() for name in on))
     wrong.add(f"a key of another type than in {against}, or none", unread["__place"].to_list())
-    strange = whole.join(there, on=list(key), how="anti", maintain_order="left")
+    strange = whole.join(there, on=on, how="anti", maintain_order="left")
     wrong.add(f"a key that {against} does not have", strange["__place"].to_list())
     return frame
 
@@ -260,8 +260,9 @@ def _quoted(place: str, value: object) -> str:
 
 
 def _undecided(frame: pl.DataFrame, key: Sequence[str]) -> list[str]:
-    last = frame.filter(pl.col("labelled_at") == pl.col("labelled_at").max().over(key))
-    return last.filter(pl.col("label").n_unique().over(key) > 1)["__place"].to_list()
+    on = literal_names(key)
+    last = frame.filter(pl.col("labelled_at") == pl.col("labelled_at").max().over(on))
+    return last.filter(pl.col("label").n_unique().over(on) > 1)["__place"].to_list()
 
 
 def _is_assumed(found: LabelFile, known: datetime | None) -> bool:
@@ -291,9 +292,9 @@ def _writer(
 
 def _since(labels: pl.DataFrame, before: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Keep the first import's moment for labels that were there before and have no moment of their own."""
-    on = [*key, "label"]
-    if any(before.schema.get(name) != labels.schema[name] for name in on):
+    if any(before.schema.get(name) != labels.schema[name] for name in (*key, "label")):
         return labels
+    on = [*literal_names(key), "label"]
     known = before.select(*on, __since="labelled_at")
     joined = labels.join(known, on=on, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(labelled_at=pl.min_horizontal("labelled_at", "__since")).drop("__since")

@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
+
 __all__ = ["Resolved", "resolve_labels"]
 
 
@@ -46,32 +48,30 @@ def resolve_labels(annotations: pl.DataFrame, key: Sequence[str], majority: bool
     >>> resolve_labels(annotations, ["flight"], majority=True).labels.row(0)[1::2]
     ('late', 'ann, bob')
     """
-    ordered = annotations.sort(*key, "labelled_at", maintain_order=True, nulls_last=True)
-    groups = ordered.group_by(key, maintain_order=True).agg(n=pl.len(), labels=pl.col("label").n_unique())
+    on = literal_names(key)
+    ordered = annotations.sort(*on, "labelled_at", maintain_order=True, nulls_last=True)
+    groups = ordered.group_by(on, maintain_order=True).agg(n=pl.len(), labels=pl.col("label").n_unique())
     contradicted = groups.filter(pl.col("labels") > 1)
     if majority:
-        split = ordered.join(contradicted, on=list(key), how="semi", nulls_equal=True, maintain_order="left")
-        settled = ordered.join(
-            contradicted, on=list(key), how="anti", nulls_equal=True, maintain_order="left"
-        )
+        split = ordered.join(contradicted, on=on, how="semi", nulls_equal=True, maintain_order="left")
+        settled = ordered.join(contradicted, on=on, how="anti", nulls_equal=True, maintain_order="left")
         parts = [_latest(settled, key)]
-        votes = [_majority(group) for _, group in split.group_by(key, maintain_order=True)]
+        votes = [_majority(group) for _, group in split.group_by(on, maintain_order=True)]
         if votes:
             parts.append(pl.DataFrame(votes, schema=ordered.schema, orient="row"))
         labels = pl.concat(parts)
     else:
         labels = _latest(ordered, key)
     columns = [*key, "label", "labelled_at", "annotator", "source"]
-    return Resolved(
-        labels.select(columns).sort(*key), groups.filter(pl.col("n") > 1).height, contradicted.height
-    )
+    return Resolved(labels[columns].sort(*on), groups.filter(pl.col("n") > 1).height, contradicted.height)
 
 
 def _latest(ordered: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    turn = pl.col("label").ne_missing(pl.col("label").shift(1)).cum_sum().over(key)
+    on = literal_names(key)
+    turn = pl.col("label").ne_missing(pl.col("label").shift(1)).cum_sum().over(on)
     runs = ordered.with_columns(__run=turn)
-    last = runs.filter(pl.col("__run") == pl.col("__run").max().over(key)).drop("__run")
-    return last.unique(list(key), keep="first", maintain_order=True)
+    last = runs.filter(pl.col("__run") == pl.col("__run").max().over(on)).drop("__run")
+    return last.unique(on, keep="first", maintain_order=True)
 
 
 def _majority(group: pl.DataFrame) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import DataError
 
 __all__ = ["COLUMNS", "FOLDER", "join_labels"]
@@ -46,12 +47,14 @@ def join_labels(
     [None, 'late', None]
     """
     _check(frame, labels, key, known_by)
-    labels = labels.select(*key, "label", pl.col("labelled_at").cast(pl.Datetime("us", "UTC"))).drop_nulls()
+    labels = labels.select(
+        *literal_names(key), "label", pl.col("labelled_at").cast(pl.Datetime("us", "UTC"))
+    ).drop_nulls()
     if isinstance(known_by, datetime):
         known = labels.filter(pl.col("labelled_at") <= utc(known_by)).sort("labelled_at")
-        latest = known.unique(list(key), keep="last", maintain_order=True)
-        return frame.join(latest, on=list(key), how="left", maintain_order="left")
-    moment = pl.col(known_by).cast(pl.Datetime("us"))
+        latest = known.unique(literal_names(key), keep="last", maintain_order=True)
+        return frame.join(latest, on=literal_names(key), how="left", maintain_order="left")
+    moment = pl.col(literal_name(known_by)).cast(pl.Datetime("us"))
     rows = frame.lazy().with_row_index(_ROW).with_columns(__known_by=moment.dt.replace_time_zone("UTC"))
     joined = rows.sort("__known_by").join_asof(
         labels.lazy().sort("labelled_at"),

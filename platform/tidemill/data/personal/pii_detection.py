@@ -41,6 +41,7 @@ def looks_personal(name: str, values: pl.Series) -> str | None:
     for kind, pattern in _NAMED.items():
         if re.search(pattern, name, re.IGNORECASE):
             return kind
+    values = values.alias("")  # Polars takes names such as ^a$ for patterns
     texts = values.drop_nulls() if values.dtype == pl.String else pl.Series([], dtype=pl.String)
     if texts.is_empty():
         return None

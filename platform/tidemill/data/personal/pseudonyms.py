@@ -73,11 +73,12 @@ class Pseudonymiser:
         >>> hidden[0] == hidden[2], hidden[1] is None
         (True, True)
         """
+        name, values = values.name, values.alias("")  # Polars takes names such as ^a$ for patterns
         distinct = values.drop_nulls().unique()
         if distinct.is_empty():
-            return pl.Series(values.name, [None] * values.len(), dtype=pl.String)
+            return pl.Series(name, [None] * values.len(), dtype=pl.String)
         hidden = pl.Series([self.hide(value) for value in distinct], dtype=pl.String)
-        return values.replace_strict(distinct, hidden, default=None, return_dtype=pl.String)
+        return values.replace_strict(distinct, hidden, default=None, return_dtype=pl.String).alias(name)
 
     @property
     def fingerprint(self) -> str:

@@ -17,6 +17,7 @@ import yaml
 
 from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
+from tidemill.data.tables.column_names import literal_names
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replace_file
 from tidemill.files.declaration_files import read_declaration
@@ -152,13 +153,13 @@ def _matcher(hide: Pseudonymiser) -> Callable[[tuple[tuple[str, ...], set[tuple[
             wanted = pl.DataFrame(sorted(subjects), schema=dict.fromkeys(columns, pl.String), orient="row")
             found = pl.DataFrame(hidden).join(
                 wanted.with_columns(pl.lit(True).alias("__erased")),
-                on=list(columns),
+                on=literal_names(columns),
                 how="left",
                 maintain_order="left",
             )
             return found["__erased"].fill_null(False)
 
-        return pl.struct(pl.col(column) for column in columns).map_batches(
+        return pl.struct(literal_names(columns)).map_batches(
             one_of_them, return_dtype=pl.Boolean, is_elementwise=True
         )
 

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.time_zones import scan_in_utc
 
 __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
@@ -46,7 +47,7 @@ def scan_csv(
     text |= {name for name, dtype in declared.items() if name in schema and schema[name] != dtype}
     if looked := [name for name in numeric if name not in text and name not in declared]:
         values = _scan(files, separator, dict.fromkeys(looked, pl.String()), infer_schema=False).select(
-            looked
+            literal_names(looked)
         )
         found = values.select(pl.all().str.contains(_ZERO_AHEAD).any()).collect(engine="streaming")
         text |= {name for name in looked if found[name].item()}

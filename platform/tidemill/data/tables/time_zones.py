@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 import pyarrow as pa
 
+from tidemill.data.tables.column_names import literal_names
+
 __all__ = ["in_utc", "scan_in_utc"]
 
 _WHOLE_HOURS = re.compile(r"[+-]\d\d(:?00)?")
@@ -50,7 +52,7 @@ def scan_in_utc(scan: Callable[[], pl.LazyFrame], schemas: Iterable[pa.Schema]) 
         return scan()
     os.environ[_SWITCH] = "1"
     moments = [name for name, dtype in strange.items() if pa.types.is_timestamp(dtype)]
-    return scan().with_columns(pl.col(moments).dt.convert_time_zone("UTC"))
+    return scan().with_columns(pl.col(name).dt.convert_time_zone("UTC") for name in literal_names(moments))
 
 
 def _zones(dtype: pa.DataType) -> Iterator[str | None]:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.scanning import scan_csv, scan_ndjson, scan_parquet
 from tidemill.data.tables.table_stats import ColumnStats, TableStats, Value
 from tidemill.errors import DataError
@@ -82,7 +83,7 @@ def describe(table: pl.LazyFrame) -> TableStats:
 
 
 def _measures(name: str, dtype: pl.DataType, exact: bool) -> dict[str, pl.Expr]:
-    column = pl.col(name)
+    column = pl.col(literal_name(name))
     if dtype.is_float():
         column = column.fill_nan(None)
     measures = {"nulls": column.null_count()}

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.data.expectations.rules import DatasetRules, Freshness, Reference, Volume
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.column_types import spell_dtype
 from tidemill.data.validation.pandera_checks import as_moments
 from tidemill.data.validation.validation_report import CheckOutcome
@@ -53,18 +54,19 @@ def duplicate_keys(rules: DatasetRules, table: pl.LazyFrame, sound: frozenset[st
 
 
 def _copies(table: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    names = literal_names(columns)
     dtypes = [table.collect_schema()[column] for column in columns]
     if not any(
         dtype.is_nested() or dtype.is_float() for dtype in dtypes
     ):  # equal values of these types may have different hashes
-        hashed = pl.struct(columns).hash().alias(_MARK)
+        hashed = pl.struct(names).hash().alias(_MARK)
         counted = table.select(hashed).group_by(_MARK).agg(pl.len().alias("n")).filter(pl.col("n") > 1)
         twice = counted.collect(engine="streaming")[_MARK]
         if twice.is_empty():
-            return table.select(columns).head(0).collect()
+            return table.select(names).head(0).collect()
         table = table.filter(hashed.is_in(twice.implode()))
-    counted = table.group_by(columns).agg(pl.len().alias(_MARK)).filter(pl.col(_MARK) > 1)
-    return counted.select(columns).collect(engine="streaming")
+    counted = table.group_by(names).agg(pl.len().alias(_MARK)).filter(pl.col(_MARK) > 1)
+    return counted.select(names).collect(engine="streaming")
 
 
 def referred_keys(
@@ -80,7 +82,7 @@ def referred_keys(
             failed.append(CheckOutcome(rule, "reference", "failed", detail=problem))
             continue
         wanted = [
-            pl.col(key).cast(schema[column], strict=False).alias(column)
+            pl.col(literal_name(key)).cast(schema[column], strict=False).alias(column)
             for column, key in zip(reference.columns, keys, strict=True)
         ]
         values = other.select(wanted).drop_nulls().unique().collect(engine="streaming")
@@ -120,11 +122,12 @@ def occurs(frame: pl.DataFrame, keys: Keys) -> pl.Series:
     """Return for each row whether its values are among ``keys.values``; null equals null."""
     if keys.values.is_empty():
         return pl.repeat(False, frame.height, eager=True)
-    marked = frame.select(keys.columns).join(
+    names = literal_names(keys.columns)
+    marked = frame.select(names).join(
         keys.values.with_columns(pl.lit(True).alias(_MARK)).cast(
-            {column: frame.schema[column] for column in keys.columns}
+            {name: frame.schema[column] for name, column in zip(names, keys.columns, strict=True)}
         ),
-        on=keys.columns,
+        on=names,
         how="left",
         nulls_equal=True,
         maintain_order="left",

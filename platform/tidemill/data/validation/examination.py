@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from tidemill.data.expectations.rules import DatasetRules
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.frames import batches
 from tidemill.data.validation.dataset_checks import (
     Keys,
@@ -178,13 +179,14 @@ def _judge(
     examined = examine(seen, plan.row.schema)
     masks, problems = dict(examined.rules), list(examined.problems)
     for name in plan.casts:
-        lost = comparable(batch.select(name))[name].is_not_null() & seen[name].is_null()
+        lost = comparable(batch.select(literal_name(name)))[name].is_not_null() & seen[name].is_null()
         masks[f"{name}: can be {plan.asked.rules.columns[name].type}"] = lost
         if f"{name}: not null" in masks:
             masks[f"{name}: not null"] &= ~lost
     masks |= {rule: occurs(seen, keys) for rule, keys in plan.copies.items() if not keys.values.is_empty()}
     for rule, keys in plan.references.items():
-        refers = seen.select(pl.all_horizontal(pl.col(keys.columns).is_not_null())).to_series()
+        known = (pl.col(name).is_not_null() for name in literal_names(keys.columns))
+        refers = seen.select(pl.all_horizontal(known)).to_series()
         orphans = refers & ~occurs(seen, keys)
         if keys.max_orphans is None:
             masks[rule] = orphans

@@ -13,6 +13,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.expectations.declarations import parse_expectations
 from tidemill.data.personal.pii_detection import looks_personal
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.column_types import spell_dtype
 from tidemill.data.tables.frames import open_table
 from tidemill.data.validation.pandera_checks import as_moments, comparable
@@ -150,7 +151,7 @@ def _facts(schema: pl.Schema) -> list[pl.Expr]:
     """Return the facts of each column, in one pass."""
     found = [pl.len().alias("\0rows")]
     for name, dtype in schema.items():
-        column = pl.col(name)
+        column = pl.col(literal_name(name))
         found.append(column.null_count().alias(f"nulls\0{name}"))
         if dtype.is_numeric() or dtype.is_temporal():
             found += [column.min().alias(f"min\0{name}"), column.max().alias(f"max\0{name}")]
@@ -227,13 +228,17 @@ def _values(
     personal: bool,
     longest: int | None,
 ) -> dict[str, Any]:
-    distinct = int(seen.select(pl.col(name).drop_nulls().n_unique()).collect(engine="streaming").item())
+    distinct = int(
+        seen.select(pl.col(literal_name(name)).drop_nulls().n_unique()).collect(engine="streaming").item()
+    )
     if distinct == rows - nulls and not nulls and rows >= _ENOUGH:
         return {"unique": True, **({"max_length": 2 * longest} if longest else {})}
     if dtype != pl.String:
         return {}
     if distinct <= _FEW and rows >= _ENOUGH and distinct * 2 <= rows and not personal:
-        values = seen.select(pl.col(name).drop_nulls().unique().sort()).collect(engine="streaming")
+        values = seen.select(pl.col(literal_name(name)).drop_nulls().unique().sort()).collect(
+            engine="streaming"
+        )
         return {"in": values.to_series().to_list()}
     return {"max_length": 2 * longest} if longest else {}
 

@@ -9,6 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.expectations.rules import ColumnRules, DatasetRules, sql
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.column_types import literal, spell_dtype
 from tidemill.data.validation.validation_report import CheckOutcome, Kind
 
@@ -56,6 +57,11 @@ def misdeclared(rules: DatasetRules, schema: pl.Schema) -> list[str]:
     for field, name in times:
         if name in schema and not isinstance(schema[name], pl.Datetime | pl.Date):
             wrong.append(f"{field}: {name} is {spell_dtype(schema[name])}, not a date or a moment")
+    wrong += [
+        f"columns.{name}: pandera takes this name for a pattern; give the column another one"
+        for name in rules.columns
+        if literal_name(name) != name
+    ]
     sound = _structure(rules, schema)[1]
     for name, text in rules.rules.items():
         if set(sql(text).meta.root_names()) <= sound and (problem := _no_row_rule(text, schema)):
@@ -163,7 +169,9 @@ def _one_of(values: list[Any], dtype: pl.DataType, error: str) -> pa.Check:
     except (PolarsError, TypeError, OverflowError) as problem:
         raise ValueError(f"{values} are no values of type {spell_dtype(dtype)}: {problem}") from problem
     return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).is_in(allowed)), name="isin", error=error
+        lambda data: data.lazyframe.select(pl.col(literal_name(data.key)).is_in(allowed)),
+        name="isin",
+        error=error,
     )
 
 
@@ -180,7 +188,7 @@ def coerced(rules: DatasetRules, schema: pl.Schema) -> dict[str, pl.Expr]:
     if not rules.coerce:
         return {}
     return {
-        name: _cast(pl.col(name), schema[name], column.dtype).alias(name)
+        name: _cast(pl.col(literal_name(name)), schema[name], column.dtype).alias(name)
         for name, column in rules.columns.items()
         if name in schema and column.dtype is not None and schema[name] != column.dtype
     }
@@ -214,7 +222,8 @@ def _cast(values: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 
 def as_moments(column: str, dtype: Any) -> pl.Expr:
     """Return a column of dates or moments as moments in UTC; values without time zone count as UTC."""
-    moments = pl.col(column).cast(pl.Datetime("us")) if dtype == pl.Date else pl.col(column)
+    values = pl.col(literal_name(column))
+    moments = values.cast(pl.Datetime("us")) if dtype == pl.Date else values
     zone = getattr(dtype, "time_zone", None)
     aware = moments.dt.convert_time_zone("UTC") if zone else moments.dt.replace_time_zone("UTC")
     return aware.dt.cast_time_unit("us")

@@ -177,7 +177,7 @@ def _uncoerced(frame: pl.DataFrame, bare: pa.DataFrameSchema) -> list[str]:
         if key not in frame.columns or not (bare.coerce or column.coerce):
             continue
         try:
-            pa.DataFrameSchema({key: column}, coerce=bare.coerce).validate(frame.select(key), lazy=True)
+            pa.DataFrameSchema({key: column}, coerce=bare.coerce).validate(frame[[key]], lazy=True)
         except SchemaErrors as errors:
             found += [
                 _uncoerced_values(key, column, frame.schema[key], error.failure_cases)
@@ -217,7 +217,7 @@ def _rule_outcomes(
     frame: pl.DataFrame, schema: pa.DataFrameSchema, problems: list[str]
 ) -> Iterator[tuple[str, pl.Series]]:
     for key, column in _columns(frame, schema):
-        values = frame[key]
+        values = frame[key].alias("")  # Polars takes names such as ^a$ for patterns
         if not column.nullable:
             nulls = values.is_null()
             yield (
@@ -229,7 +229,7 @@ def _rule_outcomes(
         for check in column.checks:
             yield from _check_outcome(frame, check, key, problems)
     for keys in _unique_sets(schema):
-        yield f"{' + '.join(keys)}: unique", frame.select(keys).is_duplicated()
+        yield f"{' + '.join(keys)}: unique", frame[list(keys)].is_duplicated()
     for check in schema.checks:
         yield from _check_outcome(frame, check, None, problems)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.data.repository.dvc_command import temporary_folder
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.scanning import scan_parquet
 from tidemill.errors import DataError
 
@@ -92,7 +93,7 @@ def comparable(before: pl.Schema, after: pl.Schema) -> dict[str, pl.Expr]:
         other = after.get(name)
         if other is None:
             continue
-        column = pl.col(name)
+        column = pl.col(literal_name(name))
         if one == other:
             text = isinstance(one, pl.Categorical | pl.Enum)
             found[name] = column.cast(pl.String) if text else column

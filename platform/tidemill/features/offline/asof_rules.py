@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import FeatureError
 from tidemill.features.offline.conforming import refuse_missing
 
@@ -128,7 +129,7 @@ def utc_moments(column: str, dtype: pl.DataType, unit: Unit) -> pl.Expr:
     Raises:
         FeatureError: ``dtype`` is not a date or timestamp.
     """
-    moments = pl.col(column)
+    moments = pl.col(literal_name(column))
     if dtype == pl.Date:
         moments, dtype = moments.cast(pl.Datetime("us")), pl.Datetime("us")
     if not isinstance(dtype, pl.Datetime):
@@ -170,11 +171,8 @@ def history_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
     if history.withheld:
         creation = utc_moments(history.withheld, schema[history.withheld], lookup.unit)
         columns = [pl.max_horizontal(event, creation).alias(KNOWN), event.alias(_EVENT)]
-    columns += [
-        (pl.col(key).cast(pl.String) if _kind(schema[key]) in ("text", "null") else pl.col(key)).alias(alias)
-        for alias, key in lookup.keys.items()
-    ]
-    columns += [pl.col(column).alias(alias) for alias, column in lookup.features.items()]
+    columns += [_as_text(literal_name(key), schema[key]).alias(alias) for alias, key in lookup.keys.items()]
+    columns += [pl.col(literal_name(column)).alias(alias) for alias, column in lookup.features.items()]
     if history.created:
         finest: Unit = "ns" if getattr(schema[history.created], "time_unit", "us") == "ns" else "us"
         columns.append(utc_moments(history.created, schema[history.created], finest).alias(_CREATED))
@@ -183,6 +181,10 @@ def history_within(lookup: Lookup, span: Span) -> pl.LazyFrame:
         values = values.filter(bound)
     needed = [_EVENT, _CREATED] if history.withheld else [KNOWN]
     return values.select(columns).drop_nulls([*needed, *lookup.keys])
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.col(name).cast(pl.String) if _kind(dtype) in ("text", "null") else pl.col(name)
 
 
 def sort_history(known: pl.LazyFrame, lookup: Lookup) -> pl.LazyFrame:
@@ -230,12 +232,14 @@ def _bounds(history: History, dtype: pl.DataType, span: Span) -> list[pl.Expr]:
     bounds = []
     try:
         last = _literal(span.last + _MARGIN, dtype)
-        bounds.append(pl.col(history.timestamp) <= last)
+        bounds.append(pl.col(literal_name(history.timestamp)) <= last)
     except (OverflowError, ValueError):
         pass  # a moment out of the type's range gives no bound
     try:
         if history.ttl:
-            bounds.append(pl.col(history.timestamp) >= _literal(span.first - history.ttl - _MARGIN, dtype))
+            bounds.append(
+                pl.col(literal_name(history.timestamp)) >= _literal(span.first - history.ttl - _MARGIN, dtype)
+            )
     except (OverflowError, ValueError):
         pass
     return bounds
@@ -261,7 +265,7 @@ def _require(history: History, schema: pl.Schema, rows: pl.Schema, at: str) -> N
 def _comparable(history: History, column: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
     """Cast the rows' key to the source's type; values that it cannot hold become null and match nothing."""
     kinds = _kind(have), _kind(want)
-    key = pl.col(column)
+    key = pl.col(literal_name(column))
     if want == pl.Null:  # the source has no key at all
         return pl.lit(None, pl.String)
     if have == pl.Null or have == want:

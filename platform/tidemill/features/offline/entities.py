@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof import utc_moments
@@ -107,11 +108,19 @@ def rows_of_span(asked: Sequence[ViewHistory], start: datetime, end: datetime) -
     for history, stamp in zip(keyed, stamps, strict=True):
         moment = utc_moments(history.timestamp, stamp, unit)
         rows = history.values.filter(moment.is_between(utc(start), utc(end)))
-        keys_there = (pl.col(key).alias(name) for key, name in history.keys.items())
+        keys_there = (pl.col(literal_name(key)).alias(name) for key, name in history.keys.items())
         found.append(rows.select(*keys_there, moment.alias(EVENT_TIMESTAMP)).drop_nulls().unique())
     keys = list(dict.fromkeys(name for history in keyed for name in history.keys.values()))
-    rows = pl.concat(found, how="diagonal_relaxed").unique().sort([EVENT_TIMESTAMP, *keys], nulls_last=True)
-    table = rows.select(*keys, EVENT_TIMESTAMP).collect().to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = (
+        pl.concat(found, how="diagonal_relaxed")
+        .unique()
+        .sort([EVENT_TIMESTAMP, *literal_names(keys)], nulls_last=True)
+    )
+    table = (
+        rows.select(*literal_names(keys), EVENT_TIMESTAMP)
+        .collect()
+        .to_arrow(compat_level=pl.CompatLevel.oldest())
+    )
     return EntityRows(table, EVENT_TIMESTAMP)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from feast import FeatureView
 from feast.data_source import DataSource
 
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import FeatureError
 from tidemill.features.declared_types import fits
 from tidemill.features.offline.asof import History
@@ -88,7 +89,9 @@ def keys_that_are_null(rows: pl.LazyFrame, keys: Sequence[str]) -> list[str]:
     """Return which of ``keys`` have no value in any row; none if there are no rows."""
     if not keys:
         return []
-    counts = rows.select(pl.len().alias("__rows"), *(pl.col(key).count() for key in keys)).collect()
+    counts = rows.select(
+        pl.len().alias("__rows"), *(pl.col(literal_name(key)).count() for key in keys)
+    ).collect()
     return [key for key in keys if counts["__rows"][0] and not counts[key][0]]
 
 
@@ -97,7 +100,7 @@ def _mapped(rows: pl.LazyFrame, mapping: dict[str, str]) -> pl.LazyFrame:
     present = rows.collect_schema()
     renamed = {old: new for old, new in mapping.items() if old in present and old != new}
     shadowed = [new for new in renamed.values() if new in present and new not in renamed]
-    return rows.drop(shadowed).rename(renamed)
+    return rows.drop(literal_names(shadowed)).rename(renamed)
 
 
 def _check(view: FeatureView, history: History, schema: pl.Schema, reading: Reading) -> None:

@@ -18,6 +18,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from feast.data_source import DataSource
 
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.time_zones import scan_in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, File, locate, reaching
@@ -205,7 +206,7 @@ def _rows(
     names = [*(name for name in schema.names if name not in partitions), *partitions]
     if not address.is_local and address.cloud is None:
         opened = (partial(_by_pyarrow, address, file, partitions) for file in files)
-        return pl.concat([scan_in_utc(one, [schema]) for one in opened]).select(names)
+        return pl.concat([scan_in_utc(one, [schema]) for one in opened]).select(literal_names(names))
     paths = [address.address_of(file.path) for file in files]
     above: dict[str, pl.DataType] = {}
     for path in paths:  # Polars reads key=value in all of the path
@@ -219,7 +220,7 @@ def _rows(
         storage_options=dict(address.cloud) if address.cloud else None,
     )
     rows = scan_in_utc(scan, [schema])
-    return rows.select(names) if partitions else rows
+    return rows.select(literal_names(names)) if partitions else rows
 
 
 def _by_pyarrow(address: Address, file: File, partitions: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -272,7 +273,7 @@ def _common(name: str, types: Sequence[pl.DataType], where: str) -> pl.DataType:
 
 
 def _as(name: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+    column = pl.col(literal_name(name))
     if isinstance(want, pl.Datetime) and want.time_zone:
         if not isinstance(have, pl.Datetime):
             column = column.cast(pl.Datetime(want.time_unit))

@@ -11,6 +11,7 @@ import pyarrow.parquet
 from feast.data_source import DataSource
 from feast.errors import SavedDatasetLocationAlreadyExists
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, locate, reaching
 from tidemill.features.offline.conforming import conform
@@ -176,7 +177,7 @@ def _partitions(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[str, pa.
         yield "", table
         return
     rows = pl.from_arrow(table.select(list(keys))).with_row_index("__row")  # type: ignore[union-attr]
-    for values, part in rows.group_by(keys, maintain_order=True):
+    for values, part in rows.group_by(literal_names(keys), maintain_order=True):
         names = [f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)]
         yield "/".join(names) + "/", table.take(part["__row"].to_arrow()).drop_columns(list(keys))
 

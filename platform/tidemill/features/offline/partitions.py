@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.features.offline.asof_rules import (
     AT,
     KNOWN,
@@ -76,7 +77,7 @@ def join_in_pieces(
     with temporary(room) as folder:
         answers: list[Callable[[int], pl.DataFrame]] = []
         for index, (lookup, size) in enumerate(zip(lookups, sizes, strict=True)):
-            mine = rows.select(AT, *set(lookup.history.keys.values()))
+            mine = rows.select(AT, *map(literal_name, set(lookup.history.keys.values())))
             task = _Task(mine, lookup, size, span, aim, batch_rows, folder / str(index))
             with spilling(lookup.history.name, folder):
                 small = size <= 2 * batch_rows and size * estimate_row_bytes(lookup) <= aim

@@ -10,6 +10,7 @@ import pyarrow as pa
 from feast.data_source import DataSource
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof import utc_moments
 from tidemill.features.offline.conforming import plain
@@ -88,16 +89,16 @@ def _chosen(reading: Reading, wanted: SourceSelection) -> pl.LazyFrame:
             hint=f"there are: {', '.join(schema)}",
         )
     moment = utc_moments(wanted.timestamp, schema[wanted.timestamp], "us")
-    rows = rows.filter(pl.col(wanted.timestamp).is_not_null())
+    rows = rows.filter(pl.col(literal_name(wanted.timestamp)).is_not_null())
     if wanted.start is not None:
         rows = rows.filter(moment >= utc(wanted.start))
     if wanted.end is not None:
         rows = rows.filter(moment <= utc(wanted.end))
-    rows = rows.select(columns)
+    rows = rows.select(literal_names(columns))
     if wanted.latest and wanted.keys:
         rows = _latest(rows, list(wanted.keys), order)
     elif wanted.latest:
-        rows = rows.sort(order, nulls_last=False, maintain_order=True).tail(1)
+        rows = rows.sort(literal_names(order), nulls_last=False, maintain_order=True).tail(1)
     if not wanted.keys:
         rows = rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
     return rows
@@ -105,6 +106,7 @@ def _chosen(reading: Reading, wanted: SourceSelection) -> pl.LazyFrame:
 
 def _latest(rows: pl.LazyFrame, keys: list[str], order: list[str]) -> pl.LazyFrame:
     """Return the last row of each key; only rows of the newest timestamps are ever held and sorted."""
+    keys, order = literal_names(keys), literal_names(order)
     rows = rows.drop_nulls(keys).with_row_index(_ROW)
     newest = rows.group_by(keys).agg(pl.col(order[0]).max())
     candidates = rows.join(newest, on=[*keys, order[0]], how="semi").sort([*order, _ROW], nulls_last=False)

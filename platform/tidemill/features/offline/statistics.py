@@ -13,6 +13,7 @@ from feast import FileSource
 from feast.data_source import DataSource
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import FeatureError
 from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.file_publishing import alone
@@ -73,7 +74,7 @@ def latest_moment(source: DataSource, timestamp: str, repo: Path | None) -> date
             hint="name the column with each row's moment in the source's timestamp_field",
         )
     with reading.unchanged():
-        last = reading.rows.select(pl.col(timestamp).max()).collect()[timestamp][0]
+        last = reading.rows.select(pl.col(literal_name(timestamp)).max()).collect()[timestamp][0]
     if isinstance(last, date) and not isinstance(last, datetime):
         last = datetime(last.year, last.month, last.day, tzinfo=UTC)
     return None if last is None else utc(last)

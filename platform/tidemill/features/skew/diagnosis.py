@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
 from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
@@ -216,14 +217,14 @@ def _history(history: History, rows: pl.DataFrame, features: Sequence[str]) -> p
     )
     needed = [*history.keys, history.timestamp, *([history.created] if history.created else [])]
     values = values.select(
-        *dict.fromkeys(needed),
+        *map(literal_name, dict.fromkeys(needed)),
         event.alias(_EVENT),
         made.alias(_CREATED),
-        _fingerprint([pl.col(columns[n]) for n in features]),
+        _fingerprint([pl.col(literal_name(columns[n])) for n in features]),
     ).sort(_EVENT, _CREATED, nulls_last=False, maintain_order=True)
     before = pl.col(_TUPLE).shift(1)
     if history.keys:
-        before = before.over(list(history.keys))
+        before = before.over(literal_names(history.keys))
     return values.with_columns(pl.col(_TUPLE).ne_missing(before).alias(_CHANGED))
 
 

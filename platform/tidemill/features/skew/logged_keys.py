@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.features.skew.provenance import Origins
 
 __all__ = ["Resolver", "read_keys"]
@@ -64,7 +65,7 @@ class Resolver:
             pl.concat_list(
                 pl.lit([], pl.List(pl.String)),
                 *(
-                    pl.when(name).then(pl.lit([name])).otherwise(pl.lit([], pl.List(pl.String)))
+                    pl.when(literal_name(name)).then(pl.lit([name])).otherwise(pl.lit([], pl.List(pl.String)))
                     for name in keys.columns
                 ),
             ).alias("unresolved")
@@ -82,7 +83,7 @@ class Resolver:
     def _hashed(self, name: str) -> pl.DataFrame:
         """Return the pseudonym of each value that any source has in the key that a request calls ``name``."""
         found = [
-            source.history.values.select(pl.col(column).alias("value"))
+            source.history.values.select(pl.col(literal_name(column)).alias("value"))
             .drop_nulls()
             .unique()
             .collect()["value"]

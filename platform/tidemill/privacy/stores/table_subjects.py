@@ -155,7 +155,7 @@ def _rewrite_parquet(path: Path, subject: Subject, constants: Mapping[str, str],
 def _rewrite_whole(path: Path, kind: str, subject: Subject, constants: Mapping[str, str], new: Path) -> None:
     """Rewrite a file in memory with Polars, for the formats that PyArrow cannot rewrite in batches."""
     frame = (scan_parquet([path]) if kind == "parquet" else scan_ipc([path])).collect()
-    keys = frame.select(column for column in subject.values if column not in constants)
+    keys = frame[[column for column in subject.values if column not in constants]]
     kept = frame.filter(~_mask(keys, frame.height, subject, constants))
     if kind == "parquet":
         kept.write_parquet(new)

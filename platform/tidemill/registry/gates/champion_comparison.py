@@ -74,7 +74,7 @@ def _judge(
         return replace(nothing, problems=(problem,)), None, None
     try:
         scorer = load_scorer(project, version.version)
-        frame = rows.select(name for name in scorer.features if name in rows.columns).to_pandas()
+        frame = rows[[name for name in scorer.features if name in rows.columns]].to_pandas()
         scores = scorer.predict(frame)
     except RegistryError as error:
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import filled
 from tidemill.features.feast_objects import ValueType
@@ -135,7 +136,7 @@ class PointInTime:
                 hint="encode them as numbers, or give them as columns",
             )
         whole = filled(features, defaults).select(
-            pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in self._names
+            pl.col(literal_name(name)).cast(pl.Float64).fill_null(float("nan")) for name in self._names
         )
         return Found(np.ascontiguousarray(whole.to_numpy()), flags)
 
@@ -169,7 +170,8 @@ class Latest:
 def _flags(features: pl.DataFrame, keys: Keys, defaults: Mapping[str, float]) -> pl.Expr:
     """Return lists of ``missing:<view>`` (nothing valid was known) and ``default:<feature>``."""
     unknown = {
-        name: pl.col(name).is_null() | (pl.col(name).is_nan() if kind.is_float() else pl.lit(False))
+        name: pl.col(literal_name(name)).is_null()
+        | (pl.col(literal_name(name)).is_nan() if kind.is_float() else pl.lit(False))
         for name, kind in features.schema.items()
     }
     told = [

@@ -14,6 +14,7 @@ import pandas as pd
 import polars as pl
 from mlflow import MlflowClient
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.project.project_config import TrainConfig
@@ -81,7 +82,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         train=train.tail(newest or train.height),
         validation=known_before(rows, split.validation, dataset),
         fit=fit.tail(newest or fit.height),
-        holdout=rows.filter(pl.col(dataset.time) >= split.holdout.start),
+        holdout=rows.filter(pl.col(literal_name(dataset.time)) >= split.holdout.start),
         without_label=without_label,
     )
     for name in ("train", "validation", "holdout"):
@@ -193,7 +194,7 @@ def _judge(project: Project, holdout: pl.DataFrame, scores: npt.NDArray[np.float
 def _reference(estimator: Any, rows: SplitRows, label: str, seed: int) -> ReferenceRows:
     sample = _sample(rows.fit, _REFERENCE_ROWS, seed)
     scores = pl.Series(_scores(estimator, sample, rows.features))
-    return ReferenceRows(sample.select(rows.features), sample[label], scores)
+    return ReferenceRows(sample[list(rows.features)], sample[label], scores)
 
 
 def _scores(estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> npt.NDArray[np.float64]:

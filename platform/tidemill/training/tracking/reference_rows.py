@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
+
 __all__ = ["ReferenceRows"]
 
 _PREFIX, _LABEL, _SCORE = "feature.", "label", "score"
@@ -41,4 +43,4 @@ class ReferenceRows:
         if all(name in (_LABEL, _SCORE) or name.startswith(_PREFIX) for name in table.columns):
             features = table.drop(_LABEL, _SCORE).rename(lambda name: name.removeprefix(_PREFIX))
             return cls(features, table[_LABEL], table[_SCORE])
-        return cls(table.drop(label, _SCORE), table[label], table[_SCORE])
+        return cls(table.drop(literal_name(label), _SCORE), table[label], table[_SCORE])

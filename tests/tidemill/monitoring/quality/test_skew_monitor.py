@@ -278,3 +278,65 @@ def test_the_command_shows_what_differs_and_fails_past_the_threshold(project):
     assert command(project, "--until", "2013-01-01T20:00", "--days", "1").exit_code == 0
     assert command(project, "--feature", "wind", "--version", "1").exit_code == 0
     assert isinstance(command(project, "--since", "2013-01-01", "--days", "2").exception, UsageError)
+
+
+OURS = {
+    "wind_squared": "prediction_id",
+    "late_share": "version",
+    "pressure": "served_at",
+    "runways": "flags",
+    "wind": "score",
+    "rain": "label",
+    "hour": "at",
+}
+"""Names of features that columns of our own have too."""
+PATTERNS = {
+    "wind_squared": "^.*$",
+    "late_share": "*",
+    "pressure": "^(wind)$",
+    "runways": "^runways$",
+    "wind": "^feature$",
+    "rain": "ré [n]",
+    "hour": "$",
+}
+"""Names of features that Polars would take for patterns."""
+
+
+def rename(project, names):
+    """Give the features other names, in the definitions and in the data."""
+    define(
+        project,
+        ('timedelta(0), "runways"', 'timedelta(0), "RUNWAYS"'),
+        ('weather[["wind", "rain"]]', "weather"),
+        *((f'"{"RUNWAYS" if old == "runways" else old}"', f'"{new}"') for old, new in names.items()),
+    )
+    for path in (project.root / "data").glob("*.parquet"):
+        table = pl.read_parquet(path)
+        table.rename({old: new for old, new in names.items() if old in table.columns}).write_parquet(path)
+
+
+def measure_planted(project, names):
+    """Serve a wrong transformation from hour 30 on, other rain from hour 20 on; return what is found."""
+    rename(project, names)
+    player = Player(project)
+    for index, (arrives, view, row) in enumerate(player.pending):
+        if view == "weather" and arrives >= hour(20):
+            player.pending[index] = (arrives, view, row | {names["rain"]: row[names["rain"]] / 25.4 + 0.01})
+    player.play(0, 30)
+    define(project, ("wind * wind", "2 * wind * wind"))
+    player.play(30, HOURS)
+    define(project, ("2 * wind * wind", "wind * wind"))
+    report, found = measure(project)
+    return report.predictions, {
+        old: (each.rows, each.differing, each.since, why(each), each.mean_difference)
+        for old, new in names.items()
+        for each in [found.pop(new)]
+    }
+
+
+@pytest.mark.parametrize("names", [OURS, PATTERNS], ids=["ours", "patterns"])
+def test_any_name_of_a_feature_is_measured_alike(project, tmp_path, template, names):
+    plain = load_project(shutil.copytree(template, tmp_path / "plain"))
+    expected = measure_planted(plain, {name: name for name in names})
+    assert [name for name, found in expected[1].items() if found[1]] == ["wind_squared", "rain"]
+    assert measure_planted(project, names) == expected
