@@ -66,10 +66,10 @@ def _turn(
     folder: Any, as_of: str | None, promote: bool, reason: str, params: list[str] | None, json: bool
 ) -> None:
     from tidemill.project import load_project
+    from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.turn import TurnRequest, declared_moment, make_turn
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
-    from tidemill.state.tables import GateDecision
 
     project = attach(load_project(folder))
     at = moment(as_of) if as_of else declared_moment(project)
@@ -79,8 +79,7 @@ def _turn(
     state = open_state(project.state_url)
     with progress() as tell:
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
-    with state.transaction() as session:
-        decision = session.get(GateDecision, turn.decision_id) if turn.decision_id else None
+    decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     facts = {
         "turn": turn.id,
         "status": turn.status,

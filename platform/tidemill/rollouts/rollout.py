@@ -37,7 +37,7 @@ from tidemill.serving.observability.version_counters import as_baseline, read_co
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Rollout
 
-__all__ = ["Progress", "advance", "begin", "rollouts", "running"]
+__all__ = ["Progress", "advance", "begin", "read_rollout", "rollouts", "running"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,12 @@ def running(state: State, model: str) -> Rollout | None:
     """Return the rollout that is under way."""
     with state.transaction() as session:
         return session.scalar(select(Rollout).where(Rollout.model == model, Rollout.status.in_(RUNNING)))
+
+
+def read_rollout(state: State, rollout_id: str) -> Rollout:
+    """Return a rollout as it is now."""
+    with state.transaction() as session:
+        return session.get_one(Rollout, rollout_id)
 
 
 def rollouts(state: State, model: str, limit: int = 10) -> Sequence[Rollout]:

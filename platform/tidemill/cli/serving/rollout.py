@@ -119,15 +119,13 @@ def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | N
 
 def _watch(project: Any, state: Any, begun: Any, every: float, quiet: bool) -> Any:
     """Take it from step to step until it ends; the controller may do so at the same time."""
-    from tidemill.rollouts.rollout import advance
-    from tidemill.state.tables import Rollout
+    from tidemill.rollouts.rollout import advance, read_rollout
 
     with progress() as tell:
         total = len(begun.plan["steps"])
         while True:
             step = advance(project, state, SystemClock().now())
-            with state.transaction() as session:
-                current = session.get_one(Rollout, begun.id)
+            current = read_rollout(state, begun.id)
             if current.finished_at is not None:
                 return current
             share = as_percent(current.plan["steps"][current.step]["share"])

@@ -8,7 +8,7 @@ from tidemill.registry.history.service_periods import Service, service_periods
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
-__all__ = ["decisions_for", "history", "past_champions", "previous_champion"]
+__all__ = ["decisions_for", "history", "past_champions", "previous_champion", "read_decision"]
 
 
 def history(state: State, model: str) -> list[Service]:
@@ -21,6 +21,12 @@ def history(state: State, model: str) -> list[Service]:
             .order_by(Promotion.requested_at, Promotion.id)
         ).all()
     return service_periods([(move, decision) for move, decision in moves])
+
+
+def read_decision(state: State, decision_id: str) -> GateDecision:
+    """Return a decision of the gate."""
+    with state.transaction() as session:
+        return session.get_one(GateDecision, decision_id)
 
 
 def decisions_for(state: State, model: str, version: str) -> list[GateDecision]:
