@@ -22,8 +22,9 @@ __all__ = ["add_to", "summary"]
 Thing = Annotated[
     str,
     typer.Argument(
-        help="A version (3, champion, flight-delay/3), prediction, run, turn or alert id, a revision, a "
-        "data file, a feature view or service. Where two are called the same: version:3, view:weather.",
+        help="A version (3, champion, flight-delay/3), a prediction's id, the first characters of a run's, "
+        "turn's or alert's, a revision, a data file, a feature view or service. Where two are called the "
+        "same: version:3, view:weather.",
         show_default=False,
     ),
 ]

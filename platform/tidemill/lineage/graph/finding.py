@@ -12,6 +12,7 @@ from tidemill.lineage.sources.pipeline import revision
 from tidemill.lineage.sources.tracked_runs import models, runs_of, versions
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 from tidemill.project import Project
+from tidemill.state.tables import Alert, Turn
 from tidemill.training.tracking.run_lineage import Lineage
 
 __all__ = ["KINDS", "find_node"]
@@ -26,9 +27,10 @@ def find_node(records: ChainRecords, thing: str) -> Node:
 
     Args:
         records: the records to read.
-        thing: ``<kind>:<name>``, or a name alone if only one thing has it: the id of a prediction, run,
-            turn or alert, the number or alias of a version (of another model: ``<model>/<version>``), a
-            revision, the path of a data file, a feature view or service, the MD5 of a training set.
+        thing: ``<kind>:<name>``, or a name alone if only one thing has it: the id of a prediction, the id of
+            a run, turn or alert or its first characters, the number or alias of a version (of another model:
+            ``<model>/<version>``), a revision, the path of a data file, a feature view or service, the MD5
+            of a training set.
 
     Raises:
         UsageError: nothing has this name, or several things have it.
@@ -94,18 +96,24 @@ def _runs(records: ChainRecords, name: str) -> Iterator[Node]:
         yield nodes.run_node(records, name)
         return
     by_run = {v.run_id: v.lineage for v in records.versions(records.project.model) if v.run_id}
-    if name in by_run or records.turns(run_id=name):
+    if records.turns(run_id=name):
         yield nodes.run_node(records, name, by_run.get(name))
+        return
+    for run_id, lineage in by_run.items():
+        if run_id == name or (_HASH.fullmatch(name) and run_id.startswith(name)):
+            known = None if records.run(run_id) is not None else lineage
+            yield nodes.run_node(records, run_id, known)
 
 
 def _turns(records: ChainRecords, name: str) -> Iterator[Node]:
-    if records.turn(name) is not None:
-        yield nodes.turn_node(records, name)
+    for turn in records.full_ids(Turn, name):
+        yield nodes.turn_node(records, turn)
 
 
 def _alerts(records: ChainRecords, name: str) -> Iterator[Node]:
-    if (alert := records.alert(name)) is not None:
-        yield nodes.alert_node(alert)
+    for known in records.full_ids(Alert, name):
+        if (alert := records.alert(known)) is not None:
+            yield nodes.alert_node(alert)
 
 
 def _data(records: ChainRecords, name: str) -> Iterator[Node]:

@@ -102,6 +102,13 @@ class ChainRecords:
         """Return an alert."""
         return self._get(Alert, alert_id)
 
+    def full_ids(self, table: type[Turn] | type[Alert], given: str) -> list[str]:
+        """Return the id ``given`` if a turn or an alert has it, else all ids that begin with it."""
+        with self.state.transaction() as session:
+            known = select(table.id).where(table.id >= given, table.id <= given + "\U0010ffff")
+            found = list(session.scalars(known.order_by(table.id)))
+        return [given] if given in found else found
+
     def decision(self, decision_id: str | None) -> GateDecision | None:
         """Return a gate decision."""
         return self._get(GateDecision, decision_id)

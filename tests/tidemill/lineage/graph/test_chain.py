@@ -123,6 +123,8 @@ def test_ids_name_things_too(world, shared):
         ("HEAD", "data"),
     ):
         assert trace(shared, thing, depth=1).start.startswith(f"{kind}:")
+    for whole, short in ((world.run_id, 8), (world.turn_id, -3), (world.alert_id, -3)):  # as lists show them
+        assert trace(shared, whole[:short], depth=1).start.endswith(f":{whole}")
     md5 = only(trace(shared, "champion", ["up"], depth=2), "training-set").name
     for name in (md5, f"training-set:{md5[:10]}"):  # as the tree shows it
         assert only(trace(shared, name, ["down"]), "predictions").facts["predictions"] == 3
