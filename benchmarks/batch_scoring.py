@@ -87,6 +87,7 @@ def make_project(root: Path) -> Path:
     from tidemill.project import load_project
     from tidemill.registry.versions.model_versions import load_scorer
     from tidemill.registry.versions.new_versions import register
+    from tidemill.tasks.binary import Binary
     from tidemill.training.fitting.packaging import log_model, trusted_types
     from tidemill.training.splits import Period, Split
     from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
@@ -118,7 +119,15 @@ def make_project(root: Path) -> Path:
     trusted = trusted_types(model, ())
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
-    uri = log_model(client, run_id=run, name="m", estimator=model, example=frame[:500], trusted=trusted)
+    uri = log_model(
+        client,
+        run_id=run,
+        name="m",
+        estimator=model,
+        task=Binary("roc_auc"),
+        example=frame[:500],
+        trusted=trusted,
+    )
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [START + timedelta(days=number) for number in range(4)]
     split = Split(*(Period(days[n], days[n + 1]) for n in range(3)))

@@ -37,6 +37,7 @@ def models_list(
     """Show the versions of a model."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.versions.registry_reader import read_registered
+    from tidemill.tasks.task_names import declared_metric
 
     folder, _ = open_reading(project)
     versions = read_registered(folder, model)
@@ -55,7 +56,7 @@ def models_list(
 
     def render(console: "Console") -> None:
         table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
-        name = (folder.params.get("gate") or {}).get("metric", "roc_auc")
+        name = declared_metric(folder.params)
         runs = shorten(v.run_id for v in versions)
         for v in versions:
             metric = v.metrics.get(f"holdout_{name}")

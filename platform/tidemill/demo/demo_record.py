@@ -21,11 +21,14 @@ from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.model_versions import list_versions, load_scorer
 from tidemill.state import State
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
-from tidemill.training.metrics import evaluate
+from tidemill.tasks.binary import Binary
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.training_record import open_documents, read_summary
 
 __all__ = ["collect"]
+
+_TASK = Binary("roc_auc")
+"""That of the reference project."""
 
 
 def collect(
@@ -159,7 +162,7 @@ def _months(answered: pl.DataFrame, start: datetime) -> list[dict[str, Any]]:
             "month": month,
             "labelled": rows.height,
             "versions": sorted(rows["version"].unique(), key=int),
-            "metrics": _finite(evaluate(rows["label"], rows["score"])),
+            "metrics": _finite(_TASK.evaluate(rows["label"], rows["score"].to_numpy())),
         }
         for (month,), rows in by_month.group_by("month", maintain_order=True)
     ]
@@ -180,25 +183,28 @@ def _last_month(
         return None
     first, last = champions[0], champions[-1]
     scores = _scores(project, first.version, rows)
-    interval = gain_interval("roc_auc", rows["label"], rows["score"], scores, rows["at"].dt.date())
+    interval = gain_interval(_TASK, rows["label"], rows["score"].to_numpy(), scores, rows["at"].dt.date())
     fresh = rows.filter(pl.col("at") >= last.since)
     return {
         "from": begin.isoformat(),
         "to": scenario.end.isoformat(),
         "rows": rows.height,
-        "first_champion": {"version": first.version, "metrics": _finite(evaluate(rows["label"], scores))},
+        "first_champion": {
+            "version": first.version,
+            "metrics": _finite(_TASK.evaluate(rows["label"], scores)),
+        },
         "served": {
             "versions": sorted(rows["version"].unique(), key=int),
-            "metrics": _finite(evaluate(rows["label"], rows["score"])),
+            "metrics": _finite(_TASK.evaluate(rows["label"], rows["score"].to_numpy())),
             "gain_interval": None if interval is None else [interval.low, interval.high],
         },
         "last_champion": {
             "version": last.version,
             "since": last.since.isoformat(),
             "rows": fresh.height,
-            "metrics": _finite(evaluate(fresh["label"], _scores(project, last.version, fresh))),
+            "metrics": _finite(_TASK.evaluate(fresh["label"], _scores(project, last.version, fresh))),
             "first_champion_metrics": _finite(
-                evaluate(fresh["label"], _scores(project, first.version, fresh))
+                _TASK.evaluate(fresh["label"], _scores(project, first.version, fresh))
             ),
         },
     }

@@ -144,8 +144,14 @@ def _judge(
         )
     quality = None
     if monitor.quality is not None:
-        expected = serving.metrics.get(f"holdout_{monitor.quality.metric}")
-        quality = measure(labelled, monitor.quality, expected, monitor.min_labelled)
+        held_out = serving.metrics
+        quality = measure(
+            labelled,
+            project.task,
+            monitor.quality,
+            lambda metric: held_out.get(f"holdout_{metric}"),
+            monitor.min_labelled,
+        )
     skew = _measure_skew(project, monitor, run, unjudged)
     comparison = Comparison(
         compare(reference.features, features_of(rows), monitor.data_drift, rows["version"], run.version)

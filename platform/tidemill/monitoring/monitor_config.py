@@ -77,7 +77,8 @@ class PredictionDriftConfig(_Section):
 class QualityConfig(_Section):
     """Thresholds for decay of the model's quality on labelled rows. Higher is better for every metric."""
 
-    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
+    metric: str | None = None
+    """One of the task's; default: ``train.metric``."""
     max_drop: float | None = Field(default=0.03, gt=0)
     """Alert when the metric lies this much below the serving version's hold-out metric; none: never."""
     floor: float | None = None

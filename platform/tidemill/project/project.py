@@ -14,6 +14,8 @@ from tidemill.settings import Settings
 
 if TYPE_CHECKING:
     from tidemill.project.project_config import ProjectConfig
+    from tidemill.tasks.task import Task
+    from tidemill.tasks.task_choice import Target
 
 __all__ = ["Project", "ProjectFolder", "check_params", "find_project", "load_project", "open_folder"]
 
@@ -80,6 +82,33 @@ class Project(ProjectFolder):
     def dataset_path(self) -> Path:
         """The training set that the last DVC stage writes."""
         return self.root / self.config.dataset.path
+
+    @property
+    def target(self) -> "Target":
+        """What is predicted, as plain values."""
+        from tidemill.tasks.target_labels import class_text
+        from tidemill.tasks.task_choice import Target
+
+        config = self.config
+        positive = config.dataset.positive
+        return Target(
+            kind=config.project.task,
+            metric=config.train.metric,
+            classes=tuple(class_text(name) for name in config.dataset.classes),
+            positive=None if positive is None else class_text(positive),
+            costs=config.train.costs,
+        )
+
+    @property
+    def task(self) -> "Task":
+        """What is predicted, and how it is judged.
+
+        Raises:
+            ConfigError: the declarations contradict each other, or the project's own metric does not exist.
+        """
+        from tidemill.tasks.task_choice import make_task
+
+        return make_task(self.target, self.load)
 
     def load(self, reference: str) -> Any:
         """Import ``module:object`` from the project's own code.

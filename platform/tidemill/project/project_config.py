@@ -1,11 +1,12 @@
 """Defines the sections of ``params.yaml``, the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tidemill.project.serve_config import Section, ServeConfig
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = [
     "DatasetConfig",
@@ -26,6 +27,8 @@ class ProjectSection(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     model: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")
     """Name of the registered model."""
+    task: TaskName = "binary"
+    """What is predicted: one of two classes, one of several, a number, or anything (docs/tasks.md)."""
     training: str = Field(pattern=_REFERENCE)
     """A `tidemill.training.model_spec.TrainingSpec`."""
     application: str = Field(pattern=_REFERENCE)
@@ -42,7 +45,11 @@ class DatasetConfig(Section):
     time: str = "event_timestamp"
     """Column with the moment of prediction (aware, UTC)."""
     label: str
-    """Column with the label: 0 or 1."""
+    """Column with the label."""
+    classes: tuple[bool | int | float | str, ...] = ()
+    """All classes of the label, as text or numbers; default for binary: 0 and 1."""
+    positive: bool | int | float | str | None = None
+    """For binary: the class whose probability is predicted; default: the last of ``classes``."""
     label_known: str = "label_known_at"
     """Column with the moment when the label became known."""
     first_month: str = "data.first_month"
@@ -80,8 +87,10 @@ class SplitConfig(Section):
 class TrainConfig(Section):
     """Settings of the hyperparameter search."""
 
-    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
-    """Metric that trials are compared by; higher is better."""
+    metric: str = "roc_auc"
+    """Metric that trials are compared by; higher is better. The default is that of the task."""
+    costs: tuple[tuple[float, ...], ...] = ()
+    """For the metric ``neg_cost``: what a decision (column) costs where a class (row) is true."""
     trials: int = Field(default=12, ge=1)
     """Number of trials, spread evenly over the model families."""
     max_rows: int | None = Field(default=None, ge=1000)
@@ -97,7 +106,8 @@ class GateConfig(Section):
     """Conditions that a candidate must meet on the hold-out before it may become champion."""
 
     mode: Literal["enforce", "dry_run", "off"] = "enforce"
-    metric: Literal["roc_auc", "average_precision", "neg_log_loss", "neg_brier"] = "roc_auc"
+    metric: str = "roc_auc"
+    """The default is ``train.metric``."""
     floor: float | None = None
     """The candidate's metric must reach this."""
     min_gain: float = 0.0
@@ -129,6 +139,22 @@ class ProjectConfig(BaseModel):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_metrics(cls, given: Any) -> Any:
+        """Write full names for the metrics, and the task's own where there is none."""
+        project = given.get("project") if isinstance(given, dict) else None
+        sections = {name: given.get(name) or {} for name in ("train", "gate")} if project else {}
+        task = project.get("task", "binary") if isinstance(project, dict) else None
+        if task not in METRICS or not all(isinstance(one, dict) for one in sections.values()):
+            return given  # which the fields refuse
+        for name, default in (("train", None), ("gate", sections["train"].get("metric"))):
+            metric = sections[name].get("metric", default)
+            if metric is not None and not isinstance(metric, str):
+                return given
+            sections[name] = {**sections[name], "metric": metric_name(task, metric)}
+        return {**given, **sections}
 
     @model_validator(mode="after")
     def _same_metric(self) -> "ProjectConfig":

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
-from tidemill.registry.gates.paired_bootstrap import weighted
+from tidemill.tasks.task import Answers, Task
+from tidemill.tasks.weighted_metrics import Measure
 
 __all__ = [
     "CONFIDENCE",
@@ -46,15 +47,22 @@ class Arm:
     """Shape (answers,)."""
     keys: npt.NDArray[np.int64]
     """The key of each answer, numbered from 0; shape (answers,)."""
-    labels: Floats | None = None
-    """0 or 1, shape (answers,)."""
+    labels: npt.NDArray[Any] | None = None
+    """As the task means them, shape (answers,)."""
     weights: Floats | None = None
     """Weight of each answer, shape (answers,); None for equal weights."""
+    outputs: Answers | None = None
+    """What the task judges, one an answer; None: the scores."""
 
     @property
     def answers(self) -> int:
         """Return the number of answers."""
         return len(self.scores)
+
+    def measure(self, task: Task) -> Measure:
+        """Return the measure of the task's metric on the answers, which all have labels."""
+        assert self.labels is not None
+        return task.measure(task.metric, self.labels, self.scores if self.outputs is None else self.outputs)
 
     @property
     def counts(self) -> Floats:
@@ -128,11 +136,11 @@ def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None
     return _difference(name, ours, theirs, (mine, other), (mine - other - margin, mine - other + margin))
 
 
-def metric(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
+def metric(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
     """Return the difference of a metric on labelled answers; None if it is undefined on a group.
 
     Args:
-        name: one of `tidemill.training.metrics.METRICS`.
+        task: its metric is compared.
         ours: with labels.
         theirs: with labels.
         seed: the same seed brings the same interval.
@@ -140,44 +148,44 @@ def metric(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | Non
     if ours.labels is None or theirs.labels is None:
         return None
     measured = [
-        _bootstrap(weighted(name, arm.labels, arm.scores), arm, seed + place, 1)  # type: ignore[arg-type]
+        _bootstrap(arm.measure(task), arm, seed + place, 1)
         for place, arm in enumerate((ours, theirs))
         if arm.answers
     ]
-    return _from_resamples(name, ours, theirs, measured)
+    return _from_resamples(task.metric, ours, theirs, measured)
 
 
-def paired(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
+def paired(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
     """Return the difference of a metric on the same answers, resampled together to cut the variance.
 
     Args:
-        name: one of `tidemill.training.metrics.METRICS`.
+        task: its metric is compared.
         ours: with labels.
         theirs: the same keys and labels, other scores.
         seed: the same seed brings the same interval.
     """
     if ours.labels is None or theirs.labels is None or not ours.answers:
         return None
-    measured = [
-        _bootstrap(weighted(name, arm.labels, arm.scores), arm, seed, 1)  # type: ignore[arg-type]
-        for arm in (ours, theirs)
-    ]
-    return _from_resamples(name, ours, theirs, measured)
+    measured = [_bootstrap(arm.measure(task), arm, seed, 1) for arm in (ours, theirs)]
+    return _from_resamples(task.metric, ours, theirs, measured)
 
 
-def expected(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
+def expected(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
     """Estimate the difference of a metric from the scores alone, assuming that they are calibrated.
 
     Each answer counts as a 1 with the probability that is its score, and as a 0 with the rest
-    (confidence-based performance estimation). The estimate is wrong for an overconfident version.
+    (confidence-based performance estimation). The estimate is wrong for an overconfident version; None if
+    the task is not binary, where scores are no probabilities of the label.
     """
+    if task.kind != "binary":
+        return None
     measured = []
     for place, arm in enumerate((ours, theirs)):
         if not arm.answers:
             return None
         truth = np.repeat([1.0, 0.0], arm.answers)
         chances = np.concatenate([arm.scores, 1 - arm.scores])
-        score = weighted(name, truth, np.tile(arm.scores, 2))
+        score = task.measure(task.metric, truth, np.tile(arm.scores, 2))
         measured.append(
             _bootstrap(
                 lambda weights, score=score, chances=chances: score(np.tile(weights, 2) * chances),
@@ -186,7 +194,7 @@ def expected(name: str, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | N
                 2,
             )
         )
-    return _from_resamples(f"expected {name}", ours, theirs, measured)
+    return _from_resamples(f"expected {task.metric}", ours, theirs, measured)
 
 
 def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Mismatch | None:

@@ -99,13 +99,13 @@ def _quality(
     answers = read_answers(project, rollout.at, now)
     mine = of_role(answers, _CANARY, rollout.version)
     theirs = of_role(answers, CHAMPION, rollout.champion)
-    name, seed = project.config.gate.metric, project.config.train.seed
+    task, seed = project.task, project.config.train.seed
     labelled = arms(mine, theirs, periods, labelled=True)
     if min(group.answers for group in labelled) >= plan.min_labels:
-        measured = metric(name, *labelled, seed=seed)
+        measured = metric(task, *labelled, seed=seed)
         if measured is not None:
             return _Quality(measured=measured)
     groups = arms(mine, theirs, periods)
     if min(group.answers for group in groups) < plan.min_labels:
         return _Quality()
-    return _Quality(estimated=expected(name, *groups, seed=seed), scores=mean("mean score", *groups))
+    return _Quality(estimated=expected(task, *groups, seed=seed), scores=mean("mean score", *groups))

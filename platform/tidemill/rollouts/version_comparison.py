@@ -95,7 +95,7 @@ def compare_keys(
     role = _role(row)
     mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, champion)
     labelled = arms(mine, theirs, periods, labelled=True)
-    quality = metric(project.config.gate.metric, *labelled, seed=project.config.train.seed)
+    quality = metric(project.task, *labelled, seed=project.config.train.seed)
     mine, theirs = periods.balanced(mine, theirs)
     groups = arm(mine), arm(theirs)
     found = Comparison(
@@ -172,7 +172,7 @@ def _paired_quality(project: Project, pairs: pl.DataFrame) -> Difference | None:
         Arm(pairs[name].cast(pl.Float64).to_numpy(), np.asarray(keys, dtype=np.int64), truth)
         for name in ("score", "given")
     )
-    return paired(project.config.gate.metric, mine, theirs, seed=project.config.train.seed)
+    return paired(project.task, mine, theirs, seed=project.config.train.seed)
 
 
 def _decisions(mine: pl.DataFrame, theirs: pl.DataFrame, groups: tuple[Arm, Arm]) -> tuple[Difference, ...]:

@@ -58,7 +58,7 @@ def train(
         TrainingError: too little data, no trial succeeded, or MLflow failed. An unfinished model can never be
             registered.
         ConfigError: the project's training spec is not one.
-        DataError: a label is neither 0 nor 1.
+        DataError: many labels are none of the task's.
     """
     spec, as_of = load_spec(project), utc(as_of)
     client = mlflow_tracking.connect(project)
@@ -80,8 +80,10 @@ def train(
         ) as run_id:
             log_lineage(client, run_id, lineage)
             log_validation(client, run_id, project)
-            log = TrialLog(client, experiment, run_id, turn_id, project.config.train, on_progress)
-            trial = trial_data(rows, project.config.dataset.label, project.config.train)
+            log = TrialLog(
+                client, experiment, run_id, turn_id, project.config.train, project.task.metrics, on_progress
+            )
+            trial = trial_data(project, rows)
             found = search(project, spec, trial, log, run_id)
             return finish(project, client, spec, rows, run_id, found)
     except MlflowException as error:

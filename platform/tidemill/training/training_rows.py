@@ -1,42 +1,48 @@
-"""Read the training set, and convert rows to the matrices that estimators take."""
+"""Read the training set: the rows whose label is known, with their features as numbers and text."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.column_names import literal_name, literal_names
-from tidemill.errors import TrainingError
+from tidemill.errors import DataError, TrainingError
 from tidemill.project import Project
-from tidemill.training.binary_labels import as_binary
+from tidemill.tasks.target_labels import Labels
+from tidemill.training.feature_table import is_text
 
-__all__ = ["LabelledRows", "as_features", "read_labelled"]
+__all__ = ["LabelledRows", "read_labelled"]
+
+_MOST_WRONG = 0.01
+"""Share of labels that may be wrong: a few bad ones are set aside, but many mean another task."""
 
 
 class LabelledRows(NamedTuple):
     """Rows with labels, to train on."""
 
     rows: pl.DataFrame
-    """In order of time: time, label, when the label was known, then the features as Float64."""
+    """In order of time: time, label, when the label was known, then the features as Float64 or String."""
     without_label: int
     """Number of rows left out: their label should be known, but is null."""
+    wrong: Labels
+    """The labels of all rows; those of the rows left out because their label is none of the task's."""
 
 
 def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:
     """Read the rows of the training set whose label is known at ``as_of``.
 
     Raises:
-        TrainingError: there is no such file, a column is missing or is not a number, or no label is known.
-        DataError: a label is neither 0 nor 1.
+        TrainingError: there is no such file, a column is missing or has a type that no model takes, or no
+            label is known.
+        DataError: more than a hundredth of the labels are none of the task's.
     """
     path, dataset = project.dataset_path, project.config.dataset
     hint = "reproduce the data first: `tidemill run`, or `dvc repro` in the project's folder"
     try:
-        schema = pl.scan_parquet(path, glob=False).collect_schema()
+        scan = pl.scan_parquet(path, glob=False)
+        schema = scan.collect_schema()
         missing = [
             name
             for name in (dataset.time, dataset.label, dataset.label_known, *features)
@@ -44,42 +50,51 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         ]
         if missing:
             raise TrainingError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
-        words = [n for n in features if not (schema[n].is_numeric() or schema[n] in (pl.Boolean, pl.Null))]
-        if words:
-            raise TrainingError(
-                f"features must be numbers, but in {path} these are not: "
-                + ", ".join(f"{name} ({schema[name]})" for name in words),
-                hint="encode them in a feature view",
-            )
         known = (
-            pl.scan_parquet(path, glob=False)
-            .select(
-                *literal_names((dataset.time, dataset.label, dataset.label_known)),
-                *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in literal_names(features)),
-            )
+            scan.select(literal_names((dataset.time, dataset.label, dataset.label_known, *features)))
             .filter(pl.col(literal_name(dataset.label_known)) <= as_of)
             .sort(literal_name(dataset.time), maintain_order=True)
             .collect()
         )
-        labels = as_binary(known[dataset.label], f"{path}, column {dataset.label}")
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
-    rows = known.with_columns(labels).filter(pl.col(literal_name(dataset.label)).is_not_null())
-    empty = known.height - rows.height
+    typed = [_typed(known[name], name, f"{path}") for name in features]
+    labels = _labels(project, known[dataset.label], f"{path}, column {dataset.label}")
+    written = project.task.written(labels.values).alias(dataset.label)
+    rows = known.with_columns(*typed, written).filter(written.is_not_null())
+    empty = known.height - rows.height - labels.wrong_rows
     if rows.is_empty():
         nulls = f"; {empty:,} rows have null for a label" if empty else ""
         raise TrainingError(
             f"{path} has no row whose label is known at {as_of:%Y-%m-%d %H:%M}{nulls}", hint=hint
         )
-    return LabelledRows(rows, empty)
+    return LabelledRows(rows, empty, labels)
 
 
-def as_features(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return (rows × features) as float64 with NaN where nothing is known.
+def _labels(project: Project, column: pl.Series, where: str) -> Labels:
+    task = project.task
+    found = task.labels(column)
+    if found.wrong_rows > _MOST_WRONG * column.len():
+        raise DataError(
+            f"{where}: {found.wrong_rows:,} of {column.len():,} labels are not {task.meant}: "
+            f"{found.described()}",
+            hint=f"project.task in params.yaml is {task.kind}: change it, or dataset.classes, or what makes "
+            "the labels",
+        )
+    return found
 
-    >>> as_features(pl.DataFrame({"wind": [3, None], "late": [0, 1]}), ["wind"])["wind"].tolist()
-    [3.0, nan]
-    """
-    numbers = (pl.col(name).cast(pl.Float64) for name in literal_names(features))
-    matrix = rows.select(number.fill_null(float("nan")) for number in numbers).to_numpy()
-    return pd.DataFrame(np.ascontiguousarray(matrix), columns=list(features))
+
+def _typed(column: pl.Series, name: str, path: str) -> pl.Series:
+    """Return a feature as Float64 (moments in seconds since 1970, truth values as 0 and 1) or String."""
+    if is_text(column.dtype):
+        return column.cast(pl.String)
+    if column.dtype in (pl.Date, pl.Datetime):
+        return column.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
+    if column.dtype == pl.Duration:
+        return column.dt.total_microseconds().cast(pl.Float64) / 1e6
+    if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        return column.cast(pl.Float64).fill_nan(None)
+    raise TrainingError(
+        f"feature {name} in {path} is {column.dtype}: models take numbers, truth values, moments and text",
+        hint="make one column of each element, or leave it out of the feature service",
+    )

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tidemill.rollouts.group_differences import Arm, expected, mean, metric, paired, ratio_mismatch
+from tidemill.tasks.binary import Binary
 
 
 def keyed(rng, keys, each, level=0.0, spread=0.2):
@@ -34,18 +35,18 @@ def test_answers_of_the_same_keys_do_not_pretend_to_be_more():
 def test_a_metric_is_scikit_learns_and_its_interval_covers_the_truth():
     rng = np.random.default_rng(3)
     ours, theirs = keyed(rng, 200, 10), keyed(rng, 200, 10)
-    found = metric("roc_auc", ours, theirs)
+    found = metric(Binary("roc_auc"), ours, theirs)
     assert found.ours == pytest.approx(roc_auc_score(ours.labels, ours.scores))
     assert found.theirs == pytest.approx(roc_auc_score(theirs.labels, theirs.scores))
     assert found.low < 0 < found.high
     blind = Arm(rng.random(2000), ours.keys, ours.labels)
-    assert metric("roc_auc", blind, theirs).high < 0
+    assert metric(Binary("roc_auc"), blind, theirs).high < 0
 
 
 def test_the_expected_metric_is_the_true_one_where_scores_are_calibrated():
     rng = np.random.default_rng(4)
     ours, theirs = keyed(rng, 300, 10, spread=0.25), keyed(rng, 300, 10, spread=0.05)
-    guess, truth = expected("roc_auc", ours, theirs), metric("roc_auc", ours, theirs)
+    guess, truth = expected(Binary("roc_auc"), ours, theirs), metric(Binary("roc_auc"), ours, theirs)
     assert guess.name == "expected roc_auc"
     assert guess.gain == pytest.approx(truth.gain, abs=0.03)
     assert guess.low > 0
@@ -55,7 +56,7 @@ def test_on_the_same_answers_less_is_needed_to_be_sure():
     rng = np.random.default_rng(5)
     ours = keyed(rng, 200, 5)
     worse = Arm(np.clip(ours.scores + rng.normal(0, 0.05, 1000), 0, 1), ours.keys, ours.labels)
-    together, apart = paired("roc_auc", ours, worse), metric("roc_auc", ours, worse)
+    together, apart = paired(Binary("roc_auc"), ours, worse), metric(Binary("roc_auc"), ours, worse)
     assert together.gain == pytest.approx(apart.gain)
     assert together.high - together.low < (apart.high - apart.low) / 2
 
@@ -63,19 +64,21 @@ def test_on_the_same_answers_less_is_needed_to_be_sure():
 def test_what_cannot_be_told_is_not_told():
     one = Arm(np.array([0.5, 0.6]), np.array([0, 0]), np.array([1.0, 1.0]))
     assert mean("score", one, one) is None
-    assert metric("roc_auc", one, one) is None
+    assert metric(Binary("roc_auc"), one, one) is None
     nothing = Arm(np.empty(0), np.empty(0, np.int64), np.empty(0))
-    assert metric("roc_auc", nothing, nothing) is None
-    assert expected("roc_auc", nothing, nothing) is None
+    assert metric(Binary("roc_auc"), nothing, nothing) is None
+    assert expected(Binary("roc_auc"), nothing, nothing) is None
     assert ratio_mismatch((0, 0), (0.5, 0.5)) is None
 
 
 def test_few_keys_make_no_one_sure():
     rng = np.random.default_rng(6)
     many = keyed(rng, 200, 10)
-    assert metric("neg_brier", keyed(rng, 1, 500), many) is None  # every resample of one key is the same
-    assert expected("neg_brier", keyed(rng, 9, 50), many) is None
-    wide, narrow = (metric("neg_brier", keyed(rng, keys, 50), many) for keys in (12, 120))
+    assert (
+        metric(Binary("neg_brier"), keyed(rng, 1, 500), many) is None
+    )  # every resample of one key is the same
+    assert expected(Binary("neg_brier"), keyed(rng, 9, 50), many) is None
+    wide, narrow = (metric(Binary("neg_brier"), keyed(rng, keys, 50), many) for keys in (12, 120))
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 

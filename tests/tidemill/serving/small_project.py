@@ -14,6 +14,7 @@ from tidemill.features.feature_store import apply, materialise
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.new_versions import register
 from tidemill.settings import Settings
+from tidemill.tasks.binary import Binary
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
@@ -122,7 +123,9 @@ def add_version(project: Project, probability: float, features: tuple[str, ...] 
     trusted = trusted_types(model, ())
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
-    uri = log_model(client, run_id=run, name="m", estimator=model, example=frame[:2], trusted=trusted)
+    uri = log_model(
+        client, run_id=run, name="m", estimator=model, task=Binary(""), example=frame[:2], trusted=trusted
+    )
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=features, trusted_types=tuple(trusted))
     days = [KNOWN - timedelta(days=number) for number in (4, 3, 2, 1)]
     split = Split(*(Period(*pair) for pair in pairwise(days)))

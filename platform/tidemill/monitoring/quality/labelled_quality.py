@@ -1,20 +1,24 @@
 """Measures the quality of labelled predictions, and judges whether it has decayed. Imports no engine.
 
-The metrics are those of `tidemill.training.metrics`, so that windows, gates and trials use the same numbers.
+The metrics are those of the project's task, so that windows, gates and trials use the same numbers.
 A window is compared with the hold-out metric recorded for the serving version, not with the quality on the
 reference, whose rows the model was trained on.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from tidemill.monitoring.monitor_config import QualityConfig
-from tidemill.training.metrics import METRICS, evaluate
+from tidemill.tasks.task import Task
+from tidemill.tasks.task_names import metric_name
 
-__all__ = ["MeasuredQuality", "WindowQuality", "measure"]
+__all__ = ["Expected", "MeasuredQuality", "WindowQuality", "measure"]
+
+Expected = Callable[[str], float | None]
+"""Returns a metric on the hold-out of a version, by name."""
 
 _LONG = 62
 """A window of more days than this is reported by month instead of by day."""
@@ -25,10 +29,10 @@ class MeasuredQuality:
     """The quality of a set of predictions."""
 
     metrics: Mapping[str, float | None]
-    """``roc_auc``, ``average_precision``, ``neg_log_loss``, ``neg_brier``; None: see ``note``."""
+    """Those of the task; None: see ``note``."""
     rows: int
     base_rate: float | None
-    """Share of label 1; None without rows."""
+    """For binary: share of label 1; for regression: mean of the labels. None without rows."""
     mean_score: float | None
     """None without rows. If it is far from ``base_rate``, the probabilities are not calibrated."""
     note: str | None
@@ -59,33 +63,40 @@ class WindowQuality:
 
 
 def measure(
-    labelled: pl.DataFrame, config: QualityConfig, expected: float | None, min_labelled: int
+    labelled: pl.DataFrame, task: Task, config: QualityConfig, expected: Expected, min_labelled: int
 ) -> WindowQuality:
     """Measure the quality of predictions whose labels are known.
 
     Args:
-        labelled: one row a prediction: ``at`` (aware), ``score`` (probability of label 1), ``label`` (0, 1).
+        labelled: one row a prediction, as the log has it: ``at`` (aware), ``score``, ``label``, and
+            ``answer`` and ``target`` for tasks that need them.
+        task: what is predicted.
         config: which metric is judged, and when it is too low.
-        expected: the metric on the hold-out of the version that made the predictions.
+        expected: returns a metric on the hold-out of the version that made the predictions; None if there is
+            none on record.
         min_labelled: with fewer rows the quality is measured but not judged.
 
     >>> from datetime import UTC, datetime
     >>> day = datetime(2013, 4, 1, tzinfo=UTC)
     >>> frame = pl.DataFrame({"at": [day] * 4, "score": [0.1, 0.4, 0.35, 0.8], "label": [0, 0, 1, 1]})
-    >>> quality = measure(frame, QualityConfig(max_drop=0.03), expected=0.80, min_labelled=4)
+    >>> from tidemill.tasks.binary import Binary
+    >>> quality = measure(frame, Binary("roc_auc"), QualityConfig(max_drop=0.03), lambda _: 0.80, 4)
     >>> quality.value, quality.decayed, list(quality.by_period)
     (0.75, True, ['2013-04-01'])
     """
-    overall = _measured(labelled)
-    value = overall.metrics[config.metric]
-    decayed, note = _judge(overall, value, config, expected, min_labelled)
-    error = _auc_error(overall) if config.metric == "roc_auc" else None
-    return WindowQuality(overall, _by_period(labelled), config.metric, value, error, expected, decayed, note)
+    metric = metric_name(task.kind, config.metric or task.metric)
+    task = replace(task, metric=metric)
+    overall, aim = _measured(labelled, task), expected(metric)
+    value = overall.metrics[metric]
+    decayed, note = _judge(overall, value, metric, config, aim, min_labelled)
+    error = _auc_error(overall) if metric == "roc_auc" else None
+    return WindowQuality(overall, _by_period(labelled, task), metric, value, error, aim, decayed, note)
 
 
 def _judge(
     overall: MeasuredQuality,
     value: float | None,
+    metric: str,
     config: QualityConfig,
     expected: float | None,
     min_labelled: int,
@@ -98,12 +109,12 @@ def _judge(
     if config.max_drop is None:
         return too_low, None
     if expected is None:
-        note = f"no hold-out {config.metric} is on record for this version: its drop is unknown"
+        note = f"no hold-out {metric} is on record for this version: its drop is unknown"
         return (too_low if config.floor is not None else None), note
     return too_low or expected - value > config.max_drop, None
 
 
-def _by_period(labelled: pl.DataFrame) -> dict[str, MeasuredQuality]:
+def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]:
     first, last = labelled["at"].min(), labelled["at"].max()
     if first is None or last is None:
         return {}
@@ -112,15 +123,17 @@ def _by_period(labelled: pl.DataFrame) -> dict[str, MeasuredQuality]:
     groups = labelled.with_columns(_period=pl.col("at").dt.convert_time_zone("UTC").dt.strftime(period)).sort(
         "_period"
     )
-    return {str(name): _measured(rows) for (name,), rows in groups.group_by("_period", maintain_order=True)}
+    return {
+        str(name): _measured(rows, task) for (name,), rows in groups.group_by("_period", maintain_order=True)
+    }
 
 
-def _measured(labelled: pl.DataFrame) -> MeasuredQuality:
-    found = evaluate(labelled["label"].to_numpy(), labelled["score"].to_numpy())
+def _measured(labelled: pl.DataFrame, task: Task) -> MeasuredQuality:
+    found = task.evaluate(task.truth_of_log(labelled), task.given_in_log(labelled))
     return MeasuredQuality(
-        metrics={name: _finite(found[name]) for name in METRICS},
+        metrics={name: _finite(found[name]) for name in task.metrics},
         rows=labelled.height,
-        base_rate=_finite(found["base_rate"]),
+        base_rate=_finite(found.get("base_rate", found.get("mean_label"))),
         mean_score=_finite(labelled["score"].mean()),
         note=_why_not(labelled),
     )

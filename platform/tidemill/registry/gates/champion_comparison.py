@@ -17,8 +17,7 @@ from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
-from tidemill.training.binary_labels import as_labels
-from tidemill.training.metrics import evaluate
+from tidemill.tasks.task import Answers
 from tidemill.training.tracking.mlflow_tracking import shortened
 
 __all__ = ["compare", "milliseconds_per_row"]
@@ -37,14 +36,14 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
     try:
         rows = load_holdout(project, candidate.version)
-        as_labels(rows, project.config.dataset.label)
+        truth = project.task.truth(rows, project.config.dataset.label)
     except (RegistryError, DataError) as error:
         return decide(gate, Evaluation(candidate.version, {}, 0, (shortened(str(error), _LONGEST),)), None)
-    mine, my_scores, my_speed = _judge(project, candidate, rows)
-    theirs, their_scores, their_speed = None, None, None
+    mine, my_answers, my_speed = _judge(project, candidate, rows, truth)
+    theirs, their_answers, their_speed = None, None, None
     if champion is not None:
-        theirs, their_scores, their_speed = _judge(project, champion, rows)
-    interval = _interval(project, rows, my_scores, their_scores)
+        theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
+    interval = _interval(project, rows, truth, my_answers, their_answers)
     verdict = decide(gate, mine, theirs, service=service, interval=interval)
     times = rows[project.config.dataset.time]
     about: dict[str, Any] = {
@@ -65,21 +64,32 @@ def milliseconds_per_row(scorer: Scorer, rows: pd.DataFrame) -> float:
 
 
 def _judge(
-    project: Project, version: ModelVersion, rows: pl.DataFrame
-) -> tuple[Evaluation, npt.NDArray[np.float64] | None, float | None]:
+    project: Project, version: ModelVersion, rows: pl.DataFrame, truth: npt.NDArray[Any]
+) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
     nothing = Evaluation(version.version, {}, rows.height, service=service)
-    problem = _unfair(version, rows, project.config.dataset.time)
+    problem = _unfair(version, rows, project.config.dataset.time) or _other_target(project, version)
     if problem is not None:
         return replace(nothing, problems=(problem,)), None, None
     try:
         scorer = load_scorer(project, version.version)
         frame = rows[[name for name in scorer.features if name in rows.columns]].to_pandas()
-        scores = scorer.predict(frame)
+        answers = scorer.predict(frame)
     except RegistryError as error:
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
-    metrics = evaluate(as_labels(rows, project.config.dataset.label), scores)
-    return replace(nothing, metrics=metrics), scores, milliseconds_per_row(scorer, frame)
+    metrics = project.task.evaluate(truth, answers)
+    return replace(nothing, metrics=metrics), answers, milliseconds_per_row(scorer, frame)
+
+
+def _other_target(project: Project, version: ModelVersion) -> str | None:
+    """Return why a version's answers are not those that the project asks for now; None if they are."""
+    task, trained = project.task, version.trained
+    classes = tuple(getattr(task, "classes", ()))
+    if trained is None or (trained.task == task.kind and (trained.classes or classes) == classes):
+        return None
+    mine = f"{task.kind} ({', '.join(classes)})" if classes else task.kind
+    its = f"{trained.task} ({', '.join(trained.classes)})" if trained.classes else trained.task
+    return f"version {version.version} was trained for another target: {its}; the project's is {mine}"
 
 
 def _unfair(version: ModelVersion, rows: pl.DataFrame, time: str) -> str | None:
@@ -100,15 +110,16 @@ def _unfair(version: ModelVersion, rows: pl.DataFrame, time: str) -> str | None:
 def _interval(
     project: Project,
     rows: pl.DataFrame,
-    mine: npt.NDArray[np.float64] | None,
-    theirs: npt.NDArray[np.float64] | None,
+    truth: npt.NDArray[Any],
+    mine: Answers | None,
+    theirs: Answers | None,
 ) -> Interval | None:
     if mine is None or theirs is None:
         return None
     dataset = project.config.dataset
     return gain_interval(
-        project.config.gate.metric,
-        as_labels(rows, dataset.label),
+        project.task,
+        truth,
         mine,
         theirs,
         rows[dataset.time].dt.date().to_numpy(),

@@ -19,7 +19,7 @@ class Evaluation:
 
     version: str
     metrics: Mapping[str, float]
-    """The result of `tidemill.training.metrics.evaluate`; empty if the version could not score the rows."""
+    """The result of `tidemill.tasks.task.Task.evaluate`; empty if the version could not score the rows."""
     rows: int
     problems: tuple[str, ...] = ()
     """Why the version could not be judged on these rows, one sentence each."""

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.tasks.task import Task
 from tidemill.training.compiling.onnx_session import Session, open_session
 from tidemill.training.compiling.parity import Parity, compare_answers
 
@@ -163,13 +164,14 @@ def complete_record(record: CompiledRecord, version: str, read: Callable[[str], 
     return replace(record, features=tuple(found["features"]), words=tuple(found["words"]))
 
 
-def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
+def read_compiled(folder: Path, version: str, record: CompiledRecord, task: Task) -> Scorer:
     """Load the compiled model of a version.
 
     Args:
         folder: with the files of the logged model.
         version: number of the version.
         record: of the version, with status "compiled".
+        task: what it predicts.
 
     Raises:
         ModelUnsafe: the artefact is not the one on record, or could run code or read other files.
@@ -182,7 +184,7 @@ def read_compiled(folder: Path, version: str, record: CompiledRecord) -> Scorer:
     content, record = _read(ARTIFACT, version, record.sha256, read), complete_record(record, version, read)
     session: Session = open_session(content, record.features, record.words)
     by_name = session.predict if record.words else None
-    return Scorer(version, record.features, session.score, "onnx", None, None, by_name)
+    return Scorer(version, record.features, session.score, "onnx", None, None, by_name, task)
 
 
 def _read(path: str, version: str, sha256: str | None, read: Callable[[str], bytes]) -> bytes:

@@ -72,7 +72,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
     half = new_draft_folder(output)
     try:
         with open_files(project, found.version, model) as folder:
-            scorer = read_compiled(folder, found.version, record)
+            scorer = read_compiled(folder, found.version, record, project.task)
             record = complete_record(record, found.version, lambda path: (folder / path).read_bytes())
             shutil.copyfile(folder / ARTIFACT, half / "model.onnx")
         (half / "model.json").write_text(json.dumps(_facts(found, record, scorer, half), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""A loaded model version that turns rows into probabilities, whichever package runs it."""
+"""A loaded model version that answers rows, whichever package runs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,11 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from tidemill.errors import RegistryError
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 
 __all__ = ["Matrix", "Scorer", "Scores"]
 
 Matrix = npt.NDArray[np.float64]
-Scores = npt.NDArray[np.float64]
+Scores = npt.NDArray[Any]
+"""Answers, one a row, in the form of `tidemill.tasks.task.Answers`."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Scorer:
     """Its features, in order."""
     score: Callable[[Matrix], Scores] = field(repr=False)
     """Takes a float64 matrix, shape (rows, features), in the order of ``features``, NaN for "not known";
-    gives the probability of label 1, float64, shape (rows,). Nothing is looked up and nothing is checked;
+    gives the answers, one a row (`tidemill.tasks.task.Answers`). Nothing is looked up and nothing is checked;
     where the original would refuse a row, a compiled model gives NaN."""
     kind: Literal["onnx", "skops", "native", "pyfunc"] = "skops"
     """What runs it: onnxruntime, scikit-learn, the model's own package, or MLflow's pyfunc."""
@@ -35,9 +38,11 @@ class Scorer:
     """The model as its package knows it; none if onnxruntime runs it."""
     by_name: Callable[[pd.DataFrame], Scores] | None = field(default=None, repr=False)
     """For models that take text as well: takes a frame with all ``features``."""
+    task: Task = field(default=Binary(""), repr=False)
+    """What it predicts, as it was trained."""
 
     def predict(self, frame: pd.DataFrame) -> Scores:
-        """Return the probability of label 1, shape (rows,).
+        """Return the answers, one a row.
 
         Args:
             frame: has at least the columns ``features``, in any order; None and NaN mean "not known".

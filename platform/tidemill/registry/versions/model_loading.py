@@ -13,6 +13,8 @@ from tidemill.registry.versions.compiled_versions import CompiledRecord, read_co
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_description import read_description
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.tasks.task import Task
+from tidemill.tasks.task_choice import make_task
 from tidemill.training.model_spec import load_spec
 
 __all__ = ["example_rows", "read_scorer", "read_uncompiled"]
@@ -36,7 +38,7 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
         reason = "serve.compiled is off"
     elif record is not None and record.status == "compiled":
         try:
-            return read_compiled(folder, found.version, record)
+            return read_compiled(folder, found.version, record, _task(project, found))
         except RegistryError as error:
             _log.warning("version %s is served uncompiled: %s", found.version, error)
             reason = str(error)
@@ -62,7 +64,13 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         lambda: load_spec(project).trusted_types,
         trusted=f"{found.model}/{found.version}" in project.config.serve.trust_pickled,
         reason=reason,
+        task=_task(project, found),
     )
+
+
+def _task(project: Project, found: ModelVersion) -> Task:
+    """Return what a version predicts, as it was trained; the project's task if Tidemill did not train it."""
+    return make_task(found.trained.target, project.load) if found.trained else project.task
 
 
 def example_rows(folder: Path) -> pd.DataFrame:

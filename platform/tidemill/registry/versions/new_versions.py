@@ -20,6 +20,7 @@ from tidemill.registry.versions.compiled_versions import CompiledRecord, compile
 from tidemill.registry.versions.model_loading import example_rows, read_uncompiled
 from tidemill.registry.versions.model_versions import files_of, get_version
 from tidemill.registry.versions.version_record import describe, version_tags
+from tidemill.tasks.task_choice import make_task
 from tidemill.training.model_spec import load_spec
 from tidemill.training.tracking.training_record import open_documents, read_lineage, read_summary
 from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
@@ -107,7 +108,11 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
         with model_files(project, address) as folder:
             rows = _real_rows(project, trained.run_id, folder)
             original = read_original(
-                folder, "to be", trained.trusted_types, lambda: load_spec(project).trusted_types
+                folder,
+                "to be",
+                trained.trusted_types,
+                lambda: load_spec(project).trusted_types,
+                task=make_task(trained.target, project.load),
             )
         return compile_scorer(original, rows, file_writer(project, address))
     except (RegistryError, MlflowException, OSError) as error:

@@ -20,6 +20,8 @@ from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.files.yaml_reading import YamlError
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_description import read_description, readable_folder
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.compiling.private_onnxruntime import inner_run
 from tidemill.training.fitting.trusted_types import untrusted
@@ -45,6 +47,7 @@ _NATIVE = {
     "lightgbm.basic.Booster": ("lightgbm", "Booster"),
 }
 """Classes whose own file formats hold nothing but trees."""
+_BINARY = Binary("")
 _ESTIMATORS = {"lightgbm", "sklearn", "xgboost"}
 
 
@@ -53,6 +56,7 @@ class _Signature:
     features: tuple[str, ...]
     words: bool
     """Whether some are text."""
+    task: Task
 
 
 def read_original(
@@ -62,6 +66,7 @@ def read_original(
     declared: Callable[[], Sequence[str]],
     trusted: bool = False,
     reason: str | None = None,
+    task: Task = _BINARY,
 ) -> Scorer:
     """Load the MLflow model in ``folder``.
 
@@ -75,6 +80,7 @@ def read_original(
         declared: gives the types that the project trusts; called only if that matters.
         trusted: whether it may execute code when it is loaded, because the project names it.
         reason: why the compiled model is not used in its place.
+        task: what it predicts.
 
     Raises:
         ModelUnsafe: loading it could execute code, and the project does not name it.
@@ -84,9 +90,8 @@ def read_original(
         described = read_description(folder)
         flavors: dict[str, Any] = described.flavors
         inputs = described.signature.inputs
-        given = _Signature(
-            tuple(map(str, inputs.input_names())), any(kind.name == "string" for kind in inputs.input_types())
-        )
+        words = any(kind.name == "string" for kind in inputs.input_types())
+        given = _Signature(tuple(map(str, inputs.input_names())), words, task)
     except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
         raise RegistryError(
             f"version {version} in {folder} is no scikit-learn model with a signature, "
@@ -140,12 +145,13 @@ def _by_estimator(
     names = list(given.features)
 
     def by_name(rows: pd.DataFrame) -> Scores:
-        return np.asarray(estimator.predict_proba(rows)[:, 1], dtype=np.float64)
+        return given.task.answers(estimator, rows)
 
     def score(matrix: Matrix) -> Scores:
         return by_name(pd.DataFrame(matrix, columns=names, copy=False))
 
-    return Scorer(version, given.features, score, kind, None, estimator, by_name if given.words else None)
+    by_frame = by_name if given.words else None
+    return Scorer(version, given.features, score, kind, None, estimator, by_frame, given.task)
 
 
 def _onnx(folder: Path, version: str, given: _Signature, flavor: Mapping[str, Any]) -> Scorer:
@@ -237,7 +243,8 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
     def score(matrix: Matrix) -> Scores:
         return by_name(pd.DataFrame(matrix, columns=names, copy=False))
 
-    return Scorer(version, given.features, score, "pyfunc", None, model, by_name if given.words else None)
+    by_frame = by_name if given.words else None
+    return Scorer(version, given.features, score, "pyfunc", None, model, by_frame, given.task)
 
 
 def _by_module(version: str, given: _Signature, module: Any) -> Scorer:

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import polars as pl
 from mlflow import MlflowClient
@@ -17,10 +16,9 @@ from mlflow import MlflowClient
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 from tidemill.project import Project
-from tidemill.project.project_config import TrainConfig
-from tidemill.training.binary_labels import as_labels
+from tidemill.tasks.task import Answers, Task
+from tidemill.training.feature_table import FeatureTable, as_features
 from tidemill.training.fitting.packaging import log_model, trusted_types
-from tidemill.training.metrics import by_month, evaluate
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.trial import TrialData
 from tidemill.training.search.tuning import SearchResult
@@ -30,7 +28,7 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_record import log_summary
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, TrainedModel
-from tidemill.training.training_rows import as_features, read_labelled
+from tidemill.training.training_rows import read_labelled
 
 __all__ = ["SplitRows", "finish", "read_split", "trial_data"]
 
@@ -52,12 +50,15 @@ class SplitRows:
     holdout: pl.DataFrame
     without_label: int
     """Rows that are in none of them, because their label is null."""
+    wrong_label: int = 0
+    """Rows that are in none of them, because their label is none of the task's."""
 
     def sizes(self) -> dict[str, int]:
         """Rows of each."""
         periods = ("train", "validation", "fit", "holdout")
         sizes = {f"rows_{name}": getattr(self, name).height for name in periods}
-        return {**sizes, "rows_without_label": self.without_label}
+        left_out = {"rows_without_label": self.without_label, "rows_with_wrong_label": self.wrong_label}
+        return {**sizes, **left_out}
 
 
 def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> SplitRows:
@@ -65,10 +66,17 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
 
     Raises:
         TrainingError: the file is not what it must be, or a period has too little in it.
-        DataError: a label is neither 0 nor 1.
+        DataError: many labels are none of the task's.
     """
-    dataset, newest = project.config.dataset, project.config.train.max_rows
-    rows, without_label = read_labelled(project, features, as_of)
+    dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
+    rows, without_label, labels = read_labelled(project, features, as_of)
+    if labels.wrong:
+        _log.warning(
+            "%s rows of the training set are left out: their label is not %s: %s",
+            f"{labels.wrong_rows:,}",
+            task.meant,
+            labels.described(),
+        )
     if without_label:
         _log.warning(
             "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
@@ -84,29 +92,30 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         fit=fit.tail(newest or fit.height),
         holdout=rows.filter(pl.col(literal_name(dataset.time)) >= split.holdout.start),
         without_label=without_label,
+        wrong_label=labels.wrong_rows,
     )
     for name in ("train", "validation", "holdout"):
-        labels = getattr(found, name)[dataset.label]
-        if labels.n_unique() < 2:
+        of_period = getattr(found, name)[dataset.label]
+        problem = task.unlearnable(of_period)
+        if problem is not None:
             raise TrainingError(
-                f"the {name} period {getattr(split, name)} has {labels.len():,} rows whose label was "
-                f"known in time, but not both labels among them",
+                f"the {name} period {getattr(split, name)} has {of_period.len():,} rows whose label was "
+                f"known in time, but {problem}",
                 hint="train on more months, or change the periods in the split section of params.yaml",
             )
     return found
 
 
-def trial_data(rows: SplitRows, label: str, config: TrainConfig) -> TrialData:
+def trial_data(project: Project, rows: SplitRows) -> TrialData:
     """Return the data of the trials: the training rows, or a sample of them, and the validation rows."""
-    train = rows.train
+    train, config, task, label = rows.train, project.config.train, project.task, project.config.dataset.label
     if config.search_rows is not None and train.height > config.search_rows:
         train = train.sample(config.search_rows, seed=config.seed)
     return TrialData(
-        rows.features,
-        as_features(train, rows.features).to_numpy(),
-        as_labels(train, label),
-        as_features(rows.validation, rows.features).to_numpy(),
-        as_labels(rows.validation, label),
+        FeatureTable.of(train, rows.features),
+        task.truth(train, label),
+        FeatureTable.of(rows.validation, rows.features),
+        task.truth(rows.validation, label),
     )
 
 
@@ -123,22 +132,23 @@ def finish(
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
     """
-    label, seed = project.config.dataset.label, project.config.train.seed
-    estimator = _fit(spec, rows, label, found)
+    task, seed = project.task, project.config.train.seed
+    estimator = _fit(project, spec, rows, found)
     trusted = trusted_types(estimator, spec.trusted_types)
     metrics = {
-        f"validation_{project.config.train.metric}": found.value,
-        **_judge(project, rows.holdout, _scores(estimator, rows.holdout, rows.features)),
+        f"validation_{task.metric}": found.value,
+        **_judge(project, rows.holdout, _answers(task, estimator, rows.holdout, rows.features)),
     }
     model_uri = log_model(
         client,
         run_id=run_id,
         name=project.model,
         estimator=estimator,
+        task=task,
         example=as_features(rows.fit.head(5), rows.features),
         trusted=trusted,
     )
-    log_table(client, run_id, _reference(estimator, rows, label, seed).table(), REFERENCE)
+    log_table(client, run_id, _reference(project, estimator, rows).table(), REFERENCE)
     log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
     trained = TrainedModel(
         run_id=run_id,
@@ -151,6 +161,8 @@ def finish(
         rounds=found.rounds,
         features=rows.features,
         trusted_types=tuple(trusted),
+        task=task.kind,
+        classes=tuple(getattr(task, "classes", ())),
     )
     mlflow_tracking.log_values(
         client,
@@ -162,9 +174,10 @@ def finish(
     return trained
 
 
-def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -> Any:
+def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult) -> Any:
     family = spec.family(found.best.family)
-    features, labels = as_features(rows.fit, rows.features), pd.Series(as_labels(rows.fit, label))
+    features = as_features(rows.fit, rows.features)
+    labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
     rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
     try:
         return deque(rounds, maxlen=1).pop()
@@ -178,27 +191,25 @@ def _fit(spec: TrainingSpec, rows: SplitRows, label: str, found: SearchResult) -
         ) from error
 
 
-def _judge(project: Project, holdout: pl.DataFrame, scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
-    dataset, metric = project.config.dataset, project.config.train.metric
-    scored = pl.DataFrame(
-        {"time": holdout[dataset.time], "label": holdout[dataset.label], "score": pl.Series(scores)}
-    )
-    months = by_month(scored, time="time", label="label", score="score")
-    overall = evaluate(as_labels(holdout, dataset.label), scores)
+def _judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[str, float]:
+    dataset, task = project.config.dataset, project.task
+    truth = task.truth(holdout, dataset.label)
+    months = task.by_month(holdout[dataset.time], truth, answers)
     return {
-        **{f"holdout_{name}": value for name, value in overall.items()},
-        **{f"{metric}_{month}": found[metric] for month, found in months.items()},
+        **{f"holdout_{name}": value for name, value in task.evaluate(truth, answers).items()},
+        **{f"{task.metric}_{month}": found[task.metric] for month, found in months.items()},
     }
 
 
-def _reference(estimator: Any, rows: SplitRows, label: str, seed: int) -> ReferenceRows:
-    sample = _sample(rows.fit, _REFERENCE_ROWS, seed)
-    scores = pl.Series(_scores(estimator, sample, rows.features))
-    return ReferenceRows(sample[list(rows.features)], sample[label], scores)
+def _reference(project: Project, estimator: Any, rows: SplitRows) -> ReferenceRows:
+    task, label = project.task, project.config.dataset.label
+    sample = _sample(rows.fit, _REFERENCE_ROWS, project.config.train.seed)
+    answers = _answers(task, estimator, sample, rows.features)
+    return ReferenceRows(sample[list(rows.features)], sample[label], pl.Series(task.scores(answers)))
 
 
-def _scores(estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    return np.asarray(estimator.predict_proba(as_features(rows, features))[:, 1], dtype=np.float64)
+def _answers(task: Task, estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> Answers:
+    return task.answers(estimator, as_features(rows, features))
 
 
 def _sample(rows: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from mlflow.models import Model, infer_signature
 from skops.io.exceptions import UnsupportedTypeException
 
 from tidemill.errors import TrainingError
+from tidemill.tasks.task import Task
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["log_model", "trusted_types"]
@@ -52,28 +53,32 @@ def log_model(
     run_id: str,
     name: str,
     estimator: Any,
+    task: Task,
     example: pd.DataFrame,
     trusted: list[str],
 ) -> str:
     """Log the model to the run and return its address (``models:/m-…``).
 
-    ``mlflow.pyfunc`` loads it as a model whose ``predict`` gives probabilities, shape (rows, 2).
+    ``mlflow.pyfunc`` loads it as a model whose ``predict`` gives probabilities, shape (rows, classes), or the
+    values of a regression.
 
     Args:
         client: of the tracking store that keeps it; MLflow's current store stays unchanged.
         run_id: the run that made it.
         name: of the model.
-        estimator: a fitted classifier.
+        estimator: a fitted classifier or regressor.
+        task: what it predicts.
         example: some rows of features, for the signature and as example.
         trusted: the result of `trusted_types`.
 
     Raises:
-        TrainingError: the estimator has no ``predict_proba``, or MLflow cannot save it.
+        TrainingError: the estimator cannot answer for the task, or MLflow cannot save it.
     """
-    if not hasattr(estimator, "predict_proba"):
+    method = "predict_proba" if task.kind in ("binary", "multiclass") else "predict"
+    if not hasattr(estimator, method):
         raise TrainingError(
-            f"{type(estimator).__name__} has no predict_proba: it gives no probabilities",
-            hint="use an estimator that gives probabilities",
+            f"{type(estimator).__name__} has no {method}: it cannot answer for the task {task.kind}",
+            hint="use another estimator, or change project.task in params.yaml",
         )
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
@@ -93,10 +98,10 @@ def log_model(
                 ),
                 serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
                 skops_trusted_types=trusted,
-                signature=infer_signature(example, estimator.predict_proba(example)),
+                signature=infer_signature(example, getattr(estimator, method)(example)),
                 input_example=example,
                 pip_requirements=_requirements(trusted),  # otherwise MLflow infers them in a slow subprocess
-                pyfunc_predict_fn="predict_proba",
+                pyfunc_predict_fn=method,
             )
             client.log_model_artifacts(logged.model_id, path)
     except MlflowException as error:

@@ -13,7 +13,8 @@ import pandas as pd
 from ray import tune
 
 from tidemill.errors import TrainingError
-from tidemill.training.metrics import METRICS, evaluate
+from tidemill.tasks.task_choice import Target, make_task
+from tidemill.training.feature_table import FeatureTable
 
 if TYPE_CHECKING:
     from tidemill.training.model_spec import TrainingSpec
@@ -23,37 +24,41 @@ __all__ = ["TrialData", "run_trial"]
 
 @dataclass(frozen=True)
 class TrialData:
-    """The data of every trial: features as (rows × features) float64, labels as (rows,) 0 or 1."""
+    """The data of every trial: features, and labels as the task means them, shape (rows,)."""
 
-    features: tuple[str, ...]
-    train_features: npt.NDArray[np.float64]
-    train_labels: npt.NDArray[np.int8]
-    validation_features: npt.NDArray[np.float64]
-    validation_labels: npt.NDArray[np.int8]
+    train_features: FeatureTable
+    train_labels: npt.NDArray[Any]
+    validation_features: FeatureTable
+    validation_labels: npt.NDArray[Any]
 
 
-def run_trial(config: Mapping[str, Any], *, root: str, reference: str, metric: str, data: TrialData) -> None:
+def run_trial(
+    config: Mapping[str, Any], *, root: str, reference: str, target: Target, data: TrialData
+) -> None:
     """Fit one configuration round by round and report how each round does on the validation rows.
 
     Args:
         config: one of `tidemill.training.search.tuning.candidates`, below the key ``trial``.
         root: the project's folder, which a worker of an existing Ray does not know.
         reference: ``module:object`` of the project's training spec.
-        metric: must be a number, or the trial fails.
+        target: what is predicted; its metric must be a number, or the trial fails.
         data: the same for all trials.
     """
     if root not in sys.path:
         sys.path.insert(0, root)
-    module, _, attribute = reference.partition(":")
-    spec: TrainingSpec = getattr(import_module(module), attribute)
+    spec: TrainingSpec = _load(reference)
+    task = make_task(target, _load)
     trial = config["trial"]
     family = spec.family(trial["family"])
-    columns = list(data.features)
-    train = pd.DataFrame(data.train_features, columns=columns, copy=False)
-    validation = pd.DataFrame(data.validation_features, columns=columns, copy=False)
+    train, validation = data.train_features.frame(), data.validation_features.frame()
     labels = pd.Series(data.train_labels)
     for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
-        found = evaluate(data.validation_labels, estimator.predict_proba(validation)[:, 1])
-        if not np.isfinite(found[metric]):
-            raise TrainingError(f"{metric} is not a number on {len(validation):,} validation rows")
-        tune.report({name: found[name] for name in METRICS})
+        found = task.evaluate(data.validation_labels, task.answers(estimator, validation))
+        if not np.isfinite(found[task.metric]):
+            raise TrainingError(f"{task.metric} is not a number on {len(validation):,} validation rows")
+        tune.report({name: found[name] for name in task.metrics})
+
+
+def _load(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)

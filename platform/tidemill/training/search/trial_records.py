@@ -12,7 +12,6 @@ from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
 from tidemill.project.project_config import TrainConfig
-from tidemill.training.metrics import METRICS
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
@@ -66,12 +65,13 @@ class TrialLog(Callback):  # type: ignore[misc]
         parent: str,
         turn_id: str,
         config: TrainConfig,
+        metrics: tuple[str, ...],
         on_progress: Progress | None,
     ) -> None:
         self._client, self._experiment = client, experiment
         self._tags = {PARENT: parent, TURN: turn_id, ROLE: "trial"}
         self._metric, self._total, self._on_progress = config.metric, config.trials, on_progress
-        self._ended = 0
+        self._metrics, self._ended = metrics, 0
         self.interrupted = False
         """Set it from anywhere to end the search after the present step."""
         self.records: dict[str, TrialRecord] = {}
@@ -96,7 +96,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         if self._metric not in result:
             return
         record, now = self._record(trial), int(time.time() * 1000)
-        values = {name: float(result[name]) for name in METRICS if name in result}
+        values = {name: float(result[name]) for name in self._metrics if name in result}
         record.history.append(values)
         record.waiting += [
             Metric(f"validation_{name}", value, now, len(record.history)) for name, value in values.items()

@@ -93,7 +93,7 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
         run_trial,
         root=str(project.root),
         reference=project.config.project.training,
-        metric=config.metric,
+        target=project.target,
         data=data,
     )
     rounds = max(family.rounds for family in spec.families)

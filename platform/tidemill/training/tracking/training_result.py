@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill.errors import RegistryError
+from tidemill.tasks.task_choice import Target
+from tidemill.tasks.task_names import TaskName
 
 __all__ = ["HOLDOUT", "REFERENCE", "TrainedModel"]
 
@@ -39,6 +41,15 @@ class TrainedModel:
     """The model's features, in order."""
     trusted_types: tuple[str, ...] = ()
     """Types in the saved model beyond those that skops trusts by itself."""
+    task: TaskName = "binary"
+    """What is predicted."""
+    classes: tuple[str, ...] = ()
+    """The classes that are told apart, in the order of the model's answers; for binary the positive last."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted, as plain values."""
+        return Target(self.task, classes=self.classes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -53,8 +64,8 @@ class TrainedModel:
         """
         try:
             found = json.loads(text or "")
-            for name in ("features", "trusted_types"):
-                found[name] = tuple(found[name])
+            for name in ("features", "trusted_types", "classes"):
+                found[name] = tuple(found.get(name, ()))
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(

@@ -6,7 +6,9 @@ import pytest
 
 from tidemill.monitoring.monitor_config import QualityConfig
 from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.tasks.binary import Binary
 
+TASK = Binary("roc_auc")
 START = datetime(2013, 4, 1, tzinfo=UTC)
 
 
@@ -23,7 +25,7 @@ def predictions(rows: int, days: int = 4, seed: int = 0) -> pl.DataFrame:
 
 
 def test_a_window_is_measured_as_a_whole_and_by_day():
-    quality = measure(predictions(800), QualityConfig(), expected=0.83, min_labelled=500)
+    quality = measure(predictions(800), TASK, QualityConfig(), lambda _: 0.83, min_labelled=500)
     assert quality.overall.rows == 800
     assert quality.value == quality.overall.metrics["roc_auc"]
     assert list(quality.by_period) == ["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"]
@@ -32,7 +34,7 @@ def test_a_window_is_measured_as_a_whole_and_by_day():
 
 
 def test_a_long_window_is_told_by_month():
-    quality = measure(predictions(800, days=90), QualityConfig(), expected=None, min_labelled=1)
+    quality = measure(predictions(800, days=90), TASK, QualityConfig(), lambda _: None, min_labelled=1)
     assert list(quality.by_period) == ["2013-04", "2013-05", "2013-06"]
 
 
@@ -52,7 +54,7 @@ def test_a_long_window_is_told_by_month():
 def test_decay_is_a_drop_or_a_fall_below_the_floor(
     config: dict, expected: float | None, decayed: bool | None
 ):
-    quality = measure(predictions(2000), QualityConfig(**config), expected, min_labelled=500)
+    quality = measure(predictions(2000), TASK, QualityConfig(**config), lambda _: expected, 500)
     assert 0.80 < quality.value < 0.86
     assert quality.decayed is decayed
     if expected is None and config["max_drop"] is not None:
@@ -60,13 +62,15 @@ def test_decay_is_a_drop_or_a_fall_below_the_floor(
 
 
 def test_the_uncertainty_is_that_of_repeated_windows():
-    seen = [measure(predictions(700, seed=seed), QualityConfig(), None, 1) for seed in range(60)]
+    seen = [
+        measure(predictions(700, seed=seed), TASK, QualityConfig(), lambda _: None, 1) for seed in range(60)
+    ]
     spread = np.std([quality.value for quality in seen])
     assert seen[0].standard_error == pytest.approx(spread, rel=0.35)
 
 
 def test_too_few_labels_are_measured_but_not_judged():
-    quality = measure(predictions(100), QualityConfig(), expected=0.99, min_labelled=500)
+    quality = measure(predictions(100), TASK, QualityConfig(), lambda _: 0.99, min_labelled=500)
     assert quality.value is not None
     assert (quality.decayed, quality.note) == (None, "100 labels, 500 are needed")
 
@@ -74,7 +78,7 @@ def test_too_few_labels_are_measured_but_not_judged():
 @pytest.mark.parametrize("label", [0, 1])
 def test_labels_of_one_kind_only_give_a_reason_instead_of_a_number(label: int):
     frame = predictions(600).with_columns(label=pl.lit(label, pl.Int64))
-    quality = measure(frame, QualityConfig(), expected=0.7, min_labelled=500)
+    quality = measure(frame, TASK, QualityConfig(), lambda _: 0.7, min_labelled=500)
     assert (quality.value, quality.decayed) == (None, None)
     assert quality.note == f"all labels are {label}: nothing to rank"
     assert quality.overall.metrics["neg_brier"] is not None
@@ -83,11 +87,11 @@ def test_labels_of_one_kind_only_give_a_reason_instead_of_a_number(label: int):
 
 def test_a_score_that_is_not_a_number_gives_a_reason():
     frame = predictions(600).with_columns(score=pl.lit(float("nan")))
-    assert measure(frame, QualityConfig(), 0.7, 500).note == "a score is not a number"
+    assert measure(frame, TASK, QualityConfig(), lambda _: 0.7, 500).note == "a score is not a number"
 
 
 def test_no_labels_at_all():
-    quality = measure(predictions(600).clear(), QualityConfig(), expected=0.7, min_labelled=500)
+    quality = measure(predictions(600).clear(), TASK, QualityConfig(), lambda _: 0.7, min_labelled=500)
     assert quality.by_period == {}
     assert quality.overall.rows == 0
     assert quality.overall.base_rate is None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda rows: rows.with_columns(late=pl.int_range(pl.len()) % 3), r"neither 0 nor 1: 2 \(\d+ rows\)"),
+        (lambda rows: rows.with_columns(late=pl.int_range(pl.len()) % 3), r"not 0 or 1: 2 \(\d+ rows\)"),
         (lambda rows: rows.with_columns(late=pl.lit(None)), "labels are null"),
         (lambda rows: rows.rename({"late": "delayed"}), "there is no column late"),
     ],

@@ -3,16 +3,17 @@
 import logging
 import re
 
-import numpy as np
 import polars as pl
 import pytest
 
 from tests.tidemill.training.small_project import FEATURES, day, make_project
 from tidemill.errors import DataError, TrainingError
-from tidemill.training.binary_labels import as_binary, as_labels
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.multiclass import Multiclass
 from tidemill.training.fitting.final_fit import read_split
-from tidemill.training.metrics import evaluate
 from tidemill.training.training_rows import read_labelled
+
+TASK = Binary("roc_auc")
 
 
 @pytest.fixture
@@ -37,13 +38,13 @@ def relabel(project, labels):
     ],
 )
 def test_zero_and_one_are_read_in_any_type(column):
-    assert as_binary(column, "here").to_list() == [0, 1, None]
+    assert TASK.labels(column).values.to_list() == [0, 1, None]
 
 
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (pl.Series([0, 1, 2, 3, 3]), "3 of 5 labels are neither 0 nor 1: 3 (2 rows), 2 (1 row)"),
+        (pl.Series([0, 1, 2, 3, 3]), "3 of 5 labels are not 0 or 1: 3 (2 rows), 2 (1 row)"),
         (pl.Series([0, 1, 256, 257]), "2 of 4 labels"),
         (pl.Series([0.0, 1.0, 0.5]), "0.5 (1 row)"),
         (pl.Series([1, -1]), "-1 (1 row)"),
@@ -54,8 +55,8 @@ def test_zero_and_one_are_read_in_any_type(column):
 )
 def test_other_labels_are_counted(column, said):
     with pytest.raises(DataError, match=re.escape(said)) as caught:
-        as_binary(column, "here")
-    assert "true or false" in caught.value.hint
+        TASK.truth(pl.DataFrame({"late": column}), "late")
+    assert "must be 0 or 1" in caught.value.hint
 
 
 def test_labels_of_more_classes_end_the_training(project):
@@ -67,7 +68,7 @@ def test_labels_of_more_classes_end_the_training(project):
 def test_labels_that_are_not_known_yet_do_not_matter(project):
     rows = pl.read_parquet(project.dataset_path)
     relabel(project, pl.when(pl.col("label_known_at") > day(100)).then(7).otherwise(pl.col("late")))
-    found, empty = read_labelled(project, FEATURES, day(100))
+    found, empty, _ = read_labelled(project, FEATURES, day(100))
     assert (found.height, empty) == (rows.filter(pl.col("label_known_at") <= day(100)).height, 0)
 
 
@@ -86,10 +87,40 @@ def test_a_training_set_without_any_label_says_so(project):
         read_labelled(project, FEATURES, day(100))
 
 
-def test_metrics_refuse_labels_that_they_do_not_mean():
-    with pytest.raises(DataError, match=r"2 \(1 row\)"):
-        evaluate([0, 1, 2], [0.1, 0.2, 0.3])
+def test_rows_without_a_label_of_the_task_are_an_error_where_all_must_have_one():
     with pytest.raises(DataError, match="1 of 3 labels are null"):
-        evaluate([0, 1, np.nan], [0.1, 0.2, 0.3])
+        TASK.truth(pl.DataFrame({"late": [0, 1, None]}), "late")
     with pytest.raises(DataError, match="no column late: the columns are delay"):
-        as_labels(pl.DataFrame({"delay": [1]}), "late")
+        TASK.truth(pl.DataFrame({"delay": [1]}), "late")
+
+
+def test_a_few_wrong_labels_are_set_aside_counted_and_told(project, caplog):
+    relabel(project, pl.when(pl.int_range(pl.len()) == 3).then(7).otherwise(pl.col("late")))
+    with caplog.at_level(logging.WARNING):
+        split = read_split(project, FEATURES, day(100))
+    assert split.sizes()["rows_with_wrong_label"] == 1
+    assert "1 rows of the training set are left out: their label is not 0 or 1: 7 (1 row)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "column", [pl.Series(["yes", "no", None]), pl.Series(["yes", "no", None], dtype=pl.Categorical)]
+)
+def test_text_classes_are_read_by_the_declared_order(column):
+    task = Binary("roc_auc", classes=("no", "yes"))
+    found = task.labels(column)
+    assert found.values.to_list() == [1, 0, None]
+    assert task.written(found.values).to_list() == ["yes", "no", None]
+
+
+def test_numbers_and_their_texts_are_the_same_classes():
+    task = Multiclass("accuracy", classes=("1", "2", "10"))
+    for column in (pl.Series([1, 2, 10]), pl.Series([1.0, 2.0, 10.0]), pl.Series(["1", "2.0", " 10"])):
+        assert task.labels(column).values.to_list() == [0, 1, 2]
+
+
+def test_labels_survive_being_written():
+    task = Multiclass("accuracy", classes=("a", "b", "c"))
+    column = pl.Series(["c", "zzz", None, "a"])
+    written = task.written(task.labels(column).values)
+    assert written.to_list() == ["c", None, None, "a"]
+    assert task.labels(written.drop_nulls()).values.to_list() == [2, 0]

@@ -1,0 +1,89 @@
+"""A task of the project's own: any JSON for an answer, judged by a function of the project."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.errors import ConfigError
+from tidemill.tasks.target_labels import Labels, as_json
+from tidemill.tasks.task import Answers, Task
+from tidemill.tasks.task_names import TaskName
+from tidemill.tasks.weighted_metrics import Measure
+
+__all__ = ["Custom"]
+
+
+@dataclass(frozen=True)
+class Custom(Task):
+    """Any answer; the metric is the project's own.
+
+    >>> def overlap(truth, answers):
+    ...     return float(np.mean([want in given for want, given in zip(truth, answers)]))
+    >>> task = Custom("pipelines.ranking:overlap", {"pipelines.ranking:overlap": overlap})
+    >>> answers = np.array([None, None], dtype=object)
+    >>> answers[:] = [["a", "b"], ["c"]]
+    >>> task.evaluate(np.array(["a", "b"], dtype=object), answers)["pipelines.ranking:overlap"]
+    0.5
+    """
+
+    kind: ClassVar[TaskName] = "custom"
+
+    @property
+    def meant(self) -> str:
+        """What a label must be."""
+        return "any value"
+
+    def labels(self, column: pl.Series) -> Labels:
+        """Return the labels as they are."""
+        return as_json(column)
+
+    def answers(self, estimator: Any, features: Any) -> Answers:
+        """Return what ``predict`` gives, one JSON value a row, shape (rows,) of objects."""
+        given = estimator.predict(features)
+        values = given.tolist() if hasattr(given, "tolist") else list(given)
+        found = np.empty(len(values), dtype=object)
+        found[:] = values
+        return found
+
+    def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
+        """Return the answers that are numbers; NaN for others."""
+        numbers = [
+            float(one) if isinstance(one, int | float) and not isinstance(one, bool) else np.nan
+            for one in answers
+        ]
+        return np.array(numbers, dtype=np.float64)
+
+    def shown(self, answer: Any) -> dict[str, Any]:
+        """Return the answer itself."""
+        return {"answer": answer}
+
+    def logged(self, answer: Any) -> str | None:
+        """Return the answer as JSON."""
+        return json.dumps(answer)
+
+    def answers_of_log(self, scores: pl.Series, answers: pl.Series | None) -> Answers:
+        """Return the answers, shape (rows,) of objects."""
+        given = [] if answers is None else [None if text is None else json.loads(text) for text in answers]
+        found = np.empty(len(given), dtype=object)
+        found[:] = given
+        return found
+
+    def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
+        """Return NaN: a custom task has no loss a row."""
+        return np.full(len(answers), np.nan)
+
+    def measure(self, metric: str, truth: npt.ArrayLike, answers: Answers) -> Measure:
+        """Return the measure of the project's own metric."""
+        if metric not in self.own:
+            raise ConfigError(
+                f"the custom task has no metric {metric!r}",
+                hint="set train.metric in params.yaml to a function of the project, `module:function`",
+            )
+        return super().measure(metric, truth, answers)
+
+    def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure:
+        raise NotImplementedError(metric)  # every metric of a custom task is the project's own

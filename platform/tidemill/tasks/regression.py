@@ -1,0 +1,82 @@
+"""Regression: the answer is a number."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.tasks import weighted_metrics
+from tidemill.tasks.target_labels import Labels, as_numbers
+from tidemill.tasks.task import Answers, Task
+from tidemill.tasks.task_names import TaskName
+from tidemill.tasks.weighted_metrics import Measure
+
+__all__ = ["Regression"]
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number to predict.
+
+    >>> task = Regression("neg_mae")
+    >>> found = task.evaluate([1.0, 2.0, 3.0], np.array([1.0, 2.0, 6.0]))
+    >>> found["neg_mae"], found["r2"]
+    (-1.0, -3.5)
+    """
+
+    kind: ClassVar[TaskName] = "regression"
+
+    @property
+    def meant(self) -> str:
+        """What a label must be."""
+        return "a finite number"
+
+    def labels(self, column: pl.Series) -> Labels:
+        """Return labels as Float64."""
+        return as_numbers(column)
+
+    def unlearnable(self, labels: pl.Series) -> str | None:
+        """Return a reason if all labels are the same."""
+        return None if labels.n_unique() > 1 else "one and the same label in all of them"
+
+    def answers(self, estimator: Any, features: Any) -> Answers:
+        """Return the values, shape (rows,)."""
+        return np.asarray(estimator.predict(features), dtype=np.float64).reshape(len(features))
+
+    def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
+        """Return the values."""
+        return answers
+
+    def shown(self, answer: Any) -> dict[str, Any]:
+        """Return the value."""
+        return {"value": float(answer)}
+
+    def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
+        """Return the absolute error of each row."""
+        return np.abs(np.asarray(truth, dtype=np.float64) - answers)
+
+    def facts(self, truth: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
+        """Return ``mean_label``, and ``bias``: the mean answer minus the mean label."""
+        if not len(truth):
+            return {"mean_label": float("nan"), "bias": float("nan")}
+        mean = float(np.mean(truth))
+        return {"mean_label": mean, "bias": float(np.mean(answers)) - mean}
+
+    def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure:
+        errors = np.abs(truth - answers)
+        if metric == "neg_rmse":
+            return weighted_metrics.root_mean_of(errors**2)
+        if metric == "r2":
+            return weighted_metrics.r_squared(truth, answers)
+        if metric == "neg_mape":
+            tiny = float(np.finfo(np.float64).eps)
+            return weighted_metrics.mean_of(-errors / np.maximum(np.abs(truth), tiny))
+        if metric == "neg_median_ae":
+            return weighted_metrics.weighted_median_of(errors)
+        if metric.startswith("neg_pinball_"):
+            quantile = int(metric.rpartition("_")[2]) / 100
+            below = truth - answers
+            return weighted_metrics.mean_of(-np.maximum(quantile * below, (quantile - 1) * below))
+        return weighted_metrics.mean_of(-errors)

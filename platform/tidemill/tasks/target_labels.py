@@ -1,0 +1,148 @@
+"""Read a column of labels as a task means them; what is no label of the task is set aside and counted."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from tidemill.errors import DataError
+
+__all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_text"]
+
+_SHOWN = 5
+_TRUTH = {"true": "1", "false": "0"}
+
+
+class Labels(NamedTuple):
+    """Labels as a task means them."""
+
+    values: pl.Series
+    """One a row: numbers, the numbers of classes, or JSON; null where there is no label or a wrong one."""
+    wrong: Mapping[str, int]
+    """Values that are no labels of the task, with their numbers of rows, the most frequent first."""
+
+    @property
+    def wrong_rows(self) -> int:
+        """Return the number of rows whose label is wrong."""
+        return sum(self.wrong.values())
+
+    def described(self) -> str:
+        """Return the wrong values and their numbers of rows in a phrase.
+
+        >>> Labels(pl.Series([None, None, None]), {"2": 2, "3": 1}).described()
+        '2 (2 rows), 3 (1 row)'
+        """
+        counts = list(self.wrong.items())
+        words = [f"{value} ({count:,} {'row' if count == 1 else 'rows'})" for value, count in counts[:_SHOWN]]
+        more = len(counts) - _SHOWN
+        return ", ".join(words) + (f", and {more:,} more values" if more > 0 else "")
+
+    def required(self, where: str, meant: str, hint: str) -> pl.Series:
+        """Return the values, if none is missing or wrong.
+
+        Args:
+            where: named in errors, such as ``data/training_set.parquet, column late``.
+            meant: what a label must be, such as ``0 or 1``.
+            hint: what to do about wrong ones.
+
+        Raises:
+            DataError: some are; the message counts them by value.
+        """
+        if self.wrong:
+            raise DataError(
+                f"{where}: {self.wrong_rows:,} of {self.values.len():,} labels are not {meant}: "
+                f"{self.described()}",
+                hint=hint,
+            )
+        if self.values.null_count():
+            raise DataError(
+                f"{where}: {self.values.null_count():,} of {self.values.len():,} labels are null",
+                hint="leave out the rows that have no label",
+            )
+        return self.values
+
+
+def class_text(value: object) -> str:
+    """Return the text by which classes are compared: 1, 1.0 and "1" are one class.
+
+    >>> [class_text(value) for value in (1, 1.0, True, "no", 2.5)]
+    ['1', '1', 'true', 'no', '2.5']
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def as_class_numbers(labels: pl.Series, classes: Sequence[str]) -> Labels:
+    """Return the place of each label in ``classes``, as Int32.
+
+    Args:
+        labels: text, numbers or truth values; NaN counts as null. Where the classes are 0 and 1, true and
+            false are labels too.
+        classes: as `class_text` writes them.
+
+    >>> as_class_numbers(pl.Series([True, None, False]), ["0", "1"]).values.to_list()
+    [1, None, 0]
+    >>> found = as_class_numbers(pl.Series(["b", "a", "z", "z"]), ["a", "b"])
+    >>> found.values.to_list(), found.described()
+    ([1, 0, None, None], "'z' (2 rows)")
+    """
+    text = _as_text(labels)
+    if set(classes) == {"0", "1"} and not {"true", "false"} & set(classes):
+        text = text.replace(_TRUTH)
+    places = {name: place for place, name in enumerate(classes)}
+    values = text.replace_strict(places, default=None, return_dtype=pl.Int32)
+    return Labels(values, _counted(labels.filter(text.is_not_null() & values.is_null())))
+
+
+def class_names(numbers: pl.Series, classes: Sequence[str]) -> pl.Series:
+    """Return the names of classes by their numbers, null where there is none.
+
+    >>> class_names(pl.Series([1, None]), ["no", "yes"]).to_list()
+    ['yes', None]
+    """
+    return numbers.replace_strict(
+        list(range(len(classes))), list(classes), default=None, return_dtype=pl.String
+    )
+
+
+def as_numbers(labels: pl.Series) -> Labels:
+    """Return labels as finite Float64 numbers.
+
+    >>> as_numbers(pl.Series(["1.5", "two", None, "inf"])).values.to_list()
+    [1.5, None, None, None]
+    """
+    if labels.dtype.is_float():
+        labels = labels.fill_nan(None)
+    numbers = labels.cast(pl.Float64, strict=False)
+    values = pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series().alias(labels.name)
+    return Labels(values, _counted(labels.filter(labels.is_not_null() & values.is_null())))
+
+
+def as_json(labels: pl.Series) -> Labels:
+    """Return labels as they are: a custom task takes any value."""
+    return Labels(labels, {})
+
+
+def _as_text(labels: pl.Series) -> pl.Series:
+    if labels.dtype == pl.Boolean:
+        return labels.cast(pl.String)
+    if labels.dtype.is_float():
+        whole = labels.fill_nan(None)
+        return pl.Series(labels.name, [None if x is None else class_text(x) for x in whole], pl.String)
+    if labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
+        text = labels.cast(pl.String)
+        numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
+        whole = numbers.is_not_null() & (numbers == numbers.floor()) & text.str.contains(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$")
+        exact = numbers.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.select(pl.when(whole).then(exact).otherwise(text)).to_series().alias(labels.name)
+    return labels.cast(pl.String)
+
+
+def _counted(wrong: pl.Series) -> dict[str, int]:
+    if not wrong.len():
+        return {}
+    counts = wrong.alias("value").value_counts(sort=True).rows()
+    return {repr(value): count for value, count in counts}

@@ -1,0 +1,201 @@
+"""A task: what the target is, what an answer is, and how answers are judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.errors import DataError
+from tidemill.tasks.target_labels import Labels
+from tidemill.tasks.task_names import METRICS, TaskName
+from tidemill.tasks.weighted_metrics import Measure
+
+__all__ = ["Answers", "ProjectMetric", "Task"]
+
+Answers = npt.NDArray[Any]
+"""The answers of a model, one a row: float64, shape (rows,) for binary (probability of the positive class)
+and regression (the value), (rows, classes) for several classes; objects, shape (rows,), for a custom task."""
+
+ProjectMetric = Callable[[npt.NDArray[Any], Answers], float]
+"""A metric of the project's own: takes truth and answers, and returns a number that is higher when better."""
+
+_RESAMPLES_OF_OWN = 100
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a prediction is. Values of one task are equal if their targets are."""
+
+    kind: ClassVar[TaskName]
+    metric: str
+    """The metric by which trials, gates and monitors judge, as `task_names.metric_name` returns it."""
+    own: Mapping[str, ProjectMetric] = field(default_factory=dict, compare=False, repr=False)
+    """The project's own metrics, by ``module:function``."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that `evaluate` returns; higher is better for each."""
+        return tuple(dict.fromkeys((*METRICS[self.kind], self.metric)))
+
+    @property
+    @abstractmethod
+    def meant(self) -> str:
+        """What a label must be, in a phrase for messages."""
+
+    @abstractmethod
+    def labels(self, column: pl.Series) -> Labels:
+        """Return labels as numbers (of classes, for classes); wrong ones are null, and counted."""
+
+    def written(self, labels: pl.Series) -> pl.Series:
+        """Return the ``values`` of `labels` as they are kept beside features: classes as text again."""
+        return labels
+
+    def unlearnable(self, labels: pl.Series) -> str | None:
+        """Return why nothing can be learnt from these labels; None if something can.
+
+        Args:
+            labels: a column as `written` gives it.
+        """
+        return None
+
+    @abstractmethod
+    def answers(self, estimator: Any, features: Any) -> Answers:
+        """Return what a fitted estimator answers to a frame of features.
+
+        Raises:
+            DataError: the estimator cannot answer for this task.
+        """
+
+    @abstractmethod
+    def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
+        """Return one number an answer, shape (rows,), for the log and for drift; NaN if there is none."""
+
+    @abstractmethod
+    def shown(self, answer: Any) -> dict[str, Any]:
+        """Return one answer (a row of `Answers`) as JSON values, for people and protocols."""
+
+    def logged(self, answer: Any) -> str | None:
+        """Return what the prediction log keeps of one answer beside its score, as JSON; None for nothing."""
+        return None
+
+    def answers_of_log(self, scores: pl.Series, answers: pl.Series | None) -> Answers:
+        """Return the answers of logged predictions.
+
+        Args:
+            scores: the column ``score``.
+            answers: the column ``answer``, if it was read.
+        """
+        return np.asarray(scores.to_numpy(), dtype=np.float64)
+
+    def labels_of_log(self, labels: pl.Series, targets: pl.Series) -> Labels:
+        """Return the labels of logged predictions.
+
+        Args:
+            labels: the column ``label``: 0 or 1, where the classes are two.
+            targets: the column ``target``: the label as text, for all other tasks.
+        """
+        return self.labels(targets)
+
+    def truth_of_log(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
+        """Return the labels of logged rows, as the task means them; NaN where there is none or a wrong one.
+
+        Args:
+            rows: with ``label``, and ``target`` if it was read.
+        """
+        none = pl.Series("target", [None] * rows.height, pl.String)
+        values = self.labels_of_log(rows["label"], rows.get_column("target", default=none)).values
+        return np.asarray(values.to_numpy()) if self.kind == "custom" else values.cast(pl.Float64).to_numpy()
+
+    def given_in_log(self, rows: pl.DataFrame) -> Answers:
+        """Return the answers of logged rows, with ``score``, and ``answer`` if it was read."""
+        return self.answers_of_log(rows["score"], rows.get_column("answer", default=None))
+
+    @abstractmethod
+    def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
+        """Return the loss of each row, shape (rows,), lower is better; NaN where it is undefined."""
+
+    @abstractmethod
+    def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure: ...
+
+    def facts(self, truth: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
+        """Return what else `evaluate` tells about the rows, by name."""
+        return {}
+
+    def truth(self, rows: pl.DataFrame, label: str) -> npt.NDArray[Any]:
+        """Return the labels of rows that all have one, shape (rows,).
+
+        Raises:
+            DataError: there is no such column, or a label is null or wrong.
+        """
+        if label not in rows.columns:
+            raise DataError(
+                f"there is no column {label}: the columns are {', '.join(rows.columns)}",
+                hint="dataset.label in params.yaml must name the column with the label",
+            )
+        hint = f"a label must be {self.meant}: change what makes them, or leave those rows out"
+        return np.asarray(self.labels(rows[label]).required(f"column {label}", self.meant, hint).to_numpy())
+
+    def measure(self, metric: str, truth: npt.ArrayLike, answers: Answers) -> Measure:
+        """Return a function from weights, shape (resamples, rows), to the metric under each.
+
+        Args:
+            metric: one of the task, as `task_names.metric_name` returns it.
+            truth: as `truth` returns it.
+            answers: as `answers` returns it.
+        """
+        if metric in self.own:
+            return _resampled(self.own[metric], np.asarray(truth), answers)
+        return self._measure(metric, np.asarray(truth, dtype=np.float64), answers)
+
+    def evaluate(self, truth: npt.ArrayLike, answers: Answers) -> dict[str, float]:
+        """Compare answers with the truth.
+
+        Returns:
+            The task's `metrics` (NaN where one is undefined: no rows, an answer that is not finite, classes
+            that are missing), ``rows``, and `facts`.
+        """
+        known = np.asarray(truth)
+        found = dict.fromkeys(self.metrics, float("nan"))
+        if len(known) and _finite(answers):
+            one = np.ones((1, len(known)))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = {name: float(self.measure(name, known, answers)(one)[0]) for name in self.metrics}
+        return {**found, "rows": float(len(known)), **self.facts(known, answers)}
+
+    def by_month(
+        self, times: pl.Series, truth: npt.ArrayLike, answers: Answers
+    ) -> Mapping[str, dict[str, float]]:
+        """Return the results of `evaluate` by month (``2013-03``, calendar months in UTC), in order.
+
+        Args:
+            times: the aware time of each row.
+            truth: of each row.
+            answers: of each row.
+        """
+        months = times.dt.convert_time_zone("UTC").dt.strftime("%Y-%m").to_numpy()
+        known = np.asarray(truth)
+        return {
+            str(month): self.evaluate(known[months == month], answers[months == month])
+            for month in np.unique(months)
+        }
+
+
+def _finite(answers: Answers) -> bool:
+    return answers.dtype == object or bool(np.isfinite(answers).all())
+
+
+def _resampled(metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> Measure:
+    """Return the measure of a function that knows no weights: rows are repeated as often as they weigh."""
+
+    def measure(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        found = np.full(len(weights), np.nan)
+        for number, row in enumerate(weights[:_RESAMPLES_OF_OWN]):
+            places = np.repeat(np.arange(len(truth)), row.astype(np.int64))
+            found[number] = metric(truth[places], answers[places]) if len(places) else np.nan
+        return found
+
+    return measure
