@@ -135,7 +135,11 @@ def _as_text(labels: pl.Series) -> pl.Series:
     if labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
         text = labels.cast(pl.String)
         numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
-        whole = numbers.is_not_null() & (numbers == numbers.floor()) & text.str.contains(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$")
+        whole = (
+            numbers.is_not_null()
+            & (numbers == numbers.floor())
+            & text.str.contains(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$")
+        )
         exact = numbers.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.select(pl.when(whole).then(exact).otherwise(text)).to_series().alias(labels.name)
     return labels.cast(pl.String)

@@ -32,7 +32,7 @@ from tidemill.project import Project, load_project
 from tidemill.registry.versions.model_versions import CHAMPION, champion
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun
-from tidemill.training.metrics import evaluate as evaluate_scores
+from tidemill.tasks.binary import Binary
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -342,7 +342,7 @@ def test_a_feature_may_have_any_name_of_ours(project: Project, state: State, sto
     assert columns["score"]["broken"] == "constant: 0.5 in every row"
     assert found.results["prediction_drift"]["value"] == pytest.approx(0.0, abs=1e-9)
     assert found.results["quality"]["value"] == pytest.approx(
-        evaluate_scores(rows["late"], rows["score"])["roc_auc"]
+        Binary("roc_auc").evaluate(rows["late"], rows["score"].to_numpy())["roc_auc"]
     )
     report = (project.root / found.report_path).read_text(encoding="utf-8")
     assert "cannot be drawn" not in report

@@ -15,6 +15,8 @@ from tidemill.serving.inference.row_scoring import FALLBACK
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import DeployedVersion, ServingVersions
 from tidemill.state.tables import Deployment
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 CONFIG = ProjectConfig.model_validate(
@@ -31,6 +33,7 @@ class Declared:
     """A project that is nothing but its configuration."""
 
     config: ProjectConfig = CONFIG
+    task: Task = Binary("roc_auc")
 
 
 def deployment(kind="ab", name="fee", version="2", share=0.5):

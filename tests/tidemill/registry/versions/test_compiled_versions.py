@@ -30,6 +30,7 @@ from tidemill.registry.versions.model_versions import (
 )
 from tidemill.registry.versions.new_versions import compile_version, register
 from tidemill.registry.versions.original_models import read_original
+from tidemill.tasks.binary import Binary
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.tracking.mlflow_tracking import connect
 
@@ -271,6 +272,7 @@ def test_a_family_may_use_another_package(project, runs, model, tmp_path):
         run_id=runs[0],
         name="m",
         estimator=taught_model,
+        task=Binary("roc_auc"),
         example=rows[:5],
         trusted=trusted_types(taught_model, ()),
     )
