@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Family", "Fit", "TrainingSpec", "load_spec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
-"""Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects with
-None) and labels (0 or 1, the numbers of classes, or the values of a regression); yields the fitted estimator
-once a round, each better fitted than the last. It must be deterministic: the chosen model is fitted again, on
-more rows, for as many rounds as were best."""
+"""Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
+with None) and labels (0 or 1, the numbers of classes, or the values of a regression); yields the fitted
+estimator once a round, each better fitted than the last. It must be deterministic: the chosen model is fitted
+again, on more rows, for as many rounds as were best."""
 
 
 @dataclass(frozen=True)

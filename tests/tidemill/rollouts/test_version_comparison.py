@@ -28,12 +28,15 @@ CONFIG = ProjectConfig.model_validate(
 )
 
 
+TASK = Binary("roc_auc")
+
+
 @dataclass(frozen=True)
 class Declared:
     """A project that is nothing but its configuration."""
 
     config: ProjectConfig = CONFIG
-    task: Task = Binary("roc_auc")
+    task: Task = TASK
 
 
 def deployment(kind="ab", name="fee", version="2", share=0.5):
