@@ -1,25 +1,28 @@
 """Plan a job: files, columns, features. Requests that cannot succeed are refused before it begins."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
-
-import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
 from tidemill.scoring.execution.batch_rows import request_columns
-from tidemill.scoring.input.column_values import is_numeric
+from tidemill.scoring.execution.input_columns import (
+    column_types,
+    kept_columns,
+    require_columns,
+    require_numbers,
+    require_writable,
+    shared_types,
+)
 from tidemill.scoring.input.fragments import FRAGMENT_ROWS, Shape, examine, fragments_of
 from tidemill.scoring.input.prediction_ids import new_job_id
-from tidemill.scoring.input.row_reading import types_of_lines
 from tidemill.scoring.input.table_places import SourceFile, find_files, locate
-from tidemill.scoring.scoring_job import ADDED, Job, Mode, ScoreRequest
+from tidemill.scoring.scoring_job import Job, Mode, ScoreRequest
 from tidemill.version import __version__
 
 __all__ = ["plan"]
@@ -55,32 +58,20 @@ def plan(
         DataError: an input is not there, or cannot be read.
         FeatureError: features are to be looked up, and the definitions were not applied.
     """
-    files = _files(request, folder)
-    shapes = examine(files)
-    files = [
-        replace(f, header=_header(s)) if f.format == "csv" else f for f, s in zip(files, shapes, strict=True)
-    ]
-    schemas = _schemas(files, shapes, request.rename)
+    files, shapes = _examined(request, folder)
+    schemas = column_types(files, shapes, request.rename)
     there = schemas[0].names
     mode = request.features or ("columns" if set(features) <= set(there) else "keys")
     decide = _decides(project, request, there)
     at_column = _at_column(request, there, mode)
-    looked_up = () if mode == "columns" or decide else _keys(project)
-    needed = dict.fromkeys(
-        [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
-    )
-    _require(needed, there, mode, files[0])
-    if decide:
-        needed |= dict.fromkeys(name for name in _request_columns(project) if name in there)
+    needed = _needed(project, features, mode, at_column, decide, there, files[0])
     if mode == "columns":
-        _require_types(features, schemas[0], files[0], words)
-    keep = _kept(request, there, features if mode == "columns" else ())
-    form, schema = _format(request), _shared(files, schemas, [*dict.fromkeys([*keep, *needed])])
+        require_numbers(features, schemas[0], files[0], words)
+    keep = kept_columns(request, there, features if mode == "columns" else ())
+    form, schema = _format(request), shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])])
     if form == "csv":
-        _require_writable(keep, schema)
+        require_writable(keep, schema)
     keyed = mode != "columns"
-    in_python = decide or request.log or mode == "online"
-    rows = request.part_rows or (_IN_PYTHON_ROWS if in_python else FRAGMENT_ROWS)
     return Job(
         id=new_job_id(),
         started_at=now,
@@ -99,9 +90,44 @@ def plan(
         log=request.log,
         schema=schema,
         files=tuple(files),
-        fragments=tuple(fragments_of(files, shapes, rows)),
+        fragments=tuple(fragments_of(files, shapes, _part_rows(request, decide, mode))),
         code=_code(project),
     )
+
+
+def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], list[Shape]]:
+    """Return the input's files, with the headers of CSV files, and what each looks like."""
+    files = _files(request, folder)
+    shapes = examine(files)
+    return [
+        replace(file, header=() if shape.schema is None else tuple(shape.schema.names))
+        if file.format == "csv"
+        else file
+        for file, shape in zip(files, shapes, strict=True)
+    ], shapes
+
+
+def _needed(
+    project: Project,
+    features: Sequence[str],
+    mode: Mode,
+    at_column: str | None,
+    decide: bool,
+    there: Sequence[str],
+    file: SourceFile,
+) -> list[str]:
+    """Return the columns to read, besides those that are kept, after checking that they are there."""
+    looked_up = [] if mode == "columns" or decide else _keys(project)
+    needed = [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
+    require_columns(dict.fromkeys(needed), there, mode, file)
+    if decide:
+        needed += [name for name in _request_columns(project) if name in there]
+    return list(dict.fromkeys(needed))
+
+
+def _part_rows(request: ScoreRequest, decide: bool, mode: Mode) -> int:
+    in_python = decide or request.log or mode == "online"
+    return request.part_rows or (_IN_PYTHON_ROWS if in_python else FRAGMENT_ROWS)
 
 
 def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
@@ -119,47 +145,6 @@ def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
             hint="score the files of each format into an output of their own",
         )
     return files
-
-
-def _header(shape: Shape) -> tuple[str, ...]:
-    return () if shape.schema is None else tuple(shape.schema.names)
-
-
-def _schemas(files: list[SourceFile], shapes: list[Shape], rename: dict[str, str]) -> list[pa.Schema]:
-    """Return the columns of each file, under our names, with those from folder names."""
-    lines = types_of_lines(files[0]) if shapes[0].schema is None else None  # of ndjson: the same for all
-    schemas = []
-    for file, shape in zip(files, shapes, strict=True):
-        own = shape.schema or lines or pa.schema([])
-        fields = [(field.name, field.type) for field in own] + [(n, pa.string()) for n, _ in file.partitions]
-        names = [rename.get(name, name) for name, _ in fields]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UsageError(
-                f"{file.address} has two columns {', '.join(twice)}",
-                hint="names must differ, those of folders like date=2013-04-01 and --rename included",
-            )
-        if absent := [name for name in rename if name not in dict(fields)]:
-            raise UsageError(f"--rename {absent[0]}=…: {file.address} has no such column")
-        schemas.append(pa.schema([(name, kind) for name, (_, kind) in zip(names, fields, strict=True)]))
-    return schemas
-
-
-def _shared(files: list[SourceFile], schemas: list[pa.Schema], read: list[str]) -> pa.Schema:
-    """Return one type for each column that is read, wide enough for all files."""
-    chosen: list[pa.Schema] = []
-    for file, schema in zip(files, schemas, strict=True):
-        if absent := [name for name in read if name not in schema.names]:
-            raise UsageError(
-                f"{file.address} lacks columns that {files[0].address} has: {', '.join(absent)}",
-                hint="score it into an output of its own, or name what is kept with --keep",
-            )
-        one = pa.schema([schema.field(name).with_nullable(True) for name in read])
-        if not chosen or one != chosen[-1]:
-            chosen.append(one)
-    try:
-        return pa.unify_schemas(chosen, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise UsageError(f"the files do not agree on a column's type: {error}") from error
 
 
 def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> bool:
@@ -210,63 +195,6 @@ def _keys(project: Project) -> list[str]:
     from tidemill.scoring.execution.feature_lookup import keys_of  # Feast takes seconds to import
 
     return list(keys_of(project).columns)
-
-
-def _require(needed: Iterable[str], there: Sequence[str], mode: Mode, file: SourceFile) -> None:
-    absent = [name for name in needed if name not in there]
-    if not absent:
-        return
-    what = "features of the version" if mode == "columns" else "keys of the features"
-    raise UsageError(
-        f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}",
-        hint="--rename NAME=OURS if they are called otherwise; --keys looks features up, --columns takes "
-        "them as given",
-    )
-
-
-def _require_types(features: Sequence[str], schema: pa.Schema, file: SourceFile, words: bool) -> None:
-    wrong = [
-        f"{name} ({schema.field(name).type})" for name in features if not is_numeric(schema.field(name).type)
-    ]
-    if wrong:
-        raise UsageError(f"{file.address}: features must be numbers: {', '.join(wrong)}")
-    if words and file.format == "csv":
-        raise UsageError(
-            "the version takes text as well as numbers, and CSV does not say which is which",
-            hint="give it parquet or ndjson",
-        )
-
-
-def _kept(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:
-    keep = request.keep
-    if keep == ("*",):
-        keep = tuple(there)
-    elif keep is None:
-        keep = tuple(name for name in there if name not in features)
-    if absent := [name for name in keep if name not in there]:
-        raise UsageError(
-            f"--keep: there is no column {', '.join(absent)}", hint=f"there are: {', '.join(there)}"
-        )
-    if taken := [name for name in keep if name in ADDED]:
-        raise UsageError(
-            f"the input has a column {', '.join(taken)}, as the output will",
-            hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",
-        )
-    return tuple(dict.fromkeys(keep))
-
-
-def _require_writable(keep: Sequence[str], schema: pa.Schema) -> None:
-    """Raise for types that CSV cannot hold, such as lists."""
-    unfit = []
-    for name in keep:
-        try:
-            pacsv.CSVWriter(pa.BufferOutputStream(), pa.schema([schema.field(name)])).close()
-        except pa.ArrowException:
-            unfit.append(f"{name} ({schema.field(name).type})")
-    if unfit:
-        raise UsageError(
-            f"CSV cannot hold {', '.join(unfit)}", hint="write parquet, or name what is kept with --keep"
-        )
 
 
 def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:
