@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK", "TextPiece", "cut", "opened", "rows_of"]
+__all__ = ["BLOCK", "TextPiece", "cut", "opened"]
 
 BLOCK = 16 * 2**20
 """Bytes of a piece, roughly."""
@@ -65,12 +65,6 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
     if position > start:
         pieces.append(TextPiece(start, position, lines + (last != b"\n" or quotes.inside)))
     return pieces
-
-
-def rows_of(stream: BinaryIO, piece: TextPiece) -> bytes:
-    """Return the bytes of a piece; a stream that cannot seek is read up to it."""
-    stream.seek(piece.start)
-    return stream.read(piece.end - piece.start)
 
 
 @dataclass
