@@ -66,13 +66,14 @@ def _turn(
     folder: Any, as_of: str | None, promote: bool, reason: str, params: list[str] | None, json: bool
 ) -> None:
     from tidemill.project import load_project
+    from tidemill.project.moments import turn_moment
     from tidemill.registry.history.serving_history import read_decision
-    from tidemill.retraining.turn import TurnRequest, declared_moment, make_turn
+    from tidemill.retraining.turn import TurnRequest, make_turn
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
     project = attach(load_project(folder))
-    at = moment(as_of) if as_of else declared_moment(project)
+    at = turn_moment(project, moment(as_of) if as_of else None)
     request = TurnRequest(
         at, reason, project.settings.who, promote=promote, params=_assignments(params or [])
     )

@@ -181,24 +181,27 @@ def models_export(
 
 @models_app.command("history", epilog="Example: tidemill models history flight-delay")
 def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show which version served when, and who decided it."""
+    """Show which version served when, who decided it, and which versions the gate refused."""
     from tidemill.cli.reading import open_reading
-    from tidemill.registry.history.service_periods import service_periods
+    from tidemill.registry.history.service_periods import refusals, service_periods
     from tidemill.registry.versions.registry_reader import read_registered
-    from tidemill.state.record_queries import moves
+    from tidemill.state.record_queries import moves, refused_decisions
 
     folder, records = open_reading(project)
     read_registered(folder, model)  # an unknown model is an error, not an empty history
-    services = service_periods(moves(records, model))
+    served, refused = service_periods(moves(records, model)), refusals(refused_decisions(records, model))
+    services = sorted([*served, *refused], key=lambda each: each.since)
 
     def render(console: "Console") -> None:
+        if not served:
+            console.print(f"{model} has had no champion yet")
         table = Listing("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
-            table.add_row(
-                s.version, format_moment(s.since), format_moment(s.until), s.kind, s.actor, gain, s.reason
-            )
-        console.print(table if services else f"{model} has had no champion yet")
+            until = "–" if s.kind == "refused" else format_moment(s.until)
+            table.add_row(s.version, format_moment(s.since), until, s.kind, s.actor, gain, s.reason)
+        if services:
+            console.print(table)
 
     emit(services, json, render)
 

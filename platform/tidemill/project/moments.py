@@ -1,37 +1,98 @@
-"""Reads the as-of moment from a project's ``params.yaml``."""
+"""Reads and names the parameters by which a project's stages learn what is known."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from tidemill.clock import utc
-from tidemill.errors import ConfigError
+from tidemill.clock import Clock, SystemClock, utc
+from tidemill.errors import ConfigError, UsageError
 from tidemill.project.project import Project
 
-__all__ = ["declared_moment"]
+__all__ = ["declared_moment", "moment_parameters", "turn_moment"]
 
 
-def declared_moment(project: Project) -> datetime:
-    """Return the as-of moment that ``params.yaml`` declares: ``as_of``, or the end of its last month (UTC).
+def declared_moment(project: Project, clock: Clock | None = None) -> datetime:
+    """Return the as-of moment that ``params.yaml`` declares: ``as_of``, else the end of its last month (UTC).
+
+    Where it declares neither, or both are null, that is now.
 
     Raises:
-        ConfigError: it declares neither, or the form is wrong.
+        ConfigError: the form is wrong, or ``dataset`` names a parameter that does not exist.
     """
-    dataset = project.config.dataset
-    declared, last = (_parameter(project, name) for name in (dataset.as_of, dataset.last_month))
+    as_of, last_month = _parameter(project, "as_of"), _parameter(project, "last_month")
+    if as_of and as_of.value is not None:
+        try:
+            return utc(datetime.fromisoformat(str(as_of.value)))
+        except ValueError as error:
+            raise _wrong(project, as_of, "a moment", "2013-04-01T00:00:00+00:00") from error
+    if not last_month or last_month.value is None:
+        return (clock or SystemClock()).now()
     try:
-        if declared is not None:
-            return utc(datetime.fromisoformat(str(declared)))
-        month = datetime.strptime(str(last), "%Y-%m").replace(tzinfo=UTC)
+        month = datetime.strptime(str(last_month.value), "%Y-%m").replace(tzinfo=UTC)
     except ValueError as error:
-        raise ConfigError(
-            f"{project.root / 'params.yaml'}: {dataset.as_of} or {dataset.last_month} is wrong: {error}",
-            hint='write a moment like "2013-04-01T00:00:00+00:00", a month like "2013-03"',
-        ) from error
+        raise _wrong(project, last_month, "a month", "2013-03") from error
     return (month + timedelta(days=32)).replace(day=1)
 
 
-def _parameter(project: Project, name: str) -> object:
+def turn_moment(project: Project, given: datetime | None) -> datetime:
+    """Return the moment of a turn made by hand: the one given, else the declared one.
+
+    Raises:
+        ConfigError: as `declared_moment` raises it.
+        UsageError: a moment is given, and there is no parameter by which the stages would learn it.
+    """
+    if given is None:
+        return declared_moment(project)
+    if not moment_parameters(project, given):
+        name = project.config.dataset.as_of or "data.as_of"
+        raise UsageError(
+            f"--as-of: {project.root / 'params.yaml'} has no parameter {name}, by which the stages would "
+            "learn the moment",
+            hint=f"add {name} (null) to params.yaml and to the params of the stages in dvc.yaml, and leave "
+            "out in the stages what became known later",
+        )
+    return given
+
+
+def moment_parameters(project: Project, as_of: datetime) -> dict[str, str]:
+    """Return the parameters that tell the stages what is known at ``as_of``; none if the project has none.
+
+    Raises:
+        ConfigError: ``dataset`` names a parameter that does not exist.
+    """
+    last_instant = utc(as_of) - datetime.resolution  # the month it falls in is the last one needed
+    values = {"last_month": f"{last_instant:%Y-%m}", "as_of": utc(as_of).isoformat()}
+    found = {field: _parameter(project, field) for field in values}
+    return {parameter.name: values[field] for field, parameter in found.items() if parameter}
+
+
+class _Parameter(NamedTuple):
+    name: str
+    value: object
+
+
+def _parameter(project: Project, field: str) -> _Parameter | None:
+    """Return the parameter that ``dataset.<field>`` names; None if there is none."""
+    dataset = project.config.dataset
+    name = getattr(dataset, field)
+    if name is None:
+        return None
     value: Any = project.params
     for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+        if not isinstance(value, dict) or part not in value:
+            break
+        value = value[part]
+    else:
+        return _Parameter(name, value)
+    if field in dataset.model_fields_set:
+        raise ConfigError(
+            f"{project.root / 'params.yaml'}: {name}, which dataset.{field} names, is not set",
+            hint=f"add {name}, or set dataset.{field} to null",
+        )
+    return None
+
+
+def _wrong(project: Project, parameter: _Parameter, kind: str, example: str) -> ConfigError:
+    return ConfigError(
+        f"{project.root / 'params.yaml'}: {parameter.name} is {parameter.value!r}, not {kind}",
+        hint=f'write it like "{example}", or null',
+    )

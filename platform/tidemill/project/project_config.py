@@ -52,12 +52,12 @@ class DatasetConfig(Section):
     """For binary: the class whose probability is predicted; default: the last of ``classes``."""
     label_known: str = "label_known_at"
     """Column with the moment when the label became known."""
-    first_month: str = "data.first_month"
-    """Dotted name of the parameter of the DVC pipeline that names the first month (YYYY-MM)."""
-    last_month: str = "data.last_month"
-    """Dotted name of the parameter that names the last month (YYYY-MM)."""
-    as_of: str = "data.as_of"
-    """Dotted name of the parameter with the moment after which no data is used."""
+    first_month: str | None = "data.first_month"
+    """Dotted name of the parameter of the DVC pipeline that names the first month (YYYY-MM); null: none."""
+    last_month: str | None = "data.last_month"
+    """Dotted name of the parameter that names the last month (YYYY-MM); null: none."""
+    as_of: str | None = "data.as_of"
+    """Dotted name of the parameter with the moment after which no data is used; null: none."""
 
 
 class FeaturesConfig(Section):

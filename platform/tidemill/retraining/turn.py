@@ -22,13 +22,12 @@ from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
-from tidemill.project.moments import declared_moment
 from tidemill.project.project import check_params
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
 from tidemill.state.tables import Turn
 
-__all__ = ["TurnEvent", "TurnRequest", "declared_moment", "make_turn", "resume_turns", "turn_lock"]
+__all__ = ["TurnEvent", "TurnRequest", "make_turn", "resume_turns", "turn_lock"]
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,9 @@ def resume_turns(project: Project, state: State, listen: Listener | None = None)
 def _check(project: Project, params: Mapping[str, Any]) -> None:
     """Refuse values that ``params.yaml`` must not have, before the turn is recorded."""
     dataset, path = project.config.dataset, project.root / "params.yaml"
-    if own := {dataset.as_of, dataset.last_month} & set(params):
+    if own := [name for name in (dataset.as_of, dataset.last_month) if name in params]:
         raise UsageError(
-            f"{sorted(own)[0]} cannot be set: the turn sets it to its own moment",
+            f"{own[0]} cannot be set: the turn sets it to its own moment",
             hint="choose the turn's moment with --as-of",
         )
     check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))

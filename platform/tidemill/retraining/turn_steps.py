@@ -6,7 +6,6 @@ what the killed attempt had finished. The turn itself only knows which step is n
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from tidemill.clock import utc
@@ -14,6 +13,7 @@ from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import DecisionOutdated, GateRefused
 from tidemill.features.feature_store import definition_hash, materialise, service_features
 from tidemill.project import Project, load_project
+from tidemill.project.moments import moment_parameters
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.registry.versions.new_versions import register
@@ -63,15 +63,9 @@ class Step:
 def version_data(context: StepContext) -> StepResult:
     """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
     project, turn = context.project, context.turn
-    dataset = project.config.dataset
-    overrides = {
-        dataset.last_month: f"{_last_instant_before(turn.as_of):%Y-%m}",
-        dataset.as_of: utc(turn.as_of).isoformat(),
-        **turn.overrides,
-    }
     version = reproduce(
         project,
-        overrides,
+        {**moment_parameters(project, turn.as_of), **turn.overrides},
         message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
         on_line=lambda line: _relay_line(line, context.tell),
     )
@@ -163,8 +157,3 @@ def _relay_line(line: str, tell: Tell) -> None:
     """Pass on what a stage or DVC says, without DVC's advice on commands that the turn runs itself."""
     if line.strip() and not line.startswith(_ADVICE):
         tell(line, None, None)
-
-
-def _last_instant_before(moment: datetime) -> datetime:
-    """Return the last instant before ``moment``, in UTC: the month it falls in is the last one needed."""
-    return utc(moment) - datetime.resolution

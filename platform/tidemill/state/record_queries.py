@@ -21,6 +21,7 @@ __all__ = [
     "live_deployments",
     "monitor_runs",
     "moves",
+    "refused_decisions",
     "replicas",
     "runs_of_schedule",
 ]
@@ -51,6 +52,13 @@ def moves(records: Records, model: str) -> list[tuple[Row, Row | None]]:
     decisions = {row.id: row for row in records.select("gate_decisions", "model = ?", model)}
     done = records.select("promotions", "model = ? AND status = 'done'", model, order="requested_at, id")
     return [(move, decisions.get(move.decision_id)) for move in done]
+
+
+def refused_decisions(records: Records, model: str) -> list[tuple[Row, Row | None]]:
+    """Return the gate's decisions that refused a version, in order, each with its turn if there was one."""
+    turns = {row.decision_id: row for row in records.select("turns", "model = ?", model)}
+    decisions = records.select("gate_decisions", "model = ?", model, order="decided_at, id")
+    return [(one, turns.get(one.id)) for one in decisions if not one.passed and one.mode == "enforce"]
 
 
 def gate_decisions(records: Records, model: str, version: str) -> list[Row]:

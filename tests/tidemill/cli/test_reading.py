@@ -97,7 +97,15 @@ def fill(session):
         id="gate_1", model=MODEL, candidate="2", champion="1", mode="enforce", passed=True,
         reasons=[WHY], numbers={"gain": 0.0158}, decided_at=NOW,
     )  # fmt: skip
-    session.add_all([turn, run, gate])
+    refused = GateDecision(
+        id="gate_2", model=MODEL, candidate="3", champion="2", mode="enforce", passed=False,
+        reasons=["it is worse"], numbers={"gain": -0.01}, decided_at=NOW + timedelta(days=3),
+    )  # fmt: skip
+    tried = GateDecision(
+        id="gate_3", model=MODEL, candidate="4", champion="2", mode="dry_run", passed=False,
+        reasons=["it is worse"], numbers={"gain": -0.01}, decided_at=NOW + timedelta(days=3),
+    )  # fmt: skip
+    session.add_all([turn, run, gate, refused, tried])
     session.flush()
     for number in range(3):
         session.add(
@@ -268,9 +276,23 @@ def test_json_has_whole_ids_and_lists_short_ones(root: Path):
 def test_records_of_other_models_are_not_shown(root: Path):
     assert json.loads(run(root, "status --json").stdout)["turn"]["id"] == "turn_01kg7a"
     history = json.loads(run(root, f"models history {MODEL} --json").stdout)
-    assert [service["version"] for service in history] == ["1", "2"]
+    assert [service["version"] for service in history] == ["1", "2", "3"]
     assert history[1]["until"] is None
     assert history[1]["gain"] == 0.0158
+
+
+def test_the_history_has_what_the_gate_refused(root: Path):
+    refused = json.loads(run(root, f"models history {MODEL} --json").stdout)[-1]
+    assert {name: refused[name] for name in ("version", "kind", "passed", "gain", "reason")} == {
+        "version": "3",
+        "kind": "refused",
+        "passed": False,
+        "gain": -0.01,
+        "reason": "it is worse",
+    }
+    shown = run(root, f"models history {MODEL}", columns=160).stdout
+    assert "refused" in shown
+    assert "it is worse" in shown
 
 
 def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):

@@ -1,11 +1,11 @@
-"""Derive from the alias moves in which periods each version was champion."""
+"""Derive from the records in which periods each version was champion, and which were refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Service", "service_periods"]
+__all__ = ["Service", "refusals", "service_periods"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Service:
     until: datetime | None
     """None for the current champion."""
     kind: str
-    """``promotion`` or ``rollback``."""
+    """``promotion`` or ``rollback``; ``refused`` for a version that the gate refused, which never served."""
     actor: str
     reason: str
     passed: bool | None
@@ -50,4 +50,27 @@ def service_periods(moves: Sequence[tuple[Any, Any]]) -> list[Service]:
             turn_id=move.turn_id,
         )
         for (move, decision), until in zip(moves, ends, strict=False)
+    ]
+
+
+def refusals(decisions: Sequence[tuple[Any, Any]]) -> list[Service]:
+    """Return an entry for each version that the gate refused, of no length, in order of time.
+
+    Args:
+        decisions: the records of decisions that refused, in order, each with its turn or none.
+    """
+    return [
+        Service(
+            version=decision.candidate,
+            since=decision.decided_at,
+            until=decision.decided_at,
+            kind="refused",
+            actor=turn.actor if turn else "–",
+            reason="; ".join(decision.reasons),
+            passed=False,
+            gain=decision.numbers.get("gain"),
+            decision_id=decision.id,
+            turn_id=turn.id if turn else None,
+        )
+        for decision, turn in decisions
     ]
