@@ -54,7 +54,7 @@ def lookups(project: Project, online: str, rows: list[dict[str, Any]]) -> tuple[
     at = rows[-1]["event_timestamp"] + timedelta(minutes=1)
     materialise(project, at)
     store = open_store(project)
-    service = store.get_feature_service(project.config.features.service)
+    service = store.get_feature_service(project.feature_service)
     reader = OnlineFeatures(store, service)
     keys = ("carrier", "origin", "dest", "tailnum", "scheduled_departure")
 

@@ -123,7 +123,7 @@ def write_requests(project: Project) -> dict[str, Path]:
     at = start + timedelta(minutes=30)
     names = ("carrier", "origin", "dest", "tailnum", "scheduled_departure")
     keys = [{name: flight[name] for name in names} for flight in flights]
-    features = OnlineFeatures(open_store(project), project.config.features.service)
+    features = OnlineFeatures(open_store(project), project.feature_service)
     rows = [row.values for row in features.read(keys, [at] * len(keys))]
     columns = list(rows[0])
     bodies: dict[str, list[dict[str, Any]]] = {

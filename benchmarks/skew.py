@@ -84,7 +84,7 @@ def _served(project: Project, asked: pl.DataFrame, stale: bool) -> pl.DataFrame:
     if not stale:
         return served
     store = open_store(project)
-    origins = trace_origins(store, store.get_feature_service(project.config.features.service))
+    origins = trace_origins(store, store.get_feature_service(project.feature_service))
     weather = next(source for source in origins.sources if source.name == "origin_weather").features
     lag = pl.when(pl.col("event_timestamp") >= AUTUMN).then(pl.lit(LAG)).otherwise(pl.lit(timedelta(0)))
     before = asked.with_columns(event_timestamp=pl.col("event_timestamp") - lag)

@@ -58,7 +58,7 @@ def flights():
 
 def test_serving_reads_what_training_sees(project, flights):
     joined = training_frame(project, flights).select(service_features(project))
-    online = OnlineFeatures(open_store(project), project.config.features.service)
+    online = OnlineFeatures(open_store(project), project.feature_service)
     served = online.read(flights.to_dicts(), flights["event_timestamp"].to_list())
     assert [row.values for row in served] == joined.to_dicts()
     assert {flag for row in served for flag in row.flags} <= {
@@ -69,7 +69,7 @@ def test_serving_reads_what_training_sees(project, flights):
 
 
 def test_what_is_unknown_or_too_old_is_null_and_flagged(project, flights):
-    online = OnlineFeatures(open_store(project), project.config.features.service)
+    online = OnlineFeatures(open_store(project), project.feature_service)
     flight = flights.row(0, named=True)
     stranger = flight | {"carrier": "ZZ", "tailnum": None}
     [row] = online.read([stranger], [flight["event_timestamp"]])

@@ -29,4 +29,4 @@ def feature_status(folder: ProjectFolder, at: datetime) -> list[ViewFreshness]:
     project = load_project(folder.root)
     store = open_store(project)
     record_views(project, store)
-    return freshness(store, project.config.features.service, at, sources=True)
+    return freshness(store, project.feature_service, at, sources=True)

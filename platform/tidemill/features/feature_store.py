@@ -76,7 +76,7 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
         FeatureError: as `training_frame`.
     """
     store = open_store(project)
-    service = get_service(store, project.config.features.service)
+    service = get_service(store, project.feature_service)
     names = _feature_names(service)
     _check_entity_frame(entity_frame, names)
     asked: Any = entity_frame.with_row_index(_ROW).to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -114,7 +114,7 @@ def materialise(
             than its view declares.
     """
     store = open_store(project)
-    get_service(store, project.config.features.service)  # raises if nothing was applied yet
+    get_service(store, project.feature_service)  # raises if nothing was applied yet
     offline, online = store.provider.offline_store, store.provider.online_store
     done: dict[str, int] = {}
     for view in _online_views(store):
@@ -174,7 +174,7 @@ def service_features(project: Project) -> tuple[str, ...]:
     Raises:
         FeatureError: the service was not applied.
     """
-    return _feature_names(get_service(open_store(project), project.config.features.service))
+    return _feature_names(get_service(open_store(project), project.feature_service))
 
 
 def definition_hash(project: Project) -> str:
@@ -184,7 +184,7 @@ def definition_hash(project: Project) -> str:
         FeatureError: the service was not applied.
     """
     store = open_store(project)
-    service = get_service(store, project.config.features.service)
+    service = get_service(store, project.feature_service)
     with feast_errors(f"reading the definition of {service.name!r}"):
         return fingerprint(service, _views(store, service), repository(project), project.root.resolve())
 

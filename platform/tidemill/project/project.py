@@ -84,6 +84,26 @@ class Project(ProjectFolder):
         return self.root / self.config.dataset.path
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is a feature store; without one, features come in the request."""
+        return self.config.features.source != "request"
+
+    @property
+    def feature_service(self) -> str:
+        """Name of the Feast service that training and serving share.
+
+        Raises:
+            ConfigError: features come in the request: there is no feature store.
+        """
+        service = self.config.features.service
+        if service is None:
+            raise ConfigError(
+                f"{self.root / 'params.yaml'}: features.from is request: this project has no feature store",
+                hint="set features.from to store or both, and name the Feast service in features.service",
+            )
+        return service
+
+    @property
     def target(self) -> "Target":
         """What is predicted, as plain values."""
         from tidemill.tasks.target_labels import class_text
@@ -134,6 +154,20 @@ class Project(ProjectFolder):
                 f"{self.root / 'params.yaml'}: module {module_name!r} has no {attribute!r}",
                 hint=f"see {module.__file__}",
             ) from error
+
+    def load_application(self) -> Any:
+        """Return the project's `tidemill.Application`.
+
+        Raises:
+            ConfigError: none is named, or it cannot be imported.
+        """
+        named = self.config.project.application
+        if named is None:
+            raise ConfigError(
+                f"{self.root / 'params.yaml'}: project.application is not set",
+                hint="name a tidemill.Application there as module:object",
+            )
+        return self.load(named)
 
 
 def find_project(start: Path) -> Path:

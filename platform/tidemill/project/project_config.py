@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tidemill.errors import ConfigError
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
@@ -31,8 +32,8 @@ class ProjectSection(Section):
     """What is predicted: one of two classes, one of several, a number, or anything (docs/tasks.md)."""
     training: str = Field(pattern=_REFERENCE)
     """A `tidemill.training.model_spec.TrainingSpec`."""
-    application: str = Field(pattern=_REFERENCE)
-    """A `tidemill.serving.inference.application.Application`."""
+    application: str | None = Field(default=None, pattern=_REFERENCE)
+    """A `tidemill.serving.inference.application.Application`; null: made from ``features.yaml``."""
     replay: str | None = Field(default=None, pattern=_REFERENCE)
     """A `tidemill.demo.traffic_replay.Replay`: history for ``tidemill demo``."""
 
@@ -42,16 +43,18 @@ class DatasetConfig(Section):
 
     path: str
     """Parquet file, relative to the project."""
-    time: str = "event_timestamp"
-    """Column with the moment of prediction (aware, UTC)."""
+    time: str | None = "event_timestamp"
+    """Column with the moment of prediction (aware, UTC); null: rows have no time."""
+    group: str | None = None
+    """Column whose rows of one value stay on one side of a split by group."""
     label: str
     """Column with the label."""
     classes: tuple[bool | int | float | str, ...] = ()
     """All classes of the label, as text or numbers; default for binary: 0 and 1."""
     positive: bool | int | float | str | None = None
     """For binary: the class whose probability is predicted; default: the last of ``classes``."""
-    label_known: str = "label_known_at"
-    """Column with the moment when the label became known."""
+    label_known: str | None = "label_known_at"
+    """Column with the moment when the label became known; null: labels are known at once."""
     first_month: str | None = "data.first_month"
     """Dotted name of the parameter of the DVC pipeline that names the first month (YYYY-MM); null: none."""
     last_month: str | None = "data.last_month"
@@ -59,29 +62,75 @@ class DatasetConfig(Section):
     as_of: str | None = "data.as_of"
     """Dotted name of the parameter with the moment after which no data is used; null: none."""
 
+    @property
+    def time_column(self) -> str:
+        """The column ``time``; raises an error where there is none."""
+        if self.time is None:
+            raise ConfigError("dataset.time in params.yaml is null: this needs rows with a time")
+        return self.time
+
+    @property
+    def label_known_column(self) -> str:
+        """The column ``label_known``; raises an error where there is none."""
+        if self.label_known is None:
+            raise ConfigError("dataset.label_known in params.yaml is null: this needs it")
+        return self.label_known
+
 
 class FeaturesConfig(Section):
-    """The Feast repository and the service that training and serving share."""
+    """Where features come from: the request, the Feast repository and its service, or both."""
 
+    source: Literal["store", "request", "both"] = Field(default="store", alias="from")
+    """With ``request`` there is no feature store: ``features.yaml`` lists the columns."""
     repo: str = "feature_repo"
-    service: str
+    service: str | None = None
+    """The Feast service that training and serving share; needed unless features come in the request only."""
+
+    @model_validator(mode="after")
+    def _service_of_the_store(self) -> "FeaturesConfig":
+        if self.source != "request" and self.service is None:
+            raise ValueError(
+                "features.service is missing: name the Feast service, or set features.from to request"
+            )
+        if self.source == "request" and self.service is not None:
+            raise ValueError(
+                "features.service needs a store: remove it, or set features.from to store or both"
+            )
+        return self
 
 
 class SplitConfig(Section):
-    """Splits by time: train, then validation (chooses the trial), then hold-out (the gate)."""
+    """Splits rows into train, validation (chooses the trial) and hold-out (the gate)."""
 
+    by: Literal["time", "random", "stratified", "group"] = "time"
+    """Default: by time; for rows without time stratified, or random where the target has no classes."""
     validation_days: int = Field(default=14, ge=1)
+    """By time: length of the validation period."""
     holdout_days: int = Field(default=14, ge=1)
+    """By time: length of the hold-out period, the latest."""
+    validation: float = Field(default=0.15, gt=0, lt=1)
+    """Not by time: share of the rows that are for validation."""
+    holdout: float = Field(default=0.15, gt=0, lt=1)
+    """Not by time: share of the rows that are held out."""
 
     @property
-    def holdout(self) -> timedelta:
-        """Length of the hold-out period."""
+    def holdout_period(self) -> timedelta:
+        """Length of the hold-out period of a split by time."""
         return timedelta(days=self.holdout_days)
 
     @property
-    def validation(self) -> timedelta:
-        """Length of the validation period."""
+    def validation_period(self) -> timedelta:
+        """Length of the validation period of a split by time."""
         return timedelta(days=self.validation_days)
+
+    @model_validator(mode="after")
+    def _rows_to_train_on(self) -> "SplitConfig":
+        if self.validation + self.holdout >= 1:
+            raise ValueError(
+                f"validation ({self.validation}) and holdout ({self.holdout}) leave no rows to train on: "
+                f"their sum must be below 1"
+            )
+        return self
 
 
 class TrainConfig(Section):
@@ -155,6 +204,45 @@ class ProjectConfig(BaseModel):
                 return given
             sections[name] = {**sections[name], "metric": metric_name(task, metric)}
         return {**given, **sections}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_split(cls, given: Any) -> Any:
+        """Choose how rows without time are split, where ``split.by`` is not given."""
+        project, dataset = (
+            given.get(name) if isinstance(given, dict) else None for name in ("project", "dataset")
+        )
+        if not isinstance(project, dict) or not isinstance(dataset, dict):
+            return given  # which the fields refuse
+        split = given.get("split") or {}
+        if not isinstance(split, dict) or split.get("by") is not None or dataset.get("time", "") is not None:
+            return given
+        classes = project.get("task", "binary") in ("binary", "multiclass")
+        return {**given, "split": {**split, "by": "stratified" if classes else "random"}}
+
+    @model_validator(mode="after")
+    def _split_has_its_column(self) -> "ProjectConfig":
+        if self.split.by == "time" and self.dataset.time is None:
+            raise ValueError(
+                "split.by is time, but dataset.time is null: name the column, or split by random, stratified "
+                "or group"
+            )
+        if self.split.by == "group" and self.dataset.group is None:
+            raise ValueError("split.by is group, but dataset.group is not set: name the column")
+        if self.split.by == "stratified" and self.project.task not in ("binary", "multiclass"):
+            raise ValueError(
+                f"split.by is stratified, but a {self.project.task} target has no classes: split by random"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _application_or_columns(self) -> "ProjectConfig":
+        if self.project.application is None and self.features.source == "store":
+            raise ValueError(
+                "project.application is missing: name it as module:object, or set features.from to request, "
+                "where the application is made from features.yaml"
+            )
+        return self
 
     @model_validator(mode="after")
     def _same_metric(self) -> "ProjectConfig":

@@ -82,7 +82,7 @@ def search_model(context: StepContext) -> StepResult:
         context.turn.as_of,
         context.turn.id,
         features=service_features(project),
-        service=project.config.features.service,
+        service=project.feature_service,
         definition=definition_hash(project),
         on_progress=lambda done, total, best: context.tell(
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total

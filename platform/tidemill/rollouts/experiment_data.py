@@ -126,11 +126,11 @@ def arms(
 
 def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:
     """Return the routing key of each answer as the log has it: what is personal is a pseudonym there."""
-    application: Application[Any] = project.load(project.config.project.application)
+    application: Application[Any] = project.load_application()
     if application.routing_key is not None:
         declared = _by_declaration(application)
         return answers["instance"].map_elements(declared, pl.String, skip_nulls=False).alias("key")
-    columns = OnlineFeatures(open_store(project), project.config.features.service).keys
+    columns = OnlineFeatures(open_store(project), project.feature_service).keys
 
     def by_entity(keys: str) -> str:
         return entity_key(json.loads(keys), columns)

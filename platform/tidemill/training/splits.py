@@ -87,8 +87,8 @@ def split_by_time(as_of: datetime, first: datetime, last: datetime, config: "Spl
             f"({config.validation_days} to validate, {config.holdout_days} held out, 1 to train)",
             hint="train on more months, or make split.validation_days and split.holdout_days shorter",
         )
-    holdout = Period(end - config.holdout, end)
-    validation = Period(holdout.start - config.validation, holdout.start)
+    holdout = Period(end - config.holdout_period, end)
+    validation = Period(holdout.start - config.validation_period, holdout.start)
     return Split(Period(first, validation.start), validation, holdout)
 
 
@@ -99,6 +99,6 @@ def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -
     made at that moment could not have learnt from it.
     """
     return rows.filter(
-        pl.col(literal_name(dataset.time)).is_between(period.start, period.end, closed="left"),
-        pl.col(literal_name(dataset.label_known)) <= period.end,
+        pl.col(literal_name(dataset.time_column)).is_between(period.start, period.end, closed="left"),
+        pl.col(literal_name(dataset.label_known_column)) <= period.end,
     )

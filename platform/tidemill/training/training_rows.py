@@ -45,15 +45,17 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         schema = scan.collect_schema()
         missing = [
             name
-            for name in (dataset.time, dataset.label, dataset.label_known, *features)
+            for name in (dataset.time_column, dataset.label, dataset.label_known_column, *features)
             if name not in schema
         ]
         if missing:
             raise TrainingError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
         known = (
-            scan.select(literal_names((dataset.time, dataset.label, dataset.label_known, *features)))
-            .filter(pl.col(literal_name(dataset.label_known)) <= as_of)
-            .sort(literal_name(dataset.time), maintain_order=True)
+            scan.select(
+                literal_names((dataset.time_column, dataset.label, dataset.label_known_column, *features))
+            )
+            .filter(pl.col(literal_name(dataset.label_known_column)) <= as_of)
+            .sort(literal_name(dataset.time_column), maintain_order=True)
             .collect()
         )
     except (OSError, PolarsError) as error:

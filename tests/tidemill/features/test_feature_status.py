@@ -24,7 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def by_feast(project: Project, at: datetime):
-    return freshness(open_store(project), project.config.features.service, at, sources=True)
+    return freshness(open_store(project), project.feature_service, at, sources=True)
 
 
 def on_record(project: Project, at: datetime):

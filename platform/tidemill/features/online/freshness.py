@@ -58,7 +58,7 @@ def record_views(project: Project, store: FeatureStore) -> None:
     Raises:
         FeatureError: the service was not applied, or a source cannot be read.
     """
-    name, repo = project.config.features.service, repository(project)
+    name, repo = project.feature_service, repository(project)
     service = get_service(store, name)
     with feast_errors(f"looking at the sources of service {name!r}"):
         views = _views(store, service)

@@ -67,7 +67,7 @@ def measure_skew(
     """
     began = time.perf_counter()
     store = open_store(project)
-    service = get_service(store, project.config.features.service)
+    service = get_service(store, project.feature_service)
     origins = trace_origins(store, service)
     personal = personal_fields(store) & origins.features.keys()
     _check_names(wanted.features, origins)

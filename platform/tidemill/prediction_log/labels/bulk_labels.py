@@ -59,7 +59,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
         for _ in _labels(_Place(file, before), rows, keys):  # check all before the first is logged
             pass
         before += rows.height
-    application = project.load(project.config.project.application)
+    application = project.load_application()
     hide = redaction_for(project, application.request, personal_fields(open_store(project)))
     count, log = 0, open_log(project)
     try:

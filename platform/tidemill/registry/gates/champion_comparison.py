@@ -45,7 +45,7 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
         theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
     interval = _interval(project, rows, truth, my_answers, their_answers)
     verdict = decide(gate, mine, theirs, service=service, interval=interval)
-    times = rows[project.config.dataset.time]
+    times = rows[project.config.dataset.time_column]
     about: dict[str, Any] = {
         "period": [str(times[0]), str(times[-1])] if len(times) else None,
         "milliseconds_per_row": {"candidate": my_speed, "champion": their_speed},
@@ -68,7 +68,7 @@ def _judge(
 ) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
     nothing = Evaluation(version.version, {}, rows.height, service=service)
-    problem = _unfair(version, rows, project.config.dataset.time) or _other_target(project, version)
+    problem = _unfair(version, rows, project.config.dataset.time_column) or _other_target(project, version)
     if problem is not None:
         return replace(nothing, problems=(problem,)), None, None
     try:
@@ -122,6 +122,6 @@ def _interval(
         truth,
         mine,
         theirs,
-        rows[dataset.time].dt.date().to_numpy(),
+        rows[dataset.time_column].dt.date().to_numpy(),
         seed=project.config.train.seed,
     )

@@ -93,7 +93,7 @@ def keys_of(project: Project) -> Keys:
         FeatureError: the service was not applied, or has a key of a type that no table has.
     """
     store = open_store(project)
-    service = get_service(store, project.config.features.service)
+    service = get_service(store, project.feature_service)
     on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
     projections = service.feature_view_projections
     computed = [on_demand[p.name].with_projection(p) for p in projections if p.name in on_demand]
@@ -146,7 +146,7 @@ class Latest:
 
     def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
         store = open_store(project)
-        self._reader = OnlineFeatures(store, project.config.features.service)
+        self._reader = OnlineFeatures(store, project.feature_service)
         _require(names, [name for _, name in self._reader.features], project)
         self._keys, self._names = keys, names
 
@@ -193,8 +193,7 @@ def _require(names: Sequence[str], there: Sequence[str], project: Project) -> No
     absent = [name for name in names if name not in there]
     if absent:
         raise FeatureError(
-            f"the version needs features that {project.config.features.service!r} does not have: "
-            f"{', '.join(absent)}",
+            f"the version needs features that {project.feature_service!r} does not have: {', '.join(absent)}",
             hint="score a version that was trained on this service, or give the features as columns",
         )
 

@@ -40,7 +40,7 @@ class FragmentScorer:
     def __post_init__(self) -> None:
         job, keyed, application = self.job, None, None
         if job.decide:
-            application = self.project.load(self.project.config.project.application)
+            application = self.project.load_application()
         if job.mode != "columns":
             from tidemill.scoring.execution.feature_lookup import (  # Feast takes seconds to import
                 Latest,

@@ -32,7 +32,7 @@ class BatchLog:
         self._job, self._log, self._clock = job, open_log(project), SystemClock()
         self._redaction = NO_REDACTION
         if job.mode != "columns" or job.decide:
-            application = project.load(project.config.project.application)
+            application = project.load_application()
             self._redaction = redaction_for(
                 project, application.request, personal_fields(open_store(project))
             )

@@ -79,7 +79,7 @@ def plan(
         version=version,
         mode=mode,
         features=features,
-        service=project.config.features.service if keyed else None,
+        service=project.feature_service if keyed else None,
         definition=_definition(project, features) if keyed else None,
         at_column=at_column,
         at=_at(request, at_column, mode, now),
@@ -161,7 +161,7 @@ def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> b
 
 
 def _request_columns(project: Project) -> dict[str, bool]:
-    return request_columns(project.load(project.config.project.application).request)
+    return request_columns(project.load_application().request)
 
 
 def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str | None:
@@ -215,7 +215,7 @@ def _definition(project: Project, features: tuple[str, ...]) -> str:
 
     if absent := [name for name in features if name not in service_features(project)]:
         raise UsageError(
-            f"the version needs features that service {project.config.features.service!r} does not have: "
+            f"the version needs features that service {project.feature_service!r} does not have: "
             f"{', '.join(absent)}",
             hint="score a version that was trained on this service, or give the features as columns",
         )

@@ -70,7 +70,7 @@ def _limits(project: Project) -> Iterator[str]:
 
 def _processes(project: Project) -> Iterator[str]:
     serve = project.config.serve
-    application: Application[Any] = project.load(project.config.project.application)
+    application: Application[Any] = project.load_application()
     composition = application.composition
     parts = 0 if composition is None else sum(part.replicas for part in composition.parts.values())
     replicas = serve.replicas if serve.autoscaling is None else serve.autoscaling.max

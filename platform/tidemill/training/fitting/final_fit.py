@@ -81,7 +81,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         _log.warning(
             "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
         )
-    first, last = rows[dataset.time][0], rows[dataset.time][-1]
+    first, last = rows[dataset.time_column][0], rows[dataset.time_column][-1]
     split = split_by_time(as_of, first, last, project.config.split)
     train, fit = known_before(rows, split.train, dataset), known_before(rows, split.fit, dataset)
     found = SplitRows(
@@ -90,7 +90,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         train=train.tail(newest or train.height),
         validation=known_before(rows, split.validation, dataset),
         fit=fit.tail(newest or fit.height),
-        holdout=rows.filter(pl.col(literal_name(dataset.time)) >= split.holdout.start),
+        holdout=rows.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start),
         without_label=without_label,
         wrong_label=labels.wrong_rows,
     )
@@ -194,7 +194,7 @@ def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchRes
 def _judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[str, float]:
     dataset, task = project.config.dataset, project.task
     truth = task.truth(holdout, dataset.label)
-    months = task.by_month(holdout[dataset.time], truth, answers)
+    months = task.by_month(holdout[dataset.time_column], truth, answers)
     return {
         **{f"holdout_{name}": value for name, value in task.evaluate(truth, answers).items()},
         **{f"{task.metric}_{month}": found[task.metric] for month, found in months.items()},

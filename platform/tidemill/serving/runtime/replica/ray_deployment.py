@@ -54,7 +54,7 @@ def application(project: Project) -> Any:
     from ray import serve
 
     config = project.config.serve
-    composition = project.load(project.config.project.application).composition
+    composition = project.load_application().composition
     parts = part_deployments(project.root, project.settings, composition)
     deployment = serve.deployment(
         serve.ingress()(Replica),

@@ -71,10 +71,10 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Adm
     clock = clock or SystemClock()
     log, state = open_log(project), expect_state(project.state_url)
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
-    service = project.config.features.service
+    service = project.feature_service
     shared = _Shared(
         project=project,
-        application=project.load(project.config.project.application),
+        application=project.load_application(),
         replica=replica,
         clock=clock,
         state=state,
@@ -223,7 +223,7 @@ def _life(
 def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache:
     serve = project.config.serve
     return ReaderCache(
-        project.config.features.service,
+        project.feature_service,
         lambda store, service: OnlineFeatures(
             store,
             service,
@@ -285,7 +285,7 @@ def load_model(
         TidemillError: it cannot be loaded, or needs features that the service does not have.
     """
     store = open_store(project)
-    service = project.config.features.service
+    service = project.feature_service
     features = readers.reader(store) if readers else OnlineFeatures(store, service)
     scorer = load_cacheable_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.

@@ -35,7 +35,7 @@ def build_worker(project: Project, name: str, stop: threading.Event) -> tuple[Jo
     Raises:
         ConfigError: the project's application cannot be imported.
     """
-    application = project.load(project.config.project.application)
+    application = project.load_application()
     clock, jobs, folder = SystemClock(), project.config.serve.jobs, jobs_folder(project)
     state, retries = open_state(project.state_url), Retries(_ATTEMPTS, jobs.retry_seconds)
     keep = timedelta(hours=jobs.keep_hours)

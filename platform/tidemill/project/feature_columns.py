@@ -1,0 +1,164 @@
+"""Reads ``features.yaml``: the features that come in the request, for projects without a feature store."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from tidemill.errors import ConfigError
+from tidemill.files.declaration_files import Declaration, read_declaration
+from tidemill.project.project import ProjectFolder
+
+__all__ = ["COLUMNS_FILE", "ColumnType", "FeatureColumn", "Unseen", "parse_columns", "read_columns"]
+
+COLUMNS_FILE = "features.yaml"
+_HINT = "docs/project.md describes features.yaml"
+
+ColumnType = Literal["number", "integer", "truth", "text", "moment"]
+Unseen = Literal["unknown", "refuse", "flag"]
+
+_VALUES: dict[str, type | tuple[type, ...]] = {
+    "number": (int, float),
+    "integer": int,
+    "truth": bool,
+    "text": str,
+}
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """A feature that comes in the request.
+
+    >>> FeatureColumn("origin", "text", categories=("EWR", "JFK")).unseen
+    'unknown'
+    """
+
+    name: str
+    type: ColumnType
+    """``truth`` is true or false; ``moment`` has an offset from UTC, and a model gets seconds since 1970."""
+    required: bool = True
+    """Whether a request must give it; one that is not required may also be null."""
+    categories: tuple[str, ...] = ()
+    """For text: the values seen in training; empty: any text."""
+    unseen: Unseen = "unknown"
+    """What happens to a text that is not among ``categories``: the model takes it as unknown, the request is
+    refused, or it is taken as unknown and the answer carries a flag."""
+    personal: bool = False
+    """Whether it identifies a person or tells something private: it is hidden in the prediction log."""
+    example: Any = None
+    """A value for the API's documentation."""
+
+
+def read_columns(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
+    """Return the columns of ``features.yaml``, in its order.
+
+    Raises:
+        ConfigError: there is no such file, or it is wrong; the message names the column, the field, the line.
+    """
+    path = project.root / COLUMNS_FILE
+    file = read_declaration(path)
+    if file is None:
+        raise ConfigError(
+            f"{path} does not exist, but features.from in params.yaml says that features come in the request",
+            hint="list the features there: `columns: [{name: wind, type: number}]` (docs/project.md)",
+        )
+    return parse_columns(file)
+
+
+def parse_columns(file: Declaration) -> tuple[FeatureColumn, ...]:
+    """Return the columns that a file declares.
+
+    Raises:
+        ConfigError: it is wrong; the message names the column, the field and the line.
+
+    >>> from pathlib import Path
+    >>> from tidemill.files.declaration_files import parse_declaration
+    >>> text = "columns:\\n  - {name: wind, type: number}\\n  - {name: late, type: bool}\\n"
+    >>> parse_columns(parse_declaration(text, Path("features.yaml")))
+    Traceback (most recent call last):
+    tidemill.errors.ConfigError: features.yaml is wrong: column 'late': type is 'bool' (line 3): it must be \
+number, integer, truth, text or moment
+    """
+    content = file.content
+    if not isinstance(content, dict) or set(content) != {"columns"}:
+        raise ConfigError(f"{file.path} is wrong: it must have the key `columns`, and no other", hint=_HINT)
+    entries = content["columns"]
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{file.path} is wrong: columns must be a list with at least one entry", hint=_HINT)
+    found = tuple(_Entry(file, place, entry).column() for place, entry in enumerate(entries))
+    names = [column.name for column in found]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise _Entry(file, place, entries[place]).wrong("name", "stands twice: remove one of the two")
+    return found
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of the list, on the way to a column."""
+
+    file: Declaration
+    place: int
+    entry: Any
+
+    def column(self) -> FeatureColumn:
+        if not isinstance(self.entry, dict):
+            raise self.wrong("", "it must be a mapping such as {name: wind, type: number}")
+        unknown = sorted(set(map(str, self.entry)) - set(FeatureColumn.__dataclass_fields__))
+        if unknown:
+            raise self.wrong(unknown[0], f"it must be one of {', '.join(FeatureColumn.__dataclass_fields__)}")
+        name = self.entry.get("name")
+        if not isinstance(name, str) or not name:
+            raise self.wrong("name", "it must be the name of a column of the training set, as text")
+        kind = self._one_of("type", get_args(ColumnType))
+        return FeatureColumn(
+            name=name,
+            type=kind,
+            required=self._truth("required", True),
+            categories=self._categories(kind),
+            unseen=self._one_of("unseen", get_args(Unseen), "unknown"),
+            personal=self._truth("personal", False),
+            example=self._example(kind),
+        )
+
+    def wrong(self, field: str, must: str) -> ConfigError:
+        """Return the error: ``must`` says what is expected."""
+        name = self.entry.get("name") if isinstance(self.entry, dict) else None
+        given = self.entry.get(field, "missing") if isinstance(self.entry, dict) else self.entry
+        keys: list[int | str] = ["columns", self.place, *([field] if field else [])]
+        shown = "missing" if given == "missing" else repr(given)
+        return ConfigError(
+            f"{self.file.path} is wrong: column {name or self.place + 1!r}: {field or 'entry'} is {shown}"
+            f"{self.file.line_note(keys)}: {must}",
+            hint=_HINT,
+        )
+
+    def _one_of(self, field: str, allowed: tuple[str, ...], default: str | None = None) -> Any:
+        value = self.entry.get(field, default)
+        if value not in allowed:
+            raise self.wrong(field, f"it must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return value
+
+    def _truth(self, field: str, default: bool) -> bool:
+        value = self.entry.get(field, default)
+        if not isinstance(value, bool):
+            raise self.wrong(field, "it must be true or false")
+        return value
+
+    def _categories(self, kind: str) -> tuple[str, ...]:
+        given = self.entry.get("categories") or []
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            raise self.wrong("categories", "it must be a list of texts; quote yes, no and numbers")
+        if given and kind != "text":
+            raise self.wrong("categories", f"only text has categories, but the type is {kind}")
+        if len(set(given)) < len(given):
+            raise self.wrong("categories", "each category must stand once")
+        if not given and self.entry.get("unseen", "unknown") != "unknown":
+            raise self.wrong("unseen", "it needs the categories that were seen in training")
+        return tuple(given)
+
+    def _example(self, kind: str) -> Any:
+        value = self.entry.get("example")
+        expected = _VALUES.get(kind, object)
+        wrong_truth = isinstance(value, bool) and kind in ("number", "integer")
+        if value is not None and (wrong_truth or not isinstance(value, expected)):
+            raise self.wrong("example", f"it must be of the column's type, {kind}")
+        return value
