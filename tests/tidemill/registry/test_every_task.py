@@ -1,0 +1,167 @@
+"""A model of every task is trained, registered and judged, and answers as it was trained."""
+
+import textwrap
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from tests.tidemill.training.small_project import START, Data, day
+from tidemill.project import load_project
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.versions.model_versions import (
+    get_version,
+    load_holdout,
+    load_reference,
+    load_scorer,
+)
+from tidemill.registry.versions.new_versions import register
+from tidemill.settings import Settings
+from tidemill.training.train import train
+
+pytestmark = pytest.mark.engine
+
+FEATURES = ("wind", "origin", "wet", "seen_at")
+ROWS = 3000
+MODEL = textwrap.dedent(
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    from tidemill import Family, TrainingSpec
+
+
+    def with_encoder(model):
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        encoder = ColumnTransformer([("text", one_hot, ["origin"])], remainder="passthrough")
+        return make_pipeline(encoder, model)
+
+
+    def fit_classes(params, features, labels):
+        yield with_encoder(HistGradientBoostingClassifier(max_iter=20, random_state=0)).fit(features, labels)
+
+
+    def fit_value(params, features, labels):
+        yield with_encoder(HistGradientBoostingRegressor(max_iter=20, random_state=0)).fit(features, labels)
+
+
+    classes = TrainingSpec((Family("trees", {}, fit_classes, rounds=1),))
+    value = TrainingSpec((Family("trees", {}, fit_value, rounds=1),))
+
+
+    def within_ten(truth, answers):
+        return float((abs(truth - answers) <= 10).mean())
+    """
+)
+TASKS = {
+    "text classes": ({"task": "binary"}, {"classes": ["no", "yes"], "positive": "yes"}, "classes", None),
+    "multiclass": ({"task": "multiclass"}, {"classes": ["early", "in time", "late"]}, "classes", None),
+    "regression, by a metric of its own": ({"task": "regression"}, {}, "value", "small_model:within_ten"),
+}
+
+
+def rows(kind):
+    draw = np.random.default_rng(4)
+    at = [START + timedelta(minutes=72 * number) for number in range(ROWS)]
+    wind, origin = draw.normal(size=ROWS), draw.choice(["EWR", "JFK", "LGA"], ROWS)
+    delay = 20 * wind + np.where(origin == "JFK", 15, 0) + draw.normal(0, 5, ROWS)
+    label = {
+        "text classes": np.where(delay > 15, "yes", "no"),
+        "multiclass": np.where(delay > 15, "late", np.where(delay < -15, "early", "in time")),
+    }.get(kind, delay)
+    whole = pl.DataFrame(
+        {
+            "event_timestamp": at,
+            "wind": wind,
+            "origin": origin.tolist(),
+            "wet": draw.random(ROWS) < 0.3,
+            "seen_at": at,
+            "target": label.tolist(),
+            "label_known_at": at,
+        }
+    )
+    gaps = [pl.Series(draw.random(ROWS) < 0.1) for _ in range(2)]
+    return whole.with_columns(
+        pl.when(~gap).then(name).alias(name) for gap, name in zip(gaps, ("wind", "origin"), strict=True)
+    )
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def made(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("every")
+    project, dataset, spec, metric = TASKS[request.param]
+    (root / "small_model.py").write_text(MODEL)
+    params = {
+        "project": {
+            "name": "small",
+            "model": "small-model",
+            "training": f"small_model:{spec}",
+            "application": "none:none",
+            **project,
+        },
+        "dataset": {"path": "data/training_set.parquet", "label": "target", **dataset},
+        "features": {"service": "small_service"},
+        "train": {"trials": 1, **({"metric": metric} if metric else {})},
+        "gate": {"min_rows": 100},
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "data").mkdir()
+    rows(request.param).write_parquet(root / "data" / "training_set.parquet")
+    found = load_project(root, Settings())
+    versions = []
+    for turn, until in (("turn_1", 90), ("turn_2", 140)):
+        trained = train(
+            found, Data(), day(until), turn, features=FEATURES, service="small_service", definition="77c2"
+        )
+        versions.append(register(found, trained.run_id, turn))
+    return found, versions
+
+
+def test_the_hold_out_is_judged_by_the_tasks_metrics(made):
+    project, (version, _) = made
+    metrics, task = get_version(project, version).metrics, project.task
+    assert {f"holdout_{name}" for name in task.metrics} <= set(metrics)
+    rows = load_holdout(project, version)
+    answers = load_scorer(project, version).predict(rows.select(FEATURES).to_pandas())
+    found = task.evaluate(task.truth(rows, "target"), answers)
+    assert found[task.metric] == pytest.approx(metrics[f"holdout_{task.metric}"], abs=1e-6)
+
+
+def test_text_and_gaps_and_moments_are_features(made):
+    project, (version, _) = made
+    reference = load_reference(project, version)
+    assert reference.features.schema["origin"] == pl.String
+    assert reference.features.schema["seen_at"] == pl.Float64
+    assert reference.features["wind"].null_count() > 0
+    assert reference.labels.null_count() == 0
+    assert reference.scores.is_finite().all()
+
+
+def test_the_gate_compares_versions_by_that_metric(made):
+    project, (first, second) = made
+    verdict = compare(project, get_version(project, second), get_version(project, first))
+    assert verdict.numbers["metric"] == project.task.metric
+    assert verdict.numbers["gain_interval"] is not None
+
+
+def test_a_version_of_another_target_is_no_opponent(made):
+    project, (first, second) = made
+    text = (project.root / "params.yaml").read_text()
+    other = "regression" if project.task.kind != "regression" else "binary"
+    params = yaml.safe_load(text)
+    params["project"]["task"] = other
+    params["dataset"].pop("classes", None)
+    params["dataset"].pop("positive", None)
+    params["train"].pop("metric", None)
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    try:
+        changed = load_project(project.root, Settings())
+        verdict = compare(changed, get_version(changed, second), get_version(changed, first))
+    finally:
+        (project.root / "params.yaml").write_text(text)
+    assert not verdict.passed
+    assert any("for another target" in reason or "labels are not" in reason for reason in verdict.reasons)
