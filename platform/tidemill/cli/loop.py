@@ -81,6 +81,12 @@ def _turn(
     with progress() as tell:
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
+    changed = _uncommitted(project, turn.version)
+    gate = (
+        {"passed": decision.passed, "reasons": decision.reasons, "numbers": decision.numbers}
+        if decision
+        else None
+    )
     facts = {
         "turn": turn.id,
         "status": turn.status,
@@ -88,7 +94,8 @@ def _turn(
         "run_id": turn.run_id,
         "model": turn.model,
         "version": turn.version,
-        "gate": None if decision is None else {"passed": decision.passed, "reasons": decision.reasons},
+        "uncommitted": changed,
+        "gate": gate,
         "seconds": turn.seconds,
     }
 
@@ -96,6 +103,8 @@ def _turn(
         console.print(f"{turn.model} version {turn.version} · {turn.status} · run {turn.run_id}")
         for sentence in decision.reasons if decision else []:
             console.print(f"  {sentence}")
+        if changed:
+            console.print(f"! trained with code that is not committed: {', '.join(changed)}", soft_wrap=True)
         if turn.status == "registered":
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
 
@@ -105,6 +114,13 @@ def _turn(
             f"the gate refused version {turn.version} of {turn.model}",
             hint=f"tidemill models show {turn.model} {turn.version}",
         )
+
+
+def _uncommitted(project: Any, version: str | None) -> list[str] | None:
+    """Return the files of code that no commit held when a version was trained; None if that is unknown."""
+    from tidemill.registry.versions.registry_reader import read_version
+
+    return None if version is None else read_version(project, version).lineage.get("uncommitted")
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:

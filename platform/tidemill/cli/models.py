@@ -102,6 +102,7 @@ def models_show(
                 "mode": d.mode,
                 "champion": d.champion,
                 "reasons": d.reasons,
+                "numbers": d.numbers,
                 "at": d.decided_at,
             }
             for d in decisions
@@ -110,7 +111,10 @@ def models_show(
 
     def render(console: "Console") -> None:
         console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
-        for section, values in (("metrics", found.metrics), ("lineage", found.lineage)):
+        changed = found.lineage.get("uncommitted")
+        said = "unknown" if changed is None else ", ".join(changed) or "none"
+        lineage = {**found.lineage, "uncommitted": said} if found.lineage else {}
+        for section, values in (("metrics", found.metrics), ("lineage", lineage)):
             table = Listing(section, "")
             for name, value in sorted(values.items()):
                 table.add_row(name, _plain(value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidemill.clock import utc
+from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import DecisionOutdated, GateRefused
 from tidemill.features.feature_store import definition_hash, materialise, service_features
@@ -76,6 +77,9 @@ def version_data(context: StepContext) -> StepResult:
 def search_model(context: StepContext) -> StepResult:
     """Search for the best model on the turn's data version, and fit it as the candidate."""
     project = load_project(context.project.root, context.project.settings)
+    uncommitted = find_uncommitted(project.root)
+    if uncommitted.files:
+        context.tell(f"{uncommitted}; they go on record", None, None)
     trained = train(
         project,
         current(project),
@@ -84,6 +88,7 @@ def search_model(context: StepContext) -> StepResult:
         features=service_features(project),
         service=project.feature_service,
         definition=definition_hash(project),
+        uncommitted=uncommitted,
         on_progress=lambda done, total, best: context.tell(
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total
         ),

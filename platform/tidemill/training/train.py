@@ -1,5 +1,6 @@
 """Train once: split, search, fit the chosen model again on all allowed rows, evaluate, record everything."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from tidemill.training.model_spec import load_spec
 from tidemill.training.search.trial_records import Progress, TrialLog
 from tidemill.training.search.tuning import delete_search_files, search
 from tidemill.training.tracking import mlflow_tracking
-from tidemill.training.tracking.run_lineage import Lineage, installed
+from tidemill.training.tracking.run_files import write_file
+from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed
 from tidemill.training.tracking.training_record import (
     has_summary,
     log_lineage,
@@ -26,6 +28,7 @@ from tidemill.training.tracking.training_result import TrainedModel
 from tidemill.training.tracking.validation_record import log_validation
 
 if TYPE_CHECKING:
+    from tidemill.data.repository.uncommitted_code import UncommittedCode
     from tidemill.data.versioning.data_versions import DataVersion
 
 __all__ = ["TrainedModel", "train"]
@@ -40,6 +43,7 @@ def train(
     features: tuple[str, ...],
     service: str,
     definition: str,
+    uncommitted: "UncommittedCode | None" = None,
     on_progress: Progress | None = None,
 ) -> TrainedModel:
     """Train on the data known at ``as_of``; return this turn's training if it has finished already.
@@ -52,6 +56,7 @@ def train(
         features: columns of the training set, in the order in which the model takes them.
         service: name of the feature service that they come from.
         definition: hash of that service's definition.
+        uncommitted: what no commit holds of the project's code; None if that is unknown.
         on_progress: called after each trial.
 
     Raises:
@@ -72,6 +77,8 @@ def train(
             return done
         rows = read_split(project, features, as_of)
         lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
+        if uncommitted is not None:
+            lineage = replace(lineage, uncommitted=uncommitted.files)
         with mlflow_tracking.parent_run(
             client,
             experiment,
@@ -79,6 +86,8 @@ def train(
             {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision},
         ) as run_id:
             log_lineage(client, run_id, lineage)
+            if uncommitted is not None and uncommitted.files:
+                write_file(client, run_id, PATCH, uncommitted.patch)
             log_validation(client, run_id, project)
             log = TrialLog(
                 client, experiment, run_id, turn_id, project.config.train, project.task.metrics, on_progress

@@ -85,6 +85,9 @@ def run_node(records: ChainRecords, run_id: str, lineage: Lineage | None = None)
         "source_commit": run.commit,
     }
     gap = "it was deleted in MLflow" if run.deleted else None
+    if lineage is not None and lineage.uncommitted:
+        changed = f"code that no commit holds: {', '.join(lineage.uncommitted)}"
+        gap = f"{gap}; {changed}" if gap else changed
     if lineage is None and run.parent is None:
         gap = "it has no lineage: Tidemill did not make it"
     return Node(f"run:{run_id}", own | facts, gap)
@@ -97,6 +100,7 @@ def _lineage_facts(records: ChainRecords, lineage: Lineage) -> dict[str, Any]:
         "split": plain["split"],
         "packages": plain["packages"],
         "data_revision": lineage.git_commit,
+        "uncommitted": plain["uncommitted"],
         "data": plain["data"],
         "training_set": {"path": records.training_set, "md5": lineage.data.get(records.training_set)},
         "feature_service": lineage.feature_service,

@@ -108,7 +108,8 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     found = trained.metrics.get(f"holdout_{metric}")
     held = f", {metric} {found:.4f} on {lineage.split.holdout}" if found is not None else ""
     family = shortened(trained.family, 100)
+    changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (
         f"{family}, fitted on {lineage.split.fit}{held}; best of {trained.trials} trials, "
-        f"data {lineage.git_commit[:10]}, known as of {lineage.as_of:%Y-%m-%d %H:%M} UTC."
+        f"data {lineage.git_commit[:10]}{changed}, known as of {lineage.as_of:%Y-%m-%d %H:%M} UTC."
     )

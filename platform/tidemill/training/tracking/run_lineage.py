@@ -11,12 +11,15 @@ from typing import Any
 from tidemill.errors import RegistryError
 from tidemill.training.splits import Period, Split
 
-__all__ = ["PACKAGES", "Lineage", "installed"]
+__all__ = ["PACKAGES", "PATCH", "Lineage", "installed"]
 
 PACKAGES = (
     "dvc", "feast", "mlflow", "numpy", "pandas", "polars", "ray", "scikit-learn", "skops", "tidemill",
 )  # fmt: skip
 """The packages that can change the result of a training."""
+
+PATCH = "uncommitted.patch"
+"""The run's file with the changes of the project's code that no commit holds."""
 
 _PREFIX = "tidemill.lineage."
 
@@ -45,6 +48,8 @@ class Lineage:
     """The moment of the training, in event time: it used nothing known later."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Versions by package."""
+    uncommitted: tuple[str, ...] | None = None
+    """Files of code that differed from the commit, or that it lacks; None: unknown, as in older records."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -53,7 +58,8 @@ class Lineage:
             for name, period in vars(self.split).items()
         }
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
-        return {**vars(self), **plain, "split": split}
+        changed = None if self.uncommitted is None else list(self.uncommitted)
+        return {**vars(self), **plain, "split": split, "uncommitted": changed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Lineage":
@@ -68,7 +74,9 @@ class Lineage:
                 for name, period in values["split"].items()
             }
             plain = {"split": Split(**periods), "as_of": datetime.fromisoformat(values["as_of"])}
-            return cls(**{**values, **plain})
+            changed = values.get("uncommitted")
+            given = {**values, **plain, "uncommitted": None if changed is None else tuple(changed)}
+            return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(
                 f"the lineage cannot be read: {error!r}", hint="only models trained by Tidemill carry one"

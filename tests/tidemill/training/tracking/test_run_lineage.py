@@ -1,6 +1,7 @@
 """Lineage survives the way through JSON and tags."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -24,7 +25,10 @@ def lineages(draw):
         edges.append(edges[-1] + draw(lengths))
     split = Split(*(Period(*edges[n : n + 2]) for n in range(3)))
     values = st.dictionaries(names, names, max_size=3)
-    return Lineage(draw(names), draw(values), draw(names), draw(names), split, edges[-1], draw(values))
+    return Lineage(
+        *(draw(names), draw(values), draw(names), draw(names), split, edges[-1], draw(values)),
+        draw(st.none() | st.lists(names, max_size=3).map(tuple)),
+    )
 
 
 @given(lineages())
@@ -34,9 +38,16 @@ def test_plain_values_tell_it_all(lineage):
 
 
 @given(lineages())
+def test_a_record_from_before_the_mark_reads_as_unknown(lineage):
+    before = lineage.as_dict()
+    del before["uncommitted"]
+    assert Lineage.from_dict(before) == replace(lineage, uncommitted=None)
+
+
+@given(lineages())
 def test_tags_of_earlier_versions_tell_it_all(lineage):
     tags = {**tags_before(lineage), "mlflow.user": "somebody"}
-    assert Lineage.from_tags(tags) == lineage
+    assert Lineage.from_tags(tags) == replace(lineage, uncommitted=None)  # unknown
 
 
 @given(lineages(), st.data())

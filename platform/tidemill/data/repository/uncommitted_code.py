@@ -1,0 +1,88 @@
+"""Finds code in a project's folder that no commit holds, and makes a patch of it."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tidemill.data.repository.git import git, own_environment
+
+__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted"]
+
+PATCH_LIMIT = 1024 * 1024
+"""Largest patch, in bytes; files that would make it larger are named in its first lines instead."""
+
+_CODE = frozenset(
+    {".cfg", ".ini", ".ipynb", ".py", ".pyx", ".r", ".sh", ".sql", ".toml", ".yaml", ".yml"}
+)  # an untracked file may be anything else too: data, a secret, a note
+_DOCUMENTS = frozenset({".md", ".rst"})
+_READ_BY_NO_TRAINING = frozenset({"docs", "monitoring", "tests"})
+
+
+@dataclass(frozen=True)
+class UncommittedCode:
+    """Changes of a project's code since its last commit.
+
+    >>> str(UncommittedCode(("pipelines/flights.py",), b""))
+    '1 file with uncommitted changes: pipelines/flights.py'
+    """
+
+    files: tuple[str, ...]
+    """Paths relative to the project, of tracked files that differ from the commit and of untracked code."""
+    patch: bytes
+    """What `git apply` needs to make them of the commit; at most about ``PATCH_LIMIT`` bytes."""
+
+    def __str__(self) -> str:
+        count = len(self.files)
+        more = f" and {count - 3} more" if count > 3 else ""
+        return (
+            f"{count} file{'s' if count != 1 else ''} with uncommitted changes: "
+            f"{', '.join(self.files[:3])}{more}"
+        )
+
+
+def find_uncommitted(root: Path) -> UncommittedCode:
+    """Return the changes of code in a git repository since its last commit.
+
+    Documents, tests, and the files in ``monitoring/`` are left out, as no training reads them.
+
+    Raises:
+        DataError: git is missing, or refused.
+    """
+    tracked = [file for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD")) if _matters(file)]
+    untracked = [
+        file
+        for file in _listed(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
+        if _matters(file) and PurePosixPath(file).suffix.lower() in _CODE
+    ]
+    parts, left_out, size = [], [], 0
+    for file in (*tracked, *untracked):
+        source = ["HEAD", "--", file] if file in tracked else ["--no-index", "--", "/dev/null", file]
+        part = _diff(root, *source) if _may_fit(root / file) else None
+        if part is None or size + len(part) > PATCH_LIMIT:
+            left_out.append(file)
+        else:
+            parts.append(part)
+            size += len(part)
+    head = "".join(f"# too large for this patch: {file}\n" for file in left_out).encode()
+    return UncommittedCode(tuple(sorted((*tracked, *untracked))), head + b"".join(parts))
+
+
+def _listed(names: str) -> list[str]:
+    return [name for name in names.split("\0") if name]
+
+
+def _matters(file: str) -> bool:
+    path = PurePosixPath(file)
+    return path.parts[0] not in _READ_BY_NO_TRAINING and path.suffix.lower() not in _DOCUMENTS
+
+
+def _may_fit(path: Path) -> bool:
+    """Return whether a file is small enough to be compared; a deleted one is."""
+    return not path.is_file() or path.stat().st_size <= PATCH_LIMIT
+
+
+def _diff(root: Path, *arguments: str) -> bytes:
+    """Return git's patch, as bytes because a file may have any encoding."""
+    command = ["git", "--literal-pathspecs", "diff", "--binary", "--no-color", "--no-ext-diff", *arguments]
+    done = subprocess.run(command, cwd=root, env=own_environment(), capture_output=True, check=False)
+    return done.stdout

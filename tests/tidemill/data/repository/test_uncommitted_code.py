@@ -1,0 +1,78 @@
+"""Code that no commit holds: what counts, and the patch that makes it of the commit."""
+
+import subprocess
+
+import pytest
+
+from tidemill.data.repository.git import git
+from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, find_uncommitted
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with a stage, a page, and an ignored folder."""
+    git(tmp_path, "init", "--quiet")
+    for name, value in (("user.name", "ada"), ("user.email", "ada@example.org")):
+        git(tmp_path, "config", name, value)
+    for name, text in {
+        "pipelines/stage.py": "SPEED = 1\n",
+        "pipelines/old.py": "OLD = 1\n",
+        "README.md": "A page\n",
+        "tests/test_stage.py": "",
+        "monitoring/monitors.yaml": "monitors: []\n",
+        ".gitignore": "/build/\n",
+    }.items():
+        write(tmp_path / name, text)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "First")
+    return tmp_path
+
+
+def write(path, text, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding=encoding)
+
+
+def test_a_clean_folder_has_none(root):
+    found = find_uncommitted(root)
+    assert (found.files, found.patch) == ((), b"")
+
+
+def test_what_no_training_reads_does_not_count(root):
+    for name in ("README.md", "tests/test_stage.py", "monitoring/monitors.yaml", "build/made.py", "rows.csv"):
+        write(root / name, "changed\n")
+    assert find_uncommitted(root).files == ()
+
+
+def test_the_patch_makes_the_folder_of_the_commit(root):
+    write(root / "pipelines/stage.py", "SPEED = 2\nNAME = 'größer'\n", "latin-1")
+    (root / "pipelines/old.py").unlink()
+    write(root / "pipelines/new [1].py", "NEW = 1\n")
+    write(root / "serving/staged.py", "STAGED = 1\n")
+    git(root, "add", "serving/staged.py")
+    found = find_uncommitted(root)
+    files = {name: (root / name).read_bytes() if (root / name).exists() else None for name in found.files}
+
+    assert found.files == (
+        "pipelines/new [1].py",
+        "pipelines/old.py",
+        "pipelines/stage.py",
+        "serving/staged.py",
+    )
+    git(root, "reset", "--quiet", "--hard")
+    git(root, "clean", "--quiet", "--force", "-d")
+    subprocess.run(["git", "apply", "-"], cwd=root, input=found.patch, check=True)
+    for name, content in files.items():
+        assert ((root / name).read_bytes() if content is not None else (root / name).exists()) == (
+            content if content is not None else False
+        )
+
+
+def test_a_large_file_is_named_but_not_copied(root):
+    write(root / "pipelines/large.py", "# x\n" * (PATCH_LIMIT // 4 + 1))
+    write(root / "pipelines/stage.py", "SPEED = 2\n")
+    found = find_uncommitted(root)
+    assert found.files == ("pipelines/large.py", "pipelines/stage.py")
+    assert b"# too large for this patch: pipelines/large.py\n" in found.patch
+    assert b"+SPEED = 2" in found.patch
+    assert len(found.patch) < PATCH_LIMIT
