@@ -58,7 +58,13 @@ def promote(
         for sentence in decision.reasons:
             console.print(f"  {sentence}")
 
-    facts = {"model": model, "from": done.from_version, "to": done.to_version, "reasons": decision.reasons}
+    facts = {
+        "model": model,
+        "from": done.from_version,
+        "to": done.to_version,
+        "reasons": decision.reasons,
+        "numbers": decision.numbers,
+    }
     emit(facts, json, render)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tidemill.digits import digits_apart
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
-from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.monitor_config import Monitor, QualityConfig
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "judge_comparison"]
@@ -123,20 +124,32 @@ def _prediction_drift(score: ColumnDrift) -> Finding:
     )
 
 
+def _digits(quality: WindowQuality, limits: QualityConfig) -> int:
+    """Return how many digits tell the metric from what it is compared with."""
+    assert quality.value is not None
+    told = [(quality.value, limit) for limit in (quality.expected, limits.floor) if limit is not None]
+    if quality.drop is not None and limits.max_drop is not None:
+        told.append((quality.drop, limits.max_drop))
+    return digits_apart(*told)
+
+
 def _decay(quality: WindowQuality, monitor: Monitor) -> Finding:
     assert monitor.quality is not None
     assert quality.value is not None
+    digits = _digits(quality, monitor.quality)
     compared = [f"over {quality.overall.rows:,} labelled predictions"]
     if quality.expected is not None and quality.drop is not None:
         side = "below" if quality.drop > 0 else "above"
         allowed = f" (allowed: {monitor.quality.max_drop:g})" if monitor.quality.max_drop is not None else ""
-        compared.append(f"{abs(quality.drop):.4f} {side} the hold-out's {quality.expected:.4f}{allowed}")
+        compared.append(
+            f"{abs(quality.drop):.{digits}f} {side} the hold-out's {quality.expected:.{digits}f}{allowed}"
+        )
     if monitor.quality.floor is not None and quality.value < monitor.quality.floor:
         compared.append(f"below the floor of {monitor.quality.floor:g}")
     error = f" (± {quality.standard_error:.3f})" if quality.standard_error is not None else ""
     return Finding(
         "quality",
-        f"{quality.metric} is {quality.value:.4f}{error} {', '.join(compared)}",
+        f"{quality.metric} is {quality.value:.{digits}f}{error} {', '.join(compared)}",
         {
             "metric": quality.metric,
             "value": quality.value,

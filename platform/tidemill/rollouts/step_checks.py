@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tidemill.digits import digits_apart
 from tidemill.rollouts.group_differences import Difference
 from tidemill.serving.observability.version_counters import Count, quantile
 
@@ -147,10 +148,11 @@ def _quality(plan: "RolloutConfig", facts: CanaryMetrics) -> list[tuple[bool | N
 
 
 def _sentence(found: Difference) -> str:
+    digits = digits_apart((found.ours, found.theirs))
     return (
-        f"{found.name} {found.ours:.4f}, the champion's {found.theirs:.4f}: {found.gain:+.4f} "
-        f"(95 % sure: {found.low:+.4f} to {found.high:+.4f}; {found.answers[0]:,} and {found.answers[1]:,} "
-        f"answers)"
+        f"{found.name} {found.ours:.{digits}f}, the champion's {found.theirs:.{digits}f}: "
+        f"{found.gain:+.{digits}f} (95 % sure: {found.low:+.4f} to {found.high:+.4f}; "
+        f"{found.answers[0]:,} and {found.answers[1]:,} answers)"
     )
 
 

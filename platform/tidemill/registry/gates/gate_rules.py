@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tidemill.digits import digits_apart
+
 if TYPE_CHECKING:
     from tidemill.project.project_config import GateConfig
 
@@ -117,9 +119,11 @@ def _check_metric(
         return [(False, f"{name} of version {candidate.version} is not a number on {candidate.rows:,} rows")]
     checks = []
     if config.floor is not None:
+        digits = digits_apart((mine, config.floor))
         checks.append((
             mine >= config.floor,
-            f"{name} {mine:.4f} of version {candidate.version}, the floor is {config.floor:.4f}",
+            f"{name} {mine:.{digits}f} of version {candidate.version}, the floor is "
+            f"{config.floor:.{digits}f}",
         ))  # fmt: skip
     if champion is None:
         return [
@@ -130,14 +134,22 @@ def _check_metric(
     if not math.isfinite(theirs):
         reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
         return [*checks, (False, reason)]
-    gain = mine - theirs
-    needed = f"at least {config.min_gain:+.4f}" if config.min_gain else "more than 0"
-    checks.append((
-        _is_enough(gain, config.min_gain),
-        f"{name} {mine:.4f} of version {candidate.version} against {theirs:.4f} of champion "
-        f"{champion.version}: a gain of {gain:+.4f}, needed is {needed}",
-    ))  # fmt: skip
-    return checks
+    return [*checks, _check_gain(config, candidate.version, champion.version, mine, theirs)]
+
+
+def _check_gain(
+    config: "GateConfig", candidate: str, champion: str, mine: float, theirs: float
+) -> tuple[bool, str]:
+    """Compare the two metrics; the sentence has as many digits as tell them apart, and the gain's verdict."""
+    gain, least = mine - theirs, config.min_gain
+    told = [(mine, theirs)] if abs(gain) > _ROUNDING else []
+    told += [(gain, edge) for edge in (0.0, least) if abs(gain - edge) > _ROUNDING]
+    digits = digits_apart(*told)
+    needed = f"at least {least:+.{digits}f}" if least else "more than 0"
+    return _is_enough(gain, least), (
+        f"{config.metric} {mine:.{digits}f} of version {candidate} against {theirs:.{digits}f} of champion "
+        f"{champion}: a gain of {gain:+.{digits}f}, needed is {needed}"
+    )
 
 
 def _is_enough(gain: float, least: float) -> bool:

@@ -98,12 +98,33 @@ def test_a_tie_is_within_a_margin(value, margin):
         (0.01, 0.72, False, "a gain of +0.0000, needed is at least +0.0100"),
         (-0.01, 0.71, True, "a gain of -0.0100, needed is at least -0.0100"),
         (-0.01, 0.7, False, "a gain of -0.0200, needed is at least -0.0100"),
+        (
+            0.0,
+            0.72001,
+            True,
+            "0.72001 of version 2 against 0.72000 of champion 1: a gain of +0.00001, needed is more than 0",
+        ),
+        (0.01, 0.729999, False, "a gain of +0.009999, needed is at least +0.010000"),
     ],
 )
 def test_the_reason_says_what_is_needed(min_gain, mine, passed, said):
     verdict = decide(GateConfig(min_gain=min_gain), candidate(mine), champion(0.72))
     assert verdict.passed == passed
     assert [reason for reason in verdict.reasons if reason.endswith(said)]
+
+
+def test_a_floor_that_is_missed_by_little_is_told_apart():
+    verdict = decide(GateConfig(floor=0.75), candidate(0.749996), None)
+    assert verdict.reasons[0] == "roc_auc 0.749996 of version 2, the floor is 0.750000"
+
+
+@given(st.floats(0.5, 1), st.floats(1e-9, 0.1))
+def test_a_gain_never_looks_like_none(value, gain):
+    verdict = decide(GateConfig(), candidate(value + gain), champion(value))
+    sentence = next(reason for reason in verdict.reasons if "a gain of" in reason)
+    mine, theirs = sentence.split()[1], sentence.split()[6]
+    assert mine != theirs
+    assert float(sentence.partition("a gain of ")[2].partition(",")[0]) > 0
 
 
 def test_rounding_is_no_gain():
