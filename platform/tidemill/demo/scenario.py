@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError
+from tidemill.files.field_problems import field_problems
 from tidemill.project import Project
 
 __all__ = ["LaterScene", "Scenario", "load_scenario"]
@@ -73,7 +74,8 @@ def load_scenario(project: Project) -> Scenario:
     try:
         return Scenario.model_validate(project.params["demo"])
     except ValidationError as error:
-        wrong = "; ".join(f"demo.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        found = field_problems(error.errors())
+        wrong = "; ".join(f"demo.{'.'.join(map(str, keys))}: {said}" for keys, said in found)
         raise ConfigError(
             f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"
         ) from error

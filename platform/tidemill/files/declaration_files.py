@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill.errors import ConfigError
-from tidemill.files.yaml_reading import YamlError, line_in_yaml, parse_yaml
+from tidemill.files.field_problems import field_problems
+from tidemill.files.yaml_reading import YamlError, line_in_yaml, parse_yaml, read_yaml_text, yaml_problem
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 __all__ = ["Declaration", "parse_declaration", "read_declaration"]
 
+_HINT = "it must be a file of YAML in UTF-8"
 Model = TypeVar("Model", bound="BaseModel")
 
 
@@ -40,7 +42,8 @@ class Declaration:
         try:
             return model.model_validate({} if self.content is None else self.content)
         except ValidationError as error:
-            wrong = "; ".join(self._wrong(each["loc"], each["msg"], item) for each in error.errors())
+            found = field_problems(error.errors())
+            wrong = "; ".join(self._wrong(keys, message, item) for keys, message in found)
             raise ConfigError(f"{self.path} is wrong: {wrong}", hint=hint) from error
 
     def line_of(self, keys: Sequence[int | str]) -> int | None:
@@ -76,11 +79,15 @@ def read_declaration(path: Path) -> Declaration | None:
         ConfigError: the file cannot be read, or is not valid YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_yaml_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror or error}", hint="check that you may read it"
+        ) from error
+    except YamlError as error:
+        raise ConfigError(f"{path} cannot be read: {error}", hint=_HINT) from error
     return parse_declaration(text, path)
 
 
@@ -97,8 +104,4 @@ def parse_declaration(text: str, path: Path) -> Declaration:
     try:
         return Declaration(path, text, parse_yaml(text))
     except YamlError as error:
-        where, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
-        raise ConfigError(
-            f"{path} cannot be read: {place}{problem or error}", hint="it must be YAML in UTF-8"
-        ) from error
+        raise ConfigError(f"{path} cannot be read: {yaml_problem(error)}", hint=_HINT) from error

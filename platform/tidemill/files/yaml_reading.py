@@ -1,16 +1,26 @@
 """Reads YAML safely: the project's own files as YAML 1.1, and the files of DVC as YAML 1.2."""
 
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["YamlError", "compose_yaml", "line_in_yaml", "parse_dvc_yaml", "parse_yaml", "read_yaml"]
+__all__ = [
+    "YamlError",
+    "compose_yaml",
+    "line_in_yaml",
+    "parse_dvc_yaml",
+    "parse_yaml",
+    "read_yaml",
+    "read_yaml_text",
+    "yaml_problem",
+]
 
 YamlError = yaml.YAMLError
-"""The error for invalid YAML; its message names the line."""
+"""The error for invalid YAML; `yaml_problem` says what is wrong, and where."""
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -24,7 +34,49 @@ def parse_yaml(text: str | bytes) -> Any:
     >>> parse_yaml("data: {last: '2013-03'}")
     {'data': {'last': '2013-03'}}
     """
-    return yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
+    try:
+        return yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
+    except UnicodeEncodeError as error:
+        raise YamlError(f"character {error.start + 1} is none of UTF-8") from error
+    except yaml.reader.ReaderError as error:
+        before = (text.encode() if isinstance(text, str) else text)[: error.position].decode(errors="replace")
+        line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
+        mark = yaml.Mark("", error.position, line, column, None, 0)
+        raise yaml.MarkedYAMLError(None, None, error.reason, mark) from error
+
+
+def yaml_problem(error: YamlError) -> str:
+    """Return what is wrong with a YAML text, after its line and column where they are known.
+
+    >>> try:
+    ...     parse_yaml("a: 1\\nb: 2013-02-30")
+    ... except YamlError as error:
+    ...     yaml_problem(error)
+    "line 2, column 4: '2013-02-30' cannot be read: day is out of range for month"
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    if problem and problem.startswith("but "):
+        problem = f"{getattr(error, 'context', None) or ''}, {problem}".removeprefix(", ")
+    return f"{place}{problem or error}"
+
+
+def read_yaml_text(path: Path) -> str:
+    """Return the text of a YAML file in UTF-8. A named pipe or a device is not read: it may never end.
+
+    Raises:
+        OSError: it cannot be read.
+        YamlError: it is not in UTF-8, or no ordinary file.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise YamlError("it is a folder")
+    if not stat.S_ISREG(kind):
+        raise YamlError("it is a named pipe or a device")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlError(f"it is not in UTF-8 (byte {error.start + 1})") from error
 
 
 def read_yaml(path: Path) -> Any:
@@ -34,11 +86,7 @@ def read_yaml(path: Path) -> Any:
         OSError: it cannot be read.
         YamlError: it is not in UTF-8, is not valid YAML, or a mapping has a key twice.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise YamlError(f"it is not in UTF-8 (byte {error.start + 1})") from error
-    return parse_yaml(text)
+    return parse_yaml(read_yaml_text(path))
 
 
 def parse_dvc_yaml(text: str | bytes) -> Any:
@@ -84,7 +132,15 @@ def line_in_yaml(text: str, keys: Sequence[int | str]) -> int | None:
 
 
 class _UniqueKeys(_Safe):  # type: ignore[misc]
-    """A loader that refuses duplicate keys in a mapping."""
+    """A loader that refuses duplicate keys, and says where a value that it cannot read stands."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError, OverflowError) as error:  # 2013-02-30, or !!int and no digits
+            shown = f"{node.value!r} cannot be read" if isinstance(node, yaml.ScalarNode) else "wrong value"
+            why = "" if isinstance(error, AttributeError) else f": {error}"
+            raise yaml.MarkedYAMLError(None, None, f"{shown}{why}", node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.files.sqlite_urls import sqlite_url
+from tidemill.project.folder_names import check_folder_name, shown_name
 from tidemill.settings import Settings
 
 if TYPE_CHECKING:
@@ -220,12 +221,27 @@ def check_params(file: Declaration) -> "ProjectConfig":
 
 
 def _find(start: Path) -> tuple[Path, Declaration]:
+    other = ""
     for folder in (start.resolve(), *start.resolve().parents):
         file = read_declaration(folder / "params.yaml")
         if file is not None and isinstance(file.content, dict) and "project" in file.content:
+            check_folder_name(folder)
             return folder, file
+        if file is not None and not other:
+            other = f" ({file.path} {_instead(file.content)})"
     raise ProjectNotFound(
-        f"{start} is not a Tidemill project: neither here nor above is there a params.yaml with a "
-        "project section",
+        f"{shown_name(start)} is not a Tidemill project: neither here nor above is there a params.yaml with "
+        f"a project section{other}",
         hint="go to a project's folder, name one with --project DIR, or make one with `tidemill init DIR`",
     )
+
+
+def _instead(content: Any) -> str:
+    """Say what a ``params.yaml`` has instead of the section."""
+    match content:
+        case None:
+            return "is empty"
+        case dict():
+            return "has none"
+        case _:
+            return "is no mapping of sections"

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tidemill.errors import ConfigError, TidemillError, UsageError
+from tidemill.project.folder_names import check_folder_name
 
 __all__ = [
     "PROJECT_FILES",
@@ -117,6 +118,7 @@ def new_folder(target: Path, mark: str | None = None) -> Iterator[None]:
     Raises:
         UsageError: ``target`` is a file, a folder that is not empty, or cannot be made.
     """
+    check_folder_name(target.absolute())
     with without_leftovers(target):
         try:
             taken = target.exists() and (not target.is_dir() or any(target.iterdir()))

@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.errors import ConfigError, ProjectNotFound, UsageError
 from tidemill.files.sqlite_urls import sqlite_file
-from tidemill.project import load_project
+from tidemill.project import find_project, load_project, open_folder
 from tidemill.settings import Settings
 
 PARAMS = {
@@ -31,6 +32,36 @@ def test_a_folder_that_is_no_project(tmp_path: Path):
     with pytest.raises(ProjectNotFound, match=str(tmp_path)) as caught:
         load_project(tmp_path)
     assert "tidemill init" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "is empty"), ("- project\n", "is no mapping of sections"), ("train: {}\n", "has none")],
+)
+def test_a_params_file_without_a_project_is_named(tmp_path: Path, text: str, says: str):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ProjectNotFound, match=rf"project section \({tmp_path}/params\.yaml {says}\)"):
+        load_project(tmp_path)
+
+
+def test_a_params_file_that_is_no_ordinary_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match=r"params\.yaml cannot be read: it is a named pipe"):
+        load_project(tmp_path)
+    (tmp_path / "params.yaml").unlink()
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"params\.yaml cannot be read: it is a folder"):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize("find", [load_project, open_folder, find_project])
+def test_a_folder_whose_name_is_not_utf8_is_to_be_renamed(tmp_path: Path, find):
+    folder = tmp_path / os.fsdecode(b"l\xe9tin")
+    folder.mkdir()
+    write(folder, PARAMS)
+    with pytest.raises(UsageError, match=r"path is not in UTF-8: .*l\\xe9tin") as caught:
+        find(folder)
+    assert "rename the folder" in caught.value.hint
 
 
 def test_every_wrong_field_is_named(tmp_path: Path):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,10 @@ def test_clearing_takes_the_mark_too(tmp_path: Path):
     (tmp_path / "folder").mkdir()
     clear_folder(tmp_path, "mark")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_whose_name_is_not_utf8_is_not_made(tmp_path: Path):
+    target = tmp_path / os.fsdecode(b"l\xe9tin")
+    with pytest.raises(UsageError, match="not in UTF-8"):
+        copy_project(reference_project(), target)
+    assert not target.exists()

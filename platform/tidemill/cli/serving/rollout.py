@@ -101,6 +101,7 @@ def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | N
     """Return the project's plan with what the options change."""
     from pydantic import ValidationError
 
+    from tidemill.files.field_problems import field_problems
     from tidemill.project.serve_config import RolloutConfig
 
     values = plan.model_dump()
@@ -113,7 +114,7 @@ def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | N
         return RolloutConfig.model_validate(values)
     except ValidationError as error:
         raise UsageError(
-            f"--steps {steps}: {error.errors()[0]['msg']}", hint="like --steps 1%,10%,50%,100%"
+            f"--steps {steps}: {field_problems(error.errors())[0][1]}", hint="like --steps 1%,10%,50%,100%"
         ) from error
 
 

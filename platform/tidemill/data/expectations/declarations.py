@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from tidemill.data.expectations.expectations_file import EXPECTATIONS
 from tidemill.data.expectations.rules import Expectations
 from tidemill.errors import ConfigError, UsageError
-from tidemill.files.declaration_files import parse_declaration
+from tidemill.files.declaration_files import Declaration, parse_declaration, read_declaration
+from tidemill.files.field_problems import field_problems
 from tidemill.project import Project
 
 __all__ = ["EXPECTATIONS", "declared_sets", "load_expectations", "parse_expectations"]
@@ -19,13 +20,8 @@ def load_expectations(root: Path) -> Expectations:
     Raises:
         ConfigError: it is wrong; the message names file, data set and field.
     """
-    path = root / EXPECTATIONS
-    try:
-        return parse_expectations(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError:
-        return Expectations()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="it must be YAML in UTF-8") from error
+    file = read_declaration(root / EXPECTATIONS)
+    return Expectations() if file is None else _check(file)
 
 
 def parse_expectations(text: str, path: Path) -> Expectations:
@@ -43,13 +39,17 @@ def parse_expectations(text: str, path: Path) -> Expectations:
     >>> declared.datasets["flights"].mode, declared.datasets["flights"].columns["carrier"].nullable
     ('stop', False)
     """
-    hint = "docs/validation.md describes every field"
-    file = parse_declaration(text, path)
+    return _check(parse_declaration(text, path))
+
+
+def _check(file: Declaration) -> Expectations:
+    hint, path = "docs/validation.md describes every field", file.path
     try:
         declared = Expectations.model_validate({} if file.content is None else file.content)
     except ValidationError as error:
         wrong = [
-            f"{_place(item['loc'])}: {item['msg']}{file.line_note(item['loc'])}" for item in error.errors()
+            f"{_place(keys)}: {message}{file.line_note(keys)}"
+            for keys, message in field_problems(error.errors())
         ]
         raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint) from error
     if wrong := _inconsistencies(declared):

@@ -14,7 +14,7 @@ from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.parquet_sources import partition_of
-from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
+from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml, yaml_problem
 from tidemill.privacy.stores.leftover_drafts import delete_draft, leftover_drafts
 from tidemill.privacy.stores.table_subjects import (
     SUFFIXES,
@@ -285,5 +285,6 @@ def _yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, YamlError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="restore it from git") from error
+        said = yaml_problem(error) if isinstance(error, YamlError) else error.strerror
+        raise DataError(f"{path} cannot be read: {said}", hint="restore it from git") from error
     return content if isinstance(content, dict) else {}

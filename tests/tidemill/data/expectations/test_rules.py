@@ -37,8 +37,8 @@ def outcomes(parted):
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        ("datasets: {a: {sorce: x}}", "datasets.a.sorce", "Extra inputs"),
-        ("datasets: {a: {mode: stop}}", "datasets.a.source", "required"),
+        ("datasets: {a: {sorce: x}}", "datasets.a.sorce", "no such field"),
+        ("datasets: {a: {mode: stop}}", "datasets.a.source", "is missing"),
         ("datasets: {a: {source: x, mode: halt}}", "datasets.a.mode", "'off', 'warn' or 'stop'"),
         ("datasets: {a: {source: x, max_rejected: 2}}", "datasets.a.max_rejected", "less than or equal"),
         ("datasets: {a: {source: x, columns: {b: {type: text}}}}", "datasets.a.columns.b", "is not a type"),
@@ -100,7 +100,7 @@ def outcomes(parted):
         ("datasets: {a: {source: x, accepted: x}}", "datasets.a.accepted", "already"),
         ("datasets: {a: {source: x, schema: nothing}}", "datasets.a.schema", "pattern"),
         ("datasets: {a: {source: x}, a: {source: y}}", "'a' stands twice", "line 1"),
-        ("datasets: [a]", "datasets", "dictionary"),
+        ("datasets: [a]", "datasets", "must be a mapping, not a list"),
         ("datasets: {a", "cannot be read", "line"),
     ],
 )
