@@ -202,7 +202,7 @@ def plain_ray(model: str, source: str, target: str) -> dict[str, float]:
     began = time.perf_counter()
     import ray
 
-    ray.init(include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     ray.data.DataContext.get_current().enable_progress_bars = False
     ready = time.perf_counter()
     count = int(ray.cluster_resources()["CPU"])

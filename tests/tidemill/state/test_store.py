@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 
 from tidemill.errors import StateError, TidemillError
 from tidemill.state import open_state
+from tidemill.state.record_reader import open_records
 from tidemill.state.tables import Table, Turn
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -40,6 +41,25 @@ def test_opening_twice_changes_nothing(any_state_url: str):
         session.add(turn(1))
     with open_state(any_state_url).transaction() as session:
         assert session.get_one(Turn, "turn_1").as_of == NOW
+
+
+def test_the_reader_without_sqlalchemy_gives_what_was_written(any_state_url: str):
+    state = open_state(any_state_url)
+    with state.transaction() as session:
+        session.add_all([turn(1, "done"), turn(2, "done", "other"), turn(3)])
+    records = open_records(any_state_url)
+    assert not records.absent
+    assert records.ids("turns", "m") == ["turn_1", "turn_3"]
+    assert records.counts("turns", "status", "model = ?", "m") == {"done": 1, "running": 1}
+    [newest] = records.select("turns", "model = ? AND as_of <= ?", "m", NOW, order="id DESC", limit=1)
+    assert (newest.id, newest.promote, newest.overrides, newest.as_of) == ("turn_3", True, {}, NOW)
+    assert newest.as_of.utcoffset() == timedelta(0)
+    with state.transaction() as session:
+        written = session.get_one(Turn, "turn_3")
+        assert {name: getattr(written, name) for name in vars(newest)} == vars(newest)
+    assert records.select("turns", "as_of > ?", NOW) == []
+    with pytest.raises(TidemillError, match="cannot be read"):
+        records.select("no_such_table", "id = ?", "x")
 
 
 KILLED = """

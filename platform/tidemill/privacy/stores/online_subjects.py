@@ -24,6 +24,7 @@ from tidemill.features.private_feast import (
     python_values_to_proto_values,
     serialize_entity_key,
 )
+from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.privacy.subject import Subject
 
 __all__ = ["count_online", "forget_online"]
@@ -47,8 +48,7 @@ def count_online(store: FeatureStore, subject: Subject) -> dict[str, int]:
         if path is not None:
             if not path.exists():
                 return {}
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-                connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
+            with closing(open_to_read(path, wait_seconds=_PATIENCE)) as connection:
                 return _without_zeros(
                     {table: len(_keys_in(connection, table, subject)) for table in _tables(connection)}
                 )

@@ -50,7 +50,13 @@ def ray_here():
 
     started = not ray.is_initialized()
     if started:
-        ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local",
+            num_cpus=1,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
     yield
     if started:
         ray.shutdown()

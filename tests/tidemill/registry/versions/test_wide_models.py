@@ -65,7 +65,13 @@ def wide(tmp_path_factory):
     data = Data(outputs={f"data/day_{n:03d}.parquet": f"{n:032x}" for n in range(500)})
     started = not ray.is_initialized()
     if started:
-        ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local",
+            num_cpus=1,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
     try:
         trained = train(
             project, data, day(100), "turn_1", features=FEATURES, service="small_service", definition="77c2"
