@@ -1,7 +1,6 @@
 """Finds the model versions that were trained on a subject, and the runs that store its rows."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.run_files import fetch_file
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 
 __all__ = ["ModelKnowledge", "trained_on"]
@@ -81,7 +81,7 @@ def _samples(client: MlflowClient, version: ModelVersion, subject: Subject) -> s
     for artifact in (REFERENCE, HOLDOUT):
         try:
             with TemporaryDirectory() as folder:
-                path = Path(client.download_artifacts(version.run_id, artifact, folder))
+                path = fetch_file(client, version.run_id, artifact, folder)
                 columns = pq.read_schema(path).names
                 if subject.values.keys() <= set(columns) and count_rows(path, subject):
                     return "holds the subject"

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
-__all__ = ["log_table", "read_file", "read_table", "write_file"]
+__all__ = ["fetch_file", "log_table", "read_file", "read_table", "write_file"]
 
 
 def write_file(client: MlflowClient, run_id: str, path: str, content: bytes) -> None:
@@ -26,7 +26,7 @@ def read_file(client: MlflowClient, run_id: str, path: str) -> bytes:
         MlflowException, OSError: there is no such file, or it cannot be read.
     """
     with TemporaryDirectory() as folder:
-        return _get(client, run_id, path, folder).read_bytes()
+        return fetch_file(client, run_id, path, folder).read_bytes()
 
 
 def log_table(client: MlflowClient, run_id: str, frame: pl.DataFrame, path: str) -> None:
@@ -44,7 +44,7 @@ def read_table(client: MlflowClient, run_id: str, path: str) -> pl.DataFrame:
         MlflowException, OSError: there is no such file, or it cannot be read.
     """
     with TemporaryDirectory() as folder:
-        return pl.read_parquet(_get(client, run_id, path, folder), glob=False, memory_map=False)
+        return pl.read_parquet(fetch_file(client, run_id, path, folder), glob=False, memory_map=False)
 
 
 def _put(client: MlflowClient, run_id: str, file: Path, path: str) -> None:
@@ -52,7 +52,12 @@ def _put(client: MlflowClient, run_id: str, file: Path, path: str) -> None:
     artifact_repository(_address(client, run_id), client.tracking_uri).log_artifact(str(file), folder or None)
 
 
-def _get(client: MlflowClient, run_id: str, path: str, folder: str) -> Path:
+def fetch_file(client: MlflowClient, run_id: str, path: str, folder: str) -> Path:
+    """Return a path of the run's file ``path``: where MLflow keeps it, or a copy in ``folder``.
+
+    Raises:
+        MlflowException, OSError: there is no such file, or it cannot be read.
+    """
     files = artifact_repository(_address(client, run_id), client.tracking_uri)
     return Path(files.download_artifacts(path, folder))
 
