@@ -150,14 +150,16 @@ def _reach(report: "SkewReport", view: str) -> str:
 def _notes(report: "SkewReport") -> list[str]:
     differing = sum(each.differing > 0 for each in report.features)
     without = sum(each.rows == 0 for each in report.features)
-    agreeing = len(report.features) - differing - without
+    few = sum(0 < each.rows < report.least and not each.differing for each in report.features)
+    agreeing = len(report.features) - differing - without - few
     early = {each.view: each.not_comparable_yet for each in report.features if each.not_comparable_yet}
     unresolved = {each.view: each.unresolved for each in report.features if each.unresolved}
     lines = [
-        f"{report.predictions:,} predictions from {format_moment(report.start)} to "
-        f"{format_moment(report.end)} UTC; "
+        f"{report.compared:,} of {report.predictions:,} predictions compared, from "
+        f"{format_moment(report.start)} to {format_moment(report.end)} UTC; "
         f"of {len(report.features)} features {agreeing} agree in all rows compared, {differing} differ, "
         f"{without} could not be compared"
+        + (f", {few} are not judged (fewer than {report.least} rows compared)" if few else "")
     ]
     if early:
         listed = ", ".join(f"{view} {count:,} ({_reach(report, view)})" for view, count in early.items())
@@ -169,5 +171,8 @@ def _notes(report: "SkewReport") -> list[str]:
         lines.append(f"without keys, logged by an earlier release: {report.without_keys:,} predictions")
     if report.not_logged:
         lines.append(f"personal, so not in the log: {', '.join(report.not_logged)}")
-    mark = {"ok": "✓ no skew", "skew": "✗ skew"}.get(report.verdict, report.verdict)
+    few_compared = f"– not judged: {report.compared:,} of {report.predictions:,} predictions compared"
+    mark = {"ok": "✓ no skew", "skew": "✗ skew", "too few to compare": few_compared}.get(
+        report.verdict, report.verdict
+    )
     return [*lines, f"{mark} (threshold {report.threshold:.2%} of a feature's rows)"]

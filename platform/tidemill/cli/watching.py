@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
-from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
@@ -32,7 +32,7 @@ def monitor_run(
     name: Annotated[
         str | None, typer.Argument(help="One monitor (default: all).", show_default=False)
     ] = None,
-    as_of: AsOf = None,
+    as_of: Now = None,
     report: Annotated[
         bool, typer.Option("--report", help="Make HTML reports although nothing is alarming.")
     ] = False,
@@ -139,6 +139,8 @@ def alerts_list(
     from tidemill.state import record_queries
 
     folder, records = open_reading(project)
+    moved = record_queries.moves(records, folder.model)
+    champion = moved[-1][0].to_version if moved else None
     alerts = record_queries.alerts(records, folder.model, include_resolved=everything)
     facts = [
         {
@@ -148,6 +150,7 @@ def alerts_list(
             "kind": a.kind,
             "monitor": a.monitor,
             "version": a.version,
+            "serves": a.version == champion,
             "message": a.message,
             "raised_at": a.raised_at,
             "acknowledged_by": a.acknowledged_by,
@@ -163,7 +166,7 @@ def alerts_list(
                 ids[a.id],
                 a.status,
                 a.kind,
-                a.version,
+                _whether_it_serves(a, champion),
                 format_moment(a.raised_at),
                 a.acknowledged_by or "–",
                 a.message,
@@ -171,6 +174,12 @@ def alerts_list(
         console.print(table if alerts else "no alerts")
 
     emit(facts, json, render)
+
+
+def _whether_it_serves(alert: Any, champion: str | None) -> str:
+    """Return an alert's version; where it waits for nothing but the next run, that it is not the champion."""
+    past = champion is not None and alert.status != "resolved" and alert.version != champion
+    return f"{alert.version}, serves no more" if past else str(alert.version)
 
 
 @alerts_app.command("ack", epilog="Example: tidemill alerts ack alert_01jd")

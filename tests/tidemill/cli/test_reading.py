@@ -273,6 +273,20 @@ def test_json_has_whole_ids_and_lists_short_ones(root: Path):
     assert jobs["jobs"][0]["cancel_requested"] is False
 
 
+def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_path: Path):
+    told = json.loads(run(root, "alerts list --json").stdout)
+    assert {alert["serves"] for alert in told} == {True}
+    assert "serves no more" not in run(root, "alerts list").stdout
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    database = sqlite3.connect(copy / ".tidemill" / "state.db")
+    with database:
+        database.execute("UPDATE promotions SET to_version = '3' WHERE to_version = '2'")
+    database.close()
+    assert {alert["serves"] for alert in json.loads(run(copy, "alerts list --json").stdout)} == {False}
+    shown = run(copy, "alerts list --all", columns=60).stdout
+    assert shown.count("2, serves no more") == 2  # and not for the one that is resolved
+
+
 def test_records_of_other_models_are_not_shown(root: Path):
     assert json.loads(run(root, "status --json").stdout)["turn"]["id"] == "turn_01kg7a"
     history = json.loads(run(root, f"models history {MODEL} --json").stdout)

@@ -1,5 +1,6 @@
 """Formats data versions for people."""
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 
     from tidemill.data.tables.table_stats import ColumnStats
     from tidemill.data.versioning.diff import FileDiff
+    from tidemill.data.versioning.version_log import LogEntry
 
-__all__ = ["first_lines", "render_details", "size", "statistics_table", "validation_table"]
+__all__ = ["first_lines", "parameter_lines", "render_details", "size", "statistics_table", "validation_table"]
 
 _MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
 _SHOWN = ("type", *_MEASURES[1:])
@@ -24,6 +26,25 @@ _ZONED = re.compile(r"Datetime\(time_unit='(\w+)', time_zone='?([^')]+)'?\)")
 def first_lines(lines: list[str], most: int = 8) -> list[str]:
     """Return the first of ``lines``, and how many more there are."""
     return lines if len(lines) <= most else [*lines[: most - 1], f"… and {len(lines) - most + 1} more"]
+
+
+def parameter_lines(entry: "LogEntry") -> list[str]:
+    """Return a line for each parameter that differs from the version before."""
+    lines = []
+    for name, (old, new) in entry.params.items():
+        was = "added" if name in entry.added_params else _value(old)
+        now = "removed" if name in entry.removed_params else _value(new)
+        lines.append(f"{name}: {was} → {now}" if was != "added" else f"{name}: added, {now}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    """Return the value of a parameter as params.yaml has it.
+
+    >>> _value(None), _value("2013-03"), _value([1, True])
+    ('null', '2013-03', '[1, true]')
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def size(value: float | None) -> str:

@@ -9,6 +9,7 @@ import typer
 from tidemill.cli.data.labels import Key, key_columns, labels_app
 from tidemill.cli.data.version_display import (
     first_lines,
+    parameter_lines,
     render_details,
     size,
     statistics_table,
@@ -40,8 +41,8 @@ def add_to(app: typer.Typer) -> None:
     )(show)
     app.command(
         "diff",
-        epilog="Examples: tidemill data diff   ·   tidemill data diff HEAD~3 HEAD data/clean/flights.parquet "
-        "--key flight_id",
+        epilog="Examples: tidemill data diff   ·   "
+        "tidemill data diff HEAD~1 HEAD data/clean/aircraft.parquet --key tailnum",
     )(diff)
     app.command(
         "checkout",
@@ -77,13 +78,14 @@ def log(
         for entry in entries:
             files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
             files += [f"~ {path}" for path in entry.changed]
-            values = [f"{name}: {old} → {new}" for name, (old, new) in entry.params.items()]
             console.print(
                 f"{entry.revision[:_ID]} · {format_moment(entry.time)} · {entry.message}", style="bold"
             )
             if entry.models:
                 console.print(f"  trained on it: {', '.join(entry.models)}")
-            for line in (*values, *first_lines(files)):
+            for line in first_lines(parameter_lines(entry), 12):
+                console.print(f"  {line}")
+            for line in first_lines(files):
                 console.print(f"  {line}", soft_wrap=True)
         if not entries:
             console.print("no version yet: tidemill run, or tidemill data add PATH")

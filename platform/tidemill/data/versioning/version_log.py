@@ -41,6 +41,10 @@ class LogEntry:
     changed: tuple[str, ...]
     params: Mapping[str, tuple[Any, Any]]
     """Dotted names in ``params.yaml`` that differ from the version before: old and new value."""
+    added_params: tuple[str, ...]
+    """Of them, those that the version before did not have."""
+    removed_params: tuple[str, ...]
+    """Of them, those that this version does not have any more."""
     models: tuple[str, ...]
     """Model versions that were trained on it, as ``model/version``."""
 
@@ -62,7 +66,8 @@ def log(
     entries = []
     for version, before in zip_longest(versions, versions[1:]):
         was = before.outputs if before else {}
-        earlier = params[before.revision] if before else params[version.revision]
+        now = params[version.revision]
+        earlier = params[before.revision] if before else now
         entries.append(
             LogEntry(
                 version.revision,
@@ -72,7 +77,9 @@ def log(
                 tuple(path for path in version.outputs if path not in was),
                 tuple(path for path in was if path not in version.outputs),
                 tuple(path for path, md5 in version.outputs.items() if was.get(path, md5) != md5),
-                changed_params(earlier, params[version.revision]),
+                changed_params(earlier, now),
+                tuple(name for name in now if name not in earlier),
+                tuple(name for name in earlier if name not in now),
                 models.get(version.revision, ()),
             )
         )
@@ -80,18 +87,28 @@ def log(
 
 
 def changed_params(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the dotted names whose values differ, with both.
+    """Return the dotted names whose values differ, with both; None for one that is not there.
 
-    >>> changed_params({"data": {"last": 1, "first": 1}}, {"data": {"last": 2, "first": 1}})
-    {'data.last': (1, 2)}
+    >>> changed_params({"data.last": 1, "data.first": 1}, {"data.last": 2, "data.first": 1, "demo.seed": 0})
+    {'data.last': (1, 2), 'demo.seed': (None, 0)}
     """
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in dict.fromkeys((*before, *after)):
-        one, other = before.get(name), after.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found |= {f"{name}.{inner}": pair for inner, pair in changed_params(one, other).items()}
-        elif one != other:
-            found[name] = (_plain(one), _plain(other))
+    return {
+        name: (_plain(before.get(name)), _plain(after.get(name)))
+        for name in dict.fromkeys((*before, *after))
+        if name not in before or name not in after or before[name] != after[name]
+    }
+
+
+def flat_params(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by dotted name.
+
+    >>> flat_params({"data": {"last": 1, "none": {}}, "seed": 0})
+    {'data.last': 1, 'data.none': {}, 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        inner = flat_params(value) if isinstance(value, Mapping) else {}
+        found |= {f"{name}.{each}": one for each, one in inner.items()} or {str(name): value}
     return found
 
 
@@ -119,4 +136,4 @@ def _params(project: ProjectFolder, revision: str) -> dict[str, Any]:
         content = parse_yaml(shown.stdout)
     except YamlError:
         return {}
-    return content if shown.returncode == 0 and isinstance(content, dict) else {}
+    return flat_params(content) if shown.returncode == 0 and isinstance(content, dict) else {}

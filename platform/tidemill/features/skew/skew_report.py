@@ -6,6 +6,9 @@ from typing import Any
 
 __all__ = ["Cause", "DayShare", "FeatureSkew", "SkewReport"]
 
+_LEAST = 100
+"""Rows of a feature that must be compared before it counts as free of skew, unless there are no more."""
+
 
 @dataclass(frozen=True)
 class DayShare:
@@ -104,11 +107,18 @@ class SkewReport:
         return max((each.rows for each in self.features), default=0)
 
     @property
+    def least(self) -> int:
+        """Rows that must be compared before a feature is judged."""
+        return min(_LEAST, self.predictions)
+
+    @property
     def verdict(self) -> str:
-        """``skew``, ``ok``, or ``nothing to compare``."""
+        """``skew``, ``ok``, ``too few to compare``, or ``nothing to compare``."""
         if self.skewed:
             return "skew"
-        return "ok" if self.compared else "nothing to compare"
+        if not self.compared:
+            return "nothing to compare"
+        return "ok" if self.compared >= self.least else "too few to compare"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; features that agree have only their counts."""

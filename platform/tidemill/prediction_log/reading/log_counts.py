@@ -25,7 +25,7 @@ class LogCounts:
     predictions: int
     """Test traffic and shadows included."""
     labels: int
-    """Label records, repeated ones included."""
+    """Labels, each once however often it was sent; invalid ones are counted a record."""
     torn: int
     """Lines that a crash left incomplete."""
     unmatched: int
@@ -59,7 +59,6 @@ class _Labels:
     given: pl.DataFrame
     """Hash of the id of a prediction, and a label that it was given."""
     by_keys: pl.DataFrame
-    records: int
     invalid: int
     torn: int
 
@@ -88,6 +87,7 @@ def count_log(root: Path, model: str) -> LogCounts:
         ServingError: the log cannot be read.
     """
     labels = _labels(root, model)
+    distinct = labels.given.unique().height + labels.by_keys.unique(["keys", "predicted_at", "label"]).height
     days = [_count(root, model, day, labels.by_keys) for day in _days(root, model, "predictions")]
     known = pl.concat([pl.Series("prediction_id", [], pl.UInt64), *(day.ids for day in days)])
     by_id = labels.given["prediction_id"].unique()
@@ -95,7 +95,7 @@ def count_log(root: Path, model: str) -> LogCounts:
     given = pl.concat([labels.given, *(day.given for day in days)]).group_by("prediction_id")
     return LogCounts(
         predictions=known.len(),
-        labels=labels.records,
+        labels=distinct + labels.invalid,
         torn=labels.torn + sum(day.torn for day in days),
         unmatched=by_id.len()
         - int(by_id.is_in(known.implode()).sum())
@@ -124,15 +124,14 @@ def _days(root: Path, model: str, kind: Kind) -> list[date]:
 
 def _labels(root: Path, model: str) -> _Labels:
     given, by_keys = [pl.DataFrame(schema=_GIVEN)], [pl.DataFrame(schema=TYPED["labels"])]
-    records = torn = invalid = 0
+    torn = invalid = 0
     for day in _days(root, model, "labels"):
         frame, skipped = _read(root, model, "labels", day, tuple(TYPED["labels"]))
         valid = frame.filter(pl.col("label").is_in(LABELS))
         given.append(_hashed(valid))
         by_keys.append(valid.filter(pl.col("prediction_id").is_null()))
-        records, torn = records + frame.height, torn + skipped
-        invalid += frame.height - valid.height
-    return _Labels(pl.concat(given), pl.concat(by_keys), records, invalid, torn)
+        torn, invalid = torn + skipped, invalid + frame.height - valid.height
+    return _Labels(pl.concat(given), pl.concat(by_keys), invalid, torn)
 
 
 def _count(root: Path, model: str, day: date, by_keys: pl.DataFrame) -> _Day:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidemill.cli.data.version_display import parameter_lines
 from tidemill.data.repository.git import git
 from tidemill.data.repository.revisions import list_versions, outputs_at, resolve
 from tidemill.data.tables.version_tables import describe
@@ -176,6 +177,25 @@ def test_unknown_paths_and_broken_tables_are_told(project: Project):
 
 
 @pytest.mark.engine
+def test_a_section_that_goes_is_told_a_parameter_a_line(project: Project):
+    root = project.root
+    params = root / "params.yaml"
+    kept = params.read_text()
+    params.write_text(kept + "demo:\n  seed: 0\n  later: {start: null}\n")
+    (root / "data/weather.dvc").unlink()
+    git(root, "commit", "-q", "-a", "-m", "A demo")
+    params.write_text(kept)
+    (root / "data/flights.parquet.dvc").unlink()
+    git(root, "commit", "-q", "-a", "-m", "No demo")
+    without, demo = log(project, 2)
+    assert demo.params == {"demo.seed": (None, 0), "demo.later.start": (None, None)}
+    assert (demo.added_params, demo.removed_params) == (("demo.seed", "demo.later.start"), ())
+    assert parameter_lines(demo) == ["demo.seed: added, 0", "demo.later.start: added, null"]
+    assert (without.added_params, without.removed_params) == ((), ("demo.seed", "demo.later.start"))
+    assert parameter_lines(without) == ["demo.seed: 0 → removed", "demo.later.start: null → removed"]
+
+
+@pytest.mark.engine
 def test_the_log_tells_what_changed_and_what_was_trained(project: Project):
     root = project.root
     params = root / "params.yaml"
@@ -191,6 +211,7 @@ def test_the_log_tells_what_changed_and_what_was_trained(project: Project):
     assert (weather.changed, weather.models) == (("data/weather",), ("m/3",))
     assert (more.changed, more.models) == (("data/flights.parquet",), ("m/1",))
     assert newest.models == ("m/2",)
+    assert (newest.added_params, newest.removed_params) == ((), ())
     assert log(project)[-1].added == ("data/flights.parquet",)
 
 

@@ -280,6 +280,23 @@ def test_the_command_shows_what_differs_and_fails_past_the_threshold(project):
     assert isinstance(command(project, "--since", "2013-01-01", "--days", "2").exception, UsageError)
 
 
+def test_few_comparable_predictions_are_not_called_free_of_skew(project):
+    Player(project).play(0, 20)
+    for path in (project.root / "data").glob("*.parquet"):
+        frame = pl.read_parquet(path)
+        if "event_timestamp" in frame.columns:
+            frame.filter(pl.col("event_timestamp") <= hour(3)).write_parquet(path)
+    report, _ = measure(project)
+    assert 0 < report.compared < 100 < report.predictions
+    assert report.verdict == "too few to compare"
+    shown = command(project)
+    assert shown.exit_code == 0
+    assert f"not judged: {report.compared} of {report.predictions} predictions compared" in shown.output
+    assert "no skew" not in shown.output
+    every, _ = measure(project, LogSlice(hour(0), hour(3)))
+    assert (every.compared, every.verdict) == (every.predictions, "ok")
+
+
 OURS = {
     "wind_squared": "prediction_id",
     "late_share": "version",

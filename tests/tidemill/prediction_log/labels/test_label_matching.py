@@ -146,6 +146,20 @@ def test_labels_other_than_0_and_1_count_for_nothing_and_are_counted(tmp_path, o
     assert count_by_version(tmp_path, "m")["3"].labelled == 2
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_label_that_is_sent_again_is_counted_once(tmp_path, compacted):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record(f"p{number}") for number in range(3)])
+    for _ in range(2):
+        log.append_labels([label("p0", 0), label("p1", 1)])
+    log.append_labels([label("p1", 0)])
+    log.close()
+    if compacted:
+        compact(tmp_path, "m", Folder(tmp_path), Sizes().all_of_it())
+    counts = count_log(tmp_path, "m")
+    assert (counts.labels, counts.contradicted) == (3, 1)
+
+
 @pytest.mark.parametrize("other", [2, 0.5, None, "yes", float("nan")])
 def test_no_other_label_is_written(tmp_path, other):
     log = PredictionLog(tmp_path, "m")
