@@ -27,7 +27,7 @@ def compare_groups(
 
     Args:
         project: its ``expectations.yaml`` declares groups and label.
-        only: name of one data set; None: all data sets that declare groups.
+        only: name of one data set; None: the only one, or all that declare groups.
         by: columns to group by instead of the declared ones.
         label: column or SQL expression to use instead of the declared label.
         personal: columns whose values must not be shown; groups are named by pseudonyms.
@@ -37,6 +37,8 @@ def compare_groups(
         DataError: a file or column is missing, or the label is neither 0/1 nor true/false.
     """
     declared = declared_sets(project, only)
+    if len(declared.datasets) == 1:
+        only = next(iter(declared.datasets))
     chosen = {
         name: rules
         for name, rules in declared.datasets.items()

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    field_validator,
     model_validator,
 )
 
@@ -253,3 +254,9 @@ class Expectations(_Section):
     report: str = REPORT
     """Path of the report of stage validate."""
     datasets: dict[Name, DatasetRules] = Field(default_factory=dict)
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _none(cls, given: Any) -> Any:
+        """Take an empty ``datasets:`` for none."""
+        return {} if given is None else given

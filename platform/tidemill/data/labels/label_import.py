@@ -137,7 +137,7 @@ def _types_of(project: Project, against: Path | None) -> dict[str, pl.DataType]:
 def _check(request: LabelRequest) -> None:
     if not request.key:
         raise UsageError(
-            "--key is missing: labels are joined by it", hint="--key flight_id, or --key carrier,flight"
+            "--key is missing: labels are joined by it", hint="--key tailnum, or --key carrier,flight"
         )
     if taken := [name for name in request.key if name in COLUMNS]:
         raise UsageError(

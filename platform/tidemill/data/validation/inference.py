@@ -24,6 +24,7 @@ from tidemill.files.yaml_reading import compose_yaml
 __all__ = ["Inferred", "append_expectations", "infer"]
 
 _MARGIN = 0.1
+_NULL = "tag:yaml.org,2002:null"
 _FEW = 20
 _SAMPLE = 1000
 _ENOUGH = 20
@@ -131,10 +132,13 @@ def _inserted(text: str, inferred: Inferred) -> str:
     start = text if not text or text.endswith("\n") else text + "\n"
     if found is None:
         return f"{start}{inferred.document}"
-    if found.id != "mapping" or not found.value or found.flow_style:
+    if not found.value or found.tag == _NULL:  # `datasets:`, `datasets: {}`, `datasets: null`
+        before, after = start[: found.start_mark.index].rstrip(" "), start[found.end_mark.index :]
+        rest, newline, following = after.partition("\n")
+        return f"{before}{rest}{newline}{_indented(inferred.text)}{following}"
+    if found.flow_style:
         raise ConfigError(
-            f"`datasets` has nothing below it, or is written in braces: {inferred.name} cannot be added",
-            hint="remove that line, or write it as a block",
+            f"`datasets` is written in braces: {inferred.name} cannot be added", hint="write it as a block"
         )
     indent = found.value[0][0].start_mark.column
     # A block ends where the next token begins: blank lines and comments between belong to that token.
@@ -192,6 +196,8 @@ def _range(low: Any, high: Any, dtype: pl.DataType) -> dict[str, Any]:
     if not (math.isfinite(low) and math.isfinite(high)):
         return {}
     if isinstance(low, int):
+        if (low, high) == (0, 1):
+            return {"in": [0, 1]}
         margin = math.ceil((high - low) * _MARGIN)
         smallest, greatest = pl.select(dtype.min(), high=dtype.max()).row(0)  # type: ignore[attr-defined]
         least, most = max(low - margin, smallest), min(high + margin, greatest)

@@ -167,7 +167,11 @@ def test_what_is_declared_keeps_every_character(good, tmp_path):
         ("report: r.json", True),
         ("datasets:\n  a: {source: x}\nreport: r.json\n", True),
         ("datasets:\n  a:\n    source: x", True),
-        ("datasets: {}\n", False),
+        ("datasets: {}\n", True),
+        ("datasets: {}  # none yet\nreport: r.json\n", True),
+        ("report: r.json\ndatasets:\n", True),
+        ("datasets: null", True),
+        ("datasets:\n  # ours\nreport: r.json\n", True),
         ("datasets: {a: {source: x}}\n", False),
     ],
 )
@@ -183,6 +187,18 @@ def test_it_is_added_where_there_is_a_place_for_it(good, tmp_path, text, added):
         with pytest.raises(ConfigError, match="orders cannot be added"):
             append_expectations(path, infer(good, "orders", "o.parquet"))
         assert path.read_text() == text
+
+
+def test_a_column_of_0_and_1_may_hold_nothing_else(tmp_path):
+    path = tmp_path / "orders.parquet"
+    pl.DataFrame({"late": [0, 1] * 20, "stops": [0, 1, 2, 3] * 10, "same": [1] * 40}).write_parquet(path)
+    columns = accepts(path, infer(path, "orders", "o.parquet"), AS_OF).columns
+    assert columns["late"].model_dump(exclude_defaults=True, by_alias=True) == {
+        "type": "int64",
+        "in": (0, 1),
+    }
+    assert (columns["stops"].min, columns["stops"].max) == (0, 4)
+    assert (columns["same"].min, columns["same"].max) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["broken.parquet", "broken.txt", "missing.csv"])

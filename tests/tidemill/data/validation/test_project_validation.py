@@ -285,6 +285,12 @@ def test_the_commands(project, tmp_path, monkeypatch):
     assert "too small" in asked.output
     assert isinstance(run.invoke(app, ["data", "bias", "-d", "planes"]).exception, UsageError)
 
+    sets = yaml.safe_load(declared)
+    sets["datasets"] = {"planes": sets["datasets"]["planes"]}
+    Path("expectations.yaml").write_text(yaml.safe_dump(sets))
+    only = run.invoke(app, ["data", "bias", "--by", "tail", "--label", "seats > 50"])
+    assert only.output == asked.output
+
 
 def test_inference_needs_no_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
