@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.clock import SystemClock
 
@@ -31,7 +31,7 @@ def promote(
     version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
     project: ProjectDir = None,
     reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
-    as_of: AsOf = None,
+    as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Make a version the champion, if the gate agrees.

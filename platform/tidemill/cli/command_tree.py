@@ -1,5 +1,6 @@
 """Lists the top-level commands, and imports the module of a command only when it is called."""
 
+import re
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from itertools import groupby
@@ -17,6 +18,10 @@ __all__ = ["ENTRIES", "CommandTree", "Entry"]
 
 _EXAMPLES = "·"
 """Stands between the examples in an epilog."""
+_WIDTH = 72
+"""Longer examples go on in the next line: the help indents them, and should fit 80 columns."""
+_WORD = re.compile(r"""--\S+ (?:"[^"]*"|[^-\s'"]\S*)|'[^']*'|"[^"]*"|\S+""")
+"""An option with its value, a text in quotes, or what stands between two spaces."""
 
 
 class Entry(NamedTuple):
@@ -120,5 +125,23 @@ def _put_examples_on_lines(command: "Command") -> None:
         _put_examples_on_lines(each)
     if command.epilog and command.epilog.startswith("Example"):
         label, _, examples = command.epilog.partition(": ")
-        lines = (f"{label}:", *(f"  {example.strip()}" for example in examples.split(_EXAMPLES)))
-        command.epilog = "\n".join(("\b", *lines))  # \b keeps the lines as they are
+        lines = (f"  {line}" for example in examples.split(_EXAMPLES) for line in _folded(example.strip()))
+        command.epilog = "\n".join(("\b", f"{label}:", *lines))  # \b keeps the lines as they are
+
+
+def _folded(example: str) -> list[str]:
+    r"""Return an example in lines that a shell reads as one command; long JSON is broken at its commas.
+
+    >>> _folded("tidemill data infer data/the-orders-of-this-year.csv --name orders --project ../my-shop")
+    ['tidemill data infer data/the-orders-of-this-year.csv --name orders \\', '    --project ../my-shop']
+    """
+    lines = [""]
+    for word in _WORD.findall(example):
+        parts = word.split(", ") if len(word) > _WIDTH else [word]
+        for part in (*(f"{part}," for part in parts[:-1]), parts[-1]):
+            if lines[-1] and len(lines[-1]) + len(part) >= _WIDTH:
+                lines[-1] += "" if lines[-1].endswith(",") else " \\"
+                lines.append(f"    {part}")
+            else:
+                lines[-1] += f" {part}" if lines[-1] else part
+    return lines

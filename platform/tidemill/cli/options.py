@@ -9,7 +9,7 @@ import typer
 from tidemill.clock import parse_moment
 from tidemill.errors import UsageError
 
-__all__ = ["AsJson", "AsOf", "ProjectDir", "moment"]
+__all__ = ["AsJson", "AsOf", "Now", "ProjectDir", "moment"]
 
 ProjectDir = Annotated[
     Path | None,
@@ -25,6 +25,16 @@ AsOf = Annotated[
         metavar="WHEN",
         help="Nothing known later than this moment enters (ISO 8601, UTC unless it says otherwise; "
         "default: what params.yaml says).",
+        show_default=False,
+    ),
+]
+Now = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="WHEN",
+        help="Event time of this, for history that is replayed (ISO 8601, UTC unless it says otherwise; "
+        "default: now).",
         show_default=False,
     ),
 ]

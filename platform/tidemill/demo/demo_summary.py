@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -32,6 +33,9 @@ def render_summary(facts: Facts, console: Console) -> None:
         console.print(_last_month(facts["last_month"]))
     console.print(_traffic(facts))
     console.print(_next_steps(facts))
+    if report := next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None):
+        console.print("The last drift report, for a browser:")
+        console.print(f"  {_short(facts['workspace'])}/{report}", soft_wrap=True)
 
 
 def _turn(number: int, turn: Facts) -> Panel:
@@ -108,6 +112,9 @@ def _months(months: Sequence[Facts]) -> Table:
         "late",
         title="What was answered, month by month",
         title_justify="left",
+        box=box.SIMPLE_HEAD,  # as `tidemill.cli.listing` has it
+        show_edge=False,
+        pad_edge=False,
     )
     for month in months:
         metrics = month["metrics"]
@@ -156,7 +163,6 @@ def _traffic(facts: Facts) -> Text:
 
 def _next_steps(facts: Facts) -> Group:
     place, model = _short(facts["workspace"]), facts["model"]
-    report = next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None)
     steps = [
         (f"cd {place}", "then"),
         (f"tidemill models history {model}", "who served when, and who decided"),
@@ -167,10 +173,7 @@ def _next_steps(facts: Facts) -> Group:
     grid = Table.grid(padding=(0, 2))
     for command, why in steps:
         grid.add_row(Text(f"  {command}", style="bold"), Text(why, style="dim"))
-    last = Text(
-        f"The last drift report, for a browser:\n  {place}/{report}" if report else "", overflow="fold"
-    )
-    return Group(Text("Where to look next", style="bold"), grid, last)
+    return Group(Text("Where to look next", style="bold"), grid)
 
 
 def _short(folder: str) -> str:

@@ -75,7 +75,35 @@ def test_every_command_has_help_an_example_and_json(path: tuple[str, ...]):
     assert shown.exit_code == 0
     assert re.search(r"^  Examples?:\n    tidemill", shown.output, re.MULTILINE), shown.output
     assert "--json" in shown.output
+    assert max(map(len, shown.output.splitlines())) <= 80, shown.output
     assert "..." not in (LEAVES[path].help or "...").split("\n")[0]
+
+
+def test_the_moment_of_a_command_is_that_of_params_yaml_only_where_stages_or_rules_use_it():
+    defaults = {}
+    for path, command in LEAVES.items():
+        for option in command.params:
+            if "--as-of" in option.opts:
+                defaults[" ".join(path)] = "params.yaml" in option.help
+                assert "default: now" in option.help or defaults[" ".join(path)], path
+    assert {path for path, declared in defaults.items() if declared} == {
+        "run",
+        "retrain",
+        "data validate",
+        "data infer",
+    }
+    assert {"monitor run", "promote", "deploy report", "score schedule run"} <= defaults.keys()
+
+
+def test_a_long_example_is_one_command_for_a_shell():
+    examples = LEAVES["predict",].epilog.partition(":\n")[2].replace("\n  ", "\n")
+    shell = subprocess.run(
+        ["bash", "-c", f"tidemill() {{ printf '%s\\n' \"$@\"; }}\n{examples}"], capture_output=True, text=True
+    )
+    words = shell.stdout.split("\n")
+    assert words[0] == "predict"
+    assert words[-3:] == ["--at", "2013-12-23T06:00", ""]
+    assert json.loads("".join(words[1:-3]))["tailnum"] == "N31412"
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

@@ -31,8 +31,9 @@ Key = Annotated[
 
 @labels_app.command(
     "import",
-    epilog="Examples: tidemill data labels import export.json --key flight_id --against "
-    "data/clean/flights.parquet   ·   tidemill data labels import votes.csv --key flight_id --majority",
+    epilog="Examples: tidemill data labels import export.json --key tailnum "
+    "--against data/clean/aircraft.parquet   ·   tidemill data labels import votes.csv "
+    "--key carrier,flight,scheduled_departure --time scheduled_departure --majority",
 )
 def import_(
     file: Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.serving.rollout import rollout
 from tidemill.cli.serving.shares import as_percent, read_share
@@ -27,15 +27,6 @@ deploy_app = typer.Typer(
 Version = Annotated[str, typer.Argument(help="Number or alias of a version.", show_default=False)]
 Share = Annotated[str, typer.Option(help="Of the keys: 10% or 0.1.")]
 Reason = Annotated[str, typer.Option(help="Why: it goes on record.")]
-Now = Annotated[
-    str | None,
-    typer.Option(
-        "--as-of",
-        metavar="WHEN",
-        help="Event time of this, for history that is replayed (default: now).",
-        show_default=False,
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -194,7 +185,7 @@ def report(
         typer.Option(metavar="WHEN", help="Event time (default: its first share).", show_default=False),
     ] = None,
     project: ProjectDir = None,
-    as_of: AsOf = None,
+    as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Compare the versions beside the champion with it.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
@@ -25,7 +25,7 @@ schedule_app = typer.Typer(
 def schedule_list(
     project: ProjectDir = None,
     last: Annotated[int, typer.Option(min=1, help="How many runs.")] = 20,
-    as_of: AsOf = None,
+    as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Show the schedules, when each is due, and the latest runs."""
@@ -51,7 +51,7 @@ def schedule_list(
 
 
 @schedule_app.command(
-    "run", epilog="Example: tidemill score schedule run tomorrow --slot 2013-04-01T04:00  ·  --restart"
+    "run", epilog="Example: tidemill score schedule run tomorrow --slot 2013-04-01T04:00 --restart"
 )
 def schedule_run(
     name: Annotated[str, typer.Argument(help="Name of the schedule.", show_default=False)],
@@ -65,7 +65,7 @@ def schedule_run(
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget what a killed or failed run left behind.")
     ] = False,
-    as_of: AsOf = None,
+    as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Score one slot of a schedule now.

@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: tidemill down")(down)
     app.command(
         epilog="""Example: tidemill predict '{"carrier": "UA", "origin": "EWR", "dest": "IAH", """
-        """"tailnum": "N14228", "scheduled_departure": "2013-04-01T10:15-04:00"}' --at 2013-04-01T12:15""",
+        """"tailnum": "N31412", "scheduled_departure": "2013-12-23T10:15:00-05:00"}' --at 2013-12-23T06:00""",
     )(predict)
 
 
