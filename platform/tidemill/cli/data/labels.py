@@ -14,6 +14,8 @@ from tidemill.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.data.labels.label_import import Imported
+
 __all__ = ["Key", "key_columns", "labels_app"]
 
 labels_app = typer.Typer(no_args_is_help=True, help="Import labels that were made in a labelling tool.")
@@ -81,20 +83,18 @@ def import_(
     request = LabelRequest(file, key_columns(key), name, label, time, known_at, majority, against)
     with progress() as tell:
         done = import_labels(loaded, request, SystemClock().now(), tell)
+    emit(done, json, lambda console: _show(console, done))
 
-    def render(console: "Console") -> None:
-        verb = "is in version" if done.changed else "has not changed since version"
-        console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {done.labels:,} labels")
+
+def _show(console: "Console", done: "Imported") -> None:
+    verb = "is in version" if done.changed else "has not changed since version"
+    console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {done.labels:,} labels")
+    console.print(f"  from {done.annotations:,} annotations; {done.contradicted:,} keys had different labels")
+    if left := done.cancelled + done.unlabelled + done.erased:
         console.print(
-            f"  from {done.annotations:,} annotations; {done.contradicted:,} keys had different labels"
+            f"  left out {left:,}: {done.cancelled:,} cancelled, {done.unlabelled:,} without a label, "
+            f"{done.erased:,} of erased subjects"
         )
-        if left := done.cancelled + done.unlabelled + done.erased:
-            console.print(
-                f"  left out {left:,}: {done.cancelled:,} cancelled, {done.unlabelled:,} without a label, "
-                f"{done.erased:,} of erased subjects"
-            )
-
-    emit(done, json, render)
 
 
 def key_columns(key: list[str] | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from tidemill.errors import StackNotRunning
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["add_to", "show_stack"]
 
@@ -75,7 +76,20 @@ def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: A
     from tidemill.retraining.loop_declarations import declaration_problems
 
     champion, problems = read_champion(project), declaration_problems(project)
-    facts = {
+    facts = _facts(project, info, replicas, turn, champion, problems)
+
+    def render(console: "Console") -> None:
+        console.print(_grid(project, info, replicas, turn, champion))
+        for problem in problems:
+            console.print(f"! {problem}", soft_wrap=True)
+
+    emit(facts, json, render)
+
+
+def _facts(
+    project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None, problems: list[str]
+) -> dict[str, Any]:
+    return {
         "project": project.root,
         "model": project.model,
         "champion": champion,
@@ -105,30 +119,27 @@ def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: A
         "problems": problems,
     }
 
-    def render(console: "Console") -> None:
-        from rich.table import Table
 
-        grid = Table.grid(padding=(0, 2))
-        grid.add_row("project", str(project.root))
-        grid.add_row(
-            "champion", f"{project.model} {champion}" if champion else "none yet: tidemill run --promote"
-        )
-        if info is None:
-            grid.add_row("stack", "not running: tidemill up")
-        else:
-            grid.add_row("stack", f"{info.state} (process {info.pid})")
-            grid.add_row("predictions", f"{info.url}/predict  ·  {info.url}/docs")
-            grid.add_row("MLflow", info.mlflow_url or project.settings.tracking_uri or "–")
-            grid.add_row("Ray", info.ray_address)
-            grid.add_row("logs", info.logs)
-        for r in replicas:
-            trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
-            grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {format_moment(r.seen_at)}")
-        if turn is not None:
-            trouble = f": {turn.error}" if turn.error else ""
-            grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")
-        console.print(grid)
-        for problem in problems:
-            console.print(f"! {problem}", soft_wrap=True)
+def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None) -> "Table":
+    from rich.table import Table
 
-    emit(facts, json, render)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("project", str(project.root))
+    grid.add_row(
+        "champion", f"{project.model} {champion}" if champion else "none yet: tidemill run --promote"
+    )
+    if info is None:
+        grid.add_row("stack", "not running: tidemill up")
+    else:
+        grid.add_row("stack", f"{info.state} (process {info.pid})")
+        grid.add_row("predictions", f"{info.url}/predict  ·  {info.url}/docs")
+        grid.add_row("MLflow", info.mlflow_url or project.settings.tracking_uri or "–")
+        grid.add_row("Ray", info.ray_address)
+        grid.add_row("logs", info.logs)
+    for r in replicas:
+        trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
+        grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {format_moment(r.seen_at)}")
+    if turn is not None:
+        trouble = f": {turn.error}" if turn.error else ""
+        grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")
+    return grid
