@@ -92,7 +92,7 @@ def make_project(root: Path) -> Path:
     from tidemill.training.splits import Period, Split
     from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
     from tidemill.training.tracking.run_lineage import Lineage
-    from tidemill.training.tracking.training_record import log_training
+    from tidemill.training.tracking.training_record import log_lineage, log_summary
     from tidemill.training.tracking.training_result import TrainedModel
 
     for folder in ("feature_repo", "data"):
@@ -131,7 +131,8 @@ def make_project(root: Path) -> Path:
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [START + timedelta(days=number) for number in range(4)]
     split = Split(*(Period(days[n], days[n + 1]) for n in range(3)))
-    log_training(client, run, trained, Lineage("0" * 40, {}, "bench", "0", split, START))
+    log_lineage(client, run, Lineage("0" * 40, {}, "bench", "0", split, START))
+    log_summary(client, run, trained)
     client.set_terminated(run)
     register(project, run)
     scorer = load_scorer(project, "1")

@@ -19,7 +19,7 @@ from tidemill.monitoring.findings import Finding, Findings
 from tidemill.state import State
 from tidemill.state.tables import Alert, MonitorRun
 
-__all__ = ["AlertChanges", "UnresolvedAlert", "acknowledge", "decide_changes", "list_alerts", "record_alerts"]
+__all__ = ["AlertChanges", "UnresolvedAlert", "acknowledge", "decide_changes", "record_alerts"]
 
 
 @dataclass(frozen=True)
@@ -150,20 +150,3 @@ def acknowledge(state: State, alert_id: str, by: str, now: datetime) -> Alert:
         if alert.status == "open":
             alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", by, now
         return alert
-
-
-def list_alerts(state: State, model: str | None = None, *, include_resolved: bool = False) -> list[Alert]:
-    """Return alerts, the latest first.
-
-    Args:
-        state: the records.
-        model: name of a registered model; None for all.
-        include_resolved: whether to return resolved alerts too.
-    """
-    query = select(Alert).order_by(Alert.raised_at.desc(), Alert.id.desc())
-    if model is not None:
-        query = query.where(Alert.model == model)
-    if not include_resolved:
-        query = query.where(Alert.status != "resolved")
-    with state.transaction() as session:
-        return list(session.scalars(query))

@@ -3,11 +3,12 @@
 import importlib
 import re
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.errors import ConfigError, ProjectNotFound, TidemillError
 from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.project.folder_names import check_folder_name, shown_name
@@ -143,17 +144,20 @@ class Project(ProjectFolder):
             sys.path.insert(0, root)
         try:
             module = importlib.import_module(module_name)
-        except ImportError as error:
+        except TidemillError:
+            raise
+        except Exception as error:  # the project's own code may raise anything
             raise ConfigError(
-                f"{self.root / 'params.yaml'}: {reference!r} cannot be imported: {error}",
-                hint=f"it must be a module below {self.root}",
+                f"{self.root / 'params.yaml'}: {reference!r} cannot be imported: "
+                f"{type(error).__name__}: {error}{_place_in(self.root, error)}",
+                hint=f"correct the name there, or the module; it must be below {self.root}",
             ) from error
         try:
             return getattr(module, attribute)
         except AttributeError as error:
             raise ConfigError(
                 f"{self.root / 'params.yaml'}: module {module_name!r} has no {attribute!r}",
-                hint=f"see {module.__file__}",
+                hint=f"define it in {module.__file__}, or correct the name in params.yaml",
             ) from error
 
     def load_application(self) -> Any:
@@ -169,6 +173,13 @@ class Project(ProjectFolder):
                 hint="name a tidemill.Application there as module:object",
             )
         return self.load(named)
+
+
+def _place_in(root: Path, error: Exception) -> str:
+    """Return the file and line of the project's code that raised an error, in brackets; else nothing."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [f" ({file}, line {line})" for file, line in lines if Path(file).is_relative_to(root)]
+    return "" if isinstance(error, SyntaxError) or not own else own[-1]  # a syntax error names its place
 
 
 def find_project(start: Path) -> Path:

@@ -7,7 +7,6 @@ replicas follow the records.
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ from tidemill.serving.observability.version_counters import as_baseline, read_co
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Rollout
 
-__all__ = ["Progress", "advance", "begin", "read_rollout", "rollouts", "running"]
+__all__ = ["Progress", "advance", "begin", "read_rollout", "running"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,17 +65,6 @@ def read_rollout(state: State, rollout_id: str) -> Rollout:
     """Return a rollout as it is now."""
     with state.transaction() as session:
         return session.get_one(Rollout, rollout_id)
-
-
-def rollouts(state: State, model: str, limit: int = 10) -> Sequence[Rollout]:
-    """Return the latest rollouts, the latest first."""
-    with state.transaction() as session:
-        return session.scalars(
-            select(Rollout)
-            .where(Rollout.model == model)
-            .order_by(Rollout.requested_at.desc(), Rollout.id)
-            .limit(limit)
-        ).all()
 
 
 def begin(

@@ -31,7 +31,7 @@ from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_record import log_training
+from tidemill.training.tracking.training_record import log_lineage, log_summary
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -224,7 +224,7 @@ def crown(project: Project, definition: str) -> str:
     split = Split(*(Period(hour(24 * day - 96), hour(24 * day - 72)) for day in range(3)))
     lineage = Lineage("c0ffee", {}, "delay", definition, split, START)
     run_id = client.create_run(experiment_id(client, project)).info.run_id
-    tags = log_training(client, run_id, trained, lineage)
+    tags = log_lineage(client, run_id, lineage) | log_summary(client, run_id, trained)
     random = np.random.default_rng(2)
     features = pl.DataFrame({name: random.random(100) for name in ("wind", "rain")})
     reference = ReferenceRows(features, pl.Series([0] * 100), pl.Series(random.random(100)))

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from tests.tidemill.recorded import list_alerts
 from tidemill.errors import MonitoringError
 from tidemill.ids import new_id
-from tidemill.monitoring.alerts import acknowledge, list_alerts, record_alerts
+from tidemill.monitoring.alerts import acknowledge, record_alerts
 from tidemill.monitoring.findings import KINDS, Finding, Findings
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun

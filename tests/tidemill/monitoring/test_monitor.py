@@ -11,9 +11,9 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 import tidemill.monitoring.monitor
+from tests.tidemill.recorded import list_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
-from tidemill.monitoring.alerts import list_alerts
 from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.monitoring.monitoring_round import run_due
@@ -38,7 +38,7 @@ from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_record import log_training
+from tidemill.training.tracking.training_record import log_lineage, log_summary
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 
 pytestmark = pytest.mark.engine
@@ -109,7 +109,7 @@ def register(project: Project, holdout_roc_auc: float = 0.78) -> str:
     split = Split(*(Period(NOW - (90 - 20 * n) * DAY, NOW - (70 - 20 * n) * DAY) for n in range(3)))
     lineage = Lineage("c0ffee", {}, "delay", "77c2", split, NOW - 14 * DAY)
     run_id = client.create_run(experiment_id(client, project)).info.run_id
-    tags = log_training(client, run_id, trained, lineage)
+    tags = log_lineage(client, run_id, lineage) | log_summary(client, run_id, trained)
     rows = draw(3000, 0, 0.0)
     reference = ReferenceRows(rows.select("wind", "rain"), rows["late"], rows["score"])
     log_table(client, run_id, reference.table(), REFERENCE)

@@ -25,7 +25,7 @@ from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_record import log_training
+from tidemill.training.tracking.training_record import log_lineage, log_summary
 from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -160,7 +160,7 @@ def serve_and_train(project) -> None:
     split = Split(Period(days[0], days[1]), Period(days[1], days[2]), Period(days[2], days[3]))
     lineage = Lineage(head, {out["path"]: out["md5"] for out in lock}, "rides", "0", split, NOON)
     trained = TrainedModel(run, "models:/m", {}, 1, 0, "trees", {}, features=("rides",))
-    tags = log_training(client, run, trained, lineage)
+    tags = log_lineage(client, run, lineage) | log_summary(client, run, trained)
     client.create_registered_model(project.model)
     client.create_model_version(project.model, source=f"runs:/{run}/m", run_id=run, tags=tags)
 

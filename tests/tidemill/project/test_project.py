@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,22 @@ def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIDEMILL_STATE_URL", "postgresql://me:secret@db/tidemill")
     assert "secret" not in repr(Settings())
     assert Settings().state_url == "postgresql://me:secret@db/tidemill"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nothing_like_it\n", r"ModuleNotFoundError: No module .* \(.*broken_\d\.py, line 1\)"),
+        ("x = 1\nspec = x / 0\n", r"ZeroDivisionError: division by zero \(.*broken_\d\.py, line 2\)"),
+        ("x = 1\nspec = (\n", r"SyntaxError: .*\(broken_\d\.py, line 2\)"),
+    ],
+)
+def test_a_module_of_the_project_that_fails_is_named_with_file_and_line(tmp_path, monkeypatch, code, said):
+    name = f"broken_{len(code) % 10}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(
+        ConfigError, match=rf"params\.yaml: '{name}:spec' cannot be imported: {said}"
+    ) as failed:
+        load_project(write(tmp_path, PARAMS)).load(f"{name}:spec")
+    assert str(tmp_path) in failed.value.hint

@@ -15,6 +15,7 @@ import yaml
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from tests.tidemill.recorded import list_rollouts
 from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.cli.main import app
 from tidemill.errors import GateRefused, RegistryError, UsageError
@@ -25,7 +26,7 @@ from tidemill.registry.promotion import promote
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
-from tidemill.rollouts.rollout import advance, begin, rollouts, running
+from tidemill.rollouts.rollout import advance, begin, running
 from tidemill.serving.observability.version_counters import VersionCounters, record_counts
 from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import DeployedStatus, Status
@@ -140,7 +141,7 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
         until(lambda: advance(project, state, now()).rollout.step == 1)
         until(lambda: all(one["model_version"] == third for one in ask(api, 60, one_late_in_five).values()))
         until(lambda: advance(project, state, now()).ended)
-    done = rollouts(state, project.model)[0]
+    done = list_rollouts(state, project.model)[0]
     assert (done.status, done.outcome) == ("promoted", f"version {third} is the champion")
     assert [check["action"] for check in done.checks] == ["advance", "advance"]
     assert any("neg_brier" in sentence for sentence in done.checks[0]["checks"])  # labels were there
@@ -164,7 +165,7 @@ def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state
         until(lambda: not api.get("/model").json()["lanes"])
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
         compared = report_deployment(project, state, find_deployment(state, project.model, "canary"), now())
-    done = rollouts(state, project.model)[0]
+    done = list_rollouts(state, project.model)[0]
     assert done.status == "rolled_back"
     assert done.outcome.startswith("neg_brier -0.")
     assert read_aliases(project) == {"champion": "1"}
@@ -187,7 +188,7 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
         assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
         until(lambda: advance(project, state, now()).ended)
     assert "a replica cannot load it: version 3 needs features that are missing: snow" in (
-        rollouts(state, project.model)[0].outcome
+        list_rollouts(state, project.model)[0].outcome
     )
 
 
@@ -218,7 +219,10 @@ def test_others_may_end_a_rollout(project, state):
     with pytest.raises(RegistryError, match="being rolled out"):
         deploy(project, state, DeployRequest("canary", "2", 0.5, "ada", "r"), now())
     stop(project, state, ["canary"], "enough")
-    assert (rollouts(state, project.model)[0].status, advance(project, state, now())) == ("stopped", None)
+    assert (list_rollouts(state, project.model)[0].status, advance(project, state, now())) == (
+        "stopped",
+        None,
+    )
     begin(project, state, "2", "ada", "r", now())
     third = add_version(project, 0.2)
     crown(project, third)
@@ -258,7 +262,7 @@ def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
         follow(api, "canary", third, 1.0)
         ask(api, 100, lambda n: 1)
         until(lambda: advance(project, state, now()).ended)
-    done = rollouts(state, project.model)[0]
+    done = list_rollouts(state, project.model)[0]
     assert done.status == "promoted"
     assert all("neg_brier" in " ".join(check["checks"]) for check in done.checks)  # it was looked at
 
@@ -368,8 +372,8 @@ def test_killed_at_any_moment_it_goes_on_from_there(project, state):
         report_of_replica(project, state, counters, failing=False)
         advance(project, state, now())
         consistent(project, state)
-    assert rollouts(state, project.model)
-    assert all(row.finished_at is not None for row in rollouts(state, project.model))
+    assert list_rollouts(state, project.model)
+    assert all(row.finished_at is not None for row in list_rollouts(state, project.model))
     assert live(state, project.model) == []
 
 
@@ -430,4 +434,4 @@ def test_nothing_goes_on_while_the_registry_is_away_but_a_canary_can_be_stopped(
             until(lambda: lanes(api) == [])
         assert stop(project, state, [], "all") == []
         assert "canary" not in read_aliases(project)
-        assert rollouts(state, project.model)[0].status == "stopped"
+        assert list_rollouts(state, project.model)[0].status == "stopped"

@@ -19,7 +19,7 @@ from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_record import log_training
+from tidemill.training.tracking.training_record import log_lineage, log_summary
 from tidemill.training.tracking.training_result import TrainedModel
 
 PARAMS = {
@@ -130,7 +130,8 @@ def add_version(project: Project, probability: float, features: tuple[str, ...] 
     days = [KNOWN - timedelta(days=number) for number in (4, 3, 2, 1)]
     split = Split(*(Period(*pair) for pair in pairwise(days)))
     lineage = Lineage("0" * 40, {}, "parcels", "0", split, KNOWN)
-    log_training(client, run, trained, lineage)
+    log_lineage(client, run, lineage)
+    log_summary(client, run, trained)
     client.set_terminated(run)
     return register(project, run)
 

@@ -12,12 +12,10 @@ from tidemill.data.repository.dvc_command import (
     CommandResult,
     ignore_line,
     last_lines,
-    retry_while_locked,
     run_dvc,
 )
 from tidemill.data.repository.git import commit_staged, git, git_try
-from tidemill.data.repository.private_dvc import DvcException
-from tidemill.data.repository.repository_setup import init_workspace, open_dvc
+from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.data.repository.revisions import (
     POINTERS,
     DataVersion,
@@ -30,7 +28,7 @@ from tidemill.data.repository.transfer import copy_to_remote
 from tidemill.data.versioning.checkout import fetch
 from tidemill.data.versioning.content_reading import record_shapes
 from tidemill.data.versioning.exclusive import PATIENCE, exclusive_access
-from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, is_committed, undo
+from tidemill.data.versioning.pending_reproduction import LOCK, PARAMS, begin, finish, undo
 from tidemill.errors import DataError
 from tidemill.files.yaml_reading import parse_dvc_yaml
 from tidemill.project import Project
@@ -41,7 +39,6 @@ __all__ = [
     "current",
     "fetch",
     "init_workspace",
-    "is_clean",
     "list_versions",
     "reproduce",
 ]
@@ -96,24 +93,6 @@ def reproduce(
         copy_to_remote(root, version.revision, tell, patience)
     record_shapes(project, version)
     return version
-
-
-def is_clean(project: Project) -> bool:
-    """Return whether the data on disk matches the committed ``dvc.lock``, as do its inputs on disk.
-
-    Raises:
-        DataError: DVC cannot tell, or another process held its lock for too long.
-    """
-    root = repository(project)
-    if not is_committed(root, LOCK) or git(root, "status", "--porcelain", "--", POINTERS):
-        return False
-    try:
-        with open_dvc(root) as repo:
-            return not retry_while_locked(root, repo.status, ignore_line, PATIENCE)
-    except DvcException as error:
-        raise DataError(
-            f"{root}: DVC cannot tell the state of the data: {error}", hint="`dvc status` says more"
-        ) from error
 
 
 def _check(root: Path, finished: CommandResult) -> None:

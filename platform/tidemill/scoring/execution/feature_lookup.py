@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from tidemill.features.private_feast import DUMMY_ENTITY_ID
 from tidemill.project import Project
 from tidemill.scoring.input.column_values import Wrong, typed
 
-__all__ = ["Found", "Keys", "Latest", "Lookup", "PointInTime", "keys_of"]
+__all__ = ["Found", "Keys", "Latest", "PointInTime", "keys_of"]
 
 _AT = "event_timestamp"
 _TYPES = {
@@ -77,13 +77,6 @@ class Found:
     """Shape (rows, features), in the version's order."""
     flags: pl.Series
     """The flags of each row, as lists of text."""
-
-
-class Lookup(Protocol):
-    """A way to look up the features of rows."""
-
-    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
-        """Return the features of rows, as of their moments."""
 
 
 def keys_of(project: Project) -> Keys:

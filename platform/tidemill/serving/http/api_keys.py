@@ -26,7 +26,6 @@ __all__ = [
     "NewKey",
     "active_keys",
     "create_key",
-    "list_keys",
     "parse_rate",
     "record_use",
     "revoke_key",
@@ -104,13 +103,6 @@ def create_key(
             hint="take another name, or `tidemill keys rotate` or `tidemill keys revoke` that one",
         ) from error
     return NewKey(key_info(row, now), _whole(identity, secret))
-
-
-def list_keys(state: State, now: datetime) -> list[KeyInfo]:
-    """Return all keys, revoked ones too, the latest first."""
-    with state.transaction() as session:
-        rows = session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc())).all()
-    return [key_info(row, now) for row in rows]
 
 
 def rotate_key(

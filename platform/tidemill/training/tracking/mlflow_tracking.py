@@ -33,7 +33,6 @@ __all__ = [
     "find_runs",
     "kill_orphans",
     "log_values",
-    "metrics_of",
     "parent_run",
     "shortened",
     "shown_params",
@@ -207,12 +206,3 @@ def shortened(text: str, most: int = 500) -> str:
     """
     end = f"… ({len(text):,} characters)"
     return text if len(text) <= most else text[: most - len(end)] + end
-
-
-def metrics_of(run: Run, prefix: str = "") -> dict[str, float]:
-    """Return the last values of the run's metrics whose name begins with ``prefix``, without it."""
-    return {
-        key.removeprefix(prefix): float(value)
-        for key, value in run.data.metrics.items()
-        if key.startswith(prefix)
-    }

@@ -29,7 +29,6 @@ __all__ = [
     "has_summary",
     "log_lineage",
     "log_summary",
-    "log_training",
     "open_documents",
     "read_lineage",
     "read_summary",
@@ -65,13 +64,6 @@ def log_lineage(client: MlflowClient, run_id: str, lineage: Lineage) -> dict[str
 def log_summary(client: MlflowClient, run_id: str, trained: TrainedModel) -> dict[str, str]:
     """Write the result to a run, and return the tag that the run has got: it is complete now."""
     return _log(client, run_id, SUMMARY, trained.as_dict(), {})
-
-
-def log_training(
-    client: MlflowClient, run_id: str, trained: TrainedModel, lineage: Lineage
-) -> dict[str, str]:
-    """Write lineage and result to a run, and return the tags that the run has got."""
-    return log_lineage(client, run_id, lineage) | log_summary(client, run_id, trained)
 
 
 def has_summary(tags: Mapping[str, str]) -> bool:

@@ -67,7 +67,7 @@ def test_a_project_without_a_version_has_an_empty_log(told: Path, tmp_path: Path
 
 def test_the_log_asks_mlflow_what_was_trained(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
-    from tidemill.training.tracking.training_record import log_training
+    from tidemill.training.tracking.training_record import log_lineage, log_summary
 
     root = tmp_path / "tiny"
     shutil.copytree(told, root)
@@ -78,7 +78,9 @@ def test_the_log_asks_mlflow_what_was_trained(told: Path, tmp_path: Path, monkey
     client = connect(project)
     client.create_registered_model("tiny")
     run = client.create_run(experiment_id(client, project)).info.run_id
-    tags = log_training(client, run, TrainedModel(run, "models:/m-1", {}, 1, 0, "trees", {}), lineage)
+    tags = log_lineage(client, run, lineage) | log_summary(
+        client, run, TrainedModel(run, "models:/m-1", {}, 1, 0, "trees", {})
+    )
     client.create_model_version("tiny", source=str(tmp_path), run_id=run, tags=tags)
     client.create_model_version("tiny", source=str(tmp_path))  # came from elsewhere
     log = facts(root, "log")

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.tidemill.data.clean_check import is_clean
 from tests.tidemill.data.conftest import FLIGHTS, FLIGHTS_LATER, put
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.personal.tombstones import Tombstone, add_tombstone
@@ -21,7 +22,7 @@ from tidemill.data.repository.git import git
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.versioning import pending_addition
 from tidemill.data.versioning.add import add
-from tidemill.data.versioning.data_versions import current, is_clean, list_versions, reproduce
+from tidemill.data.versioning.data_versions import current, list_versions, reproduce
 from tidemill.errors import DataError, UsageError
 from tidemill.files.locks import locked
 from tidemill.project import Project

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.tidemill.data.clean_check import is_clean
 from tidemill.data.repository.git import git
 from tidemill.data.versioning.data_versions import (
     current,
     fetch,
     init_workspace,
-    is_clean,
     list_versions,
     reproduce,
 )
@@ -269,7 +269,7 @@ def test_a_parameter_that_is_not_declared_is_refused(tiny: Project) -> None:
 
 def test_a_folder_without_git_or_dvc_is_refused(tmp_path: Path, tiny: Project) -> None:
     shutil.rmtree(tiny.root / ".dvc")
-    for call in (current, is_clean, list_versions):
+    for call in (current, list_versions):
         with pytest.raises(DataError, match="is not the root of a DVC repository"):
             call(tiny)
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from tests.tidemill.data.clean_check import is_clean
 from tidemill.data.repository.git import git
 from tidemill.data.validation.earlier_reports import earlier_reports
-from tidemill.data.versioning.data_versions import is_clean, reproduce
+from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
 
 pytestmark = pytest.mark.engine

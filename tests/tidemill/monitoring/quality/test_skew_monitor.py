@@ -16,10 +16,10 @@ from tests.tidemill.monitoring.small_project import (
     hour,
     make_project,
 )
+from tests.tidemill.recorded import list_alerts
 from tidemill.cli.main import app, exit_code
 from tidemill.errors import SkewFound, UsageError
 from tidemill.features.feature_store import definition_hash
-from tidemill.monitoring.alerts import list_alerts
 from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew

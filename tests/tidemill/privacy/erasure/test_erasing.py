@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from tests.tidemill.data.clean_check import is_clean
 from tests.tidemill.privacy.small_project import NOON, RIDERS, SUBJECT
 from tidemill.clock import SystemClock
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.personal.tombstones import FILE, read_tombstones
-from tidemill.data.versioning.data_versions import fetch, is_clean, list_versions
+from tidemill.data.versioning.data_versions import fetch, list_versions
 from tidemill.errors import DataError, UsageError
 from tidemill.features.feature_store import materialise, open_store, push
 from tidemill.features.online.online_features import OnlineFeatures

@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 from typer.testing import CliRunner
 
+from tests.tidemill.recorded import list_keys
 from tests.tidemill.serving.small_project import PARAMS
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, UsageError
@@ -17,7 +18,6 @@ from tidemill.serving.http.admission import Admission, Admitted
 from tidemill.serving.http.api_keys import (
     active_keys,
     create_key,
-    list_keys,
     record_use,
     revoke_key,
     rotate_key,

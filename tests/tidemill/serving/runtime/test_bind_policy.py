@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.tidemill.recorded import list_keys
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
@@ -19,7 +20,7 @@ from tidemill.errors import ConfigError, ServingError
 from tidemill.orphan_reaper import marked_processes
 from tidemill.project import load_project
 from tidemill.serving.http.admission import scope_of
-from tidemill.serving.http.api_keys import create_key, list_keys, revoke_key
+from tidemill.serving.http.api_keys import create_key, revoke_key
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.runtime.bind_policy import Listener, listeners, warnings
 from tidemill.serving.runtime.daemon import down, up

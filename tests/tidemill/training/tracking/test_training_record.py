@@ -15,7 +15,8 @@ from tidemill.training.tracking.training_record import (
     LINEAGE,
     SUMMARY,
     has_summary,
-    log_training,
+    log_lineage,
+    log_summary,
     open_documents,
     read_lineage,
     read_summary,
@@ -67,7 +68,7 @@ def test_many_features_and_long_parameters_are_read_back(store):
     params = {"words": LONG, "shape": [64, 32], "none": None}
     trained = TrainedModel(run, "models:/m-1", metrics, 1, 0, "trees", params, 1, FEATURES, ("a.B",))
     lineage = Lineage("4f1d", FILES, "service", "77c2", SPLIT, DAY[3], {"numpy": "2"})
-    tags = log_training(client, run, trained, lineage)
+    tags = log_lineage(client, run, lineage) | log_summary(client, run, trained)
 
     assert read(client, run) == read(client, run, tags) == (trained, lineage)
     assert max(map(len, client.get_run(run).data.tags.values())) < 500
@@ -77,7 +78,8 @@ def test_parameters_that_json_does_not_know_are_written_all_the_same(store):
     client, run = store
     params = {"rate": np.float32(0.5), "weights": np.array([1, 2]), "callback": len}
     trained = TrainedModel(run, "models:/m-1", {}, 1, 0, "trees", params)
-    log_training(client, run, trained, Lineage("4f1d", {}, "service", "77c2", SPLIT, DAY[3]))
+    log_lineage(client, run, Lineage("4f1d", {}, "service", "77c2", SPLIT, DAY[3]))
+    log_summary(client, run, trained)
     found = read(client, run)[0].params
     assert found == {"rate": 0.5, "weights": [1, 2], "callback": "<built-in function len>"}
 
@@ -103,7 +105,9 @@ def test_what_earlier_versions_kept_in_tags_is_read(store):
 def test_a_file_that_was_changed_or_removed_is_named(store, document):
     client, run = store
     trained = TrainedModel(run, "models:/m-1", {}, 1, 0, "trees", {}, trusted_types=("a.B",))
-    tags = log_training(client, run, trained, Lineage("4f1d", {}, "service", "77c2", SPLIT, DAY[3]))
+    tags = log_lineage(client, run, Lineage("4f1d", {}, "service", "77c2", SPLIT, DAY[3])) | log_summary(
+        client, run, trained
+    )
     content = json.loads(read_file(client, run, document.path))
     write_file(client, run, document.path, json.dumps({**content, "trusted_types": ["evil.Type"]}).encode())
     with pytest.raises(RegistryError, match=f"{document.path} of run {run} was changed"):
