@@ -8,7 +8,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from tidemill.lineage.sources.pipeline import Content, Stage
-from tidemill.lineage.sources.turn_story import PRODUCER, TurnDetails
+from tidemill.lineage.sources.turn_details import PRODUCER, TurnDetails
 
 __all__ = ["Sets", "sets_of_stage", "sets_of_step"]
 

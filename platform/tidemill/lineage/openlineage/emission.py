@@ -27,7 +27,7 @@ from tidemill.lineage.openlineage.collector_address import configured
 from tidemill.lineage.openlineage.delivery_statistics import count_events, one_line
 from tidemill.lineage.openlineage.events import whole_turn
 from tidemill.lineage.sources.chain_sources import ChainRecords
-from tidemill.lineage.sources.turn_story import read_turn
+from tidemill.lineage.sources.turn_details import read_turn
 from tidemill.project import Project
 from tidemill.settings import Settings
 from tidemill.state.tables import Turn

@@ -27,7 +27,7 @@ from openlineage.client.facet_v2 import (
 
 from tidemill.lineage.openlineage.datasets import sets_of_stage, sets_of_step
 from tidemill.lineage.sources.pipeline import Stage
-from tidemill.lineage.sources.turn_story import PRODUCER, TurnDetails
+from tidemill.lineage.sources.turn_details import PRODUCER, TurnDetails
 from tidemill.state.tables import Turn
 from tidemill.version import __version__
 

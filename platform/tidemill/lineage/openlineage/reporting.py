@@ -12,7 +12,7 @@ from typing import Any
 from tidemill.lineage.openlineage.collector_address import configured
 from tidemill.lineage.openlineage.delivery_statistics import count_events, one_line
 from tidemill.lineage.sources.chain_sources import ChainRecords
-from tidemill.lineage.sources.turn_story import TurnDetails, read_turn
+from tidemill.lineage.sources.turn_details import TurnDetails, read_turn
 from tidemill.project import Project
 from tidemill.state.tables import Turn
 from tidemill.threads import BackgroundThread

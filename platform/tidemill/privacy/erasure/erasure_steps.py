@@ -119,13 +119,13 @@ def _check(work: StepInputs) -> dict[str, Any]:
     if rest:
         hint = "`tidemill data erase --resume`"
         if any(place["kind"] == "loose" for place in left["places"]):
-            hint = f"remove the loose files by hand, or the subject from them; then {hint}"
+            hint = f"remove the undeclared files by hand, or the subject from them; then {hint}"
         if any(place["kind"] == "output" for place in left["places"]):
             hint = (
-                f"an output that keeps a subject: its stage must call `without_erased` and depend on {FILE} "
-                f"in dvc.yaml; then {hint}"
+                f"the stage of an output that keeps the subject must call `without_erased` and depend on "
+                f"{FILE} in dvc.yaml; then {hint}"
             )
-        raise DataError(f"still there: {', '.join(rest)}", hint=hint)
+        raise DataError(f"the subject is still in: {', '.join(rest)}", hint=hint)
     return {}
 
 

@@ -20,7 +20,7 @@ from tidemill.lineage.openlineage.collector_address import configured
 from tidemill.lineage.openlineage.emission import deliver, events_of
 from tidemill.lineage.openlineage.events import whole_turn
 from tidemill.lineage.openlineage.reporting import TurnReport
-from tidemill.lineage.sources.turn_story import TurnDetails
+from tidemill.lineage.sources.turn_details import TurnDetails
 from tidemill.project import load_project
 from tidemill.settings import Settings
 from tidemill.state.tables import Turn
