@@ -69,13 +69,6 @@ class DatasetConfig(Section):
             raise ConfigError("dataset.time in params.yaml is null: this needs rows with a time")
         return self.time
 
-    @property
-    def label_known_column(self) -> str:
-        """The column ``label_known``; raises an error where there is none."""
-        if self.label_known is None:
-            raise ConfigError("dataset.label_known in params.yaml is null: this needs it")
-        return self.label_known
-
 
 class FeaturesConfig(Section):
     """Where features come from: the request, the Feast repository and its service, or both."""

@@ -100,5 +100,5 @@ def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -
     """
     return rows.filter(
         pl.col(literal_name(dataset.time_column)).is_between(period.start, period.end, closed="left"),
-        pl.col(literal_name(dataset.label_known_column)) <= period.end,
+        pl.col(literal_name(dataset.label_known or dataset.time_column)) <= period.end,
     )

@@ -18,12 +18,16 @@ __all__ = ["LabelledRows", "read_labelled"]
 _MOST_WRONG = 0.01
 """Share of labels that may be wrong: a few bad ones are set aside, but many mean another task."""
 
+_MOST_EMPTY = 0.9
+"""Share of labels that may not be null: with more, the column is hardly the one that was meant."""
+
 
 class LabelledRows(NamedTuple):
     """Rows with labels, to train on."""
 
     rows: pl.DataFrame
-    """In order of time: time, label, when the label was known, then the features as Float64 or String."""
+    """In order of time, where there is one: time, label, when it was known, group; then the features as
+    Float64 or String."""
     without_label: int
     """Number of rows left out: their label should be known, but is null."""
     wrong: Labels
@@ -34,30 +38,28 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     """Read the rows of the training set whose label is known at ``as_of``.
 
     Raises:
-        TrainingError: there is no such file, a column is missing or has a type that no model takes, or no
-            label is known.
+        TrainingError: there is no such file, a column is missing or has a type that no model takes, no
+            label is known, or nearly all are missing.
         DataError: more than a hundredth of the labels are none of the task's.
     """
     path, dataset = project.dataset_path, project.config.dataset
     hint = "reproduce the data first: `tidemill run`, or `dvc repro` in the project's folder"
+    about = tuple(
+        name for name in (dataset.time, dataset.label, dataset.label_known, dataset.group) if name is not None
+    )
+    known_from = dataset.label_known or dataset.time
     try:
         scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()
-        missing = [
-            name
-            for name in (dataset.time_column, dataset.label, dataset.label_known_column, *features)
-            if name not in schema
-        ]
+        missing = [name for name in (*about, *features) if name not in schema]
         if missing:
             raise TrainingError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
-        known = (
-            scan.select(
-                literal_names((dataset.time_column, dataset.label, dataset.label_known_column, *features))
-            )
-            .filter(pl.col(literal_name(dataset.label_known_column)) <= as_of)
-            .sort(literal_name(dataset.time_column), maintain_order=True)
-            .collect()
-        )
+        scan = scan.select(literal_names(dict.fromkeys((*about, *features))))
+        if known_from is not None:
+            scan = scan.filter(pl.col(literal_name(known_from)) <= as_of)
+        if dataset.time is not None:
+            scan = scan.sort(literal_name(dataset.time), maintain_order=True)
+        known = scan.collect()
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
     typed = [_typed(known[name], name, f"{path}") for name in features]
@@ -69,6 +71,11 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         nulls = f"; {empty:,} rows have null for a label" if empty else ""
         raise TrainingError(
             f"{path} has no row whose label is known at {as_of:%Y-%m-%d %H:%M}{nulls}", hint=hint
+        )
+    if known.height and empty >= _MOST_EMPTY * known.height:
+        raise TrainingError(
+            f"{path}: column {dataset.label} is null in {empty:,} of {known.height:,} rows",
+            hint="remove the rows without a label in the last stage, or name another column in dataset.label",
         )
     return LabelledRows(rows, empty, labels)
 

@@ -18,6 +18,7 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.task import Answers
+from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import shortened
 
 __all__ = ["compare", "milliseconds_per_row"]
@@ -35,7 +36,15 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
     if gate.mode == "off":
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
     try:
-        rows = load_holdout(project, candidate.version)
+        all_rows = load_holdout(project, candidate.version)
+        rows = all_rows if champion is None else _unseen(all_rows, candidate, champion)
+        if champion is not None and rows.is_empty() and not all_rows.is_empty():
+            problem = (
+                f"version {champion.version} may have learnt from all {all_rows.height:,} rows of the "
+                f"hold-out: the columns, the seed or the kind of split have changed since; judge the new "
+                f"version by its metrics, with gate.mode: dry_run"
+            )
+            return decide(gate, Evaluation(candidate.version, {}, 0, (problem,)), None)
         truth = project.task.truth(rows, project.config.dataset.label)
     except (RegistryError, DataError) as error:
         return decide(gate, Evaluation(candidate.version, {}, 0, (shortened(str(error), _LONGEST),)), None)
@@ -45,9 +54,10 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
         theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
     interval = _interval(project, rows, truth, my_answers, their_answers)
     verdict = decide(gate, mine, theirs, service=service, interval=interval)
-    times = rows[project.config.dataset.time_column]
+    times = _times(project, rows)
     about: dict[str, Any] = {
-        "period": [str(times[0]), str(times[-1])] if len(times) else None,
+        "period": [str(times[0]), str(times[-1])] if times is not None and len(times) else None,
+        "rows_known_to_champion": all_rows.height - rows.height,
         "milliseconds_per_row": {"candidate": my_speed, "champion": their_speed},
     }
     return replace(verdict, numbers={**verdict.numbers, **about})
@@ -68,7 +78,7 @@ def _judge(
 ) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
     nothing = Evaluation(version.version, {}, rows.height, service=service)
-    problem = _unfair(version, rows, project.config.dataset.time_column) or _other_target(project, version)
+    problem = _unfair(project, version, rows) or _other_target(project, version)
     if problem is not None:
         return replace(nothing, problems=(problem,)), None, None
     try:
@@ -92,12 +102,34 @@ def _other_target(project: Project, version: ModelVersion) -> str | None:
     return f"version {version.version} was trained for another target: {its}; the project's is {mine}"
 
 
-def _unfair(version: ModelVersion, rows: pl.DataFrame, time: str) -> str | None:
+def _unseen(rows: pl.DataFrame, candidate: ModelVersion, champion: ModelVersion) -> pl.DataFrame:
+    """Return the rows that the champion did not learn from, as far as its split says so for single rows."""
+    split = champion.lineage.split if champion.lineage else None
+    if not isinstance(split, HashedSplit):
+        return rows
+    return rows.filter(split.held_out(rows, candidate.lineage.split if candidate.lineage else None))
+
+
+def _times(project: Project, rows: pl.DataFrame) -> pl.Series | None:
+    """Return the moments of the rows; None if they have none."""
+    time = project.config.dataset.time
+    return rows[time] if time is not None and time in rows.columns else None
+
+
+def _unfair(project: Project, version: ModelVersion, rows: pl.DataFrame) -> str | None:
     if rows.is_empty():
         return f"there is no row to judge version {version.version} on"
     if version.lineage is None:
         return f"version {version.version} does not say which rows it learnt from: Tidemill did not train it"
-    learnt_until, first = version.lineage.split.fit.end, rows[time].min()
+    split, times = version.lineage.split, _times(project, rows)
+    if isinstance(split, HashedSplit):
+        return None
+    if times is None:
+        return (
+            f"version {version.version} learnt from a period of time, but the hold-out's rows have no time: "
+            f"whether it has seen them cannot be told"
+        )
+    learnt_until, first = split.fit.end, times.min()
     assert isinstance(first, datetime)
     if first < learnt_until:
         return (
@@ -116,12 +148,11 @@ def _interval(
 ) -> Interval | None:
     if mine is None or theirs is None:
         return None
-    dataset = project.config.dataset
-    return gain_interval(
-        project.task,
-        truth,
-        mine,
-        theirs,
-        rows[dataset.time_column].dt.date().to_numpy(),
-        seed=project.config.train.seed,
+    times = _times(project, rows)
+    group = project.config.dataset.group
+    blocks = (
+        np.arange(rows.height) if group is None else rows[group].cast(pl.Categorical).to_physical().to_numpy()
     )
+    if times is not None:
+        blocks = times.dt.date().to_numpy()
+    return gain_interval(project.task, truth, mine, theirs, blocks, seed=project.config.train.seed)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import TURN, shortened
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_record import (
@@ -105,11 +106,15 @@ def read_version(found: Any, read: ReadDocument, aliases: Sequence[str] | None =
 
 def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     """Return one sentence on how a version came about."""
-    found = trained.metrics.get(f"holdout_{metric}")
-    held = f", {metric} {found:.4f} on {lineage.split.holdout}" if found is not None else ""
+    found, split = trained.metrics.get(f"holdout_{metric}"), lineage.split
+    if isinstance(split, HashedSplit):
+        on, fitted = "the rows held out", f"{split}"
+    else:
+        on, fitted = f"{split.holdout}", f"{split.fit}"
+    held = f", {metric} {found:.4f} on {on}" if found is not None else ""
     family = shortened(trained.family, 100)
     changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (
-        f"{family}, fitted on {lineage.split.fit}{held}; best of {trained.trials} trials, "
+        f"{family}, fitted on {fitted}{held}; best of {trained.trials} trials, "
         f"data {lineage.git_commit[:10]}{changed}, known as of {lineage.as_of:%Y-%m-%d %H:%M} UTC."
     )

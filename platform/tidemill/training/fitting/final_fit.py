@@ -19,6 +19,7 @@ from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import FeatureTable, as_features
 from tidemill.training.fitting.packaging import log_model, trusted_types
+from tidemill.training.hashed_split import HashedSplit, Sides, split_by_hash
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.trial import TrialData
 from tidemill.training.search.tuning import SearchResult
@@ -39,10 +40,10 @@ _HOLDOUT_ROWS = 200_000
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The labelled rows of each period."""
+    """The labelled rows of each side of the split."""
 
     features: tuple[str, ...]
-    split: Split
+    split: Split | HashedSplit
     train: pl.DataFrame
     validation: pl.DataFrame
     fit: pl.DataFrame
@@ -62,7 +63,7 @@ class SplitRows:
 
 
 def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> SplitRows:
-    """Read the training set and split it by time.
+    """Read the training set and split it as the project's ``split`` section says.
 
     Raises:
         TrainingError: the file is not what it must be, or a period has too little in it.
@@ -81,29 +82,56 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         _log.warning(
             "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
         )
-    first, last = rows[dataset.time_column][0], rows[dataset.time_column][-1]
-    split = split_by_time(as_of, first, last, project.config.split)
-    train, fit = known_before(rows, split.train, dataset), known_before(rows, split.fit, dataset)
+    split, sides = _sides(project, rows, features, as_of)
     found = SplitRows(
         features=features,
         split=split,
-        train=train.tail(newest or train.height),
-        validation=known_before(rows, split.validation, dataset),
-        fit=fit.tail(newest or fit.height),
-        holdout=rows.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start),
+        train=sides.train.tail(newest or sides.train.height),
+        validation=sides.validation,
+        fit=sides.fit.tail(newest or sides.fit.height),
+        holdout=sides.holdout,
         without_label=without_label,
         wrong_label=labels.wrong_rows,
     )
     for name in ("train", "validation", "holdout"):
-        of_period = getattr(found, name)[dataset.label]
-        problem = task.unlearnable(of_period)
-        if problem is not None:
+        of_side = getattr(found, name)[dataset.label]
+        problem = task.unlearnable(of_side)
+        if problem is None:
+            continue
+        if isinstance(split, HashedSplit):
             raise TrainingError(
-                f"the {name} period {getattr(split, name)} has {of_period.len():,} rows whose label was "
-                f"known in time, but {problem}",
-                hint="train on more months, or change the periods in the split section of params.yaml",
+                f"of {rows.height:,} labelled rows {of_side.len():,} are for {name}, but {problem}",
+                hint="add rows, make split.validation and split.holdout larger, or split stratified",
             )
+        raise TrainingError(
+            f"the {name} period {getattr(split, name)} has {of_side.len():,} rows whose label was "
+            f"known in time, but {problem}",
+            hint="train on more months, or change the periods in the split section of params.yaml",
+        )
     return found
+
+
+def _sides(
+    project: Project, rows: pl.DataFrame, features: tuple[str, ...], as_of: datetime
+) -> tuple[Split | HashedSplit, Sides]:
+    dataset, config = project.config.dataset, project.config.split
+    if config.by != "time":
+        label = rows[dataset.label]
+        if (problem := project.task.unlearnable(label)) is not None:
+            raise TrainingError(
+                f"{project.dataset_path}: nothing can be learnt from column {dataset.label}: it has "
+                f"{label.n_unique()} value in {rows.height:,} rows, {problem}",
+                hint="add rows of other classes or values, or name another column in dataset.label",
+            )
+        return split_by_hash(rows, features, dataset, config, project.config.train.seed)
+    moments = rows[dataset.time_column]
+    split = split_by_time(as_of, moments[0], moments[-1], config)
+    return split, Sides(
+        train=known_before(rows, split.train, dataset),
+        validation=known_before(rows, split.validation, dataset),
+        fit=known_before(rows, split.fit, dataset),
+        holdout=rows.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start),
+    )
 
 
 def trial_data(project: Project, rows: SplitRows) -> TrialData:
@@ -194,9 +222,12 @@ def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchRes
 def _judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[str, float]:
     dataset, task = project.config.dataset, project.task
     truth = task.truth(holdout, dataset.label)
-    months = task.by_month(holdout[dataset.time_column], truth, answers)
+    judged = {f"holdout_{name}": value for name, value in task.evaluate(truth, answers).items()}
+    if dataset.time is None:
+        return judged
+    months = task.by_month(holdout[dataset.time], truth, answers)
     return {
-        **{f"holdout_{name}": value for name, value in task.evaluate(truth, answers).items()},
+        **judged,
         **{f"{task.metric}_{month}": found[task.metric] for month, found in months.items()},
     }
 

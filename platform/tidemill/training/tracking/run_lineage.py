@@ -9,6 +9,7 @@ from platform import python_version
 from typing import Any
 
 from tidemill.errors import RegistryError
+from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.splits import Period, Split
 
 __all__ = ["PACKAGES", "PATCH", "Lineage", "installed"]
@@ -43,7 +44,7 @@ class Lineage:
     feature_service: str
     feature_definition: str
     """Hash of the feature service's definition."""
-    split: Split
+    split: Split | HashedSplit
     as_of: datetime
     """The moment of the training, in event time: it used nothing known later."""
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -53,10 +54,13 @@ class Lineage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        split = {
-            name: {"start": period.start.isoformat(), "end": period.end.isoformat()}
-            for name, period in vars(self.split).items()
-        }
+        if isinstance(self.split, HashedSplit):
+            split = self.split.as_dict()
+        else:
+            split = {
+                name: {"start": period.start.isoformat(), "end": period.end.isoformat()}
+                for name, period in vars(self.split).items()
+            }
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         changed = None if self.uncommitted is None else list(self.uncommitted)
         return {**vars(self), **plain, "split": split, "uncommitted": changed}
@@ -69,11 +73,7 @@ class Lineage:
             RegistryError: a value is missing or wrong.
         """
         try:
-            periods = {
-                name: Period(*(datetime.fromisoformat(period[edge]) for edge in ("start", "end")))
-                for name, period in values["split"].items()
-            }
-            plain = {"split": Split(**periods), "as_of": datetime.fromisoformat(values["as_of"])}
+            plain = {"split": _split(values["split"]), "as_of": datetime.fromisoformat(values["as_of"])}
             changed = values.get("uncommitted")
             given = {**values, **plain, "uncommitted": None if changed is None else tuple(changed)}
             return cls(**given)
@@ -84,11 +84,14 @@ class Lineage:
 
     def tags(self) -> dict[str, str]:
         """Return searchable tags of a run or a version; the run's JSON file has the whole lineage."""
-        split = {
-            f"{name}_{edge}": getattr(getattr(self.split, name), edge).isoformat()
-            for name in ("train", "validation", "holdout")
-            for edge in ("start", "end")
-        }
+        if isinstance(self.split, HashedSplit):
+            split = {"split": str(self.split)}
+        else:
+            split = {
+                f"{name}_{edge}": getattr(getattr(self.split, name), edge).isoformat()
+                for name in ("train", "validation", "holdout")
+                for edge in ("start", "end")
+            }
         return {
             f"{_PREFIX}{name}": value
             for name, value in {
@@ -126,6 +129,16 @@ class Lineage:
                 f"the lineage cannot be read from the tags: {error!r}",
                 hint="only models trained by Tidemill carry one",
             ) from error
+
+
+def _split(values: Mapping[str, Any]) -> Split | HashedSplit:
+    if "by" in values:
+        return HashedSplit.from_dict(values)
+    periods = {
+        name: Period(*(datetime.fromisoformat(period[edge]) for edge in ("start", "end")))
+        for name, period in values.items()
+    }
+    return Split(**periods)
 
 
 def installed(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
