@@ -13,6 +13,7 @@ PLACES = {
     ("ray",): [
         "training/ray_session.py",
         "training/private_ray_settings.py",
+        "training/families/search_spaces.py",
         "training/search",
         "scoring/execution/executor.py",
         "serving/jobs",

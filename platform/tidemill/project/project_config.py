@@ -19,6 +19,9 @@ __all__ = [
     "TrainConfig",
 ]
 
+FamilyName = Literal["linear", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm"]
+"""A ready-made model family (`tidemill.training.families`)."""
+
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -30,8 +33,8 @@ class ProjectSection(Section):
     """Name of the registered model."""
     task: TaskName = "binary"
     """What is predicted: one of two classes, one of several, a number, or anything (docs/tasks.md)."""
-    training: str = Field(pattern=_REFERENCE)
-    """A `tidemill.training.model_spec.TrainingSpec`."""
+    training: str | None = Field(default=None, pattern=_REFERENCE)
+    """A `tidemill.training.model_spec.TrainingSpec`; null: the ready-made families of ``train.families``."""
     application: str | None = Field(default=None, pattern=_REFERENCE)
     """A `tidemill.serving.inference.application.Application`; null: made from ``features.yaml``."""
     replay: str | None = Field(default=None, pattern=_REFERENCE)
@@ -129,6 +132,8 @@ class SplitConfig(Section):
 class TrainConfig(Section):
     """Settings of the hyperparameter search."""
 
+    families: tuple[FamilyName, ...] = Field(default=("linear", "hist_gradient_boosting"), min_length=1)
+    """Ready-made model families that the trials try, where ``project.training`` is null (docs/project.md)."""
     metric: str = "roc_auc"
     """Metric that trials are compared by; higher is better. The default is that of the task."""
     costs: tuple[tuple[float, ...], ...] = ()
@@ -235,6 +240,18 @@ class ProjectConfig(BaseModel):
                 "project.application is missing: name it as module:object, or set features.from to request, "
                 "where the application is made from features.yaml"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_families(self) -> "ProjectConfig":
+        families = self.train.families
+        if self.project.training is not None and "families" in self.train.model_fields_set:
+            raise ValueError(
+                "project.training names a training spec of the project's own, and train.families ready-made "
+                "ones: remove one of the two"
+            )
+        if len(set(families)) < len(families):
+            raise ValueError(f"train.families names a family twice: {', '.join(families)}")
         return self
 
     @model_validator(mode="after")

@@ -4,14 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tidemill.errors import ConfigError
-
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tidemill.project import Project
-
-__all__ = ["Family", "Fit", "TrainingSpec", "load_spec"]
+__all__ = ["Family", "Fit", "TrainingSpec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
@@ -44,7 +40,7 @@ class Family:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """The training spec that ``project.training`` in ``params.yaml`` names.
+    """The model families of a project, and what their models may hold.
 
     >>> TrainingSpec(families=())
     Traceback (most recent call last):
@@ -70,19 +66,3 @@ class TrainingSpec:
             KeyError: there is no such family.
         """
         return {family.name: family for family in self.families}[name]
-
-
-def load_spec(project: "Project") -> TrainingSpec:
-    """Import the project's training spec.
-
-    Raises:
-        ConfigError: there is none, or it is something else.
-    """
-    reference = project.config.project.training
-    spec = project.load(reference)
-    if not isinstance(spec, TrainingSpec):
-        raise ConfigError(
-            f"{reference!r} is a {type(spec).__name__}, not a TrainingSpec",
-            hint="project.training in params.yaml must name a tidemill.training.model_spec.TrainingSpec",
-        )
-    return spec

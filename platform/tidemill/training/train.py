@@ -11,9 +11,9 @@ from tidemill.clock import utc
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.training.fitting.final_fit import finish, read_split, trial_data
-from tidemill.training.model_spec import load_spec
 from tidemill.training.search.trial_records import Progress, TrialLog
 from tidemill.training.search.tuning import delete_search_files, search
+from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed

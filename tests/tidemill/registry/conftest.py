@@ -26,9 +26,9 @@ RUNS = (Trained("line", 70), Trained("trees", 100), Trained("constant", 130))
 def template(tmp_path_factory):
     """A project whose store has a finished run of each of `RUNS`, made without a search."""
     from tidemill.training.fitting.final_fit import finish, read_split
-    from tidemill.training.model_spec import load_spec
     from tidemill.training.search.trial_records import TrialRecord
     from tidemill.training.search.tuning import SearchResult, candidates
+    from tidemill.training.spec_loading import load_spec
     from tidemill.training.tracking import mlflow_tracking
     from tidemill.training.tracking.run_lineage import Lineage, installed
     from tidemill.training.tracking.training_record import log_lineage

@@ -15,7 +15,7 @@ from tidemill.registry.versions.model_description import read_description
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.task import Task
 from tidemill.tasks.task_choice import make_task
-from tidemill.training.model_spec import load_spec
+from tidemill.training.spec_loading import load_spec
 
 __all__ = ["example_rows", "read_scorer", "read_uncompiled"]
 

@@ -21,7 +21,7 @@ from tidemill.registry.versions.model_loading import example_rows, read_uncompil
 from tidemill.registry.versions.model_versions import files_of, get_version
 from tidemill.registry.versions.version_record import describe, version_tags
 from tidemill.tasks.task_choice import make_task
-from tidemill.training.model_spec import load_spec
+from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking.training_record import open_documents, read_lineage, read_summary
 from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
 

@@ -102,7 +102,8 @@ def _with(row: Any, rows: pd.DataFrame, names: list[str], unknown: bool) -> dict
         if pd.api.types.is_numeric_dtype(rows[name]):
             changed[name] = np.nan if unknown else 0.0
         else:
-            changed[name] = np.nan if unknown else ""
+            missing = [value for value in rows[name] if value is None or value != value]
+            changed[name] = (missing[0] if missing else None) if unknown else ""
     return changed
 
 

@@ -12,18 +12,21 @@ _BOOSTERS = {
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
     "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
 }
-"""What a classifier of XGBoost or LightGBM consists of. Loading one reads trees, and calls nothing else."""
+"""What a model of XGBoost or LightGBM consists of. Loading one reads trees, and calls nothing else."""
 
 
 def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
     """Return those of ``types`` that a model must not contain.
 
     Skops itself trusts the plain types of Python and most of scikit-learn. Beyond that, a model may hold
-    classes (never functions) of scikit-learn, NumPy's types of numbers, the classifiers of XGBoost and
+    classes (never functions) of scikit-learn, NumPy's types of numbers, the models of XGBoost and
     LightGBM, and what the project declares.
 
     Args:

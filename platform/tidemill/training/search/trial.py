@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,7 @@ from ray import tune
 from tidemill.errors import TrainingError
 from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.feature_table import FeatureTable
-
-if TYPE_CHECKING:
-    from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.spec_loading import SpecSource
 
 __all__ = ["TrialData", "run_trial"]
 
@@ -33,20 +31,20 @@ class TrialData:
 
 
 def run_trial(
-    config: Mapping[str, Any], *, root: str, reference: str, target: Target, data: TrialData
+    config: Mapping[str, Any], *, root: str, source: SpecSource, target: Target, data: TrialData
 ) -> None:
     """Fit one configuration round by round and report how each round does on the validation rows.
 
     Args:
         config: one of `tidemill.training.search.tuning.candidates`, below the key ``trial``.
         root: the project's folder, which a worker of an existing Ray does not know.
-        reference: ``module:object`` of the project's training spec.
+        source: of the training spec.
         target: what is predicted; its metric must be a number, or the trial fails.
         data: the same for all trials.
     """
     if root not in sys.path:
         sys.path.insert(0, root)
-    spec: TrainingSpec = _load(reference)
+    spec = source.open(_load)
     task = make_task(target, _load)
     trial = config["trial"]
     family = spec.family(trial["family"])

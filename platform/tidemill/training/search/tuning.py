@@ -22,6 +22,7 @@ from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.ray_session import ray_session
 from tidemill.training.search.trial import TrialData, run_trial
 from tidemill.training.search.trial_records import SearchInterrupted, TrialLog, TrialRecord
+from tidemill.training.spec_loading import spec_source
 from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
 __all__ = ["SearchResult", "candidates", "delete_search_files", "search"]
@@ -92,7 +93,7 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
     trainable = tune.with_parameters(
         run_trial,
         root=str(project.root),
-        reference=project.config.project.training,
+        source=spec_source(project),
         target=project.target,
         data=data,
     )

@@ -1,0 +1,1 @@
+"""Ready-made model families, which ``train.families`` in ``params.yaml`` names."""

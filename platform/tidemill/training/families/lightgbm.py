@@ -1,0 +1,57 @@
+"""LightGBM's boosted trees; numbers that are missing take a branch of their own."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.pipeline import Pipeline
+
+from tidemill.tasks.task_names import TaskName
+from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.search_spaces import any_of, between, log_between
+from tidemill.training.model_spec import Family
+
+__all__ = ["lightgbm"]
+
+_TREES = (50, 100, 200)
+"""For each class, by round. Each round begins anew: a continued model holds what skops cannot check."""
+_FIXED = {
+    "subsample_freq": 1,
+    "n_jobs": 1,
+    "random_state": 0,
+    "deterministic": True,
+    "force_col_wise": True,
+    "verbose": -1,
+}
+
+
+def lightgbm(task: TaskName) -> Family:
+    """Return the family for a task.
+
+    >>> lightgbm("binary").rounds
+    3
+    """
+    space = {
+        "learning_rate": log_between(0.03, 0.2),
+        "num_leaves": any_of([15, 31, 63]),
+        "min_child_samples": any_of([10, 20, 50, 100]),
+        "reg_lambda": log_between(0.01, 10.0),
+        "subsample": between(0.6, 1.0),
+        "colsample_bytree": between(0.5, 1.0),
+    }
+    if task == "regression":
+        space["objective"] = any_of(["regression", "regression_l1"])
+    return Family("lightgbm", space, partial(_fit, task), len(_TREES))
+
+
+def _fit(
+    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> Iterator[Pipeline]:
+    """Grow twice as many trees each round."""
+    prepare, prepared = prepare_rows(task, features, labels, dense=False)
+    kind = LGBMRegressor if task == "regression" else LGBMClassifier
+    for trees in _TREES:
+        model = kind(**params, **_FIXED, n_estimators=trees)
+        yield with_preparation(prepare, model.fit(prepared, labels))

@@ -1,0 +1,47 @@
+"""Scikit-learn's random forest; numbers that are missing take a branch of their own."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.pipeline import Pipeline
+
+from tidemill.tasks.task_names import TaskName
+from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.search_spaces import any_of, between
+from tidemill.training.model_spec import Family
+
+__all__ = ["random_forest"]
+
+_ROUNDS = 4
+_TREES = 25
+"""Each round grows as many more."""
+
+
+def random_forest(task: TaskName) -> Family:
+    """Return the family for a task.
+
+    >>> random_forest("binary").rounds
+    4
+    """
+    space = {
+        "max_leaf_nodes": any_of([128, 512, 2048]),  # bounds the size of the model
+        "min_samples_leaf": any_of([1, 3, 10, 30]),
+        "max_features": between(0.2, 0.9),
+    }
+    return Family("random_forest", space, partial(_fit, task), _ROUNDS)
+
+
+def _fit(
+    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> Iterator[Pipeline]:
+    """Grow a forest by a few trees a round."""
+    prepare, prepared = prepare_rows(task, features, labels, dense=False)
+    kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
+    model = kind(**params, warm_start=True, random_state=0)
+    for round_ in range(1, _ROUNDS + 1):
+        model.set_params(n_estimators=round_ * _TREES)
+        model.fit(prepared, labels)
+        yield with_preparation(prepare, model)

@@ -1,0 +1,61 @@
+"""Load a project's training spec: its own, or one of ready-made families."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tidemill.errors import ConfigError
+from tidemill.tasks.task_names import TaskName
+from tidemill.training.model_spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
+
+__all__ = ["SpecSource", "load_spec", "spec_source"]
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """Where a training spec comes from; plain values, so that any process can make it."""
+
+    reference: str | None
+    """``module:object`` of the project's own; None for one of ``families``."""
+    families: tuple[str, ...]
+    """Names of ready-made families."""
+    task: TaskName
+
+    def open(self, load: Callable[[str], Any]) -> TrainingSpec:
+        """Return the spec.
+
+        Args:
+            load: imports ``module:object`` of the project.
+
+        Raises:
+            ConfigError: there is none, it is something else, or a family needs a package that is missing.
+        """
+        if self.reference is None:
+            from tidemill.training.families.ready_families import ready_spec  # scikit-learn takes seconds
+
+            return ready_spec(self.families, self.task)
+        spec = load(self.reference)
+        if not isinstance(spec, TrainingSpec):
+            raise ConfigError(
+                f"{self.reference!r} is a {type(spec).__name__}, not a TrainingSpec",
+                hint="project.training in params.yaml must name a tidemill.training.model_spec.TrainingSpec",
+            )
+        return spec
+
+
+def spec_source(project: "Project") -> SpecSource:
+    """Return where the project's training spec comes from."""
+    config = project.config
+    return SpecSource(config.project.training, config.train.families, config.project.task)
+
+
+def load_spec(project: "Project") -> TrainingSpec:
+    """Return the project's training spec.
+
+    Raises:
+        ConfigError: there is none, it is something else, or a family needs a package that is missing.
+    """
+    return spec_source(project).open(project.load)
