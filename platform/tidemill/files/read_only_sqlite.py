@@ -11,25 +11,28 @@ from tempfile import mkdtemp
 __all__ = ["can_change", "copy_database", "open_to_read"]
 
 
-def open_to_read(path: Path, *, wait_seconds: float, detect_types: int = 0) -> sqlite3.Connection:
+def open_to_read(
+    path: Path, *, wait_seconds: float, detect_types: int = 0, any_thread: bool = False
+) -> sqlite3.Connection:
     """Open an existing database to read it only.
 
     Args:
         path: its file.
         wait_seconds: how long to wait for a writer.
         detect_types: as of `sqlite3.connect`.
+        any_thread: whether threads may share the connection, under a lock of theirs.
 
     Raises:
         sqlite3.Error: it cannot be read.
     """
     address = path.resolve().as_uri() + "?mode=ro"
     try:
-        return _open(address, wait_seconds, detect_types)
+        return _open(address, wait_seconds, detect_types, any_thread)
     except sqlite3.OperationalError as error:
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
         # In a read-only folder, SQLite opens a database only as immutable.
-        return _open(f"{address}&immutable=1", wait_seconds, detect_types)
+        return _open(f"{address}&immutable=1", wait_seconds, detect_types, any_thread)
 
 
 def can_change(path: Path) -> bool:
@@ -58,8 +61,14 @@ def copy_database(path: Path) -> Path:
     return copy
 
 
-def _open(address: str, wait_seconds: float, detect_types: int) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, timeout=wait_seconds, detect_types=detect_types)
+def _open(address: str, wait_seconds: float, detect_types: int, any_thread: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        uri=True,
+        timeout=wait_seconds,
+        detect_types=detect_types,
+        check_same_thread=not any_thread,
+    )
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").close()  # SQLite opens files at first use
     except BaseException:

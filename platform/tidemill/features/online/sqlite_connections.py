@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tidemill.errors import FeatureError
+from tidemill.files.read_only_sqlite import can_change, open_to_read
 
 __all__ = ["Connections"]
 
@@ -101,9 +102,13 @@ class Connections:
         if not writes and not path.exists():
             raise sqlite3.OperationalError(f"no such file: {path}")
         seconds = _WAIT_SECONDS if writes else self._read_seconds
-        connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
-        for pragma in _WRITES if writes else _READS:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+        if writes or can_change(path):
+            connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
+            for pragma in _WRITES if writes else _READS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+        else:
+            connection = open_to_read(path, wait_seconds=seconds, any_thread=True)
+            connection.isolation_level = None
         self._open[os.getpid(), path, writes] = connection
         if not writes:
             self._files[path] = path.stat().st_ino
