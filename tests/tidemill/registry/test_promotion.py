@@ -14,11 +14,12 @@ from sqlalchemy import select
 from tidemill.errors import GateRefused, ModelNotFound, RegistryError
 from tidemill.project import load_project
 from tidemill.registry.deployments import reconcile
+from tidemill.registry.gates.gate_decisions import tag_version
 from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
 from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.settings import Settings
-from tidemill.state.tables import Promotion, Turn
+from tidemill.state.tables import GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -90,7 +91,19 @@ def test_the_gate_compares_on_rows_that_neither_has_seen(registered, state):
     assert low < high
     assert numbers["period"][0] >= str(get_version(registered, "2").lineage.split.fit.end)
     assert numbers["milliseconds_per_row"]["candidate"] > 0
-    assert get_version(registered, "2").decision["numbers"] == numbers
+    assert get_version(registered, "2").decision["passed"]
+
+
+def test_a_decision_with_many_long_reasons_is_recorded_whole_and_summed_up_in_the_tag(registered, state):
+    reasons = [f"reason {number}: {'long ' * 400}" for number in range(40)]
+    decision = GateDecision(
+        id="gate_1", model="small-model", candidate="2", champion=None, mode="enforce", passed=False,
+        reasons=reasons, numbers={}, decided_at=NOW,
+    )  # fmt: skip
+    tag_version(registered, decision)
+    found = get_version(registered, "2").decision
+    assert (found["decision"], found["passed"]) == ("gate_1", False)
+    assert found["reasons"][0].startswith("reason 0: long long")
 
 
 def test_a_worse_candidate_is_refused_and_the_refusal_is_on_record(registered, state):

@@ -63,10 +63,25 @@ def version_node(records: ChainRecords, model: str, version: str) -> Node:
             "turn_id": found.turn_id,
             "description": found.description,
             "metrics": dict(found.metrics),
-            "gate": found.decision,
+            "gate": _gate_facts(records, model, version) or found.decision,
         },
         None if found.lineage else "it has no lineage: Tidemill did not train it",
     )
+
+
+def _gate_facts(records: ChainRecords, model: str, version: str) -> dict[str, Any] | None:
+    decision = records.last_decision(model, version)
+    if decision is None:
+        return None
+    return {
+        "decision": decision.id,
+        "champion": decision.champion,
+        "mode": decision.mode,
+        "passed": decision.passed,
+        "reasons": list(decision.reasons),
+        "numbers": dict(decision.numbers),
+        "at": decision.decided_at.isoformat(),
+    }
 
 
 def run_node(records: ChainRecords, run_id: str, lineage: Lineage | None = None) -> Node:

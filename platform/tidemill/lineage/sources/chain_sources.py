@@ -113,6 +113,15 @@ class ChainRecords:
         """Return a gate decision."""
         return self._get(GateDecision, decision_id)
 
+    def last_decision(self, model: str, version: str) -> GateDecision | None:
+        """Return the last gate decision about a version."""
+        of = (GateDecision.model == model, GateDecision.candidate == version)
+        query = (
+            select(GateDecision).where(*of).order_by(GateDecision.decided_at.desc(), GateDecision.id.desc())
+        )
+        with self.state.transaction() as session:
+            return session.scalar(query.limit(1))
+
     def turns(self, **values: str) -> list[Turn]:
         """Return the turns with these column values, the latest first."""
         query = select(Turn).filter_by(**values).order_by(Turn.requested_at.desc(), Turn.id.desc())

@@ -13,9 +13,11 @@ from tidemill.registry.versions.model_versions import get_version
 from tidemill.registry.versions.version_record import DECISION
 from tidemill.state import State
 from tidemill.state.tables import GateDecision
-from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect, shortened
 
 __all__ = ["ask_gate", "refuse_champion", "tag_version"]
+
+_REASONS, _LONGEST = 8, 500  # in a tag, which MLflow cuts at 8,000 characters
 
 
 def ask_gate(
@@ -64,7 +66,9 @@ def refuse_champion(project: Project, version: str, champion: str | None) -> Non
 
 
 def tag_version(project: Project, decision: GateDecision) -> None:
-    """Copy a decision to a tag of its version, so that MLflow shows it.
+    """Sum a decision up in a tag of its version, so that MLflow shows it.
+
+    The whole of it is in our records, as MLflow cuts tags.
 
     Raises:
         RegistryError: MLflow refused; the decision stays on record.
@@ -74,8 +78,7 @@ def tag_version(project: Project, decision: GateDecision) -> None:
         "champion": decision.champion,
         "mode": decision.mode,
         "passed": decision.passed,
-        "reasons": decision.reasons,
-        "numbers": decision.numbers,
+        "reasons": [shortened(reason, _LONGEST) for reason in decision.reasons[:_REASONS]],
         "at": decision.decided_at.isoformat(),
     }
     try:

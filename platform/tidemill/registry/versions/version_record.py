@@ -22,7 +22,7 @@ from tidemill.training.tracking.training_result import TrainedModel
 __all__ = ["DECISION", "ModelVersion", "describe", "read_version", "version_tags"]
 
 DECISION = "tidemill.gate"
-"""Tag of a version with the gate's last decision on it, as JSON."""
+"""Tag of a version with a summary of the gate's last decision on it, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ModelVersion:
 
     @property
     def decision(self) -> dict[str, Any] | None:
-        """The gate's last decision on it."""
+        """A summary of the gate's last decision on it; the whole of it is in our records."""
         found = self.tags.get(DECISION)
         return json.loads(found) if found else None
 
