@@ -19,6 +19,8 @@ class Fields:
 
     rows: dict[str, None] = field(default_factory=dict)
     in_tasks: dict[str, None] = field(default_factory=dict)
+    empty_row: int | None = None
+    """Number of the first object without any field."""
 
 
 def fields_of(path: Path) -> Fields:
@@ -28,7 +30,9 @@ def fields_of(path: Path) -> Fields:
         ValueError: it is cut off, or holds what is not an object.
     """
     found = Fields()
-    for item in objects(path):
+    for number, item in enumerate(objects(path), 1):
+        if not item and found.empty_row is None:
+            found.empty_row = number
         if is_task(item):
             found.in_tasks |= dict.fromkeys(("id", *(item.get("data") or {})))
         else:
@@ -45,9 +49,10 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory.
 
     Raises:
-        ValueError: it is cut off, or holds what is not an object; the message names the row.
+        ValueError: it is cut off, is not in UTF-8, has a field twice, or holds what is not an object; the
+            message names the row.
     """
-    decoder, row = json.JSONDecoder(), 0
+    decoder, row = json.JSONDecoder(object_pairs_hook=_object), 0
     with path.open(encoding="utf-8-sig") as file:
         buffer = file.read(_CHUNK).lstrip()
         in_list = buffer.startswith("[")
@@ -61,6 +66,8 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 item, position = decoder.raw_decode(buffer, position)
+            except _Twice as error:
+                raise ValueError(f"row {row + 1} has two fields {str(error)!r}") from error
             except json.JSONDecodeError as error:
                 more = file.read(max(_CHUNK, len(buffer) - position))
                 if not more:
@@ -75,3 +82,15 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(item, dict):
                 raise ValueError(f"row {row} is not an object")
             yield item
+
+
+class _Twice(Exception):
+    """A JSON object has two fields of the same name."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found

@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.labels.json_objects import Fields, fields_of, is_task, objects
 from tidemill.data.tables.column_names import literal_names
+from tidemill.data.tables.csv_headers import check_files
 from tidemill.data.tables.scanning import scan_csv_as_text, scan_parquet
 from tidemill.data.tables.table_stats import is_table
 from tidemill.errors import DataError, UsageError
@@ -63,6 +64,7 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
         DataError: the file is missing, or its format differs from its suffix.
         UsageError: it has no such column, or several columns that might contain the label.
     """
+    check_files([path])
     reading = _Reading(key, label, known)
     try:
         if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
@@ -90,6 +92,8 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
 
 def _read_json(path: Path, reading: _Reading) -> str:
     fields = fields_of(path)
+    if fields.empty_row:
+        raise ValueError(f"row {fields.empty_row} has no fields")
     if fields.rows:
         reading.label = _label_column(path, list(fields.rows), reading)
     if fields.rows or fields.in_tasks:

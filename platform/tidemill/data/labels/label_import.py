@@ -12,7 +12,7 @@ from tidemill.clock import utc
 from tidemill.data.expectations.row_keys import KEY, declared_types
 from tidemill.data.labels.label_files import LabelFile, read_labels
 from tidemill.data.labels.label_rules import Resolved, resolve_labels
-from tidemill.data.labels.label_types import cast_like, moment, moments, typed
+from tidemill.data.labels.label_types import cast_like, is_missing, moment, moments, typed
 from tidemill.data.labels.labels_as_of import COLUMNS, FOLDER
 from tidemill.data.personal.tombstones import without_erased
 from tidemill.data.repository.dvc_command import Tell, ignore_progress
@@ -171,15 +171,15 @@ def _judged(
     columns: dict[str, pl.Series] = {}
     for position, name in enumerate(request.key):
         values = [row["key"][position] for row in rows]
-        empty = [place for place, value in zip(places, values, strict=True) if value is None or value == ""]
+        empty = [place for place, value in zip(places, values, strict=True) if is_missing(value)]
         wrong.add(f"no {name}", empty)
         columns[name] = moments(values) if name == request.time else typed(name, values)
         if name == request.time:
-            unread = [
-                v is not None and v != "" and m is None for v, m in zip(values, columns[name], strict=True)
-            ]
-            unread_places = [_quoted(p, v) for p, v, bad in zip(places, values, unread, strict=True) if bad]
-            wrong.add(f"{name} is no moment such as {_EXAMPLE}", unread_places)
+            read = zip(places, values, columns[name], strict=True)
+            unread = [_quoted(p, v) for p, v, m in read if m is None and not is_missing(v)]
+            wrong.add(f"{name} is no moment such as {_EXAMPLE}", unread)
+    not_labels = [row["place"] for row in rows if is_missing(row["label"])]
+    wrong.add("the label is nan, not a number: leave it empty where there is none", not_labels)
     given = [known or row["known"] for row in rows]
     assumed = [utc(now) if value is None and found.tool == "table" else value for value in given]
     made = moments(assumed)

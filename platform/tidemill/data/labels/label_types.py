@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, parse_moment, utc
 
-__all__ = ["MOMENT", "cast_like", "moment", "moments", "typed"]
+__all__ = ["MOMENT", "cast_like", "is_missing", "moment", "moments", "typed"]
 
 _LARGEST_INT = 2**63 - 1
 _LARGEST_IN_FLOAT = 2**53
@@ -16,6 +16,17 @@ _LARGEST_IN_FLOAT = 2**53
 
 MOMENT = pl.Datetime("us", "UTC")
 """Type of moments in labels."""
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a file's value stands for none: nothing, an empty text, or "not a number".
+
+    >>> [is_missing(value) for value in (None, "", float("nan"), "NaN", 0, "0")]
+    [True, True, True, True, False, False]
+    """
+    if isinstance(value, str):
+        return value == "" or value.lower() == "nan"
+    return value is None or value != value
 
 
 def typed(name: str, values: Sequence[Any]) -> pl.Series:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidemill.data.tables.column_names import literal_names
+from tidemill.data.tables.csv_headers import check_files, check_header
 from tidemill.data.tables.time_zones import scan_in_utc
 
 __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
@@ -37,8 +38,10 @@ def scan_csv(
             which no digit is lost; whoever declared the type converts it.
 
     Raises:
+        DataError: a file is a folder, is not in UTF-8, or has a column twice.
         PolarsError: a file is no CSV.
     """
+    _check(files, separator)
     inferred = _scan(files, separator, {}, dates=dates, infer_schema_length=None)
     schema = inferred.collect_schema()
     numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
@@ -61,8 +64,10 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
     """Read CSV files lazily, every column as text.
 
     Raises:
+        DataError: a file is a folder, is not in UTF-8, or has a column twice.
         PolarsError: a file is no CSV.
     """
+    _check(files, separator)
     return _scan(files, separator, {}, infer_schema=False)
 
 
@@ -72,6 +77,7 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     Raises:
         PolarsError: a file is none.
     """
+    check_files(files)
     literal = [glob.escape(str(file)) for file in files]  # this reader of Polars always reads wildcards
     return pl.scan_ndjson(literal, infer_schema_length=None)
 
@@ -83,6 +89,7 @@ def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
         OSError: a file cannot be read.
         PolarsError: a file is none.
     """
+    check_files(files)
     return scan_in_utc(
         lambda: pl.scan_parquet(list(files), glob=False, hive_partitioning=False),
         (schema for file in files for schema in _schema(file, pq.read_schema)),
@@ -96,10 +103,17 @@ def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
         OSError: a file cannot be read.
         PolarsError: a file is none.
     """
+    check_files(files)
     return scan_in_utc(
         lambda: pl.scan_ipc(list(files), glob=False),
         (schema for file in files for schema in _schema(file, lambda path: pa.ipc.open_file(path).schema)),
     )
+
+
+def _check(files: Sequence[Path], separator: str) -> None:
+    check_files(files)
+    for file in files:
+        check_header(file, separator)
 
 
 def _schema(file: Path, read: Callable[[str], pa.Schema]) -> Iterator[pa.Schema]:

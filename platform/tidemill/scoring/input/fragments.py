@@ -12,6 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tidemill.data.tables.csv_headers import encoding_problem, repeated
 from tidemill.errors import DataError
 from tidemill.scoring.input.table_places import SourceFile
 from tidemill.scoring.input.text_splitter import cut, opened
@@ -135,6 +136,9 @@ def _of_parquet(number: int, stream: BinaryIO) -> Shape:
 
 
 def _of_csv(number: int, stream: BinaryIO) -> Shape:
+    if problem := encoding_problem(stream.read(4096)):
+        raise ValueError(problem)
+    stream.seek(0)
     text = cut(stream, quoted=True)
     if not text:
         raise ValueError("there is no header")
@@ -143,6 +147,8 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
     stream.seek(0)
     header = csv.reader(io.StringIO(stream.read(head).decode("utf-8-sig"), newline=""))
     names = next(header, [])
+    if twice := repeated(names):
+        raise ValueError(f"several columns have the name {', '.join(map(repr, twice))}: rename one of them")
     if next(header, None) is not None:
         raise ValueError("its lines end in carriage returns alone: have them end in line feeds")
     pieces, first = [], 0

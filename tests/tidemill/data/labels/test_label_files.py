@@ -27,6 +27,13 @@ ROWS = [{"flight": 1, "label": "late"}, {"flight": 2, "label": "on time"}]
         (json.dumps(ROWS) + json.dumps(ROWS), "there is text after the end of its list, after row 2"),
         ('[{"flight": 1, "label": 1}, 2]', "row 2 is not an object"),
         ('{"flight": 1, "label": 1}\n{"flight": 2, "la', "row 2 is cut off or no JSON"),
+        ("{}", "row 1 has no fields"),
+        ("[{}]", "row 1 has no fields"),
+        ('[{"flight": 1, "label": 1}, {}]', "row 2 has no fields"),
+        (
+            '{"flight": 1, "label": 1}\n{"flight": 1, "label": 1, "flight": 2}',
+            "row 2 has two fields 'flight'",
+        ),
     ],
 )
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, text: str, words: str):
@@ -82,6 +89,20 @@ def test_what_is_no_label_is_counted(tmp_path: Path):
     found = read_labels(path, ["flight"], None, None)
     assert [row["label"] for row in found.rows] == values[:6]
     assert found.unlabelled == 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_not_a_number_is_neither_a_key_nor_a_label(tmp_path: Path, suffix: str):
+    path = tmp_path / f"labels{suffix}"
+    if suffix == ".csv":
+        path.write_text("flight,label\nNaN,late\n2,nan\n3,late\n")
+    else:
+        path.write_text('[{"flight": NaN, "label": "late"}, {"flight": 2, "label": "nan"}]')
+    with pytest.raises(DataError) as caught:
+        import_labels(_project(tmp_path), LabelRequest(path, ("flight",)), NOW)
+    assert "no flight: row 1 (1 in all)" in str(caught.value)
+    assert "the label is nan, not a number" in str(caught.value)
+    assert "none: row 2 (1 in all)" in str(caught.value)
 
 
 def test_no_digit_of_a_key_is_lost():

@@ -1,16 +1,20 @@
 """Tables are read from where their path says, and no digit of an id is lost."""
 
 import gzip
+import os
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tidemill.data.labels.label_files import read_labels
 from tidemill.data.tables.frames import open_table, table_files
-from tidemill.data.tables.scanning import scan_csv
+from tidemill.data.tables.scanning import scan_csv, scan_csv_as_text
 from tidemill.data.tables.version_tables import scan
 from tidemill.data.validation.inference import infer
 from tidemill.errors import DataError
+from tidemill.scoring.input.fragments import examine
+from tidemill.scoring.input.table_places import find_files, locate
 
 IDS = "id,code,big,share,n\n9223372036854775807,007,18446744073709551616,0.5,1\n1,12,1,10,2\n"
 
@@ -87,3 +91,53 @@ def test_characters_of_a_pattern_in_a_path_are_literal(tmp_path: Path, suffix: s
         assert scan(f"data/a.{suffix}", [path]).collect().rows() == [(1,)]
     with pytest.raises(DataError, match="there is no such file"):
         table_files(folder / f"b*.{suffix}")
+
+
+def readers(path: Path):
+    """Every reader of the room for a CSV file."""
+    return [
+        lambda: scan_csv([path]),
+        lambda: scan_csv_as_text([path]),
+        lambda: open_table(path),
+        lambda: scan(path.name, [path]),
+        lambda: read_labels(path, ["id"], "label", None),
+        lambda: examine(find_files(locate(str(path), path.parent))),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"id,label,id\n1,0,2\n", r"several columns .*name 'id'"),
+        ('"id",label,label\r\n1,0,2\r\n'.encode("utf-8-sig"), r"several columns .*name 'label'"),
+        ("id,label\n1,0\n".encode("utf-16"), "in UTF-16: save it as UTF-8"),
+        ("id,label\n1,0\n".encode("utf-16-be"), "in UTF-16: save it as UTF-8"),
+    ],
+)
+def test_a_header_that_no_reader_would_read_as_meant_is_refused_by_all(
+    tmp_path: Path, content: bytes, says: str
+):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    for read_it in readers(path):
+        with pytest.raises(DataError, match=says) as caught:
+            read_it()
+        assert "rows.csv" in str(caught.value)
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=says):
+        open_table(tmp_path / "rows.csv.gz")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".ndjson", ".parquet"])
+def test_a_folder_and_a_pipe_are_no_file_of_labels(tmp_path: Path, suffix: str):
+    (tmp_path / f"folder{suffix}").mkdir()
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    for name, says in (("folder", "is a folder, not a file"), ("pipe", "is a named pipe")):
+        with pytest.raises(DataError, match=rf"{name}{suffix} {says}"):
+            read_labels(tmp_path / f"{name}{suffix}", ["id"], "label", None)
+
+
+def test_a_broken_archive_is_named(tmp_path: Path):
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"id,label\n1,0\n")[:-9])
+    with pytest.raises(DataError, match=r"rows\.csv\.gz cannot be read"):
+        open_table(tmp_path / "rows.csv.gz").collect()

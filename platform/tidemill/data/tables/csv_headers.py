@@ -1,0 +1,81 @@
+"""Refuses CSV files that a reader would take for another table than the one that was meant."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tidemill.errors import DataError
+
+__all__ = ["check_files", "check_header", "encoding_problem", "read_header", "repeated"]
+
+_HEAD = 4096
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_ENCODING = "it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8"
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Refuse a folder and a named pipe where a file is to be read; a missing file is left to the reader.
+
+    Raises:
+        DataError: one of ``files`` is no ordinary file.
+    """
+    for file in files:
+        if file.exists() and not file.is_file():
+            kind = "a folder" if file.is_dir() else "a named pipe or a device"
+            raise DataError(f"{file} is {kind}, not a file", hint="name an ordinary file")
+
+
+def check_header(file: Path, separator: str = ",") -> None:
+    """Refuse a CSV file with a column that is named twice, or in another encoding than UTF-8.
+
+    Raises:
+        DataError: it is one.
+        OSError: it cannot be read.
+    """
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            problem = encoding_problem(stream.read(_HEAD))
+            stream.seek(0)
+            with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
+                twice = repeated(read_header(text, separator))
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{file} cannot be read: {error}", hint="check that it is complete") from error
+    if problem:
+        raise DataError(
+            f"{file} cannot be read: {problem}", hint="`iconv -f UTF-16 -t UTF-8` converts a file"
+        )
+    if twice:
+        raise DataError(
+            f"{file} has several columns of the name {', '.join(map(repr, twice))}",
+            hint="rename or remove one of them",
+        )
+
+
+def encoding_problem(head: bytes) -> str | None:
+    """Return what is wrong with the encoding of a text, by its first bytes.
+
+    >>> encoding_problem("id,label".encode("utf-16-le"))
+    'it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8'
+    """
+    return _ENCODING if head.startswith(_MARKS) or b"\0" in head else None
+
+
+def read_header(text: io.TextIOBase, separator: str) -> list[str]:
+    """Return the names in the first line; none if it is no CSV, which the reader of the table says."""
+    try:
+        return next(csv.reader(text, delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that occur several times.
+
+    >>> repeated(["id", "label", "id"])
+    ['id']
+    """
+    return [name for name, count in Counter(names).items() if count > 1]
