@@ -157,7 +157,7 @@ class _UniqueKeys(_Safe):  # type: ignore[misc]
         return super().construct_mapping(node, deep)
 
 
-class _Core(_Safe):  # type: ignore[misc]
+class _Core(_UniqueKeys):
     """A loader that resolves only the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import read_declaration
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = [
     "DataDriftConfig",
@@ -149,7 +149,7 @@ class _MonitorsFile(_Section):
         return self
 
 
-def load_monitors(project: Project) -> tuple[Monitor, ...]:
+def load_monitors(project: ProjectFolder) -> tuple[Monitor, ...]:
     """Read ``monitoring/monitors.yaml``; a project without that file has no monitors.
 
     Raises:
@@ -161,7 +161,7 @@ def load_monitors(project: Project) -> tuple[Monitor, ...]:
     return file.as_model(_MonitorsFile, "docs/project.md describes every field", item="monitor").monitors
 
 
-def chosen_monitors(project: Project, name: str | None) -> tuple[Monitor, ...]:
+def chosen_monitors(project: ProjectFolder, name: str | None) -> tuple[Monitor, ...]:
     """Return the monitor of that name, or all monitors if no name is given.
 
     Raises:
@@ -202,5 +202,5 @@ def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
     ]
 
 
-def _path(project: Project) -> Path:
+def _path(project: ProjectFolder) -> Path:
     return project.root / "monitoring" / "monitors.yaml"

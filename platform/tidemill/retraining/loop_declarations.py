@@ -1,11 +1,12 @@
-"""Checks the files that the controller reads each round: monitors, policies, schedules. Imports no engine."""
+"""Checks what a project declares: parameters, pipeline, monitors, policies, schedules. Imports no engine."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tidemill.data.repository.pipeline_file import pipeline_problems
 from tidemill.errors import ConfigError
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
-from tidemill.project import Project
+from tidemill.project import ProjectFolder, load_project
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.scoring.schedules.schedule_rules import load_schedules
 
@@ -14,13 +15,16 @@ __all__ = ["declaration_problems"]
 T = TypeVar("T")
 
 
-def declaration_problems(project: Project) -> list[str]:
-    """Return what is wrong with the files in ``monitoring/``, one sentence each, for whoever starts the loop.
+def declaration_problems(project: ProjectFolder) -> list[str]:
+    """Return what is wrong with a project's declarations, one sentence each, for whoever starts the loop.
 
-    A file that is wrong keeps the controller from doing that part of its rounds. A policy that misspells the
-    name of its monitor is never set off.
+    These are ``params.yaml``, ``dvc.yaml``, and the files in ``monitoring/``. One that is wrong keeps the
+    controller from doing that part of its rounds. A policy that misspells the name of its monitor is never
+    set off.
     """
     problems: list[str] = []
+    _read(project, lambda folder: load_project(folder.root), problems)
+    problems += pipeline_problems(project.root)
     monitors = _read(project, load_monitors, problems)
     policies = _read(project, load_policies, problems)
     _read(project, load_schedules, problems)
@@ -29,7 +33,7 @@ def declaration_problems(project: Project) -> list[str]:
     return problems
 
 
-def _read(project: Project, load: Callable[[Project], T], problems: list[str]) -> T | None:
+def _read(project: ProjectFolder, load: Callable[[ProjectFolder], T], problems: list[str]) -> T | None:
     try:
         return load(project)
     except ConfigError as error:
@@ -37,7 +41,9 @@ def _read(project: Project, load: Callable[[Project], T], problems: list[str]) -
         return None
 
 
-def _unknown_monitors(project: Project, monitors: Sequence[Monitor], policies: Sequence[Policy]) -> list[str]:
+def _unknown_monitors(
+    project: ProjectFolder, monitors: Sequence[Monitor], policies: Sequence[Policy]
+) -> list[str]:
     declared = {monitor.name for monitor in monitors}
     path = project.root / "monitoring" / "policies.yaml"
     return [

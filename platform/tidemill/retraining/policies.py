@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration
-from tidemill.project import Project
+from tidemill.project import ProjectFolder
 
 __all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
 
@@ -149,7 +149,7 @@ class _PoliciesFile(BaseModel):
     policies: tuple[Policy, ...]
 
 
-def load_policies(project: Project) -> tuple[Policy, ...]:
+def load_policies(project: ProjectFolder) -> tuple[Policy, ...]:
     """Read ``monitoring/policies.yaml``; a project without that file has no policies.
 
     Raises:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.cli.main import app
-from tidemill.project import load_project
+from tidemill.project import load_project, open_folder
 from tidemill.retraining.loop_declarations import declaration_problems
 
 GOOD = {
@@ -45,6 +45,28 @@ def test_a_policy_for_a_monitor_that_is_not_declared_is_said(tmp_path: Path):
     (problem,) = declaration_problems(project_with(tmp_path, monitors=GOOD["monitors"], policies=policies))
     assert "policy 'decay' listens to the monitor 'weekyl'" in problem
     assert "(it declares: weekly)" in problem
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"gate": {"min_gian": 0.01}}, "gate.min_gian: there is no such field"),
+        ({"serve": {"replicas": [1]}}, "serve.replicas: must be a whole number, not a list"),
+        ({"train": 5}, "train: must be a mapping, not 5"),
+    ],
+)
+def test_wrong_parameters_are_said(tmp_path: Path, section: dict[str, object], says: str):
+    project_with(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PROJECT, **section}))
+    (problem,) = declaration_problems(open_folder(tmp_path))
+    assert problem.startswith(f"{tmp_path / 'params.yaml'} is wrong: {says} (line ")
+
+
+def test_a_broken_pipeline_is_said(tmp_path: Path):
+    project = project_with(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: [\n")
+    (problem,) = declaration_problems(project)
+    assert problem.startswith(f"{tmp_path / 'dvc.yaml'} cannot be read: line 2, column 1: ")
 
 
 @pytest.mark.engine

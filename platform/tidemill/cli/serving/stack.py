@@ -51,6 +51,7 @@ def up(
     They listen on 127.0.0.1, unless TIDEMILL_HOST names another address.
     """
     from tidemill.project import load_project
+    from tidemill.retraining.loop_declarations import declaration_problems
     from tidemill.serving.runtime.daemon import up as start
     from tidemill.settings import Settings
 
@@ -60,7 +61,10 @@ def up(
     if mlflow_port is not None:
         settings = replace(settings, mlflow_port=mlflow_port)
     loaded = load_project(project, settings)
+    problems = declaration_problems(loaded)
     controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(loaded.root)]
+    for problem in problems if not json else ():
+        errors_console().print(f"! {problem}", soft_wrap=True)
     with progress() as tell:
         info = start(
             loaded,
@@ -69,7 +73,7 @@ def up(
             foreground=foreground,
         )
     if not foreground:
-        show_stack(loaded, info, [], json)
+        show_stack(loaded, info, [], problems, json)
         _warn(info)
 
 

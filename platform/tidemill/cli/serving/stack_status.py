@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, out_console
 from tidemill.clock import SystemClock
 from tidemill.errors import StackNotRunning
 
@@ -34,6 +34,7 @@ def status(
     It shows the stack, the champion, the version of each replica, and the last turn.
     """
     from tidemill.cli.reading import open_reading
+    from tidemill.retraining.loop_declarations import declaration_problems
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import record_queries
 
@@ -43,7 +44,12 @@ def status(
         _show_ports(folder, running, json)
         return
     replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
-    show_stack(folder, running, replicas, json, record_queries.last_turn(records, folder.model))
+    turn = record_queries.last_turn(records, folder.model)
+    problems = declaration_problems(folder)
+    show_stack(folder, running, replicas, problems, json, turn)
+    if not json:
+        for problem in problems:
+            out_console().print(f"! {problem}", soft_wrap=True)
 
 
 def _show_ports(project: Any, info: Any, json: bool) -> None:
@@ -70,20 +76,16 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
     emit({"ports": found, "warnings": told}, json, render)
 
 
-def show_stack(project: Any, info: Any, replicas: list[Any], json: bool, turn: Any = None) -> None:
-    """Show the stack of a project, and what is wrong with the files that its controller reads."""
+def show_stack(
+    project: Any, info: Any, replicas: list[Any], problems: list[str], json: bool, turn: Any = None
+) -> None:
+    """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_champion
-    from tidemill.retraining.loop_declarations import declaration_problems
 
-    champion, problems = read_champion(project), declaration_problems(project)
+    champion = read_champion(project)
     facts = _facts(project, info, replicas, turn, champion, problems)
 
-    def render(console: "Console") -> None:
-        console.print(_grid(project, info, replicas, turn, champion))
-        for problem in problems:
-            console.print(f"! {problem}", soft_wrap=True)
-
-    emit(facts, json, render)
+    emit(facts, json, lambda console: console.print(_grid(project, info, replicas, turn, champion)))
 
 
 def _facts(
