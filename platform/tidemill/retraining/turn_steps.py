@@ -11,7 +11,8 @@ from typing import Any
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
-from tidemill.errors import DecisionOutdated, GateRefused
+from tidemill.errors import DecisionOutdated, FeatureError, GateRefused
+from tidemill.features.definition_changes import apply_changes
 from tidemill.features.feature_store import definition_hash, materialise, service_features
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
@@ -25,6 +26,8 @@ from tidemill.training.train import train
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult"]
 
 _ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
+
+_APPLIED = "the definitions in the feature repository have changed: they are applied"
 
 Tell = Callable[[str, int | None, int | None], None]
 
@@ -64,12 +67,15 @@ class Step:
 def version_data(context: StepContext) -> StepResult:
     """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
     project, turn = context.project, context.turn
+    _apply_before_stages(context)
     version = reproduce(
         project,
         {**moment_parameters(project, turn.as_of), **turn.overrides},
         message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
         on_line=lambda line: _relay_line(line, context.tell),
     )
+    if apply_changes(project):
+        context.tell(_APPLIED, None, None)
     materialise(project, turn.as_of)
     return StepResult({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
 
@@ -156,6 +162,15 @@ STEPS = (
     Step("gate", "comparing with the champion", pass_gate),
     Step("promote", "deciding on the promotion", move_alias),
 )
+
+
+def _apply_before_stages(context: StepContext) -> None:
+    """Apply changed feature definitions, so that stages which do not apply them join what is defined now."""
+    try:
+        if apply_changes(context.project, first=False):
+            context.tell(_APPLIED, None, None)
+    except FeatureError as error:  # a source that a stage is yet to write: afterwards it is an error
+        context.tell(f"feature definitions will be applied after the stages: {error}", None, None)
 
 
 def _relay_line(line: str, tell: Tell) -> None:

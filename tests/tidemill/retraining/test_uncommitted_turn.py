@@ -8,6 +8,7 @@ from mlflow.artifacts import download_artifacts
 
 from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.small_loop import write_loop
+from tidemill.features.feature_store import service_features
 from tidemill.lineage.graph.chain import trace
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.registry.versions.registry_reader import read_version
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.engine
 def turned(tmp_path_factory):
     """One turn of a project with an edited stage and a new module."""
     project = write_loop(tmp_path_factory.mktemp("uncommitted") / "parcels")
-    for name in ("observe.py", "added.py"):
-        with (project.root / "pipelines" / name).open("a") as file:
-            file.write("# edited\n")
+    for name in ("feature_repo/parcel_views.py", "pipelines/observe.py", "pipelines/training_set.py"):
+        path = project.root / name
+        path.write_text(path.read_text().replace('"rain"', '"drizzle"') + "# edited\n")
+    (project.root / "pipelines" / "added.py").write_text("# edited\n")
     said = []
     turn = make_turn(
         project,
@@ -34,12 +36,20 @@ def turned(tmp_path_factory):
     return project, turn, said
 
 
-CHANGED = ("pipelines/added.py", "pipelines/observe.py")
+CHANGED = (
+    "feature_repo/parcel_views.py",
+    "pipelines/added.py",
+    "pipelines/observe.py",
+    "pipelines/training_set.py",
+)
 
 
 def test_the_turn_says_so(turned):
     _, _, said = turned
-    told = "2 files with uncommitted changes: pipelines/added.py, pipelines/observe.py; they go on record"
+    told = (
+        "4 files with uncommitted changes: feature_repo/parcel_views.py, pipelines/added.py, "
+        "pipelines/observe.py and 1 more; they go on record"
+    )
     assert told in said
 
 
@@ -53,7 +63,7 @@ def test_the_version_and_its_run_record_it(turned):
         run_id=turn.run_id, artifact_path="uncommitted.patch", tracking_uri=project.tracking_uri
     )
     text = Path(patch).read_text()
-    assert text.count("+# edited") == 2
+    assert text.count("+# edited") == 4
 
 
 def test_the_lineage_says_so(turned):
@@ -61,4 +71,11 @@ def test_the_lineage_says_so(turned):
     graph = trace(project, turn.version, ["up"])
     (run,) = [node for node in graph.nodes.values() if node.kind == "run"]
     assert json.loads(json.dumps(run.facts["uncommitted"])) == list(CHANGED)
-    assert run.gap == "code that no commit holds: pipelines/added.py, pipelines/observe.py"
+    assert run.gap == f"code that no commit holds: {', '.join(CHANGED)}"
+
+
+def test_renamed_features_are_applied_although_no_stage_does(turned):
+    project, turn, said = turned
+    assert said.count("the definitions in the feature repository have changed: they are applied") == 1
+    assert service_features(project) == ("wind", "drizzle")
+    assert turn.status == "registered"
