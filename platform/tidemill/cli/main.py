@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
 """
 
-import io
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import typer
 
 from tidemill.cli.command_tree import CommandTree
 from tidemill.cli.output import as_json, errors_console
+from tidemill.cli.output_streams import guard_streams
 from tidemill.errors import GateRefused, TidemillError, UsageError
 from tidemill.version import __version__
 
@@ -127,19 +127,21 @@ def _use_utf8() -> None:
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")
 
 
 def main() -> None:
     """Run the command line."""
     _use_utf8()
+    guard_streams()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
     signal.signal(signal.SIGTERM, _terminate)
     if not sys.warnoptions:
         _hide_deprecations()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ModuleNotFoundError as error:
         _fail(missing_extra(error))
     except TidemillError as error:

@@ -63,6 +63,7 @@ def test_help_imports_no_command():
         "tidemill.cli.main",
         "tidemill.cli.command_tree",
         "tidemill.cli.output",
+        "tidemill.cli.output_streams",
         "tidemill.cli.private_typer",
         "tidemill.errors",
         "tidemill.version",
