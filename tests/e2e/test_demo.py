@@ -63,7 +63,7 @@ def _history_from_the_command_line(workspace: Path) -> None:
     assert run("promote", "flight-delay", "4", "-p", workspace).returncode == 3
     done = run("rollback", "flight-delay", "-p", workspace, "--json")
     assert json.loads(done.stdout) == {"model": "flight-delay", "from": "3", "to": "2"}
-    assert run("promote", "flight-delay", "99", "-p", workspace).returncode == 1
+    assert run("promote", "flight-delay", "99", "-p", workspace).returncode == 2
 
 
 def _an_interrupted_second_demo(project: Path) -> None:

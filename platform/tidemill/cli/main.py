@@ -15,7 +15,7 @@ import typer
 from tidemill.cli.command_tree import CommandTree
 from tidemill.cli.output import as_json, errors_console
 from tidemill.cli.output_streams import guard_streams
-from tidemill.errors import GateRefused, TidemillError, UsageError
+from tidemill.errors import GateRefused, ModelNotFound, TidemillError, UsageError, VersionNotFound
 from tidemill.version import __version__
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]
@@ -116,7 +116,7 @@ def exit_code(error: TidemillError) -> int:
     match error:
         case GateRefused():
             return 3
-        case UsageError():
+        case UsageError() | ModelNotFound() | VersionNotFound():  # what was named does not exist
             return 2
         case _:
             return 1

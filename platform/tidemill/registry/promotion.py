@@ -10,7 +10,7 @@ from tidemill.project import Project
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
 from tidemill.registry.history.serving_history import decisions_for, previous_champion
-from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
+from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
@@ -223,7 +223,9 @@ def _target(project: Project, moves: list[tuple[str, str]], serving: str | None,
         raise RegistryError(
             f"{project.model} has no earlier champion to go back to"
             + (f": version {serving} is the first" if serving else _none_left(moves)),
-            hint=f"`tidemill models history {project.model}` shows who served",
+            hint=f"`tidemill models history {project.model}` shows who served"
+            if list_versions(project)
+            else "no version is left at all: `tidemill run --promote` trains one",
         )
     if not version_exists(project, target):
         left = [one for one in served if one not in (target, serving) and version_exists(project, one)]
@@ -232,10 +234,19 @@ def _target(project: Project, moves: list[tuple[str, str]], serving: str | None,
             "nothing can go back to it",
             hint=f"`tidemill rollback {project.model} --to {left[-1]}` goes back to an earlier one"
             if left
-            else f"no other version that served is left: `tidemill models list {project.model}` shows those "
-            "that can be promoted",
+            else _without_earlier(project),
         )
     return target
+
+
+def _without_earlier(project: Project) -> str:
+    """Return what to do when no version that served is left."""
+    if not list_versions(project):
+        return "no version is left at all: `tidemill run --promote` trains one"
+    return (
+        f"no other version that served is left: `tidemill models list {project.model}` shows those that can "
+        "be promoted"
+    )
 
 
 def _none_left(moves: list[tuple[str, str]]) -> str:

@@ -14,7 +14,14 @@ from typer.testing import CliRunner
 
 from tidemill.cli.command_tree import ENTRIES, Entry
 from tidemill.cli.main import app, exit_code
-from tidemill.errors import GateRefused, ProjectNotFound, TidemillError, UsageError
+from tidemill.errors import (
+    GateRefused,
+    ModelNotFound,
+    ProjectNotFound,
+    TidemillError,
+    UsageError,
+    VersionNotFound,
+)
 
 TREE = typer.main.get_command(app)
 
@@ -138,7 +145,14 @@ def test_square_brackets_in_a_message_are_text(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(GateRefused("no"), 3), (UsageError("no"), 2), (ProjectNotFound("no"), 2), (TidemillError("no"), 1)],
+    [
+        (GateRefused("no"), 3),
+        (UsageError("no"), 2),
+        (ProjectNotFound("no"), 2),
+        (ModelNotFound("no"), 2),
+        (VersionNotFound("no"), 2),
+        (TidemillError("no"), 1),
+    ],
 )
 def test_exit_codes(error: TidemillError, code: int):
     assert exit_code(error) == code

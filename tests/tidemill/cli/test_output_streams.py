@@ -32,7 +32,7 @@ def test_output_to_a_full_disk_is_one_line_and_a_failure(tmp_path: Path, argumen
         "project: {name: toys, model: toy, training: 'm:s', application: 'm:a'}\n"
         "dataset: {path: data/set.parquet, label: y}\nfeatures: {service: toy}\n"
     )
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "tidemill.cli.main", *arguments],
             stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path,

@@ -219,7 +219,7 @@ def test_reading_writes_nothing(root: Path, tmp_path: Path):
             continue
         assert run(tmp_path, command).returncode == 0, command
     shown = run(tmp_path, f"models show {MODEL} 1")
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     said = " ".join(shown.stderr.split())
     assert "nothing is registered in" in said
     assert "hint: `tidemill run` trains a model" in said
@@ -258,7 +258,7 @@ def test_a_moved_project_is_read(root: Path, tmp_path: Path):
 
 def test_an_unknown_model_or_version_is_said_to_be_so(root: Path):
     done = run(root, f"models show {MODEL} 7")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "has no version '7'" in " ".join(done.stderr.split())
     assert "there is no model 'nobody'" in " ".join(run(root, "models list nobody").stderr.split())
 

@@ -217,8 +217,9 @@ def test_rolling_back_from_and_to_versions_that_were_deleted(registered, state):
     client.delete_model_version("small-model", "1")
     with pytest.raises(
         RegistryError, match="no earlier champion to go back to: version 1, the last, was deleted"
-    ):
+    ) as raised:
         rollback(project, state, "bob", "all are gone", NOW)
+    assert raised.value.hint == "no version is left at all: `tidemill run --promote` trains one"
 
 
 KILLED = """

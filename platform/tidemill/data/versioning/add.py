@@ -33,7 +33,7 @@ from tidemill.data.versioning import pending_addition
 from tidemill.data.versioning.addable import path_in_project, refuse_conflicts, survey
 from tidemill.data.versioning.content_reading import record_shapes
 from tidemill.data.versioning.exclusive import PATIENCE, exclusive_access
-from tidemill.errors import DataError
+from tidemill.errors import DataError, TidemillError, UsageError
 from tidemill.files.drafts import find_leftovers, remove_leftover
 from tidemill.project import Project
 
@@ -188,7 +188,7 @@ def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:
         raise _refused(root, path, error) from error
 
 
-def _refused(root: Path, path: str, error: Exception) -> DataError:
+def _refused(root: Path, path: str, error: Exception) -> TidemillError:
     words = str(error)
     if isinstance(error, YAMLValidationError | YAMLSyntaxError):
         broken = os.path.relpath(error.path, root)
@@ -198,7 +198,7 @@ def _refused(root: Path, path: str, error: Exception) -> DataError:
             hint=f"if {broken} is data, rename it so that it does not end with .dvc; nothing was changed",
         )
     if "is already tracked by SCM" in words:
-        return DataError(
+        return UsageError(
             f"{path} cannot be put under version: git tracks it already",
             hint=f"`git rm --cached {path}`, commit, and add it again",
         )

@@ -130,7 +130,7 @@ def test_a_version_is_checked_out_and_what_is_wrong_ends_with_a_code(told: Path,
         str(tmp_path / "x"),
     ]
     failed = subprocess.run([*command, "--json", "--project", str(told)], capture_output=True, text=True)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert json.loads(failed.stderr) == {
         "error": "VersionNotFound",
         "message": f"{told} has no version 'v9'",

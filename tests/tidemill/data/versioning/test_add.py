@@ -90,7 +90,7 @@ def test_what_cannot_be_added_is_told_and_nothing_changes(project: Project, tmp_
         (".", UsageError, "is the project itself"),
         (".dvc/config", UsageError, "is not data of the project"),
         ("logs/a.csv", DataError, r"git ignores logs/a.csv.dvc"),
-        ("params.yaml", DataError, "params.yaml cannot be put under version: git tracks it already"),
+        ("params.yaml", UsageError, "params.yaml cannot be put under version: git tracks it already"),
         ("data/weather/01.csv", UsageError, "data/weather/01.csv is part of data/weather"),
         ("data", UsageError, "data cannot be put under version: data/deep/kept.json in it is already"),
     ]
