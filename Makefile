@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint check docs format torch lock clean
+.PHONY: help venv demo test test-fast lint check docs format torch lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,6 +28,8 @@ $(STAMP): requirements.lock pyproject.toml
 		$(PIP) install -qq --no-deps --require-hashes -r requirements.lock; }
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
+
+venv: $(STAMP)  ## Make .venv from requirements.lock; the targets below do so, too.
 
 demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
 	@$(BIN)/tidemill demo
