@@ -66,7 +66,9 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
             reach = (
                 "this machine" if not one.public else "other machines" + ("" if one.meant else ", not meant")
             )
-            table.add_row(str(one.port), one.address, reach, one.purpose, f"{one.process} {one.pid}")
+            process = one.process.removeprefix("ray::").partition(":")[0]
+            address = one.address.removeprefix("::ffff:")
+            table.add_row(str(one.port), address, reach, one.purpose, f"{process} {one.pid}")
         console.print(table)
         for sentence in told:
             console.print(f"! {sentence}")
