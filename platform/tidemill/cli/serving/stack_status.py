@@ -61,18 +61,23 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
     told = warnings(found)
 
     def render(console: "Console") -> None:
-        table = Listing("port", "address", "reached from", "what it is", "process")
+        anywhere = any(one.public for one in found)
+        headers = ["port", "address", "reached from", "what it is", "process"]
+        table = Listing(*(name for name in headers if anywhere or name != "reached from"))
         for one in found:
-            reach = (
-                "this machine" if not one.public else "other machines" + ("" if one.meant else ", not meant")
-            )
             process = one.process.removeprefix("ray::").partition(":")[0]
-            address = one.address.removeprefix("::ffff:")
-            table.add_row(str(one.port), address, reach, one.purpose, f"{process} {one.pid}")
+            reach = "other machines" + ("" if one.meant else ", not meant") if one.public else "this machine"
+            table.add_row(
+                str(one.port),
+                one.address.removeprefix("::ffff:"),
+                *([reach] if anywhere else []),
+                one.purpose,
+                f"{process} {one.pid}",
+            )
         console.print(table)
         for sentence in told:
             console.print(f"! {sentence}")
-        if not any(one.public for one in found):
+        if not anywhere:
             console.print("✓ only this machine can reach them; anybody on it can")
 
     emit({"ports": found, "warnings": told}, json, render)
