@@ -55,7 +55,7 @@ ROTATED = (
     (
         "tidemill.registry.history.alias_journal:_set_alias before",
         "tidemill.registry.history.alias_journal:_set_alias after",
-        "tidemill.registry.promotion:move after",
+        "tidemill.registry.promotion:move_alias after",
     ),
 )
 """Points of which a turn reaches one: what was done before it is found, and not done again. Or, in training,

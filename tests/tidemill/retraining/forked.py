@@ -266,12 +266,12 @@ IN_STEPS = points(
     "gate tidemill.registry.gates.gate_decisions:tag_version after",
     "gate tidemill.registry.promotion:ask_gate after",
     "promote tidemill.retraining.turn_steps:promote before",
-    "promote tidemill.registry.promotion:move before",
+    "promote tidemill.registry.promotion:move_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias after",
     "promote tidemill.registry.history.alias_journal:_end before",
     "promote tidemill.registry.history.alias_journal:_end after",
-    "promote tidemill.registry.promotion:move after",
+    "promote tidemill.registry.promotion:move_alias after",
     "promote tidemill.retraining.turn_steps:promote after",
 )
 """In each step, in the order of the steps."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tidemill.project import ProjectFolder
+
 __all__ = ["add_to", "show_stack"]
 
 
@@ -34,7 +36,7 @@ def status(
     It shows the stack, the champion, the version of each replica, and the last turn.
     """
     from tidemill.cli.reading import open_reading
-    from tidemill.retraining.loop_declarations import declaration_problems
+    from tidemill.retraining.declaration_record import known_problems
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import record_queries
 
@@ -45,11 +47,17 @@ def status(
         return
     replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
     turn = record_queries.last_turn(records, folder.model)
-    problems = declaration_problems(folder)
+    problems = known_problems(folder, _check)
     show_stack(folder, running, replicas, problems, json, turn)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
+
+
+def _check(folder: "ProjectFolder") -> list[str]:
+    from tidemill.retraining.loop_declarations import declaration_problems  # imports pydantic
+
+    return declaration_problems(folder)
 
 
 def _show_ports(project: Any, info: Any, json: bool) -> None:
