@@ -25,7 +25,7 @@ SHADOW = "shadow"
 """The role of a prediction that was made but not returned to the caller."""
 
 LABELS = (0, 1)
-"""The valid labels. Others in a log are ignored, and counted by `log_counts`."""
+"""The labels of two classes, 1 for the positive one. Others are ignored, and counted by `log_counts`."""
 
 PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
     "prediction_id": pl.String(),
@@ -45,6 +45,7 @@ PREDICTION_COLUMNS: Mapping[str, pl.DataType] = {
     "shadow_of": pl.String(),
     "caller": pl.String(),
     "request_id": pl.String(),
+    "answer": pl.String(),
 }
 """Types of the fields of every prediction's line; nested values of a String column stay JSON."""
 
@@ -55,6 +56,7 @@ LABEL_COLUMNS: Mapping[str, pl.DataType] = {
     "received_at": pl.String(),
     "keys": pl.String(),
     "predicted_at": pl.String(),
+    "target": pl.String(),
 }
 """Types of the fields of every label's line."""
 
@@ -76,9 +78,10 @@ class PredictionRecord:
     replica: str
     instance: Mapping[str, Any]
     """The request, JSON-safe."""
-    features: Mapping[str, float | None]
+    features: Mapping[str, float | str | None]
     """The features as the model saw them."""
-    score: float
+    score: float | None
+    """What `Task.scores` gives; None or NaN where an answer is no number."""
     decision: Mapping[str, Any]
     flags: tuple[str, ...] = ()
     test: bool = False
@@ -97,17 +100,21 @@ class PredictionRecord:
     """Id of the caller's API key."""
     request_id: str | None = None
     """The caller's own id of the request."""
+    answer: str | None = None
+    """What `Task.logged` gives: the whole answer as JSON; None where the score is all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRecord:
     """The true label of one prediction, or of those with these keys at that moment.
 
-    Either ``prediction_id`` is given, or ``keys`` and ``predicted_at`` are.
+    Either ``prediction_id`` is given, or ``keys`` and ``predicted_at`` are; and either ``label`` or
+    ``target``, as `Task.label_given` returns them.
     """
 
     prediction_id: str | None
-    label: int
+    label: int | None
+    """Of two classes: 1 for the positive one, 0 for the other."""
     at: datetime
     """When it became known, event time, aware."""
     received_at: datetime
@@ -116,6 +123,8 @@ class LabelRecord:
     """Some or all of `PredictionRecord.keys`, hidden in the same way."""
     predicted_at: datetime | None = None
     """`PredictionRecord.at` of the predictions meant."""
+    target: str | None = None
+    """Of any other task: a number or a class as text, or JSON."""
 
 
 @dataclass(frozen=True)

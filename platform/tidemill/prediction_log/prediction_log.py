@@ -54,9 +54,9 @@ def read_predictions(
 ) -> pl.DataFrame:
     """Return the predictions with ``start <= at < end``, sorted by ``at``.
 
-    Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision`` and
-    ``keys`` as JSON text), and each feature as ``feature.<name>``. Columns that were added
-    after a record was written are null in it.
+    Columns: those of `PredictionRecord` (``at`` and ``served_at`` aware, UTC; ``instance``, ``decision``,
+    ``keys`` and ``answer`` as JSON text), and each feature as ``feature.<name>``: String where one of its
+    values is text. Columns that were added after a record was written are null in it.
 
     Args:
         root: the folder of the log, ``project.predictions``.
@@ -111,8 +111,8 @@ def read_labels(root: Path, model: str, known_by: datetime, since: date = date.m
         since: labels that became known on earlier dates need not be read.
 
     Returns:
-        Columns ``prediction_id``, ``label`` (0 or 1), ``label_at``, and ``labels``: how many different ones
-        it got.
+        Columns ``prediction_id``, ``label`` (0 or 1), ``target``, ``label_at``, and ``labels``: how many
+        different ones it got.
 
     Raises:
         ServingError: the log cannot be read.
@@ -132,8 +132,9 @@ def read_labelled(
 ) -> pl.DataFrame:
     """Return the predictions of a window whose label was known at ``known_by``, for monitors.
 
-    Arguments and columns of `read_predictions`, and ``label`` (0 or 1) and ``label_at`` by the rules of
-    `tidemill.prediction_log.labels.label_matching`.
+    Arguments and columns of `read_predictions`, and ``label`` (0 or 1, of two classes), ``target`` (of any
+    other task) and ``label_at`` by the rules of `tidemill.prediction_log.labels.label_matching`. What they
+    say is read by `Task.truth_of_log` and `Task.given_in_log`.
 
     Raises:
         ServingError: the log cannot be read.
@@ -142,7 +143,7 @@ def read_labelled(
     predictions = read_predictions(root, model, start, end, include_test, include_shadows, needed)
     labels = _known_labels(root, model, known_by, since=utc(start).date())
     found = with_labels(predictions, labels)
-    return found if columns is None else found.select(*columns, "label", "label_at")
+    return found if columns is None else found.select(*columns, "label", "target", "label_at")
 
 
 def features_of(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
-from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names
+from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -71,6 +71,14 @@ class Binary(Task):
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the probability."""
         return {"probability": float(answer)}
+
+    def label_given(self, value: object) -> tuple[int | None, str | None]:
+        """Return 1 for the positive class, 0 for the other.
+
+        >>> Binary("roc_auc", classes=("no", "yes")).label_given("yes"), Binary("roc_auc").label_given(True)
+        ((1, None), (1, None))
+        """
+        return class_number(value, self.classes, self.meant), None
 
     def labels_of_log(self, labels: pl.Series, targets: pl.Series) -> Labels:
         """Return the logged labels, which are 0 or 1."""

@@ -44,10 +44,7 @@ class Custom(Task):
     def answers(self, estimator: Any, features: Any) -> Answers:
         """Return what ``predict`` gives, one JSON value a row, shape (rows,) of objects."""
         given = estimator.predict(features)
-        values = given.tolist() if hasattr(given, "tolist") else list(given)
-        found = np.empty(len(values), dtype=object)
-        found[:] = values
-        return found
+        return _objects(given.tolist() if hasattr(given, "tolist") else list(given))
 
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the answers that are numbers; NaN for others."""
@@ -67,10 +64,22 @@ class Custom(Task):
 
     def answers_of_log(self, scores: pl.Series, answers: pl.Series | None) -> Answers:
         """Return the answers, shape (rows,) of objects."""
-        given = [] if answers is None else [None if text is None else json.loads(text) for text in answers]
-        found = np.empty(len(given), dtype=object)
-        found[:] = given
-        return found
+        return _of_json(answers)
+
+    def label_given(self, value: object) -> tuple[int | None, str | None]:
+        """Return the value as JSON.
+
+        >>> Custom("m:f").label_given(["a", 1])
+        (None, '["a", 1]')
+        """
+        try:
+            return None, json.dumps(value, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be a JSON value: {error}") from error
+
+    def truth_of_log(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
+        """Return the labels of logged rows, shape (rows,) of objects; None where there is none."""
+        return _of_json(rows["target"])
 
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return NaN: a custom task has no loss a row."""
@@ -87,3 +96,14 @@ class Custom(Task):
 
     def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure:
         raise NotImplementedError(metric)  # every metric of a custom task is the project's own
+
+
+def _objects(values: list[Any]) -> npt.NDArray[Any]:
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _of_json(texts: pl.Series | None) -> npt.NDArray[Any]:
+    given = [] if texts is None else texts.to_list()
+    return _objects([None if text is None else json.loads(text) for text in given])

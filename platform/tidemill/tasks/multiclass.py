@@ -11,7 +11,7 @@ import polars as pl
 from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
 from tidemill.tasks.binary import log_losses
-from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names
+from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -93,6 +93,14 @@ class Multiclass(Task):
         given = [] if answers is None else [json.loads(text or "{}") for text in answers]
         rows = [[float(one.get(name, 0.0)) for name in self.classes] for one in given]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes))
+
+    def label_given(self, value: object) -> tuple[int | None, str | None]:
+        """Return the name of the class.
+
+        >>> Multiclass("accuracy", classes=("1", "2", "3")).label_given(2.0)
+        (None, '2')
+        """
+        return None, self.classes[class_number(value, self.classes, self.meant)]
 
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return the log loss of each row."""

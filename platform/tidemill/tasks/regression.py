@@ -1,5 +1,7 @@
 """Regression: the answer is a number."""
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +54,19 @@ class Regression(Task):
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the value."""
         return {"value": float(answer)}
+
+    def label_given(self, value: object) -> tuple[int | None, str | None]:
+        """Return the number as text that reads back as the same number.
+
+        >>> Regression("neg_mae").label_given("12"), Regression("neg_mae").label_given(0.1)
+        ((None, '12.0'), (None, '0.1'))
+        """
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            with suppress(ValueError, OverflowError):
+                number = float(value)
+                if math.isfinite(number):
+                    return None, repr(number)
+        raise ValueError(f"must be {self.meant}")
 
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return the absolute error of each row."""

@@ -1,5 +1,6 @@
 """Read a column of labels as a task means them; what is no label of the task is set aside and counted."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,10 +8,11 @@ import polars as pl
 
 from tidemill.errors import DataError
 
-__all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_text"]
+__all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_number", "class_text"]
 
 _SHOWN = 5
 _TRUTH = {"true": "1", "false": "0"}
+_WHOLE = re.compile(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$", re.ASCII)
 
 
 class Labels(NamedTuple):
@@ -97,6 +99,25 @@ def as_class_numbers(labels: pl.Series, classes: Sequence[str]) -> Labels:
     return Labels(values, _counted(labels.filter(text.is_not_null() & values.is_null())))
 
 
+def class_number(value: object, classes: Sequence[str], meant: str) -> int:
+    """Return the place of one label in ``classes``, by the rules of `as_class_numbers`.
+
+    Raises:
+        ValueError: it is none of them; the message says that it must be what is ``meant``.
+
+    >>> [class_number(value, ["0", "1"], "0 or 1") for value in (1, "1", 1.0, True, "0", "false")]
+    [1, 1, 1, 1, 0, 0]
+    """
+    text = class_text(value) if isinstance(value, str | int | float) else None
+    if isinstance(value, str) and _WHOLE.match(value):
+        text = str(int(float(value)))
+    if text not in classes and set(classes) == {"0", "1"}:
+        text = _TRUTH.get(str(text), text)
+    if text not in classes:
+        raise ValueError(f"must be {meant}")
+    return classes.index(text)
+
+
 def class_names(numbers: pl.Series, classes: Sequence[str]) -> pl.Series:
     """Return the names of classes by their numbers, null where there is none.
 
@@ -135,11 +156,7 @@ def _as_text(labels: pl.Series) -> pl.Series:
     if labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
         text = labels.cast(pl.String)
         numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
-        whole = (
-            numbers.is_not_null()
-            & (numbers == numbers.floor())
-            & text.str.contains(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$")
-        )
+        whole = numbers.is_not_null() & (numbers == numbers.floor()) & text.str.contains(_WHOLE.pattern)
         exact = numbers.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.select(pl.when(whole).then(exact).otherwise(text)).to_series().alias(labels.name)
     return labels.cast(pl.String)

@@ -91,6 +91,17 @@ class Task(ABC):
         """
         return np.asarray(scores.to_numpy(), dtype=np.float64)
 
+    @abstractmethod
+    def label_given(self, value: object) -> tuple[int | None, str | None]:
+        """Return a label as a client sends it in the form in which it is logged, ``label`` and ``target``.
+
+        Args:
+            value: a number, text or truth value; any JSON value for a custom task.
+
+        Raises:
+            ValueError: it is no label of the task; the message says what it must be.
+        """
+
     def labels_of_log(self, labels: pl.Series, targets: pl.Series) -> Labels:
         """Return the labels of logged predictions.
 

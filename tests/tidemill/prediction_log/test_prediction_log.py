@@ -201,5 +201,5 @@ def test_only_the_columns_asked_for_are_read(tmp_path, compacted):
     assert frame.columns == wanted
     assert frame.rows() == [(0.25, 8.0, None), (0.5, 8.0, None)]
     labelled = read_labelled(tmp_path, "m", *ALWAYS, known_by=NOON, columns=["score"])
-    assert labelled.rows(named=True) == [{"score": 0.25, "label": 1, "label_at": NOON}]
+    assert labelled.rows(named=True) == [{"score": 0.25, "label": 1, "target": None, "label_at": NOON}]
     assert read_latest(tmp_path, "m", 1, ["prediction_id"]).rows() == [("b",)]

@@ -6,12 +6,12 @@
 2. A label may arrive before its prediction: they are joined when the log is read. The order of records, and
    the files that they are in, never matter.
 3. Of several labels the one that became known last counts (the latest ``at``); of those the one received
-   last; of those 1 rather than 0. The same label twice is one label; different ones are counted as a
-   contradiction.
+   last; of those 1 rather than 0, and the last target in the order of their texts. The same label twice is
+   one label; different ones are counted as a contradiction.
 4. A label counts from its ``at`` on: a read as of an earlier moment does not see it.
 5. A label that became known on an earlier UTC date than the prediction's own is ignored.
 6. A label of an answered prediction is also that of its shadows.
-7. Values other than 0 and 1 are not labels; `log_counts` counts such records.
+7. A record without a target whose label is neither 0 nor 1 is not a label; `log_counts` counts them.
 """
 
 import re
@@ -26,10 +26,21 @@ from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import text_of
 from tidemill.prediction_log.log_records import LABELS, LabelRecord
 
-__all__ = ["LABELLED_ID", "GivenLabel", "as_records", "key_values", "matched", "of_each", "with_labels"]
+__all__ = [
+    "IS_LABEL",
+    "LABELLED_ID",
+    "GivenLabel",
+    "as_records",
+    "key_values",
+    "matched",
+    "of_each",
+    "with_labels",
+]
 
 LABELLED_ID = "_labelled_id"
 """Column with the id by which a prediction is labelled: a shadow by that of the prediction answered."""
+IS_LABEL = pl.col("label").is_in(LABELS) | pl.col("target").is_not_null()
+"""True for records that are labels, by rule 7."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)", re.ASCII)
 
 
@@ -37,11 +48,14 @@ class GivenLabel(NamedTuple):
     """A label as it was sent: for one prediction by id, or for those with these keys at that moment."""
 
     prediction_id: str | None
-    label: int
+    label: int | None
+    """Of two classes, as `Task.label_given` returns it."""
     at: datetime | None = None
     """When it became known, event time, aware; None for now."""
     keys: Mapping[str, Any] | None = None
     predicted_at: datetime | None = None
+    target: str | None = None
+    """Of any other task, as `Task.label_given` returns it."""
 
 
 def as_records(
@@ -62,13 +76,14 @@ def as_records(
             now,
             None if each.keys is None else hide({name: _value(key) for name, key in each.keys.items()}),
             each.predicted_at,
+            each.target,
         )
         for each in given
     ]
 
 
 def with_labels(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Return the predictions that have a label, with ``label`` and ``label_at``, in their order.
+    """Return the predictions that have a label, with ``label``, ``target`` and ``label_at``, in their order.
 
     Args:
         predictions: with ``prediction_id``, ``shadow_of``, ``at`` and ``keys``.
@@ -90,16 +105,17 @@ def of_each(labels: pl.DataFrame) -> pl.DataFrame:
     """Return the label of each prediction that was labelled by id, chosen by rule 3.
 
     Returns:
-        Columns ``prediction_id``, ``label``, ``label_at``, and ``labels``: how many different ones it got.
+        Columns ``prediction_id``, ``label``, ``target``, ``label_at``, and ``labels``: how many different
+        ones it got.
     """
     return (
-        labels.filter(pl.col("prediction_id").is_not_null(), pl.col("label").is_in(LABELS))
-        .sort("at", "received_at", "label")
+        labels.filter(pl.col("prediction_id").is_not_null(), IS_LABEL)
+        .sort("at", "received_at", "label", "target")
         .group_by("prediction_id", maintain_order=True)
         .agg(
-            pl.col("label").last(),
+            pl.col("label", "target").last(),
             pl.col("at").last().alias("label_at"),
-            pl.col("label").n_unique().alias("labels"),
+            pl.struct("label", "target").n_unique().alias("labels"),
         )
     )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tidemill.prediction_log.labels.label_matching import LABELLED_ID, matched
-from tidemill.prediction_log.log_records import LABELS, SHADOW
+from tidemill.prediction_log.labels.label_matching import IS_LABEL, LABELLED_ID, matched
+from tidemill.prediction_log.log_records import SHADOW
 from tidemill.prediction_log.reading.log_files import Rows, read_files
 from tidemill.prediction_log.storage.log_schema import TYPED
 from tidemill.prediction_log.storage.manifests import Kind, partitions, retry_after_compaction
@@ -15,7 +15,7 @@ from tidemill.prediction_log.storage.manifests import Kind, partitions, retry_af
 __all__ = ["Files", "LogCounts", "count_files", "count_log"]
 
 _PLAIN = ("prediction_id", "shadow_of", "at", "role", "test")
-_GIVEN = {"prediction_id": pl.UInt64(), "label": pl.Int64()}
+_GIVEN = {"prediction_id": pl.UInt64(), "label": pl.UInt64()}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LogCounts:
     contradicted: int
     """Predictions that were given different labels; the latest ``at`` counts."""
     invalid: int = 0
-    """Label records that are neither 0 nor 1; they are ignored."""
+    """Label records that are neither 0 nor 1 and have no target; they are ignored."""
     test: int = 0
     shadows: int = 0
     first_at: datetime | None = None
@@ -57,7 +57,7 @@ class _Labels:
     """All labels, reduced to the columns needed for counting."""
 
     given: pl.DataFrame
-    """Hash of the id of a prediction, and a label that it was given."""
+    """Hashes of the id of a prediction, and of a label that it was given."""
     by_keys: pl.DataFrame
     invalid: int
     torn: int
@@ -127,7 +127,7 @@ def _labels(root: Path, model: str) -> _Labels:
     torn = invalid = 0
     for day in _days(root, model, "labels"):
         frame, skipped = _read(root, model, "labels", day, tuple(TYPED["labels"]))
-        valid = frame.filter(pl.col("label").is_in(LABELS))
+        valid = frame.filter(IS_LABEL)
         given.append(_hashed(valid))
         by_keys.append(valid.filter(pl.col("prediction_id").is_null()))
         torn, invalid = torn + skipped, invalid + frame.height - valid.height
@@ -164,4 +164,5 @@ def _read(
 
 def _hashed(labels: pl.DataFrame) -> pl.DataFrame:
     by_id = labels.filter(pl.col("prediction_id").is_not_null())
-    return by_id.select(pl.col("prediction_id").hash(), "label").unique()
+    label = pl.struct("label", "target").hash().alias("label")
+    return by_id.select(pl.col("prediction_id").hash(), label).unique()

@@ -47,9 +47,12 @@ def latest_of(partition: Partition, version: str, count: int) -> list[dict[str, 
 
 
 def count_pieces(found: Sequence[Partition], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """Yield the named columns, a part at a time; moments as ISO 8601."""
+    """Yield the named columns, a part at a time; moments as ISO 8601, null in parts older than a column."""
     for located in _parts(found):
-        frame = located.scan().select(list(schema)).collect()
+        scan = located.scan()
+        older = schema.keys() - scan.collect_schema().names()
+        whole = scan.with_columns(pl.lit(None, schema[name]).alias(name) for name in older)
+        frame = whole.select(list(schema)).collect()
         moments = [name for name, dtype in frame.schema.items() if dtype == pl.Datetime]
         yield frame.with_columns(pl.col(moments).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z"))
 

@@ -11,7 +11,7 @@ parts, whose least and greatest ids are known.
 import contextlib
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,9 +91,14 @@ def find_labels(root: Path, model: str, identifier: str) -> list[dict[str, Any]]
         return [*waiting, *labels_of(found, identifier)]
 
     labels = in_log(root, model, "labels", search) + _by_keys(root, model, identifier)
-    return sorted(
-        labels, key=lambda label: (_moment(label["at"]), _moment(label["received_at"]), str(label["label"]))
-    )
+    return sorted(labels, key=_order)
+
+
+def _order(label: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return a key by which the label that counts comes last, by rule 3 of `label_matching`."""
+    values = (label["label"], label.get("target"))
+    moments = (_moment(label["at"]), _moment(label["received_at"]))
+    return *moments, *("" if value is None else str(value) for value in values)
 
 
 def _by_keys(root: Path, model: str, identifier: str) -> list[dict[str, Any]]:
@@ -192,7 +197,10 @@ def _matching(lines: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
         start, end = lines.rfind(b"\n", 0, place) + 1, lines.find(b"\n", place)
         end = len(lines) if end < 0 else end
         with contextlib.suppress(orjson.JSONDecodeError):  # torn by a power failure
-            yield orjson.loads(lines[start:end])
+            record = orjson.loads(lines[start:end])
+            if type(answer := record.get("answer")) is str:
+                record["answer"] = orjson.loads(answer)
+            yield record
         place = lines.find(needle, end)
 
 

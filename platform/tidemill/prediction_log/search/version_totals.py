@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.prediction_log.log_records import LABELS
+from tidemill.prediction_log.labels.label_matching import IS_LABEL
+from tidemill.prediction_log.log_records import LABEL_COLUMNS
 from tidemill.prediction_log.search.part_search import count_pieces
 from tidemill.prediction_log.search.record_search import in_log, lines_of, segments_of
 from tidemill.prediction_log.storage.manifests import Partition
@@ -94,9 +95,10 @@ def _count(lines: pl.DataFrame, labelled: pl.DataFrame) -> pl.DataFrame:
 
 def _labelled(found: Sequence[Partition]) -> pl.DataFrame:
     """Return a hash of the id of each prediction that has a label: 8 bytes a prediction instead of 31."""
-    schema: dict[str, pl.DataType] = {"prediction_id": pl.String(), "label": pl.Int64()}
+    schema = {name: LABEL_COLUMNS[name] for name in ("prediction_id", "label", "target")}
+    by_id = pl.col("prediction_id").is_not_null()
     hashes = [
-        lines.filter(pl.col("label").is_in(LABELS)).drop_nulls().select(pl.col("prediction_id").hash())
+        lines.filter(IS_LABEL, by_id).select(pl.col("prediction_id").hash())
         for lines in _pieces(found, schema)
     ]
     none = pl.DataFrame(schema={"prediction_id": pl.UInt64})

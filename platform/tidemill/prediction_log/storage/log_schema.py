@@ -14,7 +14,7 @@ __all__ = ["COLUMNS", "TYPED", "as_record", "with_types"]
 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 _MOMENTS = {"predictions": ("at", "served_at"), "labels": ("at", "received_at", "predicted_at")}
-_NESTED = ("instance", "decision", "keys")
+_NESTED = ("instance", "decision", "keys", "answer")
 _UTC = pl.Datetime("us", "UTC")
 
 COLUMNS = {"predictions": PREDICTION_COLUMNS, "labels": LABEL_COLUMNS}

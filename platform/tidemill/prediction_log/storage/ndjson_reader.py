@@ -62,8 +62,9 @@ def parse_lines(content: bytes, columns: Mapping[str, pl.DataType]) -> ParsedLin
         torn += whole.count(b"\n") + 1 - len(sound)
         try:
             frame = _parse(b"\n".join(sound), columns)
-        except pl.exceptions.PolarsError:  # a value of another type than its column's
-            frame = _parse(b"\n".join(_with_whole_numbers(line, columns) for line in sound), columns)
+        except pl.exceptions.PolarsError:  # a value of another type than its column's, or than others nested
+            flat = (_with_texts(_with_whole_numbers(line, columns), columns) for line in sound)
+            frame = _parse(b"\n".join(flat), columns)
     return ParsedLines(frame, torn)
 
 

@@ -171,12 +171,14 @@ class Predictor(Generic[Request]):
                     record.prediction_id,
                     row.model.version,
                     row.role,
-                    record.score,
+                    score,
                     decision,
                     record.flags + further,
                     explanations.get(place),
                 )
-                for place, (row, record, decision) in enumerate(zip(rows, records, decisions, strict=True))
+                for place, (row, record, score, decision) in enumerate(
+                    zip(rows, records, scores, decisions, strict=True)
+                )
             ]
         )
         return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]

@@ -1,0 +1,73 @@
+"""A label that a client sends means what the same value in a column means."""
+
+import json
+
+import polars as pl
+import pytest
+
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+
+TWO, NAMED = Binary("roc_auc"), Binary("roc_auc", classes=("no", "yes"))
+NUMBERED = Multiclass("accuracy", classes=("1", "2", "10"))
+VALUES = [
+    0,
+    1,
+    2,
+    10,
+    -1,
+    1.0,
+    2.5,
+    True,
+    False,
+    "1",
+    " 1 ",
+    "1.0",
+    "01",
+    "true",
+    "True",
+    "yes",
+    "no",
+    "Yes",
+    "",
+    "2.0",
+]
+
+
+@pytest.mark.parametrize("task", [TWO, NAMED, NUMBERED], ids=["two", "named", "numbered"])
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_classes_mean_the_same_as_in_a_column(task, value):
+    (expected,) = task.labels(pl.Series([value])).values
+    if expected is None:
+        with pytest.raises(ValueError, match="must be " + task.meant):
+            task.label_given(value)
+    elif task is NUMBERED:
+        assert task.label_given(value) == (None, task.classes[expected])
+    else:
+        assert task.label_given(value) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    "value", [None, [1], {"a": 1}, float("nan"), float("inf"), "", "many", True, 10**400]
+)
+def test_a_number_to_predict_is_a_finite_number(value):
+    with pytest.raises(ValueError, match="must be a finite number"):
+        Regression("neg_mae").label_given(value)
+
+
+@pytest.mark.parametrize("value", [3, -0.1, 1 / 3, 1e-300, "12.50", 2**60])
+def test_numbers_read_back_the_same(value):
+    label, target = Regression("neg_mae").label_given(value)
+    assert label is None
+    assert float(target) == float(value)
+
+
+@pytest.mark.parametrize("value", [None, 1, "é", ["a", {"b": None}]])
+def test_a_custom_label_is_any_json(value):
+    label, target = Custom("m:f").label_given(value)
+    assert label is None
+    assert json.loads(target) == value
+    with pytest.raises(ValueError, match="JSON"):
+        Custom("m:f").label_given([float("nan")])
