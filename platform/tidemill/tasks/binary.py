@@ -9,6 +9,7 @@ import polars as pl
 
 from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
+from tidemill.tasks.answer_fields import AnswerField, sendable
 from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
@@ -32,10 +33,16 @@ class Binary(Task):
     """
 
     kind: ClassVar[TaskName] = "binary"
+    is_probability: ClassVar[bool] = True
     classes: tuple[str, str] = ("0", "1")
     """The negative class, and the positive one."""
     costs: tuple[tuple[float, ...], ...] = ()
     """What deciding for the column costs where the row is true."""
+
+    @property
+    def label_schema(self) -> dict[str, Any]:
+        """The numbers 0 and 1, or the names of the classes."""
+        return {"enum": [0, 1] if self.classes == ("0", "1") else sendable(self.classes)}
 
     @property
     def meant(self) -> str:
@@ -64,9 +71,19 @@ class Binary(Task):
             )
         return np.asarray(estimator.predict_proba(features)[:, 1], dtype=np.float64)
 
+    def from_output(self, output: Any) -> Answers:
+        """Return the probability of the positive class: the last number of each row."""
+        found = np.asarray(output, dtype=np.float64)
+        return found.reshape(len(found), -1)[:, -1]
+
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the probabilities."""
         return answers
+
+    @property
+    def answer_fields(self) -> tuple[AnswerField, ...]:
+        """The probability."""
+        return (AnswerField("probability", "number", example=0.25),)
 
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the probability."""

@@ -1,6 +1,8 @@
 """A task of the project's own: any JSON for an answer, judged by a function of the project."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.errors import ConfigError
+from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.target_labels import Labels, as_json
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
@@ -33,6 +36,11 @@ class Custom(Task):
     kind: ClassVar[TaskName] = "custom"
 
     @property
+    def label_schema(self) -> dict[str, Any]:
+        """Anything."""
+        return {}
+
+    @property
     def meant(self) -> str:
         """What a label must be."""
         return "any value"
@@ -43,16 +51,43 @@ class Custom(Task):
 
     def answers(self, estimator: Any, features: Any) -> Answers:
         """Return what ``predict`` gives, one JSON value a row, shape (rows,) of objects."""
-        given = estimator.predict(features)
-        return _objects(given.tolist() if hasattr(given, "tolist") else list(given))
+        return self.from_output(estimator.predict(features))
+
+    def from_output(self, output: Any) -> Answers:
+        """Return one value a row: of a frame with several columns an object."""
+        if hasattr(output, "to_dict") and hasattr(output, "columns"):
+            values = output.to_dict("records")
+            if len(output.columns) == 1:
+                values = [next(iter(row.values())) for row in values]
+        else:
+            values = output.tolist() if hasattr(output, "tolist") else list(output)
+        return _objects(values)
 
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the answers that are numbers; NaN for others."""
-        numbers = [
-            float(one) if isinstance(one, int | float) and not isinstance(one, bool) else np.nan
-            for one in answers
-        ]
-        return np.array(numbers, dtype=np.float64)
+        return np.array([np.nan if (x := self.score(one)) is None else x for one in answers], np.float64)
+
+    def score(self, answer: Any) -> float | None:
+        """Return the answer, if it is a number."""
+        is_number = isinstance(answer, int | float) and not isinstance(answer, bool)
+        return float(answer) if is_number and math.isfinite(answer) else None
+
+    def is_sound(self, answers: Sequence[Any]) -> bool:
+        """Return whether all answers can be written as JSON."""
+        return all(map(_is_json, answers))
+
+    def sound(self, answers: Answers) -> npt.NDArray[np.bool_]:
+        """Return which answers can be written as JSON, shape (rows,)."""
+        return np.fromiter(map(_is_json, answers), np.bool_, len(answers))
+
+    @property
+    def answer_fields(self) -> tuple[AnswerField, ...]:
+        """The answer itself."""
+        return (AnswerField("answer", "json", example="any JSON value"),)
+
+    def decided_on(self, answer: Any) -> dict[str, Any]:
+        """Return the answer, named."""
+        return self.shown(answer)
 
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the answer itself."""
@@ -98,9 +133,18 @@ class Custom(Task):
         raise NotImplementedError(metric)  # every metric of a custom task is the project's own
 
 
+def _is_json(answer: Any) -> bool:
+    try:
+        json.dumps(answer, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _objects(values: list[Any]) -> npt.NDArray[Any]:
     found = np.empty(len(values), dtype=object)
-    found[:] = values
+    for place, value in enumerate(values):  # lists of equal lengths would become a matrix
+        found[place] = value
     return found
 
 

@@ -1,7 +1,10 @@
 """Classification into several classes: the answer is the probability of each."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +13,7 @@ import polars as pl
 
 from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
+from tidemill.tasks.answer_fields import AnswerField, sendable
 from tidemill.tasks.binary import log_losses
 from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
 from tidemill.tasks.task import Answers, Task
@@ -37,6 +41,11 @@ class Multiclass(Task):
     classes: tuple[str, ...] = ()
     costs: tuple[tuple[float, ...], ...] = ()
     """What deciding for the column costs where the row is true."""
+
+    @property
+    def label_schema(self) -> dict[str, Any]:
+        """The names of the classes."""
+        return {"enum": sendable(self.classes)}
 
     @property
     def meant(self) -> str:
@@ -74,9 +83,45 @@ class Multiclass(Task):
         whole[:, np.asarray(seen, dtype=np.int64)] = found
         return whole
 
+    def from_output(self, output: Any) -> Answers:
+        """Return the probabilities, shape (rows, classes).
+
+        Raises:
+            ValueError: there is not one number for each class.
+        """
+        found = np.asarray(output, dtype=np.float64)
+        if found.ndim != 2 or found.shape[1] != len(self.classes):
+            raise ValueError(f"the model gave shape {found.shape}, not one number for each class")
+        return found
+
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the probability of the most probable class."""
         return np.asarray(answers.max(axis=1, initial=0.0), dtype=np.float64)
+
+    def score(self, answer: Any) -> float | None:
+        """Return the probability of the most probable class."""
+        return float(max(answer))
+
+    def is_sound(self, answers: Sequence[Any]) -> bool:
+        """Return whether all probabilities are finite, one for each class."""
+        return all(map(math.isfinite, chain.from_iterable(answers))) and all(
+            len(answer) == len(self.classes) for answer in answers
+        )
+
+    def decided_on(self, answer: Any) -> dict[str, Any]:
+        """Return the most probable class, and the probability of each."""
+        return self.shown(answer)
+
+    @property
+    def answer_fields(self) -> tuple[AnswerField, ...]:
+        """The most probable class, and the probability of each."""
+        chosen = [float(number == 0) for number in range(len(self.classes))]
+        return (
+            AnswerField("class", "text", self.classes, next(iter(self.classes), "")),
+            AnswerField(
+                "probabilities", "numbers", self.classes, dict(zip(self.classes, chosen, strict=True))
+            ),
+        )
 
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the most probable class, and the probability of each."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.tasks import weighted_metrics
+from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.target_labels import Labels, as_numbers
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
@@ -31,6 +32,11 @@ class Regression(Task):
     kind: ClassVar[TaskName] = "regression"
 
     @property
+    def label_schema(self) -> dict[str, Any]:
+        """Any number."""
+        return {"type": "number"}
+
+    @property
     def meant(self) -> str:
         """What a label must be."""
         return "a finite number"
@@ -50,6 +56,11 @@ class Regression(Task):
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the values."""
         return answers
+
+    @property
+    def answer_fields(self) -> tuple[AnswerField, ...]:
+        """The value."""
+        return (AnswerField("value", "number", example=12.5),)
 
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return the value."""

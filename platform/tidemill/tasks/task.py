@@ -1,7 +1,8 @@
 """A task: what the target is, what an answer is, and how answers are judged."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.errors import DataError
+from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.target_labels import Labels
 from tidemill.tasks.task_names import METRICS, TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -31,6 +33,8 @@ class Task(ABC):
     """What a prediction is. Values of one task are equal if their targets are."""
 
     kind: ClassVar[TaskName]
+    is_probability: ClassVar[bool] = False
+    """Whether an answer is one probability."""
     metric: str
     """The metric by which trials, gates and monitors judge, as `task_names.metric_name` returns it."""
     own: Mapping[str, ProjectMetric] = field(default_factory=dict, compare=False, repr=False)
@@ -40,6 +44,11 @@ class Task(ABC):
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that `evaluate` returns; higher is better for each."""
         return tuple(dict.fromkeys((*METRICS[self.kind], self.metric)))
+
+    @property
+    @abstractmethod
+    def label_schema(self) -> dict[str, Any]:
+        """What a label must be, as a JSON Schema for clients that send one."""
 
     @property
     @abstractmethod
@@ -70,13 +79,46 @@ class Task(ABC):
             DataError: the estimator cannot answer for this task.
         """
 
+    def from_output(self, output: Any) -> Answers:
+        """Return the answers in what a model of unknown make gives for some rows: a frame, an array, a list.
+
+        Raises:
+            ValueError: its shape is not that of this task's answers.
+        """
+        found = np.asarray(output, dtype=np.float64)
+        if found.size != len(found):
+            raise ValueError(f"the model gave shape {found.shape}, not one number a row")
+        return found.reshape(len(found))
+
     @abstractmethod
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return one number an answer, shape (rows,), for the log and for drift; NaN if there is none."""
 
+    @property
+    @abstractmethod
+    def answer_fields(self) -> tuple[AnswerField, ...]:
+        """The values that `shown` returns, in order."""
+
     @abstractmethod
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return one answer (a row of `Answers`) as JSON values, for people and protocols."""
+
+    def decided_on(self, answer: Any) -> Any:
+        """Return what a project's business logic is given of one answer: the number, or else `shown`."""
+        return answer
+
+    def score(self, answer: Any) -> float | None:
+        """Return the number that `scores` gives for one answer; None if there is none."""
+        found: float = answer
+        return found
+
+    def is_sound(self, answers: Sequence[Any]) -> bool:
+        """Return whether the numbers of all answers (rows of `Answers`, as lists) are finite."""
+        return all(map(math.isfinite, answers))
+
+    def sound(self, answers: Answers) -> npt.NDArray[np.bool_]:
+        """Return which answers are finite, shape (rows,)."""
+        return np.asarray(np.isfinite(answers).reshape(len(answers), -1).all(axis=1))
 
     def logged(self, answer: Any) -> str | None:
         """Return what the prediction log keeps of one answer beside its score, as JSON; None for nothing."""

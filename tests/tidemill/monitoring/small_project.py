@@ -26,6 +26,7 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import ServingVersions
+from tidemill.tasks.binary import Binary
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -109,6 +110,8 @@ class Flight(BaseModel):
 
 class Constant:
     """A model that always says 0.2."""
+
+    task, words, mixed = Binary(""), (), None
 
     def __init__(self, features):
         self.features = features

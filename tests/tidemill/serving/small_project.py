@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tidemill.project import Project, load_project
 from tidemill.registry.versions.new_versions import register
 from tidemill.settings import Settings
 from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
@@ -120,13 +122,30 @@ def add_version(project: Project, probability: float, features: tuple[str, ...] 
     # No leaf may be that small, so it never splits: it answers the share of ones, whatever it is asked.
     model = HistGradientBoostingClassifier(min_samples_leaf=1000, max_iter=1)
     model.fit(frame, np.arange(20) < round(20 * probability))
+    return add_model(project, model, frame, Binary(""))
+
+
+def add_model(project: Project, model: Any, frame: pd.DataFrame, task: Task) -> str:
+    """Register a fitted estimator whose features are the columns of ``frame``; return its version."""
     trusted = trusted_types(model, ())
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
     uri = log_model(
-        client, run_id=run, name="m", estimator=model, task=Binary(""), example=frame[:2], trusted=trusted
+        client, run_id=run, name="m", estimator=model, task=task, example=frame[:2], trusted=trusted
     )
-    trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=features, trusted_types=tuple(trusted))
+    trained = TrainedModel(
+        run,
+        uri,
+        {},
+        1,
+        0,
+        "trees",
+        {},
+        features=tuple(frame.columns),
+        trusted_types=tuple(trusted),
+        task=task.kind,
+        classes=getattr(task, "classes", ()),
+    )
     days = [KNOWN - timedelta(days=number) for number in (4, 3, 2, 1)]
     split = Split(*(Period(*pair) for pair in pairwise(days)))
     lineage = Lineage("0" * 40, {}, "parcels", "0", split, KNOWN)

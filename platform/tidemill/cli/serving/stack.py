@@ -143,13 +143,30 @@ def predict(
 
     def render(console: "Console") -> None:
         version = answer.model_version or "of several versions"
-        table = Listing("probability", "decision", "flags", "prediction", title=f"{answer.model} {version}")
+        names = list(answer.predictions[0].answer)
+        table = Listing(*names, "decision", "flags", "prediction", title=f"{answer.model} {version}")
         for p in answer.predictions:
+            shown = [_shown(p.answer.get(name)) for name in names]
             decision = ", ".join(f"{name}: {value}" for name, value in p.decision.items())
-            table.add_row(f"{p.probability:.4f}", decision, ", ".join(p.flags) or "–", p.prediction_id)
+            table.add_row(*shown, decision, ", ".join(p.flags) or "–", p.prediction_id)
         console.print(table)
 
     emit(answer.model_dump(mode="json"), json, render)
+
+
+def _shown(value: object) -> str:
+    """Return one value of an answer for people.
+
+    >>> _shown(0.25), _shown({"a": 0.5, "b": 0.5}), _shown(["x"])
+    ('0.2500', 'a: 0.5000, b: 0.5000', '["x"]')
+    """
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_shown(each)}" for name, each in value.items())
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _read(text: str) -> list[dict[str, Any]]:

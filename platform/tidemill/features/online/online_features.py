@@ -27,7 +27,7 @@ Count = Callable[[Sequence[tuple[str, int, int]]], None]
 class FeatureRow(NamedTuple):
     """The features of one request."""
 
-    values: dict[str, float | None]
+    values: dict[str, float | str | None]
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,

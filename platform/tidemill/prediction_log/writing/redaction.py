@@ -52,7 +52,7 @@ class Redaction:
                 hidden[name] = self._value(value, name in self.fields) if known is None else known
         return hidden
 
-    def features(self, features: Mapping[str, float | None]) -> Mapping[str, float | None]:
+    def features(self, features: Mapping[str, float | str | None]) -> Mapping[str, float | str | None]:
         """Return ``features`` with null for each personal one."""
         if self.fields.isdisjoint(features):
             return features

@@ -183,8 +183,18 @@ def read_compiled(folder: Path, version: str, record: CompiledRecord, task: Task
 
     content, record = _read(ARTIFACT, version, record.sha256, read), complete_record(record, version, read)
     session: Session = open_session(content, record.features, record.words)
-    by_name = session.predict if record.words else None
-    return Scorer(version, record.features, session.score, "onnx", None, None, by_name, task)
+    if not record.words:
+        return Scorer(version, record.features, session.score, "onnx", task=task)
+    return Scorer(
+        version,
+        record.features,
+        session.score,
+        "onnx",
+        by_name=session.predict,
+        task=task,
+        words=tuple(record.features[place] for place in record.words),
+        mixed=session.mixed,
+    )
 
 
 def _read(path: str, version: str, sha256: str | None, read: Callable[[str], bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """A loaded model version that answers rows, whichever package runs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,11 +12,13 @@ from tidemill.errors import RegistryError
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
 
-__all__ = ["Matrix", "Scorer", "Scores"]
+__all__ = ["Matrix", "Scorer", "Scores", "Texts"]
 
 Matrix = npt.NDArray[np.float64]
 Scores = npt.NDArray[Any]
 """Answers, one a row, in the form of `tidemill.tasks.task.Answers`."""
+Texts = Sequence[Sequence[str | None]]
+"""The text features of rows, by row; None means "not known"."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Scorer:
     """For models that take text as well: takes a frame with all ``features``."""
     task: Task = field(default=Binary(""), repr=False)
     """What it predicts, as it was trained."""
+    words: tuple[str, ...] = ()
+    """Those of ``features`` that are text, in their order."""
+    mixed: Callable[[Matrix, Texts], Scores] | None = field(default=None, repr=False)
+    """For models that take text as well: takes a matrix of the features that are numbers, in order, and the
+    texts of each row."""
 
     def predict(self, frame: pd.DataFrame) -> Scores:
         """Return the answers, one a row.

@@ -18,7 +18,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.files.yaml_reading import YamlError
-from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
+from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores, Texts
 from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
@@ -48,15 +48,34 @@ _NATIVE = {
 }
 """Classes whose own file formats hold nothing but trees."""
 _BINARY = Binary("")
+Kind = Literal["skops", "pyfunc"]
 _ESTIMATORS = {"lightgbm", "sklearn", "xgboost"}
 
 
 @dataclass(frozen=True)
 class _Signature:
     features: tuple[str, ...]
-    words: bool
-    """Whether some are text."""
+    words: tuple[str, ...]
+    """Those that are text."""
     task: Task
+
+    def scorer(
+        self, version: str, by_name: Callable[[pd.DataFrame], Scores], kind: Kind, model: Any
+    ) -> Scorer:
+        """Return the scorer of a model that takes frames."""
+        names, words = list(self.features), list(self.words)
+        numbers = [name for name in names if name not in self.words]
+
+        def score(matrix: Matrix) -> Scores:
+            return by_name(pd.DataFrame(matrix, columns=names, copy=False))
+
+        def mixed(matrix: Matrix, texts: Texts) -> Scores:
+            frame = pd.DataFrame(matrix, columns=numbers, copy=False)
+            given = pd.DataFrame(np.array(texts, dtype=object), columns=words)
+            return by_name(pd.concat([frame, given], axis=1)[names])
+
+        with_text = (by_name, self.task, self.words, mixed) if words else (None, self.task)
+        return Scorer(version, self.features, score, kind, None, model, *with_text)
 
 
 def read_original(
@@ -90,8 +109,9 @@ def read_original(
         described = read_description(folder)
         flavors: dict[str, Any] = described.flavors
         inputs = described.signature.inputs
-        words = any(kind.name == "string" for kind in inputs.input_types())
-        given = _Signature(tuple(map(str, inputs.input_names())), words, task)
+        names = tuple(map(str, inputs.input_names()))
+        types = zip(names, inputs.input_types(), strict=True)
+        given = _Signature(names, tuple(name for name, kind in types if kind.name == "string"), task)
     except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
         raise RegistryError(
             f"version {version} in {folder} is no scikit-learn model with a signature, "
@@ -139,19 +159,8 @@ def _refusal(version: str, flavors: Mapping[str, Any]) -> ModelUnsafe:
     )
 
 
-def _by_estimator(
-    version: str, given: _Signature, estimator: Any, kind: Literal["skops", "pyfunc"]
-) -> Scorer:
-    names = list(given.features)
-
-    def by_name(rows: pd.DataFrame) -> Scores:
-        return given.task.answers(estimator, rows)
-
-    def score(matrix: Matrix) -> Scores:
-        return by_name(pd.DataFrame(matrix, columns=names, copy=False))
-
-    by_frame = by_name if given.words else None
-    return Scorer(version, given.features, score, kind, None, estimator, by_frame, given.task)
+def _by_estimator(version: str, given: _Signature, estimator: Any, kind: Kind) -> Scorer:
+    return given.scorer(version, lambda rows: given.task.answers(estimator, rows), kind, estimator)
 
 
 def _onnx(folder: Path, version: str, given: _Signature, flavor: Mapping[str, Any]) -> Scorer:
@@ -177,10 +186,9 @@ def _onnx(folder: Path, version: str, given: _Signature, flavor: Mapping[str, An
     name, kind, run, output = taken[0].name, kinds[taken[0].type], inner_run(session), tensors[-1]
 
     def score(matrix: Matrix) -> Scores:
-        found = run([output], {name: matrix.astype(kind, copy=False)}, None)[0]
-        return np.asarray(found.reshape(len(matrix), -1)[:, -1], dtype=np.float64)
+        return given.task.from_output(run([output], {name: matrix.astype(kind, copy=False)}, None)[0])
 
-    return Scorer(version, given.features, score, "onnx")
+    return Scorer(version, given.features, score, "onnx", task=given.task)
 
 
 def _native(folder: Path, version: str, given: _Signature, flavor: Mapping[str, Any]) -> Scorer:
@@ -234,17 +242,8 @@ def _pickled(folder: Path, version: str, given: _Signature, flavors: Mapping[str
             f"version {version} cannot be loaded from {folder}: {error}",
             hint="restore the files, or register the version again",
         ) from error
-    names = list(given.features)
-
-    def by_name(rows: pd.DataFrame) -> Scores:
-        found = np.asarray(model.predict(rows), dtype=np.float64)
-        return found.reshape(len(rows), -1)[:, -1]
-
-    def score(matrix: Matrix) -> Scores:
-        return by_name(pd.DataFrame(matrix, columns=names, copy=False))
-
-    by_frame = by_name if given.words else None
-    return Scorer(version, given.features, score, "pyfunc", None, model, by_frame, given.task)
+    task = given.task
+    return given.scorer(version, lambda rows: task.from_output(model.predict(rows)), "pyfunc", model)
 
 
 def _by_module(version: str, given: _Signature, module: Any) -> Scorer:

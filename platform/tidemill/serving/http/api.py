@@ -26,6 +26,7 @@ from tidemill.serving.http.replies import reply_to
 from tidemill.serving.inference.calls import Failure, Kind, Refused
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.observability.replica_metrics import Metrics
+from tidemill.serving.protocols.answer_schemas import feedback_schema, response_schema
 from tidemill.serving.protocols.error_bodies import error_codec
 from tidemill.serving.protocols.json_bodies import not_json
 from tidemill.serving.protocols.predict_codec import problems
@@ -34,8 +35,8 @@ from tidemill.serving.protocols.predict_schema import (
     Error,
     Feedback,
     ModelState,
-    PredictionResponse,
 )
+from tidemill.serving.protocols.protocol_schemas import schemas_of
 from tidemill.serving.protocols.served_protocols import Protocols
 from tidemill.version import __version__
 
@@ -72,8 +73,9 @@ def create_api(
     _add_errors(api)
     for router in routers:
         api.include_router(router)
-    api.include_router(open_inference_router(protocols.open_inference, plane.serving, predictions))
-    api.include_router(mlflow_router(plane.serving, predictions))
+    schemas = schemas_of(protocols.task)
+    api.include_router(open_inference_router(protocols.open_inference, plane.serving, predictions, schemas))
+    api.include_router(mlflow_router(plane.serving, predictions, schemas.invoked))
     declare_admission(api, keys_required)
     return api
 
@@ -92,20 +94,25 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
             **COMMON,
         ),
         methods=["POST"],
-        response_model=PredictionResponse,
+        response_model=response_schema(protocols.task),
         responses=errors,
         route_class_override=PredictionRoute,
     )
 
+    labels_schema = feedback_schema(protocols.task)
+
     @api.post("/feedback", response_model=Accepted, responses=errors)
-    async def feedback(body: Feedback) -> Response:
+    async def feedback(body: labels_schema) -> Response:  # type: ignore[valid-type]
         """Take labels by prediction id, or by keys and moment; they may come early, late or repeatedly.
 
         The latest ``at`` counts.
         """
+        given: Feedback = body
         labels = [
-            GivenLabel(item.prediction_id, int(item.label), item.at, item.keys, item.predicted_at)
-            for item in body.labels
+            GivenLabel(
+                item.prediction_id, item.label[0], item.at, item.keys, item.predicted_at, item.label[1]
+            )
+            for item in given.labels
         ]
         return _json(200, {"accepted": await plane.label(labels)})
 

@@ -11,12 +11,27 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from tidemill.errors import ServingError
-from tidemill.serving.protocols.predict_schema import Accepted, ModelState, PredictionResponse
+from tidemill.serving.protocols.predict_schema import Accepted, ModelState, PredictionOut, PredictionResponse
 from tidemill.settings import Secret, Settings
 
-__all__ = ["Label", "PredictionClient"]
+__all__ = ["Label", "PredictionClient", "ShownPrediction", "ShownPredictions"]
 
 Out = TypeVar("Out", bound=BaseModel)
+
+
+class ShownPrediction(PredictionOut, extra="allow"):
+    """One prediction, with the answer of whatever task."""
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The answer, as the task shows it: ``{"probability": 0.5}`` for two classes."""
+        return dict(self.model_extra or {})
+
+
+class ShownPredictions(PredictionResponse):
+    """The answer of a prediction API of whatever task."""
+
+    predictions: list[ShownPrediction]  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,8 @@ class Label:
     """The label of one prediction."""
 
     prediction_id: str
-    label: int
+    label: Any
+    """As the project's task has it: 0 or 1, a number, a class, or any JSON value."""
     at: datetime | None = None
     """When it became known, event time, aware; None for now."""
 
@@ -57,7 +73,7 @@ class PredictionClient:
 
     def predict(
         self, instances: Sequence[Mapping[str, Any]], at: datetime | None = None, test: bool = False
-    ) -> PredictionResponse:
+    ) -> ShownPredictions:
         """Ask for predictions.
 
         Args:
@@ -67,7 +83,7 @@ class PredictionClient:
         """
         headers = {"X-Tidemill-Test": "1"} if test else {}
         body = {"instances": instances, "at": at}
-        return _read(PredictionResponse, self._send("POST", "/predict", body, headers))
+        return _read(ShownPredictions, self._send("POST", "/predict", body, headers))
 
     def feedback(self, labels: Sequence[Label]) -> int:
         """Send labels, at most 100,000 at once; return how many were accepted."""

@@ -12,10 +12,11 @@ from starlette.concurrency import iterate_in_threadpool
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
-from tidemill.serving.jobs.job_schema import JobList, JobOut, JobResult, shown
+from tidemill.serving.jobs.job_schema import JobList, JobOut, result_schema, shown
 from tidemill.serving.jobs.submission import Jobs, SubmissionAttributes
 from tidemill.serving.protocols.predict_schema import Error
 from tidemill.state.tables import Job
+from tidemill.tasks.task import Task
 
 __all__ = ["jobs_router"]
 
@@ -23,12 +24,12 @@ T = TypeVar("T")
 JobId = Annotated[str, Path(max_length=40, pattern=r"^[\w-]+$")]
 
 
-def jobs_router(jobs: Jobs) -> APIRouter:
-    """Return the routes."""
+def jobs_router(jobs: Jobs, task: Task) -> APIRouter:
+    """Return the routes; results are answers of the task."""
     router = APIRouter(tags=["jobs"])
     _add_submission(router, jobs)
     _add_looks(router, jobs)
-    _add_result(router, jobs)
+    _add_result(router, jobs, task)
     return router
 
 
@@ -101,10 +102,10 @@ def _add_looks(router: APIRouter, jobs: Jobs) -> None:
         return _answer(200, await _work(lambda: _cancel(jobs, _own(jobs, request, job_id))))
 
 
-def _add_result(router: APIRouter, jobs: Jobs) -> None:
+def _add_result(router: APIRouter, jobs: Jobs, task: Task) -> None:
     @router.get(
         "/jobs/{job_id}/result",
-        response_model=JobResult,
+        response_model=result_schema(task),
         responses=_errors(401, 403, 404, 409, 410, 422, 429, 500, 503),
     )
     async def result(request: Request, job_id: JobId) -> Response:

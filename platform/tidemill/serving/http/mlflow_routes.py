@@ -19,8 +19,10 @@ from tidemill.serving.routing.traffic_split import ServingVersions
 __all__ = ["mlflow_router"]
 
 
-def mlflow_router(now: Callable[[], ServingVersions | None], predictions: Predictions) -> APIRouter:
-    """Return the paths of MLflow's scoring protocol."""
+def mlflow_router(
+    now: Callable[[], ServingVersions | None], predictions: Predictions, response: type[InvocationResponse]
+) -> APIRouter:
+    """Return the paths of MLflow's scoring protocol; ``response`` is the schema of predictions."""
     router = APIRouter(tags=["MLflow scoring"])
     empty: dict[int | str, dict[str, Any]] = {
         404: {"description": "No model answers yet.", "content": {"application/json": {}}}
@@ -51,7 +53,7 @@ def mlflow_router(now: Callable[[], ServingVersions | None], predictions: Predic
         ),
         methods=["POST"],
         route_class_override=PredictionRoute,
-        response_model=InvocationResponse,
+        response_model=response,
         responses=responses(InvocationError),
         openapi_extra={"requestBody": {"content": csv}},
     )

@@ -12,16 +12,15 @@ from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.protocols.open_inference import (
     DATATYPE,
     FEATURES,
-    OUTPUTS,
     OpenInference,
+    outputs_of,
 )
 from tidemill.serving.protocols.open_inference_paths import Now, features_of, no_version, versions_of
 from tidemill.serving.protocols.protocol_schemas import (
     InferenceError,
-    InferenceRequest,
-    InferenceResponse,
     ModelMetadata,
     ModelReady,
+    ProtocolSchemas,
     ServerLive,
     ServerMetadata,
     ServerReady,
@@ -40,12 +39,14 @@ def responses(error: type[Any]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": error} for status in _STATUSES}
 
 
-def open_inference_router(codec: OpenInference, now: Now, predictions: Predictions) -> APIRouter:
+def open_inference_router(
+    codec: OpenInference, now: Now, predictions: Predictions, schemas: ProtocolSchemas
+) -> APIRouter:
     """Return the paths of the Open Inference Protocol V2."""
     router = APIRouter(tags=["Open Inference Protocol V2"], responses=responses(InferenceError))
     _add_health(router, codec.inputs.model, now)
     _add_metadata(router, codec, now)
-    _add_infer(router, codec.inputs.model, predictions)
+    _add_infer(router, codec.inputs.model, predictions, schemas)
     return router
 
 
@@ -68,7 +69,7 @@ def _add_metadata(router: APIRouter, codec: OpenInference, now: Now) -> None:
         return _json(_metadata(codec, now(), (_answering(model, version, now()),)))
 
 
-def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
+def _add_infer(router: APIRouter, model: str, predictions: Predictions, schemas: ProtocolSchemas) -> None:
     blob = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     body = {"requestBody": {"content": blob}}
     length = {
@@ -82,14 +83,14 @@ def _add_infer(router: APIRouter, model: str, predictions: Predictions) -> None:
     add = functools.partial(
         router.add_api_route,
         methods=["POST"],
-        response_model=InferenceResponse,
+        response_model=schemas.inferred,
         responses=answers,
         openapi_extra=body,
         route_class_override=PredictionRoute,
     )
     text = "Predict, by the request's fields or by features as given. What is answered is on record already."
-    add(f"{paths}/infer", predicting(predictions, "infer", text, request=InferenceRequest, **COMMON))
-    one = {"request": InferenceRequest, "version": (str, _VERSION), **COMMON}
+    add(f"{paths}/infer", predicting(predictions, "infer", text, request=schemas.infer, **COMMON))
+    one = {"request": schemas.infer, "version": (str, _VERSION), **COMMON}
     text = "Predict with one of the versions that answer now."
     add(f"{paths}/versions/{{version}}/infer", predicting(predictions, "version_infer", text, **one))
     other = {"model": str, "version": str}
@@ -131,7 +132,7 @@ def _metadata(
     if features is not None:
         width = len(features.needed)
         given = {"name": FEATURES, "datatype": "FP64", "shape": [-1, width], "columns": features.needed}
-        parameters["features"] = given
+        parameters["features"] = {**given, "text": features.words} if features.words else given
     inputs = [
         {
             "name": field.name,
@@ -145,10 +146,10 @@ def _metadata(
         {
             "name": name,
             "datatype": output.datatype,
-            "shape": [-1],
+            "shape": [-1] if output.width is None else [-1, output.width],
             **({"parameters": {"needs": "explain"}} if name == "explanation" else {}),
         }
-        for name, output in OUTPUTS.items()
+        for name, output in outputs_of(codec.inputs.task()).items()
     ]
     return {
         "name": codec.inputs.model,

@@ -34,8 +34,10 @@ class Application(Generic[Request]):
     feature_row: Callable[[Request], Mapping[str, object]]
     """The entity keys (and request-time inputs of on-demand views) that the features are looked up by."""
 
-    decide: Callable[[Request, float], Mapping[str, Any]]
-    """The business logic after the model: from an instance and its score to what is answered beside it."""
+    decide: Callable[[Request, Any], Mapping[str, Any]]
+    """The business logic after the model: from an instance and its answer to what is answered beside it.
+    The answer is the probability of the positive class (binary), the value (regression), or else an object:
+    ``{"class": …, "probabilities": {…}}`` (multiclass), ``{"answer": …}`` (custom)."""
 
     routing_key: Callable[[Request], str] | None = None
     """What decides which version answers an instance while several do: the same key, the same version.

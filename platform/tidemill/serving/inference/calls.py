@@ -7,12 +7,14 @@ the work between. One more protocol is one more `Codec` in a `Route` (see `tidem
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
+import numpy.typing as npt
 from pydantic import BaseModel
 
 from tidemill.errors import ServingError
-from tidemill.serving.routing.loaded_version import FloatMatrix
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 
 if TYPE_CHECKING:
     from tidemill.serving.observability.request_tracing import TracedRequest
@@ -24,6 +26,7 @@ __all__ = [
     "Content",
     "ErrorCodec",
     "Failure",
+    "GivenFeatures",
     "Headers",
     "Kind",
     "Overloaded",
@@ -31,6 +34,11 @@ __all__ = [
     "Refused",
     "TimedOut",
 ]
+
+_PROBABILITY = Binary("")
+
+GivenFeatures: TypeAlias = npt.NDArray[Any]
+"""Shape (rows, features): float64, or objects if some are text; NaN and None mean "not known"."""
 
 Headers = Mapping[bytes, bytes]
 """Of a request: names in lower case, as ASGI gives them."""
@@ -41,8 +49,8 @@ class Call(NamedTuple):
 
     instances: Sequence[BaseModel] | None = None
     """What to predict for, by the application's schema: its features are looked up."""
-    features: FloatMatrix | None = None
-    """Features as given, shape (rows, features), in the order of the project's feature service."""
+    features: GivenFeatures | None = None
+    """Features as given, in the order of the project's feature service."""
     at: datetime | None = None
     """The moment of the prediction, event time, aware; None for now."""
     test: bool = False
@@ -76,12 +84,15 @@ class Prediction(NamedTuple):
     """The model version that answered."""
     role: str
     """As what: ``champion``, ``canary``, ``ab:<name>``."""
-    probability: float
+    answer: Any
+    """The model's answer, one row of `tidemill.tasks.task.Answers`, as number, list or JSON value."""
     decision: Mapping[str, Any]
     """The project's business logic about it; empty where features were given."""
     flags: tuple[str, ...]
     explanation: Mapping[str, Any] | None = None
     """``unit``, ``base_value``, and ``contributions`` by feature; None unless asked for."""
+    task: Task = _PROBABILITY
+    """What the version predicts: `Task.shown` makes of the answer what clients see."""
 
 
 class Answer(NamedTuple):

@@ -65,7 +65,7 @@ class CompositionRequest:
     own: Scores
     """The scores of the project's own model, shape (rows,)."""
     features: npt.NDArray[np.float64]
-    """Shape (rows, columns); NaN means "not known"."""
+    """Those that are numbers, shape (rows, columns); NaN means "not known"."""
     columns: tuple[str, ...]
     instances: Sequence[Any]
     """The requests; None where features were given as they are."""

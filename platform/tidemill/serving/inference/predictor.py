@@ -18,6 +18,7 @@ from tidemill.prediction_log.writing.redaction import NO_REDACTION
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
 from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
+from tidemill.serving.inference.prediction_records import Batch, records_of
 from tidemill.serving.inference.row_scoring import (
     FALLBACK,
     GIVEN,
@@ -51,7 +52,7 @@ UNLOGGED = "fallback:log"
 
 
 Compose = Callable[[list[Row], Sequence[FeatureRow], Sequence[float]], tuple[list[Row], list[float]]]
-"""From rows, features and scores to the rows with further flags, and the scores that are answered."""
+"""From rows, features and probabilities to the rows with further flags, and the answered probabilities."""
 
 
 Explain = Callable[[str, Sequence[FeatureRow]], Sequence[Mapping[str, Any]]]
@@ -145,19 +146,21 @@ class Predictor(Generic[Request]):
         features = read_features(rows)
         if watch is not None:
             watch.lap("features")
-        rows, features, scores = score_rows(rows, features, serving.champion, self.model, self.counters)
+        rows, features, answers = score_rows(rows, features, serving.champion, self.model, self.counters)
         if self.compose is not None:
-            rows, scores = self.compose(rows, features, scores)
+            rows, answers = self.compose(rows, features, answers)
         if watch is not None:
             watch.lap("model")
         asked = any(call.explain for call in calls)
         explanations = self._explanations(rows, features) if asked else {}
         decide = self.application.decide
         decisions: list[Mapping[str, Any]] = [
-            {} if row.instance is None else dict(decide(row.instance, score))
-            for row, score in zip(rows, scores, strict=True)
+            {} if row.instance is None else dict(decide(row.instance, row.model.task.decided_on(answer)))
+            for row, answer in zip(rows, answers, strict=True)
         ]
-        records = self._records(rows, features, scores, decisions, served_at, began)
+        spent = (time.perf_counter() - began) * 1000
+        batch = Batch(self.model, self.replica, served_at, spent)
+        records = records_of(batch, rows, features, answers, decisions)
         if watch is not None:
             watch.lap("decide")
         further = () if self.log.append(records) else (UNLOGGED,)
@@ -171,13 +174,14 @@ class Predictor(Generic[Request]):
                     record.prediction_id,
                     row.model.version,
                     row.role,
-                    score,
+                    answer,
                     decision,
                     record.flags + further,
                     explanations.get(place),
+                    row.model.task,
                 )
-                for place, (row, record, score, decision) in enumerate(
-                    zip(rows, records, scores, decisions, strict=True)
+                for place, (row, record, answer, decision) in enumerate(
+                    zip(rows, records, answers, decisions, strict=True)
                 )
             ]
         )
@@ -233,41 +237,6 @@ class Predictor(Generic[Request]):
         if fixed is not None:
             return [Row(call, moment, *fixed, *pair) for pair in pairs]
         return [Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
-
-    def _records(
-        self,
-        rows: Sequence[Row],
-        features: Sequence[FeatureRow],
-        scores: Sequence[float],
-        decisions: Sequence[Mapping[str, Any]],
-        served_at: datetime,
-        began: float,
-    ) -> list[PredictionRecord]:
-        spent = (time.perf_counter() - began) * 1000
-        return [
-            PredictionRecord(
-                prediction_id=new_id("pred"),
-                model=self.model,
-                version=row.model.version,
-                at=row.moment,
-                served_at=served_at,
-                replica=self.replica,
-                instance={}
-                if row.instance is None
-                else row.model.redaction.values(row.instance.model_dump(mode="json")),
-                features=row.model.redaction.features(values.values),
-                score=score,
-                decision=row.model.redaction.values(decision),
-                flags=values.flags + row.flags,
-                test=row.call.test,
-                milliseconds=spent,
-                keys=None if row.keys is None else row.model.redaction.values(row.keys),
-                role=row.role,
-                caller=row.call.caller,
-                request_id=row.call.request_id,
-            )
-            for row, values, score, decision in zip(rows, features, scores, decisions, strict=True)
-        ]
 
     def _without_secrets(self, call: Call, error: Exception) -> Exception:
         serving = self.serving()

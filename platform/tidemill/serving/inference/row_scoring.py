@@ -1,20 +1,18 @@
 """Score rows with one lookup for the versions that share a reader, and one call of each model."""
 
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from tidemill.errors import ServingError
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.serving.inference.calls import Call, Failure, Refused
 from tidemill.serving.observability.version_counters import VersionCounters
-from tidemill.serving.routing.loaded_version import FloatMatrix, LoadedModel
+from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import CHAMPION, NAMED
 
 __all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "not_loggable", "read_features", "score_rows"]
@@ -24,10 +22,12 @@ GIVEN = "features:given"
 FALLBACK = "fallback:champion"
 """Flag of a prediction that the champion made because the version that was to make it failed."""
 _log = logging.getLogger(__name__)
+_NOTHING = object()
+"""In place of an answer that there is none."""
 
 
 class ModelFailed(ServingError):
-    """The model raised an error, or gave something that is not a number."""
+    """The model raised an error, or gave something that is no answer of its task."""
 
     def __init__(self, message: str, *, hint: str | None = None, version: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -44,7 +44,8 @@ class Row(NamedTuple):
     role: str
     instance: Any = None
     keys: Mapping[str, object] | None = None
-    given: Sequence[float] | None = None
+    given: Sequence[Any] | None = None
+    """Features that came with the request; NaN and None mean "not known"."""
     flags: tuple[str, ...] = ()
     """Beside those of its features."""
 
@@ -89,8 +90,8 @@ def not_loggable(call: Call) -> Refused | None:
 
 def score_rows(
     rows: list[Row], features: list[FeatureRow], champion: LoadedModel, name: str, counters: VersionCounters
-) -> tuple[list[Row], list[FeatureRow], list[float]]:
-    """Return the score of each row, and the rows and features as they are then.
+) -> tuple[list[Row], list[FeatureRow], list[Any]]:
+    """Return the answer to each row, and the rows and features as they are then.
 
     The champion answers for a version beside it that fails: those rows come back as the champion's, flagged.
 
@@ -114,41 +115,41 @@ def score_rows(
     for place, row in enumerate(rows):
         groups.setdefault((row.role, row.model.version), []).append(place)
     fallen: list[int] = []
-    scores = [0.0] * len(rows)
+    answers: list[Any] = [None] * len(rows)
     for (role, _), places in groups.items():
         model, of_group = rows[places[0]].model, [features[place] for place in places]
         if role in (CHAMPION, NAMED):
-            found: Sequence[float | None] = _counted(model, role, of_group, name, counters, failures=alone)
+            found: Sequence[Any] = _counted(model, role, of_group, name, counters, failures=alone)
         else:
             found = _each(model, role, of_group, name, counters)
-        for place, score in zip(places, found, strict=True):
-            if score is None:
+        for place, answer in zip(places, found, strict=True):
+            if answer is _NOTHING:
                 fallen.append(place)
             else:
-                scores[place] = score
+                answers[place] = answer
     if not fallen:
-        return rows, features, scores
+        return rows, features, answers
     rows, features = list(rows), list(features)
     for place in fallen:
         rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=(FALLBACK,))
     read = read_features([rows[place] for place in fallen])
     stood_in = _counted(champion, CHAMPION, read, name, counters, failures=alone)
     for place, values, given in zip(fallen, read, stood_in, strict=True):
-        features[place], scores[place] = values, given
-    return rows, features, scores
+        features[place], answers[place] = values, given
+    return rows, features, answers
 
 
 def _each(
     model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, counters: VersionCounters
-) -> Sequence[float | None]:
-    """Return the score of each row; None where it has none: a row that fails takes no other with it."""
+) -> Sequence[Any]:
+    """Return the answer to each row, or `_NOTHING`: a row that fails takes no other with it."""
     try:
         return _counted(model, role, features, name, counters, failures=len(features) == 1)
     except ModelFailed as error:
         if len(features) > 1:
-            return [score for row in features for score in _each(model, role, [row], name, counters)]
+            return [answer for row in features for answer in _each(model, role, [row], name, counters)]
         _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
-        return [None]
+        return [_NOTHING]
 
 
 def _counted(
@@ -159,36 +160,31 @@ def _counted(
     counters: VersionCounters,
     *,
     failures: bool = True,
-) -> list[float]:
+) -> list[Any]:
     began = time.perf_counter()
     try:
-        scores = _call(model, features, name)
+        answers = _call(model, features, name)
     except ModelFailed as error:
         if failures:
             counters.failed(role, model.version, len(features), error)
         raise
     counters.scored(role, model.version, len(features), time.perf_counter() - began)
-    return scores
+    return answers
 
 
-def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list[float]:
+def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list[Any]:
     try:
-        scores: list[float] = model.scorer.score(_matrix(model, features)).tolist()
+        answers = model.answers(features)
     except Exception as error:  # a model can raise anything
         raise ModelFailed(
             f"version {model.version} of {name} cannot score this: {error!r}",
             hint="`tidemill rollback` goes back to the version before",
             version=model.version,
         ) from error
-    if len(scores) != len(features) or not all(map(math.isfinite, scores)):
+    if not model.gives_all(answers, len(features)):
         raise ModelFailed(
-            f"version {model.version} of {name} gave {scores[:3]} … for {len(features)} rows",
+            f"version {model.version} of {name} gave {answers[:3]} … for {len(features)} rows",
             hint="`tidemill rollback` goes back to the version before",
             version=model.version,
         )
-    return scores
-
-
-def _matrix(model: LoadedModel, features: Sequence[FeatureRow]) -> FloatMatrix:
-    columns = model.scorer.features
-    return np.array([[row.values[name] for name in columns] for row in features], dtype=np.float64)
+    return answers

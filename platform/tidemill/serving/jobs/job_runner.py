@@ -224,7 +224,7 @@ def shown(prediction: Prediction) -> dict[str, Any]:
     return {
         "prediction_id": prediction.prediction_id,
         "model_version": prediction.version,
-        "probability": prediction.probability,
+        **prediction.task.shown(prediction.answer),
         "decision": dict(prediction.decision),
         "flags": list(prediction.flags),
     }

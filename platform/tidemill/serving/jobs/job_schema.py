@@ -2,12 +2,13 @@
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, create_model
 
-from tidemill.serving.protocols.predict_schema import PredictionOut
+from tidemill.serving.protocols.answer_schemas import prediction_schema
 from tidemill.state.tables import Job
+from tidemill.tasks.task import Task
 
-__all__ = ["JobList", "JobOut", "JobResult", "shown"]
+__all__ = ["JobList", "JobOut", "result_schema", "shown"]
 
 
 class JobOut(BaseModel):
@@ -42,13 +43,16 @@ class JobList(BaseModel):
     jobs: list[JobOut]
 
 
-class JobResult(BaseModel):
-    """Answer to ``GET /jobs/{id}/result``; predictions are in the order of the instances."""
-
-    job: str
-    model: str
-    model_version: str
-    predictions: list[PredictionOut]
+def result_schema(task: Task) -> type[BaseModel]:
+    """Return the schema of the answer to ``GET /jobs/{id}/result``."""
+    return create_model(
+        "JobResult",
+        __doc__="Answer to ``GET /jobs/{id}/result``; predictions are in the order of the instances.",
+        job=(str, ...),
+        model=(str, ...),
+        model_version=(str, ...),
+        predictions=(list[prediction_schema(task)], ...),  # type: ignore[arg-type, misc]
+    )
 
 
 def shown(job: Job) -> dict[str, Any]:

@@ -7,12 +7,17 @@ import orjson
 
 from tidemill.serving.inference.calls import Failure, Headers, Refused
 
-__all__ = ["MAX_DEPTH", "nesting", "not_json", "parse_json"]
+__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "parse_json"]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; what we write ourselves must stay far below what parsers bear."""
 
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def malformed(message: str) -> Refused:
+    """Return the refusal of a request that does not fit."""
+    return Refused(Failure("malformed", message))
 
 
 def parse_json(body: bytes, headers: Headers) -> Any:

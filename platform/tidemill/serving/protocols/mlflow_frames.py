@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tidemill.serving.protocols.model_inputs import Field, Rows, malformed
+from tidemill.serving.protocols.json_bodies import malformed
+from tidemill.serving.protocols.model_inputs import Field, Rows
 
 __all__ = ["FORMS", "Frame", "parse_csv", "parse_frame"]
 
@@ -58,11 +59,11 @@ def parse_frame(content: Mapping[str, Any]) -> Frame:
             return _inputs(data)
 
 
-def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
+def parse_csv(body: bytes, fields: Sequence[Field], words: Sequence[str] = ()) -> Frame:
     """Return the frame of a CSV body: a header with the names, then the rows.
 
-    Values of the request's fields have the field's type; all others are numbers if they can be. What is empty
-    is unknown.
+    Values of the request's fields have the field's type; features in ``words`` are text; all others are
+    numbers if they can be. What is empty is unknown.
 
     Raises:
         Refused: it is not UTF-8, its rows have different widths, or a value does not fit its field.
@@ -81,7 +82,7 @@ def parse_csv(body: bytes, fields: Sequence[Field]) -> Frame:
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise malformed(f"row {number} of the CSV has {len(row)} values, its header {len(header)}")
-    kinds = {field.name: field.kind for field in fields}
+    kinds = {**dict.fromkeys(words, "text"), **{field.name: field.kind for field in fields}}
     columns = {
         name: [_value(name, kinds.get(name), number, row[place]) for number, row in enumerate(rows)]
         for place, name in enumerate(header)

@@ -3,20 +3,28 @@
 Protocol: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ and MLflow 3.17's own server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 
-from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Kind, Refused
-from tidemill.serving.protocols.json_bodies import parse_json
+from tidemill.serving.inference.calls import (
+    Answer,
+    Call,
+    Content,
+    Failure,
+    GivenFeatures,
+    Headers,
+    Kind,
+    Prediction,
+    Refused,
+)
+from tidemill.serving.protocols.json_bodies import malformed, parse_json
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
-from tidemill.serving.protocols.model_inputs import Inputs, malformed, moment
+from tidemill.serving.protocols.model_inputs import Inputs, moment
 from tidemill.serving.protocols.open_inference import sentence
 from tidemill.serving.protocols.query_parameters import wants_explanation
-from tidemill.serving.routing.loaded_version import FloatMatrix
 
 __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
 
@@ -70,7 +78,8 @@ class MlflowScoring(MlflowErrors):
         """
         params: Mapping[str, Any] = {}
         if _is_csv(headers):
-            frame = parse_csv(body, self.inputs.fields)
+            known = self.inputs.features()
+            frame = parse_csv(body, self.inputs.fields, () if known is None else known.words)
         else:
             content = parse_json(body, headers)
             if not isinstance(content, dict):
@@ -92,7 +101,8 @@ class MlflowScoring(MlflowErrors):
         """Return the predictions as MLflow's server does, and beside them what they lack there."""
         made = answer.predictions
         content: dict[str, Any] = {
-            "predictions": [one.probability for one in made],
+            "predictions": [one.answer for one in made],
+            **_classes(made),
             "model": self.inputs.model,
             "model_version": answer.version,
             "model_versions": [one.version for one in made],
@@ -104,21 +114,22 @@ class MlflowScoring(MlflowErrors):
             content["explanations"] = [one.explanation for one in made]
         return Content(orjson.dumps(content, default=str))
 
-    def _asked(self, frame: Frame) -> tuple[Any, FloatMatrix | None]:
+    def _asked(self, frame: Frame) -> tuple[Any, GivenFeatures | None]:
         if frame.matrix is not None:
-            return None, self.inputs.matrix(_numbers(frame.matrix))
+            return None, self.inputs.matrix(frame.matrix)
         # MLflow leaves aside columns that the model does not read.
         return self.inputs.call(frame.rows or [], extra=True)
 
 
-def _numbers(rows: list[list[Any]]) -> FloatMatrix:
-    for number, row in enumerate(rows):
-        for value in row:
-            if value is not None and not isinstance(value, int | float):
-                raise malformed(f"row {number}: a feature is a number, this is {type(value).__name__}")
-    if not rows:
-        raise malformed("a request has at least one row")
-    return np.array([[np.nan if value is None else value for value in row] for row in rows], np.float64)
+def _classes(made: Sequence[Prediction]) -> dict[str, Any]:
+    """Return the classes of the probabilities, and the one chosen in each row, if there are any."""
+    found: dict[str, Any] = {}
+    for field in made[0].task.answer_fields:
+        if field.kind == "text":
+            found[field.name] = [one.task.shown(one.answer).get(field.name) for one in made]
+        elif field.kind == "numbers":
+            found["classes"] = field.keys
+    return found
 
 
 def _is_csv(headers: Headers) -> bool:

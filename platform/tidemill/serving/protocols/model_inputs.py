@@ -6,25 +6,27 @@ Protocols bring rows as columns or records of named values; `Inputs.call` works 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tidemill.serving.inference.calls import Failure, Refused
+from tidemill.serving.inference.calls import GivenFeatures
 from tidemill.serving.inference.predictor import NoChampion
+from tidemill.serving.protocols.given_features import Column, Features, arranged, feature_values
+from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, Moment, too_many
-from tidemill.serving.routing.loaded_version import FloatMatrix
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
 
-__all__ = ["Column", "Features", "Field", "Inputs", "Kind", "Rows", "fields_of", "malformed", "moment"]
+__all__ = ["Field", "Inputs", "Kind", "Rows", "fields_of", "moment"]
 
-Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 Rows: TypeAlias = Mapping[str, Column] | Sequence[Mapping[str, Any]]
 """Columns of equal length, or records that may lack names."""
 Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "json"]
 
-_LARGEST = float(np.finfo(np.float32).max)
+_PROBABILITY = Binary("")
 _MOMENT = TypeAdapter[datetime](Moment)
 _SHOWN = 5  # problems in one message
 
@@ -40,15 +42,6 @@ class Field:
     nullable: bool
 
 
-class Features(NamedTuple):
-    """The features that may be given instead of fields."""
-
-    service: tuple[str, ...]
-    """All of the feature service, in its order."""
-    needed: tuple[str, ...]
-    """Those that the model reads; the others may be left out."""
-
-
 @dataclass(frozen=True)
 class Inputs:
     """The valid inputs of a request, and their limits."""
@@ -60,13 +53,15 @@ class Inputs:
     max_rows: int
     features: Callable[[], Features | None]
     """None as long as no model answers."""
+    task: Callable[[], Task] = lambda: _PROBABILITY
+    """What the champion predicts; what the project declares, as long as there is none."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields of the schema."""
         return fields_of(self.instance)
 
-    def call(self, rows: Rows, extra: bool = False) -> tuple[list[BaseModel] | None, FloatMatrix | None]:
+    def call(self, rows: Rows, extra: bool = False) -> tuple[list[BaseModel] | None, GivenFeatures | None]:
         """Return instances, or the matrix of features as given.
 
         Args:
@@ -85,22 +80,29 @@ class Inputs:
             return self._instances(rows, names), None
         return None, self._matrix(rows, names, count, extra)
 
-    def matrix(self, values: FloatMatrix) -> FloatMatrix:
-        """Check a matrix whose columns are the needed features in order, and complete it.
+    def matrix(self, values: npt.NDArray[Any] | Sequence[Sequence[Any]]) -> GivenFeatures:
+        """Check rows whose columns are the needed features in order, and complete them.
+
+        Args:
+            values: numbers, shape (rows, features); or rows of equal width.
 
         Raises:
-            Refused: another width, no rows or too many, or a value that is infinite.
+            Refused: another width, no rows or too many, or a value that is infinite or of another type.
             NoChampion: no model says which features there are.
         """
         features = self._known_features()
-        if values.shape[1] != len(features.needed):
-            raise malformed(
-                f"features have {len(features.needed)} columns ({_list(features.needed)}), "
-                f"these have {values.shape[1]}"
-            )
         if not 1 <= len(values) <= self.max_rows:
             raise malformed(f"a request has 1 to {self.max_rows:,} rows, this one has {len(values):,}")
-        return _arranged(dict(zip(features.needed, values.T, strict=True)), features, len(values))
+        if len(values[0]) != len(features.needed):
+            raise malformed(
+                f"features have {len(features.needed)} columns ({_list(features.needed)}), "
+                f"these have {len(values[0])}"
+            )
+        columns = values.T if isinstance(values, np.ndarray) else zip(*values, strict=True)
+        given = zip(features.needed, columns, strict=True)
+        return arranged(
+            {name: feature_values(name, column, features) for name, column in given}, features, len(values)
+        )
 
     def _instances(self, rows: Rows, names: set[str]) -> list[BaseModel]:
         records = _records(rows, names)
@@ -115,7 +117,7 @@ class Inputs:
             ]
             raise malformed(_joined(problems)) from None
 
-    def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> FloatMatrix:
+    def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> GivenFeatures:
         features = self._known_features()
         missing = [name for name in features.needed if name not in names]
         unknown = sorted(names.difference(features.service))
@@ -127,8 +129,12 @@ class Inputs:
                 f"columns are either the request's fields ({fields}) or the model's features "
                 f"({_list(features.needed)}); {wrong}"
             )
-        columns = {name: _numbers(name, _column(rows, name)) for name in features.service if name in names}
-        return _arranged(columns, features, count)
+        columns = {
+            name: feature_values(name, _column(rows, name), features)
+            for name in features.service
+            if name in names
+        }
+        return arranged(columns, features, count)
 
     def _known_features(self) -> Features:
         features = self.features()
@@ -155,11 +161,6 @@ def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
             for name, declared in schema.get("properties", {}).items()
         )
     return found
-
-
-def malformed(message: str) -> Refused:
-    """Return the refusal of a request that does not fit."""
-    return Refused(Failure("malformed", message))
 
 
 def moment(text: object) -> datetime:
@@ -236,32 +237,6 @@ def _plain(column: Column) -> Sequence[Any]:
 
 def _column(rows: Rows, name: str) -> Column:
     return rows[name] if isinstance(rows, Mapping) else [record.get(name) for record in rows]
-
-
-def _numbers(name: str, column: Column) -> npt.NDArray[np.float64]:
-    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
-        return column.astype(np.float64)
-    for row, value in enumerate(column):
-        if value is not None and not isinstance(value, int | float):
-            raise malformed(f"row {row}, {name}: a feature is a number, this is {type(value).__name__}")
-    try:
-        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
-    except OverflowError:
-        raise malformed(f"{name}: an integer is too large for a feature") from None
-
-
-def _arranged(columns: Mapping[str, npt.NDArray[np.float64]], features: Features, count: int) -> FloatMatrix:
-    matrix = np.full((count, len(features.service)), np.nan)
-    for place, name in enumerate(features.service):
-        column = columns.get(name)
-        if column is None:
-            continue
-        # What float32 cannot hold becomes infinite in most engines, and some of them fail on that.
-        large = np.flatnonzero(np.abs(column) > _LARGEST)
-        if len(large):
-            raise malformed(f"row {large[0]}, {name}: a feature lies within ±{_LARGEST:.4g}")
-        matrix[:, place] = column
-    return matrix
 
 
 def _joined(problems: Sequence[str]) -> str:

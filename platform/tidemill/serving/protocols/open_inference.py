@@ -4,19 +4,24 @@ Specification: https://github.com/kserve/open-inference-protocol, with Triton's 
 data. How its tensors name what is asked: docs/protocols.md.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
 
 from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
-from tidemill.serving.protocols.json_bodies import parse_json
-from tidemill.serving.protocols.model_inputs import Column, Field, Inputs, malformed, moment
+from tidemill.serving.protocols.given_features import Column
+from tidemill.serving.protocols.json_bodies import malformed, parse_json
+from tidemill.serving.protocols.model_inputs import Field, Inputs, moment
 from tidemill.serving.protocols.query_parameters import wants_explanation
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
+from tidemill.tasks.answer_fields import AnswerField
+from tidemill.tasks.task import Task
 
-__all__ = ["DATATYPE", "FEATURES", "OUTPUTS", "OpenInference", "OpenInferenceErrors", "Output"]
+__all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors", "Output", "outputs_of"]
 
 FEATURES = "features"
 """Name of the input with all features as one tensor [N, F]."""
@@ -34,17 +39,48 @@ class Output(NamedTuple):
 
     datatype: str
     make: Callable[[Prediction], Any]
+    width: int | None = None
+    """Of shape [N, width]; None: of shape [N]."""
 
 
-OUTPUTS: Mapping[str, Output] = {
-    "probability": Output("FP64", lambda one: one.probability),
+_FURTHER: Mapping[str, Output] = {
     "prediction_id": Output("BYTES", lambda one: one.prediction_id),
     "model_version": Output("BYTES", lambda one: one.version),
     "flags": Output("BYTES", lambda one: ",".join(one.flags)),
     "decision": Output("BYTES", lambda one: orjson.dumps(one.decision, default=str).decode()),
     "explanation": Output("BYTES", lambda one: orjson.dumps(one.explanation or {}).decode()),
 }
-"""All of shape [N]; the explanation only where it was asked for."""
+"""Outputs of every task; the explanation only where it was asked for."""
+_KINDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "number": ("FP64", lambda value: value),
+    "text": ("BYTES", lambda value: value),
+    "numbers": ("FP64", lambda value: list(value.values())),
+    "json": ("BYTES", lambda value: orjson.dumps(value).decode()),
+}
+
+
+@functools.cache
+def outputs_of(task: Task) -> Mapping[str, Output]:
+    """Return the outputs of a task's models, in order.
+
+    >>> from tidemill.tasks.multiclass import Multiclass
+    >>> [(name, one.width) for name, one in outputs_of(Multiclass("", classes=("a", "b"))).items()][:2]
+    [('class', None), ('probabilities', 2)]
+    """
+    return {**{field.name: _output(field) for field in task.answer_fields}, **_FURTHER}
+
+
+def _output(field: AnswerField) -> Output:
+    datatype, make = _KINDS[field.kind]
+    width = len(field.keys) if field.kind == "numbers" else None
+
+    def made(one: Prediction) -> Any:
+        shown = one.task.shown(one.answer)
+        if field.name not in shown or (width is not None and len(shown[field.name]) != width):
+            raise Refused(Failure("unsupported", f"version {one.version} has no output {field.name!r}"))
+        return make(shown[field.name])
+
+    return Output(datatype, made, width)
 
 
 class _Wish(NamedTuple):
@@ -53,6 +89,7 @@ class _Wish(NamedTuple):
     id: str | None
     outputs: tuple[tuple[str, bool], ...]
     """Name, and whether as binary data."""
+    task: Task
 
 
 class OpenInferenceErrors:
@@ -96,7 +133,7 @@ class OpenInference(OpenInferenceErrors):
         tensors = self._tensors(content.get("inputs"), tail)
         instances, features = self._asked(tensors)
         explain = _flag(parameters, "explain") or wants_explanation(query)
-        wish = _wish(content, parameters, explain)
+        wish = _wish(content, parameters, explain, self.inputs.task())
         return Call(
             instances=instances,
             features=features,
@@ -111,11 +148,15 @@ class OpenInference(OpenInferenceErrors):
     def render(self, call: Call, answer: Answer) -> Content:
         """Return the outputs that were asked for, in that order."""
         wish: _Wish = call.context
+        there = outputs_of(wish.task)
         outputs, blobs = [], []
         for name, as_binary in wish.outputs:
-            datatype, make = OUTPUTS[name]
+            datatype, make, width = there[name]
             values = [make(prediction) for prediction in answer.predictions]
-            output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": [len(values)]}
+            shape = [len(values)] if width is None else [len(values), width]
+            if width is not None:
+                values = list(chain.from_iterable(values))
+            output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
             if as_binary:
                 blobs.append(binary(datatype, values))
                 output["parameters"] = {"binary_data_size": len(blobs[-1])}
@@ -197,7 +238,7 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bool) -> _Wish:
+def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bool, task: Task) -> _Wish:
     name = content.get("id")
     if "id" in content and (not isinstance(name, str) or len(name) > 200):
         raise malformed("id must be text of at most 200 characters")
@@ -205,19 +246,22 @@ def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bo
     declared = content.get("outputs", [])
     if not isinstance(declared, list):
         raise malformed("outputs must be an array")
-    outputs = [_wanted(one, all_binary, explain) for one in declared]
+    there = outputs_of(task)
+    outputs = [_wanted(one, there, all_binary, explain) for one in declared]
     if len(dict(outputs)) < len(outputs):
         raise malformed("an output is asked for twice")
-    every = [(one, all_binary) for one in OUTPUTS if explain or one != "explanation"]
-    return _Wish(name, tuple(outputs or every))
+    every = [(one, all_binary) for one in there if explain or one != "explanation"]
+    return _Wish(name, tuple(outputs or every), task)
 
 
-def _wanted(declared: object, all_binary: bool, explain: bool) -> tuple[str, bool]:
+def _wanted(
+    declared: object, there: Mapping[str, Output], all_binary: bool, explain: bool
+) -> tuple[str, bool]:
     if not isinstance(declared, dict) or not isinstance(declared.get("name"), str):
         raise malformed("each of outputs must be an object with a name")
     name = declared["name"]
-    if name not in OUTPUTS:
-        raise malformed(f"there is no output {name[:100]!r}; there are {', '.join(OUTPUTS)}")
+    if name not in there:
+        raise malformed(f"there is no output {name[:100]!r}; there are {', '.join(there)}")
     if name == "explanation" and not explain:
         raise malformed("the output 'explanation' needs the parameter explain: true")
     parameters = _object(declared, "parameters")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from tidemill.serving.inference.calls import Codec
-from tidemill.serving.protocols.model_inputs import Features
+from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.open_inference import OpenInference
 from tidemill.serving.routing.traffic_split import ServingVersions
 
@@ -29,7 +29,8 @@ def features_of(serving: ServingVersions | None) -> Features | None:
     if serving is None:
         return None
     champion = serving.champion
-    return Features(tuple(name for _, name in champion.features.features), tuple(champion.scorer.features))
+    service = tuple(name for _, name in champion.features.features)
+    return Features(service, tuple(champion.scorer.features), champion.scorer.words)
 
 
 def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:

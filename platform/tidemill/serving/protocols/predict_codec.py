@@ -90,7 +90,7 @@ def _shown(prediction: Prediction) -> dict[str, Any]:
     shown = {
         "prediction_id": prediction.prediction_id,
         "model_version": prediction.version,
-        "probability": prediction.probability,
+        **prediction.task.shown(prediction.answer),
         "decision": prediction.decision,
         "flags": prediction.flags,
     }

@@ -26,6 +26,7 @@ __all__ = [
     "Error",
     "ExplanationOut",
     "Feedback",
+    "LabelIn",
     "ModelState",
     "Moment",
     "PredictionOut",
@@ -102,13 +103,12 @@ class ExplanationOut(BaseModel):
 
 
 class PredictionOut(BaseModel):
-    """One prediction."""
+    """One prediction: `answer_schemas.prediction_schema` adds the answer, as the project's task has it."""
 
     prediction_id: str
     """To send the label by, later."""
     model_version: str
     """The version that made it."""
-    probability: float
     decision: dict[str, Any]
     """The project's business logic about it."""
     flags: list[str]
@@ -146,7 +146,8 @@ class LabelIn(_Strict):
     """Some or all of the entity keys of the prediction: enough to tell it from others at that moment."""
     predicted_at: Moment | None = None
     """With ``keys``: the moment of the prediction, as event time (its ``at``)."""
-    label: int = Field(strict=True, ge=0, le=1)
+    label: Any
+    """Of the project's task: `answer_schemas.feedback_schema` says what it may be."""
     at: Moment | None = None
     """When it became known, as event time; default: now."""
 

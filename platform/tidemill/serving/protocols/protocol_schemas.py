@@ -1,10 +1,13 @@
 """Requests and answers of the protocols for OpenAPI. The codecs parse and write them; they are as strict."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from tidemill.serving.protocols.answer_schemas import field_types, raw_type
+from tidemill.serving.protocols.open_inference import outputs_of
 from tidemill.serving.protocols.predict_schema import ExplanationOut, Moment
+from tidemill.tasks.task import Task
 
 __all__ = [
     "InferenceError",
@@ -15,17 +18,20 @@ __all__ = [
     "InvocationResponse",
     "ModelMetadata",
     "ModelReady",
+    "ProtocolSchemas",
     "ServerLive",
     "ServerMetadata",
     "ServerReady",
     "TensorMetadata",
+    "schemas_of",
 ]
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BYTES",
 ]  # fmt: skip
-OutputName = Literal["probability", "prediction_id", "model_version", "flags", "decision", "explanation"]
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -61,7 +67,7 @@ class OutputParameters(_Open):
 class RequestedOutput(_Open):
     """An output that is wanted."""
 
-    name: OutputName
+    name: str
     parameters: OutputParameters = OutputParameters()
 
 
@@ -91,7 +97,7 @@ class InferenceRequest(_Open):
 class OutputTensor(BaseModel):
     """One output; ``data`` is absent where it comes as binary data."""
 
-    name: OutputName
+    name: str
     shape: list[int]
     datatype: Datatype
     data: list[Any] = []
@@ -210,8 +216,8 @@ class Invocation(_Open):
 class InvocationResponse(BaseModel):
     """An answer of MLflow's scoring protocol, and beside ``predictions`` what that does not have."""
 
-    predictions: list[float]
-    """The probability of label 1, one a row."""
+    predictions: list[Any]
+    """The model's answer, one a row."""
     model: str
     model_version: str | None
     """Null if several versions answered."""
@@ -222,6 +228,41 @@ class InvocationResponse(BaseModel):
     decisions: list[dict[str, Any]]
     explanations: list[ExplanationOut | None] | None = None
     """Only where they were asked for."""
+
+
+class ProtocolSchemas(NamedTuple):
+    """The schemas that depend on what the model predicts."""
+
+    infer: type[InferenceRequest]
+    inferred: type[InferenceResponse]
+    invoked: type[InvocationResponse]
+
+
+def schemas_of(task: Task) -> ProtocolSchemas:
+    """Return the schemas of a task."""
+    name: Any = Literal[tuple(outputs_of(task))]
+    requested, output = (
+        _narrowed(RequestedOutput, name=(name, ...)),
+        _narrowed(OutputTensor, name=(name, ...)),
+    )
+    classes = {
+        field.name: (list[field_types(task)[field.name][0]], ...)  # type: ignore[misc]
+        for field in task.answer_fields
+        if field.kind == "text"
+    }
+    return ProtocolSchemas(
+        _narrowed(InferenceRequest, outputs=(list[requested], [])),  # type: ignore[valid-type]
+        _narrowed(InferenceResponse, outputs=(list[output], ...)),  # type: ignore[valid-type]
+        _narrowed(
+            InvocationResponse,
+            predictions=(list[raw_type(task)], ...),  # type: ignore[misc]
+            **({**classes, "classes": (list[str], ...)} if classes else {}),
+        ),
+    )
+
+
+def _narrowed(schema: type[Schema], **fields: Any) -> type[Schema]:
+    return create_model(schema.__name__, __base__=schema, __doc__=schema.__doc__, **fields)
 
 
 class InvocationError(BaseModel):

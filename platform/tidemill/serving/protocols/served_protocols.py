@@ -11,6 +11,7 @@ from tidemill.serving.protocols.open_inference import OpenInference
 from tidemill.serving.protocols.open_inference_paths import features_of, infer_paths
 from tidemill.serving.protocols.predict_codec import PredictCodec
 from tidemill.serving.routing.traffic_split import ServingVersions
+from tidemill.tasks.task import Task
 
 __all__ = ["Protocols"]
 
@@ -19,7 +20,12 @@ class Protocols:
     """The protocols of one model."""
 
     def __init__(
-        self, model: str, instance: type[BaseModel], max_rows: int, now: Callable[[], ServingVersions | None]
+        self,
+        model: str,
+        instance: type[BaseModel],
+        max_rows: int,
+        now: Callable[[], ServingVersions | None],
+        task: Task,
     ) -> None:
         """Take what is served.
 
@@ -28,8 +34,15 @@ class Protocols:
             instance: schema of one request's fields.
             max_rows: the largest number of rows in one request.
             now: returns the versions that answer at this moment.
+            task: what the project declares that its model predicts.
         """
-        inputs = Inputs(model, instance, max_rows, lambda: features_of(now()))
+
+        def current() -> Task:
+            serving = now()
+            return task if serving is None else serving.champion.task
+
+        inputs = Inputs(model, instance, max_rows, lambda: features_of(now()), current)
+        self.task = task
         self.predict = PredictCodec(model, instance, max_rows)
         self.open_inference = OpenInference(inputs)
         self._fixed: Mapping[tuple[str, str], Codec] = {

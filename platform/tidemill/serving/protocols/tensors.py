@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.serving.protocols.model_inputs import Column, malformed
+from tidemill.serving.protocols.given_features import Column
+from tidemill.serving.protocols.json_bodies import malformed
 
 __all__ = ["DATATYPES", "Tensor", "binary", "decode", "refuse_rest"]
 

@@ -1,15 +1,17 @@
 """A model version that is ready to answer, and the interfaces of its parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
+from tidemill.registry.versions.loaded_model import Scores, Texts
+from tidemill.tasks.task import Task
 
 __all__ = ["FeatureReader", "FloatMatrix", "LoadedModel", "Scorer"]
 
@@ -24,8 +26,21 @@ class Scorer(Protocol):
     def features(self) -> tuple[str, ...]:
         """Its features, in order."""
 
-    def score(self, matrix: FloatMatrix) -> FloatMatrix:
-        """Return the probability of label 1 for each row, shape (rows,)."""
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those of its features that are text, in their order."""
+
+    @property
+    def score(self) -> Callable[[FloatMatrix], Scores]:
+        """Answers rows of numbers, in the form of `tidemill.tasks.task.Answers`."""
+
+    @property
+    def mixed(self) -> Callable[[FloatMatrix, Texts], Scores] | None:
+        """The same for the features that are numbers, and the texts; None if it takes no text."""
 
 
 class FeatureReader(Protocol):
@@ -54,3 +69,36 @@ class LoadedModel:
     """Wall-clock time."""
     redaction: Redaction = NO_REDACTION
     """What of a prediction is personal by the definitions of ``features``, and does not go into the log."""
+
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+        return self.scorer.task
+
+    def answers(self, features: Sequence[FeatureRow]) -> list[Any]:
+        """Return what the model answers, a number, a list or a JSON value for each row.
+
+        What it gives is not checked (`gives_all`); whatever it raises is passed on.
+        """
+        scorer = self.scorer
+        if scorer.mixed is None:
+            given: list[Any] = scorer.score(_matrix(features, scorer.features)).tolist()
+            return given
+        words = scorer.words
+        numbers = [name for name in scorer.features if name not in words]
+        matrix = _matrix(features, numbers).reshape(len(features), len(numbers))
+        texts = [[_text(row.values[name]) for name in words] for row in features]
+        found: list[Any] = scorer.mixed(matrix, texts).tolist()
+        return found
+
+    def gives_all(self, answers: Sequence[Any], rows: int) -> bool:
+        """Return whether these are answers to so many rows, each of them one that can be used."""
+        return len(answers) == rows and self.scorer.task.is_sound(answers)
+
+
+def _matrix(features: Sequence[FeatureRow], names: Sequence[str]) -> FloatMatrix:
+    return np.array([[row.values[name] for name in names] for row in features], dtype=np.float64)
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)

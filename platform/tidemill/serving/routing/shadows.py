@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from pydantic import BaseModel
 
 from tidemill.features.online.online_features import FeatureRow
@@ -58,7 +57,7 @@ class Shadows:
     def __init__(
         self,
         log: ShadowLog,
-        decide: Callable[[Any, float], Mapping[str, Any]],
+        decide: Callable[[Any, Any], Mapping[str, Any]],
         counters: VersionCounters,
         *,
         busy: Callable[[], bool] = lambda: False,
@@ -141,10 +140,10 @@ class Shadows:
     def _answer(self, model: LoadedModel, rows: Sequence[ServedRow]) -> None:
         began = time.perf_counter()
         try:
-            scores = _score(model, rows)
+            answers = _answers(model, rows)
             spent = time.perf_counter() - began
             self._log.append(
-                [self._record(model, row, score, spent) for row, score in zip(rows, scores, strict=True)]
+                [self._record(model, row, answer, spent) for row, answer in zip(rows, answers, strict=True)]
             )
         except Exception as error:  # noqa: BLE001 — a model can fail in any way; no request waits for this one
             self._fail(model, len(rows), error)
@@ -155,13 +154,14 @@ class Shadows:
         _log.warning("shadow %s could not answer %d copies", model.version, rows, exc_info=error)
         self._counters.failed(SHADOW, model.version, rows, error)
 
-    def _record(self, model: LoadedModel, row: ServedRow, score: float, spent: float) -> PredictionRecord:
-        decision = {} if row.instance is None else dict(self._decide(row.instance, score))
+    def _record(self, model: LoadedModel, row: ServedRow, answer: Any, spent: float) -> PredictionRecord:
+        task = model.task
+        decision = {} if row.instance is None else dict(self._decide(row.instance, task.decided_on(answer)))
         return replace(
             row.record,
             prediction_id=new_id("pred"),
             version=model.version,
-            score=score,
+            score=task.score(answer),
             decision=model.redaction.values(decision),
             milliseconds=spent * 1000,
             role=SHADOW,
@@ -169,11 +169,9 @@ class Shadows:
         )
 
 
-def _score(model: LoadedModel, rows: Sequence[ServedRow]) -> list[float]:
+def _answers(model: LoadedModel, rows: Sequence[ServedRow]) -> list[Any]:
     # The features are those that the answer was made from: a shadow is compared on the very same ones.
-    columns = model.scorer.features
-    matrix = np.array([[row.features.values[name] for name in columns] for row in rows], dtype=np.float64)
-    scores: list[float] = model.scorer.score(matrix).tolist()
-    if len(scores) != len(rows) or not np.isfinite(scores).all():
-        raise ValueError(f"version {model.version} gave {scores[:3]} … for {len(rows)} rows")
-    return scores
+    answers = model.answers([row.features for row in rows])
+    if not model.gives_all(answers, len(rows)):
+        raise ValueError(f"version {model.version} gave {answers[:3]} … for {len(rows)} rows")
+    return answers

@@ -48,6 +48,22 @@ class Session:
         found: npt.NDArray[np.float64] = self.run([OUTPUT], {INPUT: matrix}, None)[0]
         return found.reshape(-1)
 
+    def mixed(
+        self, matrix: npt.NDArray[np.float64], texts: Sequence[Sequence[str | None]]
+    ) -> npt.NDArray[np.float64]:
+        """Return what `score` does, for a model that takes text.
+
+        Args:
+            matrix: the features that are numbers, shape (rows, numbers), float64, in order.
+            texts: the text features of each row, in order; None means "not known".
+        """
+        words = [["" if text is None else text or _EMPTY for text in row] for row in texts]
+        feeds: dict[str, npt.NDArray[Any]] = {WORDS: np.array(words, dtype=object)}
+        if matrix.shape[1]:
+            feeds[INPUT] = matrix
+        found: npt.NDArray[np.float64] = self.run([OUTPUT], feeds, None)[0]
+        return found.reshape(-1)
+
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return the probability of label 1 for rows with columns by name, text among them."""
         if not self.words:

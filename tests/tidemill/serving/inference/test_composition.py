@@ -1,6 +1,7 @@
 """Compositions without Ray: what is asked of parts, what comes back, and what is said about it."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tidemill.serving.inference.row_scoring import ModelFailed, Row
 from tidemill.serving.runtime.replica.composed_replicas import Composer
 
 ROWS = [{"wind": 1.0, "rain": 0.5}, {"wind": 9.0, "rain": None}, {"wind": 4.0, "rain": 0.0}]
+MODEL = SimpleNamespace(scorer=SimpleNamespace(words=()))
 OWN = [0.2, 0.8, 0.5]
 PARTS = {"second": Part("second-model"), "careful": Part("careful-model", alias="challenger")}
 
@@ -32,7 +34,7 @@ class Answers:
 def compose(score, timeout=5.0, ask=None):
     ask = ask or Answers()
     composer = Composer(Composition(PARTS, score), ask, timeout)
-    rows = [Row(Call(), None, None, "champion", instance=n, flags=("old",)) for n in range(3)]
+    rows = [Row(Call(), None, MODEL, "champion", instance=n, flags=("old",)) for n in range(3)]
     flagged, made = composer(rows, [FeatureRow(values, ()) for values in ROWS], OWN)
     return [row.flags for row in flagged], made, ask.asked
 

@@ -14,6 +14,7 @@ from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.shadows import ServedRow, Shadows
 from tidemill.serving.routing.traffic_split import NAMED, DeployedVersion, ServingVersions
+from tidemill.tasks.binary import Binary
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -22,6 +23,7 @@ class Constant:
     """A model that answers one number, or fails."""
 
     features = ("wind",)
+    task, words, mixed = Binary(""), (), None
 
     def __init__(self, answer):
         self.answer = answer

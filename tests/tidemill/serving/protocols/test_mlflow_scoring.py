@@ -13,8 +13,9 @@ from mlflow.version import VERSION
 from pydantic import BaseModel
 
 from tidemill.serving.inference.calls import Refused
+from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
-from tidemill.serving.protocols.model_inputs import Features, Inputs
+from tidemill.serving.protocols.model_inputs import Inputs
 
 pytestmark = pytest.mark.engine
 AT = "2013-04-01T13:00:00+00:00"
@@ -129,8 +130,8 @@ def test_what_mlflow_refuses_we_refuse(body):
     [
         (b'{"instances": [[1, 2, 3]]}', JSON, "2 columns (wind, rain), these have 3"),
         (b'{"instances": [[1, 2], [1]]}', JSON, "different widths: 1, 2"),
-        (b'{"instances": [[1, "x"]]}', JSON, "row 0: a feature is a number, this is str"),
-        (b'{"instances": []}', JSON, "at least one row"),
+        (b'{"instances": [[1, "x"]]}', JSON, "row 0, rain: a feature is a number, this is str"),
+        (b'{"instances": []}', JSON, "1 to 100 rows"),
         (b'{"dataframe_split": {"columns": ["wind", "wind"], "data": [[1, 2]]}}', JSON, "twice"),
         (b'{"dataframe_split": {"data": [[1, 2]], "index": [1, 2]}}', JSON, "one entry a row"),
         (b'{"inputs": {"wind": [1], "rain": 2}}', JSON, "an array for each column"),

@@ -6,7 +6,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.predictor import NoChampion
-from tidemill.serving.protocols.model_inputs import Features, Inputs
+from tidemill.serving.protocols.given_features import Features
+from tidemill.serving.protocols.model_inputs import Inputs
 
 
 class Address(BaseModel):

@@ -11,8 +11,9 @@ from tidemill.errors import DataError, UsageError
 from tidemill.prediction_log.labels.bulk_labels import import_label_file
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.jobs.submission import Jobs
+from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
-from tidemill.serving.protocols.model_inputs import Features, Inputs
+from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference, sentence
 from tidemill.serving.protocols.predict_codec import PredictCodec
 from tidemill.serving.protocols.predict_schema import Feedback, Moment

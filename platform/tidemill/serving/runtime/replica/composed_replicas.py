@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.clock import SystemClock
-from tidemill.errors import ServingError
+from tidemill.errors import ConfigError, ServingError
 from tidemill.features.online.online_features import FeatureRow
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version, load_scorer
@@ -33,6 +33,7 @@ from tidemill.serving.routing.traffic_split import DesiredState
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.process_start import APPLICATION, OPTIONS, start_process
 from tidemill.settings import Settings
+from tidemill.tasks.task import Task
 from tidemill.threads import BackgroundThread
 
 __all__ = ["Composer", "PartReplica", "composer", "deployed_parts", "part_deployments"]
@@ -66,10 +67,12 @@ class Composer:
             ServingError: a part did not answer, and the composition does not do without.
             ModelFailed: the composition failed, or gave something that is no probability.
         """
+        words = {word for row in rows for word in row.model.scorer.words}
+        numbers = tuple(name for name in features[0].values if name not in words)
         request = CompositionRequest(
             own=np.asarray(scores, dtype=np.float64),
-            features=np.array([list(row.values.values()) for row in features], dtype=np.float64),
-            columns=tuple(features[0].values),
+            features=np.array([[row.values[name] for name in numbers] for row in features], dtype=np.float64),
+            columns=numbers,
             instances=[row.instance for row in rows],
             part=self._ask,
         )
@@ -100,11 +103,20 @@ class Composer:
             return await self._composition.score(request)
 
 
-def composer(application: Application[Any], timeout_seconds: float) -> Composer | None:
-    """Return what composes an application's scores; None if its model answers alone."""
+def composer(application: Application[Any], task: Task, timeout_seconds: float) -> Composer | None:
+    """Return what composes an application's probabilities; None if its model answers alone.
+
+    Raises:
+        ConfigError: the project's task is not binary.
+    """
     composition = application.composition
     if composition is None:
         return None
+    if not task.is_probability:
+        raise ConfigError(
+            f"the application composes probabilities, but project.task is {task.kind}",
+            hint="leave out `composition`, or set project.task: binary in params.yaml",
+        )
     return Composer(composition, deployed_parts(composition), timeout_seconds)
 
 
@@ -203,5 +215,12 @@ def _version(project: Project, part: Part) -> str:
 
 def _load(project: Project, part: Part, version: str) -> LoadedModel:
     scorer = load_scorer(project, version, part.model)
+    if not scorer.task.is_probability or scorer.words:
+        why = f"predicts {scorer.task.kind}" if not scorer.task.is_probability else "takes text"
+        raise ServingError(
+            f"version {version} of {part.model} {why}: a part of a composition takes numbers and gives a "
+            "probability",
+            hint="compose binary models without text features",
+        )
     scorer.score(np.zeros((1, len(scorer.features))))
     return LoadedModel(version, scorer, _NoFeatures(), SystemClock().now())

@@ -153,7 +153,7 @@ def _predictor(shared: _Shared, watcher: Watcher) -> Predictor[Any]:
         shadow=shadows,
         counters=shared.counters,
         explain=Explainer(lambda version: load_cacheable_original(project, version)).explain,
-        compose=composer(application, serve.timeout_seconds),
+        compose=composer(application, project.task, serve.timeout_seconds),
     )
 
 
@@ -164,7 +164,9 @@ def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Admi
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
     batcher = _batcher(project, predictor, pool, metrics)
     plane = DataPlane(predictor, batcher, pool, lambda: watcher.status, dependencies.degradation.now)
-    protocols = Protocols(project.model, shared.application.request, serve.max_instances, watcher.current)
+    protocols = Protocols(
+        project.model, shared.application.request, serve.max_instances, watcher.current, project.task
+    )
     predictions = Predictions(
         plane,
         protocols.codec,
@@ -180,7 +182,7 @@ def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Admi
         metrics,
         _life(predictor, watcher, metrics, pool, dependencies, tracing),
         keys_required=dependencies.admission.required,
-        routers=(jobs_router(_jobs(shared)),) if serve.jobs.enabled else (),
+        routers=(jobs_router(_jobs(shared), project.task),) if serve.jobs.enabled else (),
     )
     return AdmissionMiddleware(api, predictions, dependencies.admission, serve.timeout_seconds)
 
@@ -289,6 +291,7 @@ def load_model(
     features = readers.reader(store) if readers else OnlineFeatures(store, service)
     scorer = load_cacheable_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    scorer.predict(pd.DataFrame({name: [0.0] for _, name in features.features}))
+    trial = {name: None if name in scorer.words else 0.0 for _, name in features.features}
+    scorer.predict(pd.DataFrame({name: [value] for name, value in trial.items()}))
     redaction = redaction_for(project, application.request, personal_fields(store))
     return LoadedModel(version, scorer, features, now, redaction)

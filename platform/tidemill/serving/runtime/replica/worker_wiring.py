@@ -53,7 +53,7 @@ def build_worker(project: Project, name: str, stop: threading.Event) -> tuple[Jo
         retries=retries,
         keep=keep,
         chunk_rows=jobs.chunk_rows,
-        compose=composer(application, jobs.chunk_seconds),
+        compose=composer(application, project.task, jobs.chunk_seconds),
         stopping=stop.is_set,
     )
     publisher = Publisher(project)

@@ -1,0 +1,80 @@
+"""Read the features that come with a request, as columns of numbers and of text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.serving.inference.calls import GivenFeatures
+from tidemill.serving.protocols.json_bodies import malformed
+
+__all__ = ["Column", "Features", "arranged", "feature_values"]
+
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class Features(NamedTuple):
+    """The features that may be given instead of fields."""
+
+    service: tuple[str, ...]
+    """All of the feature service, in its order."""
+    needed: tuple[str, ...]
+    """Those that the model reads; the others may be left out."""
+    words: tuple[str, ...] = ()
+    """Those of ``needed`` that are text."""
+
+
+def feature_values(name: str, column: Column, features: Features) -> npt.NDArray[Any]:
+    """Return the values of one feature: float64 with NaN, or objects with None for text.
+
+    Raises:
+        Refused: a value is of another type.
+    """
+    return _texts(name, column) if name in features.words else _numbers(name, column)
+
+
+def _texts(name: str, column: Column) -> npt.NDArray[Any]:
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise malformed(f"row {row}, {name}: the feature is text, this is {type(value).__name__}")
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _numbers(name: str, column: Column) -> npt.NDArray[np.float64]:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return column.astype(np.float64)
+    for row, value in enumerate(column):
+        if value is not None and not isinstance(value, int | float):
+            raise malformed(f"row {row}, {name}: a feature is a number, this is {type(value).__name__}")
+    try:
+        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+    except OverflowError:
+        raise malformed(f"{name}: an integer is too large for a feature") from None
+
+
+def arranged(columns: Mapping[str, npt.NDArray[Any]], features: Features, count: int) -> GivenFeatures:
+    """Return the features in the order of the service; those that were left out are not known.
+
+    Raises:
+        Refused: a number is infinite, or so large that float32 cannot hold it.
+    """
+    kind = object if features.words else np.float64
+    matrix: GivenFeatures = np.full((count, len(features.service)), np.nan, dtype=kind)
+    for place, name in enumerate(features.service):
+        column = columns.get(name)
+        if column is None:
+            continue
+        if name in features.words:
+            matrix[:, place] = column
+            continue
+        # What float32 cannot hold becomes infinite in most engines, and some of them fail on that.
+        large = np.flatnonzero(np.abs(column) > _LARGEST)
+        if len(large):
+            raise malformed(f"row {large[0]}, {name}: a feature lies within ±{_LARGEST:.4g}")
+        matrix[:, place] = column
+    return matrix
