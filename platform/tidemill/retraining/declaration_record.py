@@ -3,13 +3,9 @@
 Checking them takes importing pydantic, which takes longer than all else that `tidemill status` does.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
-from tidemill.files.atomic import replace_file
+from tidemill.files.remembered import digest_of, remembered
 from tidemill.project import ProjectFolder
 from tidemill.version import __version__
 
@@ -32,23 +28,6 @@ def known_problems(project: ProjectFolder, check: Callable[[ProjectFolder], list
         project: the project.
         check: checks them; called only if a file, or Tidemill, is another one than when the record was made.
     """
-    place, digest = project.home / "declarations.json", _digest(project.root)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(place.read_bytes())
-        if found["digest"] == digest:
-            return [str(problem) for problem in found["problems"]]
-    problems = check(project)
-    if place.parent.is_dir():
-        with suppress(OSError):  # without the record the next check takes longer, and that is all
-            replace_file(place, json.dumps({"digest": digest, "problems": problems}), flush=False)
-    return problems
-
-
-def _digest(root: Path) -> str:
-    """Return a digest of this release, the project's place, and the content of the files."""
-    found = hashlib.sha256(f"{__version__}\0{root}".encode())
-    for name in _DECLARATIONS:
-        path = root / name
-        content = path.read_bytes() if path.is_file() else b""
-        found.update(f"\0{name}\0{path.exists()}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
+    digest = digest_of(__version__, project.root, _DECLARATIONS)
+    found = remembered(project.home / "declarations.json", digest, lambda: check(project))
+    return [str(problem) for problem in found]

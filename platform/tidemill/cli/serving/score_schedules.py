@@ -73,8 +73,9 @@ def schedule_run(
     A slot that is done already is not scored again.
     """
     from tidemill.project import load_project
-    from tidemill.scoring.schedules.schedule_rules import Due, find_schedule, last_slot
+    from tidemill.scoring.schedules.schedule_rules import find_schedule
     from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot
+    from tidemill.scoring.schedules.slots import Due, last_slot
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 

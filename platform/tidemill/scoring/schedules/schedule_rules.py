@@ -1,23 +1,19 @@
-"""The schedules of batch scoring (``monitoring/schedules.yaml``), and when each is due. No engine."""
+"""The schedules of batch scoring (``monitoring/schedules.yaml``). No engine."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tidemill.clock import parse_duration, utc
+from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project import ProjectFolder
+from tidemill.scoring.schedules.slots import ORIGIN
 
-__all__ = ["DEATHS", "Due", "Past", "Schedule", "due", "find_schedule", "last_slot", "load_schedules"]
+__all__ = ["Schedule", "find_schedule", "load_schedules"]
 
-_ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
-DEATHS = 10
-"""How often a slot whose process was killed is resumed; each time it continues where it was."""
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
@@ -34,7 +30,7 @@ class Schedule(BaseModel):
     >>> schedule = Schedule.model_validate({
     ...     "name": "tomorrow", "input": "data/{slot:%Y-%m-%d}.parquet", "output": "scores/{slot:%Y-%m-%d}",
     ...     "every": "1d", "at": "04:00"})
-    >>> schedule.filled(schedule.output, datetime(2013, 4, 1, 4, tzinfo=UTC))
+    >>> schedule.filled(schedule.output, datetime(2013, 4, 1, 4))
     'scores/2013-04-01'
     """
 
@@ -83,9 +79,9 @@ class Schedule(BaseModel):
     def _fits_together(self) -> "Schedule":
         if self.at >= self.every:
             raise ValueError("at must be less than every: it says how much later than the grid")
-        slots = [_ORIGIN, _ORIGIN + self.every]
+        slots = [ORIGIN, ORIGIN + self.every]
         for text in (*self.input, self.output):
-            self.filled(text, _ORIGIN)
+            self.filled(text, ORIGIN)
         if not self.overwrite and len({self.filled(self.output, slot) for slot in slots}) < len(slots):
             raise ValueError(
                 "output is the same for every slot: put {slot:%Y-%m-%dT%H%M} into it, or set overwrite"
@@ -104,75 +100,6 @@ class Schedule(BaseModel):
             raise ValueError(
                 f"{text!r}: only {{slot:…}} can be filled in, as in {{slot:%Y-%m-%d}}"
             ) from error
-
-
-@dataclass(frozen=True)
-class Past:
-    """The record of a slot."""
-
-    status: str
-    tries: int
-    at: datetime
-    """Event time of the last try."""
-
-
-@dataclass(frozen=True)
-class Due:
-    """A slot that is due."""
-
-    slot: datetime
-    skipped: tuple[datetime, ...] = ()
-    """Earlier slots that are given up."""
-
-
-def last_slot(schedule: Schedule, now: datetime) -> datetime:
-    """Return the latest slot that is not after ``now``.
-
-    >>> schedule = Schedule(name="a", input=("i",), output="{slot}", every="1d", at="04:00")
-    >>> last_slot(schedule, datetime(2013, 4, 2, 3, 59, tzinfo=UTC)).isoformat()
-    '2013-04-01T04:00:00+00:00'
-    """
-    origin = _ORIGIN + schedule.at
-    return origin + (utc(now) - origin) // schedule.every * schedule.every
-
-
-def due(schedule: Schedule, past: Mapping[datetime, Past], now: datetime) -> Due | None:
-    """Return the slot that is due, if any: one at a time, unfinished ones first.
-
-    A schedule without any record begins with its latest slot: it has missed nothing.
-
-    Args:
-        schedule: its times, and its rule for missed slots.
-        past: the records by slot.
-        now: event time.
-
-    >>> schedule = Schedule(name="a", input=("i",), output="{slot}", every="1d", missed="latest")
-    >>> day = [datetime(2013, 4, n, tzinfo=UTC) for n in range(1, 6)]
-    >>> found = due(schedule, {day[0]: Past("done", 1, day[0])}, day[4])
-    >>> found.slot == day[4], len(found.skipped)
-    (True, 3)
-    """
-    slots = sorted(past)
-    for slot in slots:
-        record = past[slot]
-        again = record.tries < schedule.tries and now - record.at >= schedule.retry_after
-        killed = record.status == "running" and record.tries < schedule.tries + DEATHS
-        if killed or (record.status == "failed" and again):
-            return Due(slot)
-    latest = last_slot(schedule, now)
-    known = next((slot for slot in reversed(slots) if slot <= latest), None)  # later ones were run by hand
-    if known is None:
-        open_slots = [latest]
-    else:
-        count = max(0, (latest - known) // schedule.every)
-        open_slots = [latest - step * schedule.every for step in range(count - 1, -1, -1)]
-    if not open_slots:
-        return None
-    if schedule.missed == "all":
-        return Due(open_slots[0])
-    if schedule.missed == "none" and now - latest > schedule.grace:
-        return None  # the next slot in time gives these up
-    return Due(latest, tuple(open_slots[:-1]))
 
 
 class _SchedulesFile(BaseModel):

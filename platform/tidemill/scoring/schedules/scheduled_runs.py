@@ -18,7 +18,8 @@ from tidemill.errors import TidemillError, UsageError
 from tidemill.files.locks import is_locked, locked
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
-from tidemill.scoring.schedules.schedule_rules import Due, Past, Schedule, due, find_schedule, load_schedules
+from tidemill.scoring.schedules.schedule_rules import Schedule, find_schedule, load_schedules
+from tidemill.scoring.schedules.slots import Due, Past, due
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.state import State, open_state
 from tidemill.state.tables import BatchRun

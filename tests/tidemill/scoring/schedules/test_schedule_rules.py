@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tidemill.errors import ConfigError
 from tidemill.project import load_project
-from tidemill.scoring.schedules.schedule_rules import DEATHS, Past, Schedule, due, last_slot, load_schedules
+from tidemill.scoring.schedules.schedule_rules import Schedule, load_schedules
+from tidemill.scoring.schedules.slots import DEATHS, Past, due, last_slot
 
 DAY = timedelta(days=1)
 MONDAY = datetime(2013, 4, 1, 4, tzinfo=UTC)

@@ -9,8 +9,9 @@ from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
 from tidemill.retraining.controller import Controller
 from tidemill.scoring.schedules import scheduled_runs
-from tidemill.scoring.schedules.schedule_rules import DEATHS, find_schedule
+from tidemill.scoring.schedules.schedule_rules import find_schedule
 from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot, start_due
+from tidemill.scoring.schedules.slots import DEATHS
 from tidemill.state import open_state
 from tidemill.state.tables import BatchRun
 
