@@ -161,8 +161,16 @@ def _prepared(
     scorer = load_scorer(project, get_version(project, pinned).version)
     if earlier is not None and request.at is None and earlier.at is not None:
         request = replace(request, at=earlier.at)
-    words = scorer.by_name is not None
-    job = plan(project, request, scorer.version, scorer.features, datetime.now(UTC), folder, words=words)
+    job = plan(
+        project,
+        request,
+        scorer.version,
+        scorer.features,
+        datetime.now(UTC),
+        folder,
+        task=scorer.task,
+        words=scorer.words,
+    )
     if earlier is None:
         return job, scorer
     if told := differences(earlier, job):

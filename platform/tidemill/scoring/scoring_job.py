@@ -12,12 +12,12 @@ import pyarrow as pa
 from tidemill.errors import DataError
 from tidemill.scoring.input.fragments import Fragment, Piece
 from tidemill.scoring.input.table_places import SourceFile
+from tidemill.tasks.answer_fields import AnswerField
 
-__all__ = ["ADDED", "Job", "Mode", "ScoreRequest", "differences", "dumped", "fingerprint", "loaded"]
+__all__ = ["Job", "Mode", "ScoreRequest", "differences", "dumped", "fingerprint", "loaded"]
 
 Mode = Literal["columns", "keys", "online"]
-ADDED = ("prediction_id", "model_version", "probability", "decision", "flags")
-"""The columns that scoring adds."""
+_PROBABILITY = (AnswerField("probability", "number"),)
 _LAYOUT = 1
 _INCIDENTAL = ("id", "started_at", "code")
 """Fields that may differ between the beginning of a job and its resumption."""
@@ -94,6 +94,8 @@ class Job:
     fragments: tuple[Fragment, ...]
     code: dict[str, str]
     """Versions of Tidemill and of the project."""
+    answer_fields: tuple[AnswerField, ...] = _PROBABILITY
+    """What the version answers."""
 
     @property
     def rows(self) -> int:
@@ -165,6 +167,10 @@ def loaded(content: bytes) -> Job:
             facts[name] = facts[name] and datetime.fromisoformat(facts[name])
         for name in ("features", "keep"):
             facts[name] = tuple(facts[name])
+        if "answer_fields" in facts:
+            facts["answer_fields"] = tuple(
+                AnswerField(name, kind, tuple(keys)) for name, kind, keys, _ in facts["answer_fields"]
+            )
         return Job(**facts)
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(f"the record of the unfinished run is broken: {error}", hint="--restart") from error

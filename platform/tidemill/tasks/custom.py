@@ -85,6 +85,10 @@ class Custom(Task):
         """The answer itself."""
         return (AnswerField("answer", "json", example="any JSON value"),)
 
+    def columns(self, answers: Answers) -> dict[str, Any]:
+        """Return the answers as JSON."""
+        return {"answer": [self.logged(answer) if _is_json(answer) else None for answer in answers]}
+
     def decided_on(self, answer: Any) -> dict[str, Any]:
         """Return the answer, named."""
         return self.shown(answer)

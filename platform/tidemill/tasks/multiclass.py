@@ -108,6 +108,13 @@ class Multiclass(Task):
             len(answer) == len(self.classes) for answer in answers
         )
 
+    def columns(self, answers: Answers) -> dict[str, Any]:
+        """Return the most probable class, and the probability of each."""
+        names = np.array(self.classes, dtype=object)
+        chosen = names[np.nan_to_num(answers).argmax(axis=1)] if len(answers) else names[:0]
+        of_class = zip(self.classes, answers.T, strict=True)
+        return {"class": chosen, **{f"probability_{name}": column for name, column in of_class}}
+
     def decided_on(self, answer: Any) -> dict[str, Any]:
         """Return the most probable class, and the probability of each."""
         return self.shown(answer)

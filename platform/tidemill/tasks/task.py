@@ -103,6 +103,10 @@ class Task(ABC):
     def shown(self, answer: Any) -> dict[str, Any]:
         """Return one answer (a row of `Answers`) as JSON values, for people and protocols."""
 
+    def columns(self, answers: Answers) -> dict[str, Any]:
+        """Return answers as columns, by the names of `answer_fields.column_names`."""
+        return {self.answer_fields[0].name: answers}
+
     def decided_on(self, answer: Any) -> Any:
         """Return what a project's business logic is given of one answer: the number, or else `shown`."""
         return answer

@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.tidemill.serving.small_project import KNOWN, crown, make_project
 from tidemill.project import load_project
 from tidemill.registry.versions.new_versions import register
+from tidemill.tasks.binary import Binary
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
@@ -33,7 +34,10 @@ def add_version(project, weight):
     trusted = trusted_types(model, ())
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
-    uri = log_model(client, run_id=run, name="m", estimator=model, example=frame[:50], trusted=trusted)
+    task, example = Binary(""), frame[:50]
+    uri = log_model(
+        client, run_id=run, name="m", estimator=model, task=task, example=example, trusted=trusted
+    )
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [KNOWN - pd.Timedelta(days=number) for number in (4, 3, 2, 1)]
     lineage = Lineage("0" * 40, {}, "parcels", "0", Split(*(Period(*pair) for pair in pairwise(days))), KNOWN)

@@ -1,6 +1,6 @@
 """Score batches of rows, without files: features, model, business logic, rejected rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,13 +15,16 @@ from pydantic import BaseModel, ValidationError
 from tidemill.clock import FIRST_YEAR, LAST_YEAR
 from tidemill.errors import ServingError, TidemillError
 from tidemill.registry.versions.loaded_model import Matrix, Scores
-from tidemill.scoring.input.column_values import Wrong, is_text, matrix, moments
+from tidemill.scoring.execution.answer_columns import answer_columns, answer_types
+from tidemill.scoring.input.column_values import Wrong, matrix, moments
 from tidemill.scoring.input.prediction_ids import prediction_ids
 from tidemill.scoring.input.row_reading import Batch, Reject
 from tidemill.scoring.scoring_job import Job
+from tidemill.tasks.task import Task
 
 __all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
 
+Texts = Mapping[str, pa.ChunkedArray]
 _SHOWN = 300  # characters of a validator's message
 
 
@@ -30,11 +33,19 @@ class Model(Protocol):
 
     @property
     def score(self) -> Callable[[Matrix], Scores]:
-        """Computes the probability of label 1 for each row."""
+        """Answers each row."""
 
     @property
     def by_name(self) -> Callable[[pd.DataFrame], Scores] | None:
         """The same for a frame, if the model takes text as well."""
+
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The features that are text."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,11 @@ class Scored:
     keys: pl.DataFrame | None
     moments: pl.Series | None
     matrix: npt.NDArray[np.float64]
-    """The features of the output's rows."""
+    """The features of the output's rows; NaN for those that are text."""
+    answers: Scores
+    """The model's answers to them."""
+    texts: Mapping[str, pa.ChunkedArray]
+    """The features that are text."""
 
 
 def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored:
@@ -78,23 +93,25 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     job, wrong = parts.job, dict[int, str]()
     instances = _instances(parts, batch.table, wrong)
     at = _moments(job, batch.table, wrong)
-    keys, flags = None, None
+    keys, flags, words = None, None, tuple[str, ...]()
     if parts.keyed is None:
-        words = [n for n in job.features if parts.model.by_name and is_text(job.schema.field(n).type)]
+        words = parts.model.words
         rows = matrix(batch.table, job.features, wrong, words)
     else:
         keys = _keys(parts, batch.table, instances, wrong)
         found = parts.keyed.lookup.find(keys, at)
         rows, flags = found.matrix, found.flags
-    scores = _scores(parts, batch.table, rows, wrong)
-    for position in np.flatnonzero(~np.isfinite(scores)):
-        wrong.setdefault(int(position), f"the model gave {scores[position]}")
-    decisions = _decisions(parts, instances, scores, wrong)
+    texts = {name: batch.table[name].cast(pa.string()) for name in words}
+    answers = _answers(parts, texts, rows, wrong)
+    for position in np.flatnonzero(~parts.model.task.sound(answers)):
+        wrong.setdefault(int(position), f"the model gave {answers[position]}")
+    decisions = _decisions(parts, instances, answers, wrong)
     sound = np.ones(batch.table.num_rows, bool)
     sound[list(wrong)] = False
-    table = _output(job, batch.table, (fragment, first), scores, flags, decisions)
+    answered = answer_columns(parts.model.task, job.answer_fields, answers)
+    table = _output(job, batch.table, (fragment, first), answered, flags, decisions)
     if not wrong:
-        return Scored(table, list(batch.unread), instances, keys, at, rows)
+        return Scored(table, list(batch.unread), instances, keys, at, rows, answers, texts)
     mask = pa.array(sound)
     return Scored(
         table.filter(mask),
@@ -103,6 +120,8 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         keys if keys is None else keys.filter(pl.Series(sound)),
         at if at is None else at.filter(pl.Series(sound)),
         rows[sound],
+        answers[sound],
+        {name: column.filter(mask) for name, column in texts.items()},
     )
 
 
@@ -124,7 +143,7 @@ def output_schema(job: Job) -> pa.Schema:
     added = {
         "prediction_id": pa.string(),
         "model_version": pa.string(),
-        "probability": pa.float64(),
+        **answer_types(job.answer_fields),
         **({"decision": pa.string()} if job.decide else {}),
         "flags": listed,
     }
@@ -193,10 +212,10 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
     return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
 
 
-def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores:
-    """Return the probability of each row; NaN for rows with missing values that the model refuses."""
+def _answers(parts: Parts, texts: Texts, rows: Matrix, wrong: Wrong) -> Scores:
+    """Return the answer to each row; NaN for rows with missing values that the model refuses."""
     try:
-        return _run(parts, table, rows)
+        return _run(parts, texts, rows)
     except TidemillError:
         raise
     except Exception as error:  # a model can raise anything
@@ -208,32 +227,35 @@ def _scores(parts: Parts, table: pa.Table, rows: Matrix, wrong: Wrong) -> Scores
             ) from error
         for position in np.flatnonzero(~whole):
             wrong.setdefault(int(position), f"the model takes no gaps: {error}"[:_SHOWN])
-        scores = np.full(len(rows), np.nan)
-        scores[whole] = _scores(parts, table, rows[whole], {}) if whole.any() else ()
-        return scores
+        last = parts.job.answer_fields[-1]
+        shape = (len(rows), len(last.keys)) if last.kind == "numbers" else (len(rows),)
+        answers: Scores = np.full(shape, np.nan, dtype=object if last.kind == "json" else np.float64)
+        if whole.any():
+            answers[whole] = _answers(parts, texts, rows[whole], {})
+        return answers
 
 
-def _run(parts: Parts, table: pa.Table, rows: Matrix) -> Scores:
+def _run(parts: Parts, texts: Texts, rows: Matrix) -> Scores:
     """Run the model, with columns by name if it takes text."""
-    job, model = parts.job, parts.model
-    if model.by_name is None or parts.keyed is not None:
-        return model.score(rows)
-    frame = pd.DataFrame(rows, columns=list(job.features))
-    for name in job.features:
-        if is_text(job.schema.field(name).type):
-            frame[name] = table[name].cast(pa.string()).to_pandas()
-    return model.by_name(frame)
+    if parts.model.by_name is None or parts.keyed is not None:
+        return parts.model.score(rows)
+    frame = pd.DataFrame(rows, columns=list(parts.job.features))
+    for name, column in texts.items():
+        frame[name] = column.to_pandas()
+    return parts.model.by_name(frame)
 
 
 def _decisions(
-    parts: Parts, instances: list[BaseModel | None], scores: npt.NDArray[np.float64], wrong: Wrong
+    parts: Parts, instances: list[BaseModel | None], answers: Scores, wrong: Wrong
 ) -> list[str | None]:
     told: list[str | None] = []
-    for position, (instance, score) in enumerate(zip(instances, scores.tolist(), strict=False)):
+    decided_on = parts.model.task.decided_on
+    for position, (instance, answer) in enumerate(zip(instances, answers.tolist(), strict=False)):
         decision = None
         if instance is not None and position not in wrong:
             try:
-                decision = orjson.dumps(dict(parts.application.decide(instance, score)), str).decode()
+                made = parts.application.decide(instance, decided_on(answer))
+                decision = orjson.dumps(dict(made), str).decode()
             except Exception as error:  # noqa: BLE001 - the project's code: anything can come out of it
                 wrong.setdefault(position, f"decide failed: {error!r}"[:_SHOWN])
         told.append(decision)
@@ -244,13 +266,13 @@ def _output(
     job: Job,
     table: pa.Table,
     place: tuple[int, int],
-    scores: npt.NDArray[np.float64],
+    answers: list[pa.Array],
     flags: pl.Series | None,
     decisions: list[str | None],
 ) -> pa.Table:
     rows, schema = table.num_rows, output_schema(job)
     columns: list[Any] = [table[name] for name in job.keep]
-    columns += [prediction_ids(job.id, *place, rows), pa.repeat(job.version, rows), pa.array(scores)]
+    columns += [prediction_ids(job.id, *place, rows), pa.repeat(job.version, rows), *answers]
     if job.decide:
         columns.append(pa.array(decisions, pa.string()))
     if flags is None:

@@ -17,6 +17,7 @@ from tidemill.scoring.execution.fragment_worker import FragmentScorer
 from tidemill.scoring.execution.staging import Record, Staging
 from tidemill.scoring.input.fragments import Fragment
 from tidemill.scoring.scoring_job import Job
+from tidemill.tasks.task import Task
 
 __all__ = ["in_this_process", "on_ray"]
 
@@ -117,6 +118,16 @@ class _LoadedThere:
     @property
     def by_name(self) -> Any:
         return self._loaded().by_name
+
+    @property
+    def task(self) -> Task:
+        task: Task = self._loaded().task
+        return task
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        words: tuple[str, ...] = self._loaded().words
+        return words
 
     def score(self, matrix: Matrix) -> Scores:
         found: Scores = self._loaded().score(matrix)

@@ -11,6 +11,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from tidemill.project import Project
+from tidemill.scoring.execution.answer_columns import number_columns
 from tidemill.scoring.execution.batch_rows import Model, Parts, Scored, output_schema, score_batch
 from tidemill.scoring.execution.staging import Record, Staging, part_name
 from tidemill.scoring.input.fragments import Fragment
@@ -56,7 +57,7 @@ class FragmentScorer:
         if job.log:
             from tidemill.scoring.execution.logged_predictions import BatchLog  # likewise
 
-            self._log = BatchLog(self.project, job)
+            self._log = BatchLog(self.project, job, self.model.task)
 
     def score(self, fragment: Fragment) -> Record:
         """Score a fragment, and return its record, which is on the disk.
@@ -108,7 +109,8 @@ def write_table(path: Path, job: Job, batches: Iterator[pa.Table]) -> None:
                 writer.write_table(table)
         return
     about = {"tidemill.model": job.model, "tidemill.version": job.version, "tidemill.job": job.id}
-    repeated = [name for name in schema.names if name not in ("prediction_id", "probability")]
+    varied = ("prediction_id", *number_columns(job.answer_fields))
+    repeated = [name for name in schema.names if name not in varied]
     with pq.ParquetWriter(
         path,
         schema.with_metadata(about),

@@ -10,13 +10,13 @@ from tidemill.scoring.input.column_values import is_numeric
 from tidemill.scoring.input.fragments import Shape
 from tidemill.scoring.input.row_reading import types_of_lines
 from tidemill.scoring.input.table_places import SourceFile
-from tidemill.scoring.scoring_job import ADDED, Mode, ScoreRequest
+from tidemill.scoring.scoring_job import Mode, ScoreRequest
 
 __all__ = [
     "column_types",
     "kept_columns",
     "require_columns",
-    "require_numbers",
+    "require_values",
     "require_writable",
     "shared_types",
 ]
@@ -84,26 +84,38 @@ def require_columns(needed: Iterable[str], there: Sequence[str], mode: Mode, fil
     )
 
 
-def require_numbers(features: Sequence[str], schema: pa.Schema, file: SourceFile, words: bool) -> None:
+def require_values(
+    features: Sequence[str], schema: pa.Schema, file: SourceFile, words: Sequence[str]
+) -> None:
     """Raise for features whose columns cannot be their values.
 
+    Args:
+        features: of the version.
+        schema: of the file.
+        file: named in errors.
+        words: the features that are text; all others are numbers.
+
     Raises:
-        UsageError: a column is not of numbers, or the version takes text and the input is CSV.
+        UsageError: a column has another type.
     """
     wrong = [
         f"{name} ({schema.field(name).type})" for name in features if not is_numeric(schema.field(name).type)
     ]
     if wrong:
-        raise UsageError(f"{file.address}: features must be numbers: {', '.join(wrong)}")
-    if words and file.format == "csv":
-        raise UsageError(
-            "the version takes text as well as numbers, and CSV does not say which is which",
-            hint="give it parquet or ndjson",
-        )
+        what = f"numbers, or text ({', '.join(words)})" if words else "numbers"
+        raise UsageError(f"{file.address}: features must be {what}: {', '.join(wrong)}")
 
 
-def kept_columns(request: ScoreRequest, there: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:
+def kept_columns(
+    request: ScoreRequest, there: Sequence[str], features: Sequence[str], added: Sequence[str]
+) -> tuple[str, ...]:
     """Return the columns of the input that go into the output.
+
+    Args:
+        request: what is asked for.
+        there: the columns of the input.
+        features: those that are features of the version.
+        added: the names of the columns that scoring adds.
 
     Raises:
         UsageError: one does not exist, or has the name of a column that scoring adds.
@@ -117,7 +129,7 @@ def kept_columns(request: ScoreRequest, there: Sequence[str], features: Sequence
         raise UsageError(
             f"--keep: there is no column {', '.join(absent)}", hint=f"there are: {', '.join(there)}"
         )
-    if taken := [name for name in keep if name in ADDED]:
+    if taken := [name for name in keep if name in added]:
         raise UsageError(
             f"the input has a column {', '.join(taken)}, as the output will",
             hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",

@@ -17,6 +17,7 @@ from tidemill.prediction_log.writing.redaction import NO_REDACTION, redaction_fo
 from tidemill.project import Project
 from tidemill.scoring.execution.batch_rows import Scored
 from tidemill.scoring.scoring_job import Job
+from tidemill.tasks.task import Task
 
 __all__ = ["ROLE", "BatchLog"]
 
@@ -28,8 +29,9 @@ _AT_ONCE = 1000
 class BatchLog:
     """One worker's writer of the prediction log."""
 
-    def __init__(self, project: Project, job: Job) -> None:
-        self._job, self._log, self._clock = job, open_log(project), SystemClock()
+    def __init__(self, project: Project, job: Job, task: Task) -> None:
+        self._job, self._task = job, task
+        self._log, self._clock = open_log(project), SystemClock()
         self._redaction = NO_REDACTION
         if job.mode != "columns" or job.decide:
             application = project.load_application()
@@ -62,10 +64,13 @@ class BatchLog:
         if scored.moments is not None:
             at = scored.moments[chosen].to_list()
         keys = None if scored.keys is None else scored.keys[chosen].to_dicts()
+        answers = scored.answers[chosen].tolist()
+        texts = {name: column.take(pa.array(chosen)).to_pylist() for name, column in scored.texts.items()}
         records = []
         for place, row in enumerate(rows):
             values = scored.matrix[chosen[place]].tolist()
             features = dict(zip(job.features, (None if math.isnan(v) else v for v in values), strict=True))
+            features |= {name: column[place] for name, column in texts.items()}
             instance = scored.instances[chosen[place]] if scored.instances else None
             records.append(
                 PredictionRecord(
@@ -77,7 +82,8 @@ class BatchLog:
                     replica=job.id,
                     instance=redaction.values(instance.model_dump(mode="json")) if instance else {},
                     features=redaction.features(features),
-                    score=row["probability"],
+                    score=self._task.score(answers[place]),
+                    answer=self._task.logged(answers[place]),
                     decision=redaction.values(_decision(row)),
                     flags=tuple(row["flags"].split() if isinstance(row["flags"], str) else row["flags"]),
                     keys=redaction.values(keys[place]) if keys else None,

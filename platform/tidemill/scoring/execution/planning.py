@@ -10,12 +10,13 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
+from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
 from tidemill.scoring.execution.batch_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
     column_types,
     kept_columns,
     require_columns,
-    require_numbers,
+    require_values,
     require_writable,
     shared_types,
 )
@@ -23,6 +24,7 @@ from tidemill.scoring.input.fragments import FRAGMENT_ROWS, Shape, examine, frag
 from tidemill.scoring.input.prediction_ids import new_job_id
 from tidemill.scoring.input.table_places import SourceFile, find_files, locate
 from tidemill.scoring.scoring_job import Job, Mode, ScoreRequest
+from tidemill.tasks.task import Task
 from tidemill.version import __version__
 
 __all__ = ["plan"]
@@ -40,7 +42,8 @@ def plan(
     now: datetime,
     folder: Path,
     *,
-    words: bool = False,
+    task: Task,
+    words: tuple[str, ...] = (),
 ) -> Job:
     """Return the job for a request.
 
@@ -51,7 +54,8 @@ def plan(
         features: of the version, in its order.
         now: wall-clock time.
         folder: the folder that relative inputs start at.
-        words: whether the version takes text, too.
+        task: what the version predicts.
+        words: the features that are text.
 
     Raises:
         UsageError: the request is contradictory, or its columns do not fit; the message names them.
@@ -66,8 +70,9 @@ def plan(
     at_column = _at_column(request, there, mode)
     needed = _needed(project, features, mode, at_column, decide, there, files[0])
     if mode == "columns":
-        require_numbers(features, schemas[0], files[0], words)
-    keep = kept_columns(request, there, features if mode == "columns" else ())
+        require_values(features, schemas[0], files[0], words)
+    fields = recorded_fields(task)
+    keep = kept_columns(request, there, features if mode == "columns" else (), added_columns(fields))
     form, schema = _format(request), shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])])
     if form == "csv":
         require_writable(keep, schema)
@@ -92,6 +97,7 @@ def plan(
         files=tuple(files),
         fragments=tuple(fragments_of(files, shapes, _part_rows(request, decide, mode))),
         code=_code(project),
+        answer_fields=fields,
     )
 
 
