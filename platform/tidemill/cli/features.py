@@ -57,11 +57,13 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
 
     Later values that the online store already has stay.
     """
-    from tidemill.features.feature_store import materialise as fill
     from tidemill.project import load_project
 
     loaded = load_project(project)
+    loaded.require_store()
     until = moment(at) if at else SystemClock().now()
+    from tidemill.features.feature_store import materialise as fill
+
     with progress() as tell:
         rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
 

@@ -73,6 +73,10 @@ def skew(
     if since and days:
         raise UsageError("--since and --days exclude each other", hint="give one of them")
     loaded = load_project(project)
+    if not loaded.has_store:
+        from tidemill.monitoring.quality.skew_monitor import require_comparable
+
+        require_comparable(loaded)
     start, end = _span(loaded, since, until, days)
     with progress() as tell:
         tell("skew", "loading the feature store", 0, None)

@@ -15,7 +15,7 @@ from tidemill.errors import FeatureError
 from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project
 
-__all__ = ["feast_errors", "get_service", "open_store", "repository"]
+__all__ = ["feast_errors", "get_service", "has_repository", "open_store", "repository"]
 
 _ENGINE_ERRORS = (
     FeastError,
@@ -61,14 +61,21 @@ def repository(project: Project) -> Path:
     return (project.root / project.config.features.repo).resolve()
 
 
+def has_repository(project: Project) -> bool:
+    """Return whether the project has a feature store, and its folder a ``feature_store.yaml``."""
+    return project.has_store and (repository(project) / "feature_store.yaml").is_file()
+
+
 def open_store(project: Project) -> FeatureStore:
     """Open the project's feature store; reads ``feature_store.yaml`` and nothing else yet.
 
     A store belongs to the process that opened it: a child process opens its own.
 
     Raises:
+        ConfigError: features come in the request: there is no store.
         FeatureError: there is no ``feature_store.yaml``, or it is wrong.
     """
+    project.require_store()
     repo = repository(project)
     path = repo / "feature_store.yaml"
     if not path.is_file():

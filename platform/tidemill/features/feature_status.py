@@ -13,9 +13,10 @@ def feature_status(folder: ProjectFolder, at: datetime) -> list[ViewFreshness]:
     """Return the age of each view that the project's service reads, at a moment of event time.
 
     Raises:
-        ConfigError: ``params.yaml`` is wrong.
+        ConfigError: ``params.yaml`` is wrong, or there is no feature store.
         FeatureError: the service was not applied, or a store cannot be read.
     """
+    folder.require_store()
     section = folder.params.get("features")
     declared = section if isinstance(section, dict) else {}
     service, place = declared.get("service"), declared.get("repo", "feature_repo")

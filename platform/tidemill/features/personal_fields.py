@@ -15,6 +15,7 @@ from tidemill.features.feast_session import feast_errors, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.private_feast import DUMMY_ENTITY_NAME
 from tidemill.project import Project
+from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
 
 __all__ = [
     "PersonalField",
@@ -73,21 +74,33 @@ def registered_personal(store: FeatureStore) -> tuple[PersonalField, ...]:
 
 
 def declared_personal(project: Project) -> tuple[PersonalField, ...]:
-    """Return the personal fields of the definitions in the feature repository, applied or not.
+    """Return the personal fields declared in the feature repository and in ``features.yaml``.
 
     Raises:
         FeatureError: they cannot be imported.
+        ConfigError: ``features.yaml`` is missing or wrong.
     """
-    return find_personal(load_definitions(repository(project)))
+    defined = find_personal(load_definitions(repository(project))) if project.has_store else ()
+    names = {field.name for field in defined}
+    brought = read_columns(project) if project.config.features.source != "store" else ()
+    return (
+        *defined,
+        *(
+            PersonalField(column.name, "request", f"column {column.name} of {COLUMNS_FILE}", ())
+            for column in brought
+            if column.personal and column.name not in names
+        ),
+    )
 
 
 def declared_columns(project: Project) -> frozenset[str]:
-    """Return the names of `declared_personal`; none for a project without a feature repository.
+    """Return the names of `declared_personal`; none for a project that lacks its feature repository.
 
     Raises:
         FeatureError: the definitions cannot be imported.
+        ConfigError: ``features.yaml`` is missing or wrong.
     """
-    if not repository(project).is_dir():
+    if project.has_store and not repository(project).is_dir():
         return frozenset()
     return frozenset(field.name for field in declared_personal(project))
 

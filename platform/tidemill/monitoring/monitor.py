@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from tidemill.clock import utc
 from tidemill.errors import ConfigError, FeatureError, MonitoringError
-from tidemill.features.feast_session import open_store, repository
-from tidemill.features.personal_fields import personal_fields
+from tidemill.features.feast_session import has_repository
+from tidemill.features.project_features import hidden_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record_alerts
@@ -211,9 +211,9 @@ def _report(
 
 def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRows:
     """Drop personal features, which are neither logged nor reported."""
-    if not (repository(project) / "feature_store.yaml").is_file():
+    if project.has_store and not has_repository(project):
         return reference
-    hidden = personal_fields(open_store(project))
+    hidden = hidden_fields(project)
     return ReferenceRows(
         reference.features[[name for name in reference.features.columns if name not in hidden]],
         reference.labels,

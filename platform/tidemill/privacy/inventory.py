@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from tidemill.data.personal.pseudonyms import key_source
 from tidemill.data.personal.tombstones import read_tombstones
 from tidemill.errors import TidemillError
-from tidemill.features.feast_session import open_store
-from tidemill.features.personal_fields import declared_personal, personal_fields
+from tidemill.features.personal_fields import declared_personal
+from tidemill.features.project_features import hidden_fields
 from tidemill.privacy.erasure.erasure_record import pending_orders
 from tidemill.privacy.stores.row_places import find_places
 from tidemill.privacy.stores.table_subjects import files_below, format_of
@@ -84,7 +84,7 @@ def take_inventory(project: Project) -> PrivacyInventory:
 
 def _applied(project: Project) -> frozenset[str]:
     try:
-        return personal_fields(open_store(project))
+        return hidden_fields(project)
     except TidemillError:  # no definitions were applied yet
         return frozenset()
 

@@ -13,7 +13,7 @@ from tidemill.errors import UsageError
 from tidemill.features.feast_objects import Entity, FeatureService, ValueType
 from tidemill.features.feast_session import repository
 from tidemill.features.feature_definitions import load_definitions
-from tidemill.features.personal_fields import find_personal
+from tidemill.features.personal_fields import declared_personal
 from tidemill.project import Project
 
 __all__ = ["Subject", "find_subject", "parse_entity"]
@@ -139,10 +139,10 @@ def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymise
         UsageError: a column is neither a join key nor tagged as personal.
         FeatureError: the definitions cannot be imported.
     """
-    definitions = load_definitions(repository(project))
+    definitions = load_definitions(repository(project)) if project.has_store else []
     entities = [thing for thing in definitions if isinstance(thing, Entity)]
     types = {entity.join_key: entity.value_type for entity in entities}
-    personal = {thing.name for thing in find_personal(definitions) if thing.kind != "feature"}
+    personal = {thing.name for thing in declared_personal(project) if thing.kind != "feature"}
     unknown = sorted(values.keys() - types.keys() - personal)
     if unknown:
         there = ", ".join(sorted({*types, *personal})) or "none"

@@ -39,6 +39,25 @@ class ProjectFolder:
         return str(self.params["project"]["model"])
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is a feature store; without one, features come in the request."""
+        features = self.params.get("features")
+        return not isinstance(features, dict) or features.get("from") != "request"
+
+    def require_store(self) -> None:
+        """Check that the project has a feature store.
+
+        Raises:
+            ConfigError: it has none: its features come in the request.
+        """
+        if not self.has_store:
+            raise ConfigError(
+                "this project has no feature store: its features come in the request "
+                f"({self.root / 'params.yaml'}, features.from)",
+                hint="features.yaml lists the features; docs/project.md says how to add a feature store",
+            )
+
+    @property
     def home(self) -> Path:
         """Folder of everything that Tidemill writes except the data: records, runs, logs, reports."""
         return self.root / ".tidemill"
@@ -86,24 +105,14 @@ class Project(ProjectFolder):
         return self.root / self.config.dataset.path
 
     @property
-    def has_store(self) -> bool:
-        """Whether there is a feature store; without one, features come in the request."""
-        return self.config.features.source != "request"
-
-    @property
     def feature_service(self) -> str:
         """Name of the Feast service that training and serving share.
 
         Raises:
             ConfigError: features come in the request: there is no feature store.
         """
-        service = self.config.features.service
-        if service is None:
-            raise ConfigError(
-                f"{self.root / 'params.yaml'}: features.from is request: this project has no feature store",
-                hint="set features.from to store or both, and name the Feast service in features.service",
-            )
-        return service
+        self.require_store()
+        return str(self.config.features.service)
 
     @property
     def target(self) -> "Target":
@@ -161,18 +170,16 @@ class Project(ProjectFolder):
             ) from error
 
     def load_application(self) -> Any:
-        """Return the project's `tidemill.Application`.
+        """Return the project's `tidemill.Application`; made from ``features.yaml`` where none is named.
 
         Raises:
-            ConfigError: none is named, or it cannot be imported.
+            ConfigError: it cannot be imported, or ``features.yaml`` is missing or wrong.
         """
-        named = self.config.project.application
-        if named is None:
-            raise ConfigError(
-                f"{self.root / 'params.yaml'}: project.application is not set",
-                hint="name a tidemill.Application there as module:object",
-            )
-        return self.load(named)
+        named, source = self.config.project.application, self.config.features.source
+        own = None if named is None else self.load(named)
+        if source == "store" or (source == "request" and own is not None):
+            return own
+        return self.load("tidemill.serving.inference.request_application:make_application")(self, own)
 
 
 def _place_in(root: Path, error: Exception) -> str:

@@ -13,7 +13,8 @@ from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import DecisionOutdated, FeatureError, GateRefused
 from tidemill.features.definition_changes import apply_changes
-from tidemill.features.feature_store import definition_hash, materialise, service_features
+from tidemill.features.feature_store import materialise
+from tidemill.features.project_features import feature_names, feature_source, features_digest
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
@@ -74,9 +75,10 @@ def version_data(context: StepContext) -> StepResult:
         message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
         on_line=lambda line: _relay_line(line, context.tell),
     )
-    if apply_changes(project):
-        context.tell(_APPLIED, None, None)
-    materialise(project, turn.as_of)
+    if project.has_store:
+        if apply_changes(project):
+            context.tell(_APPLIED, None, None)
+        materialise(project, turn.as_of)
     return StepResult({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
 
 
@@ -91,9 +93,9 @@ def search_model(context: StepContext) -> StepResult:
         current(project),
         context.turn.as_of,
         context.turn.id,
-        features=service_features(project),
-        service=project.feature_service,
-        definition=definition_hash(project),
+        features=feature_names(project),
+        service=feature_source(project),
+        definition=features_digest(project),
         uncommitted=uncommitted,
         on_progress=lambda done, total, best: context.tell(
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total

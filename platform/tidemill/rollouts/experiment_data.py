@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tidemill.features.feature_store import open_store
-from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.project import Project
 from tidemill.rollouts.comparison_periods import Periods
 from tidemill.rollouts.group_differences import Arm
 from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.feature_readers import open_reader
 from tidemill.serving.inference.row_scoring import FALLBACK
 from tidemill.serving.routing.traffic_split import CHAMPION, entity_key
 
@@ -130,7 +129,7 @@ def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:
     if application.routing_key is not None:
         declared = _by_declaration(application)
         return answers["instance"].map_elements(declared, pl.String, skip_nulls=False).alias("key")
-    columns = OnlineFeatures(open_store(project), project.feature_service).keys
+    columns = open_reader(project).keys
 
     def by_entity(keys: str) -> str:
         return entity_key(json.loads(keys), columns)

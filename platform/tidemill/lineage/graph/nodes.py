@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tidemill.features.project_features import feature_source
 from tidemill.lineage.graph.chain_graph import Node
 from tidemill.lineage.sources.chain_sources import ChainRecords
 from tidemill.lineage.sources.pipeline import Content, Pipeline, Stage
@@ -151,7 +152,7 @@ def service_node(
         rev: data version of that training run.
     """
     defined = records.definitions
-    own = name == records.project.config.features.service
+    own = name == feature_source(records.project)
     applied = defined.applied_hash if defined and own else None
     service = defined.services.get(name) if defined else None
     same = None if definition is None or applied is None else definition == applied
@@ -170,6 +171,8 @@ def service_node(
     gap = ""
     if defined is None:
         gap = "nothing is applied: Feast's registry is empty, or gone"
+        if not records.project.has_store:
+            gap = "features come in the request, and features.yaml, which lists them, is missing or wrong"
     elif service is None:
         there = ", ".join(sorted(defined.services)) or "none"
         gap = f"no service of this name is applied (there are: {there})"

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill.errors import FeatureError
+from tidemill.errors import ConfigError, FeatureError
 from tidemill.features.feast_objects import FeatureService, OnDemandFeatureView
 from tidemill.features.feast_session import feast_errors, open_store, repository
-from tidemill.features.feature_store import definition_hash
+from tidemill.features.project_features import feature_names, features_digest
+from tidemill.features.request_features import REQUEST
 from tidemill.project import Project
 
 __all__ = ["Definitions", "ServiceRecord", "ViewRecord", "read_definitions"]
@@ -52,7 +53,12 @@ class Definitions:
 
 
 def read_definitions(project: Project) -> Definitions | None:
-    """Return the applied definitions; None if there are none or the registry cannot be read."""
+    """Return the applied definitions; None if there are none or the registry cannot be read.
+
+    Where features come in the request, the one service is ``request``, with the columns of ``features.yaml``.
+    """
+    if not project.has_store:
+        return _columns_of_requests(project)
     try:
         store = open_store(project)
         with feast_errors("reading the registry"):
@@ -62,7 +68,7 @@ def read_definitions(project: Project) -> Definitions | None:
     except FeatureError:
         return None
     try:
-        applied = definition_hash(project)
+        applied = features_digest(project)
     except FeatureError:
         applied = None
     return Definitions(
@@ -70,6 +76,14 @@ def read_definitions(project: Project) -> Definitions | None:
         {service.name: _service(service) for service in services},
         applied,
     )
+
+
+def _columns_of_requests(project: Project) -> Definitions | None:
+    try:
+        service = ServiceRecord(REQUEST, (), feature_names(project))
+        return Definitions({}, {REQUEST: service}, features_digest(project))
+    except ConfigError:  # features.yaml is missing or wrong
+        return None
 
 
 def _service(service: FeatureService) -> ServiceRecord:

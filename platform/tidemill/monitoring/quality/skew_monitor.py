@@ -13,7 +13,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
-from tidemill.errors import ModelNotFound, UsageError
+from tidemill.errors import ConfigError, ModelNotFound, UsageError
 from tidemill.features.feature_store import definition_hash, get_service, open_store, training_frame
 from tidemill.features.personal_fields import personal_fields
 from tidemill.features.skew.comparison import BatchDifferences, compare_batch
@@ -26,7 +26,7 @@ from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, logged_days, 
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version
 
-__all__ = ["LogSlice", "measure_skew"]
+__all__ = ["LogSlice", "measure_skew", "require_comparable"]
 
 _BATCH_ROWS = 200_000
 _DAY = timedelta(days=1)
@@ -65,6 +65,7 @@ def measure_skew(
         FeatureError: definitions were not applied, or a source cannot be read.
         UsageError: the service has no such feature.
     """
+    require_comparable(project)
     began = time.perf_counter()
     store = open_store(project)
     service = get_service(store, project.feature_service)
@@ -110,6 +111,20 @@ def measure_skew(
         not_logged=tuple(sorted(personal)),
         seconds=time.perf_counter() - began,
     )
+
+
+def require_comparable(project: Project) -> None:
+    """Check that there is a feature store whose features could differ between training and serving.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not project.has_store:
+        raise ConfigError(
+            "skew does not apply to this project: its features come in the request, so a training set cannot "
+            "have looked up others",
+            hint="remove feature_skew from the monitors; data_drift compares requests with the training set",
+        )
 
 
 def _check_names(names: Collection[str] | None, origins: Origins) -> None:

@@ -12,8 +12,7 @@ import polars as pl
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
-from tidemill.features.feature_store import open_store
-from tidemill.features.personal_fields import personal_fields
+from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.writing.log_writer import open_log
 from tidemill.prediction_log.writing.redaction import redaction_for
@@ -60,7 +59,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
             pass
         before += rows.height
     application = project.load_application()
-    hide = redaction_for(project, application.request, personal_fields(open_store(project)))
+    hide = redaction_for(project, application.request, hidden_fields(project))
     count, log = 0, open_log(project)
     try:
         for rows in batches(table, _ROWS):

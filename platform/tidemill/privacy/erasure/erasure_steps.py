@@ -10,7 +10,7 @@ from tidemill.data.repository.git import commit_staged, git
 from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
-from tidemill.features.feast_session import open_store, repository
+from tidemill.features.feast_session import has_repository, open_store
 from tidemill.privacy.erasure.erasure_record import ErasureOrder
 from tidemill.privacy.erasure.subject_findings import search_changeable_stores, texts
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents, purge
@@ -58,7 +58,7 @@ def _bury(work: StepInputs) -> dict[str, Any]:
 
 
 def _forget(work: StepInputs) -> dict[str, Any]:
-    if not (repository(work.project) / "feature_store.yaml").is_file():
+    if not has_repository(work.project):
         return {"keys": {}}
     return {"keys": forget_online(open_store(work.project), work.subject)}
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tidemill.features.feast_session import open_store, repository
+from tidemill.features.feast_session import has_repository, open_store
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents
 from tidemill.privacy.stores.job_subjects import find_jobs
 from tidemill.privacy.stores.log_subjects import find_in_log
@@ -103,7 +103,7 @@ def search_changeable_stores(
         before: only predictions served and jobs submitted before this moment count.
     """
     tell("look", "online store")
-    online = count_online(open_store(project), subject) if _has_features(project) else {}
+    online = count_online(open_store(project), subject) if has_repository(project) else {}
     tell("look", "prediction log")
     logged = find_in_log(project.predictions, subject, before)
     tell("look", "slow predictions")
@@ -136,10 +136,6 @@ def texts(project: Project) -> list[Path]:
         and path.relative_to(project.home).parts[0] not in _NOT_TEXTS
         and path.is_file()
     ]
-
-
-def _has_features(project: Project) -> bool:
-    return (repository(project) / "feature_store.yaml").is_file()
 
 
 def _name(project: Project, path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, FeatureError
 from tidemill.features.feast_objects import DataSource, FeatureView, FileSource
-from tidemill.features.feast_session import feast_errors, open_store, repository
+from tidemill.features.feast_session import feast_errors, has_repository, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.addresses import Address, locate
 from tidemill.features.offline.parquet_sources import partition_of
@@ -189,7 +189,7 @@ def _added(root: Path) -> list[tuple[Path, Path]]:
 
 
 def _sources(project: Project) -> Iterator[tuple[FileSource, str]]:
-    if not (repository(project) / "feature_store.yaml").is_file():
+    if not has_repository(project):
         return
     views = [thing for thing in load_definitions(repository(project)) if isinstance(thing, FeatureView)]
     for view in views:

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 
 from tidemill.errors import DataError, RegistryError
+from tidemill.features.project_features import feature_source
 from tidemill.project import Project
 from tidemill.registry.gates.gate_rules import Evaluation, Interval, Verdict, decide
 from tidemill.registry.gates.paired_bootstrap import gain_interval
@@ -32,7 +33,7 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
 
     A problem that prevents a fair comparison is recorded as a reason to refuse, and raises no error.
     """
-    gate, service = project.config.gate, project.config.features.service
+    gate, service = project.config.gate, feature_source(project)
     if gate.mode == "off":
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
     try:

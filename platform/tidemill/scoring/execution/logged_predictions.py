@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ServingError
-from tidemill.features.feature_store import open_store
-from tidemill.features.personal_fields import personal_fields
+from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import open_log
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, redaction_for
@@ -35,9 +34,7 @@ class BatchLog:
         self._redaction = NO_REDACTION
         if job.mode != "columns" or job.decide:
             application = project.load_application()
-            self._redaction = redaction_for(
-                project, application.request, personal_fields(open_store(project))
-            )
+            self._redaction = redaction_for(project, application.request, hidden_fields(project))
 
     def append(self, scored: Scored) -> None:
         """Write the predictions of a batch.

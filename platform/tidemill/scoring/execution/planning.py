@@ -58,6 +58,7 @@ def plan(
         words: the features that are text.
 
     Raises:
+        ConfigError: features are to be looked up, and there is no feature store.
         UsageError: the request is contradictory, or its columns do not fit; the message names them.
         DataError: an input is not there, or cannot be read.
         FeatureError: features are to be looked up, and the definitions were not applied.
@@ -65,7 +66,7 @@ def plan(
     files, shapes = _examined(request, folder)
     schemas = column_types(files, shapes, request.rename)
     there = schemas[0].names
-    mode = request.features or ("columns" if set(features) <= set(there) else "keys")
+    mode = _mode(project, request, features, there)
     decide = _decides(project, request, there)
     at_column = _at_column(request, there, mode)
     needed = _needed(project, features, mode, at_column, decide, there, files[0])
@@ -99,6 +100,14 @@ def plan(
         code=_code(project),
         answer_fields=fields,
     )
+
+
+def _mode(project: Project, request: ScoreRequest, features: Sequence[str], there: Sequence[str]) -> Mode:
+    """Return where the features come from; raise an error if from a store that there is none of."""
+    if request.features in ("keys", "online"):
+        project.require_store()
+    given = not project.has_store or set(features) <= set(there)
+    return request.features or ("columns" if given else "keys")
 
 
 def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], list[Shape]]:
@@ -155,7 +164,7 @@ def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
 
 def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> bool:
     """Return whether the rows are instances of the application's request."""
-    if request.decide is False:
+    if request.decide is False or (request.decide is None and project.config.project.application is None):
         return False
     missing = [n for n, required in _request_columns(project).items() if required and n not in there]
     if missing and request.decide:

@@ -1,14 +1,45 @@
-"""Share one feature reader, with its lookups and cache, among all versions that need the same features."""
+"""Make the feature readers of a replica: one for all versions that need the same features."""
 
 import hashlib
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from tidemill.features.feast_objects import FeatureStore
-from tidemill.features.feast_session import feast_errors, get_service
+from tidemill.features.feast_session import feast_errors, get_service, open_store
 from tidemill.features.online.online_features import OnlineFeatures
+from tidemill.features.request_features import RequestFeatures, StoreAndRequest
+from tidemill.project import Project
+from tidemill.project.feature_columns import read_columns
+from tidemill.serving.routing.loaded_version import FeatureReader
 
-__all__ = ["ReaderCache", "definition_digest"]
+__all__ = ["ReaderCache", "definition_digest", "open_reader"]
+
+
+class Readers(Protocol):
+    """Gives a reader of a service's features."""
+
+    def reader(self, store: FeatureStore) -> OnlineFeatures:
+        """Return a reader of the service as the registry of ``store`` defines it now."""
+
+
+def open_reader(project: Project, readers: Readers | None = None) -> FeatureReader:
+    """Return what reads the features of requests: from the online store, from the request itself, or both.
+
+    Args:
+        project: ``features.from`` in its ``params.yaml`` says which.
+        readers: gives the readers of the store; default: a new one.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the registry cannot be read, or the service cannot be served.
+    """
+    source = project.config.features.source
+    if source == "request":
+        return RequestFeatures(read_columns(project))
+    store = open_store(project)
+    found = readers.reader(store) if readers else OnlineFeatures(store, project.feature_service)
+    return found if source == "store" else StoreAndRequest(found, read_columns(project))
 
 
 class ReaderCache:

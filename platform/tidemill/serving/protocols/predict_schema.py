@@ -1,13 +1,10 @@
 """The schemas of the prediction API's requests and answers."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -18,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tidemill.clock import FIRST_YEAR, LAST_YEAR, is_number
+from tidemill.serving.inference.request_moments import Moment
 
 __all__ = [
     "MOST_ERRORS",
@@ -40,15 +37,6 @@ MOST_ERRORS = 1000
 """In one body: beyond that a list of them would take seconds to make, and tens of megabytes to send."""
 
 
-def _no_number(value: object) -> object:
-    # Pydantic takes numbers, and digits as text, for seconds or milliseconds since 1970, by their size.
-    if not isinstance(value, str | datetime) or (isinstance(value, str) and is_number(value)):
-        raise PydanticCustomError(
-            "datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z, not a number"
-        )
-    return value
-
-
 def too_many(error: ValidationError) -> PydanticCustomError:
     """Return what stands for errors that are not listed."""
     return PydanticCustomError(
@@ -56,20 +44,6 @@ def too_many(error: ValidationError) -> PydanticCustomError:
         "{count} things are wrong with it, too many to list: send one item alone to see what",
         {"count": error.error_count()},
     )
-
-
-def _bounded(moment: datetime) -> datetime:
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise PydanticCustomError(
-            "datetime_range",
-            "Input should lie in the years {first} to {last}",
-            {"first": FIRST_YEAR, "last": LAST_YEAR},
-        )
-    return moment
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_bounded)]
-"""A moment with its offset from UTC, in a year that can be meant: for fields of requests."""
 
 
 class _Strict(BaseModel):

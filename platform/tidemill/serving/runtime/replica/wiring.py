@@ -1,7 +1,7 @@
 """Build one replica of the prediction API from its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from tidemill.features.feature_store import open_store
 from tidemill.features.online.circuit_breaker import CircuitBreaker
 from tidemill.features.online.freshness import freshness
 from tidemill.features.online.online_features import OnlineFeatures
-from tidemill.features.personal_fields import personal_fields
+from tidemill.features.online.view_freshness import ViewFreshness
+from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
 from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
@@ -30,7 +31,7 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.explaining import Explainer
-from tidemill.serving.inference.feature_readers import ReaderCache
+from tidemill.serving.inference.feature_readers import ReaderCache, open_reader
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.jobs.job_records import count_jobs
@@ -70,8 +71,6 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Adm
     """
     clock = clock or SystemClock()
     log, state = open_log(project), expect_state(project.state_url)
-    store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
-    service = project.feature_service
     shared = _Shared(
         project=project,
         application=project.load_application(),
@@ -81,9 +80,7 @@ def build_api(project: Project, replica: str, clock: Clock | None = None) -> Adm
         log=log,
         dependencies=open_dependencies(project, state, clock, log.health),
         counters=VersionCounters(),
-        metrics=Metrics(
-            lambda: freshness(store(), service, clock.now()), replica, SharedMetrics(project.home, replica)
-        ),
+        metrics=Metrics(_freshness(project, clock), replica, SharedMetrics(project.home, replica)),
     )
     watcher = _watcher(shared)
     _add_sources(shared, watcher)
@@ -222,7 +219,17 @@ def _life(
     return lifespan
 
 
-def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache:
+def _freshness(project: Project, clock: Clock) -> Callable[[], Sequence[ViewFreshness]]:
+    """Return what measures the age of the online features: of none, where there is no feature store."""
+    if not project.has_store:
+        return lambda: []
+    store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
+    return lambda: freshness(store(), project.feature_service, clock.now())
+
+
+def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache | None:
+    if not project.has_store:
+        return None
     serve = project.config.serve
     return ReaderCache(
         project.feature_service,
@@ -286,12 +293,10 @@ def load_model(
     Raises:
         TidemillError: it cannot be loaded, or needs features that the service does not have.
     """
-    store = open_store(project)
-    service = project.feature_service
-    features = readers.reader(store) if readers else OnlineFeatures(store, service)
+    features = open_reader(project, readers)
     scorer = load_cacheable_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
     trial = {name: None if name in scorer.words else 0.0 for _, name in features.features}
     scorer.predict(pd.DataFrame({name: [value] for name, value in trial.items()}))
-    redaction = redaction_for(project, application.request, personal_fields(store))
+    redaction = redaction_for(project, application.request, hidden_fields(project))
     return LoadedModel(version, scorer, features, now, redaction)

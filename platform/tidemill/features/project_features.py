@@ -1,0 +1,69 @@
+"""Tells which features a project has, and where they come from: the feature store, the request, or both."""
+
+import hashlib
+import json
+
+from tidemill.features.request_features import REQUEST
+from tidemill.project import Project
+from tidemill.project.feature_columns import read_columns
+
+__all__ = ["feature_names", "feature_source", "features_digest", "hidden_fields"]
+
+
+def feature_names(project: Project) -> tuple[str, ...]:
+    """Return the names of the features, in order: the service's, then those that only requests bring.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the service was not applied.
+    """
+    served: tuple[str, ...] = ()
+    if project.has_store:
+        from tidemill.features.feature_store import service_features  # importing Feast takes seconds
+
+        served = service_features(project)
+    brought = (
+        [column.name for column in read_columns(project)] if project.config.features.source != "store" else []
+    )
+    return (*served, *(name for name in brought if name not in served))
+
+
+def feature_source(project: Project) -> str:
+    """Return the name of the feature service, or ``request`` where there is no feature store."""
+    return project.config.features.service or REQUEST
+
+
+def features_digest(project: Project) -> str:
+    """Return a hash of what the features mean: of the applied service, and of ``features.yaml``.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the service was not applied.
+    """
+    parts = []
+    if project.has_store:
+        from tidemill.features.feature_store import definition_hash
+
+        parts.append(definition_hash(project))
+    if project.config.features.source != "store":
+        columns = [(one.name, one.type, one.categories, one.unseen) for one in read_columns(project)]
+        parts.append(hashlib.sha256(json.dumps(columns).encode()).hexdigest())
+    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def hidden_fields(project: Project) -> frozenset[str]:
+    """Return the names of the personal fields: of the applied definitions, and of ``features.yaml``.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the registry cannot be read.
+    """
+    found: set[str] = set()
+    if project.has_store:
+        from tidemill.features.feast_session import open_store
+        from tidemill.features.personal_fields import personal_fields
+
+        found |= personal_fields(open_store(project))
+    if project.config.features.source != "store":
+        found |= {column.name for column in read_columns(project) if column.personal}
+    return frozenset(found)

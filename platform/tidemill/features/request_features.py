@@ -1,0 +1,172 @@
+"""Features whose values come in the request: for projects without a feature store, or beside one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tidemill.clock import utc
+from tidemill.errors import FeatureError
+from tidemill.project.feature_columns import FeatureColumn
+
+if TYPE_CHECKING:
+    from tidemill.features.online.online_features import FeatureRow, OnlineFeatures
+
+__all__ = ["REQUEST", "RequestFeatures", "StoreAndRequest", "as_value"]
+
+REQUEST = "request"
+"""Name of the view of features that come in the request, and begin of the flag that names one of them."""
+
+Value = float | str | None
+
+
+class RequestFeatures:
+    """Takes all features from the rows that requests bring.
+
+    >>> features = RequestFeatures([FeatureColumn("wind", "number"),
+    ...                             FeatureColumn("origin", "text", True, ("EWR", "JFK"), "flag")])
+    >>> features.read([{"wind": 3, "origin": "LGA"}], [datetime(2013, 1, 1)])
+    [FeatureRow(values={'wind': 3.0, 'origin': 'LGA'}, flags=('unseen:origin',))]
+    """
+
+    def __init__(self, columns: Sequence[FeatureColumn]) -> None:
+        """Take the columns of ``features.yaml``."""
+        self.features = tuple((REQUEST, column.name) for column in columns)
+        self.keys = tuple(column.name for column in columns)
+        """What decides which version answers a row, where nothing else is declared: all that it brings."""
+        self._columns = [_Reader(column) for column in columns]
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> "list[FeatureRow]":
+        """Return the features of each row; a column that is not in a row is unknown.
+
+        Args:
+            rows: values by column.
+            at: the moment of each row, which changes nothing.
+
+        Raises:
+            FeatureError: a value is not of its column's type.
+        """
+        from tidemill.features.online.online_features import FeatureRow
+
+        return [
+            FeatureRow(
+                {column.name: column.value(row.get(column.name)) for column in self._columns},
+                tuple(column.flag for column in self._columns if column.is_unseen(row.get(column.name))),
+            )
+            for row in rows
+        ]
+
+
+class StoreAndRequest:
+    """Reads features from the online store; values that a row brings win, and are flagged ``request:…``."""
+
+    def __init__(self, store: "OnlineFeatures", columns: Sequence[FeatureColumn]) -> None:
+        """Take the reader of the service, and the columns of ``features.yaml``."""
+        served = {name for _, name in store.features}
+        further = [column for column in columns if column.name not in served]
+        self.features = (*store.features, *((REQUEST, column.name) for column in further))
+        self.keys = store.keys
+        self._store = store
+        self._columns = [_Reader(column) for column in columns]
+        self._views: dict[str, set[str]] = {}
+        for view, name in store.features:
+            self._views.setdefault(view, set()).add(name)
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> "list[FeatureRow]":
+        """Return the features of each row, in the order of ``rows``.
+
+        Args:
+            rows: entity keys and request inputs, and the values of columns that win over the store's.
+            at: the moment of each row.
+
+        Raises:
+            FeatureError: the online store cannot be read, or a value is not of its column's type.
+        """
+        absent = dict.fromkeys(self.keys)
+        found = self._store.read([{**absent, **row} for row in rows], at)
+        return [self._overlaid(stored, row) for stored, row in zip(found, rows, strict=True)]
+
+    def _overlaid(self, stored: "FeatureRow", row: Mapping[str, object]) -> "FeatureRow":
+        values: dict[str, Any] = dict(stored.values)
+        given = {column.name for column in self._columns if row.get(column.name) is not None}
+        told = [flag for flag in stored.flags if not self._is_replaced(flag, given)]
+        for column in self._columns:
+            if column.name in given:
+                values[column.name] = column.value(row[column.name])
+                told.append(f"{REQUEST}:{column.name}")
+                if column.is_unseen(row[column.name]):
+                    told.append(column.flag)
+            else:
+                values.setdefault(column.name, None)
+        return stored._replace(values=values, flags=tuple(told))
+
+    def _is_replaced(self, flag: str, given: set[str]) -> bool:
+        """Return whether a flag is about values of the store that the row brings itself."""
+        kind, _, about = flag.partition(":")
+        if kind == "default":
+            return about in given
+        return kind in ("missing", "expired", "future") and self._views.get(about, {""}) <= given
+
+
+class _Reader:
+    """Reads the values of one column."""
+
+    def __init__(self, column: FeatureColumn) -> None:
+        self.name = column.name
+        self.flag = f"unseen:{column.name}"
+        self._type = column.type
+        self._convert = _CONVERTERS[column.type]
+        self._seen = frozenset(column.categories) if column.unseen == "flag" else None
+
+    def value(self, given: object) -> Value:
+        if given is None:
+            return None
+        try:
+            return self._convert(given)
+        except (TypeError, ValueError) as error:
+            raise FeatureError(
+                f"feature {self.name!r} must be of type {self._type}, and {given!r:.100} was given",
+                hint="features.yaml declares the types",
+            ) from error
+
+    def is_unseen(self, given: object) -> bool:
+        return self._seen is not None and given is not None and given not in self._seen
+
+
+def as_value(column: FeatureColumn, given: object) -> Value:
+    """Return a value as a model takes it: a number or text; moments in seconds since 1970.
+
+    Raises:
+        FeatureError: it is not of the column's type.
+
+    >>> as_value(FeatureColumn("booked", "moment"), "1970-01-01T00:01:00Z")
+    60.0
+    """
+    return _Reader(column).value(given)
+
+
+def _number(given: Any) -> float:
+    if isinstance(given, str):
+        raise TypeError("text is no number")
+    return float(given)
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError("it is no text")
+    return given
+
+
+def _seconds(given: Any) -> float:
+    moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    if not isinstance(moment, datetime):
+        raise TypeError("it is no moment")
+    return utc(moment).timestamp()
+
+
+_CONVERTERS: Mapping[str, Callable[[Any], float | str]] = {
+    "number": _number,
+    "integer": _number,
+    "truth": _number,
+    "text": _text,
+    "moment": _seconds,
+}

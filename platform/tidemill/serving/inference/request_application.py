@@ -1,0 +1,130 @@
+"""Make the prediction API of a project from ``features.yaml``, without code of the project's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError
+
+from tidemill.project import Project
+from tidemill.project.feature_columns import FeatureColumn, read_columns
+from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.request_moments import Moment
+
+__all__ = ["make_application", "request_model"]
+
+_SHOWN = 20  # categories, or characters of a value, in a message
+
+
+def make_application(project: Project, own: Application[Any] | None = None) -> Application[Any]:
+    """Return the application of a project whose requests bring features.
+
+    Args:
+        project: whose ``features.yaml`` lists the columns.
+        own: the project's own application, whose request may bring values of these columns, too.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+    """
+    columns = read_columns(project)
+    if own is not None:
+        return _extended(own, columns)
+    return Application(
+        request=request_model(columns), feature_row=_values, decide=lambda instance, answer: {}
+    )
+
+
+def request_model(columns: Sequence[FeatureColumn]) -> type[BaseModel]:
+    """Return the schema of one instance: a field for each column.
+
+    >>> model = request_model([FeatureColumn("petal length", "number", example=1.4)])
+    >>> model.model_validate({"petal length": 2}).model_dump()
+    {'petal length': 2.0}
+    """
+    examples = {column.name: column.example for column in columns if column.example is not None}
+    shown: dict[str, Any] = (
+        {"examples": [examples]} if all(c.name in examples for c in columns if c.required) else {}
+    )
+    config = ConfigDict(
+        extra="forbid", frozen=True, serialize_by_alias=True, protected_namespaces=(), json_schema_extra=shown
+    )
+    return create_model("Instance", __config__=config, **_fields(columns))
+
+
+def _extended(own: Application[Any], columns: Sequence[FeatureColumn]) -> Application[Any]:
+    """Return an application whose requests may bring values of columns, which win over the store's."""
+    fields: dict[str, Any] = {
+        column.name: _field(replace(column, required=False), alias=False)
+        for column in columns
+        if column.name not in own.request.model_fields
+    }
+    names = [column.name for column in columns]
+
+    def feature_row(instance: BaseModel) -> Mapping[str, object]:
+        brought = {name: value for name in names if (value := getattr(instance, name)) is not None}
+        return {**own.feature_row(instance), **brought}
+
+    request = create_model(own.request.__name__, __base__=own.request, **fields)
+    return replace(own, request=request, feature_row=feature_row)
+
+
+def _fields(columns: Sequence[FeatureColumn]) -> dict[str, Any]:
+    """Return the fields under names of their own: a column may be called ``copy`` or ``wind (kt)``."""
+    return {f"feature_{place}": _field(column) for place, column in enumerate(columns)}
+
+
+def _field(column: FeatureColumn, alias: bool = True) -> tuple[Any, Any]:
+    extra: dict[str, Any] = {"personal": True} if column.personal else {}
+    if column.categories:
+        extra["x-categories"] = list(column.categories)
+    about = Field(
+        default=... if column.required else None,
+        alias=column.name if alias else None,
+        title=column.name,
+        examples=None if column.example is None else [column.example],
+        json_schema_extra=extra or None,
+    )
+    kind = _kind(column)
+    return (kind if column.required else kind | None, about)
+
+
+def _kind(column: FeatureColumn) -> Any:
+    match column.type:
+        case "number":
+            return Annotated[float, Field(strict=True, allow_inf_nan=False)]
+        case "integer":
+            return Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+        case "truth":
+            return Annotated[bool, Field(strict=True)]
+        case "moment":
+            return Moment
+    if column.unseen == "refuse":
+        return Annotated[str, Field(strict=True), AfterValidator(_one_of(column))]
+    return Annotated[str, Field(strict=True)]
+
+
+def _whole(value: object) -> object:
+    """Return 3.0 as 3: clients whose columns have gaps send whole numbers so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _one_of(column: FeatureColumn) -> Any:
+    known = frozenset(column.categories)
+    listed = ", ".join(column.categories[:_SHOWN]) + (", …" if len(column.categories) > _SHOWN else "")
+
+    def check(value: str) -> str:
+        if value in known:
+            return value
+        given = "another text" if column.personal else repr(value[:_SHOWN])
+        raise PydanticCustomError(
+            "unseen_category",
+            "Input should be one of the categories seen in training ({categories}), and {given} was given",
+            {"categories": listed, "given": given},
+        )
+
+    return check
+
+
+def _values(instance: BaseModel) -> Mapping[str, object]:
+    return instance.model_dump()
