@@ -141,7 +141,7 @@ class TrainConfig(Section):
     trials: int = Field(default=12, ge=1)
     """Number of trials, spread evenly over the model families."""
     max_rows: int | None = Field(default=None, ge=1000)
-    """Train on only the latest this many rows; null for all."""
+    """Train on only the latest this many rows (without time: on a random sample); null for all."""
     search_rows: int | None = Field(default=None, ge=1000)
     """Fit trials on a random sample of this many rows, the chosen model on all; null: fit all on all rows."""
     max_concurrent: int = Field(default=0, ge=0)

@@ -10,6 +10,7 @@ from polars.exceptions import PolarsError
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import DataError, TrainingError
 from tidemill.project import Project
+from tidemill.project.feature_columns import COLUMNS_FILE, ColumnType, read_columns
 from tidemill.tasks.target_labels import Labels
 from tidemill.training.feature_table import is_text
 
@@ -62,6 +63,7 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         known = scan.collect()
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
+    _check_types(project, known)
     typed = [_typed(known[name], name, f"{path}") for name in features]
     labels = _labels(project, known[dataset.label], f"{path}, column {dataset.label}")
     written = project.task.written(labels.values).alias(dataset.label)
@@ -78,6 +80,33 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
             hint="remove the rows without a label in the last stage, or name another column in dataset.label",
         )
     return LabelledRows(rows, empty, labels)
+
+
+def _check_types(project: Project, rows: pl.DataFrame) -> None:
+    """Check that the training set has the types that requests are to bring."""
+    if project.config.features.source == "store":
+        return
+    for column in read_columns(project):
+        if column.name in rows.columns and not _fits(column.type, rows[column.name].dtype):
+            raise TrainingError(
+                f"feature {column.name!r} is of type {column.type} in {COLUMNS_FILE}, but "
+                f"{rows[column.name].dtype} in {project.dataset_path}",
+                hint=f"correct the type in {project.root / COLUMNS_FILE}, or what writes the column",
+            )
+
+
+def _fits(declared: ColumnType, found: pl.DataType) -> bool:
+    if found == pl.Null:
+        return True
+    match declared:
+        case "text":
+            return is_text(found)
+        case "moment":
+            return found in (pl.Date, pl.Datetime)
+        case "truth":
+            return found == pl.Boolean or found.is_numeric()
+        case _:
+            return found.is_numeric()
 
 
 def _labels(project: Project, column: pl.Series, where: str) -> Labels:

@@ -3,12 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tidemill.training.small_project import FEATURES, day
 from tests.tidemill.training.small_project import rows as timed_rows
 from tidemill.errors import TrainingError
+from tidemill.project import load_project
 from tidemill.project.project_config import DatasetConfig, SplitConfig
 from tidemill.training.fitting.final_fit import read_split
 from tidemill.training.hashed_split import ROW_NUMBER, split_by_hash
@@ -124,10 +126,6 @@ def test_too_few_rows_are_refused_with_what_to_do(rows, by, message):
 
 
 def without_time(project, **dataset):
-    import yaml
-
-    from tidemill.project import load_project
-
     path = project.root / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["dataset"] |= {"time": None, "label_known": None, **dataset}
@@ -144,6 +142,33 @@ def test_a_training_set_without_time_is_split_by_class(new_project):
     assert ROW_NUMBER in found.holdout.columns
     assert ROW_NUMBER not in found.fit.columns
     assert abs(found.holdout.height - 0.15 * timed_rows().height) < 2
+
+
+def test_a_limit_of_rows_takes_a_sample_of_all_since_none_is_the_newest(new_project):
+    project = without_time(new_project(max_rows=1000))
+    pl.read_parquet(project.dataset_path).sort("late").write_parquet(project.dataset_path)
+    found = read_split(project, FEATURES, day(100))
+    assert (found.train.height, found.fit.height) == (1000, 1000)
+    assert 0.2 < found.fit["late"].mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("text", "feature 'wind' is of type text in features.yaml, but Float64"), ("number", None)],
+)
+def test_the_training_set_has_the_types_that_requests_bring(new_project, kind, message):
+    project = without_time(new_project())
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["features"] = {"from": "request"}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    columns = [{"name": name, "type": kind if name == "wind" else "number"} for name in FEATURES]
+    (project.root / "features.yaml").write_text(yaml.safe_dump({"columns": columns}))
+    project = load_project(project.root)
+    if message is None:
+        assert read_split(project, FEATURES, day(100)).fit.height
+        return
+    with pytest.raises(TrainingError, match=message):
+        read_split(project, FEATURES, day(100))
 
 
 @pytest.mark.parametrize(

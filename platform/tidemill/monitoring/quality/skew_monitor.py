@@ -16,6 +16,7 @@ from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import ConfigError, ModelNotFound, UsageError
 from tidemill.features.feature_store import definition_hash, get_service, open_store, training_frame
 from tidemill.features.personal_fields import personal_fields
+from tidemill.features.request_features import REQUEST
 from tidemill.features.skew.comparison import BatchDifferences, compare_batch
 from tidemill.features.skew.feature_sources import trace_origins
 from tidemill.features.skew.logged_keys import Resolver, read_keys
@@ -90,7 +91,7 @@ def measure_skew(
                     unresolved.alias("unresolved"),
                     changed.of(part["version"]),
                     *(keys[name].alias(f"key.{name}") for name in keys.columns),
-                    *(expected[name].alias(f"expected.{name}") for name in origins.features),
+                    *(_expected(part, expected[name], name) for name in origins.features),
                 ]
             )
             tallies.append(compare_batch(beside, origins, tolerance, skip | absent))
@@ -125,6 +126,17 @@ def require_comparable(project: Project) -> None:
             "have looked up others",
             hint="remove feature_skew from the monitors; data_drift compares requests with the training set",
         )
+
+
+def _expected(served: pl.DataFrame, expected: pl.Series, name: str) -> pl.Series:
+    """Return the values of a training set; where the request brought the value, that one."""
+    column = f"{FEATURE_PREFIX}{name}"
+    if column not in served.columns:
+        return expected.alias(f"expected.{name}")
+    brought = served["flags"].list.contains(f"{REQUEST}:{name}").fill_null(False)
+    if not brought.any():
+        return expected.alias(f"expected.{name}")
+    return served[column].zip_with(brought, expected.cast(served[column].dtype)).alias(f"expected.{name}")
 
 
 def _check_names(names: Collection[str] | None, origins: Origins) -> None:

@@ -20,9 +20,10 @@ _ROWS = 8192  # rows of a block: transposed while it is in the processor's cache
 
 
 def is_numeric(kind: pa.DataType) -> bool:
-    """Return whether this type can be a feature's: numbers, booleans, text that may hold numbers."""
+    """Return whether this type can be a feature's: numbers, booleans, moments, text that may hold numbers."""
     return bool(
         pa.types.is_integer(kind)
+        or _is_moment(kind)
         or pa.types.is_floating(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_decimal(kind)
@@ -36,6 +37,10 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def matrix(
@@ -66,6 +71,9 @@ def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.
     if is_text(column.type):
         return _read(column, name, wrong)
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if _is_moment(array.type):  # seconds since 1970, as in training
+        moments_read = pl.Series(array).cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
+        return moments_read.fill_null(float("nan")).to_numpy()
     if pa.types.is_decimal(array.type):
         array = pc.cast(array, pa.float64())
     elif not pa.types.is_floating(array.type) or pa.types.is_float16(array.type):

@@ -83,12 +83,17 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
             "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
         )
     split, sides = _sides(project, rows, features, as_of)
+    seed = project.config.train.seed
+    if newest is not None and isinstance(split, HashedSplit):  # without time no rows are the newest
+        train, fit = (_sample(side, newest, seed) for side in (sides.train, sides.fit))
+    else:
+        train, fit = (side.tail(newest or side.height) for side in (sides.train, sides.fit))
     found = SplitRows(
         features=features,
         split=split,
-        train=sides.train.tail(newest or sides.train.height),
+        train=train,
         validation=sides.validation,
-        fit=sides.fit.tail(newest or sides.fit.height),
+        fit=fit,
         holdout=sides.holdout,
         without_label=without_label,
         wrong_label=labels.wrong_rows,
