@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         PartFailed,
         Scores,
     )
-    from tidemill.serving.protocols.predict_schema import Moment
+    from tidemill.serving.inference.request_moments import Moment
     from tidemill.training.model_spec import Family, Fit, TrainingSpec
 
 __all__ = [
@@ -201,7 +201,7 @@ _PLACES = {
     "Part": "serving.inference.composition:Part",
     "PartFailed": "serving.inference.composition:PartFailed",
     "Scores": "serving.inference.composition:Scores",
-    "Moment": "serving.protocols.predict_schema:Moment",
+    "Moment": "serving.inference.request_moments:Moment",
     "Family": "training.model_spec:Family",
     "Fit": "training.model_spec:Fit",
     "TrainingSpec": "training.model_spec:TrainingSpec",

@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused_by_field(served):
     assert api.post("/predict", json={"instances": [{**good, "ash": None}]}).status_code == 200
     for wrong, field in (
         ({**good, "alcohol": "13"}, "alcohol"),
-        ({**good, "alcohol": None}, "alcohol"),
+        ({**good, "alcohol": [13]}, "alcohol"),
         ({**good, "colour": 1.0}, "colour"),
         (
             {name: value for name, value in good.items() if name != "od280/od315 of diluted wines"},

@@ -15,6 +15,17 @@ from tidemill.serving.protocols.query_parameters import wants_explanation
 __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
 
 
+_KINDS = {
+    type(None): "null",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+
+
 class PlainErrors:
     """The form of errors on paths without a protocol of their own: ``{"detail": …}``."""
 
@@ -79,11 +90,22 @@ def listed(error: ValidationError) -> list[dict[str, Any]]:
 def problems(
     errors: Sequence[Mapping[str, Any]], within: tuple[str | int, ...] = ("body",)
 ) -> list[dict[str, Any]]:
-    """Return the errors of a body, one a field.
+    """Return the errors of a body, one a field: where it is, what is expected, and which type was given.
 
     The input itself stays out: it may be personal, and it may be NaN, which JSON cannot say.
+
+    >>> problems([{"loc": ("wind",), "msg": "Input should be a number", "type": "float_type", "input": "x"}])
+    [{'loc': ['body', 'wind'], 'msg': 'Input should be a number, and text was given', 'type': 'float_type'}]
     """
-    return [{"loc": [*within, *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in errors]
+    return [{"loc": [*within, *item["loc"]], "msg": _message(item), "type": item["type"]} for item in errors]
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    kind = str(item["type"])
+    if "input" not in item or not kind.endswith("_type") or kind == "datetime_type":
+        return str(item["msg"])
+    given = item["input"]
+    return f"{item['msg']}, and {_KINDS.get(type(given), f'a {type(given).__name__}')} was given"
 
 
 def _shown(prediction: Prediction) -> dict[str, Any]:
