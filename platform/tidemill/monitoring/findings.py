@@ -9,6 +9,7 @@ from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 from tidemill.monitoring.monitor_config import Monitor, QualityConfig
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
+from tidemill.tasks.task_names import loss_name
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "judge_comparison"]
 
@@ -65,8 +66,8 @@ def judge_comparison(
             found.append(_data_drift(comparison, monitor.data_drift.share))
         if comparison.broken:
             found.append(_feature_drift(comparison))
-    if comparison.prediction is not None and comparison.prediction.drifted:
-        found.append(_prediction_drift(comparison.prediction))
+    if drifted := [each for each in comparison.of_answers if each.drifted]:
+        found.append(_prediction_drift(drifted))
     if monitor.quality is not None and quality is not None:
         if quality.decayed is None:
             reasons.setdefault("quality", quality.note or "it could not be measured")
@@ -113,23 +114,32 @@ def _feature_drift(comparison: Comparison) -> Finding:
     )
 
 
-def _prediction_drift(score: ColumnDrift) -> Finding:
-    before, now = score.reference_mean, score.current_mean
+def _prediction_drift(drifted: Sequence[ColumnDrift]) -> Finding:
+    names = {"class": "predicted classes"}
+    said = [f"the {names.get(each.name, 'predictions')} have drifted: {_distance(each)}" for each in drifted]
+    first = drifted[0]
+    numbers = {
+        "value": first.value,
+        "threshold": first.threshold,
+        "reference_mean": first.reference_mean,
+        "current_mean": first.current_mean,
+    }
+    return Finding("prediction_drift", "; ".join(said), numbers)
+
+
+def _distance(drift: ColumnDrift) -> str:
+    before, now = drift.reference_mean, drift.current_mean
     means = f", mean {before:.3f} before, {now:.3f} now" if before is not None and now is not None else ""
-    distance = f"{score.value:.3f}" if score.value is not None else "unknown"
-    return Finding(
-        "prediction_drift",
-        f"the predictions have drifted: distance {distance} (alert at {score.threshold:g}){means}",
-        {"value": score.value, "threshold": score.threshold, "reference_mean": before, "current_mean": now},
-    )
+    distance = f"{drift.value:.3f}" if drift.value is not None else "unknown"
+    return f"distance {distance} (alert at {drift.threshold:g}){means}"
 
 
 def _digits(quality: WindowQuality, limits: QualityConfig) -> int:
     """Return how many digits tell the metric from what it is compared with."""
     assert quality.value is not None
     told = [(quality.value, limit) for limit in (quality.expected, limits.floor) if limit is not None]
-    if quality.drop is not None and limits.max_drop is not None:
-        told.append((quality.drop, limits.max_drop))
+    if quality.drop is not None and quality.max_drop is not None:
+        told.append((quality.drop, quality.max_drop))
     return digits_apart(*told)
 
 
@@ -137,26 +147,28 @@ def _decay(quality: WindowQuality, monitor: Monitor) -> Finding:
     assert monitor.quality is not None
     assert quality.value is not None
     digits = _digits(quality, monitor.quality)
+    loss = loss_name(quality.metric)
+    name, sign = (quality.metric, 1) if loss is None else (loss, -1)
+    below, above, floor = ("below", "above", "floor") if sign > 0 else ("above", "below", "ceiling")
     compared = [f"over {quality.overall.rows:,} labelled predictions"]
     if quality.expected is not None and quality.drop is not None:
-        side = "below" if quality.drop > 0 else "above"
-        allowed = f" (allowed: {monitor.quality.max_drop:g})" if monitor.quality.max_drop is not None else ""
-        compared.append(
-            f"{abs(quality.drop):.{digits}f} {side} the hold-out's {quality.expected:.{digits}f}{allowed}"
-        )
+        side = below if quality.drop > 0 else above
+        allowed = f" (allowed: {quality.max_drop:g})" if quality.max_drop is not None else ""
+        expected = f"{sign * quality.expected:.{digits}f}"
+        compared.append(f"{abs(quality.drop):.{digits}f} {side} the hold-out's {expected}{allowed}")
     if monitor.quality.floor is not None and quality.value < monitor.quality.floor:
-        compared.append(f"below the floor of {monitor.quality.floor:g}")
+        compared.append(f"{below} the {floor} of {sign * monitor.quality.floor:g}")
     error = f" (± {quality.standard_error:.3f})" if quality.standard_error is not None else ""
     return Finding(
         "quality",
-        f"{quality.metric} is {quality.value:.{digits}f}{error} {', '.join(compared)}",
+        f"{name} is {sign * quality.value:.{digits}f}{error} {', '.join(compared)}",
         {
             "metric": quality.metric,
             "value": quality.value,
             "standard_error": quality.standard_error,
             "expected": quality.expected,
             "drop": quality.drop,
-            "max_drop": monitor.quality.max_drop,
+            "max_drop": quality.max_drop,
             "floor": monitor.quality.floor,
             "rows": quality.overall.rows,
         },

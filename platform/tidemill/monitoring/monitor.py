@@ -29,7 +29,8 @@ from tidemill.features.project_features import hidden_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record_alerts
-from tidemill.monitoring.drift.drift_columns import Comparison, compare, compare_scores
+from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers
+from tidemill.monitoring.drift.drift_columns import Comparison, compare
 from tidemill.monitoring.findings import Findings, Kind, judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, unknown_features
 from tidemill.monitoring.monitor_results import results_of, title_of, write_json
@@ -136,11 +137,11 @@ def _judge(
 ) -> Findings:
     """Compare, complete ``run``, and write the report if one is needed."""
     reference = _without_personal(project, load_reference(project, run.version))
-    own = rows.filter(pl.col("version") == run.version)["score"]
+    own = rows.filter(pl.col("version") == run.version)
     unjudged: dict[Kind, str] = {}
-    if monitor.prediction_drift is not None and len(own) < monitor.min_rows:
+    if monitor.prediction_drift is not None and own.height < monitor.min_rows:
         unjudged["prediction_drift"] = (
-            f"{len(own)} predictions by this version, {monitor.min_rows} are needed"
+            f"{own.height} predictions by this version, {monitor.min_rows} are needed"
         )
     quality = None
     if monitor.quality is not None:
@@ -157,19 +158,21 @@ def _judge(
         compare(reference.features, features_of(rows), monitor.data_drift, rows["version"], run.version)
         if monitor.data_drift is not None
         else (),
-        compare_scores(reference.scores, own, monitor.prediction_drift.threshold)
-        if monitor.prediction_drift is not None and "prediction_drift" not in unjudged
-        else None,
+        None,
         reference.features.height,
         rows.height,
     )
+    if monitor.prediction_drift is not None and "prediction_drift" not in unjudged:
+        comparison = compare_answers(comparison, project.task, monitor.prediction_drift, reference, own)
+        if not comparison.of_answers:
+            unjudged["prediction_drift"] = "answers are neither numbers nor text: their drift is not measured"
     findings = judge_comparison(monitor, comparison, quality, unjudged, skew)
     if unknown := unknown_features(monitor, reference.features.columns):
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}
     run.verdict = "alert" if findings.found else "ok"
     run.results = {**run.results, **results_of(monitor, comparison, quality, findings, skew)}
     if findings.found or with_report:
-        title = title_of(monitor, run, len(own), quality, skew)
+        title = title_of(monitor, run, own.height, quality, skew)
         _report(project, run, title, comparison, reference, rows, labelled)
     return findings
 
@@ -186,20 +189,22 @@ def _report(
     """Write the report; if it cannot be written, keep the verdict."""
     from tidemill.monitoring.reports.evidently_report import (
         ReportedComparison,
+        reported_quality,
         write_report,
     )  # it takes seconds
 
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
-    both_labels = labelled["label"].n_unique() == 2
-    own = rows.filter(pl.col("version") == run.version)["score"]
+    own = rows.filter(pl.col("version") == run.version)
     try:
         write_report(
             path,
             title,
             comparison,
-            ReportedComparison(reference.features, reference.scores),
-            ReportedComparison(features_of(rows), own),
-            labelled.select("score", "label") if both_labels else None,
+            ReportedComparison(
+                reference.features, reference.scores, categories_of(project.task, reference.answers)
+            ),
+            ReportedComparison(features_of(rows), own["score"], categories_of(project.task, own["answer"])),
+            reported_quality(project.task, labelled),
         )
         write_json(path.with_suffix(".json"), run)
     except MonitoringError as error:
@@ -218,6 +223,7 @@ def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRo
         reference.features[[name for name in reference.features.columns if name not in hidden]],
         reference.labels,
         reference.scores,
+        reference.answers,
     )
 
 

@@ -11,6 +11,7 @@ from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project import ProjectFolder
+from tidemill.tasks.task_names import allowed_loss
 
 __all__ = [
     "DataDriftConfig",
@@ -23,6 +24,8 @@ __all__ = [
     "load_monitors",
     "unknown_features",
 ]
+
+_SHARE = 0.1
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A positive length of time, written as in ``14d``."""
@@ -64,7 +67,7 @@ class DataDriftConfig(_Section):
 
 
 class PredictionDriftConfig(_Section):
-    """Threshold for drift of the model's scores."""
+    """Thresholds for drift of the model's answers."""
 
     threshold: float = Field(default=0.1, gt=0)
     """Wasserstein distance of the scores, in standard deviations of the reference's scores.
@@ -72,6 +75,8 @@ class PredictionDriftConfig(_Section):
     The reference's scores are for rows that the model was trained on, so they are spread a little wider than
     others: choose a threshold that allows for that.
     """
+    categorical: float = Field(default=0.1, gt=0, le=1)
+    """Jensen–Shannon distance of the shares of the predicted classes, where answers are classes."""
 
 
 class QualityConfig(_Section):
@@ -80,9 +85,19 @@ class QualityConfig(_Section):
     metric: str | None = None
     """One of the task's; default: ``train.metric``."""
     max_drop: float | None = Field(default=0.03, gt=0)
-    """Alert when the metric lies this much below the serving version's hold-out metric; none: never."""
+    """Alert when the metric lies this much below the serving version's hold-out metric; none: never.
+
+    In the metric's own units. Unless it is set, metrics that are not between 0 and 1 may lose a tenth of the
+    hold-out's value.
+    """
     floor: float | None = None
     """Alert when the metric lies below this; none: no floor."""
+
+    def drop_allowed(self, metric: str, expected: float) -> float | None:
+        """Return how far a metric may lie below its value on the hold-out; None if that is not judged."""
+        if self.max_drop is None or "max_drop" in self.model_fields_set:
+            return self.max_drop
+        return allowed_loss(metric, self.max_drop, _SHARE, expected)
 
     @model_validator(mode="after")
     def _something_to_compare_with(self) -> "QualityConfig":

@@ -38,6 +38,7 @@ def results_of(
         if drift is not None
         else None,
         "prediction_drift": asdict(comparison.prediction) if comparison.prediction is not None else None,
+        "class_drift": asdict(comparison.categories) if comparison.categories is not None else None,
         "quality": {**asdict(quality), "drop": quality.drop} if quality is not None else None,
         "feature_skew": skew.as_dict() if skew is not None else None,
         "findings": [{"kind": each.kind, "message": each.message} for each in findings.found],
@@ -61,6 +62,8 @@ def title_of(
     if quality is not None and quality.value is not None:
         expected = f"; on the hold-out it was {quality.expected:.4f}" if quality.expected is not None else ""
         lines.append(f"Quality: {quality.metric} {quality.value:.4f}{expected}.")
+    if quality is not None and quality.wrong is not None:
+        lines.append(f"Labels that do not count: {quality.wrong}.")
     if skew is not None:
         lines.append(
             f"Served beside what training would see: {skew.verdict}; {len(skew.skewed)} of "

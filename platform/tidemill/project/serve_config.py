@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tidemill.tasks.task_names import allowed_loss
+
 __all__ = [
     "AutoscalingConfig",
     "BatchConfig",
@@ -16,6 +18,8 @@ __all__ = [
     "Section",
     "ServeConfig",
 ]
+
+_SHARE_LOST = 0.05
 
 
 class Section(BaseModel):
@@ -125,13 +129,22 @@ class RolloutConfig(Section):
     free_ms: float = Field(default=5.0, ge=0)
     """A p99 that is larger by no more than this never causes a rollback."""
     max_loss: float = Field(default=0.02, ge=0)
-    """Greatest loss of the gate's metric; a loss surely larger (95 %) rolls the canary back."""
+    """Greatest loss of the gate's metric, in its units; a loss surely larger (95 %) rolls the canary back.
+
+    Unless it is set, metrics that are not between 0 and 1 may lose a twentieth of the champion's value.
+    """
     min_labels: int = Field(default=200, ge=10)
     """Labelled answers of each version that are needed to measure quality; with fewer it is estimated."""
     max_score_gap: float | None = Field(default=0.05, gt=0)
     """Greatest difference of the versions' mean scores, while labels are missing; null: not checked."""
     give_up_hours: float | None = Field(default=24.0, gt=0)
     """A step that takes longer (too few requests, a replica that does not start) ends the rollout."""
+
+    def loss_allowed(self, metric: str, champion: float) -> float:
+        """Return how much of a metric a version may lose against the champion's value."""
+        if "max_loss" in self.model_fields_set:
+            return self.max_loss
+        return allowed_loss(metric, self.max_loss, _SHARE_LOST, champion)
 
     @model_validator(mode="after")
     def _shares_grow(self) -> "RolloutConfig":

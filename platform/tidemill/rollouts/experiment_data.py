@@ -16,6 +16,7 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.feature_readers import open_reader
 from tidemill.serving.inference.row_scoring import FALLBACK
 from tidemill.serving.routing.traffic_split import CHAMPION, entity_key
+from tidemill.tasks.task import Task
 
 __all__ = ["arm", "arms", "of_role", "read_answers"]
 
@@ -24,6 +25,7 @@ _COLUMNS = (
     "version",
     "role",
     "score",
+    "answer",
     "decision",
     "flags",
     "keys",
@@ -45,8 +47,9 @@ def read_answers(
         include_shadows: whether answers of shadows are included.
 
     Returns:
-        Columns of `PredictionRecord` (``prediction_id``, ``version``, ``role``, ``score``, ``decision``,
-        ``flags``, ``served_at``, ``shadow_of``), ``key``: its routing key, and ``label``: 0, 1 or null.
+        Columns of `PredictionRecord` (``prediction_id``, ``version``, ``role``, ``score``, ``answer``,
+        ``decision``, ``flags``, ``served_at``, ``shadow_of``), ``key``: its routing key, and ``label`` and
+        ``target``, null where no label is known.
 
     Raises:
         ServingError: the log cannot be read.
@@ -68,7 +71,7 @@ def read_answers(
         known_by=end,
         include_shadows=include_shadows,
         columns=("prediction_id",),
-    ).select("prediction_id", "label")
+    ).select("prediction_id", "label", "target")
     found = answers.join(
         labels.unique("prediction_id"), on="prediction_id", how="left", maintain_order="left"
     )
@@ -84,43 +87,48 @@ def of_role(answers: pl.DataFrame, role: str, version: str) -> pl.DataFrame:
     )
 
 
-def arm(answers: pl.DataFrame, labelled: bool = False) -> Arm:
+def arm(task: Task, answers: pl.DataFrame, labelled: bool = False) -> Arm:
     """Return a group of answers as numbers, weighted by a column ``weight`` if there is one.
 
     Args:
+        task: what is predicted.
         answers: of `read_answers`.
-        labelled: whether only those with a label are wanted.
+        labelled: whether only those with a label of the task are wanted.
 
-    >>> frame = pl.DataFrame({"score": [0.1, 0.2], "key": ["a", "a"], "label": [None, 1]})
-    >>> arm(frame).clusters, arm(frame, labelled=True).answers
-    (1, 1)
+    >>> from tidemill.tasks.regression import Regression
+    >>> task, frame = Regression("neg_mae"), pl.DataFrame({"score": [0.1, 0.2], "key": ["a", "a"]})
+    >>> frame = frame.with_columns(label=None, target=pl.Series([None, "2.5"]))
+    >>> arm(task, frame).clusters, arm(task, frame, labelled=True).labels.tolist()
+    (1, [2.5])
     """
     if labelled:
-        answers = answers.filter(pl.col("label").is_not_null())
+        answers = task.labelled_in_log(answers)
     _, keys = np.unique(answers["key"].to_numpy(), return_inverse=True)
     return Arm(
         scores=answers["score"].cast(pl.Float64).to_numpy(),
         keys=np.asarray(keys, dtype=np.int64),
-        labels=answers["label"].cast(pl.Float64).to_numpy() if labelled else None,
+        labels=task.truth_of_log(answers) if labelled else None,
         weights=answers["weight"].to_numpy() if "weight" in answers.columns else None,
+        outputs=task.given_in_log(answers) if labelled else None,
     )
 
 
 def arms(
-    ours: pl.DataFrame, theirs: pl.DataFrame, periods: Periods, labelled: bool = False
+    task: Task, ours: pl.DataFrame, theirs: pl.DataFrame, periods: Periods, labelled: bool = False
 ) -> tuple[Arm, Arm]:
     """Return the groups of a version and of the champion, as far as they answered at the same times.
 
     Args:
+        task: what is predicted.
         ours: the version's, of `of_role`.
         theirs: the champion's.
         periods: in which the shares stood.
         labelled: whether only those with a label are wanted.
     """
     if labelled:
-        ours, theirs = (answers.filter(pl.col("label").is_not_null()) for answers in (ours, theirs))
+        ours, theirs = task.labelled_in_log(ours), task.labelled_in_log(theirs)
     first, second = periods.balanced(ours, theirs)
-    return arm(first, labelled), arm(second, labelled)
+    return arm(task, first, labelled), arm(task, second, labelled)
 
 
 def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:
@@ -129,13 +137,11 @@ def _keys(project: Project, answers: pl.DataFrame) -> pl.Series:
     if application.routing_key is not None:
         declared = _by_declaration(application)
         return answers["instance"].map_elements(declared, pl.String, skip_nulls=False).alias("key")
-    columns = open_reader(project).keys
-
-    def by_entity(keys: str) -> str:
-        return entity_key(json.loads(keys), columns)
-
     distinct = answers["keys"].drop_nulls().unique()
-    known = {keys: by_entity(keys) for keys in distinct}
+    known: dict[str, str] = {}
+    if len(distinct):
+        columns = open_reader(project).keys
+        known = {keys: entity_key(json.loads(keys), columns) for keys in distinct}
     # Where features were given there are no keys: each answer is on its own.
     own = answers["prediction_id"].to_list()
     return pl.Series(

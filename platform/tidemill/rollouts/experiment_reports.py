@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 from sqlalchemy import select
 
@@ -10,6 +9,7 @@ from tidemill.errors import RegistryError, UsageError
 from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, read_predictions
 from tidemill.project import Project
 from tidemill.registry.deployments import live
+from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import champion_version, load_scorer
 from tidemill.rollouts.comparison_periods import read_periods
 from tidemill.rollouts.experiment_data import of_role, read_answers
@@ -23,6 +23,7 @@ from tidemill.rollouts.version_comparison import (
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Promotion
+from tidemill.training.feature_table import as_features
 
 __all__ = ["find_deployment", "report_deployment"]
 
@@ -131,8 +132,7 @@ def _challenge(project: Project, row: Deployment, champion: str, start: datetime
             f"version {row.version} needs features that the log does not have: {', '.join(scorer.features)}",
             hint="it was trained on another feature service; let it answer as a shadow instead",
         )
-    matrix = pairs.select(pl.col(names).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
-    scores = scorer.score(np.ascontiguousarray(matrix)) if pairs.height else np.empty(0)
+    given, scores = _answers_of(scorer, pairs)
     return agreement(
         project,
         "challenger",
@@ -140,9 +140,21 @@ def _challenge(project: Project, row: Deployment, champion: str, start: datetime
         pairs.select(
             "key",
             pl.Series("score", scores, pl.Float64),
+            pl.Series("answer", given, pl.String),
             pl.lit(None, pl.String).alias("decision"),
             pl.col("score").alias("given"),
+            pl.col("answer").alias("given_answer"),
             pl.col("decision").alias("decided"),
-            pl.col("label").alias("truth"),
+            "label",
+            "target",
         ),
     )
+
+
+def _answers_of(scorer: Scorer, rows: pl.DataFrame) -> tuple[list[str | None], list[float | None]]:
+    """Return what a version answers to the features of logged rows, as the log has it: answers and scores."""
+    if rows.is_empty():
+        return [], []
+    features = rows.select(rows[f"{FEATURE_PREFIX}{name}"].alias(name) for name in scorer.features)
+    answers = scorer.predict(as_features(features, scorer.features))
+    return [scorer.task.logged(one) for one in answers], scorer.task.scores(answers).tolist()

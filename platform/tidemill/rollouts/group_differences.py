@@ -113,16 +113,18 @@ class Mismatch:
 
 
 def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None = None) -> Difference | None:
-    """Return the difference of a value's mean (default: the score); None if a group has under two keys.
+    """Return the difference of a value's mean (default: the score); None without numbers.
+
+    None, too, if a group has under two keys.
 
     >>> arms = [Arm(np.full(40, level), np.arange(40)) for level in (0.5, 0.25)]
     >>> found = mean("score", *arms)
     >>> found.gain, found.low, found.high
     (0.25, 0.25, 0.25)
     """
-    if min(ours.clusters, theirs.clusters) < 2:
-        return None
     first, second = values or (ours.scores, theirs.scores)
+    if min(ours.clusters, theirs.clusters) < 2 or not np.isfinite([first.sum(), second.sum()]).all():
+        return None
     mine, my_variance = _mean(first, ours)
     other, their_variance = _mean(second, theirs)
     # Welch–Satterthwaite: few keys make wide tails.

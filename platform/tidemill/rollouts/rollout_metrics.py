@@ -100,12 +100,15 @@ def _quality(
     mine = of_role(answers, _CANARY, rollout.version)
     theirs = of_role(answers, CHAMPION, rollout.champion)
     task, seed = project.task, project.config.train.seed
-    labelled = arms(mine, theirs, periods, labelled=True)
+    labelled = arms(task, mine, theirs, periods, labelled=True)
     if min(group.answers for group in labelled) >= plan.min_labels:
         measured = metric(task, *labelled, seed=seed)
         if measured is not None:
             return _Quality(measured=measured)
-    groups = arms(mine, theirs, periods)
+    groups = arms(task, mine, theirs, periods)
     if min(group.answers for group in groups) < plan.min_labels:
         return _Quality()
-    return _Quality(estimated=expected(task, *groups, seed=seed), scores=mean("mean score", *groups))
+    estimate = expected(task, *groups, seed=seed)
+    # Scores that are no probabilities of the label need not agree, unless the project says by how much.
+    comparable = estimate is not None or "max_score_gap" in plan.model_fields_set
+    return _Quality(estimated=estimate, scores=mean("mean score", *groups) if comparable else None)

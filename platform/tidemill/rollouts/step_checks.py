@@ -129,11 +129,12 @@ def _latency(plan: "RolloutConfig", facts: CanaryMetrics) -> tuple[bool | None, 
 def _quality(plan: "RolloutConfig", facts: CanaryMetrics) -> list[tuple[bool | None, str]]:
     if facts.quality is not None:
         found = facts.quality
-        return [(found.high >= -plan.max_loss, f"{_sentence(found)}; a loss of {plan.max_loss:g} is allowed")]
+        allowed = plan.loss_allowed(found.name, found.theirs)
+        return [(found.high >= -allowed, f"{_sentence(found)}; a loss of {allowed:.3g} is allowed")]
     checks: list[tuple[bool | None, str]] = []
     if facts.estimate is not None:
         found = facts.estimate
-        passed = found.high >= -plan.max_loss
+        passed = found.high >= -plan.loss_allowed(found.name.removeprefix("expected "), found.theirs)
         checks.append((passed, f"no labels yet: {_sentence(found)}, if both versions' scores are calibrated"))
     if facts.scores is not None and plan.max_score_gap is not None:
         found, gap = facts.scores, plan.max_score_gap

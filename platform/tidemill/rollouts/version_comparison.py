@@ -70,6 +70,8 @@ class Agreement:
     largest_difference: float | None
     changed: float | None
     """Share of the decisions that differ."""
+    other_class: float | None
+    """Share of the answers that are another class; None where answers are no classes."""
     quality: Difference | None
     says: tuple[str, ...] = field(default=())
 
@@ -94,10 +96,11 @@ def compare_keys(
     """
     role = _role(row)
     mine, theirs = of_role(answers, role, row.version), of_role(answers, CHAMPION, champion)
-    labelled = arms(mine, theirs, periods, labelled=True)
-    quality = metric(project.task, *labelled, seed=project.config.train.seed)
+    task = project.task
+    labelled = arms(task, mine, theirs, periods, labelled=True)
+    quality = metric(task, *labelled, seed=project.config.train.seed)
     mine, theirs = periods.balanced(mine, theirs)
-    groups = arm(mine), arm(theirs)
+    groups = arm(task, mine), arm(task, theirs)
     found = Comparison(
         role=role,
         version=row.version,
@@ -127,10 +130,12 @@ def compare_shadow(project: Project, answers: pl.DataFrame, row: Deployment, cha
     given = of_role(answers, CHAMPION, champion).select(
         pl.col("prediction_id").alias("shadow_of"),
         pl.col("score").alias("given"),
+        pl.col("answer").alias("given_answer"),
         pl.col("decision").alias("decided"),
-        pl.col("label").alias("truth"),
+        "label",
+        "target",
     )
-    pairs = shadows.join(given, on="shadow_of", how="inner")
+    pairs = shadows.drop("label", "target").join(given, on="shadow_of", how="inner")
     return agreement(project, SHADOW, (row.version, champion), pairs)
 
 
@@ -141,14 +146,21 @@ def agreement(project: Project, role: str, versions: tuple[str, str], pairs: pl.
         project: its ``gate.metric`` is what quality is.
         role: ``shadow`` or ``challenger``.
         versions: the version's number, and the champion's.
-        pairs: columns ``key``, ``score`` and ``decision`` of the version; ``given``, ``decided`` and
-            ``truth`` (0, 1 or null) of what was answered. No decision (null) is compared with none.
+        pairs: columns ``key``, ``score``, ``answer`` and ``decision`` of the version; ``given``,
+            ``given_answer`` and ``decided`` of what was answered; ``label`` and ``target``. No decision
+            (null) is compared with none.
     """
     gaps = (pairs["score"] - pairs["given"]).abs()
     decided = pairs.filter(pl.col("decision").is_not_null())
     changed = (decided["decision"] != decided["decided"]).mean()
-    labelled = pairs.filter(pl.col("truth").is_not_null())
+    task = project.task
+    labelled = task.labelled_in_log(pairs)
     quality = _paired_quality(project, labelled)
+    ours, theirs = (
+        task.categories(task.answers_of_log(pairs[score], pairs[answer]))
+        for score, answer in (("score", "answer"), ("given", "given_answer"))
+    )
+    other_class = None if ours is None or theirs is None else (ours != theirs).mean()
     found = Agreement(
         role=role,
         version=versions[0],
@@ -157,6 +169,7 @@ def agreement(project: Project, role: str, versions: tuple[str, str], pairs: pl.
         mean_difference=_number(gaps.mean()),
         largest_difference=_number(gaps.max()),
         changed=_number(changed),
+        other_class=_number(other_class),
         quality=quality,
     )
     return Agreement(**{**vars(found), "says": tuple(_say_agreement(found))})
@@ -167,12 +180,18 @@ def _paired_quality(project: Project, pairs: pl.DataFrame) -> Difference | None:
     if pairs.is_empty():
         return None
     _, keys = np.unique(pairs["key"].to_numpy(), return_inverse=True)
-    truth = pairs["truth"].cast(pl.Float64).to_numpy()
+    task = project.task
+    truth = task.truth_of_log(pairs)
     mine, theirs = (
-        Arm(pairs[name].cast(pl.Float64).to_numpy(), np.asarray(keys, dtype=np.int64), truth)
-        for name in ("score", "given")
+        Arm(
+            pairs[score].cast(pl.Float64).to_numpy(),
+            np.asarray(keys, dtype=np.int64),
+            truth,
+            outputs=task.answers_of_log(pairs[score], pairs[answer]),
+        )
+        for score, answer in (("score", "answer"), ("given", "given_answer"))
     )
-    return paired(project.task, mine, theirs, seed=project.config.train.seed)
+    return paired(task, mine, theirs, seed=project.config.train.seed)
 
 
 def _decisions(mine: pl.DataFrame, theirs: pl.DataFrame, groups: tuple[Arm, Arm]) -> tuple[Difference, ...]:
@@ -270,10 +289,14 @@ def _say(project: Project, found: Comparison) -> list[str]:
 def _say_agreement(found: Agreement) -> list[str]:
     if not found.answers:
         return ["there is nothing to compare yet"]
-    says = [
-        f"on {found.answers:,} requests the scores differ by {found.mean_difference:.4f} on average, "
-        f"by {found.largest_difference:.4f} at most"
-    ]
+    says = [f"{found.answers:,} requests were answered by both"]
+    if found.mean_difference is not None and found.largest_difference is not None:
+        says = [
+            f"on {found.answers:,} requests the scores differ by {found.mean_difference:.4f} on average, "
+            f"by {found.largest_difference:.4f} at most"
+        ]
+    if found.other_class is not None:
+        says.append(f"{found.other_class * 100:.1f} % of the answers would have been another class")
     if found.changed is not None:
         says.append(f"{found.changed * 100:.1f} % of the decisions would have been others")
     if found.quality is not None:

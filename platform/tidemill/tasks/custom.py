@@ -120,6 +120,11 @@ class Custom(Task):
         """Return the labels of logged rows, shape (rows,) of objects; None where there is none."""
         return _of_json(rows["target"])
 
+    def categories(self, answers: Answers) -> pl.Series | None:
+        """Return the answers, if all are text."""
+        found = all(isinstance(one, str) for one in answers)
+        return pl.Series("answer", answers.tolist(), pl.String) if found and len(answers) else None
+
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return NaN: a custom task has no loss a row."""
         return np.full(len(answers), np.nan)

@@ -136,6 +136,11 @@ class Multiclass(Task):
         best = self.classes[int(np.argmax(values))]
         return {"class": best, "probabilities": dict(zip(self.classes, values, strict=True))}
 
+    def categories(self, answers: Answers) -> pl.Series:
+        """Return the most probable class of each answer."""
+        chosen = answers.argmax(axis=1) if len(answers) else np.empty(0, dtype=np.int64)
+        return class_names(pl.Series("class", chosen), self.classes)
+
     def logged(self, answer: Any) -> str | None:
         """Return the probability of each class, by name."""
         return json.dumps(dict(zip(self.classes, map(float, answer), strict=True)))

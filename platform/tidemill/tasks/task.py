@@ -167,6 +167,18 @@ class Task(ABC):
         values = self.labels_of_log(rows["label"], rows.get_column("target", default=none)).values
         return np.asarray(values.to_numpy()) if self.kind == "custom" else values.cast(pl.Float64).to_numpy()
 
+    def labelled_in_log(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the logged rows that have a label of this task.
+
+        Args:
+            rows: with ``label`` and ``target``.
+        """
+        return rows.filter(self.labels_of_log(rows["label"], rows["target"]).values.is_not_null())
+
+    def categories(self, answers: Answers) -> pl.Series | None:
+        """Return the category of each answer as text; None where answers are no categories."""
+        return None
+
     def given_in_log(self, rows: pl.DataFrame) -> Answers:
         """Return the answers of logged rows, with ``score``, and ``answer`` if it was read."""
         return self.answers_of_log(rows["score"], rows.get_column("answer", default=None))

@@ -4,7 +4,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-__all__ = ["ALIASES", "DEFAULT_METRIC", "METRICS", "TaskName", "declared_metric", "metric_name"]
+__all__ = [
+    "ALIASES",
+    "DEFAULT_METRIC",
+    "METRICS",
+    "TaskName",
+    "allowed_loss",
+    "declared_metric",
+    "loss_name",
+    "metric_name",
+]
 
 TaskName = Literal["binary", "multiclass", "regression", "custom"]
 
@@ -42,6 +51,34 @@ ALIASES = {
     "cost": "neg_cost",
 }
 _PROJECTS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+_UNITS = re.compile(r"neg_(mae|rmse|median_ae|mape|log_loss|cost|pinball_.*)|.*:.*")
+"""Metrics whose values are in units of their own, not between 0 and 1."""
+
+
+def loss_name(metric: str) -> str | None:
+    """Return the name of the loss that a metric is with its sign changed; None if it is no loss.
+
+    >>> loss_name("neg_mae"), loss_name("roc_auc")
+    ('mae', None)
+    """
+    return metric.removeprefix("neg_") if metric.startswith("neg_") else None
+
+
+def allowed_loss(metric: str, limit: float, share: float, before: float) -> float:
+    """Return how much of a metric may be lost where a project sets no limit.
+
+    Args:
+        metric: as `metric_name` returns it.
+        limit: for metrics between 0 and 1.
+        share: of ``before``, for metrics in units of their own, such as minutes.
+        before: the metric's value before the loss.
+
+    >>> allowed_loss("roc_auc", 0.03, 0.1, 0.8), allowed_loss("neg_mae", 0.03, 0.1, -12.0)
+    (0.03, 1.2000000000000002)
+    """
+    return share * abs(before) if _UNITS.fullmatch(metric) else limit
 
 
 def metric_name(task: TaskName, given: str | None) -> str:

@@ -29,7 +29,15 @@ def comparison(drifted: int, columns: int, score: bool | None = False) -> Compar
 def quality(value: float | None, decayed: bool | None, expected: float | None = 0.71) -> WindowQuality:
     overall = MeasuredQuality({"roc_auc": value}, 4000, 0.2, 0.2, None)
     return WindowQuality(
-        overall, {}, "roc_auc", value, 0.02, expected, decayed, None if decayed is not None else "no labels"
+        overall,
+        {},
+        "roc_auc",
+        value,
+        0.02,
+        expected,
+        decayed,
+        None if decayed is not None else "no labels",
+        0.03,
     )
 
 

@@ -66,10 +66,11 @@ def answers(*rows, keys=400, each=5, better=0.0, seed=0):
                     "prediction_id": f"p{len(made)}", "version": model.version, "role": role, "score": score,
                     "decision": json.dumps({"advice": "call" if score > 0.5 else "wait", "cost": score * 10}),
                     "flags": [], "served_at": NOW + timedelta(seconds=1), "shadow_of": None, "key": f"k{key}",
-                    "label": int(rng.random() < risk),
+                    "label": int(rng.random() < risk), "target": None, "answer": None,
                 }
             )  # fmt: skip
-    schema = {"flags": pl.List(pl.String), "shadow_of": pl.String}
+    texts = dict.fromkeys(("shadow_of", "target", "answer"), pl.String)
+    schema = {"flags": pl.List(pl.String), **texts}
     return pl.DataFrame(made, schema_overrides=schema)
 
 

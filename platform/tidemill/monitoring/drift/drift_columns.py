@@ -36,7 +36,7 @@ import polars as pl
 from tidemill.monitoring.drift.column_pair import FEW, ColumnPair, Method
 from tidemill.monitoring.monitor_config import DataDriftConfig
 
-__all__ = ["ColumnDrift", "Comparison", "compare", "compare_column", "compare_scores"]
+__all__ = ["ColumnDrift", "Comparison", "compare", "compare_categories", "compare_column", "compare_scores"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class Comparison:
     prediction: ColumnDrift | None
     reference_rows: int
     current_rows: int
+    categories: ColumnDrift | None = None
+    """Of the predicted classes, where answers are classes."""
+
+    @property
+    def of_answers(self) -> tuple[ColumnDrift, ...]:
+        """Return the drift of the scores, and of the predicted classes."""
+        return tuple(each for each in (self.prediction, self.categories) if each is not None)
 
     @property
     def by_excess(self) -> tuple[ColumnDrift, ...]:
@@ -136,6 +143,11 @@ def compare_scores(before: pl.Series, now: pl.Series, threshold: float) -> Colum
     """Compare a version's scores with those on its reference, always as numbers, even if they are few."""
     config = DataDriftConfig(numerical=threshold, categorical=min(threshold, 1.0))
     return compare_column("score", before, now, config, few=1)
+
+
+def compare_categories(before: pl.Series, now: pl.Series, threshold: float) -> ColumnDrift:
+    """Compare the classes that a version predicts with those that it predicted on its reference."""
+    return compare_column("class", before, now, DataDriftConfig(categorical=threshold))
 
 
 def compare_column(

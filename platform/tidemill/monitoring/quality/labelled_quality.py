@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from tidemill.monitoring.monitor_config import QualityConfig
-from tidemill.tasks.task import Task
+from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
 
 __all__ = ["Expected", "MeasuredQuality", "WindowQuality", "measure"]
@@ -36,6 +37,7 @@ class MeasuredQuality:
     mean_score: float | None
     """None without rows. If it is far from ``base_rate``, the probabilities are not calibrated."""
     note: str | None
+    """Why a metric is None, or what else is missing."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class WindowQuality:
     decayed: bool | None
     """None if it cannot be judged; see ``note``."""
     note: str | None
+    max_drop: float | None = None
+    """The drop that is allowed, in units of the metric."""
+    wrong: str | None = None
+    """The labels that are none of the task's, with their numbers; they do not count."""
 
     @property
     def drop(self) -> float | None:
@@ -86,11 +92,16 @@ def measure(
     """
     metric = metric_name(task.kind, config.metric or task.metric)
     task = replace(task, metric=metric)
+    labels = task.labels_of_log(labelled["label"], _column(labelled, "target"))
+    labelled = labelled.filter(labels.values.is_not_null())
     overall, aim = _measured(labelled, task), expected(metric)
     value = overall.metrics[metric]
     decayed, note = _judge(overall, value, metric, config, aim, min_labelled)
     error = _auc_error(overall) if metric == "roc_auc" else None
-    return WindowQuality(overall, _by_period(labelled, task), metric, value, error, aim, decayed, note)
+    drop = None if aim is None else config.drop_allowed(metric, aim)
+    wrong = f"not {task.meant}: {labels.described()}" if labels.wrong else None
+    periods = _by_period(labelled, task)
+    return WindowQuality(overall, periods, metric, value, error, aim, decayed, note, drop, wrong)
 
 
 def _judge(
@@ -104,14 +115,15 @@ def _judge(
     if overall.rows < min_labelled:
         return None, f"{overall.rows} labels, {min_labelled} are needed"
     if value is None:
-        return None, overall.note
+        return None, overall.note or f"{metric} is undefined on these labels"
     too_low = config.floor is not None and value < config.floor
     if config.max_drop is None:
         return too_low, None
     if expected is None:
         note = f"no hold-out {metric} is on record for this version: its drop is unknown"
         return (too_low if config.floor is not None else None), note
-    return too_low or expected - value > config.max_drop, None
+    allowed = config.drop_allowed(metric, expected)
+    return too_low or (allowed is not None and expected - value > allowed), None
 
 
 def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]:
@@ -129,13 +141,15 @@ def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]
 
 
 def _measured(labelled: pl.DataFrame, task: Task) -> MeasuredQuality:
-    found = task.evaluate(task.truth_of_log(labelled), task.given_in_log(labelled))
+    answers = task.given_in_log(labelled)
+    found = task.evaluate(task.truth_of_log(labelled), answers)
+    metrics = {name: _finite(found[name]) for name in task.metrics}
     return MeasuredQuality(
-        metrics={name: _finite(found[name]) for name in task.metrics},
+        metrics=metrics,
         rows=labelled.height,
         base_rate=_finite(found.get("base_rate", found.get("mean_label"))),
         mean_score=_finite(labelled["score"].mean()),
-        note=_why_not(labelled),
+        note=_why_not(labelled, answers) if None in metrics.values() else None,
     )
 
 
@@ -154,13 +168,18 @@ def _auc_error(measured: MeasuredQuality) -> float | None:
     return math.sqrt(max(variance, 0.0))
 
 
-def _why_not(labelled: pl.DataFrame) -> str | None:
+def _why_not(labelled: pl.DataFrame, answers: Answers) -> str | None:
     if labelled.is_empty():
         return "no labels"
-    if not labelled["score"].is_finite().fill_null(False).all():
+    if answers.dtype != object and not np.isfinite(answers).all():
         return "a score is not a number"
-    labels = labelled["label"].unique().to_list()
-    return f"all labels are {labels[0]}: nothing to rank" if len(labels) == 1 else None
+    labels = pl.coalesce(pl.col("label").cast(pl.String), _column(labelled, "target"))
+    values = labelled.select(labels.unique()).to_series().to_list()
+    return f"all labels are {values[0]}: nothing to rank" if len(values) == 1 else None
+
+
+def _column(rows: pl.DataFrame, name: str) -> pl.Series:
+    return rows.get_column(name, default=pl.Series(name, [None] * rows.height, pl.String))
 
 
 def _finite(value: object) -> float | None:

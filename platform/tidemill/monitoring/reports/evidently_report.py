@@ -14,10 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
-from evidently import BinaryClassification, DataDefinition, Dataset, Report
+from evidently import (
+    BinaryClassification,
+    DataDefinition,
+    Dataset,
+    MulticlassClassification,
+    Regression,
+    Report,
+)
 from evidently.metrics import ValueDrift
-from evidently.presets import ClassificationQuality
+from evidently.presets import ClassificationQuality, RegressionQuality
 
 from tidemill.errors import MonitoringError
 from tidemill.files.atomic import replace_file
@@ -31,8 +39,17 @@ from tidemill.monitoring.reports.private_evidently import (
     widgets_of,
     widgets_of_metric,
 )
+from tidemill.tasks.task import Task
+from tidemill.tasks.task_names import TaskName
 
-__all__ = ["MAX_ROWS", "OTHER", "ReportedComparison", "write_report"]
+__all__ = [
+    "MAX_ROWS",
+    "OTHER",
+    "ReportedComparison",
+    "ReportedQuality",
+    "reported_quality",
+    "write_report",
+]
 
 MAX_ROWS = 10_000
 """Rows of each side that are drawn; more are sampled. Evidently's time grows with the rows."""
@@ -40,6 +57,7 @@ OTHER = "(other)"
 """Name for all categories except the most frequent ones of the reference."""
 
 _SEED = 0
+_TITLES = {"score": "the predictions' score", "class": "the predicted classes"}
 _SMALL, _LARGE = 0.01, 1e9  # standard deviations and sizes that Evidently can draw unscaled
 
 
@@ -48,6 +66,38 @@ class ReportedComparison(NamedTuple):
 
     features: pl.DataFrame
     scores: pl.Series
+    categories: pl.Series | None = None
+    """The predicted classes, where answers are classes."""
+
+
+class ReportedQuality(NamedTuple):
+    """Labels and answers for a section on quality."""
+
+    kind: TaskName
+    truth: pl.Series
+    """Numbers, or the names of classes."""
+    given: pl.Series
+    """For two classes the probability; for several the chosen class."""
+
+
+def reported_quality(task: Task, labelled: pl.DataFrame) -> ReportedQuality | None:
+    """Return what a section on quality draws of logged rows; None if Evidently has no section for them.
+
+    It has none for custom tasks, nor for classes of which only one is there.
+    """
+    rows = task.labelled_in_log(labelled)
+    answers = task.given_in_log(rows)
+    if task.kind == "custom" or rows.is_empty() or not np.isfinite(answers).all():
+        return None
+    truth, classes = pl.Series(task.truth_of_log(rows)), task.categories(answers)
+    if classes is not None:
+        truth = task.labels_of_log(rows["label"], rows["target"]).values
+        truth = task.written(truth)
+    elif task.kind == "binary":
+        truth = truth.cast(pl.Int64)
+    if task.kind != "regression" and truth.n_unique() < 2:
+        return None
+    return ReportedQuality(task.kind, truth, pl.Series(answers) if classes is None else classes)
 
 
 class _Drawing(NamedTuple):
@@ -67,7 +117,7 @@ def write_report(
     comparison: Comparison,
     reference: ReportedComparison,
     current: ReportedComparison,
-    labelled: pl.DataFrame | None,
+    labelled: ReportedQuality | None,
 ) -> None:
     """Write the report of a comparison.
 
@@ -77,8 +127,7 @@ def write_report(
         comparison: the results to draw.
         reference: the rows of the training set.
         current: the rows of the window.
-        labelled: rows of the window with ``score`` and ``label`` (0 and 1, both present) for a section on
-            quality; None for no such section.
+        labelled: by `reported_quality`; None for no section on quality.
 
     Raises:
         MonitoringError: the file cannot be written. No partial file is left.
@@ -91,7 +140,10 @@ def write_report(
     if comparison.prediction is not None and comparison.prediction.method is not None:
         scores = pl.DataFrame({"score": reference.scores}), pl.DataFrame({"score": current.scores})
         drawings.insert(0, _prepared(comparison.prediction, "score", *scores, "score"))
-    rows = [*([comparison.prediction] if comparison.prediction else []), *comparison.by_excess]
+    if comparison.categories is not None and comparison.categories.method is not None:
+        classes = pl.DataFrame({"class": reference.categories}), pl.DataFrame({"class": current.categories})
+        drawings.insert(0, _prepared(comparison.categories, "class", *classes, "class"))
+    rows = [*comparison.of_answers, *comparison.by_excess]
     widgets = [text_widget(text=title), _table(rows), *_drawn(drawings)]
     if labelled is not None:
         widgets.append(_quality(labelled))
@@ -131,7 +183,7 @@ def _drawn(drawings: Sequence[_Drawing]) -> list[Any]:
     """Return a group of widgets for each column, with a message if Evidently cannot draw the column."""
     groups = []
     for drawing in drawings:
-        title = drawing.drift.name if drawing.name != "score" else "the predictions' score"
+        title = _TITLES.get(drawing.name, drawing.drift.name)
         try:
             widgets = _widgets(drawing)
         except Exception as error:  # noqa: BLE001 - an engine's failure to draw is no failure of the monitor
@@ -157,21 +209,33 @@ def _dataset(column: pl.Series, method: str | None) -> Dataset:
     return Dataset.from_pandas(column.to_frame().to_pandas(), data_definition=definition)
 
 
-def _quality(labelled: pl.DataFrame) -> Any:
+def _quality(labelled: ReportedQuality) -> Any:
     """Return Evidently's quality widgets for the window only; the model was trained on the reference."""
-    definition = DataDefinition(
-        numerical_columns=["score"],
-        categorical_columns=["label"],
-        classification=[BinaryClassification(target="label", prediction_probas="score", pos_label=1)],
-    )
-    chosen = labelled if labelled.height <= MAX_ROWS else labelled.sample(MAX_ROWS, seed=_SEED)
-    frame = chosen.select(pl.col("score").cast(pl.Float64), pl.col("label").cast(pl.Int64)).to_pandas()
+    frame = pl.DataFrame({"given": labelled.given, "label": labelled.truth})
+    chosen = frame if frame.height <= MAX_ROWS else frame.sample(MAX_ROWS, seed=_SEED)
+    if chosen.schema["label"] == pl.String:  # a value could close Evidently's <script>
+        chosen = chosen.with_columns(pl.all().str.replace_all("<", "‹", literal=True))
+    definition, preset = _section(labelled.kind)
     try:
-        dataset = Dataset.from_pandas(frame, data_definition=definition)
-        widgets = widgets_of(_run([ClassificationQuality(pr_curve=True)], dataset, None))
+        dataset = Dataset.from_pandas(chosen.to_pandas(), data_definition=definition)
+        widgets = widgets_of(_run([preset], dataset, None))
     except Exception as error:  # noqa: BLE001 - likewise
         widgets = [text_widget(text=f"It cannot be drawn: {type(error).__name__}")]
     return group_widget(title="Quality of the predictions whose labels are known", widgets=widgets)
+
+
+def _section(kind: TaskName) -> tuple[DataDefinition, Any]:
+    if kind == "regression":
+        regression = [Regression(target="label", prediction="given")]
+        numbers = DataDefinition(numerical_columns=["given", "label"], regression=regression)
+        return numbers, RegressionQuality()
+    if kind == "multiclass":
+        several = [MulticlassClassification(target="label", prediction_labels="given")]
+        names = DataDefinition(categorical_columns=["given", "label"], classification=several)
+        return names, ClassificationQuality()
+    two = [BinaryClassification(target="label", prediction_probas="given", pos_label=1)]
+    both = DataDefinition(numerical_columns=["given"], categorical_columns=["label"], classification=two)
+    return both, ClassificationQuality(pr_curve=True)
 
 
 def _run(metrics: list[Any], current: Dataset, reference: Dataset | None) -> Any:

@@ -241,7 +241,13 @@ def _reference(project: Project, estimator: Any, rows: SplitRows) -> ReferenceRo
     task, label = project.task, project.config.dataset.label
     sample = _sample(rows.fit, _REFERENCE_ROWS, project.config.train.seed)
     answers = _answers(task, estimator, sample, rows.features)
-    return ReferenceRows(sample[list(rows.features)], sample[label], pl.Series(task.scores(answers)))
+    logged = pl.Series([task.logged(answer) for answer in answers], dtype=pl.String)
+    return ReferenceRows(
+        sample[list(rows.features)],
+        sample[label],
+        pl.Series(task.scores(answers)),
+        logged if logged.null_count() < len(logged) else None,
+    )
 
 
 def _answers(task: Task, estimator: Any, rows: pl.DataFrame, features: tuple[str, ...]) -> Answers:

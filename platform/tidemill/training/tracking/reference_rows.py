@@ -8,7 +8,7 @@ from tidemill.data.tables.column_names import literal_name
 
 __all__ = ["ReferenceRows"]
 
-_PREFIX, _LABEL, _SCORE = "feature.", "label", "score"
+_PREFIX, _LABEL, _SCORE, _ANSWER = "feature.", "label", "score", "answer"
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,15 @@ class ReferenceRows:
     features: pl.DataFrame
     labels: pl.Series
     scores: pl.Series
-    """Probability of label 1."""
+    """What `Task.scores` gives."""
+    answers: pl.Series | None = None
+    """What `Task.logged` gives; None where the scores are all of the answers."""
 
     def table(self) -> pl.DataFrame:
-        """Return it as one table: ``feature.<name>`` for each feature, ``label``, ``score``."""
+        """Return it as one table: ``feature.<name>`` for each feature, ``label``, ``score``, ``answer``."""
         features = self.features.rename(lambda name: f"{_PREFIX}{name}")
-        return features.with_columns(self.labels.alias(_LABEL), self.scores.alias(_SCORE))
+        answers = [] if self.answers is None else [self.answers.alias(_ANSWER)]
+        return features.with_columns(self.labels.alias(_LABEL), self.scores.alias(_SCORE), *answers)
 
     @classmethod
     def from_table(cls, table: pl.DataFrame, label: str) -> "ReferenceRows":
@@ -40,7 +43,8 @@ class ReferenceRows:
             table: of an earlier release: the features by their own names, the label, ``score``.
             label: name of the label in such a table, ``dataset.label``.
         """
-        if all(name in (_LABEL, _SCORE) or name.startswith(_PREFIX) for name in table.columns):
-            features = table.drop(_LABEL, _SCORE).rename(lambda name: name.removeprefix(_PREFIX))
-            return cls(features, table[_LABEL], table[_SCORE])
+        ours = (_LABEL, _SCORE, _ANSWER)
+        if all(name in ours or name.startswith(_PREFIX) for name in table.columns):
+            features = table.drop(ours, strict=False).rename(lambda name: name.removeprefix(_PREFIX))
+            return cls(features, table[_LABEL], table[_SCORE], table.get_column(_ANSWER, default=None))
         return cls(table.drop(literal_name(label), _SCORE), table[label], table[_SCORE])
