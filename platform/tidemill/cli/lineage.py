@@ -176,9 +176,13 @@ def _count(facts: Mapping[str, Any]) -> str:
     return f"{facts['predictions']:,} predictions{test}"
 
 
+def _score(facts: Mapping[str, Any]) -> str | None:
+    return None if facts["score"] is None else f"score {facts['score']:.4f}"
+
+
 _SUMMARIES: dict[str, Any] = {
-    "prediction": lambda f: (f"at {_at(f['at'])}", f"score {f['score']:.4f}", f"replica {f['replica']}"),
-    "label": lambda f: (f"label {f['label']}", f"known at {_at(f['at'])}"),
+    "prediction": lambda f: (f"at {_at(f['at'])}", _score(f), f"replica {f['replica']}"),
+    "label": lambda f: (f"label {f.get('target') or f['label']}", f"known at {_at(f['at'])}"),
     "version": lambda f: (", ".join(f.get("aliases") or ()), _metrics(f)),
     "run": lambda f: (f.get("name"), f.get("status"), f"as of {_at(f['as_of'])}" if f.get("as_of") else None),
     "training-set": lambda f: (f["path"],),

@@ -99,7 +99,7 @@ class Custom(Task):
 
     def logged(self, answer: Any) -> str | None:
         """Return the answer as JSON."""
-        return json.dumps(answer)
+        return json.dumps(answer, ensure_ascii=False)
 
     def answers_of_log(self, scores: pl.Series, answers: pl.Series | None) -> Answers:
         """Return the answers, shape (rows,) of objects."""
@@ -112,7 +112,7 @@ class Custom(Task):
         (None, '["a", 1]')
         """
         try:
-            return None, json.dumps(value, sort_keys=True, allow_nan=False)
+            return None, json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"must be a JSON value: {error}") from error
 

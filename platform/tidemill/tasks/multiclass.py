@@ -143,7 +143,7 @@ class Multiclass(Task):
 
     def logged(self, answer: Any) -> str | None:
         """Return the probability of each class, by name."""
-        return json.dumps(dict(zip(self.classes, map(float, answer), strict=True)))
+        return json.dumps(dict(zip(self.classes, map(float, answer), strict=True)), ensure_ascii=False)
 
     def answers_of_log(self, scores: pl.Series, answers: pl.Series | None) -> Answers:
         """Return the probabilities, shape (rows, classes); 0 for a class that the version did not know."""

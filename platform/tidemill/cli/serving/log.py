@@ -200,20 +200,22 @@ def _show_one(project: "Project", identifier: str, json: bool) -> None:
 def _show_latest(project: "Project", count: int, json: bool) -> None:
     from tidemill.prediction_log.prediction_log import read_latest
 
-    shown = ("prediction_id", "at", "version", "role", "score", "flags", "keys")
+    shown = ("prediction_id", "at", "version", "role", "score", "answer", "flags", "keys")
     rows: list[dict[str, Any]] = read_latest(project.predictions, project.model, count, shown).rows(
         named=True
     )
 
     def render(console: "Console") -> None:
-        table = Listing("prediction", "at", "version", "role", "score", "flags", "keys")
+        whole = ["answer"] if any(row["answer"] for row in rows) else []
+        table = Listing("prediction", "at", "version", "role", "score", *whole, "flags", "keys")
         for row in rows:
             table.add_row(
                 row["prediction_id"],
                 format_moment(row["at"]),
                 row["version"],
                 row["role"] or "–",
-                f"{row['score']:.3f}",
+                "–" if row["score"] is None else f"{row['score']:.3f}",
+                *(row[name] or "–" for name in whole),
                 " ".join(row["flags"]),
                 row["keys"] or "–",
             )

@@ -15,14 +15,14 @@ from tidemill.errors import DataError
 from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.writing.log_writer import open_log
-from tidemill.prediction_log.writing.redaction import redaction_for
+from tidemill.prediction_log.writing.redaction import Redaction, redaction_for
 from tidemill.project import Project
+from tidemill.tasks.task import Task
 
 __all__ = ["Imported", "import_label_file"]
 
 _OURS = ("prediction_id", "predicted_at", "label", "at")
 _ROWS = 20_000
-_WORDS = (0, 1, "0", "1")  # also read as text, where a column has other text too
 _NAMED = 5
 
 
@@ -41,34 +41,39 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
 
     Args:
         project: whose log.
-        file: with columns ``label`` (0 or 1, or a truth value) and optionally ``at`` (when it became known;
-            default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys, which are all
-            other columns. A key that is called like one of these four is given as ``key.<name>``.
+        file: with columns ``label`` (what the project's task takes for one) and optionally ``at`` (when it
+            became known; default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys,
+            which are all other columns. A key that is called like one of these four is given as
+            ``key.<name>``.
         clock: wall-clock time.
 
     Raises:
         DataError: the file cannot be read, or one of its rows is not a label. Nothing is logged then.
         ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
     """
-    table = open_table(file)
+    table, task = open_table(file), project.task
     keys = _keys_of(file, table.collect_schema().names())
-    _require_labels(file, table)
+    _require_labels(file, table, task)
     before = 0
     for rows in batches(table, _ROWS):
-        for _ in _labels(_Place(file, before), rows, keys):  # check all before the first is logged
+        for _ in _labels(_Place(file, before), rows, keys, task):  # check all before the first is logged
             pass
         before += rows.height
-    application = project.load_application()
-    hide = redaction_for(project, application.request, hidden_fields(project))
+    hide = _redaction(project)
     count, log = 0, open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            given = _labels(_Place(file, count), rows, keys)
+            given = _labels(_Place(file, count), rows, keys, task)
             count += len(records := as_records(given, clock.now(), hide.values))
             log.append_labels(records)
     finally:
         log.close()
     return Imported(count, count if keys else 0, tuple(map(_key, keys)))
+
+
+def _redaction(project: Project) -> Redaction:
+    application = project.load_application()
+    return redaction_for(project, application.request, hidden_fields(project))
 
 
 def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
@@ -99,25 +104,32 @@ def _key(column: str) -> str:
     return name if name in _OURS else column
 
 
-def _require_labels(file: Path, table: pl.LazyFrame) -> None:
-    """Raise an error for labels other than 0 and 1 that lists them with their counts."""
+def _require_labels(file: Path, table: pl.LazyFrame, task: Task) -> None:
+    """Raise an error for labels that are none of the task's; it lists them with their counts."""
     counts: Counter[str] = Counter()
     rows, first = 0, 0
     for batch in batches(table.select("label"), _ROWS):
-        for value, count in batch["label"].value_counts(name="n").iter_rows():
-            if value not in _WORDS:
-                counts[repr(value)] += count
-        if counts and not first:
-            first = rows + next(i for i, value in enumerate(batch["label"], 1) if value not in _WORDS)
+        for row, value in enumerate(batch["label"], rows + 1):
+            try:
+                _label(task, value)
+            except ValueError:
+                counts[repr(value)] += 1
+                first = first or row
         rows += batch.height
     if counts:
         listed = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED} other values" if len(counts) > _NAMED else ""
         raise DataError(
-            f"{file}: {sum(counts.values()):,} of {rows:,} labels are neither 0 nor 1: {listed}{more}; "
+            f"{file}: {sum(counts.values()):,} of {rows:,} labels are not {task.meant}: {listed}{more}; "
             f"the first is in row {first:,}",
-            hint="labels are 0 or 1: leave the other rows out, then import it again; none was imported",
+            hint="leave those rows out, then import it again; none was imported",
         )
+
+
+def _label(task: Task, value: Any) -> tuple[int | None, str | None]:
+    if value is None:
+        raise ValueError("there is none")
+    return task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
 
 
 @dataclass(frozen=True)
@@ -133,10 +145,10 @@ class _Place:
         return f"{self.file}: row {self.before + index + 1:,}"
 
 
-def _labels(place: _Place, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[GivenLabel]:
+def _labels(place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], task: Task) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):
-        label = int(row["label"])
+        label, target = _label(task, row["label"])
         at = _moment(place, index, row, "at")
         if not keys:
             if not row["prediction_id"]:
@@ -144,12 +156,12 @@ def _labels(place: _Place, rows: pl.DataFrame, keys: tuple[str, ...]) -> Iterato
                     f"{place.of(index)} has no prediction_id",
                     hint="fill it in, or leave the row out",
                 )
-            yield GivenLabel(str(row["prediction_id"]), label, at)
+            yield GivenLabel(str(row["prediction_id"]), label, at, target=target)
             continue
         moment = _moment(place, index, row, "predicted_at")
         if moment is None:
             raise DataError(f"{place.of(index)} has no predicted_at", hint="fill it in, or leave the row out")
-        yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment)
+        yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment, target)
 
 
 def _require_bounded(place: _Place, rows: pl.DataFrame) -> None:

@@ -19,6 +19,7 @@ import polars as pl
 
 from tidemill.prediction_log.search.part_filter import labels_of, predictions_of
 from tidemill.prediction_log.search.record_filter import RecordFilter, users_values
+from tidemill.prediction_log.storage.log_schema import with_answer
 from tidemill.prediction_log.storage.manifests import Kind, Partition, partitions, retry_after_compaction
 from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
 from tidemill.prediction_log.upkeep.rewriting import clear_log, drop_rows
@@ -177,7 +178,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return record if isinstance(record, dict) else None
+    return with_answer(record) if isinstance(record, dict) else None
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ from tidemill.prediction_log.storage.log_schema import as_record
 
 __all__ = ["labels_of", "predictions_of"]
 
-_TEXTS = ("instance", "keys", "decision")
+_TEXTS = ("instance", "keys", "decision", "answer")
 _PLAIN = re.compile(r"[A-Za-z][ -!#-\\[\]-~]*", re.ASCII)  # JSON writes it without escapes
 
 

@@ -8,7 +8,7 @@ import orjson
 
 __all__ = ["RecordFilter", "users_values"]
 
-_USERS = ("instance", "keys", "features", "decision")
+_USERS = ("instance", "keys", "features", "decision", "answer")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tidemill.clock import utc
 from tidemill.errors import DataError, ServingError
 from tidemill.prediction_log.labels.label_matching import key_values
 from tidemill.prediction_log.search.part_search import labels_by_keys, labels_of, latest_of, record_of
+from tidemill.prediction_log.storage.log_schema import with_answer
 from tidemill.prediction_log.storage.manifests import Kind, Partition, retry_after_compaction
 
 __all__ = ["find_labels", "find_prediction", "in_log", "latest", "lines_of", "made_at", "segments_of"]
@@ -197,10 +198,7 @@ def _matching(lines: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
         start, end = lines.rfind(b"\n", 0, place) + 1, lines.find(b"\n", place)
         end = len(lines) if end < 0 else end
         with contextlib.suppress(orjson.JSONDecodeError):  # torn by a power failure
-            record = orjson.loads(lines[start:end])
-            if type(answer := record.get("answer")) is str:
-                record["answer"] = orjson.loads(answer)
-            yield record
+            yield with_answer(orjson.loads(lines[start:end]))
         place = lines.find(needle, end)
 
 

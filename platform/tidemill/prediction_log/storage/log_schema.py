@@ -10,7 +10,7 @@ import polars as pl
 from tidemill.prediction_log.log_records import FEATURE_PREFIX, LABEL_COLUMNS, PREDICTION_COLUMNS
 from tidemill.prediction_log.storage.manifests import Kind
 
-__all__ = ["COLUMNS", "TYPED", "as_record", "with_types"]
+__all__ = ["COLUMNS", "TYPED", "as_record", "with_answer", "with_types"]
 
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 _MOMENTS = {"predictions": ("at", "served_at"), "labels": ("at", "received_at", "predicted_at")}
@@ -56,6 +56,13 @@ def as_record(row: Mapping[str, Any]) -> dict[str, Any]:
             record[name] = value.isoformat()
         else:
             record[name] = orjson.loads(value) if name in _NESTED and value is not None else value
+    return record
+
+
+def with_answer(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a line as a record, with an answer that was written as text decoded: only objects are not."""
+    if type(answer := record.get("answer")) is str:
+        record["answer"] = orjson.loads(answer)
     return record
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key, text_of
@@ -57,6 +58,16 @@ class Redaction:
         if self.fields.isdisjoint(features):
             return features
         return {name: None if name in self.fields else value for name, value in features.items()}
+
+    def answer(self, answer: str | None) -> str | None:
+        """Return a logged answer (JSON, see `Task.logged`) with a pseudonym for each personal value in it.
+
+        >>> print(NO_REDACTION.answer('{"rider": "ada"}'))
+        {"rider": "ada"}
+        """
+        if answer is None or not self.fields:
+            return answer
+        return orjson.dumps(self._value(orjson.loads(answer), False), str).decode()
 
     @contextmanager
     def in_errors(self, requests: Iterable[BaseModel]) -> Iterator[None]:

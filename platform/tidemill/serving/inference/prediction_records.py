@@ -59,7 +59,7 @@ def records_of(
             role=row.role,
             caller=row.call.caller,
             request_id=row.call.request_id,
-            answer=row.model.task.logged(answer),
+            answer=row.model.redaction.answer(row.model.task.logged(answer)),
         )
         for row, values, answer, decision in zip(rows, features, answers, decisions, strict=True)
     ]

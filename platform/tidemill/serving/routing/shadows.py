@@ -162,6 +162,7 @@ class Shadows:
             prediction_id=new_id("pred"),
             version=model.version,
             score=task.score(answer),
+            answer=model.redaction.answer(task.logged(answer)),
             decision=model.redaction.values(decision),
             milliseconds=spent * 1000,
             role=SHADOW,

@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +15,7 @@ from tidemill.prediction_log.prediction_log import (
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.upkeep.compaction import compact
+from tidemill.prediction_log.writing.redaction import Redaction
 from tidemill.privacy.stores.log_subjects import blank_log, find_in_log
 from tidemill.privacy.stores.texts import count_in_text, mask_text
 from tidemill.privacy.subject import Subject
@@ -122,3 +125,29 @@ def test_a_key_may_be_called_like_a_column_of_the_log(tmp_path, store, key, valu
     assert (blanked.predictions, blanked.labels) == (1, 2)
     left = read_labelled(tmp_path, "m", NOON, NOON + timedelta(days=1), NOON)
     assert left["prediction_id"].to_list() == ["pred_1"]
+
+
+@AS_LINES_AND_AS_PARTS
+def test_answers_and_text_features_of_the_subject_are_erased(tmp_path, store):
+    redaction = Redaction(frozenset({"rider"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    ranked = [{"rider": "ada-lovelace", "rank": 1}, {"rider": "grace-hopper", "rank": 2}]
+    answers = [{"best": {"rider": "ada-lovelace"}}, ranked, {"rider": "grace-hopper"}, "ada-lovelace", None]
+    log = PredictionLog(tmp_path, "m")
+    for number, answer in enumerate(answers):
+        logged = redaction.answer(None if answer is None else json.dumps(answer))
+        log.append([replace(record(f"pred_{number}", {}), answer=logged)])
+    log.append([replace(record("pred_5", {}), features={"rider": "ada-lovelace"})])
+    log.append_labels([LabelRecord("pred_1", None, NOON, NOON, target='["a"]')])
+    log.close()
+    store(tmp_path)
+    assert find_in_log(tmp_path, ADA).prediction_ids == {"pred_0", "pred_1", "pred_5"}
+    assert blank_log(tmp_path, ADA).labels == 1
+    assert count_log(tmp_path, "m").predictions == 3
+    assert find_in_log(tmp_path, ADA).predictions == 0
+
+
+def test_personal_fields_of_answers_are_pseudonyms():
+    redaction = Redaction(frozenset({"rider"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    hidden = json.loads(redaction.answer('[{"rider": "ada-lovelace", "rank": 1}]'))
+    assert hidden == [{"rider": HIDE("ada-lovelace"), "rank": 1}]
+    assert redaction.answer(None) is None

@@ -1,6 +1,7 @@
 """Digits are no moment, as a number or as text, wherever a protocol takes one: nobody can know the unit."""
 
 import json
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -17,6 +18,7 @@ from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference, sentence
 from tidemill.serving.protocols.predict_codec import PredictCodec
 from tidemill.serving.protocols.predict_schema import Feedback, Moment
+from tidemill.tasks.binary import Binary
 
 TEXTS = ["1387552500", "1387552500000", "1387552500.5", "-1387552500", "+1387552500", "20131220"]
 DIGITS = [*TEXTS, 1387552500, 1.5]
@@ -111,5 +113,5 @@ def test_options_and_files_of_labels_refuse_digits(tmp_path, digits):
     file = tmp_path / "labels.jsonl"
     file.write_text(json.dumps({"prediction_id": "p", "label": 1, "at": digits}) + "\n")
     with pytest.raises(DataError, match=r"at .* is not a moment") as wrong:
-        import_label_file(None, file, None)
+        import_label_file(SimpleNamespace(task=Binary("roc_auc")), file, None)
     assert "2013-04-01" in wrong.value.hint

@@ -1,0 +1,100 @@
+"""Labels of a file are what the project's task takes for one."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, record
+from tidemill.clock import SystemClock
+from tidemill.errors import DataError
+from tidemill.prediction_log.labels import bulk_labels
+from tidemill.prediction_log.labels.bulk_labels import import_label_file
+from tidemill.prediction_log.prediction_log import PredictionLog, count_log, read_labelled
+from tidemill.prediction_log.writing.redaction import NO_REDACTION
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+from tidemill.tasks.task import Task
+
+
+@dataclass
+class Logged:
+    """As much of a project as an import needs: its task, and the place of its log."""
+
+    predictions: Path
+    task: Task
+    model: str = "m"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    log = PredictionLog(tmp_path / "log", "m")
+    log.append([record(f"p{n}", NOON + timedelta(minutes=n), score=2.0, answer="[2]") for n in range(4)])
+    log.close()
+    monkeypatch.setattr(bulk_labels, "_redaction", lambda project: NO_REDACTION)
+    monkeypatch.setattr(bulk_labels, "open_log", lambda project: PredictionLog(project.predictions, "m"))
+    return lambda task: Logged(tmp_path / "log", task)
+
+
+NAMED = Binary("roc_auc", classes=("no", "yes"))
+SEVERAL = Multiclass("accuracy", classes=("1", "2", "storm"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+@pytest.mark.parametrize(
+    ("task", "labels", "truth"),
+    [
+        (NAMED, ["yes", "no", "yes", "no"], [1, 0, 1, 0]),
+        (Binary("roc_auc"), [True, False, True, True], [1, 0, 1, 1]),
+        (SEVERAL, ["1", "storm", "2", "2"], [0, 2, 1, 1]),
+        (SEVERAL, [1, 2, 2, 1], [0, 1, 1, 0]),
+        (Regression("neg_mae"), [1.5, -2.0, 0.1, 3.0], [1.5, -2.0, 0.1, 3.0]),
+        (Custom("m:f"), ["a", "b", "c", "a"], ["a", "b", "c", "a"]),
+    ],
+    ids=["named", "truth values", "several", "numbered", "regression", "custom"],
+)
+def test_labels_are_logged_by_task(project, tmp_path, kind, task, labels, truth):
+    rows = pl.DataFrame(
+        {"prediction_id": [f"p{n}" for n in range(4)], "label": labels, "at": ["2013-04-02T12:00Z"] * 4}
+    )
+    file = tmp_path / f"labels.{kind}"
+    {"csv": rows.write_csv, "parquet": rows.write_parquet, "ndjson": rows.write_ndjson}[kind](file)
+    done = import_label_file(project(task), file, SystemClock())
+    assert done.labels == 4
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, ALWAYS[1])
+    assert task.truth_of_log(found).tolist() == truth
+
+
+def test_a_custom_label_may_be_a_list(project, tmp_path):
+    pl.DataFrame({"prediction_id": ["p0"], "label": [["a", "b"]]}).write_parquet(tmp_path / "labels.parquet")
+    task = Custom("m:f")
+    import_label_file(project(task), tmp_path / "labels.parquet", SystemClock())
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert task.truth_of_log(found).tolist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        (
+            NAMED,
+            ["yes", "maybe", "1"],
+            "2 of 3 labels are not no or yes: 'maybe' (1), '1' (1); the first",
+        ),
+        (SEVERAL, ["storm", "gale", "2"], "1 of 3 labels are not one of 1, 2, storm: 'gale' (1)"),
+        (Regression("neg_mae"), ["1.5", "many", "nan"], "2 of 3 labels are not a finite number: 'many' (1)"),
+        (Custom("m:f"), ["a", None, "b"], "1 of 3 labels are not any value: None (1); the first is in row 2"),
+    ],
+    ids=["named", "several", "regression", "custom"],
+)
+def test_labels_of_another_task_are_refused_whole(project, tmp_path, task, labels, message):
+    file = tmp_path / "labels.parquet"
+    pl.DataFrame({"prediction_id": ["p0", "p1", "p2"], "label": labels}).write_parquet(file)
+    with pytest.raises(DataError) as refused:
+        import_label_file(project(task), file, SystemClock())
+    assert message in str(refused.value)
+    assert count_log(tmp_path / "log", "m").labels == 0
