@@ -260,7 +260,7 @@ def _say(project: Project, found: Comparison) -> list[str]:
             f"division of {found.mismatch.expected[0]:,.0f} to {found.mismatch.expected[1]:,.0f} "
             f"(p = {found.mismatch.p_value:.1g}): something loses or repeats keys of one version"
         )
-    name, quality = project.config.gate.metric, found.quality
+    name, quality = project.task.metric, found.quality
     if quality is None:
         says.append(
             f"{name} cannot be compared yet: {found.labelled[0]:,} answers of version {found.version} and "

@@ -1,5 +1,6 @@
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,26 @@ import polars.selectors as cs
 import pytest
 
 from tidemill.errors import MonitoringError
-from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare, compare_scores
+from tidemill.monitoring.drift.drift_columns import (
+    ColumnDrift,
+    Comparison,
+    compare,
+    compare_categories,
+    compare_scores,
+)
 from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
-from tidemill.monitoring.reports.evidently_report import MAX_ROWS, ReportedComparison, write_report
+from tidemill.monitoring.reports.evidently_report import (
+    MAX_ROWS,
+    ReportedComparison,
+    ReportedQuality,
+    reported_quality,
+    write_report,
+)
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+from tidemill.tasks.task import Task
 
 pytestmark = pytest.mark.engine
 
@@ -43,6 +61,10 @@ def rows(count: int, seed: int, wind: float = 0.0) -> pl.DataFrame:
     )
 
 
+def quality_of(frame: pl.DataFrame) -> ReportedQuality | None:
+    return reported_quality(Binary("roc_auc"), frame.with_columns(target=pl.lit(None, pl.String)))
+
+
 def look(
     reference: pl.DataFrame,
     current: pl.DataFrame,
@@ -51,7 +73,7 @@ def look(
     features: tuple[str, ...] = FEATURES,
     data_drift: DataDriftConfig | None = FEATURES_DRIFT,
     prediction_drift: PredictionDriftConfig | None = SCORES_DRIFT,
-    labelled: pl.DataFrame | None = None,
+    labelled: ReportedQuality | None = None,
 ) -> Comparison:
     """Compare two windows, and write the report."""
     before, now = (frame.select(cs.by_name(*features, require_all=False)) for frame in (reference, current))
@@ -188,7 +210,7 @@ def test_a_feature_may_be_called_like_something_of_evidently_or_ours(tmp_path: P
         "# A window",
         found,
         *(ReportedComparison(*side) for side in sides),
-        now.select("score", "label"),
+        quality_of(now),
     )
     assert "cannot be drawn" not in path.read_text(encoding="utf-8")
     assert [each.name for each in found.columns] == [name]
@@ -204,7 +226,7 @@ def test_many_rows_are_sampled_for_the_drawing(tmp_path: Path):
 def test_the_report_can_be_read_offline(tmp_path: Path):
     path = tmp_path / "a" / "b" / "r.html"
     now = rows(1000, 2, wind=5.0).with_columns(carrier=pl.lit("</script><script>alert(1)</script>"))
-    look(rows(1000, 1), now, path, labelled=now.select("score", "label"))
+    look(rows(1000, 1), now, path, labelled=quality_of(now))
     html = path.read_text(encoding="utf-8")
     loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)\s*=", html)
     assert not loaded, "scripts, styles and pictures are in the file itself"
@@ -218,3 +240,43 @@ def test_an_unwritable_folder_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MonitoringError, match=r"the report cannot be written: .*file/r\.html"):
         look(rows(100, 1), rows(100, 2), tmp_path / "file" / "r.html", features=("always",))
+
+
+@pytest.mark.parametrize(
+    ("task", "answers", "labels"),
+    [
+        (Regression("neg_mae"), np.linspace(0, 9, 60), [float(n % 9) for n in range(60)]),
+        (
+            Multiclass("accuracy", classes=("a", "</script>", "c")),
+            np.eye(3)[np.arange(60) % 3] * 0.7 + 0.1,
+            ["a", "</script>", "c", "a"] * 15,
+        ),
+    ],
+    ids=["regression", "multiclass"],
+)
+def test_quality_and_classes_of_other_tasks_are_drawn(tmp_path: Path, task: Task, answers, labels):
+    log = pl.DataFrame(
+        {
+            "score": task.scores(answers),
+            "answer": pl.Series([task.logged(one) for one in answers], dtype=pl.String),
+            "label": pl.Series([None] * 60, dtype=pl.Int64),
+            "target": [task.label_given(one)[1] for one in labels],
+        }
+    )
+    classes = task.categories(answers)
+    found = Comparison((), compare_scores(log["score"], log["score"], 0.1), 60, 60)
+    if classes is not None:
+        found = replace(found, categories=compare_categories(classes, classes.shift(1).fill_null("a"), 0.1))
+    sides = [ReportedComparison(pl.DataFrame(), log["score"], classes)] * 2
+    path = tmp_path / "r.html"
+    write_report(path, "# A window", found, *sides, reported_quality(task, log))
+    html = path.read_text(encoding="utf-8")
+    assert "cannot be drawn" not in html
+    assert "Quality of the predictions whose labels are known" in html
+    assert ("the predicted classes" in html) == (task.kind == "multiclass")
+
+
+def test_custom_answers_and_single_classes_have_no_section_on_quality():
+    empty = pl.DataFrame({"score": [0.5], "answer": ['"a"'], "label": [1], "target": ['"a"']})
+    assert reported_quality(Custom("m:f"), empty) is None
+    assert reported_quality(Binary("roc_auc"), empty.with_columns(target=pl.lit(None, pl.String))) is None
