@@ -149,6 +149,7 @@ class RowWriter:
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         """Open the file."""
         self.path = path
+        self.columns = schema
         self.part = temporary_beside(path)
         self._schema = _arrow(pl.DataFrame(schema=schema)).schema
         try:

@@ -1,0 +1,1 @@
+"""Reads a table from wherever it lies, and says what its columns are like."""

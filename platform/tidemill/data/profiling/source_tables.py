@@ -1,0 +1,203 @@
+"""Opens the table that a project is made of: a file, a folder, a pattern, or a table of an SQL database."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, table_files
+from tidemill.data.tables.scanning import scan_csv
+from tidemill.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, Table
+
+__all__ = ["absolute_address", "is_sql", "open_source"]
+
+_SEPARATORS = (";", "\t", "|")
+_SQL_TYPES: dict[type, pl.DataType] = {
+    bool: pl.Boolean(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+}
+
+
+def is_sql(address: str) -> bool:
+    """Return whether an address names a table of an SQL database, as ``sqlite:///shop.db::orders`` does."""
+    return "://" in address and "::" in address
+
+
+def absolute_address(address: str, folder: Path) -> str:
+    """Return an address that means the same in every folder.
+
+    Raises:
+        UsageError: it contains a password, which would go into git, or names no table.
+
+    >>> absolute_address("sqlite:///shop.db::orders", Path("/srv"))
+    'sqlite:////srv/shop.db::orders'
+    """
+    if "://" not in address:
+        return str(folder / address)
+    if "::" not in address:
+        raise UsageError(
+            f"--data {address} names no table", hint="add it after two colons: sqlite:///shop.db::orders"
+        )
+    if re.match(r"[^:]+://[^/@]*:[^/@]+@", address):
+        raise UsageError(
+            "--data has a password in it, and would be written into params.yaml, which goes into git",
+            hint="leave it out, and give it to the database's driver: PGPASSWORD or ~/.pgpass for Postgres",
+        )
+    found = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/].*)", address)
+    return f"{found[1]}{folder / found[2]}" if found else address
+
+
+def open_source(
+    address: str, folder: Path, scratch: Path, types: dict[str, pl.DataType] | None = None
+) -> pl.LazyFrame:
+    """Open a table lazily; rows of a database are first copied to a file, in batches.
+
+    Args:
+        address: path of a CSV, parquet, JSON lines or Arrow file, of a folder of such files, a pattern, or
+            ``<SQLAlchemy address>::<table>``.
+        folder: relative paths begin here.
+        scratch: a folder for the rows of a database.
+        types: column → type, for CSV: see `tidemill.data.tables.scanning.scan_csv`.
+
+    Raises:
+        DataError: there is no such table, or it cannot be read.
+        UsageError: the address is not one.
+    """
+    if "://" in address:
+        return _copied(absolute_address(address, folder), scratch / "rows.parquet")
+    path = folder / address
+    if path.is_dir() and not any(path.rglob("*.parquet")):
+        path = _pattern(path)
+    if not is_csv(path):
+        return open_table(path, types)
+    files = table_files(path)
+    separator = _separator(files[0])
+    if separator == ",":
+        return open_table(path, types)
+    try:
+        table = scan_csv(files, separator=separator, dates=True, types=types)
+        table.collect_schema()
+    except (OSError, PolarsError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", hint="check that its suffix names its format"
+        ) from error
+    return table
+
+
+def _pattern(folder: Path) -> Path:
+    """Return the pattern of the only kind of table in a folder."""
+    kinds = (".csv", ".csv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".pq")
+    found = [kind for kind in kinds if any(folder.rglob(f"*{kind}"))]
+    if len(found) != 1:
+        what = "files of several kinds: " + ", ".join(found) if found else "no file of a table"
+        raise DataError(f"{folder} has {what}", hint="put parquet, CSV or JSON lines files of one kind in it")
+    return folder / "**" / f"*{found[0]}"
+
+
+def _separator(file: Path) -> str:
+    """Return what separates the values of a CSV file, by its first line."""
+    import gzip
+
+    opened = gzip.open if file.suffix == ".gz" else open
+    with suppress(OSError, EOFError), opened(file, "rb") as stream:
+        line = stream.readline(65536).decode(errors="replace")
+        counts = {one: line.count(one) for one in (",", *_SEPARATORS)}
+        return max(counts, key=lambda one: counts[one])
+    return ","
+
+
+def _copied(address: str, target: Path) -> pl.LazyFrame:
+    from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    url, _, name = address.rpartition("::")
+    try:
+        engine = _engine(url)
+        table = _table(engine, name)
+        writer = RowWriter(target, pl.Schema({column.name: _type(column) for column in table.columns}))
+        try:
+            with engine.connect().execution_options(stream_results=True) as connection:
+                rows = connection.execute(select(table)).yield_per(BATCH_ROWS // 10)
+                for batch in rows.partitions():
+                    writer.write(_frame(batch, writer))
+            writer.close()
+            keep([(writer.part, target)])
+        finally:
+            writer.drop()
+            engine.dispose()
+    except (SQLAlchemyError, PolarsError) as error:
+        raise DataError(
+            f"{address} cannot be read: {str(error).splitlines()[0]}",
+            hint="check the address, the table's name and that you may read it",
+        ) from error
+    return pl.scan_parquet(target, glob=False)
+
+
+def _engine(url: str) -> "Engine":
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+
+    from tidemill.files.sqlite_urls import sqlite_file
+
+    file = sqlite_file(url)
+    if file is not None and not file.is_file():
+        raise DataError(f"{file} cannot be read: there is no such file", hint="check the path")
+    address = make_url(url)
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    try:
+        return create_engine(address)
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{address.drivername} needs the package {error.name}, which is not installed",
+            hint="pip install 'tidemill[postgres]' for Postgres, or the driver of your database",
+        ) from error
+
+
+def _table(engine: "Engine", name: str) -> "Table":
+    from sqlalchemy import MetaData, Table, inspect
+    from sqlalchemy.exc import NoSuchTableError
+
+    schema, _, plain = name.rpartition(".")
+    try:
+        return Table(plain, MetaData(), schema=schema or None, autoload_with=engine)
+    except NoSuchTableError as error:
+        there = sorted(inspect(engine).get_table_names(schema=schema or None))
+        raise DataError(
+            f"the database has no table {name!r}",
+            hint=f"it has: {', '.join(there[:10]) or 'none'}",
+        ) from error
+
+
+def _type(column: Any) -> pl.DataType:
+    from datetime import date, datetime
+    from decimal import Decimal
+
+    try:
+        kind = column.type.python_type
+    except NotImplementedError:
+        return pl.String()
+    known = _SQL_TYPES | {Decimal: pl.Float64(), datetime: pl.Datetime("us"), date: pl.Date()}
+    if kind is datetime and getattr(column.type, "timezone", False):
+        return pl.Datetime("us", "UTC")
+    return known.get(kind, pl.String())
+
+
+def _frame(rows: Any, writer: RowWriter) -> pl.DataFrame:
+    schema = writer.columns
+    columns = dict(zip(schema, zip(*rows, strict=True), strict=True))
+    return pl.DataFrame(
+        [
+            pl.Series(name, [None if v is None else str(v) for v in values], pl.String)
+            if schema[name] == pl.String
+            else pl.Series(name, list(values), strict=False).cast(schema[name], strict=True)
+            for name, values in columns.items()
+        ]
+    )

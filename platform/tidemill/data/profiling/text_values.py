@@ -1,0 +1,192 @@
+"""Finds out what columns of text mean, and reads them: numbers, truth values, moments, gaps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from tidemill.data.tables.column_names import literal_name
+
+__all__ = ["EPOCHS", "Readings", "conformed", "infer_readings", "moment_formats", "unreadable_values"]
+
+_MISSING = ("", "nan", "null", "#n/a", "n/a")
+"""Text that means a gap anywhere, in lower case."""
+_MISSING_BESIDE_NUMBERS = (*_MISSING, "na", "none", "?", "-", "--", ".")
+"""Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
+_ZERO_AHEAD = r"^[+-]?0\d"
+_WHOLE = r"^[+-]?\d{1,18}$"
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
+_FORMATS = (
+    *(day + time for day in _DAYS for time in _TIMES if day == "%Y-%m-%d" or not time.startswith("T")),
+    *(f"%Y-%m-%d{time}%#z" for time in _TIMES if time),
+)
+EPOCHS: Mapping[str, int] = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
+"""Name of the unit of moments that are numbers since 1970 → microseconds in it."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What columns of text are read as."""
+
+    types: Mapping[str, pl.DataType] = field(default_factory=dict)
+    """Column → Int64, Float64 or Boolean."""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """Column → the format of its moments, as ``%d.%m.%Y``; a unit of `EPOCHS` for numbers since 1970."""
+    other_formats: Mapping[str, str] = field(default_factory=dict)
+    """Columns whose moments could as well be read by another format: 03/04/2013 may be in March or April."""
+
+
+def infer_readings(table: pl.LazyFrame) -> Readings:
+    """Find the columns of text whose every value is a number, a truth value or a moment, apart from gaps.
+
+    >>> table = pl.LazyFrame({"age": ["31", "NA"], "zip": ["01067", "10115"], "at": ["31.12.2013", None]})
+    >>> found = infer_readings(table)
+    >>> found.types, found.formats
+    ({'age': Int64}, {'at': '%d.%m.%Y'})
+    """
+    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
+    if not names:
+        return Readings()
+    asked = [
+        counted.alias(f"{what}\0{name}") for name in names for what, counted in _counts(_value(name)).items()
+    ]
+    counts = table.select(asked).collect(engine="streaming").row(0, named=True)
+    types: dict[str, pl.DataType] = {}
+    formats: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for name in names:
+        of = {what: int(counts[f"{what}\0{name}"]) for what in ("there", "number", "whole", "zero", "truth")}
+        if not of["there"]:
+            continue
+        if of["number"] == of["there"] and not of["zero"]:
+            types[name] = pl.Int64() if of["whole"] == of["there"] else pl.Float64()
+        elif of["truth"] == of["there"]:
+            types[name] = pl.Boolean()
+        elif found := moment_formats(table, name):
+            formats[name] = found[0]
+            others |= {name: found[1]} if len(found) > 1 else {}
+    return Readings(types, formats, others)
+
+
+def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
+    """Return the formats that read every value of a column as a moment, the likeliest first.
+
+    Numbers may be seconds, milliseconds or microseconds since 1970, between 1980 and 2100, or days as
+    20131231.
+    """
+    dtype = table.collect_schema()[name]
+    if dtype.is_numeric():
+        values = table.select(pl.col(literal_name(name)).alias("value"))
+        low, high = (
+            values.select(low=pl.min("value"), high=pl.max("value")).collect(engine="streaming").row(0)
+        )
+        if low is None:
+            return []
+        for unit, size in EPOCHS.items():
+            second = 1_000_000 / size
+            if 315_532_800 * second <= low and high <= 4_102_444_800 * second:
+                return [unit]
+        if not (dtype.is_integer() and low >= 19_000_101 and high <= 21_001_231):
+            return []
+        candidates: tuple[str, ...] = ("%Y%m%d",)
+    elif dtype == pl.String:
+        few = table.select(_value(name).alias("value")).filter(pl.col("value").is_not_null()).head(200)
+        sample = few.collect()["value"]
+        candidates = tuple(one for one in _FORMATS if _read(sample, one).null_count() == 0 and len(sample))
+    else:
+        return []
+    if not candidates:
+        return []
+    fails = [
+        (_value(name).is_not_null() & _moment(_value(name), one).is_null()).sum().alias(one)
+        for one in candidates
+    ]
+    counts = table.select(fails).collect(engine="streaming").row(0, named=True)
+    return [one for one in candidates if counts[one] == 0]
+
+
+def conformed(
+    table: pl.LazyFrame, types: Mapping[str, pl.DataType], formats: Mapping[str, str]
+) -> pl.LazyFrame:
+    """Return the table with gaps as nulls, and with text read as its columns are declared.
+
+    A column of text with a value that is not of the declared type stays text, so that the validation can set
+    the row aside with its reason. Moments that do not have their format become nulls.
+
+    Args:
+        table: as it was read.
+        types: column → declared type.
+        formats: column → format of its moments.
+
+    >>> table = pl.LazyFrame({"age": ["31", "NA"], "place": ["NA", "n/a"]})
+    >>> conformed(table, {"age": pl.Int64()}, {}).collect().rows()
+    [(31, 'NA'), (None, None)]
+    """
+    schema = table.collect_schema()
+    text = [name for name, dtype in schema.items() if dtype == pl.String and name not in formats]
+    read = {name: types[name] for name in text if name in types and _is_readable(types[name])}
+    failing = unreadable_values(table, read)
+    columns = []
+    for name in schema:
+        if name in formats:
+            columns.append(_moment(_value(name), formats[name]).alias(name))
+        elif name in read and not failing[name]:
+            columns.append(_cast(_value(name), read[name]).alias(name))
+        elif name in text:
+            tokens = _MISSING_BESIDE_NUMBERS if name in read else _MISSING
+            columns.append(_without(pl.col(literal_name(name)), tokens).alias(name))
+    return table.with_columns(columns)
+
+
+def unreadable_values(table: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> dict[str, int]:
+    """Return how many values of each column of text are not of its type."""
+    if not types:
+        return {}
+    asked = [
+        (_value(name).is_not_null() & _cast(_value(name), dtype).is_null()).sum().alias(name)
+        for name, dtype in types.items()
+    ]
+    return table.select(asked).collect(engine="streaming").row(0, named=True)
+
+
+def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
+    return {
+        "there": value.is_not_null().sum(),
+        "number": value.cast(pl.Float64, strict=False).is_finite().sum(),
+        "whole": value.str.contains(_WHOLE).sum(),
+        "zero": value.str.contains(_ZERO_AHEAD).sum(),
+        "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
+    }
+
+
+def _is_readable(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
+
+
+def _value(name: str) -> pl.Expr:
+    return _without(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), _MISSING_BESIDE_NUMBERS)
+
+
+def _without(column: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
+    return pl.when(~column.str.strip_chars().str.to_lowercase().is_in(list(tokens))).then(column)
+
+
+def _cast(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype == pl.Boolean:
+        return value.str.to_lowercase().replace_strict(
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+        )
+    return value.cast(dtype, strict=False)
+
+
+def _moment(value: pl.Expr, form: str) -> pl.Expr:
+    if form in EPOCHS:
+        number = value.cast(pl.Float64, strict=False) * EPOCHS[form]
+        return number.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
+    zone = "UTC" if "z" in form else None
+    return value.str.to_datetime(form, time_unit="us", time_zone=zone, strict=False)
+
+
+def _read(values: pl.Series, form: str) -> pl.Series:
+    return values.to_frame("value").select(_moment(pl.col("value"), form)).to_series()

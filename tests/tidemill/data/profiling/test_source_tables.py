@@ -1,0 +1,69 @@
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tidemill.data.profiling.source_tables import absolute_address, open_source
+from tidemill.errors import DataError, UsageError
+
+ROWS = pl.DataFrame({"name": ["a;b", None, "c"], "n": [1, 2, None]})
+
+
+AT = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - as the database has it
+
+
+def read(address: str, folder: Path) -> pl.DataFrame:
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return open_source(address, folder, scratch).collect()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_csv_with_any_separator(tmp_path: Path, separator: str):
+    ROWS.write_csv(tmp_path / "t.csv", separator=separator)
+    assert read("t.csv", tmp_path).equals(ROWS)
+
+
+def test_parquet_json_lines_folders_and_patterns(tmp_path: Path):
+    (tmp_path / "parts").mkdir()
+    ROWS.write_parquet(tmp_path / "t.parquet")
+    ROWS.write_ndjson(tmp_path / "t.jsonl")
+    ROWS.head(1).write_csv(tmp_path / "parts" / "1.csv")
+    ROWS.tail(2).write_csv(tmp_path / "parts" / "2.csv")
+    for address in ("t.parquet", "t.jsonl", "parts", "parts/*.csv"):
+        assert read(address, tmp_path).equals(ROWS), address
+
+
+def test_a_folder_without_one_kind_of_table_is_refused(tmp_path: Path):
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(DataError, match="no file of a table"):
+        read("parts", tmp_path)
+    ROWS.write_csv(tmp_path / "parts" / "1.csv")
+    ROWS.write_ndjson(tmp_path / "parts" / "1.jsonl")
+    with pytest.raises(DataError, match=r"several kinds: \.csv, \.jsonl"):
+        read("parts", tmp_path)
+
+
+def test_a_table_of_a_database(tmp_path: Path):
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute(
+            "CREATE TABLE orders (id INTEGER, price FLOAT, name TEXT, at DATETIME, paid BOOLEAN)"
+        )
+        connection.execute("INSERT INTO orders VALUES (1, 2.5, 'a', '2024-01-02 03:04:05.000000', 1)")
+        connection.execute("INSERT INTO orders VALUES (2, NULL, NULL, NULL, NULL)")
+    found = read("sqlite:///shop.db::orders", tmp_path)
+    assert found.rows() == [(1, 2.5, "a", AT, True), (2, None, None, None, None)]
+    with pytest.raises(DataError, match="no table 'order'") as raised:
+        read("sqlite:///shop.db::order", tmp_path)
+    assert "orders" in raised.value.hint
+    with pytest.raises(DataError, match=r"shp\.db cannot be read"):
+        read("sqlite:///shp.db::orders", tmp_path)
+
+
+def test_a_password_does_not_get_into_git():
+    with pytest.raises(UsageError, match="password"):
+        absolute_address("postgresql://ada:secret@host/shop::orders", Path("/"))
+    with pytest.raises(UsageError, match="names no table"):
+        absolute_address("postgresql://ada@host/shop", Path("/"))

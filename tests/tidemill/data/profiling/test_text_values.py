@@ -1,0 +1,69 @@
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from tidemill.data.profiling.text_values import conformed, infer_readings, moment_formats
+
+
+def test_words_that_mean_a_gap_hide_no_numbers():
+    table = pl.LazyFrame(
+        {
+            "age": ["31", "?", "NA", ""],
+            "share": [" 0.5", "nan", "1e3", "-2"],
+            "active": ["true", "FALSE", "n/a", None],
+            "country": ["NA", "DE", "null", "IN"],
+            "zip": ["01067", "10115", "80331", ""],
+        }
+    )
+    found = infer_readings(table)
+    assert found.types == {"age": pl.Int64(), "share": pl.Float64(), "active": pl.Boolean()}
+    read = conformed(table, found.types, found.formats).collect().to_dict(as_series=False)
+    assert read == {
+        "age": [31, None, None, None],
+        "share": [0.5, None, 1000.0, -2.0],
+        "active": [True, False, None, None],
+        "country": ["NA", "DE", None, "IN"],
+        "zip": ["01067", "10115", "80331", None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (["2024-12-31", "2024-01-02"], datetime(2024, 12, 31, tzinfo=UTC)),
+        (
+            ["2024-12-31T10:15:00.5", "2024-01-02T00:00:00"],
+            datetime(2024, 12, 31, 10, 15, 0, 500_000, tzinfo=UTC),
+        ),
+        (["2024-12-31 10:15:00+01:00"], datetime(2024, 12, 31, 9, 15, tzinfo=UTC)),
+        (["2024-12-31T10:15Z"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
+        (["31.12.2024 10:15"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
+        (["12/31/2024"], datetime(2024, 12, 31, tzinfo=UTC)),
+        (["31/12/2024"], datetime(2024, 12, 31, tzinfo=UTC)),
+        ([20241231], datetime(2024, 12, 31, tzinfo=UTC)),
+        ([1735603200], datetime(2024, 12, 31, tzinfo=UTC)),
+        ([1735603200000], datetime(2024, 12, 31, tzinfo=UTC)),
+    ],
+)
+def test_moments_as_people_write_them(values: list[object], first: datetime):
+    table = pl.LazyFrame({"at": values})
+    form = moment_formats(table, "at")[0]
+    found = conformed(table, {}, {"at": form}).collect()["at"][0]
+    assert (found if found.tzinfo else found.replace(tzinfo=UTC)) == first
+
+
+def test_what_is_no_moment_has_no_format():
+    assert moment_formats(pl.LazyFrame({"at": ["soon", "later"]}), "at") == []
+    assert moment_formats(pl.LazyFrame({"at": ["2024-01-01"] * 300 + ["soon"]}), "at") == []
+    assert moment_formats(pl.LazyFrame({"at": [1, 2, 3]}), "at") == []
+
+
+def test_day_and_month_may_be_confused():
+    found = infer_readings(pl.LazyFrame({"at": ["03/04/2024", "05/06/2024"]}))
+    assert (found.formats, found.other_formats) == ({"at": "%m/%d/%Y"}, {"at": "%d/%m/%Y"})
+
+
+def test_a_value_that_is_wrong_is_left_for_the_validation():
+    table = pl.LazyFrame({"age": ["31", "NA", "many"]})
+    assert conformed(table, {"age": pl.Int64()}, {}).collect()["age"].to_list() == ["31", None, "many"]
