@@ -1,0 +1,1 @@
+"""Makes a project out of a table: profile, decisions, thresholds, files."""

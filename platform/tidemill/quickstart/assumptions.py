@@ -1,0 +1,87 @@
+"""Says in about ten lines what was found and assumed about a table, and where each is changed."""
+
+from collections.abc import Iterable
+
+from tidemill.quickstart.choices import Assumption, Choices, default_metric
+
+__all__ = ["assumptions"]
+
+_NAMED = 4
+
+
+def assumptions(choices: Choices, source: str) -> list[Assumption]:
+    """Return one line for each subject."""
+    profile = choices.profile
+    lines = [
+        Assumption(
+            "data",
+            f"{source}: {profile.rows:,} rows, {len(profile.columns)} columns",
+            "params.yaml: data.source",
+        ),
+        Assumption("target", _target(choices), "params.yaml: project.task, dataset"),
+        Assumption("time", _time(choices), "params.yaml: dataset.time, data.labels_after"),
+        Assumption("key", _key(choices), "params.yaml: data.key"),
+        Assumption("split", _split(choices), "params.yaml: split, gate"),
+        Assumption("features", _features(choices), "features.yaml"),
+    ]
+    if left_out := choices.features.left_out:
+        named = _some(f"{name} ({why})" for name, why in left_out.items())
+        lines.append(Assumption("left out", named, "features.yaml: add a line to use one"))
+    if suspicious := choices.features.suspicious:
+        named = _some(f"{name} {why}" for name, why in suspicious.items())
+        lines.append(Assumption("beware", f"{named}: is it known at the prediction?", "features.yaml"))
+    return lines
+
+
+def _target(choices: Choices) -> str:
+    target = choices.target
+    missing = f"; {target.missing:,} rows without it are not learnt from" if target.missing else ""
+    assumed = f"; {target.assumed}" if target.assumed else ""
+    if not target.classes:
+        profile = choices.profile.columns[target.column]
+        what = f"a number ({profile.low:.4g} to {profile.high:.4g})"
+    else:
+        shares = _some(f"{name} {count / target.labelled:.0%}" for name, count in target.rows.items())
+        what = f"{len(target.classes)} classes ({shares})"
+        if target.positive is not None:
+            what += f", the probability of {target.positive} is predicted"
+    return f"{target.column}: {what}, judged by {default_metric(choices)}{missing}{assumed}"
+
+
+def _time(choices: Choices) -> str:
+    time = choices.time
+    if time is None:
+        return "none: rows are split at random, monitors go by the arrival of requests"
+    known = f"labels known {choices.labels_after} later" if choices.labels_after else "labels known at once"
+    assumed = f"; {time.assumed}" if time.assumed else ""
+    return f"{time.column}, {time.first:%Y-%m-%d} to {time.last:%Y-%m-%d}; {known}{assumed}"
+
+
+def _key(choices: Choices) -> str:
+    if choices.key is None:
+        return "none"
+    if not choices.key_repeats:
+        return f"{choices.key}, one row each"
+    number = choices.profile.columns[choices.key].distinct
+    together = "; rows of one stay on one side of the split" if choices.group else ""
+    return f"{choices.key}, {number:,} of them{together}"
+
+
+def _split(choices: Choices) -> str:
+    split = choices.split
+    if split.by == "time":
+        return f"the last {split.days} days judge versions, the {split.days} before them trials"
+    how = {"random": "at random", "stratified": "at random, by class", "group": f"by {choices.key}"}[split.by]
+    return f"15 % of the rows judge versions, 15 % trials, chosen {how}"
+
+
+def _features(choices: Choices) -> str:
+    kinds = [feature.type for feature in choices.features.chosen]
+    parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(sorted(kinds)))
+    return f"{len(kinds)} columns ({parts})"
+
+
+def _some(items: Iterable[str]) -> str:
+    listed = list(items)
+    more = len(listed) - _NAMED
+    return ", ".join(listed[:_NAMED]) + (f", {more} more" if more > 0 else "")

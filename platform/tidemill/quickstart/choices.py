@@ -1,0 +1,143 @@
+"""Decides all that a project declares about a table, and says what was assumed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from tidemill.clock import parse_duration
+from tidemill.data.profiling.table_profile import TableProfile
+from tidemill.errors import DataError, UsageError
+from tidemill.quickstart.column_choices import (
+    Features,
+    TimeChoice,
+    choose_features,
+    choose_key,
+    choose_time,
+)
+from tidemill.quickstart.target_choice import TargetChoice, choose_target
+from tidemill.quickstart.wishes import Ask, Wishes, existing_column
+from tidemill.tasks.task_names import DEFAULT_METRIC
+
+__all__ = ["Assumption", "Choices", "Split", "choose"]
+
+_SHARE = 0.15
+_SEARCHED = 20_000
+"""Rows that a trial is fitted on, in tables that have more."""
+
+
+class Assumption(NamedTuple):
+    """One thing that was found or assumed, and where it is changed."""
+
+    subject: str
+    text: str
+    where: str
+
+
+class Split(NamedTuple):
+    """How rows are split."""
+
+    by: Literal["time", "random", "stratified", "group"]
+    days: int | None
+    """By time: length of the validation and of the hold-out."""
+    holdout_rows: int
+    """About how many rows are held out."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a project declares about a table."""
+
+    profile: TableProfile
+    target: TargetChoice
+    time: TimeChoice | None
+    key: str | None
+    key_repeats: bool
+    """Whether several rows have the same key."""
+    labels_after: str | None
+    split: Split
+    features: Features
+
+    @property
+    def search_rows(self) -> int | None:
+        """Rows that trials are fitted on; None: all."""
+        return _SEARCHED if self.profile.rows > 1.5 * _SEARCHED else None
+
+    @property
+    def group(self) -> str | None:
+        """The column whose rows of one value stay on one side of a split."""
+        return self.key if self.split.by == "group" else None
+
+
+def choose(
+    raw: pl.LazyFrame,
+    table: pl.LazyFrame,
+    profile: TableProfile,
+    formats: Mapping[str, str],
+    wishes: Wishes,
+    ask: Ask,
+) -> Choices:
+    """Decide what a project declares.
+
+    Args:
+        raw: the table as it was read.
+        table: the table with text read as what it means.
+        profile: of ``table``.
+        formats: how the moments in ``raw`` are read.
+        wishes: what is said about it.
+        ask: asks about the rest.
+
+    Raises:
+        UsageError: a wish does not fit the table.
+        DataError: nothing can be learnt from the table.
+    """
+    if not profile.columns or not profile.rows:
+        raise DataError("the table has no rows", hint="name a table with rows in --data")
+    existing_column("--target", wishes.target, profile.columns)
+    target = choose_target(table, profile.columns[wishes.target], wishes, ask)
+    time = choose_time(raw, profile, wishes, formats, ask)
+    if wishes.labels_after is not None:
+        _check_duration(wishes.labels_after, time)
+    key = choose_key(table, profile, wishes, time.column if time else None)
+    repeats = key is not None and not profile.columns[key].is_unique
+    return Choices(
+        profile=profile,
+        target=target,
+        time=time,
+        key=key,
+        key_repeats=repeats,
+        labels_after=wishes.labels_after,
+        split=_split(target, time, repeats),
+        features=choose_features(profile, target, time, key, ask),
+    )
+
+
+def _check_duration(text: str, time: TimeChoice | None) -> None:
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--labels-after {text}: {error}", hint="write it like 2d or 6h") from error
+    if time is None:
+        raise UsageError(
+            "--labels-after needs a time: the label is known so long after it",
+            hint="name the column with the moment of the prediction in --time",
+        )
+
+
+def _split(target: TargetChoice, time: TimeChoice | None, repeats: bool) -> Split:
+    held = round(target.labelled * _SHARE)
+    if time is not None:
+        days = (time.last - time.first) / timedelta(days=1)
+        each = max(1, round(days * _SHARE))
+        if days >= 3 * each + 1:
+            return Split("time", each, held)
+    if repeats:
+        return Split("group", None, held)
+    return Split("stratified" if target.classes else "random", None, held)
+
+
+def default_metric(choices: Choices) -> str:
+    """Return the metric that trials and versions are judged by."""
+    return DEFAULT_METRIC[choices.target.task]

@@ -1,0 +1,167 @@
+"""Makes the files of a project out of a table, all or none."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+import yaml
+from polars.exceptions import PolarsError
+
+from tidemill.data.profiling.source_tables import absolute_address, is_sql, open_source
+from tidemill.data.profiling.table_profile import profile_table
+from tidemill.data.profiling.text_values import conformed, infer_readings
+from tidemill.data.validation.inference import infer
+from tidemill.errors import DataError, TidemillError
+from tidemill.quickstart.assumptions import assumptions
+from tidemill.quickstart.calibration import calibrate
+from tidemill.quickstart.choices import Assumption, Choices, choose
+from tidemill.quickstart.project_files import (
+    CLEAN,
+    RAW,
+    TABLE,
+    features_text,
+    monitors_text,
+    other_files,
+    params_text,
+    pipeline_text,
+)
+from tidemill.quickstart.wishes import Ask, Wishes, assume
+
+__all__ = ["ProjectDraft", "draft_project", "write_draft"]
+
+Tell = Callable[[str], None]
+
+_COLUMN = re.compile(r'\s+(?P<name>\w+|"(?:[^"\\]|\\.)*"): \{(?P<kind>type: (?:\w+|"[^"]*"))(?:, .*)?\}')
+"""A line of inferred expectations that declares a column."""
+
+
+@dataclass(frozen=True)
+class ProjectDraft:
+    """The files of a project that is not written yet."""
+
+    files: dict[str, str]
+    """Path → text."""
+    choices: Choices
+    assumptions: list[Assumption]
+
+
+def draft_project(
+    name: str, data: str, here: Path, wishes: Wishes, ask: Ask = assume, tell: Tell = lambda _: None
+) -> ProjectDraft:
+    """Profile a table, and return the files of a project for it; nothing is written.
+
+    Args:
+        name: of the project and its model; other characters than letters, digits and ``-`` become ``-``.
+        data: the table, see `tidemill.data.profiling.source_tables.open_source`.
+        here: relative paths in ``data`` begin here.
+        wishes: what is said about the table.
+        ask: asks about what is ambiguous.
+        tell: is told what is being done.
+
+    Raises:
+        UsageError: a wish does not fit the table.
+        DataError: the table cannot be read, or nothing can be learnt from it.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    source = absolute_address(data, here)
+    if not is_sql(source) and not _exists(Path(source)):
+        raise DataError(f"--data {data}: there is no such file or folder", hint="check the path")
+    with TemporaryDirectory(prefix="tidemill-init-") as folder:
+        scratch = Path(folder)
+        tell(f"reading {data}")
+        try:
+            raw = open_source(source, here, scratch)
+            readings = infer_readings(raw)
+            typed = scratch / "table.parquet"
+            conformed(raw, readings.types, readings.formats).sink_parquet(typed)
+            table = pl.scan_parquet(typed, glob=False)
+            tell("looking at its columns")
+            profile = profile_table(table)
+            choices = choose(raw, table, profile, readings.formats, wishes, ask)
+            final, formats = typed, dict(readings.formats)
+            if (
+                choices.time
+                and choices.time.format
+                and choices.time.format != formats.get(choices.time.column)
+            ):
+                formats[choices.time.column] = choices.time.format
+                final = scratch / "final.parquet"
+                conformed(raw, readings.types, formats).sink_parquet(final)
+        except PolarsError as error:
+            raise DataError(
+                f"{data} cannot be read: {str(error).splitlines()[0]}",
+                hint="check that it is complete, and that its suffix names its format",
+            ) from error
+        tell("choosing thresholds for monitors")
+        expectations = _expectations(infer(final, TABLE, RAW).document, choices)
+    found = calibrate(choices)
+    files = {
+        "params.yaml": params_text(choices, name, source, formats),
+        "dvc.yaml": pipeline_text(choices, source),
+        "expectations.yaml": expectations,
+        "features.yaml": features_text(choices),
+        "monitoring/monitors.yaml": monitors_text(choices, name, found),
+        **other_files(choices, name, found.window_days),
+    }
+    return ProjectDraft(files, choices, assumptions(choices, data))
+
+
+def write_draft(draft: ProjectDraft, folder: Path) -> list[Path]:
+    """Write the files of a project into a folder; return their paths, relative to it.
+
+    Raises:
+        TidemillError: one cannot be written.
+    """
+    for path, text in draft.files.items():
+        try:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise TidemillError(
+                f"{folder / path} cannot be written: {error.strerror}",
+                hint="check that the disk has space and can be written; nothing was kept",
+            ) from error
+    return sorted(Path(path) for path in draft.files)
+
+
+def _exists(path: Path) -> bool:
+    if path.exists():
+        return True
+    base = next(folder for folder in path.parents if folder.exists())
+    return any(base.glob(str(path.relative_to(base))))
+
+
+def _expectations(document: str, choices: Choices) -> str:
+    """Return inferred expectations as the stages need them.
+
+    They get the paths of the outputs and are open to more rows. Of a key new values are expected, and a
+    column that is left out may become whatever it likes, as long as its type stays.
+    """
+    used = {feature.name for feature in choices.features.chosen} | {choices.target.column}
+    used |= {choices.time.column} if choices.time else set()
+    lines = []
+    for line in document.splitlines():
+        stripped = line.strip()
+        indent = line[: len(line) - len(stripped)]
+        if stripped.startswith("mode: "):
+            lines += [f"{indent}accepted: {CLEAN}", f"{indent}rejected: {CLEAN.replace('clean', 'rejected')}"]
+            lines += [f"{indent}coerce: true"]
+        elif stripped.startswith("volume: "):
+            line = f"{indent}volume: {{min: {max(1, choices.profile.rows // 2)}}}"
+        elif stripped.startswith("# ") and ': tag it {"personal"' in stripped:
+            line = line.partition(": tag it ")[0]
+        elif stripped.startswith("# freshness: {"):
+            continue
+        elif found := _COLUMN.fullmatch(line):
+            name, kind = yaml.safe_load(found["name"]), found["kind"]
+            if name == choices.key and not choices.key_repeats:
+                line = f"{indent}{found['name']}: {{{kind}, unique: true}}"
+            elif name == choices.key or name not in used:
+                line = f"{indent}{found['name']}: {{{kind}, nullable: true}}"
+            else:
+                line = line.replace(", unique: true", "")
+        lines.append(line)
+    return "\n".join(lines) + "\n"

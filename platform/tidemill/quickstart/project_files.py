@@ -1,0 +1,246 @@
+"""Writes the text of a project's files, short enough to be read in one sitting."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidemill.project.scaffold import DVCIGNORE, GITIGNORE
+from tidemill.quickstart.calibration import Thresholds
+from tidemill.quickstart.choices import Choices
+
+__all__ = [
+    "CLEAN",
+    "RAW",
+    "TABLE",
+    "features_text",
+    "monitors_text",
+    "other_files",
+    "params_text",
+    "pipeline_text",
+]
+
+TABLE = "table"
+"""Name of the data set in ``expectations.yaml``."""
+RAW = "data/raw/table.parquet"
+"""The table as it was read."""
+CLEAN = "data/clean/table.parquet"
+"""Its rows that are sound."""
+_TRIALS = 8
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+
+
+def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, str]) -> str:
+    """Return ``params.yaml``."""
+    target, time, split = choices.target, choices.time, choices.split
+    written = ", ".join(f"{scalar(column)}: {scalar(form)}" for column, form in formats.items())
+    lines = [
+        "# What can be turned. Every field: docs/project.md; what each task can: docs/tasks.md.",
+        "project:",
+        f"  name: {name}",
+        f"  model: {name}",
+        f"  task: {target.task}",
+        "",
+        "# Read by the stages: where the rows come from, and how.",
+        "data:",
+        f"  source: {scalar(source)}",
+        f"  formats: {{{written}}}   # of moments that are written in a way of their own",
+        f"  key: {scalar(choices.key)}",
+    ]
+    if time is not None:
+        lines += [
+            f"  labels_after: {scalar(choices.labels_after)}   # when a label is known, after its time",
+            "  as_of: null   # nothing later is used; set by each turn",
+        ]
+    lines += ["", "dataset:", "  path: data/training_set.parquet"]
+    lines += [f"  time: {scalar(time.column if time else None)}"]
+    lines += [f"  label: {scalar(target.column)}"]
+    if target.classes and not target.are_zero_and_one:
+        lines += [f"  classes: [{', '.join(json.dumps(one, ensure_ascii=False) for one in target.classes)}]"]
+        if target.positive is not None:
+            lines += [f"  positive: {json.dumps(target.positive, ensure_ascii=False)}"]
+    lines += [f"  label_known: {'label_known_at' if choices.labels_after else 'null'}"]
+    if choices.group:
+        lines += [f"  group: {scalar(choices.group)}   # rows of one stay on one side of the split"]
+    lines += [
+        "",
+        "features:",
+        "  from: request   # features.yaml lists them",
+        "",
+        "split:",
+        f"  by: {split.by}",
+    ]
+    if split.days is not None:
+        lines += [f"  validation_days: {split.days}", f"  holdout_days: {split.days}"]
+    lines += ["", "train:", "  families: [linear, hist_gradient_boosting]", f"  trials: {_TRIALS}"]
+    if choices.search_rows is not None:
+        lines += [f"  search_rows: {choices.search_rows}   # trials see a sample, the chosen model all rows"]
+    fewest = max(1, min(500, split.holdout_rows // 2))
+    lines += ["", "gate:", f"  min_rows: {fewest}"]
+    return "\n".join(lines) + "\n"
+
+
+def pipeline_text(choices: Choices, source: str) -> str:
+    """Return ``dvc.yaml``: three stages of the platform."""
+    place = _dependency(source)
+    always = "" if place else "    always_changed: true   # DVC cannot see whether a database has changed\n"
+    file = f"      - {scalar(place)}\n" if place else ""
+    return f"""\
+# `tidemill run` runs what changed. The stages are Tidemill's own: docs/project.md.
+stages:
+  ingest:
+    desc: The rows of data.source, with gaps as nulls
+    cmd: python -m tidemill.stages.ingest
+{always}    deps:
+      - expectations.yaml
+      - tombstones.yaml
+{file}    params:
+      - data.source
+      - data.formats
+    outs:
+      - {RAW}
+
+  validate:
+    desc: Bad rows set aside with their reasons
+    cmd: python -m tidemill.stages.validate
+    deps:
+      - expectations.yaml
+      - features.yaml
+      - {RAW}
+    outs:
+      - {CLEAN}
+      - data/rejected/table.parquet
+    metrics:
+      - data/validation.json:
+          cache: false
+
+  training_set:
+    desc: The labelled rows with their features
+    cmd: python -m tidemill.stages.training_set
+    deps:
+      - features.yaml
+      - {CLEAN}
+    params:
+      - data
+      - dataset
+    outs:
+      - data/training_set.parquet
+"""
+
+
+def features_text(choices: Choices) -> str:
+    """Return ``features.yaml``: the features, and as comments what is none."""
+    lines = [
+        "# The columns that a request brings and the model learns from. Every field: docs/project.md.",
+        "columns:",
+    ]
+    for feature in choices.features.chosen:
+        fields = {"name": feature.name, "type": feature.type}
+        parts = [f"{key}: {scalar(value)}" for key, value in fields.items()]
+        if not feature.required:
+            parts.append("required: false")
+        if feature.categories:
+            parts.append(f"categories: [{', '.join(map(scalar, feature.categories))}]")
+        parts.append(f"example: {scalar(feature.example)}")
+        lines.append(f"  - {{{', '.join(parts)}}}")
+        if reason := choices.features.suspicious.get(feature.name):
+            lines.append(f"    # beware: it {reason}")
+    if choices.features.left_out:
+        lines.append("# Left out:")
+        lines += [f"#   {_printable(name)}: {why}" for name, why in choices.features.left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
+def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
+    """Return ``monitoring/monitors.yaml``."""
+    pieces = "periods" if choices.time and choices.split.by == "time" else "random parts"
+    own = ", ".join(f"{scalar(column)}: {value}" for column, value in found.columns.items())
+    return f"""\
+# What is watched, and when it is alarming. Every field: docs/project.md.
+# The thresholds come from the table: {found.blocks} {pieces} of it, compared with the whole, stay below.
+monitors:
+  - name: {name}
+    window: {found.window_days}d
+    every: {1 if found.window_days <= 7 else 7}d
+    min_rows: {found.min_rows}
+    min_labelled: {found.min_rows}
+    data_drift:
+      share: {found.share}
+      numerical: {found.numerical}   # Wasserstein distance, in standard deviations
+      categorical: {found.categorical}   # Jensen–Shannon distance
+      missing: {found.missing}
+      thresholds: {{{own}}}
+    prediction_drift:
+      threshold: {found.score}
+    quality:
+      max_drop: {found.max_drop}   # more than chance with {found.min_rows} labels
+"""
+
+
+def other_files(choices: Choices, name: str, days: int) -> dict[str, str]:
+    """Return the files that depend little on the table: path → text."""
+    policies = f"""\
+# What turns an alert into a retraining. Every field: docs/project.md.
+policies:
+  - name: keep-fresh
+    alerts: [quality, data_drift, prediction_drift]   # in the order of their weight
+    cooldown: {max(days, 7)}d
+"""
+    tombstones = (
+        "# Subjects that were erased (`tidemill data erase`): no later data version holds them.\nerased: []\n"
+    )
+    return {
+        "monitoring/policies.yaml": policies,
+        "tombstones.yaml": tombstones,
+        "README.md": _readme(choices, name),
+        ".gitignore": GITIGNORE,
+        ".dvcignore": DVCIGNORE,
+    }
+
+
+def scalar(value: Any) -> str:
+    """Return a value as YAML inside braces.
+
+    >>> scalar("yes"), scalar("wind speed"), scalar(None), scalar(True), scalar("wind")
+    ('"yes"', '"wind speed"', 'null', 'true', 'wind')
+    """
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _dependency(source: str) -> str | None:
+    """Return the file or folder that the rows are read from; of a pattern the folder above it."""
+    if "://" in source:
+        return None
+    path = Path(source)
+    while not path.exists():
+        path = path.parent
+    return str(path)
+
+
+def _readme(choices: Choices, name: str) -> str:
+    return f"""\
+# {name}
+
+Predicts `{choices.target.column}` ({choices.target.task}), with Tidemill.
+
+    tidemill run --promote     # read the rows, validate, train, judge, promote
+    tidemill up                # serve; `tidemill status` shows the address, /docs on it every field
+    tidemill predict @request.json
+    tidemill log labels        # bring labels; monitors compare, policies retrain
+
+| file | what it says |
+| --- | --- |
+| `params.yaml` | where the rows come from, what is predicted, how rows are split, how long is searched |
+| `features.yaml` | which columns a request brings and the model learns from |
+| `expectations.yaml` | what sound rows look like; others are set aside with their reasons |
+| `dvc.yaml` | the stages: ingest, validate, training_set |
+| `monitoring/` | what is watched and when it alarms; what turns an alert into a retraining |
+"""

@@ -1,0 +1,183 @@
+"""Decides what kind of prediction a column asks for, or says why it can be none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from tidemill.clock import is_number
+from tidemill.data.profiling.table_profile import ColumnProfile
+from tidemill.data.tables.column_names import literal_name
+from tidemill.errors import DataError, UsageError
+from tidemill.quickstart.wishes import Ask, Wishes
+from tidemill.tasks.target_labels import class_text
+from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
+from tidemill.tasks.task_names import TaskName
+
+__all__ = ["TargetChoice", "choose_target"]
+
+_MOST_MISSING = 0.9
+_MOST_CLASSES_EVER = 1000
+_POSITIVE = ("1", "true", "yes", "y", "t", "positive", "pos")
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """What is predicted."""
+
+    column: str
+    task: TaskName
+    rows: Mapping[str, int]
+    """Rows of each class, in the order of the classes; empty for regression."""
+    labelled: int
+    """Number of rows that have a target."""
+    missing: int
+    """Number of rows that have none, which no model learns from."""
+    positive: str | None = None
+    """Of two classes: the one whose probability is predicted."""
+    assumed: str | None = None
+    """What was assumed and could be otherwise, as a sentence."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All classes."""
+        return tuple(self.rows)
+
+    @property
+    def are_zero_and_one(self) -> bool:
+        """Whether the classes are 0 and 1, or false and true, which need no declaration."""
+        plain = set(self.classes) in ({"0", "1"}, {"false", "true"})
+        return plain and self.positive in ("1", "true")
+
+
+def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, ask: Ask) -> TargetChoice:
+    """Decide on the task, the classes and the positive one.
+
+    Raises:
+        DataError: nothing can be learnt from this column; the message says why.
+        UsageError: a wish does not fit the column.
+    """
+    _check_filled(profile)
+    name = literal_name(profile.name)
+    counts = (
+        table.select(pl.col(name).alias("value"))
+        .filter(pl.col("value").is_not_null())
+        .group_by("value")
+        .len()
+        .sort("value")
+        .collect(engine="streaming")
+    )
+    if wishes.task == "custom":
+        raise UsageError(
+            "--task custom: a task of your own needs a model and a metric of your own",
+            hint="docs/tasks.md shows the smallest such project; start from `tidemill init --example`",
+        )
+    guessed, _ = guess_task(counts["value"])
+    task, assumed = _task(guessed, profile, counts, wishes, ask)
+    if task == "regression":
+        if wishes.positive is not None:
+            raise UsageError(f"--positive: {profile.name} has no classes: the task is regression")
+        return TargetChoice(profile.name, task, {}, profile.known, profile.nulls, assumed=assumed)
+    rows = {class_text(value): int(count) for value, count in counts.rows()}
+    _check_classes(profile.name, rows)
+    if task == "multiclass":
+        if wishes.positive is not None:
+            raise UsageError(f"--positive: {profile.name} has {len(rows)} classes, not two")
+        return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, assumed=assumed)
+    positive, why = _positive(profile.name, rows, wishes.positive, ask)
+    return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
+
+
+def _check_filled(profile: ColumnProfile) -> None:
+    name = profile.name
+    if profile.known == 0:
+        raise DataError(
+            f"the target {name} has no value in any row", hint="choose another --target, or fill it in"
+        )
+    if profile.nulls >= _MOST_MISSING * profile.rows:
+        raise DataError(
+            f"the target {name} is missing in {profile.nulls / profile.rows:.0%} of the rows: only "
+            f"{profile.known:,} of {profile.rows:,} have one",
+            hint="is it the right column? If the labels come later, take only rows that have theirs already",
+        )
+    if profile.distinct == 1:
+        raise DataError(
+            f"the target {name} has one value in all rows, {profile.typical!r}: there is nothing to learn",
+            hint="choose another --target, or add rows with other values",
+        )
+
+
+def _task(
+    guessed: TaskName, profile: ColumnProfile, counts: pl.DataFrame, wishes: Wishes, ask: Ask
+) -> tuple[TaskName, str | None]:
+    name, values = profile.name, counts["value"]
+    numeric = values.dtype.is_numeric()
+    if wishes.task is None:
+        if guessed == "custom":
+            raise UsageError(
+                f"--target: {name} has {profile.distinct:,} different texts, too many to be classes",
+                hint="choose another column, merge rare values, or say --task multiclass if they are classes",
+            )
+        if guessed != "multiclass" or not numeric:
+            return guessed, None
+        low, high = class_text(values.min()), class_text(values.max())
+        answer = ask(
+            f"{name} has {len(values)} whole numbers from {low} to {high}: classes, or an amount?",
+            ("multiclass", "regression"),
+            "multiclass",
+        )
+        return ("regression" if answer == "regression" else "multiclass"), (
+            f"its {len(values)} whole numbers are classes; if they are amounts: --task regression"
+        )
+    if wishes.task == "regression" and not numeric:
+        raise UsageError(
+            f"--task regression: {name} holds {_kind(values)}, not numbers",
+            hint="choose a column of numbers, or leave --task out",
+        )
+    if wishes.task == "binary" and len(values) != 2:
+        raise UsageError(
+            f"--task binary: {name} has {len(values):,} different values, not two",
+            hint="leave --task out, or make a column with two values of it",
+        )
+    if wishes.task == "multiclass" and len(values) > _MOST_CLASSES_EVER:
+        raise UsageError(
+            f"--task multiclass: {name} has {len(values):,} different values",
+            hint=f"more than {MOST_CLASSES} classes are seldom learnt: merge rare ones",
+        )
+    return wishes.task, None
+
+
+def _check_classes(name: str, rows: Mapping[str, int]) -> None:
+    single = [label for label, count in rows.items() if count == 1]
+    if single:
+        shown = ", ".join(map(repr, single[:5])) + (" …" if len(single) > 5 else "")
+        raise DataError(
+            f"the target {name} has {'a class' if len(single) == 1 else f'{len(single)} classes'} with one "
+            f"row: {shown}",
+            hint="a class needs rows to train on and rows to be judged by: add rows, merge the class with "
+            "another, or remove that row"
+            + ("; if these are amounts, say --task regression" if len(rows) > 10 else ""),
+        )
+
+
+def _positive(name: str, rows: Mapping[str, int], wished: str | None, ask: Ask) -> tuple[str, str | None]:
+    classes = tuple(rows)
+    if wished is not None:
+        found = next((one for one in classes if one.lower() == class_text(wished).lower()), None)
+        if found is None:
+            raise UsageError(
+                f"--positive: {name} has no class {wished!r}", hint=f"its classes: {', '.join(classes)}"
+            )
+        return found, None
+    known = [one for one in classes if one.lower() in _POSITIVE]
+    if all(is_number(one) for one in classes):
+        known = [max(classes, key=float)]
+    if len(known) == 1:
+        return known[0], None
+    rarer = min(classes, key=lambda one: (rows[one], one))
+    answer = ask(f"{name} is {' or '.join(classes)}: whose probability is wanted?", classes, rarer)
+    return answer, f"{answer} is the class whose probability is predicted; else: --positive"
+
+
+def _kind(values: pl.Series) -> str:
+    return "text" if values.dtype == pl.String else str(values.dtype)

@@ -1,0 +1,56 @@
+"""What a person says about her table, and how she is asked about the rest."""
+
+import difflib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from tidemill.errors import UsageError
+from tidemill.tasks.task_names import TaskName
+
+__all__ = ["Ask", "Wishes", "assume", "existing_column"]
+
+Ask = Callable[[str, Sequence[str], str], str]
+"""Takes a question, the possible answers, and what is assumed without an answer; returns an answer."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is said about a table; None: to be found out."""
+
+    target: str
+    """The column to predict."""
+    task: TaskName | None = None
+    time: str | None = None
+    """Column with the moment of the prediction."""
+    key: str | None = None
+    """Column that says whom or what a row is about."""
+    positive: str | None = None
+    """For two classes: the one whose probability is predicted."""
+    labels_after: str | None = None
+    """How long after its time the label of a row is known, as ``2d``."""
+
+
+def assume(_question: str, _options: Sequence[str], default: str) -> str:
+    """Answer every question with what is assumed."""
+    return default
+
+
+def existing_column(option: str, name: str, columns: Collection[str]) -> str:
+    """Return ``name`` if the table has such a column.
+
+    Raises:
+        UsageError: it has none; the message names the nearest.
+
+    >>> existing_column("--target", "churnd", ["churned", "age"])
+    Traceback (most recent call last):
+    tidemill.errors.UsageError: --target: the table has no column 'churnd'
+    """
+    if name in columns:
+        return name
+    lowered = {column.lower(): column for column in columns}
+    near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
+    shown = ", ".join(list(columns)[:12]) + (" …" if len(columns) > 12 else "")
+    hint = f"did you mean {lowered[near[0]]}? " if near else ""
+    raise UsageError(
+        f"{option}: the table has no column {name!r}", hint=f"{hint}Its columns: {shown}".strip()
+    )

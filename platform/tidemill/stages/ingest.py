@@ -1,0 +1,60 @@
+"""Stage 1: reads the rows of ``data.source``, makes gaps nulls, and leaves erased subjects out."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from polars.exceptions import PolarsError
+
+from tidemill.data.expectations.declarations import declared_sets
+from tidemill.data.personal.tombstones import keep_expression
+from tidemill.data.profiling.source_tables import open_source
+from tidemill.data.profiling.text_values import conformed
+from tidemill.errors import ConfigError, DataError
+from tidemill.files.atomic import replacing
+from tidemill.project import Project
+from tidemill.stages.stage_process import run_stage
+
+__all__ = ["data_section", "ingest_table"]
+
+
+def ingest_table(project: Project) -> None:
+    """Write the source of the only data set of ``expectations.yaml``.
+
+    Raises:
+        ConfigError: ``data.source`` is not set.
+        DataError: the rows cannot be read or written.
+    """
+    section = data_section(project)
+    source = section.get("source")
+    if not isinstance(source, str):
+        raise ConfigError(
+            f"{project.root / 'params.yaml'}: data.source is {source!r}, not where a table is",
+            hint="write it as /srv/orders.csv or sqlite:////srv/shop.db::orders",
+        )
+    [rules] = declared_sets(project).datasets.values()
+    formats = section.get("formats") or {}
+    target = project.root / rules.source
+    with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
+        raw = open_source(source, project.root, Path(folder), {**rules.dtypes})
+        try:
+            table = conformed(raw, rules.dtypes, formats)
+            keep = keep_expression(table.collect_schema().names(), project)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as draft:
+                (table if keep is None else table.filter(keep)).sink_parquet(draft)
+        except (OSError, PolarsError) as error:
+            raise DataError(
+                f"{source} cannot be copied to {target}: {error}",
+                hint="check that it is complete, and that the disk has space",
+            ) from error
+
+
+def data_section(project: Project) -> dict[str, Any]:
+    """Return the section ``data`` of ``params.yaml``."""
+    section = project.params.get("data")
+    return section if isinstance(section, dict) else {}
+
+
+if __name__ == "__main__":
+    run_stage(ingest_table)

@@ -1,0 +1,108 @@
+"""Stage 3: the rows with a label that is known, with their features."""
+
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tidemill.clock import parse_duration
+from tidemill.data.expectations.declarations import declared_sets
+from tidemill.data.tables.column_names import literal_name
+from tidemill.data.validation.pandera_checks import as_moments
+from tidemill.errors import ConfigError, DataError
+from tidemill.files.atomic import replacing
+from tidemill.project import Project
+from tidemill.project.feature_columns import ColumnType, read_columns
+from tidemill.project.moments import declared_moment
+from tidemill.stages.ingest import data_section
+from tidemill.stages.stage_process import run_stage, say
+
+__all__ = ["write_training_set"]
+
+_TYPES: dict[ColumnType, pl.DataType] = {
+    "number": pl.Float64(),
+    "integer": pl.Int64(),
+    "truth": pl.Boolean(),
+    "text": pl.String(),
+}
+
+
+def write_training_set(project: Project) -> None:
+    """Write the columns key, time, features, label and when the label was known; in order of time.
+
+    Raises:
+        DataError: a declared column is not in the table, or no row has a label that is known.
+        ConfigError: ``features.yaml`` or ``params.yaml`` is wrong.
+    """
+    path, section, dataset = _clean(project), data_section(project), project.config.dataset
+    try:
+        table = pl.scan_parquet(path, glob=False)
+        schema = table.collect_schema()
+        columns = _columns(project, schema)
+        kept = table.filter(pl.col(literal_name(dataset.label)).is_not_null())
+        if dataset.time is not None:
+            kept = kept.filter(pl.col(literal_name(dataset.time)).is_not_null())
+        found = kept.select(columns)
+        if dataset.label_known is not None:
+            known = pl.col(literal_name(dataset.time_column)) + _after(project, section.get("labels_after"))
+            found = found.with_columns(known.alias(dataset.label_known))
+        known_by = dataset.label_known or dataset.time
+        if known_by is not None:
+            found = found.filter(pl.col(literal_name(known_by)) <= declared_moment(project))
+            found = found.sort(literal_name(dataset.time_column), maintain_order=True)
+        project.dataset_path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(project.dataset_path) as draft:
+            found.sink_parquet(draft)
+            rows = _count(draft)
+            if not rows:
+                raise DataError(
+                    f"no row of {path} has a {dataset.label} known by {declared_moment(project):%Y-%m-%d}",
+                    hint="see data.as_of and data.labels_after in params.yaml",
+                )
+    except (OSError, PolarsError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="run stage validate again") from error
+    say(f"training set: {rows:,} labelled rows, {len(read_columns(project))} features")
+
+
+def _clean(project: Project) -> Path:
+    [rules] = declared_sets(project).datasets.values()
+    return project.root / (rules.accepted or rules.source)
+
+
+def _columns(project: Project, schema: pl.Schema) -> list[pl.Expr]:
+    dataset, section = project.config.dataset, data_section(project)
+    features = {column.name: column.type for column in read_columns(project)}
+    others = [section.get("key"), dataset.group, dataset.time, dataset.label]
+    names = dict.fromkeys([*(name for name in others if isinstance(name, str)), *features])
+    if missing := [name for name in names if name not in schema]:
+        raise DataError(
+            f"the table has no column {', '.join(missing)}, which features.yaml or params.yaml names",
+            hint="remove it there, or see what data.source names",
+        )
+    columns = []
+    for name in names:
+        column = pl.col(literal_name(name))
+        if name == dataset.time or features.get(name) == "moment":
+            column = as_moments(name, schema[name])
+        elif name in features and name != dataset.label:
+            column = column.cast(_TYPES[features[name]])
+        columns.append(column.alias(name))
+    return columns
+
+
+def _after(project: Project, text: object) -> pl.Expr:
+    try:
+        return pl.lit(parse_duration(text))
+    except ValueError as error:
+        raise ConfigError(
+            f"{project.root / 'params.yaml'}: data.labels_after is {text!r}: {error}",
+            hint="write it like 2d; where labels are known at once, set dataset.label_known to null",
+        ) from error
+
+
+def _count(path: Path) -> int:
+    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+if __name__ == "__main__":
+    run_stage(write_training_set)

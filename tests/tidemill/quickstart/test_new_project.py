@@ -1,0 +1,200 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from tidemill.errors import DataError, TidemillError, UsageError
+from tidemill.monitoring.monitor_config import load_monitors
+from tidemill.project.feature_columns import read_columns
+from tidemill.project.project import load_project
+from tidemill.quickstart.new_project import ProjectDraft, draft_project, write_draft
+from tidemill.quickstart.wishes import Ask, Wishes, assume
+from tidemill.retraining.policies import load_policies
+
+N = 400
+R = np.random.default_rng(0)
+SIZE = R.normal(size=N)
+LEFT = SIZE + R.normal(size=N) > 0.5
+TABLE = pl.DataFrame(
+    {
+        "id": range(1000, 1000 + N),
+        "size": SIZE,
+        "plan": R.choice(["free", "pro"], N),
+        "age": [None if n % 10 == 0 else n % 60 for n in range(N)],
+        "email": [f"u{n}@example.org" for n in range(N)],
+        "left": np.where(LEFT, "yes", "no"),
+    }
+)
+DAYS = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 12, 31), interval="1d", eager=True)
+TIMED = TABLE.with_columns(at=DAYS.sample(N, with_replacement=True, seed=0).sort())
+
+
+def draft(
+    table: pl.DataFrame, folder: Path, target: str = "left", ask: Ask = assume, **wishes: Any
+) -> ProjectDraft:
+    table.write_parquet(folder / "t.parquet")
+    return draft_project("My Model", "t.parquet", folder, Wishes(target, **wishes), ask)
+
+
+def params(made: ProjectDraft) -> dict[str, Any]:
+    return yaml.safe_load(made.files["params.yaml"])
+
+
+def test_a_project_of_ten_short_files_that_the_platform_accepts(tmp_path: Path):
+    made = draft(TIMED, tmp_path, labels_after="2d")
+    assert len(made.files) == 10
+    assert max(text.count("\n") for text in made.files.values()) < 60
+    write_draft(made, tmp_path / "p")
+    project = load_project(tmp_path / "p")
+    assert [column.name for column in read_columns(project)] == ["size", "plan", "age"]
+    [monitor], [policy] = load_monitors(project), load_policies(project)
+    assert (monitor.name, policy.name) == ("my-model", "keep-fresh")
+    assert project.config.split.by == "time"
+    assert project.task.labels(TABLE["left"]).values.sum() == LEFT.sum()
+    assert [column.required for column in read_columns(project)] == [True, True, False]
+
+
+def test_rows_without_time(tmp_path: Path):
+    made = draft(TABLE, tmp_path)
+    assert params(made)["dataset"]["time"] is None
+    assert params(made)["split"] == {"by": "stratified"}
+    assert params(made)["data"]["key"] == "id"
+    assert draft(TABLE, tmp_path, "size").choices.split.by == "random"
+    repeated = TABLE.with_columns(shop=pl.Series(range(N)) % 20)
+    assert params(draft(repeated, tmp_path, key="shop"))["dataset"]["group"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "positive"),
+    [
+        (pl.Series(LEFT), "binary", None),
+        (pl.Series(LEFT).cast(pl.Int8), "binary", None),
+        (pl.Series(np.where(LEFT, "bad", "good")), "binary", "bad"),
+        (pl.Series(np.where(LEFT, 2, 1)), "binary", "2"),
+        (pl.Series(R.integers(0, 4, N)), "multiclass", None),
+        (pl.Series(R.choice(["a", "b", "c"], N)), "multiclass", None),
+        (pl.Series(R.normal(size=N)), "regression", None),
+        (pl.Series(R.integers(0, 400, N)), "regression", None),
+    ],
+)
+def test_the_task_is_found_out(tmp_path: Path, target: pl.Series, task: str, positive: str | None):
+    made = draft(TABLE.with_columns(target.alias("left")), tmp_path)
+    assert params(made)["project"]["task"] == task
+    assert params(made)["dataset"].get("positive") == positive
+
+
+def test_what_is_said_is_taken(tmp_path: Path):
+    scores = TABLE.with_columns(left=pl.Series(R.integers(0, 4, N)))
+    assert params(draft(scores, tmp_path, task="regression"))["project"]["task"] == "regression"
+    assert params(draft(TABLE, tmp_path, positive="no"))["dataset"]["positive"] == "no"
+
+
+def test_what_is_ambiguous_is_asked(tmp_path: Path):
+    asked = []
+
+    def ask(question: str, options: Any, default: str) -> str:
+        asked.append((question, tuple(options), default))
+        return str(options[-1])
+
+    table = TIMED.with_columns(left=pl.Series(R.integers(0, 4, N)), seen_at=pl.col("at"))
+    made = draft(table, tmp_path, ask=ask)
+    assert [options for _, options, _ in asked] == [("multiclass", "regression"), ("at", "seen_at", "none")]
+    assert params(made)["project"]["task"] == "regression"
+    assert params(made)["dataset"]["time"] is None
+
+
+def test_leaks_are_left_out_and_named(tmp_path: Path):
+    made = draft(TABLE.with_columns(reason=np.where(LEFT, "moved", "-")), tmp_path)
+    assert "determines the target" in made.choices.features.left_out["reason"]
+    assert "reason" not in [
+        column["name"] for column in yaml.safe_load(made.files["features.yaml"])["columns"]
+    ]
+    assert any("reason" in one.text for one in made.assumptions if one.subject == "left out")
+    kept = draft(TABLE.with_columns(reason=np.where(LEFT, "moved", "-")), tmp_path, ask=lambda *_: "no")
+    assert "reason" in [one.name for one in kept.choices.features.chosen]
+
+
+def test_moments_later_than_the_prediction_are_left_out(tmp_path: Path):
+    made = draft(TIMED.with_columns(closed_at=pl.col("at") + pl.duration(days=3)), tmp_path, time="at")
+    assert "not known yet" in made.choices.features.left_out["closed_at"]
+
+
+def test_thresholds_come_from_the_table(tmp_path: Path):
+    season = pl.Series(np.sin(np.arange(N) / N * 6) * 3 + R.normal(size=N))
+    made = draft(TIMED.with_columns(season=season), tmp_path, time="at")
+    [monitor] = yaml.safe_load(made.files["monitoring/monitors.yaml"])["monitors"]
+    drift = monitor["data_drift"]
+    assert drift["thresholds"]["season"] > 3 * drift["numerical"]
+    assert 0.1 <= drift["numerical"] < 0.5
+
+
+def without(rows: float) -> pl.Expr:
+    return pl.when(pl.int_range(N) >= rows * N).then("left")
+
+
+@pytest.mark.parametrize(
+    ("change", "wishes", "message", "hint"),
+    [
+        ({}, {"target": "lft"}, "no column 'lft'", "did you mean left?"),
+        ({}, {"time": "att"}, "--time: the table has no column 'att'", "columns: id"),
+        ({}, {"key": "ID2"}, "--key: the table has no column 'ID2'", "did you mean id?"),
+        ({"left": pl.lit("no")}, {}, "one value in all rows, 'no'", "rows with other values"),
+        ({"left": pl.lit(None, pl.String)}, {}, "no value in any row", "another --target"),
+        ({"left": without(0.95)}, {}, "missing in 95% of the rows: only 20 of 400", "right column"),
+        (
+            {"left": pl.when(pl.int_range(N) == 7).then(pl.lit("maybe")).otherwise("left")},
+            {},
+            "'maybe'",
+            "merge",
+        ),
+        ({"left": pl.col("email")}, {}, "400 different texts", "--task multiclass"),
+        ({}, {"task": "regression"}, "holds text, not numbers", "leave --task out"),
+        (
+            {"left": pl.int_range(N) % 3},
+            {"task": "binary"},
+            "3 different values, not two",
+            "leave --task out",
+        ),
+        ({}, {"positive": "maybe"}, "no class 'maybe'", "no, yes"),
+        ({}, {"target": "size", "positive": "1"}, "the task is regression", ""),
+        ({}, {"time": "plan"}, "cannot be read as moments: it has values such as 'free'", "31.12.2013"),
+        ({}, {"labels_after": "2d"}, "needs a time", "--time"),
+        ({"at": pl.lit("2024-01-01")}, {"time": "at", "labels_after": "soon"}, "--labels-after soon", "2d"),
+        (
+            {"at": pl.lit("2024-01-01"), "k": pl.int_range(N) % 3},
+            {"time": "at", "key": "k"},
+            "400 rows have",
+            "copies",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_way_out(
+    tmp_path: Path, change: dict[str, pl.Expr], wishes: dict[str, Any], message: str, hint: str
+):
+    with pytest.raises(TidemillError) as raised:
+        draft(TABLE.with_columns(**change), tmp_path, **{"target": "left", **wishes})
+    assert message in str(raised.value)
+    assert hint in (raised.value.hint or "")
+
+
+def test_tables_without_rows_or_features(tmp_path: Path):
+    with pytest.raises(DataError, match="no rows"):
+        draft(TABLE.clear(), tmp_path)
+    with pytest.raises(DataError, match="no column is left as a feature of left: email: looks like e-mail"):
+        draft(TABLE.select("left", "email"), tmp_path)
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(DataError, match=r"empty\.csv"):
+        draft_project("x", "empty.csv", tmp_path, Wishes("left"))
+    with pytest.raises(DataError, match="no such file"):
+        draft_project("x", "absent.csv", tmp_path, Wishes("left"))
+    (tmp_path / "t.xlsx").write_text("PK")
+    with pytest.raises(DataError, match="format that cannot be read"):
+        draft_project("x", "t.xlsx", tmp_path, Wishes("left"))
+
+
+def test_a_custom_task_is_explained(tmp_path: Path):
+    with pytest.raises(UsageError, match="a model and a metric of your own"):
+        draft(TABLE, tmp_path, task="custom")

@@ -1,0 +1,101 @@
+"""The stages of a project made of a table: what they write, and what they set aside."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tidemill.errors import ConfigError, DataError
+from tidemill.files.yaml_reading import parse_yaml
+from tidemill.project import Project, load_project
+from tidemill.quickstart.new_project import draft_project, write_draft
+from tidemill.quickstart.wishes import Wishes
+from tidemill.stages.ingest import ingest_table
+from tidemill.stages.training_set import write_training_set
+from tidemill.stages.validate import validate_table
+
+N = 300
+ROWS = pl.DataFrame(
+    {
+        "shop": [f"S{n % 7}" for n in range(N)],
+        "opened": [f"{n % 28 + 1:02d}.{n % 12 + 1:02d}.2024 {n % 24:02d}:15" for n in range(N)],
+        "area": ["?" if n % 50 == 0 else str(n % 90) for n in range(N)],
+        "kind": [["corner", "mall"][n % 2] for n in range(N)],
+        "sales": [None if n % 30 == 0 else n * 1.5 for n in range(N)],
+    }
+)
+
+
+def make(folder: Path, rows: pl.DataFrame = ROWS) -> Project:
+    rows.write_csv(folder / "t.csv", separator=";")
+    wishes = Wishes("sales", time="opened", key="shop" if rows is not ROWS else None, labels_after="2d")
+    write_draft(draft_project("sales", "t.csv", folder, wishes), folder / "p")
+    return load_project(folder / "p")
+
+
+def run(project: Project) -> pl.DataFrame:
+    for stage in (ingest_table, validate_table, write_training_set):
+        stage(project)
+    return pl.read_parquet(project.dataset_path)
+
+
+def test_the_training_set(tmp_path: Path):
+    found = run(make(tmp_path))
+    assert dict(found.schema) == {
+        "opened": pl.Datetime("us", "UTC"),
+        "sales": pl.Float64(),
+        "shop": pl.String(),
+        "area": pl.Int64(),
+        "kind": pl.String(),
+        "label_known_at": pl.Datetime("us", "UTC"),
+    }
+    assert found["opened"].is_sorted()
+    assert found.height == N - ROWS["sales"].null_count()
+    assert (found["label_known_at"] - found["opened"]).unique().to_list() == [timedelta(days=2)]
+    assert found["area"].null_count() == ROWS.filter(area="?", sales=pl.col("sales")).height
+
+
+def test_later_rows_of_the_source_are_read_and_wrong_ones_set_aside(tmp_path: Path):
+    project = make(tmp_path)
+    before = run(project).height
+    more = ROWS.tail(5).with_columns(area=pl.Series(["12", "many", "13", "14", "-"]), sales=1.5)
+    pl.concat([ROWS, more]).write_csv(tmp_path / "t.csv", separator=";")
+    assert run(project).height == before + 4
+    rejected = pl.read_parquet(project.root / "data" / "rejected" / "table.parquet")
+    assert rejected["area"].to_list() == ["many"]
+    assert json.loads((project.root / "data" / "validation.json").read_text())["table"]["failing"] == 1
+
+
+def test_nothing_is_used_before_it_is_known(tmp_path: Path):
+    project = make(tmp_path)
+    text = (project.root / "params.yaml").read_text()
+    (project.root / "params.yaml").write_text(text.replace("as_of: null", 'as_of: "2024-06-01"'))
+    found = run(load_project(project.root))
+    assert 0 < found.height < N / 2
+    assert found["label_known_at"].max().isoformat() <= "2024-06-01T00:00:00+00:00"
+
+
+def test_what_is_declared_and_not_there_is_named(tmp_path: Path):
+    project = make(tmp_path)
+    run(project)
+    features = project.root / "features.yaml"
+    features.write_text(features.read_text() + "  - {name: rent, type: number}\n")
+    with pytest.raises(DataError, match="no column rent"):
+        write_training_set(project)
+    text = (project.root / "params.yaml").read_text()
+    source = parse_yaml(text)["data"]["source"]
+    (project.root / "params.yaml").write_text(text.replace(f'source: "{source}"', "source: null"))
+    with pytest.raises(ConfigError, match=r"data\.source is None"):
+        ingest_table(load_project(project.root))
+
+
+def test_a_table_of_a_database_is_read_again(tmp_path: Path):
+    ROWS.with_columns(shop=pl.int_range(N)).write_database(
+        "sales", f"sqlite:///{tmp_path}/shop.db", if_table_exists="replace"
+    )
+    draft = draft_project("sales", "sqlite:///shop.db::sales", tmp_path, Wishes("sales"))
+    write_draft(draft, tmp_path / "p")
+    assert "always_changed: true" in draft.files["dvc.yaml"]
+    assert run(load_project(tmp_path / "p")).height == N - ROWS["sales"].null_count()
