@@ -1,4 +1,4 @@
-"""Puts the reference project into the wheel, where ``tidemill init`` finds it."""
+"""Puts the reference project and the examples into the wheel, where ``tidemill init`` finds it."""
 
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """Add the files of the reference project to a standard wheel."""
         if version != "standard":
             return
+        examples = Path(self.root) / "examples"
+        for file in sorted(examples.rglob("*")):
+            if file.is_file() and not {"__pycache__", "online_store"} & set(file.parts):
+                place = f"tidemill/project/examples/{file.relative_to(examples)}"
+                build_data["force_include"][str(file)] = place
         for name in TEMPLATE:
             source = Path(self.root) / name
             files = [source] if source.is_file() else sorted(source.rglob("*"))

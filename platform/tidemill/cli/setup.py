@@ -1,5 +1,7 @@
 """``tidemill init`` and ``tidemill demo``."""
 
+import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +10,11 @@ import typer
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
+from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from rich.console import Console
 
 __all__ = ["add_to"]
@@ -18,14 +23,65 @@ __all__ = ["add_to"]
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
-        epilog="Examples: tidemill init my-flights && cd my-flights && tidemill demo   ·   "
+        epilog="Examples: tidemill init my-model --data table.csv --target churned   ·   "
+        "tidemill init --example list   ·   "
         "tidemill init my-flights --remote s3://bucket/flights --endpoint-url http://minio:9000",
     )(init)
     app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json")(demo)
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Make the project out of a table: a CSV, parquet or JSON lines file, a folder of them, a "
+            "pattern in quotes, or a table of a database, as sqlite:///shop.db::orders.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column to predict.", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="binary, multiclass or regression (default: by the target).",
+            show_default=False,
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL",
+            help="Column with the moment of the prediction (default: looked for).",
+            show_default=False,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Column that says what a row is about.", show_default=False),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Of two classes, the one whose probability is wanted.", show_default=False
+        ),
+    ] = None,
+    labels_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="How long after its time a row's label is known, as 2d.", show_default=False
+        ),
+    ] = None,
+    example: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Copy this example; list: show them all.", show_default=False),
+    ] = None,
     remote: Annotated[
         str | None,
         typer.Option(
@@ -40,24 +96,154 @@ def init(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a new project from the reference project.
+    """Make a new project, out of a table or as a copy of an example.
 
-    The folder becomes a git repository with DVC initialised.
+    Without --data and --example it is a copy of the reference project, the flights. The folder becomes a git
+    repository with DVC initialised.
     """
-    from tidemill.data.repository.remotes import parse_remote
-    from tidemill.data.repository.repository_setup import init_workspace
-    from tidemill.project.scaffold import copy_project, new_folder, reference_project, without_leftovers
+    if example == "list":
+        _list_examples(json)
+        return
+    if folder is None:
+        raise UsageError(
+            "DIR is missing: it names the folder of the new project", hint="tidemill init my-model"
+        )
+    about = {
+        "--target": target,
+        "--task": task,
+        "--time": time,
+        "--key": key,
+        "--positive": positive,
+        "--labels-after": labels_after,
+    }
+    _check_options(data, example, about)
+    if data is None:
+        _copy_example(folder, example or "flights", remote, endpoint_url, json)
+    else:
+        _make_from_table(folder, data, about, remote, endpoint_url, json)
 
-    place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
-    with without_leftovers(place.folder or folder), new_folder(folder):
-        written = copy_project(reference_project(), folder)
-        init_workspace(folder, place.address, endpoint_url)
+
+def _check_options(data: str | None, example: str | None, about: dict[str, str | None]) -> None:
+    from typing import get_args
+
+    from tidemill.tasks.task_names import TaskName
+
+    given = [option for option, value in about.items() if value is not None]
+    if data is None and given:
+        raise UsageError(f"{given[0]} is about a table, but --data is missing", hint="--data table.csv")
+    if data is not None and example is not None:
+        raise UsageError("--data and --example exclude each other", hint="leave one of the two out")
+    if data is not None and about["--target"] is None:
+        raise UsageError("--target is missing: it names the column to predict", hint="--target churned")
+    if about["--task"] is not None and about["--task"] not in get_args(TaskName):
+        raise UsageError(
+            f"--task {about['--task']}: there is no such task", hint=f"one of {', '.join(get_args(TaskName))}"
+        )
+
+
+def _make_from_table(
+    folder: Path,
+    data: str,
+    about: dict[str, str | None],
+    remote: str | None,
+    endpoint_url: str | None,
+    json: bool,
+) -> None:
+    from tidemill.quickstart.new_project import draft_project, write_draft
+    from tidemill.quickstart.wishes import Wishes, assume
+
+    wishes = Wishes(**{option[2:].replace("-", "_"): value for option, value in about.items()})  # type: ignore[arg-type]
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not json
+    with _new_project(folder, remote, endpoint_url) as finish:
+        with nullcontext(_untold) if asks else progress() as tell:
+            draft = draft_project(
+                folder.resolve().name,
+                data,
+                Path.cwd(),
+                wishes,
+                _ask if asks else assume,
+                lambda message: tell("profile", message, None, None),
+            )
+        written = write_draft(draft, folder)
+        finish()
+    facts = {
+        "project": folder.resolve(),
+        "files": written,
+        "assumptions": [one._asdict() for one in draft.assumptions],
+    }
+
+    def render(console: "Console") -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
+        table = Table.grid(padding=(0, 2, 0, 0), pad_edge=True)
+        for subject, text, where in draft.assumptions:
+            table.add_row("", subject, Text.assemble(text, (f" → {where}", "dim")))
+        console.print(table, highlight=False)
+        console.print(f"  next: cd {folder} && tidemill run --promote && tidemill up")
+
+    emit(facts, json, render)
+
+
+def _ask(question: str, options: "Sequence[str]", default: str) -> str:
+    """Ask on the terminal."""
+    import click
+
+    shown = f"{question[0].upper()}{question[1:]}"
+    return str(typer.prompt(shown, default=default, type=click.Choice(list(options)), err=True))
+
+
+def _untold(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
+    """Show no progress, which would get in the way of questions."""
+
+
+def _copy_example(
+    folder: Path, example: str, remote: str | None, endpoint_url: str | None, json: bool
+) -> None:
+    from tidemill.project.scaffold import copy_example
+
+    with _new_project(folder, remote, endpoint_url) as finish:
+        written = copy_example(example, folder)
+        finish()
 
     def render(console: "Console") -> None:
         console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
         console.print(f"  next: cd {folder} && tidemill run --promote, then tidemill up")
 
     emit({"project": folder.resolve(), "files": written}, json, render)
+
+
+def _list_examples(json: bool) -> None:
+    from tidemill.project.scaffold import examples
+
+    found = examples()
+
+    def render(console: "Console") -> None:
+        for name, sentence in found.items():
+            console.print(f"{name:<16} {sentence}", highlight=False, markup=False)
+        console.print(
+            "  next: tidemill init DIR --example NAME, or tidemill init DIR --data TABLE --target COL"
+        )
+
+    emit({"examples": found}, json, render)
+
+
+@contextmanager
+def _new_project(
+    folder: Path, remote: str | None, endpoint_url: str | None
+) -> "Iterator[Callable[[], None]]":
+    """Make the folder of a project; undo everything if the block fails.
+
+    The block gets a function that makes the folder a git and DVC repository.
+    """
+    from tidemill.data.repository.remotes import parse_remote
+    from tidemill.data.repository.repository_setup import init_workspace
+    from tidemill.project.scaffold import new_folder, without_leftovers
+
+    place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
+    with without_leftovers(place.folder or folder), new_folder(folder):
+        yield lambda: init_workspace(folder, place.address, endpoint_url)
 
 
 def demo(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +11,13 @@ from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.project.folder_names import check_folder_name
 
 __all__ = [
+    "DVCIGNORE",
+    "GITIGNORE",
     "PROJECT_FILES",
     "clear_folder",
+    "copy_example",
     "copy_project",
+    "examples",
     "new_folder",
     "reference_project",
     "without_leftovers",
@@ -33,7 +37,7 @@ PROJECT_FILES = (
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "online_store", ".ipynb_checkpoints")
 
-_GITIGNORE = """\
+GITIGNORE = """\
 /.tidemill/
 /.venv/
 /data/**
@@ -47,7 +51,7 @@ _GITIGNORE = """\
 __pycache__/
 """
 
-_DVCIGNORE = """\
+DVCIGNORE = """\
 /.tidemill/
 /.venv/
 /workspace/
@@ -72,13 +76,53 @@ def reference_project() -> Path:
     )
 
 
-def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Path]:
+def examples() -> dict[str, str]:
+    """Return the example projects: name → what it shows.
+
+    >>> list(examples())[0]
+    'flights'
+    """
+    found = {"flights": "the reference project: late flights, with a feature store and a year to replay"}
+    for readme in sorted(_examples_folder().glob("*/README.md")):
+        if (readme.parent / "params.yaml").exists():
+            title = readme.read_text(encoding="utf-8").partition("\n")[0]
+            found[readme.parent.name] = title.lstrip("# ")
+    return found
+
+
+def copy_example(name: str, target: Path) -> list[Path]:
+    """Copy an example project into the new or empty folder ``target``, as `copy_project` does.
+
+    Raises:
+        UsageError: there is no such example, or ``target`` is not a new or empty folder.
+        TidemillError: the files could not be read or written.
+    """
+    if name == "flights":
+        return copy_project(reference_project(), target)
+    known = examples()
+    if name not in known:
+        raise UsageError(
+            f"there is no example {name!r}", hint=f"one of {', '.join(known)}: tidemill init --example list"
+        )
+    source = _examples_folder() / name
+    return copy_project(source, target, names=sorted(path.name for path in source.iterdir()))
+
+
+def _examples_folder() -> Path:
+    packaged = Path(str(files("tidemill.project"))) / "examples"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "examples"
+
+
+def copy_project(
+    source: Path, target: Path, mark: str | None = None, names: Sequence[str] = PROJECT_FILES
+) -> list[Path]:
     """Copy the project at ``source`` into the new or empty folder ``target``; undo everything on failure.
 
     Args:
         source: folder of the project to copy.
         target: the folder to copy to.
         mark: name of a file to write before all others; a killed copy leaves this file or an empty folder.
+        names: files and folders to copy.
 
     Returns:
         The paths that were written, relative to ``target``.
@@ -91,13 +135,13 @@ def copy_project(source: Path, target: Path, mark: str | None = None) -> list[Pa
         try:
             if mark is not None:
                 (target / mark).write_text("Tidemill made this folder, and may remove it.\n")
-            for name in PROJECT_FILES:
+            for name in names:
                 if (source / name).is_dir():
                     shutil.copytree(source / name, target / name, ignore=_IGNORED)
                 else:
                     shutil.copy2(source / name, target / name)
-            (target / ".gitignore").write_text(_GITIGNORE)
-            (target / ".dvcignore").write_text(_DVCIGNORE)
+            (target / ".gitignore").write_text(GITIGNORE)
+            (target / ".dvcignore").write_text(DVCIGNORE)
         except OSError as error:
             raise TidemillError(
                 f"{source} could not be copied to {target}: {error}",

@@ -73,7 +73,9 @@ def draft_project(
         scratch = Path(folder)
         tell(f"reading {data}")
         try:
-            raw = open_source(source, here, scratch)
+            copy = scratch / "source.parquet"  # read once: there are several passes
+            open_source(source, here, scratch).sink_parquet(copy)
+            raw = pl.scan_parquet(copy, glob=False)
             readings = infer_readings(raw)
             typed = scratch / "table.parquet"
             conformed(raw, readings.types, readings.formats).sink_parquet(typed)

@@ -47,3 +47,62 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path):
     done = init(tmp_path)
     assert done.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_project_out_of_a_table(tmp_path: Path):
+    rows = [f"{n},{n % 7},{'yes' if n % 3 == 0 else 'no'}" for n in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["row,size,left", *rows]))
+    done = init(tmp_path / "new", "--data", tmp_path / "t.csv", "--target", "left")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert len(facts["files"]) == 10
+    assert [one["subject"] for one in facts["assumptions"]] == [
+        "data",
+        "target",
+        "time",
+        "key",
+        "split",
+        "features",
+    ]
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=tmp_path / "new", capture_output=True, text=True, check=True
+    )
+    assert set(facts["files"]) < set(tracked.stdout.split())
+
+
+def test_of_a_table_that_is_wrong_nothing_stays(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("size,left\n1,yes\n2,yes\n")
+    done = init(tmp_path / "a" / "new", "--data", tmp_path / "t.csv", "--target", "left")
+    assert done.returncode == 1
+    assert "one value in all rows" in json.loads(done.stderr)["message"]
+    done = init(tmp_path / "a" / "new", "--data", tmp_path / "t.csv", "--target", "lft")
+    assert done.returncode == 2
+    assert "did you mean left?" in json.loads(done.stderr)["hint"]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["new", "--target", "left"], "--data is missing"),
+        (["new", "--data", "t.csv"], "--target is missing"),
+        (["new", "--data", "t.csv", "--example", "flights"], "exclude each other"),
+        (["new", "--data", "t.csv", "--target", "left", "--task", "guess"], "no such task"),
+        (["new", "--example", "boats"], "no example 'boats'"),
+        ([], "DIR is missing"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, arguments: list[str], message: str):
+    done = init(*[tmp_path / one if one == "new" else one for one in arguments])
+    assert done.returncode == 2
+    assert message in json.loads(done.stderr)["message"]
+    assert not any(tmp_path.iterdir())
+
+
+def test_examples_are_listed_and_copied(tmp_path: Path):
+    listed = json.loads(init("--example", "list").stdout)["examples"]
+    assert "flights" in listed
+    for name in listed:
+        done = init(tmp_path / name, "--example", name)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name / "params.yaml").is_file()

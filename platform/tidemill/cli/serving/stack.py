@@ -109,9 +109,12 @@ def _warn(info: Any) -> None:
 
 def predict(
     instances: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="JSON", help="One instance, a list of them, or @FILE.", show_default=False),
-    ],
+    ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Ask for the example that features.yaml gives.")
+    ] = False,
     project: ProjectDir = None,
     url: Annotated[
         str | None,
@@ -127,6 +130,9 @@ def predict(
     from tidemill.serving.http.client import PredictionClient
     from tidemill.serving.runtime.stack_record import status as running
 
+    if (instances is None) != example:
+        raise UsageError("either JSON or --example is needed", hint="see `tidemill predict --help`")
+    asked = _example(project) if instances is None else _read(instances)
     if url is None:
         loaded = load_project(project)
         info = running(loaded)
@@ -139,7 +145,7 @@ def predict(
             )
         url = info.url
     with PredictionClient(url) as client:
-        answer = client.predict(_read(instances), at=moment(at) if at else None)
+        answer = client.predict(asked, at=moment(at) if at else None)
 
     def render(console: "Console") -> None:
         version = answer.model_version or "of several versions"
@@ -167,6 +173,21 @@ def _shown(value: object) -> str:
     import json
 
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _example(project: Path | None) -> list[dict[str, Any]]:
+    """Return the instance that the examples of ``features.yaml`` make."""
+    from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
+    from tidemill.project.project import open_folder
+
+    folder = open_folder(project)
+    if not (folder.root / COLUMNS_FILE).exists():
+        raise UsageError(
+            f"--example: {folder.root} has no {COLUMNS_FILE}, which would give an example",
+            hint="write the instance as JSON; /docs of the API shows one",
+        )
+    columns = read_columns(folder)
+    return [{column.name: column.example for column in columns if column.example is not None}]
 
 
 def _read(text: str) -> list[dict[str, Any]]:

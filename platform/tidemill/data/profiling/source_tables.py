@@ -72,7 +72,12 @@ def open_source(
     """
     if "://" in address:
         return _copied(absolute_address(address, folder), scratch / "rows.parquet")
-    path = folder / address
+    table = _of_files(folder / address, types)
+    # Many programs write the number of the row as a column without a name.
+    return table.drop("") if "" in table.collect_schema() else table
+
+
+def _of_files(path: Path, types: dict[str, pl.DataType] | None) -> pl.LazyFrame:
     if path.is_dir() and not any(path.rglob("*.parquet")):
         path = _pattern(path)
     if not is_csv(path):

@@ -46,6 +46,11 @@ def test_a_folder_without_one_kind_of_table_is_refused(tmp_path: Path):
         read("parts", tmp_path)
 
 
+def test_a_column_without_a_name_is_the_number_of_the_row(tmp_path: Path):
+    (tmp_path / "t.csv").write_text(",n\n0,5\n1,6\n")
+    assert read("t.csv", tmp_path).columns == ["n"]
+
+
 def test_a_table_of_a_database(tmp_path: Path):
     with sqlite3.connect(tmp_path / "shop.db") as connection:
         connection.execute(
