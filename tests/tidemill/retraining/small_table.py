@@ -1,11 +1,11 @@
-"""A project of a table alone: scikit-learn's wines as CSV, without time, entity and feature store."""
+"""Projects of a table alone: wines and irises as CSV, without time, entity and feature store."""
 
 import textwrap
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.project import Project, load_project
@@ -86,13 +86,65 @@ def write_table_project(root: Path, **sections: dict) -> Project:
         "params.yaml": yaml.safe_dump(params),
         "features.yaml": yaml.safe_dump({"columns": columns}, sort_keys=False),
         "dvc.yaml": DVC,
-        ".gitignore": ".tidemill/\n__pycache__/\n/data/*.parquet\n",
         "training_set.py": TRAINING_SET,
         "wine_model.py": MODEL,
         "monitoring/monitors.yaml": MONITORS,
         "wine.csv": table.to_csv(index=False),
     }
-    for name, content in files.items():
+    return _write(root, files)
+
+
+def irises() -> pd.DataFrame:
+    """Return a table of three classes, with text that has gaps."""
+    iris = load_iris(as_frame=True)
+    soil = pd.Series(["clay", "sand", "loam"])[iris.target.where(iris.data.index % 7 != 0, 0)]
+    soil = soil.reset_index(drop=True).where(iris.data.index % 11 != 0)
+    return iris.data.assign(soil=soil, kind=pd.Series(iris.target_names)[iris.target].to_numpy())
+
+
+def write_iris_project(root: Path) -> Project:
+    """Write a project without any code of its own but the stage that writes the training set."""
+    table = irises()
+    params = {
+        "project": {"name": "iris", "model": "iris", "task": "multiclass"},
+        "dataset": {
+            "path": "data/training_set.parquet",
+            "label": "kind",
+            "classes": ["setosa", "versicolor", "virginica"],
+            "time": None,
+            "label_known": None,
+        },
+        "features": {"from": "request"},
+        "train": {"trials": 1, "families": ["linear"]},
+        "gate": {"min_rows": 20},
+        "serve": {"poll_seconds": 0.1},
+    }
+    columns = [
+        {"name": name, "type": "number", "example": float(table[name][0])}
+        for name in table.columns.drop(["soil", "kind"])
+    ]
+    soil = {
+        "name": "soil",
+        "type": "text",
+        "required": False,
+        "categories": ["clay", "loam", "sand"],
+        "unseen": "flag",
+        "personal": True,
+    }
+    return _write(
+        root,
+        {
+            "params.yaml": yaml.safe_dump(params),
+            "features.yaml": yaml.safe_dump({"columns": [*columns, soil]}, sort_keys=False),
+            "dvc.yaml": DVC.replace("wine.csv", "iris.csv"),
+            "training_set.py": TRAINING_SET.replace("wine.csv", "iris.csv"),
+            "iris.csv": table.to_csv(index=False),
+        },
+    )
+
+
+def _write(root: Path, files: dict[str, str]) -> Project:
+    for name, content in {**files, ".gitignore": ".tidemill/\n__pycache__/\n/data/*.parquet\n"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(textwrap.dedent(content))
     (root / "data").mkdir(exist_ok=True)

@@ -39,7 +39,8 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
     from tidemill.privacy.inventory import take_inventory
     from tidemill.project import load_project
 
-    found = take_inventory(load_project(project))
+    loaded = load_project(project)
+    found = take_inventory(loaded)
 
     def render(console: "Console") -> None:
         table = Listing("field", "kind", "declared by", "views", "in the log")
@@ -62,7 +63,9 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
                 for file in field.files:
                     console.print(f"  {file}", soft_wrap=True)
         else:
-            console.print('no personal field: tag one in the feature definitions, tags={"personal": "true"}')
+            where = 'tag one in the feature definitions, tags={"personal": "true"}'
+            where = where if loaded.has_store else "mark one in features.yaml, personal: true"
+            console.print(f"no personal field: {where}")
         console.print(f"key         {found.key}")
         console.print(f"tombstones  {found.tombstones}")
         if found.unfinished:
