@@ -1,0 +1,51 @@
+"""Features from the store and from the request, with the real online store: the request's values win."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from tests.tidemill.serving.small_project import KNOWN, add_version, crown, make_project
+from tidemill.features.project_features import feature_names
+from tidemill.prediction_log.prediction_log import read_predictions
+from tidemill.project import load_project
+from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.state import open_state
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = make_project(tmp_path / "parcels").root
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["features"]["from"] = "both"
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "features.yaml").write_text("columns:\n- {name: wind, type: number}\n")
+    project = load_project(root)
+    open_state(project.state_url).close()
+    crown(project, add_version(project, 0.7))
+    return project
+
+
+def test_values_of_the_request_win_and_the_log_says_which(project):
+    assert feature_names(project) == ("wind", "rain")
+    at = KNOWN + timedelta(hours=1)
+    instances = [{"depot": "north"}, {"depot": "south", "wind": 5}, {"depot": "east", "wind": 6.0}]
+    with TestClient(build_api(project, "r1"), raise_server_exceptions=False) as api:
+        answered = api.post("/predict", json={"instances": instances, "at": at.isoformat()})
+        assert answered.status_code == 200, answered.text
+        refused = api.post("/predict", json={"instances": [{"depot": "north", "wind": "strong"}]})
+    predictions = answered.json()["predictions"]
+    assert [one["flags"] for one in predictions] == [
+        [],
+        ["request:wind"],
+        ["missing:weather", "default:rain", "request:wind"],
+    ]
+    assert predictions[0]["decision"] == {"advice": "phone ahead"}
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["body", "instances", 0, "wind"]
+    logged = read_predictions(project.predictions, project.model, KNOWN, datetime(2100, 1, 1, tzinfo=UTC))
+    values = sorted(logged.select("feature.wind", "feature.rain").rows())
+    assert values == [(1.0, 0.5), (5.0, 2.0), (6.0, 0.0)]
