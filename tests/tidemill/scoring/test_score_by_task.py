@@ -47,8 +47,8 @@ def scored(request, tmp_path_factory, template):
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["project"]["task"] = request.param
     params["dataset"] |= dataset
-    params["train"] = {"metric": "parcels_metric:none"} if request.param == "custom" else {}
-    (root / "parcels_metric.py").write_text("def none(truth, answers):\n    return 0.0\n")
+    params["train"] = {"metric": "measured_parcels:none"} if request.param == "custom" else {}
+    (root / "measured_parcels.py").write_text("def none(truth, answers):\n    return 0.0\n")
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     project = load_project(root)
     crown(project, add_model(project, with_text(model).fit(WEATHER, truth), WEATHER, project.task))

@@ -1,0 +1,92 @@
+"""Text features: given in every protocol; compiled and original models score them without a frame."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from tests.tidemill.serving.small_project import add_model
+from tidemill.features.online.online_features import FeatureRow
+from tidemill.registry.versions.model_versions import load_original, load_scorer
+from tidemill.serving.inference.calls import Refused
+from tidemill.serving.protocols.given_features import Features
+from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
+from tidemill.serving.protocols.model_inputs import Inputs
+from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.routing.loaded_version import LoadedModel
+from tidemill.tasks.binary import Binary
+
+NAMES = ("wind", "sky", "rain")
+
+
+class Parcel(BaseModel):
+    depot: str
+
+
+INPUTS = Inputs("parcels", Parcel, 3, lambda: Features(NAMES, NAMES, ("sky",)))
+CALL = [[1.0, "grey", None], [2.0, None, 0.5]]
+
+
+def plain(matrix):
+    return [[None if value != value else value for value in row] for row in matrix.tolist()]
+
+
+def test_columns_and_rows_hold_text_and_numbers():
+    _, found = INPUTS.call({"wind": [1, 2], "sky": ["grey", None], "rain": [None, 0.5]})
+    assert plain(found) == CALL
+    assert plain(INPUTS.matrix([[1, "grey", None], [2, None, 0.5]])) == CALL
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"wind": [1], "sky": [5], "rain": [1]}, "row 0, sky: the feature is text, this is int"),
+        ({"wind": ["x"], "sky": ["grey"], "rain": [1]}, "row 0, wind: a feature is a number, this is str"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(rows, words):
+    with pytest.raises(Refused) as refused:
+        INPUTS.call(rows)
+    assert refused.value.failure.detail == words
+
+
+def test_mlflows_csv_reads_digits_as_text_where_the_feature_is_text():
+    body = b"wind,sky,rain\n1,7,\n2,,0.5\n"
+    call = MlflowScoring(INPUTS).parse(body, {b"content-type": b"text/csv"}, b"")
+    assert plain(call.features) == [[1.0, "7", None], [2.0, None, 0.5]]
+
+
+def test_tensors_of_text_are_bytes():
+    inputs = [
+        {"name": "wind", "datatype": "FP64", "shape": [2], "data": [1, 2]},
+        {"name": "sky", "datatype": "BYTES", "shape": [2], "data": ["grey", None]},
+        {"name": "rain", "datatype": "FP64", "shape": [2], "data": [None, 0.5]},
+    ]
+    call = OpenInference(INPUTS).parse(json.dumps({"inputs": inputs}).encode(), {}, b"")
+    assert plain(call.features) == CALL
+
+
+@pytest.mark.engine
+def test_compiled_and_original_answer_as_the_estimator_does(parcels):
+    frame = pd.DataFrame(
+        {"wind": [1.0, 9.0, 5.0, 2.0], "sky": ["clear", "grey", None, ""], "rain": [0.5, 2.0, 1.0, 0.0]}
+    )
+    sky = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = ColumnTransformer([("sky", sky, ["sky"])], remainder="passthrough")
+    model = make_pipeline(columns, LogisticRegression()).fit(frame[:3], [0, 1, 1])
+    version = add_model(parcels, model, frame, Binary(""))
+    rows = [FeatureRow(row, ()) for row in frame.to_dict("records")]
+    compiled, original = load_scorer(parcels, version), load_original(parcels, version)
+    assert (compiled.kind, original.kind, compiled.words) == ("onnx", "skops", ("sky",))
+    expected = model.predict_proba(frame)[:, 1]
+    for scorer in (compiled, original):
+        loaded = LoadedModel(version, scorer, None, datetime.now(UTC))
+        np.testing.assert_allclose(loaded.answers(rows), expected, rtol=1e-9)
+        np.testing.assert_allclose(loaded.answers(rows[2:3]), expected[2:3], rtol=1e-9)
