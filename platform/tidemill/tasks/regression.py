@@ -79,6 +79,13 @@ class Regression(Task):
                     return None, repr(number)
         raise ValueError(f"must be {self.meant}")
 
+    def tolerance(self, answers: Answers) -> float:
+        """Return a ten-thousandth of the values' spread, or of their size where all are the same."""
+        known = answers[np.isfinite(answers)]
+        if not len(known):
+            return super().tolerance(answers)
+        return 1e-4 * (float(known.std()) or abs(float(known[0])) or 1.0)
+
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return the absolute error of each row."""
         return np.abs(np.asarray(truth, dtype=np.float64) - answers)

@@ -124,6 +124,16 @@ class Task(ABC):
         """Return which answers are finite, shape (rows,)."""
         return np.asarray(np.isfinite(answers).reshape(len(answers), -1).all(axis=1))
 
+    def tolerance(self, answers: Answers) -> float:
+        """Return the largest difference between two programs' answers that counts as none.
+
+        XGBoost itself sums in 32 bits, which changes the seventh digit.
+
+        Args:
+            answers: one program's, to some real rows.
+        """
+        return 1e-5
+
     def logged(self, answer: Any) -> str | None:
         """Return what the prediction log keeps of one answer beside its score, as JSON; None for nothing."""
         return None

@@ -127,13 +127,13 @@ def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, byte
         return CompiledRecord("refused", "there are no real rows to compare the answers on"), None
     sample = rows[list(original.features)]
     sample = sample.sample(min(len(sample), _ROWS), random_state=0)
-    found = compile_model(original.estimator, sample)
+    found = compile_model(original.estimator, sample, original.task)
     if isinstance(found, Refusal):
         return CompiledRecord("refused", found.reason), None
     words = tuple(place for place, kind in enumerate(found.kinds) if kind == "word")
     try:
         session = open_session(found.content, found.features, words)
-        parity = compare_answers(original.predict, session.predict, sample)
+        parity = compare_answers(original.predict, session.predict, sample, task=original.task)
     except ModelUnsafe as error:
         return CompiledRecord("refused", str(error)), None
     except Exception as error:  # noqa: BLE001 — the original, or onnxruntime, over some row

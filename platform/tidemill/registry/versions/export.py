@@ -22,6 +22,7 @@ from tidemill.registry.versions.compiled_versions import (
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import get_version, open_files
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.tasks.multiclass import Multiclass
 from tidemill.training.compiling.onnx_session import check_content
 
 __all__ = ["ExportedModel", "export_version"]
@@ -102,12 +103,13 @@ def _facts(found: ModelVersion, record: CompiledRecord, scorer: Scorer, folder: 
         [[value if kind == "number" else word for kind in kinds] for value, word in _MADE_UP],
         columns=list(record.features),
     )
-    answers = scorer.predict(made)
+    answers, output = scorer.predict(made), model.graph.output[0].name
+    classes = scorer.task.classes if isinstance(scorer.task, Multiclass) else ()
     return {
         "model": found.model,
         "version": found.version,
         "features": [{"name": n, "kind": k} for n, k in zip(record.features, kinds, strict=True)],
-        "output": {"name": "probability", "meaning": "probability of label 1"},
+        "output": {"name": output, "meaning": _MEANING[output], "classes": list(classes)},
         "parity": asdict(record.parity) if record.parity else None,
         "sha256": record.sha256,
         "opset": {one.domain or "ai.onnx": one.version for one in model.opset_import},
@@ -117,13 +119,18 @@ def _facts(found: ModelVersion, record: CompiledRecord, scorer: Scorer, folder: 
             "run": found.run_id,
         },
         "checks": [
-            {"row": _plain(row), "probability": float(answer)}
+            {"row": _plain(row), output: answer.tolist()}
             for row, answer in zip(made.to_dict("records"), answers, strict=True)
-            if np.isfinite(answer)
+            if np.isfinite(answer).all()
         ],
     }
 
 
+_MEANING = {
+    "probability": "probability of label 1",
+    "probabilities": "probability of each class",
+    "value": "the value",
+}
 _MADE_UP = ((np.nan, ""), (0.0, "a"), (1.0, "b"), (-1.0, "c"), (1000.0, "d"))
 
 

@@ -5,29 +5,96 @@ Neither package is imported: the estimator's own methods give the JSON.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tidemill.training.compiling.onnx_graph import CannotCompile
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
-__all__ = ["lightgbm", "xgboost"]
+__all__ = [
+    "lightgbm",
+    "lightgbm_classes",
+    "lightgbm_value",
+    "xgboost",
+    "xgboost_classes",
+    "xgboost_value",
+]
 
 _LOGISTIC = ("binary:logistic", "reg:logistic")
+_VALUES = {
+    **dict.fromkeys(
+        (
+            "reg:squarederror",
+            "reg:absoluteerror",
+            "reg:pseudohubererror",
+            "reg:squaredlogerror",
+            "reg:quantileerror",
+            "regression",
+            "regression_l1",
+            "huber",
+            "fair",
+            "quantile",
+            "mape",
+        )
+    ),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "poisson", "gamma", "tweedie"), "Exp"),
+    "reg:logistic": "Sigmoid",
+}
+"""Objectives of regressions of both packages, and what turns the margin into the value."""
+
+
+class _Boosted(NamedTuple):
+    objective: str
+    trees: list[Tree]
+    targets: list[int]
+    base: list[float]
+    """As answers, not as margins."""
 
 
 def xgboost(model: Any) -> Ensemble:
-    """Return the margin of an XGBClassifier.
+    """Return the margin of an XGBClassifier of two classes.
 
     Raises:
         CannotCompile: it is not a binary classifier of trees, or was given text as categories.
     """
+    found = _xgboost(model)
+    if found.objective not in _LOGISTIC:
+        raise CannotCompile(f"its objective is {found.objective!r}")
+    return Ensemble(found.trees, _logit(found.base[0]), "<")
+
+
+def xgboost_classes(model: Any) -> Ensemble:
+    """Return the margin of each class by an XGBClassifier of several.
+
+    Raises:
+        CannotCompile: it does not give probabilities by trees, or was given text as categories.
+    """
+    found = _xgboost(model)
+    if found.objective != "multi:softprob":
+        raise CannotCompile(f"its objective is {found.objective!r}")
+    return Ensemble(found.trees, found.base, "<", found.targets, len(model.classes_))
+
+
+def xgboost_value(model: Any) -> tuple[Ensemble, str | None]:
+    """Return the margin of an XGBRegressor, and the operator that makes the value of it.
+
+    Raises:
+        CannotCompile: its objective is not known, it gives several values, or was given text as categories.
+    """
+    found = _xgboost(model)
+    link = _link(found.objective)
+    if max(found.targets, default=0):
+        raise CannotCompile("it gives several values a row")
+    base = found.base[0]
+    margin = base if link is None else _logit(base) if link == "Sigmoid" else float(np.log(base))
+    return Ensemble(found.trees, margin, "<"), link
+
+
+def _xgboost(model: Any) -> _Boosted:
     booster = model.get_booster()
     described = json.loads(bytes(booster.save_raw("json")))["learner"]
-    objective = described["objective"]["name"]
-    if objective not in _LOGISTIC:
-        raise CannotCompile(f"its objective is {objective!r}")
     boosting = described["gradient_booster"]
     weights = boosting.get("weight_drop")
     boosting = boosting.get("gbtree", boosting)
@@ -35,17 +102,28 @@ def xgboost(model: Any) -> Ensemble:
         raise CannotCompile(f"its booster is {boosting.get('name')!r}, not one of trees")
     if boosting["model"].get("cats", {}).get("enc"):
         raise CannotCompile("it was fitted on categories that are no numbers")
-    trees = boosting["model"]["trees"]
+    trees, targets = boosting["model"]["trees"], boosting["model"]["tree_info"]
     best = getattr(model, "best_iteration", None)  # XGBoost has it after early stopping alone
     used = range(booster.num_boosted_rounds() if best is None else best + 1)
     each = len(trees) // max(1, booster.num_boosted_rounds())
     chosen = [number for round_ in used for number in range(round_ * each, (round_ + 1) * each)]
-    base = float(np.ravel(json.loads(described["learner_model_param"]["base_score"]))[0])
-    return Ensemble(
+    base = np.ravel(json.loads(described["learner_model_param"]["base_score"])).tolist()
+    return _Boosted(
+        described["objective"]["name"],
         [_xgboost_tree(trees[number], weights[number] if weights else 1.0) for number in chosen],
-        float(np.log(base / (1 - base))),
-        "<",
+        [int(targets[number]) for number in chosen],
+        base,
     )
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _link(objective: str) -> str | None:
+    if objective not in _VALUES:
+        raise CannotCompile(f"its objective is {objective!r}")
+    return _VALUES[objective]
 
 
 def _xgboost_tree(tree: Mapping[str, Any], weight: float) -> Tree:
@@ -73,26 +151,53 @@ def _xgboost_tree(tree: Mapping[str, Any], weight: float) -> Tree:
 
 
 def lightgbm(model: Any) -> Ensemble:
-    """Return the margin of an LGBMClassifier, or of a Booster.
+    """Return the margin of an LGBMClassifier of two classes, or of a Booster.
 
     Raises:
         CannotCompile: it is not a binary classifier of plain trees, or was given text as categories.
     """
+    name, options, trees, width = _lightgbm(model)
+    if width != 1 or name not in ("binary", "cross_entropy", "xentropy"):
+        raise CannotCompile(f"its objective is {name!r}")
+    scale = float(options.get("sigmoid", 1.0))
+    return Ensemble([replace(tree, value=tree.value * scale) for tree in trees])
+
+
+def lightgbm_classes(model: Any) -> Ensemble:
+    """Return the margin of each class by an LGBMClassifier of several.
+
+    Raises:
+        CannotCompile: it is not one of plain trees, or was given text as categories.
+    """
+    name, _, trees, width = _lightgbm(model)
+    if name != "multiclass":
+        raise CannotCompile(f"its objective is {name!r}")
+    return Ensemble(trees, targets=[number % width for number in range(len(trees))], width=width)
+
+
+def lightgbm_value(model: Any) -> tuple[Ensemble, str | None]:
+    """Return the margin of an LGBMRegressor, or of a Booster, and the operator that makes the value of it.
+
+    Raises:
+        CannotCompile: its objective is not known, or it was given text as categories.
+    """
+    name, options, trees, _ = _lightgbm(model)
+    if "sqrt" in options:
+        raise CannotCompile("it was fitted to the root of the target")
+    return Ensemble(trees), _link(name)
+
+
+def _lightgbm(model: Any) -> tuple[str, dict[str, str], list[Tree], int]:
+    """Return the objective, its options, the trees, and how many there are an iteration."""
     booster = getattr(model, "booster_", model)
     described = booster.dump_model(num_iteration=getattr(model, "best_iteration_", None) or None)
-    objective = described.get("objective", "")
-    if described["num_tree_per_iteration"] != 1 or objective.partition(" ")[0] not in (
-        "binary",
-        "cross_entropy",
-        "xentropy",
-    ):
-        raise CannotCompile(f"its objective is {objective!r}")
+    name, *options = described.get("objective", "").split() or [""]
     if any(booster.pandas_categorical or ()):
         raise CannotCompile("it was fitted on pandas categories")
-    options = dict(part.partition(":")[::2] for part in objective.split()[1:])
-    found = described["tree_info"]
-    scale = float(options.get("sigmoid", 1.0)) / (len(found) if described.get("average_output") else 1)
-    return Ensemble([_lightgbm_tree(tree["tree_structure"], scale) for tree in found])
+    found, width = described["tree_info"], int(described["num_tree_per_iteration"])
+    scale = width / len(found) if found and described.get("average_output") else 1.0
+    trees = [_lightgbm_tree(tree["tree_structure"], scale) for tree in found]
+    return name, dict(part.partition(":")[::2] for part in options), trees, width
 
 
 def _lightgbm_tree(root: dict[str, Any], scale: float) -> Tree:

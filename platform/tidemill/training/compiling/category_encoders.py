@@ -27,7 +27,9 @@ def encode(graph: Graph, encoder: Any, table: Table) -> Table:
     Raises:
         CannotCompile: categories of one column are of several kinds, or there are too many.
     """
-    widths = [int(one) for one in getattr(encoder, "_n_features_outs", [1] * table.width)]
+    several = getattr(encoder, "target_type_", None) == "multiclass"  # a column for each class
+    each = len(encoder.classes_) if several else 1
+    widths = [int(one) for one in getattr(encoder, "_n_features_outs", [each] * table.width)]
     encoded = Table(())
     for number, width in enumerate(widths):
         tensor, _ = table.columns[number]

@@ -1,4 +1,4 @@
-"""Compile a fitted classifier to ONNX, or return the reason why that is impossible."""
+"""Compile a fitted model to ONNX, or return the reason why that is impossible."""
 
 import json
 import time
@@ -7,16 +7,24 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 import pandas as pd
 from onnx import checker
 
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.task import Task
+from tidemill.training.compiling.class_heads import probabilities
 from tidemill.training.compiling.heads import probability
-from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, inputs_of
+from tidemill.training.compiling.onnx_graph import OUTPUTS, CannotCompile, Graph, Table, inputs_of
+from tidemill.training.compiling.value_heads import value
 
 __all__ = ["FEATURES", "CompiledModel", "Refusal", "compile_model"]
 
 Kind = Literal["number", "word"]
+
+_BINARY = Binary("")
 
 FEATURES = "tidemill.features"
 """Metadata of the artefact: names and kinds of the columns in order, as JSON."""
@@ -24,7 +32,7 @@ FEATURES = "tidemill.features"
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A classifier as ONNX: input ``features`` (and ``words``), output ``probability``."""
+    """A model as ONNX: input ``features`` (and ``words``), and one output (`onnx_graph.OUTPUTS`)."""
 
     content: bytes = field(repr=False)
     """The ONNX file."""
@@ -43,16 +51,17 @@ class Refusal:
     reason: str
 
 
-def compile_model(model: Any, example: pd.DataFrame) -> CompiledModel | Refusal:
-    """Compile a fitted binary classifier.
+def compile_model(model: Any, example: pd.DataFrame, task: Task = _BINARY) -> CompiledModel | Refusal:
+    """Compile a fitted model.
 
     Scikit-learn's pipelines, column transformers, imputers, scalers, encoders, linear models, trees, forests
-    and boosted trees, XGBoost's and LightGBM's classifiers become nodes of our own, in double precision; what
+    and boosted trees, and those of XGBoost and LightGBM, become nodes of our own, in double precision; what
     else scikit-learn has goes through skl2onnx, and PyTorch's modules through PyTorch's own exporter.
 
     Args:
-        model: a fitted classifier of two classes, or a PyTorch module that gives the probability of label 1.
+        model: a fitted classifier or regressor, or a PyTorch module that gives the probability of label 1.
         example: at least one row of what it takes; its columns are the features, in order.
+        task: what it predicts.
 
     Returns:
         The compiled model, not compared with the original yet (`tidemill.training.compiling.parity`).
@@ -67,7 +76,7 @@ def compile_model(model: Any, example: pd.DataFrame) -> CompiledModel | Refusal:
     began = time.perf_counter()
     features, kinds = tuple(map(str, example.columns)), kinds_of(example)
     try:
-        found = _build(model, kinds, features)
+        found = _build(model, kinds, features, task)
         content = found.SerializeToString()
     except CannotCompile as error:
         return Refusal(f"{type(model).__name__}: {error}")
@@ -88,15 +97,18 @@ def kinds_of(rows: pd.DataFrame) -> tuple[Kind, ...]:
     )
 
 
-def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...]) -> onnx.ModelProto:
+def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...], task: Task) -> onnx.ModelProto:
     graph, table = Graph(), inputs_of(kinds)
     if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
         from tidemill.training.compiling.torch_modules import add_module  # PyTorch is there
 
+        if task.kind != "binary":
+            raise CannotCompile(f"PyTorch modules are compiled for binary tasks, not for {task.kind}")
         answer = add_module(graph, model, table)
     else:
-        answer = probability(graph, model, table)
-    found = graph.model(answer, kinds.count("number"), kinds.count("word"))
+        answer = _answer(graph, model, table, task)
+    width = len(task.classes) if isinstance(task, Multiclass) else 1
+    found = graph.model(answer, OUTPUTS[task.kind], width, kinds.count("number"), kinds.count("word"))
     about = {
         FEATURES: json.dumps([{"name": n, "kind": k} for n, k in zip(features, kinds, strict=True)]),
         "tidemill.version": version("tidemill"),
@@ -104,3 +116,28 @@ def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...]) -> onnx
     onnx.helper.set_model_props(found, about)
     checker.check_model(found)
     return found
+
+
+def _answer(graph: Graph, model: Any, table: Table, task: Task) -> str:
+    """Return what a fitted model answers for a task, shape (rows, 1), or (rows, classes) for several classes.
+
+    Raises:
+        CannotCompile: there is no ONNX for the model, or it does not answer for the task.
+    """
+    if task.kind not in OUTPUTS:
+        raise CannotCompile(f"the answers of a {task.kind} task have no ONNX form here")
+    if isinstance(task, Multiclass):
+        return _all_classes(graph, model, table, task)
+    return value(graph, model, table) if task.kind == "regression" else probability(graph, model, table)
+
+
+def _all_classes(graph: Graph, model: Any, table: Table, task: Multiclass) -> str:
+    """Return the probability of each class of the task; 0 for those that the model never saw."""
+    found, seen = probabilities(graph, model, table), np.asarray(model.classes_)
+    if len(seen) == len(task.classes):
+        return found
+    if not np.issubdtype(seen.dtype, np.number) or not set(seen) <= set(range(len(task.classes))):
+        raise CannotCompile(f"it knows {len(seen)} classes, and the task has {len(task.classes)}")
+    places = np.zeros((len(seen), len(task.classes)))
+    places[np.arange(len(seen)), seen.astype(np.int64)] = 1.0
+    return graph.add("MatMul", found, graph.constant(places))

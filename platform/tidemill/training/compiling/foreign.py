@@ -30,14 +30,21 @@ def transform_foreign(graph: Graph, step: Any, table: Table) -> Table:
     return graph.tensor(output, width)
 
 
-def predict_foreign(graph: Graph, model: Any, table: Table) -> str:
-    """Return the probability of label 1 by a classifier, shape (rows, 1).
+def predict_foreign(graph: Graph, model: Any, table: Table, width: int) -> str:
+    """Return the probability of each class by a classifier, or the value of a regressor, shape (rows, width).
 
     Raises:
-        CannotCompile: skl2onnx does not know it either.
+        CannotCompile: skl2onnx does not know it either, or it gives another number of columns.
     """
-    output, _ = _embed(graph, model, table, {id(model): {"zipmap": False}}, 1)
-    return graph.add("Gather", output, graph.constant(np.array([1], np.int64)), axis=1)
+    if hasattr(model, "__sklearn_tags__") and not model.__sklearn_tags__().input_tags.allow_nan:
+        graph.refuse_infinite(table)
+        graph.refuse_unknown(graph.numbers(table))
+    classifier = hasattr(model, "predict_proba")
+    options = {id(model): {"zipmap": False}} if classifier else {}
+    output, found = _embed(graph, model, table, options, int(classifier))
+    if found not in (width, None):
+        raise CannotCompile(f"{type(model).__name__} gives {found} columns, not {width}")
+    return graph.add("Reshape", output, graph.constant(np.array([-1, width], np.int64)))
 
 
 def _embed(

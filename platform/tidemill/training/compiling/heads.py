@@ -9,12 +9,13 @@ from sklearn.pipeline import Pipeline
 
 from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
+from tidemill.training.compiling.networks import network_output
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
 from tidemill.training.compiling.private_scikit import category_encoder
 from tidemill.training.compiling.transformers import prepare
 from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
 
-__all__ = ["probability"]
+__all__ = ["class_name", "histogram_columns", "probability", "tree_columns", "unwrapped"]
 
 Head = Callable[[Graph, Any, Table], str]
 
@@ -25,28 +26,36 @@ def probability(graph: Graph, model: Any, table: Table) -> str:
     Raises:
         CannotCompile: there is no ONNX for the model, or it knows other than two classes.
     """
-    if isinstance(model, GridSearchCV | RandomizedSearchCV):
-        return probability(graph, model.best_estimator_, table)
-    if isinstance(model, Pipeline):
-        table = prepare(graph, model[:-1], table) if len(model.steps) > 1 else table
-        return probability(graph, model.steps[-1][1], table)
+    model, table = unwrapped(graph, model, table)
     classes = len(getattr(model, "classes_", [0, 1]))
     if classes != 2:
         raise CannotCompile(f"it knows {classes} classes, not two")
-    direct = _DIRECT.get(_name(model))
+    direct = _DIRECT.get(class_name(model))
     if direct is not None:
         return direct(graph, model, table)
-    if _name(model) in _MARGINS:
+    if class_name(model) in _MARGINS:
         return graph.add("Sigmoid", _margin(graph, model, table))
-    return predict_foreign(graph, model, table)
+    found = predict_foreign(graph, model, table, 2)
+    return graph.add("Gather", found, graph.constant(np.array([1], np.int64)), axis=1)
+
+
+def unwrapped(graph: Graph, model: Any, table: Table) -> tuple[Any, Table]:
+    """Return the model inside pipelines and searches, and the columns that it takes."""
+    while isinstance(model, Pipeline | GridSearchCV | RandomizedSearchCV):
+        if isinstance(model, Pipeline):
+            table = prepare(graph, model[:-1], table) if len(model.steps) > 1 else table
+            model = model.steps[-1][1]
+        else:
+            model = model.best_estimator_
+    return model, table
 
 
 def _margin(graph: Graph, model: Any, table: Table) -> str:
     """Return the margin, the sigmoid's argument, shape (rows, 1); only for `_MARGINS`."""
-    return _MARGINS[_name(model)](graph, model, table)
+    return _MARGINS[class_name(model)](graph, model, table)
 
 
-def _name(model: Any) -> str:
+def class_name(model: Any) -> str:
     """Return the full name of its class, without the modules between package and name."""
     kind = type(model)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
@@ -72,38 +81,47 @@ def _trees(read: Callable[[Any], Ensemble]) -> Head:
 def _scikit_trees(read: Callable[[Any], Ensemble]) -> Head:
     def head(graph: Graph, model: Any, table: Table) -> str:
         values = graph.numbers(table)
-        graph.refuse_infinite(table, LARGEST_FLOAT32)
-        if not _takes_unknown(model):
-            graph.refuse_unknown(values)
+        tree_columns(graph, model, table, values)
         return add_trees(graph, read(model), values)
 
     return head
 
 
-def _histogram(graph: Graph, model: Any, table: Table) -> str:
+def tree_columns(graph: Graph, model: Any, table: Table, values: str) -> None:
+    """Refuse rows that scikit-learn's trees do not take: infinite in 32 bits, or with gaps they never saw."""
+    graph.refuse_infinite(table, LARGEST_FLOAT32)
+    if not _takes_unknown(model):
+        graph.refuse_unknown(values)
+
+
+def histogram_columns(graph: Graph, model: Any, table: Table) -> Table:
+    """Return the columns as a histogram gradient boosting sees them: categories first, as codes."""
     encoder = category_encoder(model)
-    if encoder is not None:  # the categories come first, as codes
-        categories = np.asarray(model.is_categorical_)
-        encoded = prepare(graph, encoder, table.take(np.flatnonzero(categories).tolist()))
-        table = encoded + table.take(np.flatnonzero(~categories).tolist())
-    return add_trees(graph, scikit_trees.histogram_boosted(model), graph.numbers(table))
+    if encoder is None:
+        return table
+    categories = np.asarray(model.is_categorical_)
+    encoded = prepare(graph, encoder, table.take(np.flatnonzero(categories).tolist()))
+    return encoded + table.take(np.flatnonzero(~categories).tolist())
+
+
+def _histogram(graph: Graph, model: Any, table: Table) -> str:
+    columns = graph.numbers(histogram_columns(graph, model, table))
+    return add_trees(graph, scikit_trees.histogram_boosted(model), columns)
 
 
 def _boosted(graph: Graph, model: Any, table: Table) -> str:
     values = graph.numbers(table)
-    graph.refuse_infinite(table, LARGEST_FLOAT32)
-    graph.refuse_unknown(values)
+    tree_columns(graph, model, table, values)
     margin = add_trees(graph, scikit_trees.boosted(model), values)
     exponential = model.loss == "exponential"
     return graph.add("Mul", margin, graph.constant(np.array([2.0]))) if exponential else margin
 
 
 def _takes_unknown(model: Any) -> bool:
-    return bool(
-        (model.estimators_[0] if hasattr(model, "estimators_") else model)
-        .__sklearn_tags__()
-        .input_tags.allow_nan
-    )
+    if hasattr(model, "init_"):  # gradient boosting
+        return False
+    one = model.estimators_[0] if hasattr(model, "estimators_") else model
+    return bool(one.__sklearn_tags__().input_tags.allow_nan)
 
 
 def _constant(graph: Graph, model: Any, table: Table) -> str:
@@ -149,10 +167,8 @@ def _calibrated(graph: Graph, model: Any, table: Table) -> str:
 
 
 def _decision(graph: Graph, model: Any, table: Table) -> str:
-    if isinstance(model, Pipeline):
-        table = prepare(graph, model[:-1], table) if len(model.steps) > 1 else table
-        return _decision(graph, model.steps[-1][1], table)
-    if _name(model) not in _MARGINS or getattr(model, "loss", None) == "exponential":
+    model, table = unwrapped(graph, model, table)
+    if class_name(model) not in _MARGINS or getattr(model, "loss", None) == "exponential":
         raise CannotCompile(f"the margin of {type(model).__name__} is not known")
     return _margin(graph, model, table)
 
@@ -175,6 +191,7 @@ _MARGINS: dict[str, Head] = {
     "sklearn.SGDClassifier": _descent,
     "sklearn.HistGradientBoostingClassifier": _histogram,
     "sklearn.GradientBoostingClassifier": _boosted,
+    "sklearn.MLPClassifier": network_output,
     "xgboost.XGBClassifier": _trees(boosters.xgboost),
     "xgboost.XGBRFClassifier": _trees(boosters.xgboost),
     "lightgbm.LGBMClassifier": _trees(boosters.lightgbm),

@@ -14,14 +14,21 @@ import numpy.typing as npt
 import onnx
 from onnx import compose, helper, numpy_helper
 
-__all__ = ["INPUT", "ML", "OPSETS", "OUTPUT", "WORDS", "CannotCompile", "Graph", "Table", "Tensor"]
+from tidemill.tasks.task_names import TaskName
+
+__all__ = ["INPUT", "ML", "OPSETS", "OUTPUTS", "WORDS", "CannotCompile", "Graph", "Table", "Tensor"]
 
 INPUT = "features"
 """Input with the numbers: double, shape (rows, features); NaN where nothing is known."""
 WORDS = "words"
 """Input with the columns of text, if there are any: shape (rows, columns); "" where nothing is known."""
-OUTPUT = "probability"
-"""Output: the probability of label 1, shape (rows, 1); NaN where the original would raise an error."""
+OUTPUTS: dict[TaskName, str] = {
+    "binary": "probability",
+    "multiclass": "probabilities",
+    "regression": "value",
+}
+"""Output by task: shape (rows, 1), or (rows, classes) for several; NaN where the original would raise an
+error."""
 ML = "ai.onnx.ml"
 OPSETS = {"": 19, ML: 5}
 _IR = 10
@@ -161,32 +168,29 @@ class Graph:
         )
         self.finite.update(columns)
 
-    def model(
-        self, probability: str, numbers: int, words: int, about: dict[str, str] | None = None
-    ) -> onnx.ModelProto:
-        """Return the model that computes ``probability``, shape (rows, 1).
+    def model(self, answer: str, output: str, width: int, numbers: int, words: int) -> onnx.ModelProto:
+        """Return the model that computes ``answer``, shape (rows, width).
 
         Args:
-            probability: name of the value.
+            answer: name of the value.
+            output: what the model calls it, one of `OUTPUTS`.
+            width: its number of columns.
             numbers: width of the input `INPUT`.
             words: width of the input `WORDS`; 0 for none.
-            about: goes into the model's metadata.
         """
         for invalid in self.invalid:
-            probability = self.add("Where", invalid, self.constant(np.array([[np.nan]])), probability)
-        self.nodes.append(helper.make_node("Identity", [probability], [OUTPUT]))
+            answer = self.add("Where", invalid, self.constant(np.array([[np.nan]])), answer)
+        self.nodes.append(helper.make_node("Identity", [answer], [output]))
         inputs = [(INPUT, _NUMBERS, numbers), (WORDS, _TEXT, words)]
         graph = helper.make_graph(
             self.nodes,
             "tidemill",
             [helper.make_tensor_value_info(name, kind, ["rows", n]) for name, kind, n in inputs if n],
-            [helper.make_tensor_value_info(OUTPUT, _NUMBERS, ["rows", 1])],
+            [helper.make_tensor_value_info(output, _NUMBERS, ["rows", width])],
             self.constants,
         )
         opsets = [helper.make_opsetid(domain, number) for domain, number in OPSETS.items()]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="tidemill")
-        helper.set_model_props(model, about or {})
-        return model
+        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="tidemill")
 
 
 def inputs_of(kinds: Sequence[Literal["number", "word"]]) -> Table:

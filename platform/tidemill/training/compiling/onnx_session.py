@@ -12,12 +12,14 @@ import pandas as pd
 from google.protobuf.message import DecodeError
 
 from tidemill.errors import ModelUnsafe
-from tidemill.training.compiling.onnx_graph import INPUT, ML, OUTPUT, WORDS
+from tidemill.training.compiling.onnx_graph import INPUT, ML, OUTPUTS, WORDS
 from tidemill.training.compiling.private_onnxruntime import LOAD_ERRORS, inner_run
 
 __all__ = ["Session", "check_content", "open_session"]
 
 _DOMAINS = {"", "ai.onnx", ML}
+_SEVERAL = OUTPUTS["multiclass"]
+_BLOCK = 16_384
 _EMPTY = "\x1f the empty text"
 """Replaces empty text, an unknown category for every model, because "" means "not known"."""
 
@@ -31,6 +33,10 @@ class Session:
     """Places of the columns that hold text."""
     run: Any = field(repr=False)
     """onnxruntime's inner ``run``, without the Python checks, which take as long as a small model."""
+    output: str = OUTPUTS["binary"]
+    """The name of the answer, one of `OUTPUTS`."""
+    width: int = 1
+    """The number of columns of the answer."""
     content: bytes = field(default=b"", repr=False)
     """The model itself, so that another process can open it."""
 
@@ -38,15 +44,14 @@ class Session:
         return open_session, (self.content, self.features, self.words)
 
     def score(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the probability of label 1, shape (rows,); NaN where the original would raise an error.
+        """Return the answers, one a row, in the form of `tidemill.tasks.task.Answers`.
+
+        They are NaN where the original would raise an error.
 
         Args:
             matrix: shape (rows, features), float64, in order; NaN means "not known".
         """
-        if not len(matrix):  # not every operator accepts zero rows
-            return np.empty(0)
-        found: npt.NDArray[np.float64] = self.run([OUTPUT], {INPUT: matrix}, None)[0]
-        return found.reshape(-1)
+        return self._answers({INPUT: matrix}, len(matrix))
 
     def mixed(
         self, matrix: npt.NDArray[np.float64], texts: Sequence[Sequence[str | None]]
@@ -61,24 +66,37 @@ class Session:
         feeds: dict[str, npt.NDArray[Any]] = {WORDS: np.array(words, dtype=object)}
         if matrix.shape[1]:
             feeds[INPUT] = matrix
-        found: npt.NDArray[np.float64] = self.run([OUTPUT], feeds, None)[0]
-        return found.reshape(-1)
+        return self._answers(feeds, len(matrix))
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return the probability of label 1 for rows with columns by name, text among them."""
+        """Return the answers for rows with columns by name, text among them."""
         if not self.words:
             return self.score(np.ascontiguousarray(frame[list(self.features)].to_numpy(np.float64)))
         words = [self.features[place] for place in self.words]
         numbers = [name for name in self.features if name not in words]
-        if frame.empty:
-            return np.empty(0)
         given = frame[words].astype(object)
         texts = given.where(given != "", _EMPTY).where(given.notna(), "").to_numpy(object)
         feeds: dict[str, npt.NDArray[Any]] = {WORDS: texts}
         if numbers:
             feeds[INPUT] = np.ascontiguousarray(frame[numbers].to_numpy(np.float64))
-        found: npt.NDArray[np.float64] = self.run([OUTPUT], feeds, None)[0]
-        return found.reshape(-1)
+        return self._answers(feeds, len(frame))
+
+    def _answers(self, feeds: dict[str, npt.NDArray[Any]], rows: int) -> npt.NDArray[np.float64]:
+        found: npt.NDArray[np.float64]
+        if self.output != _SEVERAL:
+            if not rows:  # not every operator accepts zero rows
+                return np.empty(0)
+            found = self.run([self.output], feeds, None)[0]
+            return found.reshape(-1)
+        if not rows:
+            return np.empty((0, self.width))
+        # The probabilities that the trees of a forest give to each class are all in memory at once.
+        parts = [
+            self.run([_SEVERAL], {name: one[start : start + _BLOCK] for name, one in feeds.items()}, None)[0]
+            for start in range(0, rows, _BLOCK)
+        ]
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return found
 
 
 def open_session(content: bytes, features: Sequence[str], words: Sequence[int] = ()) -> Session:
@@ -87,9 +105,11 @@ def open_session(content: bytes, features: Sequence[str], words: Sequence[int] =
     Raises:
         ModelUnsafe: the file is damaged, reads other files, or needs operators that are not ONNX's own.
     """
-    check_content(content)
-    session = start(content)
-    return Session(tuple(features), tuple(words), inner_run(session), content)
+    output = check_content(content).graph.output[0]
+    shape = output.type.tensor_type.shape.dim
+    run = inner_run(start(content))
+    width = shape[-1].dim_value if shape else 1
+    return Session(tuple(features), tuple(words), run, output.name, width, content)
 
 
 def start(content: bytes) -> onnxruntime.InferenceSession:

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["THRESHOLD", "Parity", "compare_answers", "probe_rows"]
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.task import Task
+
+__all__ = ["Parity", "compare_answers", "probe_rows"]
 
 Scores = npt.NDArray[np.float64]
 
-THRESHOLD = 1e-5
-"""Largest accepted difference between two probabilities: XGBoost itself sums in 32 bits."""
 _PROBES = 40
+_BINARY = Binary("")
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Parity:
     probes: int
     """Edge cases made of real rows: with missing values, or with zeros."""
     max_difference: float
-    """Of the probabilities; infinite if only one of the two gives an answer to some row."""
+    """Of two answers; infinite if only one of the two gives an answer to some row."""
     threshold: float
+    """The largest difference that counts as none."""
     unknown: str
     """How rows with a missing value are treated: ``answered``, or ``refused`` as by the original."""
 
@@ -47,15 +50,15 @@ def compare_answers(
     original: Callable[[pd.DataFrame], Scores],
     compiled: Callable[[pd.DataFrame], Scores],
     rows: pd.DataFrame,
-    threshold: float = THRESHOLD,
+    task: Task = _BINARY,
 ) -> Parity:
     """Compare the answers of both on the same rows.
 
     Args:
-        original: gives probabilities, shape (rows,); may raise an error for a row that it does not take.
-        compiled: gives probabilities, shape (rows,), NaN where the original would raise an error.
+        original: gives the task's answers; may raise an error for a row that it does not take.
+        compiled: gives the task's answers, NaN where the original would raise an error.
         rows: real rows, at least one.
-        threshold: largest difference that counts as none.
+        task: what is predicted; it says which difference counts as none.
 
     >>> rows = pd.DataFrame({"wind": [1.0, 2.0]})
     >>> half = lambda frame: frame["wind"].to_numpy() / 4
@@ -66,17 +69,19 @@ def compare_answers(
     """
     probes = probe_rows(rows)
     refused = 0
-    worst = _difference(original(rows), compiled(rows))
+    answers = original(rows)
+    worst = _difference(answers, compiled(rows))
     for number in range(len(probes)):
         row = probes.iloc[[number]]
         mine = compiled(row)
         try:
             theirs: Any = original(row)
         except Exception:  # noqa: BLE001 — it does not take such a row, whatever it says
-            theirs = np.array([np.nan])
-        refused += int(np.isnan(theirs[0]))
+            theirs = np.full(mine.shape, np.nan)
+        refused += int(np.isnan(theirs).any())
         worst = max(worst, _difference(theirs, mine))
-    return Parity(len(rows), len(probes), worst, threshold, "refused" if refused else "answered")
+    treated = "refused" if refused else "answered"
+    return Parity(len(rows), len(probes), worst, task.tolerance(answers), treated)
 
 
 def probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -87,23 +92,24 @@ def probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """
     made = []
     columns = list(rows.columns)
+    texts = rows.select_dtypes(exclude="number").to_numpy(object).ravel()
+    missing = next((one for one in texts if one is None or one != one), None)  # as this table writes it
     for number, name in enumerate(columns[: _PROBES // 2]):
         row = rows.iloc[number % len(rows)]
-        made += [_with(row, rows, [name], unknown) for unknown in (True, False)]
-    made += [_with(rows.iloc[0], rows, columns, unknown) for unknown in (True, False)]
+        made += [_with(row, rows, [name], missing, unknown) for unknown in (True, False)]
+    made += [_with(rows.iloc[0], rows, columns, missing, unknown) for unknown in (True, False)]
     return pd.DataFrame(made, columns=columns).astype(
         {name: kind if kind.kind == "O" else np.float64 for name, kind in rows.dtypes.items()}
     )
 
 
-def _with(row: Any, rows: pd.DataFrame, names: list[str], unknown: bool) -> dict[str, Any]:
+def _with(row: Any, rows: pd.DataFrame, names: list[str], missing: Any, unknown: bool) -> dict[str, Any]:
     changed = dict(row)
     for name in names:
         if pd.api.types.is_numeric_dtype(rows[name]):
             changed[name] = np.nan if unknown else 0.0
         else:
-            missing = [value for value in rows[name] if value is None or value != value]
-            changed[name] = (missing[0] if missing else None) if unknown else ""
+            changed[name] = missing if unknown else ""
     return changed
 
 

@@ -59,16 +59,19 @@ def category_encoder(model: Any) -> Any | None:
 
 
 def histogram_trees(model: Any) -> list[Any]:
-    """Return the trees of a binary HistGradientBoostingClassifier, each with `nodes` and their bit sets."""
-    return [predictors[0] for predictors in model._predictors]
+    """Return the trees of a histogram gradient boosting, one for each class in turn.
+
+    Each has `nodes` and their bit sets.
+    """
+    return [predictor for predictors in model._predictors for predictor in predictors]
 
 
-def histogram_baseline(model: Any) -> float:
-    """Return the margin before the first tree of a HistGradientBoostingClassifier."""
-    return float(np.ravel(model._baseline_prediction)[0])
+def histogram_baseline(model: Any) -> list[float]:
+    """Return the margin of each class before the first tree of a histogram gradient boosting."""
+    return [float(one) for one in np.ravel(model._baseline_prediction)]
 
 
-def boosting_baseline(model: Any) -> float:
-    """Return the margin before the first tree of a GradientBoostingClassifier."""
+def boosting_baseline(model: Any) -> list[float]:
+    """Return the margin of each class before the first tree of a gradient boosting."""
     row: npt.NDArray[np.float32] = np.zeros((1, model.n_features_in_), np.float32)
-    return float(model._raw_predict_init(row)[0, 0])
+    return [float(one) for one in model._raw_predict_init(row)[0]]

@@ -13,17 +13,16 @@ from tidemill.training.compiling.private_scikit import (
 )
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
-__all__ = ["boosted", "forest", "histogram_boosted", "single_tree"]
+__all__ = ["boosted", "forest", "forest_of_classes", "forest_of_values", "histogram_boosted", "single_tree"]
 
 
 def histogram_boosted(model: Any) -> Ensemble:
-    """Return a HistGradientBoostingClassifier; it takes categories as their codes, unknown ones as NaN."""
-    if model.n_trees_per_iteration_ != 1:
-        raise CannotCompile(f"it has {model.n_trees_per_iteration_} trees an iteration, not one")
+    """Return the margins of a histogram gradient boosting; it takes categories as codes, unknown as NaN."""
+    width = int(model.n_trees_per_iteration_)
     encoder = category_encoder(model)
     sizes = [] if encoder is None else [_known(found) for found in encoder.categories_]
     trees = [_histogram_tree(predictor, sizes) for predictor in histogram_trees(model)]
-    return Ensemble(trees, histogram_baseline(model))
+    return Ensemble(trees, histogram_baseline(model), targets=_in_turn(trees, width), width=width)
 
 
 def forest(model: Any) -> Ensemble:
@@ -37,13 +36,36 @@ def single_tree(model: Any) -> Ensemble:
     return Ensemble([_tree(model.tree_, _second_class(model.tree_))])
 
 
+def forest_of_classes(model: Any) -> tuple[list[Tree], list[Any]]:
+    """Return the trees of a tree or forest of several classes, and the share of each class in their nodes.
+
+    The shares of all trees add up to the probabilities.
+    """
+    members = getattr(model, "estimators_", [model])
+    counts = [one.tree_.value[:, 0, :] for one in members]
+    shares = [one / one.sum(axis=1, keepdims=True) / len(members) for one in counts]
+    return [_tree(one.tree_, np.zeros(one.tree_.node_count)) for one in members], shares
+
+
+def forest_of_values(model: Any) -> Ensemble:
+    """Return a tree or forest of scikit-learn's regressors: the mean of its trees' values."""
+    members = getattr(model, "estimators_", [model])
+    if members[0].tree_.value.shape[1] != 1:
+        raise CannotCompile("it gives several values a row")
+    return Ensemble([_tree(one.tree_, one.tree_.value[:, 0, 0] / len(members)) for one in members])
+
+
 def boosted(model: Any) -> Ensemble:
-    """Return a GradientBoostingClassifier."""
-    if type(model.init_).__name__ not in ("DummyClassifier", "str"):
+    """Return the margins of a GradientBoostingClassifier, or the value of a GradientBoostingRegressor."""
+    if type(model.init_).__name__ not in ("DummyClassifier", "DummyRegressor", "str"):
         raise CannotCompile(f"it begins with {type(model.init_).__name__}")
-    rate = model.learning_rate
-    trees = [_tree(one.tree_, one.tree_.value[:, 0, 0] * rate) for one in model.estimators_[:, 0]]
-    return Ensemble(trees, boosting_baseline(model))
+    rate, width = model.learning_rate, model.estimators_.shape[1]
+    trees = [_tree(one.tree_, one.tree_.value[:, 0, 0] * rate) for one in model.estimators_.ravel()]
+    return Ensemble(trees, boosting_baseline(model), targets=_in_turn(trees, width), width=width)
+
+
+def _in_turn(trees: list[Tree], width: int) -> list[int]:
+    return [number % width for number in range(len(trees))]
 
 
 def _second_class(tree: Any) -> Any:

@@ -1,16 +1,16 @@
 """A common form of decision trees from any package, and its compilation to an ONNX node."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from tidemill.training.compiling.onnx_graph import ML, CannotCompile, Graph
 
-__all__ = ["LARGEST_FLOAT32", "Ensemble", "Tree", "add_trees", "as_float32"]
+__all__ = ["LARGEST_FLOAT32", "Ensemble", "Tree", "add_leaf_rows", "add_trees", "as_float32"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -19,6 +19,7 @@ Bools = npt.NDArray[np.bool_]
 LARGEST_FLOAT32 = float(np.nextafter(2.0**128 - 2.0**103, 0.0))
 """The largest double that is finite when it is cut to 32 bits."""
 _LEAF = -1
+_INDICES = TensorProto.INT64
 _MODES = {"<=": 0, "<": 1}
 _MEMBER = 6
 _MOST_NODES = 4_000_000
@@ -54,11 +55,16 @@ class Tree:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The sum of its trees plus ``base``."""
+    """The sum of its trees plus ``base``, for each target."""
 
     trees: Sequence[Tree]
-    base: float = 0.0
+    base: float | Sequence[float] = 0.0
+    """One for all targets, or one for each."""
     test: Literal["<=", "<"] = "<="
+    targets: Sequence[int] = ()
+    """The target that each tree adds to, from 0 on; default: one target for all."""
+    width: int = 1
+    """The number of targets."""
 
 
 def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
@@ -90,12 +96,14 @@ def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
 
 
 def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
-    """Add a node that sums the trees over ``values``, shape (rows, columns); return its name, (rows, 1).
+    """Add a node that sums the trees over ``values``, shape (rows, columns); return the sum, (rows, targets).
 
     Raises:
         CannotCompile: the trees are too large.
     """
-    forest, roots = _joined([_rooted(tree) for tree in ensemble.trees or [Tree.leaf(0.0)]])
+    rooted = [_rooted(tree) for tree in ensemble.trees or [Tree.leaf(0.0)]]
+    forest, roots = _joined(rooted)
+    owners = np.repeat(ensemble.targets or [0] * len(rooted), [len(tree.feature) for tree in rooted])
     leaf = forest.feature == _LEAF
     # ONNX numbers the inner nodes and the leaves each for themselves.
     position = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
@@ -110,7 +118,7 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
         "nodes_falsenodeids": position[no],
         "nodes_falseleafs": leaf[no],
         "nodes_missing_value_tracks_true": forest.unknown_yes[inner],
-        "leaf_targetids": np.zeros(int(leaf.sum())),
+        "leaf_targetids": owners[leaf],
         "tree_roots": position[roots],
     }
     tensors = {
@@ -125,13 +133,43 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
         "TreeEnsemble",
         values,
         domain=ML,
-        n_targets=1,
+        n_targets=ensemble.width,
         aggregate_function=1,  # the sum
         post_transform=0,  # as it is
         **{name: found.astype(np.int64).tolist() for name, found in lists.items()},
         **{name: numpy_helper.from_array(found, name) for name, found in tensors.items()},
     )
-    return graph.add("Add", total, graph.constant(np.array([ensemble.base]))) if ensemble.base else total
+    base = np.asarray(ensemble.base, np.float64).reshape(1, -1)
+    return graph.add("Add", total, graph.constant(base)) if base.any() else total
+
+
+def add_leaf_rows(graph: Graph, trees: Sequence[Tree], rows: Sequence[Floats], values: str) -> str:
+    """Add nodes that sum a row of numbers for each tree's leaf; return the sum, shape (rows, width).
+
+    ONNX's leaves hold one number: here that of the leaf's row in a table.
+
+    Args:
+        graph: takes the nodes.
+        trees: their own values are not used.
+        rows: for each tree the row of each of its nodes, shape (nodes, width).
+        values: what the trees compare, shape (rows, columns).
+
+    Raises:
+        CannotCompile: the trees are too large.
+    """
+    starts = np.cumsum([0, *(len(table) for table in rows)])
+    if int(starts[-1]) * rows[0].shape[1] > _MOST_NODES:
+        raise CannotCompile(f"its leaves hold {int(starts[-1]) * rows[0].shape[1]:,} numbers")
+    numbered = [
+        replace(tree, value=np.arange(start, start + len(tree.feature), dtype=np.float64))
+        for tree, start in zip(trees, starts[:-1].tolist(), strict=True)
+    ]
+    targets = range(len(numbered))
+    places = add_trees(graph, Ensemble(numbered, targets=targets, width=len(numbered)), values)
+    found = graph.add(
+        "Gather", graph.constant(np.concatenate(rows)), graph.add("Cast", places, to=_INDICES), axis=0
+    )  # shape (rows, trees, width)
+    return graph.add("ReduceSum", found, graph.constant(np.array([1], np.int64)), keepdims=0)
 
 
 def _rooted(tree: Tree) -> Tree:

@@ -300,7 +300,7 @@ def test_what_cannot_be_compiled_says_why(model, why):
     assert why in found.reason
 
 
-def test_three_classes_and_strangers_are_refused():
+def test_three_classes_for_two_and_strangers_are_refused():
     rows = whole()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,6 +11,9 @@ import skops.io
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.project.project_config import FamilyName
 from tidemill.tasks.task_choice import Target, make_task
+from tidemill.training.compiling.compiler import CompiledModel, compile_model
+from tidemill.training.compiling.onnx_session import open_session
+from tidemill.training.compiling.parity import compare_answers
 from tidemill.training.families import ready_families
 from tidemill.training.families.ready_families import FAMILIES, ready_spec
 from tidemill.training.fitting.packaging import trusted_types
@@ -77,16 +80,37 @@ def test_a_family_learns_is_saved_and_answers_the_same(name, task):
     assert np.array_equal(judge.answers(fit(name, task, rows, target), rows), answers)  # the seed is fixed
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_compiled_and_answers_the_same(name, task):
+    pytest.importorskip(FAMILIES[name] or "sklearn")
+    rows, judge = table(), make_task(TARGETS[task], str)
+    model = fit(name, task, rows, labels(task, rows))
+    found = compile_model(model, rows, judge)
+    assert isinstance(found, CompiledModel), found
+    words = [place for place, kind in enumerate(found.kinds) if kind == "word"]
+    session = open_session(found.content, found.features, words)
+    strange = pd.concat([rows.iloc[:300], strange_rows()], ignore_index=True)
+    parity = compare_answers(lambda frame: judge.answers(model, frame), session.predict, strange, judge)
+    assert parity.passed, str(parity)
+    assert parity.unknown == "answered"
+
+
+def strange_rows():
+    """Unknown categories, text that is missing or empty, and numbers far away."""
+    strange = table().iloc[:4].copy()
+    strange["origin"] = ["no such origin", None, "", "JFK"]
+    strange["city"] = ["no such city", None, "", "city 1"]
+    strange["wind"] = [np.nan, 0.0, 1e6, -1e6]
+    return strange
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_rows_that_training_never_saw_the_like_of_are_answered(name):
     pytest.importorskip(FAMILIES[name] or "sklearn")
     rows = table()
     model = fit(name, "binary", rows, labels("binary", rows))
-    strange = rows.iloc[:4].copy()
-    strange["origin"] = ["no such origin", None, "", "JFK"]
-    strange["city"] = ["no such city", None, "", "city 1"]
-    strange["wind"] = [np.nan, 0.0, 1e6, -1e6]
-    assert np.isfinite(model.predict_proba(strange)).all()
+    assert np.isfinite(model.predict_proba(strange_rows())).all()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -1,6 +1,13 @@
-// The page: one field a feature, and the probability as you type. Nothing leaves the browser.
+// The page: one field a feature, and the answer as you type. Nothing leaves the browser.
 import { check, predict } from "./predict.js";
 
+const percent = (share) => `${(100 * share).toFixed(2)} %`;
+const shown = ({ name, classes }, answer) => {
+  if (name === "value") return String(Number(answer[0].toPrecision(6)));
+  if (!classes.length) return percent(answer[0]);
+  const ranked = classes.map((one, place) => [answer[place], one]).sort(([a], [b]) => b - a);
+  return ranked.map(([share, one]) => `${one}: ${percent(share)}`).join("\n");
+};
 const at = (id) => document.getElementById(id);
 
 try {
@@ -33,10 +40,10 @@ try {
     for (const { name, kind, field } of fields) {
       if (field.value !== "") row[name] = kind === "number" ? Number(field.value) : field.value;
     }
-    const [probability] = await predict(ort, session, model.features, [row]);
-    at("answer").textContent = Number.isNaN(probability)
+    const [answer] = await predict(ort, session, model, [row]);
+    at("answer").textContent = answer.some(Number.isNaN)
       ? "The model does not take such a row."
-      : `${(100 * probability).toFixed(2)} %`;
+      : shown(model.output, answer);
   };
   at("form").addEventListener("input", show);
   at("form").addEventListener("submit", (event) => event.preventDefault());

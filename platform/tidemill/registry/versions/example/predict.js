@@ -1,7 +1,8 @@
 // Runs the model in this folder by onnxruntime-web, in a page or in Node.
 
-// A value that is missing or null is not known.
-export async function predict(ort, session, features, rows) {
+// Gives the numbers of each row: one, or one a class. A value that is missing or null is not known.
+export async function predict(ort, session, model, rows) {
+  const { features, output } = model;
   const numbers = features.filter((one) => one.kind === "number").map((one) => one.name);
   const words = features.filter((one) => one.kind === "word").map((one) => one.name);
   const feeds = {};
@@ -13,12 +14,14 @@ export async function predict(ort, session, features, rows) {
     const texts = rows.flatMap((row) => words.map((name) => row[name] ?? ""));
     feeds.words = new ort.Tensor("string", texts, [rows.length, words.length]);
   }
-  const { probability } = await session.run(feeds);
-  return Array.from(probability.data);
+  const found = Array.from((await session.run(feeds))[output.name].data);
+  const width = output.classes.length || 1;
+  return rows.map((_, number) => found.slice(number * width, (number + 1) * width));
 }
 
 // The largest difference from the answers that are known.
 export async function check(ort, session, model) {
-  const found = await predict(ort, session, model.features, model.checks.map((one) => one.row));
-  return Math.max(...found.map((value, number) => Math.abs(value - model.checks[number].probability)));
+  const found = await predict(ort, session, model, model.checks.map((one) => one.row));
+  const known = model.checks.map((one) => [one[model.output.name]].flat());
+  return Math.max(...found.flatMap((row, number) => row.map((value, place) => Math.abs(value - known[number][place]))));
 }

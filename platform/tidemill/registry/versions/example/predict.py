@@ -15,18 +15,25 @@ import onnxruntime
 FOLDER = Path(__file__).parent
 
 
-def predict(session: Any, features: list[dict[str, str]], rows: list[dict[str, Any]]) -> list[float]:
-    """Return the probability of label 1 for each row; a value that is missing or None is not known."""
-    numbers = [one["name"] for one in features if one["kind"] == "number"]
-    words = [one["name"] for one in features if one["kind"] == "word"]
+def predict(session: Any, model: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    """Return the output for each row, shape (rows, columns); a value that is missing or None is not known."""
+    numbers = [one["name"] for one in model["features"] if one["kind"] == "number"]
+    words = [one["name"] for one in model["features"] if one["kind"] == "word"]
     feeds = {}
     if numbers:  # None becomes NaN
         feeds["features"] = np.array([[row.get(name) for name in numbers] for row in rows], dtype=np.float64)
     if words:
         texts = [[str(row.get(name) or "") for name in words] for row in rows]
         feeds["words"] = np.array(texts, dtype=object)
-    [found] = session.run(["probability"], feeds)
-    return [float(value) for value in found[:, 0]]
+    return session.run([model["output"]["name"]], feeds)[0]
+
+
+def shown(model: dict[str, Any], answer: Any) -> dict[str, Any]:
+    """Return the output for one row by name: of the output, or of each class."""
+    name, classes = model["output"]["name"], model["output"]["classes"]
+    if not classes:
+        return {name: float(answer[0])}
+    return {"class": classes[int(answer.argmax())], name: dict(zip(classes, answer.tolist(), strict=True))}
 
 
 def main() -> int:
@@ -38,8 +45,9 @@ def main() -> int:
         if not checks:
             print("no known answers to compare: the model takes none of the rows that were made up")  # noqa: T201
             return 0
-        found = predict(session, model["features"], [check["row"] for check in checks])
-        worst = np.abs(np.array(found) - [check["probability"] for check in checks]).max()
+        found = predict(session, model, [check["row"] for check in checks])
+        known = np.array([check[model["output"]["name"]] for check in checks], dtype=np.float64)
+        worst = np.abs(found - known.reshape(found.shape)).max()
         print(f"{len(found)} known answers, largest difference {worst:.2g}")  # noqa: T201
         return int(not worst <= model["parity"]["threshold"])  # NaN is a difference, too
     kinds = {one["name"]: one["kind"] for one in model["features"]}
@@ -50,7 +58,7 @@ def main() -> int:
             print(f"no such feature: {name}; there are {', '.join(kinds)}", file=sys.stderr)  # noqa: T201
             return 2
         row[name] = float(value) if kinds[name] == "number" else value
-    print(json.dumps({"probability": predict(session, model["features"], [row])[0]}))  # noqa: T201
+    print(json.dumps(shown(model, predict(session, model, [row])[0])))  # noqa: T201
     return 0
 
 
