@@ -1,5 +1,8 @@
 """A model of every task is trained, registered and judged, and answers as it was trained."""
 
+import json
+import subprocess
+import sys
 import textwrap
 from datetime import timedelta
 
@@ -11,6 +14,7 @@ import yaml
 from tests.tidemill.training.small_project import START, Data, day
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.versions.export import export_version
 from tidemill.registry.versions.model_versions import (
     get_version,
     load_holdout,
@@ -19,6 +23,7 @@ from tidemill.registry.versions.model_versions import (
 )
 from tidemill.registry.versions.new_versions import register
 from tidemill.settings import Settings
+from tidemill.training.compiling.onnx_graph import OUTPUTS
 from tidemill.training.train import train
 
 pytestmark = pytest.mark.engine
@@ -60,7 +65,12 @@ MODEL = textwrap.dedent(
 TASKS = {
     "text classes": ({"task": "binary"}, {"classes": ["no", "yes"], "positive": "yes"}, "classes", None),
     "multiclass": ({"task": "multiclass"}, {"classes": ["early", "in time", "late"]}, "classes", None),
-    "regression, by a metric of its own": ({"task": "regression"}, {}, "value", "small_model:within_ten"),
+    "regression, by a metric of its own": (
+        {"task": "regression"},
+        {},
+        "value",
+        "task_model:within_ten",
+    ),
 }
 
 
@@ -94,12 +104,12 @@ def rows(kind):
 def made(request, tmp_path_factory):
     root = tmp_path_factory.mktemp("every")
     project, dataset, spec, metric = TASKS[request.param]
-    (root / "small_model.py").write_text(MODEL)
+    (root / "task_model.py").write_text(MODEL)
     params = {
         "project": {
             "name": "small",
             "model": "small-model",
-            "training": f"small_model:{spec}",
+            "training": f"task_model:{spec}",
             "application": "none:none",
             **project,
         },
@@ -139,6 +149,22 @@ def test_text_and_gaps_and_moments_are_features(made):
     assert reference.features["wind"].null_count() > 0
     assert reference.labels.null_count() == 0
     assert reference.scores.is_finite().all()
+
+
+def test_the_compiled_model_answers_and_runs_alone(made, tmp_path):
+    project, (version, _) = made
+    scorer = load_scorer(project, version)
+    assert (scorer.kind, scorer.reason) == ("onnx", None)
+    export_version(project, "small-model", version, tmp_path / "edge")
+    described = json.loads((tmp_path / "edge" / "model.json").read_text())
+    assert described["output"]["name"] == OUTPUTS[project.task.kind]
+    command = [sys.executable, "-I", str(tmp_path / "edge" / "predict.py")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "5 known answers, largest difference 0" in checked
+    alone = subprocess.run([*command, "wind=1.5", "origin=JFK"], capture_output=True, text=True, check=True)
+    row = pl.DataFrame({"wind": [1.5], "origin": ["JFK"], "wet": [None], "seen_at": [None]}).to_pandas()
+    [answer] = scorer.predict(row.astype({"wet": float, "seen_at": float}))
+    assert json.loads(alone.stdout) == project.task.shown(answer)
 
 
 def test_the_gate_compares_versions_by_that_metric(made):
