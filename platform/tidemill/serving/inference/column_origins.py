@@ -6,7 +6,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, TargetEncoder
 
 from tidemill.training.compiling.private_scikit import column_indices, one_hot_widths
 
@@ -60,6 +60,8 @@ def origins(step: Any, given: list[int]) -> list[int]:
             if step.add_indicator:
                 kept += [given[int(index)] for index in step.indicator_.features_]
             return kept
+        case TargetEncoder() if step.target_type_ == "multiclass":  # a column for each class
+            return [place for place in given for _ in step.classes_]
         case FunctionTransformer() if step.func is None:
             return given
         case OneToOneFeatureMixin():

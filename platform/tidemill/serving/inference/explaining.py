@@ -23,7 +23,7 @@ from tidemill.serving.inference.column_origins import MixedFeatures, origins
 __all__ = ["Explainer", "TreeExplanation"]
 
 Floats = npt.NDArray[np.float64]
-Unit = Literal["log-odds", "probability"]
+Unit = Literal["log-odds", "probability", "score", "value"]
 
 _LOG_ODDS = {
     "GradientBoostingClassifier",
@@ -38,6 +38,17 @@ _PROBABILITY = {
     "ExtraTreesClassifier",
     "RandomForestClassifier",
 }
+_VALUE = {
+    "DecisionTreeRegressor",
+    "ExtraTreeRegressor",
+    "ExtraTreesRegressor",
+    "GradientBoostingRegressor",
+    "HistGradientBoostingRegressor",
+    "LGBMRegressor",
+    "RandomForestRegressor",
+    "XGBRFRegressor",
+    "XGBRegressor",
+}
 _MOST_ROWS = 100
 _KEPT = 4
 _CLOSE = 1e-3
@@ -49,41 +60,57 @@ class TreeExplanation:
 
     features: tuple[str, ...]
     unit: Unit
-    """What the contributions and the base value add up to: the model's log-odds, or its probability."""
+    """What the contributions and the base value add up to: the model's log-odds, its probability, its value,
+    or the score of the most probable of several classes, whose softmax is the probability."""
     estimator: Any
     trees: Any
     prepare: Any
     """What happens to the features before the trees see them; None for nothing."""
     places: Sequence[int]
     """The feature of each column that the trees see."""
+    words: tuple[str, ...] = ()
+    """The features that are text."""
 
-    def explain(self, matrix: Floats) -> tuple[float, Floats]:
-        """Return the base value, and the contributions, shape (rows, features).
+    def explain(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
+        """Return the base values, shape (rows,), and the contributions, shape (rows, features).
+
+        Of several classes, the most probable one of each row is explained.
 
         Args:
-            matrix: shape (rows, features), NaN for "not known".
+            frame: the features; numbers with NaN, and text with None, for "not known".
 
         Raises:
             Refused: they do not add up to what the model says.
         """
-        frame = pd.DataFrame(matrix, columns=list(self.features))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             columns: Any = frame if self.prepare is None else self.prepare.transform(frame)
             columns = columns.toarray() if hasattr(columns, "toarray") else columns
             found = self.trees.shap_values(columns, check_additivity=False)
-            said = np.asarray(self.estimator.predict_proba(frame)[:, 1], dtype=np.float64)
-        values = np.asarray(found[-1] if isinstance(found, list) else found, dtype=np.float64)
-        values = values[:, :, -1] if values.ndim == 3 else values
-        base = float(np.ravel(self.trees.expected_value)[-1])
-        summed = np.zeros((len(matrix), len(self.features)))
-        np.add.at(summed.T, np.asarray(self.places), values.T)
-        with np.errstate(divide="ignore"):
-            margin = np.log(said / (1 - said)) if self.unit == "log-odds" else said
-        sure = np.isinf(margin)  # a probability of exactly 0 or 1
-        if not np.allclose((summed.sum(axis=1) + base)[~sure], margin[~sure], atol=_CLOSE, rtol=_CLOSE):
+            ask = self.estimator.predict if self.unit == "value" else self.estimator.predict_proba
+            said = np.asarray(ask(frame), dtype=np.float64).reshape(len(frame), -1)
+        values = np.asarray(np.stack(found, axis=-1) if isinstance(found, list) else found, np.float64)
+        values = values.reshape(len(frame), len(self.places), -1)
+        base = np.ravel(self.trees.expected_value)
+        if said.shape[1] == 2:  # of two classes, the second
+            said, values, base = said[:, 1:], values[:, :, -1:], base[-1:]
+        summed = np.zeros((len(self.features), len(frame), values.shape[2]))
+        np.add.at(summed, np.asarray(self.places), values.transpose(1, 0, 2))
+        if not self._adds_up(summed.sum(axis=0) + base, said):
             raise _impossible("SHAP's values do not add up to what this model says")
-        return base, summed
+        best = said.argmax(axis=1)
+        return base[best], summed[:, np.arange(len(frame)), best].T
+
+    def _adds_up(self, totals: Floats, said: Floats) -> bool:
+        if self.unit == "score":
+            powers = np.exp(totals - totals.max(axis=1, keepdims=True))
+            totals = powers / powers.sum(axis=1, keepdims=True)
+        if self.unit == "log-odds":
+            with np.errstate(divide="ignore"):
+                said = np.log(said / (1 - said))
+        sure = np.isinf(said)  # the log-odds of a probability of exactly 0 or 1
+        size = float(np.abs(said[~sure]).max(initial=0.0)) if self.unit == "value" else 1.0
+        return np.allclose(totals[~sure], said[~sure], atol=_CLOSE * size, rtol=_CLOSE)
 
 
 class Explainer:
@@ -98,7 +125,8 @@ class Explainer:
     def explain(self, version: str, rows: Sequence[FeatureRow]) -> list[Mapping[str, Any]]:
         """Return an explanation of each row: its unit, the base value, and what each feature contributed.
 
-        The contributions and the base value add up to the log-odds (or the probability) of label 1.
+        The contributions and the base value add up to the log-odds (or the probability) of label 1, to
+        the value of a regression, or to the score (or probability) of the most probable of several classes.
 
         Args:
             version: the one that answers.
@@ -112,15 +140,14 @@ class Explainer:
                 Failure("unsupported", f"up to {_MOST_ROWS} rows can be explained at once, not {len(rows)}")
             )
         made = self._explanation(version)
-        matrix = np.array([[row.values[name] for name in made.features] for row in rows], dtype=np.float64)
-        base, values = made.explain(matrix)
+        base, values = made.explain(_frame(made, rows))
         return [
             {
                 "unit": made.unit,
-                "base_value": base,
+                "base_value": start,
                 "contributions": dict(zip(made.features, contributed, strict=True)),
             }
-            for contributed in values.tolist()
+            for start, contributed in zip(base.tolist(), values.tolist(), strict=True)
         ]
 
     def _explanation(self, version: str) -> TreeExplanation:
@@ -131,6 +158,17 @@ class Explainer:
                     self._ready.popitem(last=False)
             self._ready.move_to_end(version)
             return self._ready[version]
+
+
+def _frame(made: TreeExplanation, rows: Sequence[FeatureRow]) -> pd.DataFrame:
+    """Return the features as the model was fitted to them: numbers with NaN, text as objects with None."""
+    given = {name: [row.values[name] for row in rows] for name in made.features}
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=object if name in made.words else np.float64)
+            for name, values in given.items()
+        }
+    )
 
 
 def _open(scorer: Scorer) -> TreeExplanation:
@@ -148,7 +186,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
             raise _impossible("it is a pipeline in a pipeline")
         prepare, model = model[:-1] if len(model.steps) > 1 else None, model.steps[-1][1]
     kind = type(model).__name__
-    if kind not in _LOG_ODDS | _PROBABILITY:
+    if kind not in _LOG_ODDS | _PROBABILITY | _VALUE:
         raise _impossible(f"{kind if model is not None else 'a model made as ONNX'} is not a model of trees")
     places = list(range(len(scorer.features)))
     try:
@@ -158,8 +196,11 @@ def _open(scorer: Scorer) -> TreeExplanation:
         raise _impossible(f"its step {error}") from error
     except Exception as error:  # SHAP has no errors of its own
         raise _impossible(f"SHAP does not take this {kind}: {error}") from error
-    unit: Unit = "log-odds" if kind in _LOG_ODDS else "probability"
-    return TreeExplanation(scorer.features, unit, scorer.estimator, trees, prepare, places)
+    several = len(getattr(model, "classes_", ())) > 2
+    unit: Unit = "value" if kind in _VALUE else "probability"
+    if kind in _LOG_ODDS:
+        unit = "score" if several else "log-odds"
+    return TreeExplanation(scorer.features, unit, scorer.estimator, trees, prepare, places, scorer.words)
 
 
 def _impossible(why: str) -> Refused:

@@ -70,8 +70,9 @@ def request_schema(instance: type[BaseModel], max_instances: int) -> type[Predic
 class ExplanationOut(BaseModel):
     """What each feature contributed: with the base value, they add up to what the model says."""
 
-    unit: Literal["log-odds", "probability"]
-    """What they add up to: log(p / (1 - p)) or p, where p is the probability as the model itself says it."""
+    unit: Literal["log-odds", "probability", "score", "value"]
+    """What they add up to: log(p / (1 - p)) or p, where p is the probability as the model itself says it; the
+    value; or, of several classes, the score of the most probable one, whose softmax is its probability."""
     base_value: float
     contributions: dict[str, float]
 

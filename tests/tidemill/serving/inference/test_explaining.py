@@ -2,6 +2,7 @@
 
 import warnings
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +13,14 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.features.online.online_features import FeatureRow
@@ -26,6 +29,8 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
 
 pytestmark = pytest.mark.engine
 
@@ -90,6 +95,60 @@ def test_contributions_add_up_to_what_the_model_says(model, unit):
     assert biggest <= {"wind", "carrier"}
     explain.explain("3", served[:1])
     assert asked == ["3"]
+
+
+def with_text(model):
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    target = TargetEncoder(
+        target_type="multiclass" if hasattr(model, "predict_proba") else "continuous", cv=2
+    )
+    kinds = ColumnTransformer(
+        [("few", encoder, ["origin"]), ("many", target, ["origin"])], remainder="passthrough"
+    )
+    return make_pipeline(kinds, model)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("model", "unit"),
+    [
+        (HistGradientBoostingRegressor(max_iter=5), "value"),
+        (RandomForestRegressor(5, random_state=0), "value"),
+        (xgboost.XGBRegressor(n_estimators=5), "value"),
+        (lightgbm.LGBMRegressor(n_estimators=5, verbose=-1), "value"),
+        (HistGradientBoostingClassifier(max_iter=5), "score"),
+        (RandomForestClassifier(5, random_state=0), "probability"),
+        (xgboost.XGBClassifier(n_estimators=5), "score"),
+        (lightgbm.LGBMClassifier(n_estimators=5, verbose=-1), "score"),
+    ],
+)
+def test_values_and_several_classes_are_explained_and_text_is_a_feature(model, unit):
+    frame = rows().drop(columns="carrier")
+    frame["origin"] = np.random.default_rng(1).choice(["JFK", "EWR", None], len(frame)).astype(object)
+    delay = 100 + 20 * frame["wind"] + 30 * (frame["origin"] == "JFK")
+    classes = Multiclass("neg_log_loss", classes=("early", "in time", "late"))
+    task = Regression("neg_mae") if unit == "value" else classes
+    fitted = with_text(model).fit(frame, delay if unit == "value" else np.digitize(delay, [95, 120]))
+    scorer = Scorer("1", tuple(frame.columns), None, "skops", None, fitted, task=task, words=("origin",))
+    asked = frame.head(20)
+    served = [
+        FeatureRow({name: None if one != one else one for name, one in row.items()}, ())
+        for row in asked.to_dict("records")
+    ]
+    found = Explainer(lambda version: scorer).explain("1", served)
+    totals = np.array([one["base_value"] + sum(one["contributions"].values()) for one in found])
+    answers = task.answers(fitted, asked)
+    assert {one["unit"] for one in found} == {unit}
+    assert {tuple(one["contributions"]) for one in found} == {("wind", "rain", "origin")}
+    if unit == "value":
+        assert totals == pytest.approx(answers, rel=1e-5)
+    elif unit == "probability":
+        assert totals == pytest.approx(answers.max(axis=1), abs=1e-6)
+    else:  # the softmax of the score, over the scores of all classes, is the probability
+        assert np.corrcoef(totals, np.log(answers.max(axis=1)))[0, 1] > 0.5
+    biggest = {max(one["contributions"], key=lambda name: abs(one["contributions"][name])) for one in found}
+    assert biggest <= {"wind", "origin"}
+    assert "origin" in biggest
 
 
 @pytest.mark.parametrize(
