@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tidemill.features.skew.comparable_values import as_comparable_rows, is_text
 from tidemill.features.skew.diagnosis import (
     Diagnosis,
     OnDemandSource,
@@ -50,7 +51,12 @@ def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -
     >>> differences(rows, ["wind"], 1e-6)["wind"].to_list()
     [False, True, True]
     """
-    return rows.select(_differs(name, tolerance).alias(name) for name in features)
+    return rows.select(
+        (
+            _words_differ(name) if is_text(rows.schema[served_column(name)]) else _differs(name, tolerance)
+        ).alias(name)
+        for name in features
+    )
 
 
 def compare_batch(
@@ -68,6 +74,7 @@ def compare_batch(
         skip: features that are not compared.
     """
     left_out = frozenset(skip)
+    rows = as_comparable_rows(rows, [name for name in origins.features if name not in left_out])
     days = rows["at"].dt.date().alias("day")
     counts: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
@@ -97,6 +104,10 @@ def compare_batch(
             if differs[name].any()
         ]
     return BatchDifferences(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
+
+
+def _words_differ(name: str) -> pl.Expr:
+    return pl.col(served_column(name)).ne_missing(pl.col(f"expected.{name}"))
 
 
 def _differs(name: str, tolerance: float) -> pl.Expr:
@@ -129,7 +140,8 @@ def _standing(source: Source | OnDemandSource, origins: Origins) -> pl.Expr:
 def _by_day_and_cause(
     rows: pl.DataFrame, days: pl.Series, name: str, differs: pl.Series, explained: Diagnosis
 ) -> pl.DataFrame:
-    served, expected = pl.col(served_column(name)).cast(pl.Float64), pl.col(f"expected.{name}")
+    served, expected = pl.col(served_column(name)), pl.col(f"expected.{name}")
+    words = is_text(rows.schema[served_column(name)])
     default = pl.col("flags").list.contains(f"default:{name}")
     frame = rows.select(
         "prediction_id",
@@ -138,7 +150,7 @@ def _by_day_and_cause(
         days,
         served_null=served.is_null() | default,
         expected_null=expected.is_null(),
-        apart=(served - expected.cast(pl.Float64)).abs(),
+        apart=pl.lit(None, pl.Float64) if words else (served - expected).abs(),
         cause=explained.causes[name],
         origin=explained.view,
         known=explained.known,

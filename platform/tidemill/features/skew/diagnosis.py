@@ -21,6 +21,7 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
+from tidemill.features.skew.comparable_values import as_number, is_text
 from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
 __all__ = ["CAUSES", "Diagnosis", "OnDemandSource", "explain_computed", "explain_view", "served_column"]
@@ -80,7 +81,9 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
     any_differs = differs.select(pl.any_horizontal(pl.all()).alias("any"))["any"]
     history = _history(source.history, rows, source.features)
     asked = rows.select(
-        pl.col("at"), pl.col("^key\\..*$"), _fingerprint([_as_stored(n) for n in source.features])
+        pl.col("at"),
+        pl.col("^key\\..*$"),
+        _fingerprint([(_as_stored(n), rows.schema[served_column(n)]) for n in source.features]),
     )
     expected = point_in_time_join(asked, "at", [_expected(source.history, history)])
     served = point_in_time_join(asked.filter(any_differs), "at", [_served(source.history, history)])
@@ -220,7 +223,7 @@ def _history(history: History, rows: pl.DataFrame, features: Sequence[str]) -> p
         *map(literal_name, dict.fromkeys(needed)),
         event.alias(_EVENT),
         made.alias(_CREATED),
-        _fingerprint([pl.col(literal_name(columns[n])) for n in features]),
+        _fingerprint([(pl.col(literal_name(columns[n])), schema[columns[n]]) for n in features]),
     ).sort(_EVENT, _CREATED, nulls_last=False, maintain_order=True)
     before = pl.col(_TUPLE).shift(1)
     if history.keys:
@@ -248,7 +251,14 @@ def _as_stored(name: str) -> pl.Expr:
     return pl.when(~pl.col("flags").list.contains(f"default:{name}")).then(value)
 
 
-def _fingerprint(values: Sequence[pl.Expr]) -> pl.Expr:
-    """Hash the values independently of the precision in which a store keeps them."""
-    plain = [value.cast(pl.Float32).fill_nan(None).alias(f"v{index}") for index, value in enumerate(values)]
+def _fingerprint(values: Sequence[tuple[pl.Expr, pl.DataType]]) -> pl.Expr:
+    """Hash values, given with their types, independently of the precision in which a store keeps numbers."""
+    plain = [
+        (
+            value.cast(pl.String)
+            if is_text(dtype)
+            else as_number(value, dtype).cast(pl.Float32).fill_nan(None)
+        ).alias(f"v{index}")
+        for index, (value, dtype) in enumerate(values)
+    ]
     return pl.struct(plain).hash(seed=0).alias(_TUPLE)

@@ -231,3 +231,43 @@ def test_keys_come_back_in_their_types():
         ("UA", None, None, None, datetime(2013, 4, 1, 10, 15, tzinfo=UTC)),
     ]
     assert unresolved.to_list() == [[], [], []]
+
+
+def test_text_and_moments_and_truth_values_are_compared_as_models_take_them():
+    table = pl.DataFrame(
+        {
+            "origin": ["JFK"] * 2,
+            "time": [hours(0), hours(2)],
+            "sky": ["clear", "fog"],
+            "seen": [hours(0), hours(1)],
+            "open": [True, False],
+        },
+        schema_overrides={"time": MOMENT, "seen": MOMENT},
+    )
+    names = ("sky", "seen", "open")
+    history = History(
+        "weather",
+        table.lazy(),
+        {"origin": "origin"},
+        dict(zip(names, names, strict=True)),
+        "time",
+        None,
+        None,
+    )
+    origins = Origins((Source("weather", names, history, hours(9)),), (), {"origin": pl.String()})
+    plain = batch(*[("JFK", at, (None, None), (None, None), []) for at in (1, 3, 4)])
+    rows = plain.drop("^(feature|expected).*$").with_columns(
+        pl.Series("feature.sky", ["clear", "clear", "fog"]),
+        pl.Series("expected.sky", ["clear", "fog", "fog"]),
+        pl.Series("feature.seen", [one.timestamp() for one in (hours(0), hours(0), hours(1))]),
+        pl.Series("expected.seen", [hours(0), hours(1), hours(1)], dtype=MOMENT),
+        pl.Series("feature.open", [1.0, 1.0, 0.0]),
+        pl.Series("expected.open", [True, False, False]),
+    )
+    found = compare(rows, origins)
+    assert {name: (one.share, one.causes[0].name) for name, one in found.items()} == dict.fromkeys(
+        names, (pytest.approx(1 / 3), "stale materialisation")
+    )
+    assert not any(
+        one.share for one in compare(rows.filter(pl.col("prediction_id") != "p1"), origins).values()
+    )
