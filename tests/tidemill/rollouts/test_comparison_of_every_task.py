@@ -1,5 +1,6 @@
 """Versions are compared by the metric of their task, in its units, whatever an answer is."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from tests.tidemill.rollouts.test_version_comparison import NOW, Declared, deployment
 from tidemill.project.serve_config import RolloutConfig
+from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.rollouts.comparison_periods import Periods
 from tidemill.rollouts.experiment_data import arm
+from tidemill.rollouts.experiment_reports import _answers_of
 from tidemill.rollouts.group_differences import metric
 from tidemill.rollouts.step_checks import CanaryMetrics, judge
 from tidemill.rollouts.version_comparison import compare_keys, compare_shadow
@@ -120,3 +123,19 @@ def test_a_rollout_allows_a_loss_in_units_of_the_metric():
     assert plan.loss_allowed("neg_mae", minutes) == pytest.approx(1.0)
     assert plan.loss_allowed("roc_auc", 0.8) == 0.02
     assert RolloutConfig(max_loss=0.3).loss_allowed("neg_mae", minutes) == 0.3
+
+
+def test_a_challenger_answers_logged_rows_with_text_features():
+    task = TASKS["multiclass"]
+
+    def by_name(frame):
+        assert frame["carrier"].tolist() == ["AA", None]
+        assert frame["wind"].tolist() == [3.0, 4.0]
+        return np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])
+
+    scorer = Scorer("2", ("carrier", "wind"), by_name, by_name=by_name, task=task)
+    logged = pl.DataFrame({"feature.wind": [3.0, 4.0], "feature.carrier": ["AA", None], "score": [0.1, 0.2]})
+    answers, scores = _answers_of(scorer, logged)
+    assert scores == [0.8, 0.8]
+    assert [json.loads(one)["storm"] for one in answers] == [0.1, 0.8]
+    assert _answers_of(scorer, logged.clear()) == ([], [])
