@@ -160,3 +160,13 @@ def test_answers_of_other_shapes_in_one_segment_are_read(tmp_path):
     log.close()
     read = read_predictions(tmp_path, "m", *ALWAYS)["answer"].to_list()
     assert [one and json.loads(one) for one in read] == [one and json.loads(one) for one in answers]
+
+
+def test_targets_by_keys_are_counted_each_once(tmp_path):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("p", keys={"depot": "north"})])
+    by = {"keys": {"depot": "north"}, "predicted_at": NOON}
+    log.append_labels([label(None, None, target=one, **by) for one in ("1.0", "2.0", "2.0")])
+    log.close()
+    counts = count_log(tmp_path, "m")
+    assert (counts.labels, counts.contradicted, counts.unmatched) == (2, 1, 0)

@@ -167,7 +167,7 @@ def test_the_latest_label_counts_and_none_from_the_future(tmp_path):
     assert dict(known.select("prediction_id", "label").rows()) == {"twice": 1, "changed": 1, "same moment": 0}
     assert read_labels(tmp_path, "m", NOON + day).filter(prediction_id="changed")["label"].item() == 0
     counts = count_log(tmp_path, "m")
-    assert (counts.predictions, counts.labels, counts.unmatched, counts.contradicted) == (4, 8, 1, 2)
+    assert (counts.predictions, counts.labels, counts.unmatched, counts.contradicted) == (4, 7, 1, 2)
 
 
 def test_shadows_and_test_traffic_are_given_to_who_asks(tmp_path):

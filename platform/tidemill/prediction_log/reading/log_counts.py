@@ -87,7 +87,10 @@ def count_log(root: Path, model: str) -> LogCounts:
         ServingError: the log cannot be read.
     """
     labels = _labels(root, model)
-    distinct = labels.given.unique().height + labels.by_keys.unique(["keys", "predicted_at", "label"]).height
+    distinct = (
+        labels.given.unique().height
+        + labels.by_keys.unique(["keys", "predicted_at", "label", "target"]).height
+    )
     days = [_count(root, model, day, labels.by_keys) for day in _days(root, model, "predictions")]
     known = pl.concat([pl.Series("prediction_id", [], pl.UInt64), *(day.ids for day in days)])
     by_id = labels.given["prediction_id"].unique()
