@@ -36,7 +36,7 @@ def ingest_table(project: Project) -> None:
     formats = section.get("formats") or {}
     target = project.root / rules.source
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
-        raw = open_source(source, project.root, Path(folder), {**rules.dtypes})
+        raw = open_source(source, project.root, Path(folder))
         try:
             table = conformed(raw, rules.dtypes, formats)
             keep = keep_expression(table.collect_schema().names(), project)

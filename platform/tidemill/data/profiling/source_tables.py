@@ -9,7 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, table_files
-from tidemill.data.tables.scanning import scan_csv
+from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -54,17 +54,14 @@ def absolute_address(address: str, folder: Path) -> str:
     return f"{found[1]}{folder / found[2]}" if found else address
 
 
-def open_source(
-    address: str, folder: Path, scratch: Path, types: dict[str, pl.DataType] | None = None
-) -> pl.LazyFrame:
-    """Open a table lazily; rows of a database are first copied to a file, in batches.
+def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
+    """Open a table lazily; rows of a database are first copied to a file, in batches, and CSV stays text.
 
     Args:
         address: path of a CSV, parquet, JSON lines or Arrow file, of a folder of such files, a pattern, or
             ``<SQLAlchemy address>::<table>``.
         folder: relative paths begin here.
         scratch: a folder for the rows of a database.
-        types: column → type, for CSV: see `tidemill.data.tables.scanning.scan_csv`.
 
     Raises:
         DataError: there is no such table, or it cannot be read.
@@ -72,22 +69,19 @@ def open_source(
     """
     if "://" in address:
         return _copied(absolute_address(address, folder), scratch / "rows.parquet")
-    table = _of_files(folder / address, types)
+    table = _of_files(folder / address)
     # Many programs write the number of the row as a column without a name.
     return table.drop("") if "" in table.collect_schema() else table
 
 
-def _of_files(path: Path, types: dict[str, pl.DataType] | None) -> pl.LazyFrame:
+def _of_files(path: Path) -> pl.LazyFrame:
     if path.is_dir() and not any(path.rglob("*.parquet")):
         path = _pattern(path)
     if not is_csv(path):
-        return open_table(path, types)
+        return open_table(path)
     files = table_files(path)
-    separator = _separator(files[0])
-    if separator == ",":
-        return open_table(path, types)
     try:
-        table = scan_csv(files, separator=separator, dates=True, types=types)
+        table = scan_csv_as_text(files, separator=_separator(files[0]))
         table.collect_schema()
     except (OSError, PolarsError) as error:
         raise DataError(

@@ -13,7 +13,8 @@ _MISSING = ("", "nan", "null", "#n/a", "n/a")
 """Text that means a gap anywhere, in lower case."""
 _MISSING_BESIDE_NUMBERS = (*_MISSING, "na", "none", "?", "-", "--", ".")
 """Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
-_ZERO_AHEAD = r"^[+-]?0\d"
+_NO_NUMBER = r"^[+-]?(0\d|\d{19})"
+"""Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
@@ -155,7 +156,7 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "there": value.is_not_null().sum(),
         "number": value.cast(pl.Float64, strict=False).is_finite().sum(),
         "whole": value.str.contains(_WHOLE).sum(),
-        "zero": value.str.contains(_ZERO_AHEAD).sum(),
+        "zero": value.str.contains(_NO_NUMBER).sum(),
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
     }
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tidemill.data.profiling.source_tables import absolute_address, open_source
+from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.errors import DataError, UsageError
 
 ROWS = pl.DataFrame({"name": ["a;b", None, "c"], "n": [1, 2, None]})
@@ -17,7 +18,9 @@ AT = datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - as the database has it
 def read(address: str, folder: Path) -> pl.DataFrame:
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    return open_source(address, folder, scratch).collect()
+    table = open_source(address, folder, scratch)
+    found = infer_readings(table)
+    return conformed(table, found.types, found.formats).collect()
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
