@@ -218,7 +218,7 @@ def test_a_registry_that_is_ill_is_not_without_a_champion(registered):
     set_alias(registered, "champion", "1")
     with closing(sqlite3.connect(registered.home / "mlflow.db")) as other:
         other.execute("ALTER TABLE registered_model_aliases RENAME TO gone")
-    with pytest.raises(RegistryError, match="does not say which small-model is champion"):
+    with pytest.raises(RegistryError, match="cannot say which version of small-model is champion"):
         champion_version(registered)
     with pytest.raises(RegistryError, match="cannot read small-model champion") as refused:
         get_version(registered, "champion")
