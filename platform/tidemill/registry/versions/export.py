@@ -20,6 +20,7 @@ from tidemill.registry.versions.compiled_versions import (
     read_compiled,
 )
 from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.model_loading import version_task
 from tidemill.registry.versions.model_versions import get_version, open_files
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.multiclass import Multiclass
@@ -73,7 +74,7 @@ def export_version(project: Project, model: str, version: str, output: Path) -> 
     half = new_draft_folder(output)
     try:
         with open_files(project, found.version, model) as folder:
-            scorer = read_compiled(folder, found.version, record, project.task)
+            scorer = read_compiled(folder, found.version, record, version_task(project, found))
             record = complete_record(record, found.version, lambda path: (folder / path).read_bytes())
             shutil.copyfile(folder / ARTIFACT, half / "model.onnx")
         (half / "model.json").write_text(json.dumps(_facts(found, record, scorer, half), indent=2) + "\n")

@@ -38,7 +38,7 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
         reason = "serve.compiled is off"
     elif record is not None and record.status == "compiled":
         try:
-            return read_compiled(folder, found.version, record, _task(project, found))
+            return read_compiled(folder, found.version, record, version_task(project, found))
         except RegistryError as error:
             _log.warning("version %s is served uncompiled: %s", found.version, error)
             reason = str(error)
@@ -64,11 +64,11 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         lambda: load_spec(project).trusted_types,
         trusted=f"{found.model}/{found.version}" in project.config.serve.trust_pickled,
         reason=reason,
-        task=_task(project, found),
+        task=version_task(project, found),
     )
 
 
-def _task(project: Project, found: ModelVersion) -> Task:
+def version_task(project: Project, found: ModelVersion) -> Task:
     """Return what a version predicts, as it was trained; the project's task if Tidemill did not train it."""
     return make_task(found.trained.target, project.load) if found.trained else project.task
 

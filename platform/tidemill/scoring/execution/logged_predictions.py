@@ -80,7 +80,7 @@ class BatchLog:
                     instance=redaction.values(instance.model_dump(mode="json")) if instance else {},
                     features=redaction.features(features),
                     score=self._task.score(answers[place]),
-                    answer=self._task.logged(answers[place]),
+                    answer=redaction.answer(self._task.logged(answers[place])),
                     decision=redaction.values(_decision(row)),
                     flags=tuple(row["flags"].split() if isinstance(row["flags"], str) else row["flags"]),
                     keys=redaction.values(keys[place]) if keys else None,
