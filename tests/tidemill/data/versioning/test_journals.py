@@ -103,7 +103,7 @@ def test_a_journal_of_an_earlier_version_is_followed(tiny: Project):
 def test_a_stray_file_that_looks_like_dvcs_is_named(tiny: Project):
     put(tiny.root / "data/new.csv", FLIGHTS)
     (tiny.root / "data/stray.dvc").write_text("x\n1\n")
-    with pytest.raises(DataError, match=r"DVC takes data/stray\.dvc for its own"):
+    with pytest.raises(DataError, match=r"DVC takes data/stray\.dvc for one of its own files"):
         add(tiny, "data/new.csv")
     (tiny.root / "data/stray.dvc").unlink()
     assert add(tiny, "data/new.csv").changed
