@@ -230,7 +230,9 @@ def test_a_module_of_pytorch_is_trusted_by_name_and_then_runs_compiled(tmp_path)
         lambda file, inside: shutil.copytree(file.parent, folder / inside, dirs_exist_ok=True),
     )
     assert (record.status, record.parity.passed) == ("compiled", True), record.reason
-    assert read_compiled(folder, "1", record).predict(rows) == pytest.approx(wanted, abs=1e-6)
+    assert read_compiled(folder, "1", record, Binary("roc_auc")).predict(rows) == pytest.approx(
+        wanted, abs=1e-6
+    )
 
 
 def test_a_model_without_a_signature_is_refused(tmp_path):
