@@ -385,7 +385,7 @@ def test_the_command_line_lists_shows_cancels_and_brings_back_the_dead(api, proj
     assert run(project, "cancel", waiting)["status"] == "cancelled"
     assert "is not dead but done" in str(run(project, "retry", dead))
     assert "there is no job job_x" in str(run(project, "show", "job_x"))
-    assert "no job is 'slow'" in str(run(project, "list", "--status", "slow"))
+    assert "'slow' is not a status of jobs" in str(run(project, "list", "--status", "slow"))
     for arguments in (["list"], ["show", dead], ["dead"]):
         shown = CliRunner().invoke(app, ["jobs", *arguments, "--project", str(project.root)])
         assert shown.exit_code == 0

@@ -82,7 +82,7 @@ def test_a_version_that_fails_is_named(served_parcels, monkeypatch):
         raise ValueError("no")
 
     with TestClient(build_api(served_parcels, "r1"), raise_server_exceptions=False) as client:
-        monkeypatch.setattr("tidemill.serving.inference.row_scoring._matrix", fail)
+        monkeypatch.setattr("tidemill.serving.routing.loaded_version.LoadedModel.answers", fail)
         assert client.post("/predict", json={"instances": [{"depot": "north"}]}).status_code == 500
         text = client.get("/metrics").text
     samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
