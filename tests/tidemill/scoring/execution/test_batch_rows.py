@@ -9,9 +9,23 @@ import pytest
 
 from tidemill.scoring.execution.batch_rows import Parts, score_batch
 from tidemill.scoring.input.row_reading import Batch
-from tidemill.scoring.scoring_job import ADDED, Job
+from tidemill.scoring.scoring_job import Job
 
-NAMES = (*ADDED, "score", "label", "version", "at", "keys", "event_timestamp", "row", "date")
+NAMES = (
+    "prediction_id",
+    "model_version",
+    "probability",
+    "decision",
+    "flags",
+    "score",
+    "label",
+    "version",
+    "at",
+    "keys",
+    "event_timestamp",
+    "row",
+    "date",
+)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

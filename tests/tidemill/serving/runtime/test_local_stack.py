@@ -37,12 +37,12 @@ import select
 import sys
 from pathlib import Path
 from tidemill.project import load_project
-from tidemill.serving.runtime.local_stack import Stack
+from tidemill.serving.runtime.local_stack import LocalStack
 
 def tell(message):
     print(stack.mark, message, flush=True)
 
-stack = Stack(load_project(Path(sys.argv[1])), tell, mlflow_server=False)
+stack = LocalStack(load_project(Path(sys.argv[1])), tell, mlflow_server=False)
 with stack:
     tell("ready")
     # Not a read: a signal that another thread gets, of those that Ray starts, would not end it.
@@ -53,11 +53,11 @@ NEIGHBOUR = """
 import sys
 from pathlib import Path
 from tidemill.project import load_project
-from tidemill.serving.runtime.local_stack import attached
+from tidemill.serving.runtime.local_stack import attach
 from tidemill.training.search.tuning import ray_session
 import ray
 
-project = attached(load_project(Path(sys.argv[1])))
+project = attach(load_project(Path(sys.argv[1])))
 with ray_session(project):
     print(project.settings.ray_address, ray.get(ray.remote(lambda: 6 * 7).remote()))
 """
