@@ -10,6 +10,7 @@ import pytest
 from tidemill.scoring.execution.batch_rows import Parts, score_batch
 from tidemill.scoring.input.row_reading import Batch
 from tidemill.scoring.scoring_job import Job
+from tidemill.tasks.binary import Binary
 
 NAMES = (
     "prediction_id",
@@ -53,7 +54,9 @@ def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
         fragments=(),
         code={},
     )
-    model = SimpleNamespace(score=lambda rows: rows.sum(axis=1) / 1e4, by_name=None)
+    model = SimpleNamespace(
+        score=lambda rows: rows.sum(axis=1) / 1e4, by_name=None, words=(), mixed=None, task=Binary("roc_auc")
+    )
     found = score_batch(Parts(job, model), Batch("rows", table, np.arange(4)), 0, 0)
     assert found.rejects == []
     assert found.table.column_names == ["id", "prediction_id", "model_version", "probability", "flags"]
