@@ -64,7 +64,7 @@ MODEL = textwrap.dedent(
 )
 TASKS = {
     "text classes": ({"task": "binary"}, {"classes": ["no", "yes"], "positive": "yes"}, "classes", None),
-    "multiclass": ({"task": "multiclass"}, {"classes": ["early", "in time", "late"]}, "classes", None),
+    "multiclass": ({"task": "multiclass"}, {"classes": ["early", "<=15, about", "late"]}, "classes", None),
     "regression, by a metric of its own": (
         {"task": "regression"},
         {},
@@ -81,7 +81,7 @@ def rows(kind):
     delay = 20 * wind + np.where(origin == "JFK", 15, 0) + draw.normal(0, 5, ROWS)
     label = {
         "text classes": np.where(delay > 15, "yes", "no"),
-        "multiclass": np.where(delay > 15, "late", np.where(delay < -15, "early", "in time")),
+        "multiclass": np.where(delay > 15, "late", np.where(delay < -15, "early", "<=15, about")),
     }.get(kind, delay)
     whole = pl.DataFrame(
         {

@@ -181,11 +181,21 @@ def log_values(
 ) -> None:
     """Log values to a run for people to read, without NaN, which MLflow cannot compare."""
     now = int(time.time() * 1000)
+    known = {_legal(key): value for key, value in (metrics or {}).items() if value == value}
     client.log_batch(
         run_id,
-        metrics=[Metric(key, value, now, 0) for key, value in (metrics or {}).items() if value == value],
+        metrics=[Metric(key, value, now, 0) for key, value in known.items()],
         params=shown_params(params or {}),
     )
+
+
+def _legal(name: str) -> str:
+    """Return a name of characters that MLflow takes: classes may be called anything.
+
+    >>> _legal("holdout_recall_<=50K")
+    'holdout_recall___50K'
+    """
+    return _NOT_A_NAME.sub("_", name)[:_NAME]
 
 
 def shown_params(params: Mapping[str, Any]) -> list[Param]:
@@ -194,7 +204,7 @@ def shown_params(params: Mapping[str, Any]) -> list[Param]:
     >>> [(one.key, one.value) for one in shown_params({"max(depth)": 3})]
     [('max_depth_', '3')]
     """
-    shown = {_NOT_A_NAME.sub("_", key)[:_NAME]: shortened(str(value)) for key, value in params.items()}
+    shown = {_legal(key): shortened(str(value)) for key, value in params.items()}
     return [Param(key, value) for key, value in shown.items()]
 
 
