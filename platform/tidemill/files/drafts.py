@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tidemill.files.locks import share_lock, try_lock
+from tidemill.files.locks import close_locked, share_lock, try_lock
 from tidemill.ids import new_id
 
 __all__ = [
@@ -82,7 +82,7 @@ def published(draft: Path) -> None:
     """Release a draft that was moved to its final path."""
     descriptor = _held.pop(draft, None)
     if descriptor is not None:
-        os.close(descriptor)
+        close_locked(descriptor)
 
 
 def discard_draft(draft: Path) -> None:
@@ -106,7 +106,7 @@ def replaced_name(draft: Path, path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         with suppress(OSError):  # there is nothing that can be opened
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            stack.callback(os.close, descriptor)
+            stack.callback(close_locked, descriptor)
             share_lock(descriptor, wait=False)
         yield draft.with_suffix(".old")
 
@@ -183,7 +183,7 @@ def _hold(draft: Path, descriptor: int) -> bool:
     if same:
         _held[draft] = descriptor
     else:
-        os.close(descriptor)
+        close_locked(descriptor)
     return same
 
 
@@ -207,4 +207,4 @@ def _exclusively(draft: Path) -> Iterator[bool]:
             free = False
         yield free
     finally:
-        os.close(descriptor)
+        close_locked(descriptor)

@@ -1,5 +1,8 @@
 """Locks files with ``flock``, which the kernel releases when the holder's process ends in any way.
 
+A child that the holder forks shares the lock while it has the file open, so closing the file is not enough:
+`close_locked` lets go of the lock itself.
+
 The holder writes its process id and command into the lock file, so that others can name it.
 """
 
@@ -15,7 +18,7 @@ from pathlib import Path
 
 from tidemill.errors import NotWritable, TidemillError
 
-__all__ = ["is_locked", "locked", "share_lock", "try_lock"]
+__all__ = ["close_locked", "is_locked", "locked", "share_lock", "try_lock"]
 
 _PAUSE = 0.05  # seconds between two tries
 
@@ -50,6 +53,7 @@ def locked(
     False
     """
     descriptor, is_folder = _open(path)
+    process = os.getpid()
     try:
         _acquire(descriptor, path, busy or _busy(path), wait_seconds, on_wait)
         if is_folder:
@@ -59,9 +63,10 @@ def locked(
         try:
             yield
         finally:
-            os.ftruncate(descriptor, 0)
+            if os.getpid() == process:
+                os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        close_locked(descriptor, process)
 
 
 def is_locked(path: Path) -> bool:
@@ -73,7 +78,7 @@ def is_locked(path: Path) -> bool:
     try:
         return not try_lock(descriptor)
     finally:
-        os.close(descriptor)
+        close_locked(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:
@@ -87,6 +92,20 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def close_locked(descriptor: int, process: int | None = None) -> None:
+    """Unlock and close a file, so that children forked meanwhile do not keep the lock.
+
+    Args:
+        descriptor: of the locked file.
+        process: id of the process that took the lock, the only one that unlocks it; default: this one.
+    """
+    try:
+        if process in (None, os.getpid()):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def share_lock(descriptor: int, *, wait: bool) -> bool:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,25 @@ def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TidemillError, match="cannot be opened"), locked(tmp_path / "file" / "lock"):
         pytest.fail("there is no such folder")
+
+
+def test_a_forked_child_keeps_no_lock_and_frees_none(tmp_path: Path):
+    path = tmp_path / "turn.lock"
+    ends, held = os.pipe(), locked(path)
+    held.__enter__()
+    child = os.fork()
+    if child == 0:
+        try:
+            held.__exit__(None, None, None)  # as when an error leaves the block in the child
+            os.read(ends[0], 1)
+        finally:
+            os._exit(0)
+    try:
+        time.sleep(0.2)
+        assert is_locked(path)
+        assert path.read_text()
+        held.__exit__(None, None, None)
+        assert not is_locked(path)
+    finally:
+        os.write(ends[1], b"x")
+        os.waitpid(child, 0)

@@ -14,7 +14,7 @@ import polars as pl
 
 from tidemill.errors import FeatureError
 from tidemill.features.offline.asof_rules import Lookup
-from tidemill.files.locks import try_lock
+from tidemill.files.locks import close_locked, try_lock
 
 __all__ = [
     "JoinResources",
@@ -97,7 +97,7 @@ def temporary(room: JoinResources) -> Iterator[Path]:
         yield folder
     finally:
         _remove(folder)
-        os.close(lock)
+        close_locked(lock)
 
 
 @contextmanager
@@ -159,9 +159,12 @@ def _sweep(parent: Path) -> None:
     """Delete the folders whose lock is free."""
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         try:
-            with lock.open("r+") as file:
-                if try_lock(file.fileno()):
+            descriptor = os.open(lock, os.O_RDWR)
+            try:
+                if try_lock(descriptor):
                     shutil.rmtree(lock.parent, ignore_errors=True)
+            finally:
+                close_locked(descriptor)
         except OSError:  # gone meanwhile, or another user's
             continue
 

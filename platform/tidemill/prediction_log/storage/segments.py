@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidemill.files.atomic import flush_folder
-from tidemill.files.locks import try_lock
+from tidemill.files.locks import close_locked, try_lock
 from tidemill.ids import new_id
 
 __all__ = ["SegmentLimits", "SegmentPosition", "SegmentWriter", "lock_ended_segment", "lock_segment"]
@@ -172,7 +172,7 @@ class _Segment:
         self.path = path
         self.end = 0
         self.begun = self.written = time.monotonic()
-        self._descriptor = descriptor
+        self._descriptor, self._process = descriptor, os.getpid()
         self._folders = made  # whose entries are not on the disk itself yet
         self._flushed = 0
         self._flushing = threading.Lock()
@@ -211,7 +211,7 @@ class _Segment:
                         self.path.unlink()
             finally:
                 self._closed = True
-                os.close(self._descriptor)
+                close_locked(self._descriptor, self._process)
 
     def is_gone(self) -> bool:
         return not self._closed and os.fstat(self._descriptor).st_nlink == 0
@@ -239,7 +239,7 @@ def lock_ended_segment(path: Path, held: contextlib.ExitStack) -> bool:
     if not lock_segment(descriptor):
         os.close(descriptor)
         return False
-    held.callback(os.close, descriptor)
+    held.callback(close_locked, descriptor)
     return True
 
 

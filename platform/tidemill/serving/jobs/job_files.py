@@ -23,7 +23,7 @@ import orjson
 
 from tidemill.errors import ServingError
 from tidemill.files.atomic import flush_folder, replacing
-from tidemill.files.locks import try_lock
+from tidemill.files.locks import close_locked, try_lock
 from tidemill.project import Project
 
 __all__ = ["JobFiles", "jobs_folder"]
@@ -163,7 +163,7 @@ class JobFiles:
         try:
             yield try_lock(descriptor)
         finally:
-            os.close(descriptor)
+            close_locked(descriptor)
 
     def _chunk(self, first: int) -> Path:
         return self.folder / f"chunk-{first:08}.ndjson"

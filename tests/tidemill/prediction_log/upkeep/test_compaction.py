@@ -151,6 +151,22 @@ def test_small_parts_are_merged(tmp_path):
     assert (found.height, found["at"].is_sorted()) == (18, True)
 
 
+def test_segments_that_a_forked_child_inherited_are_compacted(tmp_path):
+    log = PredictionLog(tmp_path, "m")
+    log.append([record("a")])
+    ends = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(ends[0], 1)
+        os._exit(0)
+    try:
+        log.close()
+        assert compact(tmp_path, "m", Folder(tmp_path), SMALL).rows == 1
+    finally:
+        os.write(ends[1], b"x")
+        os.waitpid(child, 0)
+
+
 COMPACTOR = """
 import sys
 from pathlib import Path
