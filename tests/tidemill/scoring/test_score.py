@@ -13,6 +13,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import polars as pl
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -466,13 +467,30 @@ def test_object_stores(parcels, table, tmp_path, bucket, monkeypatch):
     assert pl.read_parquet(files.cat_file(f"{bucket}/one.parquet")).height == 10_000
 
 
-def test_ray_data_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path):
+def test_ray_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path):
     outcome = run(parcels, "rows.parquet", workers=2, part_rows=2000)
     found = parts(tmp_path / "out")
     assert found["id"].to_list() == table["id"].to_list()
     assert found["probability"].to_list() == pytest.approx(expected(parcels, table))
     assert len(outcome.manifest["parts"]) == 5
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9] + b"not the end")
+
+
+def test_a_worker_that_dies_is_replaced_and_its_part_scored_anew(parcels, table, tmp_path):
+    killed = []
+
+    def kill_a_worker(step, _message, done, _total):
+        if step == "scoring" and done and not killed:
+            workers = [p for p in psutil.Process().children(recursive=True) if "ray::_Worker" in p.name()]
+            killed.extend(worker.pid for worker in workers)
+            for worker in workers:
+                worker.kill()
+
+    request = ScoreRequest(("rows.parquet",), "out", workers=2, part_rows=500)
+    outcome = score(parcels, request, kill_a_worker, folder=tmp_path)
+    assert killed
+    assert len(outcome.manifest["parts"]) == 10
+    assert parts(tmp_path / "out")["id"].to_list() == table["id"].to_list()
 
 
 def test_ray_is_started_for_what_threads_of_one_machine_cannot_share(parcels, table, tmp_path, monkeypatch):

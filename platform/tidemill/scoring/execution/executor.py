@@ -1,12 +1,10 @@
-"""Distribute fragments over workers: processes of Ray Data on any number of nodes, or local threads."""
+"""Distribute fragments over workers: processes of Ray on any number of nodes, or local threads."""
 
-import logging
 import os
 import threading
-import warnings
+from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict
 from typing import Any
 
 from tidemill.errors import ServingError, TidemillError
@@ -20,6 +18,8 @@ from tidemill.scoring.scoring_job import Job
 from tidemill.tasks.task import Task
 
 __all__ = ["in_this_process", "on_ray"]
+
+_RETRIES = 3  # of a fragment whose worker died
 
 
 def in_this_process(
@@ -69,32 +69,32 @@ def on_ray(
         TidemillError: a fragment failed, or Ray did.
     """
     import ray  # the engine takes seconds to import, and small inputs are scored without it
-    from ray.data import ActorPoolStrategy, DataContext
 
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # about its own defaults
-        _quieten(DataContext.get_current())
-    count = workers or min(len(fragments), int(ray.cluster_resources().get("CPU", 1)))
-    rows = [{"number": fragment.number} for fragment in fragments]
+    count = min(len(fragments), workers or int(ray.cluster_resources().get("CPU", 1)))
     sent = ray.put((project, job, staging, _portable(project, job, model)))
-    records = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Worker,
-        batch_size=1,
-        batch_format="numpy",
-        compute=ActorPoolStrategy(size=count),
-        fn_constructor_args=([sent],),  # in a list: a worker that is started again gets it again
-        num_cpus=1,
-    )
+    start = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=_RETRIES)(_Worker).remote
+    # In a list: a worker that is started again gets it again.
+    running = {worker.start.remote(): worker for worker in [start([sent]) for _ in range(count)]}
+    everyone, waiting, left = [*running.values()], deque(fragments), len(fragments)
     try:
-        for row in records.iter_rows():
-            answer = row["record"]
+        while left:
+            [done], _ = ray.wait([*running])
+            worker, answer = running.pop(done), ray.get(done)
             if isinstance(answer, TidemillError):
                 raise answer
-            yield Record(**answer)
+            if waiting:
+                running[worker.score.remote(waiting.popleft().number)] = worker
+            if answer is not None:
+                left -= 1
+                yield answer
     except ray.exceptions.RayError as error:
         raise ServingError(
             f"Ray could not finish the work: {str(error).strip().splitlines()[-1]}",
             hint="--resume goes on with what is finished; --workers 0 scores without Ray",
         ) from error
+    finally:
+        for worker in everyone:
+            ray.kill(worker)
 
 
 def _portable(project: Project, job: Job, model: Model) -> Model:
@@ -152,15 +152,11 @@ class _Worker:
         self._scorer = FragmentScorer(*ray.get(sent[0]))
         self._fragments = self._scorer.job.fragments
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def start(self) -> None:
+        """Return when the process is ready; one that Ray has no CPU for gets no fragment."""
+
+    def score(self, number: int) -> Record | TidemillError:
         try:
-            record: Any = asdict(self._scorer.score(self._fragments[int(batch["number"][0])]))
+            return self._scorer.score(self._fragments[number])
         except TidemillError as error:  # return our errors as values: Ray would wrap them in its own
-            record = error
-        return {"record": [record]}
-
-
-def _quieten(context: Any) -> None:
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+            return error
