@@ -1,27 +1,38 @@
-"""End the processes that a stack or a Ray of our own leaves behind when its owner ends, SIGKILL included.
+"""End the processes that a process leaves behind when it ends, SIGKILL included.
 
-Ray's processes end with their owner only partly: agents linger for minutes, and what they started in turn
-is orphaned. So every process that the owner starts carries a mark in its environment, and a small
-process, this module, waits for the owner's end of a pipe to close, kills whatever carries the mark, and
-removes the owner's temporary folder.
+A small process, this file run as a script, waits until its owner closes a pipe or ends, and then kills what
+the owner left:
+
+- the processes of a stack, or of a Ray of our own, by a mark in their environment. Ray's processes end with
+  their owner only partly: agents linger for minutes, and what they started in turn is orphaned.
+- a command that the script runs itself (DVC's), by descent: it adopts the orphans.
+
+The script imports nothing of Tidemill, so that it runs with any path.
 """
 
+import contextlib
+import ctypes
 import os
 import secrets
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-__all__ = ["MARK", "OrphanReaper", "kill_marked", "marked_processes"]
+__all__ = ["MARK", "OrphanReaper", "kill_marked", "marked_processes", "start_command"]
 
 MARK = "TIDEMILL_STACK_MARK"
 """Environment variable that every process of a stack, or of a Ray of our own, has."""
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,9 @@ class OrphanReaper:
         """Start one; from now on, processes with its mark and ``folder``, if any, end with this one."""
         mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        command = [sys.executable, "-m", "tidemill.orphan_reaper", mark]
-        command += [str(folder)] if folder is not None else []
+        marked = ["mark", mark, *([str(folder)] if folder is not None else [])]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
+            _script(marked), stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
         )
         return cls(mark, process)
 
@@ -52,6 +62,26 @@ class OrphanReaper:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def start_command(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    """Start a command in ``folder``; its output, errors too, is the text of ``stdout``.
+
+    The command and all its descendants are killed when ``stdin`` is closed or this process ends; its
+    descendants also when the command ends.
+    """
+    return subprocess.Popen(
+        _script(["run", *command]),
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def marked_processes(mark: str) -> list[psutil.Process]:
@@ -71,28 +101,75 @@ def marked_processes(mark: str) -> list[psutil.Process]:
 
 def kill_marked(mark: str, seconds: float = 20.0) -> list[psutil.Process]:
     """Kill every process that carries ``mark`` until there is none; return those that would not die."""
+    return _kill(lambda: marked_processes(mark), seconds)
+
+
+def main(owner: int, what: str, *arguments: str) -> int:
+    """Wait for the end of ``owner``, our parent, or of the command that we run; clean up.
+
+    Returns:
+        The exit code of the command.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # unlike SIG_IGN, a command does not inherit a handler
+    if what == "run":
+        return _run(owner, arguments)
+    mark, *folders = arguments
+    _wait_for_end(owner)
+    kill_marked(mark)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _run(owner: int, command: Sequence[str]) -> int:
+    if sys.platform == "linux":  # adopt orphans instead of init, so that none escapes
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def end_with_owner() -> None:
+        _wait_for_end(owner)
+        _kill(_descendants)
+
+    threading.Thread(target=end_with_owner, daemon=True).start()
+    code = child.wait()
+    _kill(_descendants)
+    return code if code >= 0 else 128 - code  # as a shell does for a command that a signal ended
+
+
+def _wait_for_end(owner: int) -> None:
+    # The pipe shows the end at once; the parent's number shows it where a forked process holds the pipe open.
+    while os.getppid() == owner:
+        if select.select([0], [], [], 1.0)[0] and not os.read(0, 1):
+            return
+
+
+def _descendants() -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _kill(find: Callable[[], list[psutil.Process]], seconds: float = 20.0) -> list[psutil.Process]:
+    """Kill what ``find`` returns until that is nothing; return those that would not die."""
     deadline = time.monotonic() + seconds
-    left = marked_processes(mark)
+    left = find()
     while left and time.monotonic() < deadline:
         for process in left:
-            try:
+            with contextlib.suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
         psutil.wait_procs(left, timeout=0.5)
-        left = marked_processes(mark)
+        left = find()
     return left
 
 
-def main(mark: str, folder: str | None = None) -> None:
-    """Wait for the owner's end, then clean up."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()
-    kill_marked(mark)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def _script(arguments: Sequence[str]) -> list[str]:
+    # -P: modules in this folder, or in the one where the command works, must not shadow those of Python.
+    return [sys.executable, "-P", __file__, str(os.getpid()), *arguments]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))

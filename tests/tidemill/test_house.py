@@ -105,7 +105,7 @@ def test_identifiers_sort_by_time():
 @pytest.mark.parametrize(
     ("text", "places"),
     [
-        ("threading.Thread(", {"threads.py", "data/repository/command_supervisor.py"}),  # a script alone
+        ("threading.Thread(", {"threads.py", "orphan_reaper.py"}),  # a script alone
         ("fcntl", {"files/locks.py"}),
         ("FileLock(", set()),
         ("mkstemp(", set()),

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tidemill.orphan_reaper import MARK, OrphanReaper, marked_processes
+from tidemill.orphan_reaper import MARK, OrphanReaper, marked_processes, start_command
 
 OWNER = """
 import os, subprocess, sys, time
@@ -37,10 +37,7 @@ def owner(tmp_path):
 
 
 def wait_until_gone(mark, guard):
-    deadline = time.monotonic() + 15
-    while marked_processes(mark) or psutil.pid_exists(guard):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not (marked_processes(mark) or psutil.pid_exists(guard)))
 
 
 def test_a_killed_owner_leaves_nothing(owner, tmp_path):
@@ -78,3 +75,78 @@ def test_dismissed_it_cleans_up_at_once(tmp_path):
     assert child.wait(5) == -9
     assert not folder.exists()
     assert guard.process.returncode == 0
+
+
+FORKED = """
+import os, sys, time
+from tidemill.orphan_reaper import OrphanReaper
+guard = OrphanReaper.start()
+if os.fork() == 0:  # it holds the guard's pipe open
+    time.sleep(600)
+print(guard.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_forked_child_that_lives_on_does_not_hold_it_up():
+    owner = subprocess.Popen([sys.executable, "-c", FORKED], stdout=subprocess.PIPE, text=True)
+    guard = int(owner.stdout.readline())
+    child = next(one for one in psutil.Process(owner.pid).children() if one.pid != guard)
+    owner.kill()
+    owner.wait()
+    wait_until(lambda: not psutil.pid_exists(guard))
+    assert child.is_running()
+    child.kill()
+    owner.stdout.close()
+
+
+# A command whose descendant has another parent and an empty environment, so that no mark could find it.
+COMMAND = """
+import subprocess, sys, time
+sleep = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+subprocess.Popen(sleep, env={}, start_new_session=True)
+if len(sys.argv) > 1:
+    time.sleep(0.5)
+    sys.exit(int(sys.argv[1]))
+time.sleep(600)
+"""
+STARTER = f"""
+import os, time
+from pathlib import Path
+from tidemill.orphan_reaper import start_command
+process = start_command([{sys.executable!r}, "-c", {COMMAND!r}], Path("/"), dict(os.environ))
+print(process.pid, process.stdout.readline(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_command_and_its_descendants_end_with_a_killed_starter():
+    starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True)
+    numbers = [int(word) for word in starter.stdout.readline().split()]
+    command = psutil.Process(numbers[0]).children()[0].pid
+    for number in (1, 2, 15):  # they do not end what watches over the command
+        os.kill(numbers[0], number)
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    wait_until(lambda: not any(map(psutil.pid_exists, [*numbers, command])))
+
+
+def test_what_a_command_leaves_behind_ends_with_it_and_its_exit_code_is_returned(tmp_path):
+    with start_command([sys.executable, "-c", COMMAND, "7"], tmp_path, os.environ) as process:
+        left = int(process.stdout.readline())
+        assert process.wait(10) == 7
+    assert not psutil.pid_exists(left)
+
+
+def test_a_command_that_a_signal_ends_has_the_exit_code_of_a_shell(tmp_path):
+    ended = "import os; os.kill(os.getpid(), 15)"
+    with start_command([sys.executable, "-c", ended], tmp_path, os.environ) as process:
+        assert process.wait(10) == 143
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +15,10 @@ from typing import TypeVar
 import psutil
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tidemill.data.repository import command_supervisor
 from tidemill.data.repository.git import own_environment
 from tidemill.data.repository.private_dvc import LockError
 from tidemill.errors import DataError
+from tidemill.orphan_reaper import start_command
 
 __all__ = [
     "CommandResult",
@@ -51,7 +50,7 @@ class CommandResult:
     """The result of a command."""
 
     code: int
-    """Exit code; negative: killed by that signal."""
+    """Exit code; 128 and more: a signal of the number above 128 ended it."""
     lines: tuple[str, ...]
     """The last lines of its output."""
 
@@ -140,25 +139,8 @@ def retry_while_locked(
 def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> CommandResult:
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     # -P: the project's folders (`serving`, `monitoring`, …) must not shadow modules of ours or of DVC.
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            str(command_supervisor.__file__),
-            sys.executable,
-            "-P",
-            "-m",
-            "dvc",
-            *arguments,
-        ],
-        cwd=root,
-        env=_environment(root),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    )
+    dvc = [sys.executable, "-P", "-m", "dvc", *arguments]
+    process = start_command(dvc, root, _environment(root))
     with process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -167,7 +149,7 @@ def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None])
                 lines.append(line.rstrip())
                 on_line(lines[-1])
         finally:
-            process.stdin.close()  # the supervisor ends all remaining processes
+            process.stdin.close()  # kills what still runs
             process.wait()
     return CommandResult(process.returncode, tuple(lines))
 
