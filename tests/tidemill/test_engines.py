@@ -31,7 +31,8 @@ PLACES = {
     ],
     ("skops",): ["training/fitting/packaging.py", "registry/versions/original_models.py"],
     ("sklearn",): ["training", "serving/inference/column_origins.py"],
-    ("onnx", "onnxmltools", "skl2onnx", "torch"): ["training/compiling"],
+    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling"],
+    ("torch",): ["training/compiling/torch_modules.py", "training/families/mlp.py"],
     ("onnxruntime",): ["training/compiling", "registry/versions/example"],
     ("shap",): ["serving/inference/explaining.py"],
     ("fastapi", "starlette"): [

@@ -19,7 +19,9 @@ __all__ = [
     "TrainConfig",
 ]
 
-FamilyName = Literal["linear", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm"]
+FamilyName = Literal[
+    "linear", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm", "catboost", "mlp"
+]
 """A ready-made model family (`tidemill.training.families`)."""
 
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"

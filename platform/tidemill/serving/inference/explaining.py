@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 Unit = Literal["log-odds", "probability", "score", "value"]
 
 _LOG_ODDS = {
+    "CatBoostClassifier",
     "GradientBoostingClassifier",
     "HistGradientBoostingClassifier",
     "LGBMClassifier",
@@ -39,6 +40,7 @@ _PROBABILITY = {
     "RandomForestClassifier",
 }
 _VALUE = {
+    "CatBoostRegressor",
     "DecisionTreeRegressor",
     "ExtraTreeRegressor",
     "ExtraTreesRegressor",

@@ -1,19 +1,23 @@
-"""Read XGBoost's and LightGBM's boosted trees as `Ensemble`s, from their JSON dumps.
+"""Read XGBoost's, LightGBM's and CatBoost's boosted trees as `Ensemble`s, from their JSON dumps.
 
-Neither package is imported: the estimator's own methods give the JSON.
+No package is imported: the estimator's own methods give the JSON.
 """
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tidemill.training.compiling.onnx_graph import CannotCompile
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
 __all__ = [
+    "catboost",
     "lightgbm",
     "lightgbm_classes",
     "lightgbm_value",
@@ -43,6 +47,8 @@ _VALUES = {
     "reg:logistic": "Sigmoid",
 }
 """Objectives of regressions of both packages, and what turns the margin into the value."""
+
+_CATBOOST = ("Logloss", "CrossEntropy", "MultiClass", "RMSE", "MAE", "Quantile", "Huber", "MAPE")
 
 
 class _Boosted(NamedTuple):
@@ -147,6 +153,55 @@ def _xgboost_tree(tree: Mapping[str, Any], weight: float) -> Tree:
         unknown_left,
         values * weight,
         members,
+    )
+
+
+def catboost(model: Any) -> Ensemble:
+    """Return what a CatBoost model adds up: a margin, one for each of several classes, or the value.
+
+    Raises:
+        CannotCompile: its objective is not known, or it was given text as categories.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.json"
+        model.save_model(str(file), format="json")
+        described = json.loads(file.read_text())
+    objective = described["model_info"]["params"]["loss_function"]["type"]
+    if objective not in _CATBOOST:
+        raise CannotCompile(f"its objective is {objective!r}")
+    if "oblivious_trees" not in described:
+        raise CannotCompile("the levels of its trees have several splits")
+    about = {one["feature_index"]: one for one in described["features_info"]["float_features"]}
+    scale, base = described["scale_and_bias"]
+    trees: list[Tree] = []
+    for tree in described["oblivious_trees"]:
+        values = np.array(tree["leaf_values"]).reshape(-1, len(base)) * scale
+        trees += [_catboost_tree(tree["splits"] or [], one, about) for one in values.T]
+    return Ensemble(trees, base, "<=", [number % len(base) for number in range(len(trees))], len(base))
+
+
+def _catboost_tree(
+    splits: list[dict[str, Any]], values: npt.NDArray[np.float64], about: Mapping[int, Any]
+) -> Tree:
+    """Return a tree whose levels each have one split; the last split is that of the root."""
+    if any(split["split_type"] != "FloatFeature" for split in splits):
+        raise CannotCompile("it was fitted on categories or text")
+    depth, leaves = len(splits), len(values)
+    numbers = np.arange(leaves - 1)
+    # By the first split a leaf's place is even or odd; by the last it lies in the lower or the upper half.
+    level = [depth - int(number + 1).bit_length() for number in numbers]
+    used = [about[split["float_feature_index"]] for split in splits]
+    columns = np.array([one["flat_feature_index"] for one in used], np.int64)
+    borders = as_float32(np.array([split["border"] for split in splits], np.float64), "<=")
+    low = np.array([one["nan_value_treatment"] != "AsTrue" for one in used], np.bool_)
+    rest = np.full(leaves, -1)
+    return Tree(
+        np.concatenate([columns[level], rest]),
+        np.concatenate([borders[level], np.zeros(leaves)]),
+        np.concatenate([2 * numbers + 1, rest]),
+        np.concatenate([2 * numbers + 2, rest]),
+        np.concatenate([low[level], np.zeros(leaves, np.bool_)]),
+        np.concatenate([np.zeros(leaves - 1), values]),
     )
 
 

@@ -108,6 +108,9 @@ _MARGINS: dict[str, Head] = {
     "xgboost.XGBClassifier": lambda graph, model, table: add_trees(
         graph, boosters.xgboost_classes(model), graph.numbers(table)
     ),
+    "catboost.CatBoostClassifier": lambda graph, model, table: add_trees(
+        graph, boosters.catboost(model), graph.numbers(table)
+    ),
     "lightgbm.LGBMClassifier": lambda graph, model, table: add_trees(
         graph, boosters.lightgbm_classes(model), graph.numbers(table)
     ),

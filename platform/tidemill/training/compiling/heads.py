@@ -194,6 +194,7 @@ _MARGINS: dict[str, Head] = {
     "sklearn.MLPClassifier": network_output,
     "xgboost.XGBClassifier": _trees(boosters.xgboost),
     "xgboost.XGBRFClassifier": _trees(boosters.xgboost),
+    "catboost.CatBoostClassifier": _trees(boosters.catboost),
     "lightgbm.LGBMClassifier": _trees(boosters.lightgbm),
     "lightgbm.Booster": _trees(boosters.lightgbm),
 }

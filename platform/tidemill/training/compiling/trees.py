@@ -77,15 +77,15 @@ def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
     >>> float(np.float32(found)) <= 0.1, float(np.float32(np.nextafter(found, 1))) <= 0.1
     (True, False)
     """
+    infinity = np.float32(np.inf)
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
-    infinity = np.float32(np.inf)
-    if test == "<=":  # the two neighbours of 32 bits between which the decision changes
-        low = np.where(near.astype(np.float64) > thresholds, np.nextafter(near, -infinity), near)
-        high = np.nextafter(low, infinity)
-    else:
-        high = np.where(near.astype(np.float64) < thresholds, np.nextafter(near, infinity), near)
-        low = np.nextafter(high, -infinity)
+        if test == "<=":  # the two neighbours of 32 bits between which the decision changes
+            low = np.where(near.astype(np.float64) > thresholds, np.nextafter(near, -infinity), near)
+            high = np.nextafter(low, infinity)
+        else:
+            high = np.where(near.astype(np.float64) < thresholds, np.nextafter(near, infinity), near)
+            low = np.nextafter(high, -infinity)
     middle = (low.astype(np.float64) + high.astype(np.float64)) / 2
     is_low = middle.astype(np.float32) == low  # a tie goes to the even one
     if test == "<=":

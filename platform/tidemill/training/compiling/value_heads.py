@@ -141,6 +141,7 @@ _HEADS: dict[str, Head] = {
     "sklearn.TransformedTargetRegressor": _of_transformed,
     "xgboost.XGBRegressor": _boosted_elsewhere(boosters.xgboost_value),
     "xgboost.XGBRFRegressor": _boosted_elsewhere(boosters.xgboost_value),
+    "catboost.CatBoostRegressor": _boosted_elsewhere(lambda model: (boosters.catboost(model), None)),
     "lightgbm.LGBMRegressor": _boosted_elsewhere(boosters.lightgbm_value),
     "lightgbm.Booster": _boosted_elsewhere(boosters.lightgbm_value),
 }

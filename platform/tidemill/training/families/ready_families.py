@@ -16,6 +16,8 @@ FAMILIES: dict[str, str | None] = {
     "hist_gradient_boosting": None,
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",
+    "catboost": "catboost",
+    "mlp": "torch",
 }
 """The package of each family that does not come with scikit-learn, which is also the name of the extra that
 installs it."""

@@ -9,6 +9,8 @@ import numpy as np
 __all__ = ["untrusted"]
 
 _BOOSTERS = {
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
@@ -19,15 +21,16 @@ _BOOSTERS = {
     "xgboost.sklearn.XGBRFClassifier",
     "xgboost.sklearn.XGBRFRegressor",
 }
-"""What a model of XGBoost or LightGBM consists of. Loading one reads trees, and calls nothing else."""
+"""What a model of XGBoost, LightGBM or CatBoost consists of. Loading one reads trees, and calls nothing
+else."""
 
 
 def untrusted(types: Collection[str], declared: Collection[str] = ()) -> list[str]:
     """Return those of ``types`` that a model must not contain.
 
     Skops itself trusts the plain types of Python and most of scikit-learn. Beyond that, a model may hold
-    classes (never functions) of scikit-learn, NumPy's types of numbers, the models of XGBoost and
-    LightGBM, and what the project declares.
+    classes (never functions) of scikit-learn, NumPy's types of numbers, the models of XGBoost,
+    LightGBM and CatBoost, and what the project declares.
 
     Args:
         types: full names of what skops does not trust by itself (`skops.io.get_untrusted_types`).

@@ -2,6 +2,7 @@
 
 import warnings
 
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from tidemill.tasks.regression import Regression
 
 pytestmark = pytest.mark.engine
 
+CATBOOST = {"iterations": 5, "logging_level": "Silent", "allow_writing_files": False}
 FEATURES = ("wind", "carrier", "rain")
 
 
@@ -80,6 +82,7 @@ def prepared(model):
         (prepared(HistGradientBoostingClassifier(max_iter=5)), "log-odds"),
         (prepared(GradientBoostingClassifier(n_estimators=5)), "log-odds"),
         (xgboost.XGBClassifier(n_estimators=5), "log-odds"),
+        (prepared(catboost.CatBoostClassifier(**CATBOOST)), "log-odds"),
         (RandomForestClassifier(5, random_state=0), "probability"),
     ],
 )
@@ -116,10 +119,12 @@ def with_text(model):
         (RandomForestRegressor(5, random_state=0), "value"),
         (xgboost.XGBRegressor(n_estimators=5), "value"),
         (lightgbm.LGBMRegressor(n_estimators=5, verbose=-1), "value"),
+        (catboost.CatBoostRegressor(**CATBOOST), "value"),
         (HistGradientBoostingClassifier(max_iter=5), "score"),
         (RandomForestClassifier(5, random_state=0), "probability"),
         (xgboost.XGBClassifier(n_estimators=5), "score"),
         (lightgbm.LGBMClassifier(n_estimators=5, verbose=-1), "score"),
+        (catboost.CatBoostClassifier(**CATBOOST), "score"),
     ],
 )
 def test_values_and_several_classes_are_explained_and_text_is_a_feature(model, unit):

@@ -2,6 +2,7 @@
 
 import warnings
 
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -104,6 +105,7 @@ def by_kind():
 
 
 HIST = {"max_iter": 20, "random_state": 0}
+CATBOOST = {"iterations": 10, "depth": 4, "logging_level": "Silent", "allow_writing_files": False}
 FILL = {"strategy": "median", "add_indicator": True, "keep_empty_features": True}
 MODELS = {
     "histogram boosting": (HistGradientBoostingClassifier(**HIST), holed),
@@ -133,6 +135,8 @@ MODELS = {
         holed,
     ),
     "xgboost forest": (xgboost.XGBRFClassifier(n_estimators=10), holed),
+    "catboost": (catboost.CatBoostClassifier(**CATBOOST), holed),
+    "catboost, unknown high": (catboost.CatBoostClassifier(**CATBOOST, nan_mode="Max"), holed),
     "lightgbm": (lightgbm.LGBMClassifier(n_estimators=20, verbose=-1), holed),
     "lightgbm without unknowns": (lightgbm.LGBMClassifier(n_estimators=20, verbose=-1), whole),
     "lightgbm forest": (
@@ -217,9 +221,11 @@ def test_compiled_it_answers_as_the_original(name):
         assert session.score(matrix[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("name", ["histogram boosting", "forest", "xgboost", "lightgbm", "boosting"])
+@pytest.mark.parametrize(
+    "name", ["histogram boosting", "forest", "xgboost", "lightgbm", "catboost", "boosting"]
+)
 def test_values_beside_a_threshold_take_the_same_branch(name):
-    """Scikit-learn's forests and XGBoost cut numbers to 32 bits first, the others do not."""
+    """Scikit-learn's forests, XGBoost and CatBoost cut numbers to 32 bits first, the others do not."""
     model, rows = MODELS[name][0], whole()
     model = fitted(model, rows)
     session = compiled(model, rows)
@@ -284,6 +290,11 @@ def test_an_empty_text_is_not_an_unknown_one():
     [
         (xgboost.XGBClassifier(booster="gblinear", n_estimators=2), "'gblinear', not one of trees"),
         (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, linear_tree=True), "linear models"),
+        (catboost.CatBoostClassifier(**CATBOOST, grow_policy="Lossguide"), "levels of its trees"),
+        (
+            catboost.CatBoostClassifier(**CATBOOST, loss_function="Focal:focal_alpha=0.5;focal_gamma=1"),
+            "'Focal'",
+        ),
         (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, zero_as_missing=True), "takes zero for unknown"),
         (SGDClassifier(loss="modified_huber"), "its loss is 'modified_huber'"),
         (

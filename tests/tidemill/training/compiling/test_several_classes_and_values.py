@@ -2,6 +2,7 @@
 
 import warnings
 
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tests.tidemill.training.compiling.test_compiler import holed, whole, worded
+from tests.tidemill.training.compiling.test_compiler import CATBOOST, holed, whole, worded
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
@@ -74,6 +75,7 @@ OF_CLASSES = {
     "tree": (DecisionTreeClassifier(random_state=0), whole),
     "xgboost": (xgboost.XGBClassifier(**SMALL), holed),
     "xgboost, parallel": (xgboost.XGBClassifier(**SMALL, num_parallel_tree=2, subsample=0.5), holed),
+    "catboost": (catboost.CatBoostClassifier(**CATBOOST), holed),
     "lightgbm": (lightgbm.LGBMClassifier(**SMALL, verbose=-1), holed),
     "lightgbm forest": (
         lightgbm.LGBMClassifier(
@@ -115,6 +117,8 @@ OF_VALUES = {
     "xgboost, poisson": (xgboost.XGBRegressor(**SMALL, objective="count:poisson"), holed),
     "xgboost, tweedie": (xgboost.XGBRegressor(**SMALL, objective="reg:tweedie"), holed),
     "xgboost forest": (xgboost.XGBRFRegressor(**SMALL), holed),
+    "catboost": (catboost.CatBoostRegressor(**CATBOOST), holed),
+    "catboost, absolute": (catboost.CatBoostRegressor(**CATBOOST, loss_function="MAE"), holed),
     "lightgbm": (lightgbm.LGBMRegressor(**SMALL, verbose=-1), holed),
     "lightgbm, poisson": (lightgbm.LGBMRegressor(**SMALL, verbose=-1, objective="poisson"), holed),
     "lightgbm, quantile": (lightgbm.LGBMRegressor(**SMALL, verbose=-1, objective="quantile"), holed),
