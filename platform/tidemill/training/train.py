@@ -71,7 +71,7 @@ def train(
         experiment = mlflow_tracking.experiment_id(client, project)
         for run in mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.TURN: turn_id}):
             delete_search_files(project, run.info.run_id)  # those of a killed search are still there
-        mlflow_tracking.kill_orphans(client, experiment, turn_id)
+        mlflow_tracking.kill_orphans(client, experiment, {mlflow_tracking.TURN: turn_id})
         done = _finished(client, experiment, turn_id, data.revision, as_of)
         if done is not None:
             return done

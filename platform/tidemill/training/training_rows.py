@@ -14,7 +14,7 @@ from tidemill.project.feature_columns import COLUMNS_FILE, ColumnType, read_colu
 from tidemill.tasks.target_labels import Labels
 from tidemill.training.feature_table import is_text
 
-__all__ = ["LabelledRows", "read_labelled"]
+__all__ = ["LabelledRows", "read_labelled", "typed_feature"]
 
 _MOST_WRONG = 0.01
 """Share of labels that may be wrong: a few bad ones are set aside, but many mean another task."""
@@ -64,7 +64,7 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     except (OSError, PolarsError) as error:
         raise TrainingError(f"the training set {path} cannot be read: {error}", hint=hint) from error
     _check_types(project, known)
-    typed = [_typed(known[name], name, f"{path}") for name in features]
+    typed = [typed_feature(known[name], name, f"{path}") for name in features]
     labels = _labels(project, known[dataset.label], f"{path}, column {dataset.label}")
     written = project.task.written(labels.values).alias(dataset.label)
     rows = known.with_columns(*typed, written).filter(written.is_not_null())
@@ -122,8 +122,12 @@ def _labels(project: Project, column: pl.Series, where: str) -> Labels:
     return found
 
 
-def _typed(column: pl.Series, name: str, path: str) -> pl.Series:
-    """Return a feature as Float64 (moments in seconds since 1970, truth values as 0 and 1) or String."""
+def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
+    """Return a feature as Float64 (moments in seconds since 1970, truth values as 0 and 1) or String.
+
+    Raises:
+        TrainingError: it has a type that no model takes.
+    """
     if is_text(column.dtype):
         return column.cast(pl.String)
     if column.dtype in (pl.Date, pl.Datetime):

@@ -274,7 +274,9 @@ def _trained(folder: "ProjectFolder") -> tuple[tuple["Trained", ...], str | None
     except (RegistryError, ModuleNotFoundError) as error:
         return (), str(error)
     return tuple(
-        Trained(v.model, v.version, v.lineage["git_commit"], v.lineage["data"]) for v in versions if v.lineage
+        Trained(v.model, v.version, v.lineage["git_commit"], v.lineage["data"])
+        for v in versions
+        if v.lineage and "imported" not in v.lineage
     ), None
 
 

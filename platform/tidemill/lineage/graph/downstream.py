@@ -92,7 +92,9 @@ def _of_training_set(records: ChainRecords, node: Node) -> Iterable[Link]:
         known = not version.run_id or version.run_id in found
         if not known and _trained_on(records, version.lineage, node.name):
             found.add(version.run_id)
-            yield Link(nodes.run_node(records, version.run_id, version.lineage), "trained on")
+            imported = version.lineage is not None and version.lineage.imported is not None
+            relation = "judged on" if imported else "trained on"
+            yield Link(nodes.run_node(records, version.run_id, version.lineage), relation)
 
 
 def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:

@@ -104,6 +104,9 @@ def run_node(records: ChainRecords, run_id: str, lineage: Lineage | None = None)
     if lineage is not None and lineage.uncommitted:
         changed = f"code that no commit holds: {', '.join(lineage.uncommitted)}"
         gap = f"{gap}; {changed}" if gap else changed
+    if lineage is not None and lineage.imported is not None:
+        origin = f"imported from {lineage.imported['from']}: what it was trained on is not on record"
+        gap = f"{gap}; {origin}" if gap else origin
     if lineage is None and run.parent is None:
         gap = "it has no lineage: Tidemill did not make it"
     return Node(f"run:{run_id}", own | facts, gap)
@@ -121,6 +124,7 @@ def _lineage_facts(records: ChainRecords, lineage: Lineage) -> dict[str, Any]:
         "training_set": {"path": records.training_set, "md5": lineage.data.get(records.training_set)},
         "feature_service": lineage.feature_service,
         "feature_definition": lineage.feature_definition,
+        **({} if lineage.imported is None else {"imported": dict(lineage.imported)}),
     }
 
 

@@ -45,12 +45,13 @@ def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:
     if parent := facts.get("parent_run_id"):
         yield Link(nodes.run_node(records, parent), "trial of")
     turns = [] if facts.get("turn_id") else records.turns(run_id=node.name)
+    relation = "judged on" if facts.get("imported") else "trained on"
     revision = facts.get("data_revision") or next((t.data_revision for t in turns if t.data_revision), None)
     training_set = facts.get("training_set") or {}
     if md5 := training_set.get("md5"):
-        yield Link(nodes.training_set_node(training_set["path"], md5, revision, facts), "trained on")
+        yield Link(nodes.training_set_node(training_set["path"], md5, revision, facts), relation)
     elif revision:
-        yield Link(nodes.data_node(records, revision, facts.get("data")), "trained on")
+        yield Link(nodes.data_node(records, revision, facts.get("data")), relation)
     if turn_id := facts.get("turn_id") or next((turn.id for turn in turns), None):
         yield Link(nodes.turn_node(records, turn_id), "made in")
 

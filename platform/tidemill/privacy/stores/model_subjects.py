@@ -63,7 +63,7 @@ def trained_on(project: Project, subject: Subject, contents: StoredContents | No
 
 
 def _verdict(version: ModelVersion, dataset: str, contents: StoredContents | None) -> str:
-    if version.lineage is None or contents is None:
+    if version.lineage is None or version.lineage.imported is not None or contents is None:
         return "unknown"
     held = {path: contents.hold(md5, path) for path, md5 in version.lineage.data.items()}
     if held.get(dataset):

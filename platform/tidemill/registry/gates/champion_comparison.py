@@ -78,7 +78,7 @@ def _judge(
     project: Project, version: ModelVersion, rows: pl.DataFrame, truth: npt.NDArray[Any]
 ) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
-    nothing = Evaluation(version.version, {}, rows.height, service=service)
+    nothing = Evaluation(version.version, {}, rows.height, service=service, notes=_notes(version))
     problem = _unfair(project, version, rows) or _other_target(project, version)
     if problem is not None:
         return replace(nothing, problems=(problem,)), None, None
@@ -90,6 +90,15 @@ def _judge(
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
     metrics = project.task.evaluate(truth, answers)
     return replace(nothing, metrics=metrics), answers, milliseconds_per_row(scorer, frame)
+
+
+def _notes(version: ModelVersion) -> tuple[str, ...]:
+    if version.lineage is None or version.lineage.imported is None:
+        return ()
+    return (
+        f"version {version.version} was imported from {version.lineage.imported['from']}: whether it has "
+        "learnt from the hold-out's rows is not known",
+    )
 
 
 def _other_target(project: Project, version: ModelVersion) -> str | None:

@@ -27,6 +27,8 @@ class Evaluation:
     """Why the version could not be judged on these rows, one sentence each."""
     service: str | None = None
     """The feature service that the version was trained on."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the decision should know, one sentence each; they refuse nothing."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _check_fairness(
 ) -> list[tuple[bool, str]]:
     judged = (candidate, champion) if champion else (candidate,)
     checks = [(False, problem) for one in judged for problem in one.problems]
+    checks += [(True, note) for one in judged for note in one.notes]
     if service is not None and candidate.service not in (None, service):
         checks.append((False, (
             f"version {candidate.version} was trained on feature service {candidate.service!r}, "

@@ -29,6 +29,7 @@ TAG = "tidemill.compiled"
 """Tag of the version, as JSON. A version gets it at birth, when the artefact is in its place."""
 _ROWS = 2000
 _LONGEST_REASON = 1000
+_ONNX = "it is ONNX already"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class CompiledRecord:
     """Places of the features that are text."""
     inputs_sha256: str | None = None
     """Of the file beside the artefact that tells ``features`` and ``words``."""
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether ONNX serves: the compiled model, or a version that was made as ONNX."""
+        return self.status == "compiled" or self.reason == _ONNX
 
     def tags(self) -> dict[str, str]:
         """Return it as a tag of the version, without ``features`` and ``words``."""
@@ -122,12 +128,12 @@ def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, byte
     from tidemill.training.compiling.compiler import Refusal, compile_model
 
     if original.estimator is None:
-        return CompiledRecord("refused", "it is ONNX already"), None
+        return CompiledRecord("refused", _ONNX), None
     if rows.empty:
         return CompiledRecord("refused", "there are no real rows to compare the answers on"), None
     sample = rows[list(original.features)]
     sample = sample.sample(min(len(sample), _ROWS), random_state=0)
-    found = compile_model(original.estimator, sample, original.task)
+    found = compile_model(original.estimator, sample, original.task, original.places)
     if isinstance(found, Refusal):
         return CompiledRecord("refused", found.reason), None
     words = tuple(place for place, kind in enumerate(found.kinds) if kind == "word")

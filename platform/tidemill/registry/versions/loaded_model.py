@@ -47,6 +47,8 @@ class Scorer:
     mixed: Callable[[Matrix, Texts], Scores] | None = field(default=None, repr=False)
     """For models that take text as well: takes a matrix of the features that are numbers, in order, and the
     texts of each row."""
+    places: tuple[int, ...] = ()
+    """The place of each output of ``estimator`` among the task's classes; empty: they have that order."""
 
     def predict(self, frame: pd.DataFrame) -> Scores:
         """Return the answers, one a row.

@@ -65,6 +65,7 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         trusted=f"{found.model}/{found.version}" in project.config.serve.trust_pickled,
         reason=reason,
         task=version_task(project, found),
+        places=found.trained.places if found.trained else (),
     )
 
 

@@ -113,6 +113,7 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
                 trained.trusted_types,
                 lambda: load_spec(project).trusted_types,
                 task=make_task(trained.target, project.load),
+                places=trained.places,
             )
         return compile_scorer(original, rows, file_writer(project, address))
     except (RegistryError, MlflowException, OSError) as error:

@@ -107,6 +107,11 @@ def read_version(found: Any, read: ReadDocument, aliases: Sequence[str] | None =
 def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     """Return one sentence on how a version came about."""
     found, split = trained.metrics.get(f"holdout_{metric}"), lineage.split
+    if lineage.imported is not None:
+        on = "the rows held out" if isinstance(split, HashedSplit) else f"{split.holdout}"
+        held = f"; {metric} {found:.4f} on {on}" if found is not None else ""
+        source, digest = shortened(str(lineage.imported["from"]), 200), str(lineage.imported["sha256"])
+        return f"{trained.family}, imported from {source} (SHA-256 {digest[:12]}){held}."
     if isinstance(split, HashedSplit):
         on, fitted = "the rows held out", f"{split}"
     else:

@@ -182,6 +182,10 @@ def _open(scorer: Scorer) -> TreeExplanation:
         raise Refused(
             Failure("unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
         ) from error
+    if scorer.places:
+        raise _impossible(
+            "the outputs of this imported model are in another order than the project's classes"
+        )
     prepare, model = None, scorer.estimator
     while hasattr(model, "steps"):
         if prepare is not None:

@@ -18,6 +18,7 @@ from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
 
 __all__ = [
     "catboost",
+    "classes_of",
     "lightgbm",
     "lightgbm_classes",
     "lightgbm_value",
@@ -203,6 +204,13 @@ def _catboost_tree(
         np.concatenate([low[level], np.zeros(leaves, np.bool_)]),
         np.concatenate([np.zeros(leaves - 1), values]),
     )
+
+
+def classes_of(model: Any) -> int:
+    """Return how many classes a Booster of LightGBM tells apart; 0 for other models."""
+    if not hasattr(model, "num_model_per_iteration"):
+        return 0
+    return max(2, int(model.num_model_per_iteration()))
 
 
 def lightgbm(model: Any) -> Ensemble:

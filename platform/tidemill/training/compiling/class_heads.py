@@ -30,7 +30,7 @@ def probabilities(graph: Graph, model: Any, table: Table) -> str:
         CannotCompile: there is no ONNX for the model, or it is no classifier.
     """
     model, table = unwrapped(graph, model, table)
-    classes = len(getattr(model, "classes_", ()))
+    classes = len(getattr(model, "classes_", ())) or boosters.classes_of(model)
     if classes == 2:
         positive = probability(graph, model, table)
         negative = graph.add("Sub", graph.constant(np.array([[1.0]])), positive)
@@ -110,6 +110,9 @@ _MARGINS: dict[str, Head] = {
     ),
     "catboost.CatBoostClassifier": lambda graph, model, table: add_trees(
         graph, boosters.catboost(model), graph.numbers(table)
+    ),
+    "lightgbm.Booster": lambda graph, model, table: add_trees(
+        graph, boosters.lightgbm_classes(model), graph.numbers(table)
     ),
     "lightgbm.LGBMClassifier": lambda graph, model, table: add_trees(
         graph, boosters.lightgbm_classes(model), graph.numbers(table)

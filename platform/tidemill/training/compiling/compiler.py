@@ -51,7 +51,9 @@ class Refusal:
     reason: str
 
 
-def compile_model(model: Any, example: pd.DataFrame, task: Task = _BINARY) -> CompiledModel | Refusal:
+def compile_model(
+    model: Any, example: pd.DataFrame, task: Task = _BINARY, places: Sequence[int] = ()
+) -> CompiledModel | Refusal:
     """Compile a fitted model.
 
     Scikit-learn's pipelines, column transformers, imputers, scalers, encoders, linear models, trees, forests
@@ -62,6 +64,7 @@ def compile_model(model: Any, example: pd.DataFrame, task: Task = _BINARY) -> Co
         model: a fitted classifier or regressor, or a PyTorch module that gives the probability of label 1.
         example: at least one row of what it takes; its columns are the features, in order.
         task: what it predicts.
+        places: the place of each of its outputs among the task's classes; empty where they have that order.
 
     Returns:
         The compiled model, not compared with the original yet (`tidemill.training.compiling.parity`).
@@ -76,7 +79,7 @@ def compile_model(model: Any, example: pd.DataFrame, task: Task = _BINARY) -> Co
     began = time.perf_counter()
     features, kinds = tuple(map(str, example.columns)), kinds_of(example)
     try:
-        found = _build(model, kinds, features, task)
+        found = _build(model, kinds, features, task, places)
         content = found.SerializeToString()
     except CannotCompile as error:
         return Refusal(f"{type(model).__name__}: {error}")
@@ -97,7 +100,9 @@ def kinds_of(rows: pd.DataFrame) -> tuple[Kind, ...]:
     )
 
 
-def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...], task: Task) -> onnx.ModelProto:
+def _build(
+    model: Any, kinds: Sequence[Kind], features: tuple[str, ...], task: Task, places: Sequence[int]
+) -> onnx.ModelProto:
     graph, table = Graph(), inputs_of(kinds)
     if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
         from tidemill.training.compiling.torch_modules import add_module  # PyTorch is there
@@ -106,7 +111,7 @@ def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...], task: T
             raise CannotCompile(f"PyTorch modules are compiled for binary tasks, not for {task.kind}")
         answer = add_module(graph, model, table)
     else:
-        answer = _answer(graph, model, table, task)
+        answer = _answer(graph, model, table, task, places)
     width = len(task.classes) if isinstance(task, Multiclass) else 1
     found = graph.model(answer, OUTPUTS[task.kind], width, kinds.count("number"), kinds.count("word"))
     about = {
@@ -118,7 +123,7 @@ def _build(model: Any, kinds: Sequence[Kind], features: tuple[str, ...], task: T
     return found
 
 
-def _answer(graph: Graph, model: Any, table: Table, task: Task) -> str:
+def _answer(graph: Graph, model: Any, table: Table, task: Task, places: Sequence[int]) -> str:
     """Return what a fitted model answers for a task, shape (rows, 1), or (rows, classes) for several classes.
 
     Raises:
@@ -127,14 +132,18 @@ def _answer(graph: Graph, model: Any, table: Table, task: Task) -> str:
     if task.kind not in OUTPUTS:
         raise CannotCompile(f"the answers of a {task.kind} task have no ONNX form here")
     if isinstance(task, Multiclass):
-        return _all_classes(graph, model, table, task)
-    return value(graph, model, table) if task.kind == "regression" else probability(graph, model, table)
+        return _all_classes(graph, model, table, task, places)
+    if task.kind == "regression":
+        return value(graph, model, table)
+    found = probability(graph, model, table)
+    return graph.add("Sub", graph.constant(np.array([[1.0]])), found) if places else found
 
 
-def _all_classes(graph: Graph, model: Any, table: Table, task: Multiclass) -> str:
+def _all_classes(graph: Graph, model: Any, table: Table, task: Multiclass, given: Sequence[int]) -> str:
     """Return the probability of each class of the task; 0 for those that the model never saw."""
-    found, seen = probabilities(graph, model, table), np.asarray(model.classes_)
-    if len(seen) == len(task.classes):
+    found = probabilities(graph, model, table)
+    seen = np.asarray(given or getattr(model, "classes_", range(len(task.classes))))
+    if len(seen) == len(task.classes) and not given:
         return found
     if not np.issubdtype(seen.dtype, np.number) or not set(seen) <= set(range(len(task.classes))):
         raise CannotCompile(f"it knows {len(seen)} classes, and the task has {len(task.classes)}")

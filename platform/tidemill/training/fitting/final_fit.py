@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -31,7 +31,7 @@ from tidemill.training.tracking.training_record import log_summary
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE, TrainedModel
 from tidemill.training.training_rows import read_labelled
 
-__all__ = ["SplitRows", "finish", "read_split", "trial_data"]
+__all__ = ["SplitRows", "finish", "log_judged", "read_split", "trial_data"]
 
 _REFERENCE_ROWS = 10_000
 _log = logging.getLogger(__name__)
@@ -165,13 +165,9 @@ def finish(
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
     """
-    task, seed = project.task, project.config.train.seed
+    task = project.task
     estimator = _fit(project, spec, rows, found)
     trusted = trusted_types(estimator, spec.trusted_types)
-    metrics = {
-        f"validation_{task.metric}": found.value,
-        **_judge(project, rows.holdout, _answers(task, estimator, rows.holdout, rows.features)),
-    }
     model_uri = log_model(
         client,
         run_id=run_id,
@@ -181,8 +177,10 @@ def finish(
         example=as_features(rows.fit.head(5), rows.features),
         trusted=trusted,
     )
-    log_table(client, run_id, _reference(project, estimator, rows).table(), REFERENCE)
-    log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
+    judged = log_judged(
+        project, client, rows, run_id, lambda some: _answers(task, estimator, some, rows.features)
+    )
+    metrics = {f"validation_{task.metric}": found.value, **judged}
     trained = TrainedModel(
         run_id=run_id,
         model_uri=model_uri,
@@ -205,6 +203,30 @@ def finish(
     )
     log_summary(client, run_id, trained)
     return trained
+
+
+def log_judged(
+    project: Project,
+    client: MlflowClient,
+    rows: SplitRows,
+    run_id: str,
+    answer: Callable[[pl.DataFrame], Answers],
+) -> dict[str, float]:
+    """Log the hold-out and a sample of the other rows to the run, and return the metrics on the hold-out.
+
+    Args:
+        project: whose task and metrics count.
+        client: of the tracking store.
+        rows: the sides of the split.
+        run_id: the run.
+        answer: gives a model's answers to some of the rows.
+    """
+    seed = project.config.train.seed
+    metrics = _judge(project, rows.holdout, answer(rows.holdout))
+    sample = _sample(rows.fit, _REFERENCE_ROWS, seed)
+    log_table(client, run_id, _reference(project, sample, rows.features, answer(sample)).table(), REFERENCE)
+    log_table(client, run_id, _sample(rows.holdout, _HOLDOUT_ROWS, seed), HOLDOUT)
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult) -> Any:
@@ -237,13 +259,13 @@ def _judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping
     }
 
 
-def _reference(project: Project, estimator: Any, rows: SplitRows) -> ReferenceRows:
+def _reference(
+    project: Project, sample: pl.DataFrame, features: tuple[str, ...], answers: Answers
+) -> ReferenceRows:
     task, label = project.task, project.config.dataset.label
-    sample = _sample(rows.fit, _REFERENCE_ROWS, project.config.train.seed)
-    answers = _answers(task, estimator, sample, rows.features)
     logged = pl.Series([task.logged(answer) for answer in answers], dtype=pl.String)
     return ReferenceRows(
-        sample[list(rows.features)],
+        sample[list(features)],
         sample[label],
         pl.Series(task.scores(answers)),
         logged if logged.null_count() < len(logged) else None,

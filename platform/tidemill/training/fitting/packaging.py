@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,13 +14,15 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from skops.io.exceptions import UnsupportedTypeException
 
 from tidemill.errors import TrainingError
+from tidemill.files.yaml_reading import read_yaml
 from tidemill.tasks.task import Task
 from tidemill.training.fitting.trusted_types import untrusted
 
-__all__ = ["log_model", "trusted_types"]
+__all__ = ["log_model", "log_saved", "requirements", "save_estimator", "trusted_types"]
 
 _NEEDED = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -74,49 +77,78 @@ def log_model(
     Raises:
         TrainingError: the estimator cannot answer for the task, or MLflow cannot save it.
     """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        save_estimator(path, estimator, task, example, trusted)
+        return log_saved(client, run_id, name, path)
+
+
+def save_estimator(
+    path: Path, estimator: Any, task: Task, example: pd.DataFrame, trusted: Collection[str]
+) -> None:
+    """Save an estimator as an MLflow model in the new folder ``path``, as `log_model` describes it.
+
+    Raises:
+        TrainingError: the estimator cannot answer for the task, or MLflow cannot save it.
+    """
     method = "predict_proba" if task.kind in ("binary", "multiclass") else "predict"
     if not hasattr(estimator, method):
         raise TrainingError(
             f"{type(estimator).__name__} has no {method}: it cannot answer for the task {task.kind}",
             hint="use another estimator, or change project.task in params.yaml",
         )
-    experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
     try:
-        with TemporaryDirectory() as folder, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # MLflow warns of its own type hints when it imports its scoring code.
             warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
-            path = f"{folder}/model"
             mlflow.sklearn.save_model(
                 estimator,
-                path,
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    model_uuid=logged.model_id,
-                    run_id=run_id,
-                    model_id=logged.model_id,
-                ),
+                str(path),
                 serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-                skops_trusted_types=trusted,
+                skops_trusted_types=list(trusted),
                 signature=infer_signature(example, getattr(estimator, method)(example)),
                 input_example=example,
-                pip_requirements=_requirements(trusted),  # otherwise MLflow infers them in a slow subprocess
+                pip_requirements=requirements(trusted),  # otherwise MLflow infers them in a slow subprocess
                 pyfunc_predict_fn=method,
             )
-            client.log_model_artifacts(logged.model_id, path)
     except MlflowException as error:
-        client.finalize_logged_model(logged.model_id, "FAILED")
         raise TrainingError(
             f"MLflow cannot save {type(estimator).__name__}: {error}",
             hint="correct what MLflow names, and train again",
         ) from error
+
+
+def log_saved(client: MlflowClient, run_id: str, name: str, path: Path) -> str:
+    """Log the MLflow model in the folder ``path`` to a run, and return its address (``models:/m-…``).
+
+    Raises:
+        MlflowException: MLflow refused.
+    """
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id)
+    try:
+        described = Model.from_dict(read_yaml(path / MLMODEL_FILE_NAME))
+        described.artifact_path = logged.artifact_location
+        described.model_uuid = described.model_id = logged.model_id
+        described.run_id = run_id
+        described.save(str(path / MLMODEL_FILE_NAME))
+        client.log_model_artifacts(logged.model_id, str(path))
+    except MlflowException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     return f"models:/{logged.model_id}"
 
 
-def _requirements(types: Iterable[str]) -> list[str]:
-    packages = set(_NEEDED)
+def requirements(types: Iterable[str], needed: Iterable[str] = _NEEDED) -> list[str]:
+    """Return the packages that loading a model needs, with their versions.
+
+    Args:
+        types: types in the model beyond those that skops trusts by itself.
+        needed: names of other packages.
+    """
+    packages = set(needed)
     foreign = {name.partition(".")[0] for name in types} - {"sklearn", "numpy"}
     if foreign:
         distributions = packages_distributions()

@@ -127,9 +127,9 @@ def find_runs(client: MlflowClient, experiment: str, tags: Mapping[str, str]) ->
     return list(client.search_runs([experiment], condition, max_results=1000))
 
 
-def kill_orphans(client: MlflowClient, experiment: str, turn_id: str) -> int:
-    """Mark runs that a killed training of this turn left RUNNING as KILLED; return their number."""
-    orphans = [run for run in find_runs(client, experiment, {TURN: turn_id}) if run.info.status == "RUNNING"]
+def kill_orphans(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> int:
+    """Mark runs with these tags that a killed process left RUNNING as KILLED; return their number."""
+    orphans = [run for run in find_runs(client, experiment, tags) if run.info.status == "RUNNING"]
     for run in orphans:
         client.set_tag(run.info.run_id, END, "orphaned: its process was killed")
         client.set_terminated(run.info.run_id, "KILLED")
@@ -143,7 +143,7 @@ def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[s
     Children that still run at the end are ended with it.
     """
     run_id = str(
-        client.create_run(experiment, tags={**tags, ROLE: "search"}, run_name=name[:_NAME]).info.run_id
+        client.create_run(experiment, tags={ROLE: "search", **tags}, run_name=name[:_NAME]).info.run_id
     )
     status, end = "FINISHED", ""
     try:

@@ -51,6 +51,9 @@ class Lineage:
     """Versions by package."""
     uncommitted: tuple[str, ...] | None = None
     """Files of code that differed from the commit, or that it lacks; None: unknown, as in older records."""
+    imported: Mapping[str, Any] | None = None
+    """Of a model from elsewhere: ``from``, ``sha256`` and so on; its training is not on record, and ``split``
+    is that by which it was judged when it came."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -63,7 +66,9 @@ class Lineage:
             }
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         changed = None if self.uncommitted is None else list(self.uncommitted)
-        return {**vars(self), **plain, "split": split, "uncommitted": changed}
+        found = {**vars(self), **plain, "split": split, "uncommitted": changed}
+        imported = found.pop("imported")
+        return found if imported is None else {**found, "imported": dict(imported)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Lineage":

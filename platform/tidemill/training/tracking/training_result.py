@@ -45,6 +45,8 @@ class TrainedModel:
     """What is predicted."""
     classes: tuple[str, ...] = ()
     """The classes that are told apart, in the order of the model's answers; for binary the positive last."""
+    places: tuple[int, ...] = ()
+    """Of a model from elsewhere whose outputs have another order: the place of each among ``classes``."""
 
     @property
     def target(self) -> Target:
@@ -64,7 +66,7 @@ class TrainedModel:
         """
         try:
             found = json.loads(text or "")
-            for name in ("features", "trusted_types", "classes"):
+            for name in ("features", "trusted_types", "classes", "places"):
                 found[name] = tuple(found.get(name, ()))
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:

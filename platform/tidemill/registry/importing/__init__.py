@@ -1,0 +1,1 @@
+"""Models from elsewhere: read them safely, compare what will be served with the original, register them."""

@@ -1,0 +1,127 @@
+"""Read models of XGBoost and LightGBM from their own file formats, which hold nothing but trees."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+
+from tidemill.errors import RegistryError, UsageError
+from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.registry.versions.boosted_models import fitting_task
+from tidemill.tasks.task import Task
+from tidemill.training.fitting.packaging import requirements
+
+__all__ = ["read_lightgbm", "read_xgboost"]
+
+_NO_NAME = re.compile(r"Column_\d+")
+
+
+def read_xgboost(file: Path) -> ForeignModel:
+    """Read a model that XGBoost saved by ``save_model``, as ``.ubj`` or ``.json``.
+
+    Raises:
+        RegistryError: XGBoost is missing, or the file is damaged.
+        UsageError: it was trained for an objective that answers for no task.
+    """
+    package = _package("xgboost", "xgboost-cpu")
+    booster = package.Booster()
+    try:
+        booster.load_model(str(file))
+        described = json.loads(booster.save_config())["learner"]
+    except Exception as error:  # XGBoost's own
+        raise _broken(file, "XGBoost", error) from error
+    task = _task(file, described["objective"]["name"])
+    estimator = package.XGBRegressor() if task == "regression" else package.XGBClassifier()
+    estimator.load_model(str(file))
+
+    def answer(rows: pd.DataFrame, task: Task) -> Any:
+        return booster.predict(package.DMatrix(_matrix(rows, "XGBoost"), feature_names=booster.feature_names))
+
+    def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
+        importlib.import_module("mlflow.xgboost").save_model(
+            estimator, str(folder), signature=infer_signature(example, output), input_example=example,
+            pip_requirements=requirements((), ("mlflow", "numpy", "pandas", "scikit-learn", "xgboost-cpu")),
+        )  # fmt: skip
+
+    return ForeignModel(
+        kind="XGBoost",
+        answer=answer,
+        save=save,
+        features=tuple(booster.feature_names or ()),
+        width=int(booster.num_features()),
+        task=task,
+    )
+
+
+def read_lightgbm(file: Path) -> ForeignModel:
+    """Read a model that LightGBM saved by ``save_model``, as text.
+
+    Raises:
+        RegistryError: LightGBM is missing, or the file is damaged.
+        UsageError: it was trained for an objective that answers for no task.
+    """
+    package = _package("lightgbm", "lightgbm")
+    try:
+        booster = package.Booster(model_file=str(file))
+        objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
+    except Exception as error:  # LightGBM's own
+        raise _broken(file, "LightGBM", error) from error
+    names = tuple(booster.feature_name())
+
+    def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
+        importlib.import_module("mlflow.lightgbm").save_model(
+            booster, str(folder), signature=infer_signature(example, output), input_example=example,
+            pip_requirements=requirements((), ("mlflow", "numpy", "pandas", "lightgbm")),
+        )  # fmt: skip
+
+    return ForeignModel(
+        kind="LightGBM",
+        answer=lambda rows, task: booster.predict(_matrix(rows, "LightGBM")),
+        save=save,
+        features=() if all(map(_NO_NAME.fullmatch, names)) else names,
+        width=len(names),
+        task=_task(file, objective),
+    )
+
+
+def _matrix(rows: pd.DataFrame, package: str) -> Any:
+    text = [str(name) for name, kind in rows.dtypes.items() if kind.kind == "O"]
+    if text:
+        raise UsageError(
+            f"{package} takes numbers only, and the features {', '.join(text)} are text",
+            hint="save a scikit-learn pipeline that encodes them and ends with this model, as skops",
+        )
+    return np.ascontiguousarray(rows.to_numpy(np.float64))
+
+
+def _task(file: Path, objective: str) -> str:
+    found = fitting_task(objective)
+    if found is None:
+        raise UsageError(
+            f"{file} was trained for {objective!r}, which gives no probabilities and no value",
+            hint="train it for binary:logistic, multi:softprob or reg:… (XGBoost), or for binary, multiclass "
+            "or a regression (LightGBM)",
+        )
+    return found
+
+
+def _package(name: str, install: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise RegistryError(
+            f"this model needs the package {name}, which is not installed", hint=f"pip install {install}"
+        ) from error
+
+
+def _broken(file: Path, package: str, error: Exception) -> RegistryError:
+    said = str(error).strip().splitlines()
+    return RegistryError(
+        f"{package} cannot load {file}: {said[0] if said else error!r}",
+        hint="save it again by `model.save_model(...)`",
+    )

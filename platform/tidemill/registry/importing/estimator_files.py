@@ -1,0 +1,121 @@
+"""Read scikit-learn estimators: skops files, and pickles if the caller allows that they execute code."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import skops.io
+
+from tidemill.errors import DataError, ModelUnsafe, RegistryError, TrainingError
+from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.tasks.target_labels import class_text
+from tidemill.tasks.task import Task
+from tidemill.training.fitting.packaging import save_estimator, trusted_types
+from tidemill.training.fitting.trusted_types import untrusted
+
+__all__ = ["of_estimator", "read_pickle", "read_skops"]
+
+
+def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignModel:
+    """Read a skops file.
+
+    Args:
+        file: its path.
+        declared: gives the types that the project's training spec trusts; called only if that matters.
+
+    Raises:
+        ModelUnsafe: it holds types that are not trusted.
+        RegistryError: it is damaged, or was written by other versions of its packages.
+    """
+    try:
+        types = skops.io.get_untrusted_types(file=file)
+        refused = untrusted(types) and untrusted(types, declared())
+        if refused:
+            raise ModelUnsafe(
+                f"{file} holds types that are not trusted: {', '.join(refused)}",
+                hint="name them in trusted_types of the project's TrainingSpec, if you do trust them",
+            )
+        estimator = skops.io.load(file, trusted=types)
+    except (BadZipFile, OSError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RegistryError(
+            f"{file} cannot be loaded: {error}",
+            hint="save it again with the installed versions of scikit-learn and skops: `skops.io.dump`",
+        ) from error
+    return of_estimator(estimator, declared)
+
+
+def read_pickle(file: Path, declared: Callable[[], Collection[str]]) -> ForeignModel:
+    """Read a pickle or joblib file, which can execute any code; what is served is saved without it.
+
+    Raises:
+        RegistryError: it cannot be loaded, or holds no estimator that can be saved safely.
+    """
+    import joblib
+
+    try:
+        estimator = joblib.load(file)
+    except Exception as error:  # a pickle can raise anything
+        raise RegistryError(
+            f"{file} cannot be loaded: {type(error).__name__}: {error}",
+            hint="load it where it was made, and save it as skops: `skops.io.dump(model, 'model.skops')`",
+        ) from error
+    if not hasattr(estimator, "predict"):
+        raise RegistryError(
+            f"{file} holds a {type(estimator).__name__}, which has no predict: it is no model",
+            hint="pickle the whole fitted estimator or pipeline, not its parts",
+        )
+    return of_estimator(estimator, declared, unsafe=True)
+
+
+def of_estimator(
+    estimator: Any, declared: Callable[[], Collection[str]], unsafe: bool = False
+) -> ForeignModel:
+    """Return a fitted estimator as a model that will be served from the skops format.
+
+    Raises:
+        RegistryError: it cannot be saved in the skops format, or holds types that are not trusted.
+    """
+    try:
+        types = trusted_types(estimator, declared())
+    except TrainingError as error:
+        raise ModelUnsafe(str(error), hint=error.hint) from error
+
+    def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
+        save_estimator(folder, estimator, task, example, types)
+
+    classifier = hasattr(estimator, "classes_") or hasattr(estimator, "predict_proba")
+    classes = getattr(estimator, "classes_", ())
+    return ForeignModel(
+        kind=f"scikit-learn {type(estimator).__name__}",
+        answer=lambda rows, task: _answer(estimator, rows, task),
+        save=save,
+        features=_names(estimator),
+        width=getattr(estimator, "n_features_in_", None),
+        classes=tuple(class_text(one) for one in np.ravel(np.asarray(classes)).tolist()),
+        task=_task(len(classes)) if classifier else "regression",
+        trusted_types=types,
+        unsafe=unsafe,
+    )
+
+
+def _task(classes: int) -> str | None:
+    return {0: None, 2: "binary"}.get(classes, "multiclass")
+
+
+def _answer(estimator: Any, rows: pd.DataFrame, task: Task) -> Any:
+    if task.kind not in ("binary", "multiclass"):
+        return estimator.predict(rows)
+    if not hasattr(estimator, "predict_proba"):
+        raise DataError(
+            f"{type(estimator).__name__} has no predict_proba: it gives no probabilities",
+            hint="wrap it into sklearn.calibration.CalibratedClassifierCV, and save that",
+        )
+    return estimator.predict_proba(rows)
+
+
+def _names(estimator: Any) -> tuple[str, ...]:
+    found: Sequence[str] | None = getattr(estimator, "feature_names_in_", None)
+    return () if found is None else tuple(map(str, found))

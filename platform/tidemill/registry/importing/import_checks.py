@@ -1,0 +1,223 @@
+"""Check a model from elsewhere against the project: its features, its classes, and what it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.errors import DataError, UsageError
+from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.tasks.target_labels import class_text
+from tidemill.tasks.task import Answers, Task
+
+__all__ = [
+    "OutputParity",
+    "check_output",
+    "check_task",
+    "choose_features",
+    "compare_outputs",
+    "output_places",
+]
+
+_SAME_AS_NUMBER = {"true": "1", "false": "0"}
+_ROUNDING = 1e-4
+
+
+def choose_features(
+    model: ForeignModel, examples: Sequence[str] | None, known: Sequence[str], others: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the names of the model's features, in its order.
+
+    Args:
+        model: tells them, or how many there are.
+        examples: the columns of the example rows; None if there are no examples.
+        known: the project's features.
+        others: columns of the project that are no features, such as the label.
+
+    Raises:
+        UsageError: nothing tells the names.
+        DataError: the project, or the examples, lack some of them.
+
+    >>> unnamed = ForeignModel("ONNX", print, print, width=2)
+    >>> choose_features(unnamed, ["wind", "late", "delay"], ["delay", "hour", "wind"], ["late"])
+    ('wind', 'delay')
+    """
+    columns = None if examples is None else [name for name in examples if name not in others]
+    found = list(model.features)
+    if not found and columns is None:
+        raise UsageError(
+            f"the {model.kind} model does not tell the names of its features",
+            hint="give rows with its columns, in its order: --examples rows.parquet",
+        )
+    found = found or columns or []
+    if model.width is not None and len(found) != model.width:
+        raise DataError(
+            f"the model takes {model.width} features, but --examples has {len(found)} columns: "
+            f"{_listed(found)}",
+            hint="give exactly its columns, in its order; the label may be among them",
+        )
+    if columns is not None and (missing := [name for name in found if name not in columns]):
+        raise DataError(
+            f"--examples lacks columns that the model takes: {_listed(missing)}",
+            hint="name the columns as for the training of the model",
+        )
+    if missing := [name for name in found if name not in known]:
+        raise DataError(
+            f"the model takes features that the project does not have: {_listed(missing)}; it has "
+            f"{_listed(known)}",
+            hint="add them to the feature service or to features.yaml, and run `tidemill run`; or rename the "
+            "columns where the model is made",
+        )
+    return tuple(found)
+
+
+def check_task(model: ForeignModel, task: Task) -> None:
+    """Check that a model predicts what the project asks for, as far as its file tells.
+
+    Raises:
+        DataError: it predicts something else.
+    """
+    two = {"binary", "multiclass"}
+    if model.task is None or model.task == task.kind or task.kind == "custom":
+        return
+    if {model.task, task.kind} == two and len(model.classes) < len(getattr(task, "classes", ())):
+        return  # it may know fewer classes than the project
+    classes = f" of {len(model.classes)} classes ({_listed(model.classes)})" if model.classes else ""
+    raise DataError(
+        f"the model is made for another task: {model.task}{classes}; project.task is {task.kind}",
+        hint="import it into a project with that task (docs/tasks.md)",
+    )
+
+
+def output_places(model: ForeignModel, given: Sequence[str], task: Task) -> tuple[int, ...]:
+    """Return the place of each output of the model among the task's classes; empty where they are the same.
+
+    Args:
+        model: may tell its classes.
+        given: classes of its outputs in order, as the caller says; they count more.
+        task: the project's.
+
+    Raises:
+        UsageError: classes were given, and the task has none.
+        DataError: a class of the model is none of the project's.
+
+    >>> from tidemill.tasks.binary import Binary
+    >>> output_places(ForeignModel("", print, print, classes=("churned", "stayed")), (),
+    ...               Binary("", classes=("stayed", "churned")))
+    (1, 0)
+    """
+    wanted: tuple[str, ...] = getattr(task, "classes", ())
+    if not wanted:
+        if given:
+            raise UsageError(f"--classes: a {task.kind} task has no classes", hint="leave --classes out")
+        return ()
+    found = [_as_known(class_text(one), wanted) for one in (given or model.classes)]
+    if not found:
+        return ()
+    if unknown := [one for one in found if one not in wanted]:
+        raise DataError(
+            f"the model's classes are {_listed(found)}, and {_listed(unknown)} "
+            f"{'is' if len(unknown) == 1 else 'are'} none of the project's: {_listed(wanted)}",
+            hint=f"say which of the project's classes its outputs mean, in their order: --classes "
+            f"{','.join(wanted)} (or another order)",
+        )
+    if len(set(found)) < len(found) or (task.kind == "binary" and len(found) != 2):
+        raise DataError(
+            f"the model's classes are {_listed(found)}: each of {_listed(wanted)} is needed once",
+            hint="name them in --classes, in the order of the model's outputs",
+        )
+    places = tuple(wanted.index(one) for one in found)
+    return () if places == tuple(range(len(wanted))) else places
+
+
+def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> None:
+    """Check that what a model gives for some rows can be answers of the task.
+
+    Raises:
+        DataError: its shape is another, or it gives no probabilities where they are needed.
+    """
+    if task.kind == "custom":
+        if len(output) != rows:
+            raise DataError(
+                f"the model gives {len(output)} answers to {rows} rows", hint="it must give one a row"
+            )
+        return
+    try:
+        found = np.asarray(output, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"the model gives no numbers: {error}", hint="export it with its probabilities, or its value"
+        ) from error
+    widths = {"regression": {1}, "binary": {1, 2}}.get(
+        task.kind, {len(places) or len(getattr(task, "classes", ()))}
+    )
+    width = found.size // rows if rows and found.size % rows == 0 else None
+    if found.ndim == 0 or len(found) != rows or width not in widths:
+        needed = " or ".join(map(str, sorted(widths)))
+        raise DataError(
+            f"the model gives shape {found.shape} for {rows} rows: a {task.kind} task needs {needed} "
+            "numbers a row",
+            hint="import it into a project of its task, or export the output with the "
+            + ("value" if task.kind == "regression" else "probability of each class"),
+        )
+    if task.kind == "regression":
+        return
+    known = found.reshape(rows, width)[np.isfinite(found.reshape(rows, width)).all(axis=1)]
+    outside = bool(((known < -_ROUNDING) | (known > 1 + _ROUNDING)).any())
+    if outside or (width > 1 and bool((np.abs(known.sum(axis=1) - 1) > _ROUNDING * 10).any())):
+        raise DataError(
+            "the model gives no probabilities: "
+            + (
+                f"values from {known.min():.3g} to {known.max():.3g}"
+                if outside
+                else f"those of a row add up to {known.sum(axis=1).max():.3g}"
+            ),
+            hint="end it with a sigmoid or a softmax, and export it again",
+        )
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """The result of comparing what will be served with the original, on real rows."""
+
+    rows: int
+    max_difference: float
+    """Of two answers; infinite if only one of the two gives an answer to some row."""
+    threshold: float
+    """The largest difference that counts as none."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it may be served in place of the original."""
+        return self.max_difference <= self.threshold
+
+    def __str__(self) -> str:
+        return f"the largest difference on {self.rows:,} rows is {self.max_difference:.2g}"
+
+
+def compare_outputs(original: Answers, served: Answers, task: Task) -> OutputParity:
+    """Compare the answers of both to the same rows.
+
+    >>> from tidemill.tasks.regression import Regression
+    >>> str(compare_outputs(np.array([1.0, 2.0]), np.array([1.0, 2.5]), Regression("neg_mae")))
+    'the largest difference on 2 rows is 0.5'
+    """
+    if task.kind == "custom":
+        same = [task.logged(one) for one in original] == [task.logged(one) for one in served]
+        return OutputParity(len(original), 0.0 if same else float("inf"), 0.0)
+    known = np.isfinite(original)
+    if original.shape != served.shape or (known != np.isfinite(served)).any():
+        worst = float("inf")
+    else:
+        worst = float(np.abs(original[known] - served[known]).max(initial=0.0))
+    return OutputParity(len(original), worst, task.tolerance(original))
+
+
+def _as_known(name: str, wanted: Sequence[str]) -> str:
+    return name if name in wanted else _SAME_AS_NUMBER.get(name, name)
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f" … ({len(names):,})" if len(names) > most else "")

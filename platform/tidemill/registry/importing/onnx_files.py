@@ -1,0 +1,77 @@
+"""Read ONNX files, and make ONNX models of what PyTorch exports."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pandas as pd
+from mlflow.models import infer_signature
+
+from tidemill.errors import RegistryError
+from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.registry.versions.onnx_models import feeder, score_output
+from tidemill.tasks.task import Task
+from tidemill.training.compiling.compiler import FEATURES
+from tidemill.training.compiling.onnx_session import check_content
+from tidemill.training.fitting.packaging import requirements
+
+__all__ = ["of_onnx", "read_onnx_file"]
+
+
+def read_onnx_file(file: Path) -> ForeignModel:
+    """Read an ONNX file.
+
+    Raises:
+        ModelUnsafe: it is damaged, reads other files, or needs operators that are not ONNX's own.
+        RegistryError: its inputs or outputs are not those of a model of rows.
+    """
+    return of_onnx(file.read_bytes(), "ONNX", str(file))
+
+
+def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
+    """Return an ONNX model as one that will be served from this content.
+
+    Args:
+        content: of the file.
+        kind: for people.
+        what: where it comes from, for messages.
+    """
+    model = check_content(content)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    taken, output = session.get_inputs(), score_output(session.get_outputs())
+    if output is None:
+        raise RegistryError(
+            f"{what} gives {[one.type for one in session.get_outputs()]}: none of it is a tensor of numbers",
+            hint="export it without a zipmap (`options={'zipmap': False}`)",
+        )
+
+    def answer(rows: pd.DataFrame, task: Task) -> Any:
+        words = [str(name) for name, kind in rows.dtypes.items() if kind.kind == "O"]
+        feed = feeder(taken, list(map(str, rows.columns)), words, what)
+        return session.run([output], feed(rows))[0]
+
+    def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
+        importlib.import_module("mlflow.onnx").save_model(
+            model, str(folder), signature=infer_signature(example, output), input_example=example,
+            save_as_external_data=False,
+            pip_requirements=requirements((), ("mlflow", "numpy", "onnx", "onnxruntime")),
+        )  # fmt: skip
+
+    several = len(taken) > 1
+    shape = [size for size in taken[0].shape[1:] if isinstance(size, int)] if taken else []
+    width = 1
+    for size in shape:
+        width *= size
+    named = [one.value for one in model.metadata_props if one.key == FEATURES]
+    known = [str(column["name"]) for column in json.loads(named[0])] if named else []
+    return ForeignModel(
+        kind=kind,
+        answer=answer,
+        save=save,
+        features=tuple(one.name for one in taken) if several else tuple(known),
+        width=len(taken) if several else width if shape else None,
+    )

@@ -1,0 +1,152 @@
+"""Load ONNX files of other makers: one input of numbers, or one for each feature."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tidemill.errors import RegistryError
+from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
+from tidemill.registry.versions.model_signature import ModelSignature
+from tidemill.training.compiling.onnx_session import check_content, start
+from tidemill.training.compiling.private_onnxruntime import inner_run
+
+__all__ = ["feeder", "read_onnx", "score_output"]
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_WHOLE = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+_TEXT = "tensor(string)"
+_HINT = (
+    "export it with one input of numbers, shape (rows, features), or one input for each feature, named like "
+    "it, and with its answers as a tensor of numbers (without a zipmap)"
+)
+
+Feed = Callable[[pd.DataFrame], dict[str, npt.NDArray[Any]]]
+
+
+def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping[str, Any]) -> Scorer:
+    """Load a model that MLflow keeps as ONNX.
+
+    Raises:
+        ModelUnsafe: the file reads other files, or needs operators that are not ONNX's own.
+        RegistryError: there is no such file, or it takes or gives something else.
+    """
+    try:
+        content = (folder / Path(flavor["data"]).name).read_bytes()
+    except (OSError, KeyError) as error:
+        raise RegistryError(
+            f"version {version} has no ONNX file in {folder}: {error}",
+            hint="register the version again with its file",
+        ) from error
+    check_content(content)
+    session = start(content)
+    output, what = score_output(session.get_outputs()), f"version {version}"
+    feed = feeder(session.get_inputs(), given.features, given.words, what)
+    if output is None:
+        raise RegistryError(
+            f"{what} gives {[one.type for one in session.get_outputs()]}: none of it is a tensor of numbers",
+            hint=_HINT,
+        )
+    run = inner_run(session)
+    [one, *others] = session.get_inputs()
+    if not others and one.type in _FLOATS:
+        shape, kind = _shape(one, len(given.features)) or (), _FLOATS[one.type]
+
+        def score(matrix: Matrix) -> Scores:
+            row_by_row = matrix.astype(kind, copy=False).reshape(len(matrix), *shape)
+            return given.answers(run([output], {one.name: row_by_row}, None)[0])
+
+        return Scorer(version, given.features, score, "onnx", task=given.task, places=given.places)
+
+    def by_name(frame: pd.DataFrame) -> Any:
+        found = given.answers(run([output], feed(frame), None)[0])
+        unknown = _without_answer(frame, session.get_inputs())
+        if unknown.any():
+            found = found.copy()
+            found[unknown] = np.nan
+        return found
+
+    return given.scorer(version, by_name, "onnx", None)
+
+
+def score_output(outputs: Sequence[Any]) -> str | None:
+    """Return the name of the output with the answers, the last one of numbers; None if there is none."""
+    tensors = [one.name for one in outputs if one.type in _FLOATS]
+    return str(tensors[-1]) if tensors else None
+
+
+def feeder(taken: Sequence[Any], features: Sequence[str], words: Sequence[str], what: str) -> Feed:
+    """Return a function from rows to the model's inputs.
+
+    Text that is not known is given as the empty text.
+
+    Args:
+        taken: the inputs as onnxruntime describes them.
+        features: the model's features, in order.
+        words: those that are text.
+        what: the model, for messages.
+
+    Raises:
+        RegistryError: the inputs are neither one of numbers nor one for each feature.
+    """
+    kinds = {**_FLOATS, **_WHOLE}
+    found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in taken)
+    if len(taken) == 1 and taken[0].type in _FLOATS and not words:
+        [one], shape = taken, _shape(taken[0], len(features))
+        if shape is None:
+            raise RegistryError(f"{what} takes {found}, and has {len(features)} features", hint=_HINT)
+        names, kind = list(features), _FLOATS[one.type]
+        return lambda rows: {
+            one.name: rows[names].to_numpy(np.float64).astype(kind, copy=False).reshape(len(rows), *shape)
+        }
+    known = {one.name: one for one in taken}
+    if set(known) != set(features) or any(
+        (one.type not in kinds and one.type != _TEXT) or _shape(one, 1) is None for one in taken
+    ):
+        raise RegistryError(f"{what} takes {found}, and its features are {', '.join(features)}", hint=_HINT)
+    wrong = [one.name for one in taken if (one.type == _TEXT) != (one.name in words)]
+    if wrong:
+        raise RegistryError(
+            f"{what} takes {', '.join(f'{name} as {known[name].type}' for name in wrong)}, but "
+            f"{'that is' if len(wrong) == 1 else 'those are'} of another type in the signature",
+            hint="correct the types of the columns, or export the model again",
+        )
+    return lambda rows: {
+        name: _column(rows[name], kinds.get(one.type)).reshape(len(rows), *(_shape(one, 1) or ()))
+        for name, one in known.items()
+    }
+
+
+def _shape(one: Any, width: int) -> tuple[int, ...] | None:
+    """Return the shape of a row in an input; None if a row of so many values does not fit.
+
+    >>> from types import SimpleNamespace
+    >>> _shape(SimpleNamespace(shape=["rows", 1, 8, 8]), 64), _shape(SimpleNamespace(shape=[None, 3]), 4)
+    ((1, 8, 8), None)
+    """
+    inner = list(one.shape[1:]) if one.shape else []
+    free = [place for place, size in enumerate(inner) if not isinstance(size, int)]
+    fixed = math.prod(size for size in inner if isinstance(size, int))
+    if len(free) > 1 or (free and (not fixed or width % fixed)):
+        return None
+    for place in free:
+        inner[place] = width // fixed
+    return tuple(inner) if math.prod(inner) == width else None
+
+
+def _column(values: Any, kind: Any) -> npt.NDArray[Any]:
+    if kind is None:
+        return np.array([str(one) if isinstance(one, str) else "" for one in values], dtype=object)
+    found = np.asarray(values, dtype=np.float64)
+    return (found if kind in _FLOATS.values() else np.nan_to_num(found)).astype(kind)
+
+
+def _without_answer(rows: pd.DataFrame, taken: Sequence[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows lack a whole number or a truth value, which ONNX has no gaps for."""
+    names = [one.name for one in taken if one.type in _WHOLE]
+    found = rows[names].isna().any(axis=1) if names else np.zeros(len(rows), np.bool_)
+    return np.asarray(found, dtype=np.bool_)

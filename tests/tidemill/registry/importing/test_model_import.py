@@ -1,0 +1,180 @@
+"""A model of every kind from elsewhere is imported, answers as it did, and passes the gate."""
+
+import joblib
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+import xgboost
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.versions.model_versions import (
+    get_version,
+    list_versions,
+    load_holdout,
+    load_reference,
+    load_scorer,
+)
+
+pytestmark = pytest.mark.engine
+
+NUMBERS = ["wind", "delay", "hour"]
+
+
+def frame(rows, names=(*NUMBERS, "origin")):
+    return rows.select(names).to_pandas()
+
+
+def pipeline(model):
+    prepare = ColumnTransformer(
+        [
+            ("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["origin"]),
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
+        ]
+    )
+    return make_pipeline(prepare, model)
+
+
+def taught(rows, target):
+    model = Ridge() if target == "minutes" else LogisticRegression()
+    return pipeline(model).fit(frame(rows), rows[target].to_numpy())
+
+
+def skops_file(tmp_path, model):
+    skops.io.dump(model, tmp_path / "model.skops")
+    return tmp_path / "model.skops"
+
+
+def answers_as(project, version, frame_, expected):
+    scorer = load_scorer(project, version)
+    assert scorer.predict(frame_) == pytest.approx(expected, abs=1e-5)
+    return scorer
+
+
+@pytest.mark.parametrize(
+    ("task", "target"), [("binary", "churned"), ("multiclass", "kind"), ("regression", "minutes")]
+)
+def test_a_pipeline_of_scikit_learn_with_text(project_of, imported, rows, tmp_path, task, target):
+    project, model = project_of(task), taught(rows, target)
+    done = imported(project, skops_file(tmp_path, model))
+    given = frame(rows)
+    if task == "regression":
+        expected = model.predict(given)
+    elif task == "binary":  # its first class is "left", the project's positive one
+        expected = model.predict_proba(given)[:, 0]
+    else:
+        names = list(model.classes_)
+        places = [names.index(name) for name in ("short", "medium", "long")]
+        expected = model.predict_proba(given)[:, places]
+    scorer = answers_as(project, done.version, given, expected)
+    assert (scorer.kind, done.compiled) == ("onnx", None)
+    assert done.parity.max_difference < 1e-9
+    found = get_version(project, done.version)
+    held = load_holdout(project, done.version)
+    truth = project.task.truth(held, target)
+    judged = project.task.evaluate(truth, scorer.predict(held.to_pandas()))[project.task.metric]
+    assert found.metrics[f"holdout_{project.task.metric}"] == pytest.approx(judged, abs=1e-5)
+    assert load_reference(project, done.version).scores.is_finite().all()
+    assert "imported from" in found.description
+    assert found.lineage.imported["sha256"] == done.sha256
+    verdict = compare(project, found, None)
+    assert verdict.passed
+    assert any("was imported from" in reason for reason in verdict.reasons)
+
+
+def test_numbers_of_classes_need_names(project_of, imported, rows, tmp_path):
+    labels = (rows["churned"] == "stayed").cast(int).to_numpy()
+    model = HistGradientBoostingClassifier(max_iter=5).fit(frame(rows, NUMBERS), labels)
+    project, file = project_of("binary"), skops_file(tmp_path, model)
+    with pytest.raises(DataError, match="0, 1 are none of the project's: stayed, left") as refused:
+        imported(project, file)
+    assert "--classes" in refused.value.hint
+    assert list_versions(project) == []
+    done = imported(project, file, classes=("left", "stayed"))
+    answers_as(project, done.version, frame(rows), model.predict_proba(frame(rows, NUMBERS))[:, 0])
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("suffix", ["ubj", "json", "txt"])
+def test_files_of_boosters(project_of, imported, rows, tmp_path, task, suffix):
+    target = {"binary": "churned", "multiclass": "kind", "regression": "minutes"}[task]
+    project, given = project_of(task), frame(rows, NUMBERS)
+    labels = project.task.truth(rows, target)
+    file = tmp_path / f"model.{suffix}"
+    if suffix == "txt":
+        kind = lightgbm.LGBMRegressor if task == "regression" else lightgbm.LGBMClassifier
+        model = kind(n_estimators=5, verbose=-1, n_jobs=1).fit(given, labels)
+        model.booster_.save_model(file)
+    else:
+        kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
+        model = kind(n_estimators=5, n_jobs=1).fit(given, labels)
+        model.save_model(file)
+    done = imported(project, file)
+    expected = model.predict(given) if task == "regression" else model.predict_proba(given)
+    expected = expected[:, 1] if task == "binary" else expected
+    scorer = answers_as(project, done.version, frame(rows), expected)
+    assert (scorer.kind, scorer.features) == ("onnx", tuple(NUMBERS))
+
+
+def test_a_file_without_names_needs_examples(project_of, imported, rows, tmp_path):
+    project = project_of("regression")
+    model = xgboost.XGBRegressor(n_estimators=3).fit(
+        rows.select(NUMBERS).to_numpy(), rows["minutes"].to_numpy()
+    )
+    model.save_model(tmp_path / "model.ubj")
+    with pytest.raises(UsageError, match="does not tell the names of its features") as refused:
+        imported(project, tmp_path / "model.ubj")
+    assert "--examples" in refused.value.hint
+    rows.head(20).select(*NUMBERS, "minutes").write_csv(tmp_path / "rows.csv")
+    done = imported(project, tmp_path / "model.ubj", examples=tmp_path / "rows.csv")
+    assert done.features == tuple(NUMBERS)
+    rows.head(20).select("wind", "delay").write_parquet(tmp_path / "few.parquet")
+    with pytest.raises(DataError, match="takes 3 features, but --examples has 2 columns"):
+        imported(project, tmp_path / "model.ubj", examples=tmp_path / "few.parquet")
+
+
+def test_a_pickle_is_refused_and_with_leave_saved_without(project_of, imported, rows, tmp_path):
+    project, model = project_of("regression"), taught(rows, "minutes")
+    joblib.dump(model, tmp_path / "model.joblib")
+    with pytest.raises(ModelUnsafe, match="is a pickle") as refused:
+        imported(project, tmp_path / "model.joblib")
+    assert "skops" in refused.value.hint
+    assert list_versions(project) == []
+    done = imported(project, tmp_path / "model.joblib", allow_code=True)
+    assert get_version(project, done.version).lineage.imported["allowed_code"] is True
+    assert not done.runs_code
+    answers_as(project, done.version, frame(rows), model.predict(frame(rows)))
+
+
+def test_models_that_do_not_fit_leave_nothing(project_of, imported, rows, tmp_path):
+    project, given = project_of("regression"), frame(rows, NUMBERS)
+    other = HistGradientBoostingRegressor(max_iter=2).fit(
+        given.rename(columns={"wind": "gust"}), rows["minutes"]
+    )
+    with pytest.raises(DataError, match="features that the project does not have: gust; it has wind"):
+        imported(project, skops_file(tmp_path, other))
+    classifier = HistGradientBoostingClassifier(max_iter=2).fit(given, rows["churned"].to_numpy())
+    with pytest.raises(DataError, match=r"another task: binary of 2 classes \(left, stayed\)"):
+        imported(project, skops_file(tmp_path, classifier))
+    (tmp_path / "notes.txt").write_text("no model")
+    with pytest.raises(UsageError, match="no model of a kind that can be imported"):
+        imported(project, tmp_path / "notes.txt")
+    with pytest.raises(UsageError, match="no such file"):
+        imported(project, tmp_path / "nothing.skops")
+    half = skops_file(tmp_path, other).read_bytes()[:500]
+    (tmp_path / "half.skops").write_bytes(half)
+    with pytest.raises((RegistryError, UsageError)):
+        imported(project, tmp_path / "half.skops")
+    codes = pd.DataFrame({"origin": np.arange(9.0)})
+    words = HistGradientBoostingRegressor(max_iter=2).fit(codes, np.arange(9.0))
+    with pytest.raises(DataError, match="does not take the project's rows"):
+        imported(project, skops_file(tmp_path, words))
+    assert list_versions(project) == []
