@@ -1,0 +1,101 @@
+"""``tidemill models import``: models that were trained elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
+from tidemill.cli.output import emit
+from tidemill.cli.progress_lines import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to those about models."""
+    app.command(
+        "import",
+        epilog="Examples: tidemill models import model.skops   ·   tidemill models import model.onnx --examples "
+        "rows.parquet   ·   tidemill models import runs:/4f1d…/model --tracking-uri http://mlflow:5000",
+    )(import_)
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file (skops, ONNX, XGBoost, LightGBM, PyTorch), a folder with MLmodel, an MLflow address "
+            "(runs:/…, models:/…), or module:Class of the project.",
+            show_default=False,
+        ),
+    ],
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows with the model's columns, in its order; needed where the file names none.",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="The project's classes in the order of the model's outputs (default: what the file says).",
+            show_default=False,
+        ),
+    ] = None,
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code",
+            help="Let it execute code while it is loaded (pickles): if you trust its maker. Goes on record.",
+        ),
+    ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="Of the MLflow that SOURCE is in (default: the project's).", show_default=False),
+    ] = None,
+    as_of: AsOf = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Register a model that was trained elsewhere as a candidate.
+
+    What will be served is compared with the original on real rows, and judged on the project's hold-out; then
+    the version goes through gate, canary and monitors like any other. See docs/importing.md.
+    """
+    from tidemill.project import load_project
+    from tidemill.project.moments import turn_moment
+    from tidemill.registry.importing.model_import import ImportRequest, import_model
+
+    loaded = load_project(project)
+    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    at = turn_moment(loaded, moment(as_of) if as_of else None)
+    with progress() as tell:
+        tell("import", f"and compare with the original: {source}", None, None)
+        done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
+
+    def render(console: "Console") -> None:
+        metric = loaded.task.metric
+        judged = done.metrics.get(f"holdout_{metric}")
+        held = "" if judged is None else f" · {metric} {judged:.4f} on the hold-out"
+        console.print(
+            f"✓ {done.model} {done.version}: {done.kind}, imported from {done.source}", soft_wrap=True
+        )
+        console.print(f"  served as the original answers: {done.parity}{held}", soft_wrap=True)
+        if done.compiled is not None:
+            console.print(f"  not compiled: {done.compiled}", soft_wrap=True)
+        if done.runs_code:
+            console.print(
+                f"  loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
+                "params.yaml first, if you trust it",
+                soft_wrap=True,
+            )
+        console.print(f"  next: tidemill promote {done.model} {done.version}")
+
+    emit(done, json, render)
