@@ -19,8 +19,8 @@ def add_to(app: typer.Typer) -> None:
     """Add the command to those about models."""
     app.command(
         "import",
-        epilog="Examples: tidemill models import model.skops   ·   tidemill models import model.onnx --examples "
-        "rows.parquet   ·   tidemill models import runs:/4f1d…/model --tracking-uri http://mlflow:5000",
+        epilog="Examples: tidemill models import model.skops   ·   tidemill models import model.onnx "
+        "--examples rows.parquet   ·   tidemill models import runs:/4f1d…/model --tracking-uri http://mlflow:5000",
     )(import_)
 
 
