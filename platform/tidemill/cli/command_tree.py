@@ -46,7 +46,9 @@ ENTRIES = (
     Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop",)),
     Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("watching",)),
     Entry("alerts", "The loop", "See alerts, and acknowledge them.", ("watching",)),
-    Entry("models", "Models", "See the versions of a model, and which one served when.", ("models",)),
+    Entry(
+        "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
+    ),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
     Entry("rollback", "Models", "Make an earlier champion the champion again.", ("champions",)),
     Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),
