@@ -97,6 +97,7 @@ def test_the_moment_of_a_command_is_that_of_params_yaml_only_where_stages_or_rul
     assert {path for path, declared in defaults.items() if declared} == {
         "run",
         "retrain",
+        "models import",
         "data validate",
         "data infer",
     }

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.models import model_import
 from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.models import model_import
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
