@@ -1,6 +1,6 @@
 """Runs the command line, and turns each error into a message and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a gate, 130 interrupted, 143 terminated.
 """
 
 import os
@@ -15,7 +15,15 @@ import typer
 from tidemill.cli.command_tree import CommandTree
 from tidemill.cli.output import as_json, errors_console
 from tidemill.cli.output_streams import guard_streams
-from tidemill.errors import GateRefused, ModelNotFound, TidemillError, UsageError, VersionNotFound
+from tidemill.errors import (
+    AlertNotFound,
+    GateRefused,
+    JobNotFound,
+    ModelNotFound,
+    TidemillError,
+    UsageError,
+    VersionNotFound,
+)
 from tidemill.version import __version__
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]
@@ -84,9 +92,12 @@ def missing_extra(error: ModuleNotFoundError) -> TidemillError:
     )
 
 
+class _Terminated(SystemExit):
+    """SIGTERM: the process ends as after Ctrl-C, which stops all started processes."""
+
+
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End as Ctrl-C does, which stops all started processes."""
-    sys.exit(143)
+    raise _Terminated(143)
 
 
 def _hide_deprecations() -> None:
@@ -116,7 +127,7 @@ def exit_code(error: TidemillError) -> int:
     match error:
         case GateRefused():
             return 3
-        case UsageError() | ModelNotFound() | VersionNotFound():  # what was named does not exist
+        case UsageError() | AlertNotFound() | JobNotFound() | ModelNotFound() | VersionNotFound():
             return 2
         case _:
             return 1
@@ -149,6 +160,9 @@ def main() -> None:
     except KeyboardInterrupt:
         errors_console().print("interrupted")
         sys.exit(130)
+    except _Terminated:
+        errors_console().print("terminated")
+        raise
 
 
 def _fail(error: TidemillError) -> NoReturn:

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +17,7 @@ from tidemill.orphan_reaper import MARK, OrphanReaper
 from tidemill.project import Project
 from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
 
-__all__ = ["check_address", "ray_session"]
+__all__ = ["check_address", "keep_sigterm", "ray_session"]
 
 _ADDRESS = re.compile(r"^(ray://)?(?P<host>[^/:]+|\[[^]]+\]):(?P<port>\d+)$")
 _PATIENCE = 5.0
@@ -40,6 +42,26 @@ def ray_session(project: Project) -> Iterator[None]:
     else:
         with _own_ray(project):
             yield
+
+
+@contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Restore this process's handler of SIGTERM after the block, in which Ray starts.
+
+    Ray's own handlers drain nodes that are ours to end, print the stack of the C++ code, and abort.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # raised by Ray's handler
+        signal.signal(signal.SIGTERM, handler)
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
@@ -71,7 +93,8 @@ def _restore(before: dict[str, str | None]) -> None:
 @contextmanager
 def _connected(where: str, **choices: Any) -> Iterator[None]:
     try:
-        ray.init(**choices, log_to_driver=False, logging_level=logging.ERROR)
+        with keep_sigterm():
+            ray.init(**choices, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise TrainingError(
             f"no Ray {where}: {error}", hint="check TIDEMILL_RAY_ADDRESS, or leave it empty"

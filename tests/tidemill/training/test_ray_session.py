@@ -17,13 +17,14 @@ from tidemill.training.ray_session import check_address
 pytestmark = pytest.mark.engine
 
 OWNER = f"""
-import os, sys
+import os, signal, sys
 from types import SimpleNamespace
 from tidemill.settings import Settings
 from tidemill.training.ray_session import ray_session
 import ray
 from ray._private import ray_constants
 
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 before = os.environ.get("{MARK}")
 with ray_session(SimpleNamespace(settings=Settings(num_cpus=1))):
     assert os.environ.get("{MARK}") == before
@@ -38,7 +39,8 @@ assert ray_constants.ENABLE_RAY_CLUSTER
 def owner():
     """A process in the middle of a session, and the mark that Ray's processes have."""
     command = [sys.executable, "-W", "ignore", "-c", OWNER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         yield process, process.stdout.readline().strip()
         process.kill()
 
@@ -55,6 +57,14 @@ def test_all_of_it_listens_on_loopback_and_it_ends_with_the_block(owner):
     assert [one for one in found if not is_loopback(one[1])] == []
     process.stdin.close()
     assert process.wait(30) == 0
+    assert marked_processes(mark) == []
+
+
+def test_sigterm_ends_a_session_by_the_handler_of_its_owner(owner):
+    process, mark = owner
+    process.terminate()
+    assert process.wait(30) == 143  # Ray's own handlers print the stack of their code, and abort
+    assert "SIGTERM received" not in process.stderr.read()
     assert marked_processes(mark) == []
 
 

@@ -31,6 +31,7 @@ from tidemill.serving.runtime.replica.process_start import APPLICATION
 from tidemill.serving.runtime.replica.ray_shortcut import CALLBACK
 from tidemill.settings import Settings
 from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
+from tidemill.training.ray_session import keep_sigterm
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
@@ -68,7 +69,7 @@ def start(project: Project, folder: Path, mark: str, host: str, port: int) -> st
         raise ServingError(
             "this process is connected to a Ray already", hint="start the stack before anything uses Ray"
         )
-    with _environment(_serve_variables(project, folder, host, port) | {MARK: mark}):
+    with keep_sigterm(), _environment(_serve_variables(project, folder, host, port) | {MARK: mark}):
         read_environment()
         try:
             _start_ray(project, folder)

@@ -63,7 +63,6 @@ def _run(
         _on_signals(_end)
         tell("starting")
         stack.start()
-        _on_signals(_end)  # Ray has put its own there
         write(
             project,
             dataclasses.replace(
