@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from tidemill.data.versioning.version_log import log as list_versions
     from tidemill.demo.traffic_replay import History
     from tidemill.errors import (
+        AlertNotFound,
         ConfigError,
         DataError,
         DecisionOutdated,
         FeatureError,
         GateRefused,
+        JobNotFound,
         ModelNotFound,
         ModelUnsafe,
         MonitoringError,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from tidemill.training.model_spec import Family, Fit, TrainingSpec
 
 __all__ = [
+    "AlertNotFound",
     "Application",
     "Clock",
     "Composition",
@@ -84,6 +87,7 @@ __all__ = [
     "Fit",
     "GateRefused",
     "History",
+    "JobNotFound",
     "LabelRequest",
     "Mask",
     "ModelNotFound",
@@ -160,11 +164,13 @@ _PLACES = {
     "show_version": "data.versioning.show:show",
     "list_versions": "data.versioning.version_log:log",
     "History": "demo.traffic_replay:History",
+    "AlertNotFound": "errors:AlertNotFound",
     "ConfigError": "errors:ConfigError",
     "DataError": "errors:DataError",
     "DecisionOutdated": "errors:DecisionOutdated",
     "FeatureError": "errors:FeatureError",
     "GateRefused": "errors:GateRefused",
+    "JobNotFound": "errors:JobNotFound",
     "ModelNotFound": "errors:ModelNotFound",
     "ModelUnsafe": "errors:ModelUnsafe",
     "MonitoringError": "errors:MonitoringError",

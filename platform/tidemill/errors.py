@@ -19,9 +19,11 @@ The tree::
     │   ├── DecisionOutdated     a gate's decision is about another pair of versions
     │   └── GateRefused          a gate said no                                           (exit code 3)
     ├── ServingError             the serving stack is not in the state that was needed
+    │   ├── JobNotFound          no such slow prediction
     │   ├── PortTaken            an address that was asked for is in use
     │   └── StackNotRunning      nothing is running here
     ├── MonitoringError          a monitor could not be evaluated
+    │   └── AlertNotFound        no such alert
     └── RetrainingError          a turn of the loop could not be made
         └── TurnInProgress       another turn holds the lock
 
@@ -30,11 +32,13 @@ statuses are decided by the faces (``cli``, the HTTP API), not here.
 """
 
 __all__ = [
+    "AlertNotFound",
     "ConfigError",
     "DataError",
     "DecisionOutdated",
     "FeatureError",
     "GateRefused",
+    "JobNotFound",
     "ModelNotFound",
     "ModelUnsafe",
     "MonitoringError",
@@ -134,6 +138,10 @@ class ServingError(TidemillError):
     """The serving stack is not in the state that was needed."""
 
 
+class JobNotFound(ServingError):
+    """There is no slow prediction with this id, or it has expired."""
+
+
 class PortTaken(ServingError):
     """An address that was asked for is in use by another program."""
 
@@ -144,6 +152,10 @@ class StackNotRunning(ServingError):
 
 class MonitoringError(TidemillError):
     """A monitor could not be evaluated."""
+
+
+class AlertNotFound(MonitoringError):
+    """There is no such alert."""
 
 
 class RetrainingError(TidemillError):

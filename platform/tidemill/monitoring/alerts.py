@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tidemill.errors import MonitoringError
+from tidemill.errors import AlertNotFound, MonitoringError
 from tidemill.ids import new_id
 from tidemill.monitoring.findings import Finding, Findings
 from tidemill.state import State
@@ -134,12 +134,13 @@ def acknowledge(state: State, alert_id: str, by: str, now: datetime) -> Alert:
         now: event time.
 
     Raises:
-        MonitoringError: there is no such alert, or it is already resolved.
+        AlertNotFound: there is no such alert.
+        MonitoringError: it is already resolved.
     """
     with state.transaction() as session:
         alert = session.get(Alert, alert_id)
         if alert is None:
-            raise MonitoringError(
+            raise AlertNotFound(
                 f"there is no alert {alert_id!r}", hint="`tidemill alerts list --all` shows their ids"
             )
         if alert.status == "resolved":

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from tidemill.cli.command_tree import ENTRIES, Entry
 from tidemill.cli.main import app, exit_code
 from tidemill.errors import (
+    AlertNotFound,
     GateRefused,
+    JobNotFound,
     ModelNotFound,
     ProjectNotFound,
     TidemillError,
@@ -151,6 +153,8 @@ def test_square_brackets_in_a_message_are_text(tmp_path: Path):
         (UsageError("no"), 2),
         (ProjectNotFound("no"), 2),
         (ModelNotFound("no"), 2),
+        (JobNotFound("no"), 2),
+        (AlertNotFound("no"), 2),
         (VersionNotFound("no"), 2),
         (TidemillError("no"), 1),
     ],
@@ -188,3 +192,20 @@ def test_output_that_cannot_be_encoded_is_shown_with_marks():
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert (done.stdout, done.stderr) == (b"to ?\n", b"")
+
+
+def test_sigterm_is_one_plain_line_and_exit_code_143():
+    code = (
+        "import time; from tidemill.cli import main\n"
+        "def work():\n"
+        "    print('begun', flush=True); time.sleep(60)\n"
+        "main.app = work; main.main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == "terminated\n"
+    assert process.returncode == 143

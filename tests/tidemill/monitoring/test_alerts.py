@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.tidemill.recorded import list_alerts
-from tidemill.errors import MonitoringError
+from tidemill.errors import AlertNotFound, MonitoringError
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import acknowledge, record_alerts
 from tidemill.monitoring.findings import KINDS, Finding, Findings
@@ -110,7 +110,7 @@ def test_an_acknowledged_alert_stays_so_while_it_is_seen_and_can_be_resolved(sta
 
 
 def test_nobody_acknowledges_what_is_not_there_or_over(state: State):
-    with pytest.raises(MonitoringError, match="no alert 'alert_x'") as caught:
+    with pytest.raises(AlertNotFound, match="no alert 'alert_x'") as caught:
         acknowledge(state, "alert_x", "ann", START)
     assert "tidemill alerts list" in caught.value.hint
     run_monitor(state, findings("quality"), day=0)

@@ -9,7 +9,7 @@ from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
-from tidemill.errors import UsageError
+from tidemill.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,8 +95,6 @@ def jobs_show(job: JobId, project: ProjectDir = None, json: AsJson = False) -> N
     identifier = full_id(records, "jobs", folder.model, job)
     found = records.select("jobs", "model = ? AND id = ?", folder.model, identifier)
     if not found:
-        from tidemill.serving.jobs.job_records import JobNotFound
-
         raise JobNotFound(f"there is no job {job}", hint="it may have expired; `tidemill jobs list`")
     facts = _shown(found[0])
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
+from tidemill.errors import JobNotFound
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
@@ -123,7 +124,7 @@ def _add_result(router: APIRouter, jobs: Jobs, task: Task) -> None:
 def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
     try:
         return job_records.get_job(jobs.state, jobs.model, job_id, _owner(request))
-    except job_records.JobNotFound as error:
+    except JobNotFound as error:
         raise Refused(Failure("not_found", str(error))) from error
 
 

@@ -13,14 +13,13 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tidemill.errors import ServingError
+from tidemill.errors import JobNotFound, ServingError
 from tidemill.state import State
 from tidemill.state.tables import Job
 
 __all__ = [
     "ENDED",
     "STATUSES",
-    "JobNotFound",
     "JobRefused",
     "Retries",
     "advance",
@@ -47,10 +46,6 @@ STATUSES = ("queued", "running", "done", "dead", "cancelled")
 ENDED = ("done", "dead", "cancelled")
 _LONGEST_WAIT = timedelta(minutes=10)
 _LONGEST_ERROR = 2000
-
-
-class JobNotFound(ServingError):
-    """There is no such job, or none of the caller's."""
 
 
 class JobRefused(ServingError):

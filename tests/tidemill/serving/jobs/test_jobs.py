@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
-from tidemill.errors import TidemillError
+from tidemill.errors import JobNotFound, TidemillError
 from tidemill.prediction_log.prediction_log import LogHealth, read_predictions
 from tidemill.serving.http.api_keys import active_keys, create_key
 from tidemill.serving.jobs import job_records, submission
@@ -330,7 +330,7 @@ def test_jobs_belong_to_who_submitted_them(api, project, worker):
     job = submit(api, 1).json()["id"]
     state = open_state(project.state_url)
     assert job_records.get_job(state, project.model, job, caller="").id == job
-    with pytest.raises(job_records.JobNotFound):
+    with pytest.raises(JobNotFound):
         job_records.get_job(state, project.model, job, caller="somebody")
     assert job_records.list_jobs(state, project.model, caller="somebody") == []
 
