@@ -2,22 +2,21 @@
 
 import os
 import re
-import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import TypeVar
 
-import psutil
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tidemill.data.repository.git import own_environment
 from tidemill.data.repository.private_dvc import LockError
 from tidemill.errors import DataError
+from tidemill.files.drafts import discard_draft, new_draft_folder
 from tidemill.orphan_reaper import start_command
 
 __all__ = [
@@ -73,13 +72,15 @@ def reading_folder(root: Path) -> Path:
 
 @contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Give a new folder in ``parent`` and delete it at the end; first delete those of killed processes."""
-    for left in parent.glob(f"{name}-*-*"):
-        number = left.name.removeprefix(f"{name}-").partition("-")[0]
-        if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    with TemporaryDirectory(dir=parent, prefix=f"{name}-{os.getpid()}-") as folder:
-        yield Path(folder)
+    """Give a new folder in ``parent`` and delete it at the end.
+
+    It is a draft: what killed processes leave is deleted by the next one, and seen by an erasure.
+    """
+    folder = new_draft_folder(parent / name)
+    try:
+        yield folder
+    finally:
+        discard_draft(folder)
 
 
 def site_cache(root: Path) -> Path:

@@ -130,7 +130,7 @@ def keep_table(
     with exclusive_access(root, said, patience):
         refuse_conflicts(project, path)
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder((root / path).parent, ".tidemill") as folder:
+        with temporary_folder((root / path).parent, "new") as folder:
             new = folder / Path(path).name
             replaced = {path: new} if write(new) else {}
             return _keep(project, path, message, replaced, 0, tell, patience)
@@ -225,7 +225,7 @@ def _without_erased(project: Project, path: str, tell: Tell) -> Iterator[tuple[d
         yield {}, 0
         return
     files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    with temporary_folder(place.parent, ".tidemill") as folder:
+    with temporary_folder(place.parent, "new") as folder:
         replaced, erased = {}, 0
         for number, file in enumerate(file for file in files if file.is_file() and is_table(file.name)):
             name = file.relative_to(root).as_posix()

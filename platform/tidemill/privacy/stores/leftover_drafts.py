@@ -23,6 +23,8 @@ def leftover_drafts(root: Path, found: Iterable[Path]) -> set[Path]:
     outside = [path for path in found if not path.is_relative_to(root)]
     try:
         drafts = set(find_leftovers(root))
+        scratch = root / ".dvc" / "tmp"  # rows of versions that were compared
+        drafts |= set(find_leftovers(scratch, depth=1)) if scratch.is_dir() else set()
         for path in outside:
             drafts |= set(find_leftovers(path)) if path.is_dir() else set()
             drafts |= set(find_leftovers(path.parent, depth=1)) if path.parent.is_dir() else set()

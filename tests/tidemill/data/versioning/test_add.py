@@ -1,6 +1,5 @@
 """Data is put under version by hand: all of it or nothing, however that ends."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from tidemill.data.versioning import pending_addition
 from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import current, list_versions, reproduce
 from tidemill.errors import DataError, UsageError
+from tidemill.files.drafts import find_leftovers
 from tidemill.files.locks import locked
 from tidemill.project import Project
 
@@ -151,18 +151,31 @@ def test_a_killed_addition_is_undone_by_the_next(project: Project):
     assert git(project.root, "diff", "HEAD~1", "--name-only").split() == ["data/new.parquet.dvc"]
 
 
+HELD = """
+import sys, time
+from pathlib import Path
+from tidemill.data.repository.dvc_command import temporary_folder
+with temporary_folder(Path(sys.argv[1]), "work") as folder:
+    (folder / "rows").write_text("1")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
 def test_what_killed_processes_left_is_cleared_away_and_what_others_work_in_stays(tmp_path: Path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left, others, theirs = (
-        tmp_path / f"work-{name}" for name in (f"{dead.pid}-a", f"{os.getpid()}-b", "mine")
+    dead, others = (
+        subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
     )
-    for folder in (left, others, theirs):
-        folder.mkdir()
-        (folder / "rows").write_text("1")
+    left, used = (Path(one.stdout.readline().strip()) for one in (dead, others) if one.stdout)
+    theirs = tmp_path / "mine"
+    theirs.mkdir()
+    dead.communicate(dead.kill())
+    assert find_leftovers(tmp_path) == [left]  # as an erasure does
     with temporary_folder(tmp_path, "work") as new:
-        assert set(tmp_path.iterdir()) == {others, theirs, new}
-    assert set(tmp_path.iterdir()) == {others, theirs}
+        assert set(tmp_path.iterdir()) == {used, theirs, new}
+    others.communicate(others.kill())
+    assert set(tmp_path.iterdir()) == {used, theirs}
 
 
 def test_an_addition_killed_after_its_commit_is_finished_by_the_next(project: Project):
