@@ -1,16 +1,17 @@
 """Finds out whether the registry has what the feature repository defines now, and applies it if not."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, ValueType
+from feast import FeatureService, FeatureView, OnDemandFeatureView
 from feast.errors import FeastObjectNotFoundException
-from feast.types import from_value_type
 
 from tidemill.errors import FeatureError
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import fingerprint, load_definitions
 from tidemill.features.feature_store import definition_hash
+from tidemill.features.private_feast import infer_types
 from tidemill.features.registration import apply
 from tidemill.project import Project
 
@@ -25,8 +26,8 @@ def apply_changes(project: Project, *, first: bool = True) -> bool:
         first: whether to apply them also if the registry does not have the project's service yet.
 
     Returns:
-        Whether they are known to be new or to have changed. Definitions that leave types to be inferred
-        cannot be compared: they are applied each time.
+        Whether they are known to be new or to have changed. Types that they leave out are inferred from the
+        sources before they are compared.
 
     Raises:
         FeatureError: the repository does not define the project's service, or its definitions cannot be
@@ -55,7 +56,7 @@ def _is_applied(project: Project) -> bool:
 
 
 def _defined_hash(project: Project, definitions: Sequence[Any]) -> str | None:
-    """Return the hash of the service as it is defined; None if only applying it shows its fields."""
+    """Return the hash of the service as it is defined; None if it takes views that are defined elsewhere."""
     services = {thing.name: thing for thing in definitions if isinstance(thing, FeatureService)}
     views = {
         thing.name: thing for thing in definitions if isinstance(thing, FeatureView | OnDemandFeatureView)
@@ -72,21 +73,9 @@ def _defined_hash(project: Project, definitions: Sequence[Any]) -> str | None:
         if isinstance(view := views.get(name), OnDemandFeatureView):
             sources = view.source_feature_view_projections.values()
             names |= dict.fromkeys(projection.name for projection in sources)
-    used = [views[name] for name in names if name in views]
-    if len(used) < len(names) or not all(view.features and _infer_keys(view, definitions) for view in used):
+    if not names.keys() <= views.keys():
         return None
-    return fingerprint(service, used, repository(project), project.root.resolve())
-
-
-def _infer_keys(view: FeatureView | OnDemandFeatureView, definitions: Sequence[Any]) -> bool:
-    """Set the columns of a view's entities, as applying it does; return whether their types are declared."""
-    if isinstance(view, FeatureView) and not view.entity_columns:
-        entities = [
-            thing for thing in definitions if isinstance(thing, Entity) and thing.name in view.entities
-        ]
-        if any(entity.value_type in (None, ValueType.UNKNOWN) for entity in entities):
-            return False
-        view.entity_columns = [
-            Field(name=entity.join_key, dtype=from_value_type(entity.value_type)) for entity in entities
-        ]
-    return True
+    with feast_errors(f"inferring the types in {repository(project)}"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
+        infer_types(open_store(project), definitions)
+    return fingerprint(service, [views[name] for name in names], repository(project), project.root.resolve())

@@ -5,8 +5,11 @@ stores, online stores and batch engines. What Tidemill needs beyond them is impo
 else; names of Feast's Redis store are in `tidemill.features.online.private_feast_redis`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME, DUMMY_ENTITY_VAL
 from feast.feature_view_projection import FeatureViewProjection
 from feast.infra.common.materialization_job import MaterializationTask
@@ -45,6 +48,7 @@ __all__ = [
     "deserialize_entity_key",
     "feast_value_type_to_python_type",
     "get_repo_files",
+    "infer_types",
     "monitoring_parquet_meta",
     "normalize_monitoring_row",
     "python_values_to_proto_values",
@@ -52,6 +56,7 @@ __all__ = [
 ]
 
 NAMES = (
+    ("feast.FeatureStore._make_inferences", "infers the types that definitions leave out, as applying does"),
     ("feast.feature_view.DUMMY_ENTITY_ID", "is the key column of a view without entities"),
     ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which nobody defined"),
     ("feast.feature_view.DUMMY_ENTITY_VAL", "is the one value of its key"),
@@ -77,6 +82,19 @@ NAMES = (
     ("feast.utils.compute_non_entity_date_range", "is the span of time of a retrieval without entity rows"),
 )
 """Dotted path, and why it is needed."""
+
+
+def infer_types(store: FeatureStore, definitions: Sequence[Any]) -> None:
+    """Set the types that definitions leave out, as applying them does; nothing is written.
+
+    Raises:
+        Exception: any of Feast's: a source cannot be read, a transformation fails.
+    """
+    kinds = (DataSource, Entity, FeatureView, OnDemandFeatureView, FeatureService)
+    sources, entities, views, on_demand, services = (
+        [thing for thing in definitions if isinstance(thing, kind)] for kind in kinds
+    )
+    store._make_inferences(sources, entities, views, on_demand, [], services)
 
 
 class OneViewEngine(LocalComputeEngine):  # type: ignore[misc]

@@ -10,9 +10,11 @@ from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
 
+from tidemill.errors import FeatureError
 from tidemill.features.defaults import check_defaults
 from tidemill.features.feast_session import feast_errors, open_store, repository
 from tidemill.features.feature_definitions import load_definitions
+from tidemill.features.offline.entities import EVENT_TIMESTAMP
 from tidemill.features.online.feature_cache import cache_seconds
 from tidemill.features.private_feast import DUMMY_ENTITY_NAME
 from tidemill.files.atomic import move_into_place
@@ -29,13 +31,15 @@ def apply(project: Project) -> None:
     either as before or as afterwards, and a failure leaves it unchanged.
 
     Raises:
-        FeatureError: a definition, a declared default or cache time is wrong, or a source is missing whose
-            view declares no schema.
+        FeatureError: a definition, a key's name, a declared default or cache time is wrong, or a source is
+            missing whose view declares no schema.
     """
     repo = repository(project)
     store = open_store(project)
     definitions = load_definitions(repo)
     for view in definitions:
+        if isinstance(view, Entity):
+            _check_key(view)
         if isinstance(view, FeatureView | OnDemandFeatureView):
             check_defaults(view)
         if isinstance(view, FeatureView):
@@ -44,6 +48,15 @@ def apply(project: Project) -> None:
         warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
         store.apply(definitions, objects_to_delete=_obsolete(store, definitions), partial=False)
     _let_readers_and_writers_work_at_once(store)
+
+
+def _check_key(entity: Entity) -> None:
+    if entity.join_key == EVENT_TIMESTAMP:
+        raise FeatureError(
+            f"entity {entity.name!r}: its join key is called {EVENT_TIMESTAMP}, which is the name of the "
+            "column with the moment of each row",
+            hint="give the key another name, and map the source's column to it with field_mapping",
+        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The registry follows the feature repository, and is left alone where both say the same."""
 
+import polars as pl
 import pytest
 
 from tidemill.errors import FeatureError
@@ -18,6 +19,21 @@ def test_definitions_are_applied_when_they_are_new_or_have_changed(project, defi
     assert apply_changes(project, first=False)
     assert service_features(project)[-1] == "snow"
     assert not apply_changes(project)
+
+
+def test_types_that_are_left_out_are_inferred_and_not_applied_again(project, define):
+    define(
+        ('    schema=[Field(name="late_share", dtype=Float64), Field(name="flights", dtype=Int64)],\n', ""),
+    )
+    registry = project.root / ".tidemill" / "registry.db"
+    assert apply_changes(project)
+    before = registry.stat().st_mtime_ns
+    assert not apply_changes(project)
+    assert registry.stat().st_mtime_ns == before
+    source = project.root / "data" / "lateness.parquet"
+    pl.read_parquet(source, memory_map=False).with_columns(delay=1.5).write_parquet(source)
+    assert apply_changes(project)
+    assert "delay" in service_features(project)
 
 
 def test_what_does_not_change_a_meaning_is_not_applied(project):

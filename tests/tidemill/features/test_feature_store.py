@@ -221,3 +221,9 @@ def test_a_view_follows_its_source_when_that_moves(project, define):
     define(("weather.parquet", "climate.parquet"))
     features.apply(project)
     assert features.training_frame(project, entity_frame())["rain"].to_list()[0] == 0.5
+
+
+def test_a_key_with_the_name_of_the_moment_is_refused(project, define):
+    define(('join_keys=["carrier"]', 'join_keys=["event_timestamp"]'))
+    with pytest.raises(FeatureError, match=r"entity 'carrier': its join key is called event_timestamp"):
+        features.apply(project)
