@@ -63,16 +63,17 @@ class Pipeline:
         return [s for s in self.stages.values() if any(_touch(c.path, path) for c in s.reads)]
 
     def is_data(self, path: str) -> bool:
-        """Return whether DVC tracks a path; what a stage reads and DVC does not track is code."""
+        """Return whether DVC tracks a path."""
         return self.writer(path) is not None or any(_touch(c.path, path) for c in self.added)
 
     def data_of(self, stage: Stage) -> list[Content]:
-        """Return the data that a stage read."""
-        return [each for each in stage.reads if self.is_data(each.path)]
+        """Return the data that a stage read: what DVC tracks, and what lies outside the project."""
+        return [each for each in stage.reads if self.is_data(each.path) or _is_outside(each.path)]
 
     def code_of(self, stage: Stage) -> list[Content]:
         """Return the code and other files in git that a stage read."""
-        return [each for each in stage.reads if not self.is_data(each.path)]
+        data = self.data_of(stage)
+        return [each for each in stage.reads if each not in data]
 
     @property
     def last_stages(self) -> list[Stage]:
@@ -179,6 +180,10 @@ def _mapping(text: str) -> dict[str, Any]:
     except YamlError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _is_outside(path: str) -> bool:
+    return path.startswith(("/", "../")) or "://" in path
 
 
 def _touch(one: str, other: str) -> bool:
