@@ -78,6 +78,12 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
                     f'    # {_printable(column)} looks like {kind}: tag it {{"personal": "true"}} in the '
                     "feature definitions"
                 )
+            if literal_name(column) != column:
+                lines.append(
+                    f"    # {_printable(column)} is not declared: pandera takes this name for a pattern; "
+                    "give the column another one"
+                )
+                continue
             rules, note = _column(seen, schema, column, facts, rows, kind is not None)
             lines += [f"    # {note}"] if note else []
             lines.append(f"    {_yaml(column)}: {_flow(rules)}")

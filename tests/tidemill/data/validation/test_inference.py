@@ -147,6 +147,14 @@ datasets:
 """
 
 
+def test_a_column_whose_name_pandera_takes_for_a_pattern_is_left_out_and_said_so(tmp_path):
+    path = tmp_path / "odd.parquet"
+    pl.DataFrame({"^x$": [1, 2], "*": [3, 4], "x": [5, 6]}).write_parquet(path)
+    inferred = infer(path, "odd", "odd.parquet", AS_OF)
+    assert set(accepts(path, inferred, AS_OF).columns) == {"x"}
+    assert "# ^x$ is not declared: pandera takes this name for a pattern" in inferred.text
+
+
 def test_what_is_declared_keeps_every_character(good, tmp_path):
     path = tmp_path / "expectations.yaml"
     path.write_text(EXISTING)
