@@ -161,3 +161,12 @@ def test_a_package_that_is_missing_is_named():
     with pytest.raises(DataError, match="requires 'dvc-oss'") as caught:
         parse_remote("oss://bucket/data")
     assert caught.value.hint == "pip install 'dvc[oss]'"
+
+
+@pytest.mark.engine
+def test_data_is_kept_in_a_folder_of_any_name(tiny: Project, tmp_path: Path):
+    far = tmp_path / "what?now a%2Fb model [v2] x#y"
+    init_workspace(tiny.root, far)
+    round_trip(tiny, tmp_path)
+    assert (far / "files" / "md5").is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "remote", far.name, "out"}
