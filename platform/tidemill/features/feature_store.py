@@ -9,10 +9,11 @@ import polars as pl
 import pyarrow as pa
 from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, PushSource
 from feast.errors import FeastObjectNotFoundException
+from feast.types import UnixTimestamp
 from tqdm import tqdm
 
 from tidemill.clock import utc
-from tidemill.data.tables.column_names import literal_names
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
@@ -90,6 +91,7 @@ def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.Dat
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
     features = joined.select(_ROW, *literal_names(names)).sort(_ROW).drop(_ROW)
+    features = features.with_columns(_whole_seconds(service, features.schema))
     return features, declared_defaults(service, store.list_on_demand_feature_views())
 
 
@@ -244,6 +246,13 @@ def _feature_names(service: FeatureService) -> tuple[str, ...]:
             hint="names must differ: declare a second view whose source maps the fields to others",
         )
     return tuple(names)
+
+
+def _whole_seconds(service: FeatureService, schema: pl.Schema) -> list[pl.Expr]:
+    """Cut moments to whole seconds: the online store holds no smaller unit."""
+    fields = [field for projection in service.feature_view_projections for field in projection.features]
+    moments = [field.name for field in fields if field.dtype == UnixTimestamp]
+    return [pl.col(literal_name(name)).dt.truncate("1s") for name in moments if schema[name].is_temporal()]
 
 
 def _check_entity_frame(frame: pl.DataFrame, names: tuple[str, ...]) -> None:

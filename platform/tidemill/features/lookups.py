@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feast import FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
-from feast.types import Bool, Float32, Float64, Int32, Int64
+from feast import FeatureStore, FeatureView, OnDemandFeatureView
 from feast.value_type import ValueType
 
 from tidemill.errors import FeatureError
@@ -18,14 +17,12 @@ from tidemill.features.private_feast import (
     feast_value_type_to_python_type,
 )
 
-__all__ = ["Found", "Lookup", "Read", "lookups", "numeric_features", "reader"]
+__all__ = ["Found", "Lookup", "Read", "lookups", "reader"]
 
 Found = Mapping[bytes, Sequence[Any]]
 """Stored rows of one view: entity key → event time in microseconds, then the values."""
 Read = Callable[[Sequence[Sequence[bytes]]], Sequence[Found]]
 """Reads the stored rows of distinct entity keys, for each view; keys without a row are absent."""
-
-_SERVED = (Bool, Float32, Float64, Int32, Int64)
 
 
 @dataclass(frozen=True)
@@ -97,31 +94,6 @@ def _lookup(store: FeatureStore, projection: FeatureViewProjection, features: tu
         features=features,
         ttl=round(view.ttl.total_seconds() * 1_000_000) if view.ttl else None,
     )
-
-
-def numeric_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
-    """Return view and name of each feature of a service, in its order.
-
-    Raises:
-        FeatureError: one is no number, or two have the same name.
-    """
-    features = []
-    for projection in service.feature_view_projections:
-        for field in projection.features:
-            if field.dtype not in _SERVED:
-                raise FeatureError(
-                    f"feature {field.name!r} of {projection.name_to_use()!r} is {field.dtype}, not a number",
-                    hint="encode it as a number, for example in an on-demand view",
-                )
-            features.append((projection.name_to_use(), field.name))
-    names = [name for _, name in features]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise FeatureError(
-            f"service {service.name!r} has two features called {', '.join(twice)}",
-            hint="names must differ: declare a second view whose source maps the fields to others",
-        )
-    return tuple(features)
 
 
 def reader(store: FeatureStore, wanted: Sequence[Lookup]) -> Read:

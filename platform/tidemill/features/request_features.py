@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
-from tidemill.project.feature_columns import FeatureColumn
+from tidemill.project.feature_columns import FeatureColumn, FeatureValue
 
 if TYPE_CHECKING:
     from tidemill.features.online.online_features import FeatureRow, OnlineFeatures
@@ -15,8 +15,6 @@ __all__ = ["REQUEST", "RequestFeatures", "StoreAndRequest", "as_value"]
 
 REQUEST = "request"
 """Name of the view of features that come in the request, and begin of the flag that names one of them."""
-
-Value = float | str | None
 
 
 class RequestFeatures:
@@ -113,18 +111,18 @@ class _Reader:
     def __init__(self, column: FeatureColumn) -> None:
         self.name = column.name
         self.flag = f"unseen:{column.name}"
-        self._type = column.type
-        self._convert = _CONVERTERS[column.type]
+        self._meant = column.meant
+        self._convert = _list_of(column.length) if column.type == "list" else _CONVERTERS[column.type]
         self._seen = frozenset(column.categories) if column.unseen == "flag" else None
 
-    def value(self, given: object) -> Value:
+    def value(self, given: object) -> FeatureValue:
         if given is None:
             return None
         try:
             return self._convert(given)
         except (TypeError, ValueError) as error:
             raise FeatureError(
-                f"feature {self.name!r} must be of type {self._type}, and {given!r:.100} was given",
+                f"feature {self.name!r} must be of type {self._meant}, and {given!r:.100} was given",
                 hint="features.yaml declares the types",
             ) from error
 
@@ -132,8 +130,8 @@ class _Reader:
         return self._seen is not None and given is not None and given not in self._seen
 
 
-def as_value(column: FeatureColumn, given: object) -> Value:
-    """Return a value as a model takes it: a number or text; moments in seconds since 1970.
+def as_value(column: FeatureColumn, given: object) -> FeatureValue:
+    """Return a value as a model takes it: a number, text or a list; moments in seconds since 1970.
 
     Raises:
         FeatureError: it is not of the column's type.
@@ -163,7 +161,16 @@ def _seconds(given: Any) -> float:
     return utc(moment).timestamp()
 
 
-_CONVERTERS: Mapping[str, Callable[[Any], float | str]] = {
+def _list_of(length: int) -> Callable[[Any], FeatureValue]:
+    def convert(given: Any) -> tuple[float, ...]:
+        if isinstance(given, str) or len(given) != length:
+            raise ValueError("it is no list of that length")
+        return tuple(map(_number, given))
+
+    return convert
+
+
+_CONVERTERS: Mapping[str, Callable[[Any], FeatureValue]] = {
     "number": _number,
     "integer": _number,
     "truth": _number,

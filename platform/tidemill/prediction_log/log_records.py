@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from tidemill.project.feature_columns import FeatureValue
+
 __all__ = [
     "FEATURE_PREFIX",
     "LABELS",
@@ -78,7 +80,7 @@ class PredictionRecord:
     replica: str
     instance: Mapping[str, Any]
     """The request, JSON-safe."""
-    features: Mapping[str, float | str | None]
+    features: Mapping[str, FeatureValue]
     """The features as the model saw them."""
     score: float | None
     """What `Task.scores` gives; None or NaN where an answer is no number."""

@@ -22,7 +22,7 @@ from tidemill.prediction_log.labels.label_matching import of_each, with_labels
 from tidemill.prediction_log.log_records import FEATURE_PREFIX, SHADOW, LabelRecord, PredictionRecord
 from tidemill.prediction_log.reading.log_counts import LogCounts, count_log
 from tidemill.prediction_log.reading.log_files import Rows, read_files
-from tidemill.prediction_log.storage.log_schema import TYPED
+from tidemill.prediction_log.storage.log_schema import TYPED, stacked
 from tidemill.prediction_log.storage.manifests import Kind, partitions, retry_after_compaction
 from tidemill.prediction_log.writing.log_writer import LogHealth, PredictionLog
 
@@ -98,7 +98,7 @@ def read_latest(root: Path, model: str, count: int, columns: Sequence[str]) -> p
         if sum(each.height for each in found) >= count:
             break
     none = pl.DataFrame(schema={name: TYPED["predictions"].get(name, pl.Float64()) for name in columns})
-    return pl.concat([none, *found], how="diagonal_relaxed").select(columns).head(count)
+    return stacked([none, *found]).select(columns).head(count)
 
 
 def read_labels(root: Path, model: str, known_by: datetime, since: date = date.min) -> pl.DataFrame:

@@ -1,26 +1,40 @@
 """Reads ``features.yaml``: the features that come in the request, for projects without a feature store."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.project.project import ProjectFolder
 
-__all__ = ["COLUMNS_FILE", "ColumnType", "FeatureColumn", "Unseen", "parse_columns", "read_columns"]
+__all__ = [
+    "COLUMNS_FILE",
+    "ColumnType",
+    "FeatureColumn",
+    "FeatureValue",
+    "Unseen",
+    "parse_columns",
+    "read_columns",
+]
 
 COLUMNS_FILE = "features.yaml"
 _HINT = "docs/project.md describes features.yaml"
 
-ColumnType = Literal["number", "integer", "truth", "text", "moment"]
+ColumnType = Literal["number", "integer", "truth", "text", "moment", "list"]
 Unseen = Literal["unknown", "refuse", "flag"]
+
+FeatureValue: TypeAlias = float | str | tuple[float, ...] | None
+"""A feature as models take it: a number, text, the elements of a list, or nothing known."""
 
 _VALUES: dict[str, type | tuple[type, ...]] = {
     "number": (int, float),
     "integer": int,
     "truth": bool,
     "text": str,
+    "list": list,
 }
+_LONGEST = 4096
+"""Elements of a list: as many as a tensor may have in one row."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class FeatureColumn:
 
     name: str
     type: ColumnType
-    """``truth`` is true or false; ``moment`` has an offset from UTC, and a model gets seconds since 1970."""
+    """``truth`` is true or false; ``moment`` has an offset from UTC, and a model gets seconds since 1970;
+    ``list`` has ``length`` numbers, such as an embedding, and a model gets each as a number of its own."""
     required: bool = True
     """Whether a request must give it; one that is not required may also be null."""
     categories: tuple[str, ...] = ()
@@ -45,6 +60,19 @@ class FeatureColumn:
     """Whether it identifies a person or tells something private: it is hidden in the prediction log."""
     example: Any = None
     """A value for the API's documentation."""
+    length: int = 0
+    """Of a list: how many elements each has; 0 for other types."""
+    element: Literal["number", "integer"] = "number"
+    """Of a list: the type of its elements."""
+
+    @property
+    def meant(self) -> str:
+        """Return what a value must be, for messages.
+
+        >>> FeatureColumn("embedding", "list", length=3).meant
+        'a list of 3 numbers'
+        """
+        return f"a list of {self.length} {self.element}s" if self.type == "list" else self.type
 
 
 def read_columns(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
@@ -75,7 +103,7 @@ def parse_columns(file: Declaration) -> tuple[FeatureColumn, ...]:
     >>> parse_columns(parse_declaration(text, Path("features.yaml")))
     Traceback (most recent call last):
     tidemill.errors.ConfigError: features.yaml is wrong: column 'late': type is 'bool' (line 3): it must be \
-number, integer, truth, text or moment
+number, integer, truth, text, moment or list
     """
     content = file.content
     if not isinstance(content, dict) or set(content) != {"columns"}:
@@ -117,6 +145,8 @@ class _Entry:
             unseen=self._one_of("unseen", get_args(Unseen), "unknown"),
             personal=self._truth("personal", False),
             example=self._example(kind),
+            length=self._length(kind),
+            element=self._element(kind),
         )
 
     def wrong(self, field: str, must: str) -> ConfigError:
@@ -155,10 +185,27 @@ class _Entry:
             raise self.wrong("unseen", "it needs the categories that were seen in training")
         return tuple(given)
 
+    def _length(self, kind: str) -> int:
+        length = self.entry.get("length", 0)
+        if kind == "list" and (type(length) is not int or not 1 <= length <= _LONGEST):
+            raise self.wrong("length", f"it must be how many elements each list has, 1 to {_LONGEST:,}")
+        if kind != "list" and "length" in self.entry:
+            raise self.wrong("length", f"only lists have a length, but the type is {kind}")
+        return int(length)
+
+    def _element(self, kind: str) -> Any:
+        if kind != "list" and "element" in self.entry:
+            raise self.wrong("element", f"only lists have elements, but the type is {kind}")
+        return self._one_of("element", ("number", "integer"), "number")
+
     def _example(self, kind: str) -> Any:
         value = self.entry.get("example")
         expected = _VALUES.get(kind, object)
         wrong_truth = isinstance(value, bool) and kind in ("number", "integer")
         if value is not None and (wrong_truth or not isinstance(value, expected)):
             raise self.wrong("example", f"it must be of the column's type, {kind}")
+        if isinstance(value, list):
+            numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+            if not numbers or len(value) != self.entry.get("length"):
+                raise self.wrong("example", "it must be a list of as many numbers as length says")
         return value

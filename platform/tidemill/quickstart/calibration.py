@@ -105,7 +105,7 @@ def _typed(choices: Choices) -> pl.DataFrame:
             column = (
                 moments_of(feature.name, sample.schema[feature.name]).dt.epoch("us").cast(pl.Float64) / 1e6
             )
-        elif feature.type != "text":
+        elif feature.type not in ("text", "list"):
             column = column.cast(pl.Float64)
         columns.append(column.alias(feature.name))
     columns.append(pl.lit(sample[choices.target.column]).alias(choices.target.column))

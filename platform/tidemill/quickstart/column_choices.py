@@ -52,6 +52,8 @@ class FeatureChoice:
     required: bool
     categories: tuple[str, ...]
     example: Any
+    length: int = 0
+    """Of a list: its number of elements."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def _refuse_time(table: pl.LazyFrame, name: str) -> None:
 def _reason_against(column: ColumnProfile) -> str | None:
     if column.is_constant:
         return "always missing" if column.distinct == 0 else "one value in all rows"
+    if isinstance(column.dtype, pl.List) and column.low != column.high:
+        return f"lists of {column.low} to {column.high} elements: a feature has one length"
     if _type(column) is None:
         return f"of type {column.dtype}, which is no feature"
     if column.identifies:
@@ -266,6 +270,8 @@ def _type(column: ColumnProfile) -> ColumnType | None:
         return "number"
     if column.is_text:
         return "text"
+    if column.is_list_of_numbers:
+        return "list"
     return "moment" if column.is_moment else None
 
 
@@ -278,10 +284,13 @@ def _feature(column: ColumnProfile) -> FeatureChoice:
         required=not column.nulls,
         categories=column.values if kind == "text" else (),
         example=_example(column.typical, kind),
+        length=column.low if kind == "list" else 0,
     )
 
 
 def _example(value: Any, kind: ColumnType) -> Any:
+    if kind == "list":
+        return [float(f"{one:.4g}") for one in value]
     if kind == "number":
         return float(f"{float(value):.4g}")
     if kind == "moment":

@@ -139,6 +139,8 @@ def features_text(choices: Choices) -> str:
     for feature in choices.features.chosen:
         fields = {"name": feature.name, "type": feature.type}
         parts = [f"{key}: {scalar(value)}" for key, value in fields.items()]
+        if feature.length:
+            parts.append(f"length: {feature.length}")
         if not feature.required:
             parts.append("required: false")
         if feature.categories:

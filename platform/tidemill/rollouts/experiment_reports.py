@@ -156,5 +156,5 @@ def _answers_of(scorer: Scorer, rows: pl.DataFrame) -> tuple[list[str | None], l
     if rows.is_empty():
         return [], []
     features = rows.select(rows[f"{FEATURE_PREFIX}{name}"].alias(name) for name in scorer.features)
-    answers = scorer.predict(as_features(features, scorer.features))
+    answers = scorer.predict(as_features(features, scorer.features, scorer.lists))
     return [scorer.task.logged(one) for one in answers], scorer.task.scores(answers).tolist()

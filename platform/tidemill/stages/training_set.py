@@ -24,6 +24,7 @@ _TYPES: dict[ColumnType, pl.DataType] = {
     "integer": pl.Int64(),
     "truth": pl.Boolean(),
     "text": pl.String(),
+    "list": pl.List(pl.Float64),
 }
 
 

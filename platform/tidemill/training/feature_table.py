@@ -1,4 +1,7 @@
-"""Features of many rows in a form that processes share without copies: numbers in a matrix, text as codes."""
+"""Features of many rows in a form that processes share without copies: numbers in a matrix, text as codes.
+
+A list feature becomes a number for each element, in columns ``<name>.0``, ``<name>.1`` and so on.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
-__all__ = ["FeatureTable", "as_features", "is_text"]
+from tidemill.errors import TrainingError
+
+__all__ = [
+    "FeatureTable",
+    "as_features",
+    "column_names",
+    "element_names",
+    "is_text",
+    "lengths_of",
+    "with_elements",
+]
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class FeatureTable:
     """
 
     features: tuple[str, ...]
-    """All names, in order."""
+    """The names of all columns, in order."""
     numbers: npt.NDArray[np.float64]
     """Those that are numbers, shape (rows, features), NaN where nothing is known."""
     codes: Mapping[str, npt.NDArray[np.int32]]
@@ -32,6 +45,7 @@ class FeatureTable:
     @classmethod
     def of(cls, rows: pl.DataFrame, features: Sequence[str]) -> "FeatureTable":
         """Return the features of rows as `training_rows.read_labelled` gives them."""
+        rows, features = _without_lists(rows, features)
         codes: dict[str, npt.NDArray[np.int32]] = {}
         words: dict[str, tuple[str, ...]] = {}
         for name in features:
@@ -57,18 +71,110 @@ class FeatureTable:
         return pd.concat([frame, pd.DataFrame(texts)], axis=1)[list(self.features)]
 
 
-def as_features(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return (rows × features): float64 with NaN for numbers, objects with None for text.
+def as_features(
+    rows: pl.DataFrame, features: Sequence[str], lists: Mapping[str, int] | None = None
+) -> pd.DataFrame:
+    """Return (rows × columns): float64 with NaN for numbers and elements of lists, objects for text.
+
+    Args:
+        rows: as `training_rows.read_labelled` gives them, or as they are logged.
+        features: names, in order.
+        lists: those of logged rows that are lists, and the length of each; one of another length is unknown.
 
     >>> as_features(pl.DataFrame({"wind": [3, None], "late": [0, 1]}), ["wind"])["wind"].tolist()
     [3.0, nan]
     """
-    return FeatureTable.of(rows, features).frame()
+    arrays = [_as_array(rows[name], length) for name, length in (lists or {}).items()]
+    return FeatureTable.of(rows.with_columns(arrays), features).frame()
 
 
 def is_text(dtype: pl.DataType) -> bool:
     """Return whether a feature of this type is text."""
     return dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum)
+
+
+def element_names(name: str, length: int) -> list[str]:
+    """Return the names of the columns that hold the elements of a list.
+
+    >>> element_names("embedding", 2)
+    ['embedding.0', 'embedding.1']
+    """
+    return [f"{name}.{place}" for place in range(length)]
+
+
+def column_names(features: Sequence[str], lists: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the names of a model's columns: features, and the elements of those that are lists.
+
+    >>> column_names(["wind", "embedding"], {"embedding": 2})
+    ('wind', 'embedding.0', 'embedding.1')
+    """
+    return tuple(
+        column
+        for name in features
+        for column in (element_names(name, lists[name]) if name in lists else (name,))
+    )
+
+
+def with_elements(frame: pd.DataFrame, lists: Mapping[str, int]) -> pd.DataFrame:
+    """Return a frame with a column for each element in place of each list, after all other columns.
+
+    Raises:
+        ValueError: a value is no list of numbers of its feature's length.
+
+    >>> with_elements(pd.DataFrame({"e": [[1, 2], None]}), {"e": 2}).values.tolist()
+    [[1.0, 2.0], [nan, nan]]
+    """
+    blocks = []
+    for name, length in lists.items():
+        block = np.full((len(frame), length), np.nan)
+        for row, given in enumerate(frame[name]):
+            if given is not None and np.ndim(given):
+                block[row] = _elements(name, length, given)
+        blocks.append(pd.DataFrame(block, columns=element_names(name, length), index=frame.index))
+    return pd.concat([frame.drop(columns=list(lists)), *blocks], axis=1)
+
+
+def _elements(name: str, length: int, given: Sequence[float]) -> Sequence[float]:
+    if len(given) != length:
+        raise ValueError(f"{name} has {len(given)} elements, and the model takes {length}")
+    return given
+
+
+def lengths_of(schema: Mapping[str, pl.DataType], features: Sequence[str]) -> dict[str, int]:
+    """Return the length of each feature that is a list: list feature → number of elements."""
+    return {name: kind.size for name in features if isinstance(kind := schema[name], pl.Array)}
+
+
+def _as_array(column: pl.Series, length: int) -> pl.Series:
+    wanted = pl.Array(pl.Float64, length)
+    if not isinstance(column.dtype, pl.List):  # none is known
+        return pl.Series(column.name, [None] * len(column), wanted)
+    fits = (column.list.len() == length).fill_null(False)
+    return column.set(~fits, None).cast(wanted) if not fits.all() else column.cast(wanted)
+
+
+def _without_lists(rows: pl.DataFrame, features: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """Return rows with a column for each element of a list, and the names of all columns."""
+    if not any(isinstance(rows[name].dtype, pl.Array) for name in features):
+        return rows, list(features)
+    columns: list[pl.Series] = []
+    for name in features:
+        column = rows[name]
+        if isinstance(column.dtype, pl.Array):
+            parts = (column.arr.get(place) for place in range(column.dtype.size))
+            columns += [
+                part.alias(one)
+                for one, part in zip(element_names(name, column.dtype.size), parts, strict=True)
+            ]
+        else:
+            columns.append(column)
+    names = [column.name for column in columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TrainingError(
+            f"the elements of a list have the name of another feature: {', '.join(twice[:3])}",
+            hint="rename the other feature: elements are called <list>.0, <list>.1 and so on",
+        )
+    return pl.DataFrame(columns), names
 
 
 def _matrix(rows: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""Read the training set: the rows whose label is known, with their features as numbers and text."""
+"""Read the training set: the rows whose label is known, with their features as numbers, text and lists."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -28,7 +28,7 @@ class LabelledRows(NamedTuple):
 
     rows: pl.DataFrame
     """In order of time, where there is one: time, label, when it was known, group; then the features as
-    Float64 or String."""
+    Float64, String, or Array of Float64."""
     without_label: int
     """Number of rows left out: their label should be known, but is null."""
     wrong: Labels
@@ -87,7 +87,18 @@ def _check_types(project: Project, rows: pl.DataFrame) -> None:
     if project.config.features.source == "store":
         return
     for column in read_columns(project):
-        if column.name in rows.columns and not _fits(column.type, rows[column.name].dtype):
+        if column.name not in rows.columns:
+            continue
+        found = rows[column.name]
+        if column.type == "list" and isinstance(found.dtype, pl.List | pl.Array):
+            typed = typed_feature(found, column.name, f"{project.dataset_path}").dtype
+            if isinstance(typed, pl.Array) and typed.size != column.length:
+                raise TrainingError(
+                    f"feature {column.name!r} has {typed.size} elements in {project.dataset_path}, "
+                    f"but length is {column.length} in {COLUMNS_FILE}",
+                    hint=f"correct the length in {project.root / COLUMNS_FILE}, or what writes the column",
+                )
+        if not _fits(column.type, found.dtype):
             raise TrainingError(
                 f"feature {column.name!r} is of type {column.type} in {COLUMNS_FILE}, but "
                 f"{rows[column.name].dtype} in {project.dataset_path}",
@@ -103,6 +114,8 @@ def _fits(declared: ColumnType, found: pl.DataType) -> bool:
             return is_text(found)
         case "moment":
             return found in (pl.Date, pl.Datetime)
+        case "list":
+            return isinstance(found, pl.List | pl.Array)
         case "truth":
             return found == pl.Boolean or found.is_numeric()
         case _:
@@ -123,7 +136,7 @@ def _labels(project: Project, column: pl.Series, where: str) -> Labels:
 
 
 def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
-    """Return a feature as Float64 (moments in seconds since 1970, truth values as 0 and 1) or String.
+    """Return a feature as Float64 (moments in seconds since 1970, truth as 0 and 1), String, or Array.
 
     Raises:
         TrainingError: it has a type that no model takes.
@@ -136,7 +149,32 @@ def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
         return column.dt.total_microseconds().cast(pl.Float64) / 1e6
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
         return column.cast(pl.Float64).fill_nan(None)
+    if isinstance(column.dtype, pl.List | pl.Array) and _is_number(column.dtype.inner):
+        return _of_one_length(column, name, path)
     raise TrainingError(
-        f"feature {name} in {path} is {column.dtype}: models take numbers, truth values, moments and text",
-        hint="make one column of each element, or leave it out of the feature service",
+        f"feature {name} in {path} is {column.dtype}: models take numbers, truth values, moments, text and "
+        "lists of numbers",
+        hint="convert it, or leave it out of the features",
     )
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype in (pl.Boolean, pl.Null))
+
+
+def _of_one_length(column: pl.Series, name: str, path: str) -> pl.Series:
+    """Return lists of numbers as arrays of Float64."""
+    lists = column if isinstance(column.dtype, pl.List) else column.arr.to_list()
+    lengths = lists.list.len().drop_nulls().value_counts(sort=True)
+    if not lengths[name].max():
+        raise TrainingError(
+            f"feature {name} in {path} has no list with elements", hint="leave it out of the features"
+        )
+    if lengths.height > 1:
+        usual, other = lengths.rows()[:2]
+        raise TrainingError(
+            f"feature {name} in {path} has lists of several lengths: {usual[0]} in {usual[1]:,} rows, "
+            f"{other[0]} in {other[1]:,}",
+            hint="all lists of a feature must have the same length; where there is none, write null",
+        )
+    return lists.cast(pl.List(pl.Float64)).cast(pl.Array(pl.Float64, lengths[name][0]))

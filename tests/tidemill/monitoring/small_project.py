@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -111,7 +112,7 @@ class Flight(BaseModel):
 class Constant:
     """A model that always says 0.2."""
 
-    task, words, mixed = Binary(""), (), None
+    task, words, mixed, lists = Binary(""), (), None, MappingProxyType({})
 
     def __init__(self, features):
         self.features = features

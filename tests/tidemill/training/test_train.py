@@ -230,7 +230,16 @@ def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):
     ("change", "message"),
     [
         (lambda rows: rows.drop("wind"), "lacks the columns wind"),
-        (lambda rows: rows.with_columns(pl.concat_list("wind")), "feature wind in .* is List\\(Float64\\)"),
+        (lambda rows: rows.with_columns(pl.struct("wind").alias("wind")), "feature wind in .* is Struct"),
+        (
+            lambda rows: rows.with_columns(
+                wind=pl.int_range(pl.len())
+                .reshape((-1, 1))
+                .arr.to_list()
+                .list.head(pl.int_range(pl.len()) % 2)
+            ),
+            "lists of several lengths",
+        ),
         (lambda rows: rows.filter(pl.col("event_timestamp") < day(20)), "too little labelled data"),
         (lambda rows: rows.with_columns(pl.lit(0).alias("late")), "not both labels"),
         (lambda rows: rows.clear(), "no row whose label is known"),

@@ -34,8 +34,9 @@ class ColumnProfile:
     """Without null; estimated for tables of more than two million rows."""
     low: Any = None
     high: Any = None
+    """The extremes of numbers and moments; of lists those of their lengths."""
     typical: Any = None
-    """The median of numbers and moments, the most frequent value of others."""
+    """The median of numbers and moments, the first of lists, the most frequent value of others."""
     values: tuple[str, ...] = ()
     """For text of at most twenty distinct values: all of them, sorted."""
     personal: str | None = None
@@ -55,6 +56,13 @@ class ColumnProfile:
     def is_moment(self) -> bool:
         """Whether it holds dates or moments."""
         return isinstance(self.dtype, pl.Datetime | pl.Date)
+
+    @property
+    def is_list_of_numbers(self) -> bool:
+        """Whether it holds lists of numbers, all of the same length, such as embeddings."""
+        if not isinstance(self.dtype, pl.List) or not self.low:
+            return False
+        return self.low == self.high and self.dtype.inner.is_numeric()
 
     @property
     def is_constant(self) -> bool:
@@ -134,6 +142,9 @@ def _facts(schema: pl.Schema, rows: int) -> list[pl.Expr]:
             found.append(counted.alias(f"distinct\0{name}"))
         if dtype.is_numeric() or dtype.is_temporal():
             found += [column.min().alias(f"low\0{name}"), column.max().alias(f"high\0{name}")]
+        if isinstance(dtype, pl.List):
+            lengths = column.list.len()
+            found += [lengths.min().alias(f"low\0{name}"), lengths.max().alias(f"high\0{name}")]
     return found
 
 
@@ -145,6 +156,8 @@ def _column(
     typical: Any = None
     if len(values) and (dtype.is_numeric() or dtype.is_temporal()) and dtype != pl.Boolean:
         typical = values.sort()[len(values) // 2] if not dtype.is_float() else values.median()
+    elif len(values) and isinstance(dtype, pl.List):
+        typical = values[0].to_list()
     elif len(values) and not dtype.is_nested():
         typical = values.mode().sort()[0]
     return ColumnProfile(

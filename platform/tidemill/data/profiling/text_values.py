@@ -1,4 +1,4 @@
-"""Finds out what columns of text mean, and reads them: numbers, truth values, moments, gaps."""
+"""Finds out what columns of text mean, and reads them: numbers, truth values, moments, lists, gaps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +16,9 @@ _MISSING_BESIDE_NUMBERS = (*_MISSING, "na", "none", "?", "-", "--", ".")
 _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
+_ELEMENT = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
+_LIST = rf"^\[{_ELEMENT}(,{_ELEMENT})*\]$"
+"""A JSON array of numbers."""
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
 _FORMATS = (
@@ -31,7 +34,7 @@ class Readings:
     """What columns of text are read as."""
 
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
-    """Column → Int64, Float64 or Boolean."""
+    """Column → Int64, Float64, Boolean or List(Float64)."""
     formats: Mapping[str, str] = field(default_factory=dict)
     """Column → the format of its moments, as ``%d.%m.%Y``; a unit of `EPOCHS` for numbers since 1970."""
     other_formats: Mapping[str, str] = field(default_factory=dict)
@@ -57,13 +60,18 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     formats: dict[str, str] = {}
     others: dict[str, str] = {}
     for name in names:
-        of = {what: int(counts[f"{what}\0{name}"]) for what in ("there", "number", "whole", "zero", "truth")}
+        of = {
+            what: int(counts[f"{what}\0{name}"])
+            for what in ("there", "number", "whole", "zero", "truth", "list")
+        }
         if not of["there"]:
             continue
         if of["number"] == of["there"] and not of["zero"]:
             types[name] = pl.Int64() if of["whole"] == of["there"] else pl.Float64()
         elif of["truth"] == of["there"]:
             types[name] = pl.Boolean()
+        elif of["list"] == of["there"]:
+            types[name] = pl.List(pl.Float64)
         elif found := moment_formats(table, name):
             formats[name] = found[0]
             others |= {name: found[1]} if len(found) > 1 else {}
@@ -137,6 +145,8 @@ def conformed(
         elif name in text:
             tokens = _MISSING_BESIDE_NUMBERS if name in read else _MISSING
             columns.append(_without(pl.col(literal_name(name)), tokens).alias(name))
+        elif isinstance(kind := schema[name], pl.Array):
+            columns.append(pl.col(literal_name(name)).cast(pl.List(kind.inner)))
     return table.with_columns(columns)
 
 
@@ -158,11 +168,12 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "whole": value.str.contains(_WHOLE).sum(),
         "zero": value.str.contains(_NO_NUMBER).sum(),
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
+        "list": value.str.contains(_LIST).sum(),
     }
 
 
 def _is_readable(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype == pl.Boolean
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.List(pl.Float64))
 
 
 def _value(name: str) -> pl.Expr:
@@ -178,6 +189,13 @@ def _cast(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return value.str.to_lowercase().replace_strict(
             {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
         )
+    if isinstance(dtype, pl.List):
+        elements = (
+            value.str.strip_chars("[] \t")
+            .str.split(",")
+            .list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
+        )
+        return pl.when(value.str.contains(_LIST)).then(elements)
     return value.cast(dtype, strict=False)
 
 

@@ -12,11 +12,13 @@ from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults
 from tidemill.features.encoding import microseconds
 from tidemill.features.feast_session import feast_errors, get_service
-from tidemill.features.lookups import lookups, numeric_features, reader
+from tidemill.features.lookups import lookups, reader
 from tidemill.features.on_demand import Transformation
 from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, GuardedRead
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
+from tidemill.features.served_types import Convert, converters, served_features
+from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
 
@@ -27,7 +29,7 @@ Count = Callable[[Sequence[tuple[str, int, int]]], None]
 class FeatureRow(NamedTuple):
     """The features of one request."""
 
-    values: dict[str, float | str | None]
+    values: dict[str, FeatureValue]
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
@@ -68,8 +70,8 @@ class OnlineFeatures:
             clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
 
         Raises:
-            FeatureError: the service was not applied, has a feature that is no number, a wrong default, or
-                a view that would be cached for longer than it is valid.
+            FeatureError: the service was not applied, has a feature of a type that no model takes,
+                a wrong default, or a view that would be cached for longer than it is valid.
         """
         service = get_service(store, service) if isinstance(service, str) else service
         with feast_errors(f"resolving the views of service {service.name!r}"):
@@ -79,7 +81,7 @@ class OnlineFeatures:
             self._lookups = lookups(store, projections, on_demand)
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
-        self.features = numeric_features(service)
+        self.features = served_features(service)
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
@@ -90,16 +92,25 @@ class OnlineFeatures:
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
         )
-        self._resolve(list(map(Transformation, on_demand)), declared_defaults(service, on_demand))
+        self._resolve(
+            list(map(Transformation, on_demand)), declared_defaults(service, on_demand), converters(service)
+        )
 
-    def _resolve(self, on_demand: Sequence[Transformation], defaults: Mapping[str, float]) -> None:
+    def _resolve(
+        self,
+        on_demand: Sequence[Transformation],
+        defaults: Mapping[str, float],
+        types: Mapping[str, Convert],
+    ) -> None:
         """Work out once which view gives which of the served values."""
-        self._views = [StoredView(lookup, self.features, defaults) for lookup in self._lookups]
+        self._views = [StoredView(lookup, self.features, defaults, types) for lookup in self._lookups]
         kept = self._cache
         self._kept_views = [
             (n, view.name) for n, view in enumerate(self._views) if kept is not None and kept.keeps(n)
         ]
-        self._computed = [ComputedView(each, self._views, self.features, defaults) for each in on_demand]
+        self._computed = [
+            ComputedView(each, self._views, self.features, defaults, types) for each in on_demand
+        ]
         names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
         order = dict.fromkeys(name for name, _ in self.features)
         self._order = tuple(names.index(name) for name in order)
@@ -134,7 +145,7 @@ class OnlineFeatures:
             return [self._row(*pair) for pair in zip(zip(*blocks, strict=True), flags, strict=True)]
         except (TypeError, ValueError) as error:
             raise FeatureError(
-                f"a feature is no number: {error}",
+                f"a feature is not of its declared type: {error}",
                 hint="did its type change? definitions are those of the time when this reader was made",
             ) from error
 

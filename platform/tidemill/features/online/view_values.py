@@ -5,11 +5,17 @@ from typing import Any, NamedTuple
 
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
+from tidemill.features.served_types import Convert, as_number
+from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["ComputedView", "StoredView", "ViewValues"]
 
 Features = Sequence[tuple[str, str]]
 """View and name of each feature of a service, in its order."""
+
+
+NUMBERS: Mapping[str, Convert] = {}
+"""Converters where all features are numbers."""
 
 
 class ViewValues(NamedTuple):
@@ -19,7 +25,7 @@ class ViewValues(NamedTuple):
     """Event time, microseconds."""
     raw: Sequence[Any]
     """The values as they are stored, in the order of the view's features: for on-demand views."""
-    served: Sequence[float | None]
+    served: Sequence[FeatureValue]
     """The values that are served of it, in the service's order."""
     defaulted: tuple[str, ...]
     """A flag for each of them that is a default."""
@@ -29,25 +35,36 @@ class _Served:
     """The values of a view that are served, and their defaults."""
 
     def __init__(
-        self, name: str, given: Sequence[str], features: Features, defaults: Mapping[str, float]
+        self,
+        name: str,
+        given: Sequence[str],
+        features: Features,
+        defaults: Mapping[str, float],
+        converters: Mapping[str, Convert] = NUMBERS,
     ) -> None:
         names = [feature for view, feature in features if view == name]
         self._places = [given.index(feature) for feature in names]
         self._all = self._places == list(range(len(given)))
         self._defaults = [defaults.get(feature) for feature in names]
         self._flags = [f"default:{feature}" for feature in names]
+        self._convert = [converters.get(feature, as_number) for feature in names]
+        self._plain = not any(feature in converters for feature in names)
 
     def known(self, event: int, raw: Sequence[Any]) -> ViewValues:
         """Return the view's part of a row.
 
         Raises:
-            TypeError, ValueError: a value is not a number.
+            TypeError, ValueError: a value is not of its feature's type.
         """
         picked = raw if self._all else [raw[place] for place in self._places]
-        values = [
-            value if value is None or (type(value) is float and value == value) else _number(value)
-            for value in picked
-        ]
+        values: list[FeatureValue]
+        if self._plain:  # the common case, and the faster one
+            values = [
+                value if value is None or (type(value) is float and value == value) else as_number(value)
+                for value in picked
+            ]
+        else:
+            values = [convert(value) for value, convert in zip(picked, self._convert, strict=True)]
         if None not in values:
             return ViewValues(event, raw, tuple(values), ())
         flags = []
@@ -61,15 +78,21 @@ class _Served:
 class StoredView:
     """A view that is looked up."""
 
-    def __init__(self, lookup: Lookup, features: Features, defaults: Mapping[str, float]) -> None:
-        """Take the view's lookup, the service's features, and their defaults."""
+    def __init__(
+        self,
+        lookup: Lookup,
+        features: Features,
+        defaults: Mapping[str, float],
+        converters: Mapping[str, Convert] = NUMBERS,
+    ) -> None:
+        """Take the view's lookup, and the service's features with their defaults and converters."""
         self.name = lookup.name
         self.features = lookup.features
         self.ttl = lookup.ttl
         self.missing, self.expired, self.future = (
             f"{what}:{lookup.name}" for what in ("missing", "expired", "future")
         )
-        self._served = _Served(lookup.name, lookup.features, features, defaults)
+        self._served = _Served(lookup.name, lookup.features, features, defaults, converters)
         self.blank = self._served.known(0, (None,) * len(lookup.features))
         """Where nothing valid is known."""
 
@@ -91,11 +114,12 @@ class ComputedView:
         stored: Sequence[StoredView],
         features: Features,
         defaults: Mapping[str, float],
+        converters: Mapping[str, Convert] = NUMBERS,
     ) -> None:
         """Take the transformation, the views that are looked up, and what is served."""
         self.name = transformation.name
         self._transformation = transformation
-        self._served = _Served(transformation.name, transformation.features, features, defaults)
+        self._served = _Served(transformation.name, transformation.features, features, defaults, converters)
         places = {view.name: n for n, view in enumerate(stored)}
         self._inputs = {
             name: (places[view], stored[places[view]].features.index(feature))
@@ -109,7 +133,7 @@ class ComputedView:
 
         Raises:
             FeatureError: a row lacks what it reads, or the project's code failed.
-            TypeError, ValueError: it gave something that is no number.
+            TypeError, ValueError: it gave something that is not of its feature's type.
         """
         transformation = self._transformation
         inputs = {name: transformation.requested(name, rows) for name in transformation.request}
@@ -117,10 +141,3 @@ class ComputedView:
             inputs[name] = [known.raw[place] for known in blocks[view]]
         columns = transformation.run(inputs, len(rows))
         return [self._served.known(0, row) for row in zip(*columns, strict=True)]
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    return None if number != number else number

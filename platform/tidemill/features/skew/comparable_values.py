@@ -1,14 +1,15 @@
-"""Bring served and expected values of a feature to one type: numbers, or text."""
+"""Bring served and expected values of a feature to one type: numbers, text, or lists of numbers."""
 
+import math
 from collections.abc import Iterable
 
 import polars as pl
 
-__all__ = ["as_comparable_rows", "as_number", "is_text"]
+__all__ = ["as_comparable_rows", "as_number", "distance", "is_list", "is_text"]
 
 
 def as_comparable_rows(rows: pl.DataFrame, features: Iterable[str]) -> pl.DataFrame:
-    """Return rows whose ``feature.<name>`` and ``expected.<name>`` are both Float64, or both text.
+    """Return rows whose ``feature.<name>`` and ``expected.<name>`` are of one type: Float64, text or lists.
 
     Models take moments as seconds since 1970 and truth values as 0 and 1, and so they are logged.
 
@@ -19,11 +20,47 @@ def as_comparable_rows(rows: pl.DataFrame, features: Iterable[str]) -> pl.DataFr
     changed = []
     for name in features:
         both = [f"{side}.{name}" for side in ("feature", "expected")]
-        if any(is_text(rows.schema[column]) for column in both):
+        if any(is_list(rows.schema[column]) for column in both):
+            changed += [_as_lists(rows[column]) for column in both]
+        elif any(is_text(rows.schema[column]) for column in both):
             changed += [rows[column].cast(pl.String) for column in both]
         else:
             changed += [rows.select(as_number(pl.lit(rows[c]), rows.schema[c]).alias(c))[c] for c in both]
     return rows.with_columns(changed)
+
+
+def is_list(dtype: pl.DataType) -> bool:
+    """Return whether values of this type are lists."""
+    return isinstance(dtype, pl.List | pl.Array)
+
+
+def distance(served: pl.Series, expected: pl.Series) -> pl.Series:
+    """Return the largest difference of two elements; infinite for lists of different lengths, null for none.
+
+    >>> distance(pl.Series([[1.0, 2.0], [1.0], None]), pl.Series([[1.0, 2.5], [1.0, 2.0], None])).to_list()
+    [0.5, inf, None]
+    """
+    found = [
+        None if one is None or other is None else _largest_difference(one, other)
+        for one, other in zip(served.to_list(), expected.to_list(), strict=True)
+    ]
+    return pl.Series("distance", found, pl.Float64)
+
+
+def _largest_difference(one: list[float], other: list[float]) -> float:
+    if len(one) != len(other):
+        return math.inf
+    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0.0)
+
+
+def _as_lists(column: pl.Series) -> pl.Series:
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    return (
+        column.cast(pl.List(pl.Float64))
+        if is_list(column.dtype)
+        else pl.Series(column.name, [None] * len(column), pl.List(pl.Float64))
+    )
 
 
 def as_number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

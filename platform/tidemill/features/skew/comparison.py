@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tidemill.features.skew.comparable_values import as_comparable_rows, is_text
+from tidemill.features.skew.comparable_values import as_comparable_rows, distance, is_list, is_text
 from tidemill.features.skew.diagnosis import (
     Diagnosis,
     OnDemandSource,
@@ -51,12 +51,7 @@ def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -
     >>> differences(rows, ["wind"], 1e-6)["wind"].to_list()
     [False, True, True]
     """
-    return rows.select(
-        (
-            _words_differ(name) if is_text(rows.schema[served_column(name)]) else _differs(name, tolerance)
-        ).alias(name)
-        for name in features
-    )
+    return rows.select(_differing(rows, name, tolerance).alias(name) for name in features)
 
 
 def compare_batch(
@@ -106,6 +101,16 @@ def compare_batch(
     return BatchDifferences(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
 
 
+def _differing(rows: pl.DataFrame, name: str, tolerance: float) -> pl.Expr:
+    served, expected = rows[served_column(name)], rows[f"expected.{name}"]
+    if is_list(served.dtype):
+        apart = distance(served, expected)
+        largest = expected.list.eval(pl.element().abs()).list.max().fill_null(0.0)
+        differs = (apart > tolerance * largest + _ABSOLUTE).fill_null(False)
+        return pl.lit(differs | (served.is_null() != expected.is_null()))
+    return _words_differ(name) if is_text(served.dtype) else _differs(name, tolerance)
+
+
 def _words_differ(name: str) -> pl.Expr:
     return pl.col(served_column(name)).ne_missing(pl.col(f"expected.{name}"))
 
@@ -141,7 +146,12 @@ def _by_day_and_cause(
     rows: pl.DataFrame, days: pl.Series, name: str, differs: pl.Series, explained: Diagnosis
 ) -> pl.DataFrame:
     served, expected = pl.col(served_column(name)), pl.col(f"expected.{name}")
-    words = is_text(rows.schema[served_column(name)])
+    dtype = rows.schema[served_column(name)]
+    apart = (served - expected).abs()
+    if is_text(dtype):
+        apart = pl.lit(None, pl.Float64)
+    elif is_list(dtype):
+        apart = pl.lit(distance(rows[served_column(name)], rows[f"expected.{name}"]))
     default = pl.col("flags").list.contains(f"default:{name}")
     frame = rows.select(
         "prediction_id",
@@ -150,7 +160,7 @@ def _by_day_and_cause(
         days,
         served_null=served.is_null() | default,
         expected_null=expected.is_null(),
-        apart=pl.lit(None, pl.Float64) if words else (served - expected).abs(),
+        apart=apart,
         cause=explained.causes[name],
         origin=explained.view,
         known=explained.known,

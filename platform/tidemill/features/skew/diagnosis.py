@@ -21,7 +21,7 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
-from tidemill.features.skew.comparable_values import as_number, is_text
+from tidemill.features.skew.comparable_values import as_number, is_list, is_text
 from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
 __all__ = ["CAUSES", "Diagnosis", "OnDemandSource", "explain_computed", "explain_view", "served_column"]
@@ -253,12 +253,13 @@ def _as_stored(name: str) -> pl.Expr:
 
 def _fingerprint(values: Sequence[tuple[pl.Expr, pl.DataType]]) -> pl.Expr:
     """Hash values, given with their types, independently of the precision in which a store keeps numbers."""
-    plain = [
-        (
-            value.cast(pl.String)
-            if is_text(dtype)
-            else as_number(value, dtype).cast(pl.Float32).fill_nan(None)
-        ).alias(f"v{index}")
-        for index, (value, dtype) in enumerate(values)
-    ]
+    plain = [(_plain(value, dtype)).alias(f"v{index}") for index, (value, dtype) in enumerate(values)]
     return pl.struct(plain).hash(seed=0).alias(_TUPLE)
+
+
+def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if is_text(dtype):
+        return value.cast(pl.String)
+    if is_list(dtype):
+        return value.cast(pl.List(pl.Float32))
+    return as_number(value, dtype).cast(pl.Float32).fill_nan(None)

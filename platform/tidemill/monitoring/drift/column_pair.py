@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from tidemill.monitoring.drift.distances import jensen_shannon, wasserstein
+from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
 
 __all__ = ["FEW", "ColumnPair", "Method", "as_comparable"]
 
@@ -27,6 +28,8 @@ class ColumnPair(NamedTuple):
     missing_now: float
     unreadable: str | None
     """Why one side could not be made comparable."""
+    elements: tuple[Floats, Floats] | None = None
+    """Of lists, which are shown and counted by their norms: the elements of both sides."""
 
     @classmethod
     def of(cls, before: pl.Series | None, now: pl.Series | None) -> "ColumnPair":
@@ -42,7 +45,15 @@ class ColumnPair(NamedTuple):
                     unreadable = f"values of type {column.dtype} cannot be compared"
             found.append(None if values is None else values.drop_nulls())
             shares.append(values.null_count() / len(values) if values is not None and len(values) else 1.0)
-        return cls(found[0], found[1], shares[0], shares[1], unreadable)
+        pair = cls(found[0], found[1], shares[0], shares[1], unreadable)
+        if before is None or now is None or not (is_list(before) and is_list(now)):
+            return pair
+        lengths = [_length(column) for column in (before, now)]
+        if None not in lengths and lengths[0] != lengths[1]:
+            told = f"lists of {lengths[0]} numbers in the reference, of {lengths[1]} in the window"
+            return pair._replace(unreadable=told)
+        sides = [element_matrix(column, lengths[0] or 0) for column in (before, now)]
+        return pair._replace(elements=(sides[0], sides[1]))
 
     def method(self, few: int) -> tuple[Method | None, str | None]:
         """Return the method of comparison, or the reason why there is none."""
@@ -57,7 +68,7 @@ class ColumnPair(NamedTuple):
             return None, f"no value in {' and '.join(empty)}"
         if self.before.dtype != self.now.dtype:
             return None, f"{_kind(self.before)} in the reference, {_kind(self.now)} in the window"
-        if self.before.dtype == pl.Float64 and self.before.n_unique() > few:
+        if self.elements is not None or (self.before.dtype == pl.Float64 and self.before.n_unique() > few):
             return "wasserstein", None
         return "jensenshannon", None
 
@@ -65,6 +76,8 @@ class ColumnPair(NamedTuple):
         """Return the distance by ``method``."""
         if method is None or self.before is None or self.now is None:
             return None
+        if self.elements is not None:
+            return list_distance(*self.elements)
         if method == "wasserstein":
             return wasserstein(self.before.to_numpy(), self.now.to_numpy())
         return jensen_shannon(_as_category(self.before), _as_category(self.now), FEW)
@@ -91,7 +104,7 @@ class ColumnPair(NamedTuple):
 
 
 def as_comparable(column: pl.Series) -> pl.Series:
-    """Return numbers as floats, null where they are not finite; anything else as text.
+    """Return numbers as floats, null where they are not finite; lists as their norms; anything else as text.
 
     Raises:
         PolarsError: the values cannot be converted to text.
@@ -102,7 +115,17 @@ def as_comparable(column: pl.Series) -> pl.Series:
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         numbers = column.cast(pl.Float64)
         return numbers.set(~numbers.is_finite().fill_null(False), None)
+    if is_list(column):
+        return norms(column)
     return column if column.dtype == pl.Null else column.cast(pl.String)
+
+
+def _length(column: pl.Series) -> int | None:
+    """Return the most frequent length of a column's lists; None where there is none."""
+    if isinstance(column.dtype, pl.Array):
+        return column.dtype.size
+    lengths = column.drop_nulls().list.len().alias("length").value_counts(sort=True)
+    return None if lengths.is_empty() else int(lengths["length"][0])
 
 
 def _as_category(column: pl.Series) -> pl.Series:

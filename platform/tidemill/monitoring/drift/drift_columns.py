@@ -12,6 +12,8 @@ holds numbers in one and text in the other          not compared; has drifted
 has values of which no text can be made, in both    not compared; has not drifted
 holds numbers, more than 20 different ones          Wasserstein distance in standard deviations
 holds fewer different numbers, or text              Jensen–Shannon distance
+holds lists of the same length                      `list_values.list_distance`
+holds lists of another length than in the reference  not compared; has drifted
 ==================================================  =================================================
 
 In addition, a column that can be compared has drifted when its share of missing values (null, NaN, infinite)

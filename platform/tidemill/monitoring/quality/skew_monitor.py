@@ -24,6 +24,7 @@ from tidemill.features.skew.provenance import Origins
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.features.skew.skew_summary import summarise
 from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, logged_days, read_predictions
+from tidemill.prediction_log.storage.log_schema import stacked
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import get_version
 
@@ -167,12 +168,12 @@ def _batches(project: Project, wanted: LogSlice) -> Iterator[tuple[pl.DataFrame,
         )
         full = sum(each.height for each in waiting) >= _BATCH_ROWS
         if waiting and (full or set(rows.columns) != set(waiting[0].columns)):
-            yield pl.concat(waiting, how="diagonal_relaxed"), done, len(days)
+            yield stacked(waiting), done, len(days)
             waiting = []
         if rows.height:
             waiting.append(rows)
     if waiting:
-        yield pl.concat(waiting, how="diagonal_relaxed"), len(days), len(days)
+        yield stacked(waiting), len(days), len(days)
 
 
 def _columns(rows: pl.DataFrame, version: str | None) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from tidemill.prediction_log.storage.log_schema import COLUMNS, TYPED, with_types
+from tidemill.prediction_log.storage.log_schema import COLUMNS, TYPED, stacked, with_types
 from tidemill.prediction_log.storage.manifests import Kind, Partition
 from tidemill.prediction_log.storage.ndjson_reader import ParsedLines, read_lines
 
@@ -49,7 +49,7 @@ def read_files(found: Sequence[Partition], kind: Kind, rows: Rows) -> ParsedLine
     scans = [scan for each in found for scan in _of_parts(each, kind, rows)]
     frames = [none, *pl.collect_all(scans), *(each.frame for each in lines)]
     torn = sum(each.torn for each in lines) + sum(each.torn for each in found)
-    return ParsedLines(pl.concat(frames, how="diagonal_relaxed"), torn)
+    return ParsedLines(stacked(frames), torn)
 
 
 def _of_segments(partition: Partition, kind: Kind, rows: Rows) -> ParsedLines:

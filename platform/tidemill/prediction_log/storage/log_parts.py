@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.ids import new_id
 from tidemill.prediction_log.storage.log_places import Place
-from tidemill.prediction_log.storage.log_schema import COLUMNS, with_types
+from tidemill.prediction_log.storage.log_schema import COLUMNS, stacked, with_types
 from tidemill.prediction_log.storage.manifests import Kind, Part
 from tidemill.prediction_log.storage.ndjson_reader import parse_lines
 
@@ -87,10 +87,10 @@ def read_in_pieces(segments: Iterable[Path], kind: Kind, sizes: Sizes) -> Iterat
             held.append(with_types(lines.frame, kind))
             rows += lines.frame.height
             if rows >= sizes.rows:
-                yield pl.concat(held, how="diagonal_relaxed"), torn
+                yield stacked(held), torn
                 held, rows, torn = [], 0, 0
     if held:
-        yield pl.concat(held, how="diagonal_relaxed"), torn
+        yield stacked(held), torn
 
 
 def _pieces(path: Path, size: int) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ import polars as pl
 from tidemill.errors import ServingError
 from tidemill.prediction_log.storage.log_parts import Sizes, read_in_pieces, write_part
 from tidemill.prediction_log.storage.log_places import Place, owner_of
+from tidemill.prediction_log.storage.log_schema import stacked
 from tidemill.prediction_log.storage.manifests import (
     Kind,
     Located,
@@ -193,7 +194,7 @@ class _Date:
 
     def _merge(self, small: Sequence[Part]) -> None:
         frames = [Located(part, self._place, f"{self._below}/{part.name}").scan().collect() for part in small]
-        whole = self._write(pl.concat(frames, how="diagonal_relaxed"))
+        whole = self._write(stacked(frames))
         self._publish([part for part in self._manifest.parts if part not in small] + [whole])
         for part in small:
             self._place.delete(f"{self._below}/{part.name}")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key, text_of
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project import Project
+from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["NO_REDACTION", "Redaction", "personal_in_request", "redaction_for"]
 
@@ -53,7 +54,7 @@ class Redaction:
                 hidden[name] = self._value(value, name in self.fields) if known is None else known
         return hidden
 
-    def features(self, features: Mapping[str, float | str | None]) -> Mapping[str, float | str | None]:
+    def features(self, features: Mapping[str, FeatureValue]) -> Mapping[str, FeatureValue]:
         """Return ``features`` with null for each personal one."""
         if self.fields.isdisjoint(features):
             return features

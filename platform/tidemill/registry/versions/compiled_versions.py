@@ -131,7 +131,7 @@ def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, byte
         return CompiledRecord("refused", _ONNX), None
     if rows.empty:
         return CompiledRecord("refused", "there are no real rows to compare the answers on"), None
-    sample = rows[list(original.features)]
+    sample = original.frame(rows)
     sample = sample.sample(min(len(sample), _ROWS), random_state=0)
     found = compile_model(original.estimator, sample, original.task, original.places)
     if isinstance(found, Refusal):

@@ -38,7 +38,8 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
         reason = "serve.compiled is off"
     elif record is not None and record.status == "compiled":
         try:
-            return read_compiled(folder, found.version, record, version_task(project, found))
+            compiled = read_compiled(folder, found.version, record, version_task(project, found))
+            return _with_lists(compiled, found)
         except RegistryError as error:
             _log.warning("version %s is served uncompiled: %s", found.version, error)
             reason = str(error)
@@ -57,7 +58,7 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         read_original,  # scikit-learn takes seconds, and most run compiled
     )
 
-    return read_original(
+    original = read_original(
         folder,
         found.version,
         found.trained.trusted_types if found.trained else None,
@@ -67,6 +68,12 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         task=version_task(project, found),
         places=found.trained.places if found.trained else (),
     )
+    return _with_lists(original, found)
+
+
+def _with_lists(scorer: Scorer, found: ModelVersion) -> Scorer:
+    trained = found.trained
+    return scorer.with_lists(trained.features, trained.lists) if trained else scorer
 
 
 def version_task(project: Project, found: ModelVersion) -> Task:

@@ -114,7 +114,7 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
                 lambda: load_spec(project).trusted_types,
                 task=make_task(trained.target, project.load),
                 places=trained.places,
-            )
+            ).with_lists(trained.features, trained.lists)
         return compile_scorer(original, rows, file_writer(project, address))
     except (RegistryError, MlflowException, OSError) as error:
         return CompiledRecord("refused", str(error))

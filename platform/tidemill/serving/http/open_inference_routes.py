@@ -130,14 +130,16 @@ def _metadata(
     features = features_of(serving)
     parameters: dict[str, Any] = {}
     if features is not None:
-        width = len(features.needed)
+        width = sum(features.lists.get(name, 1) for name in features.needed)
         given = {"name": FEATURES, "datatype": "FP64", "shape": [-1, width], "columns": features.needed}
-        parameters["features"] = {**given, "text": features.words} if features.words else given
+        text = {"text": features.words} if features.words else {}
+        lists = {"lists": features.lists} if features.lists else {}
+        parameters["features"] = {**given, **text, **lists}
     inputs = [
         {
             "name": field.name,
             "datatype": DATATYPE[field.kind],
-            "shape": [-1],
+            "shape": [-1] if field.width is None else [-1, field.width],
             **({} if field.required else {"parameters": {"optional": True}}),
         }
         for field in codec.inputs.fields

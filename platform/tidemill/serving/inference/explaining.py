@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from tidemill.features.online.online_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.inference.column_origins import MixedFeatures, origins
+from tidemill.training.feature_table import column_names, with_elements
 
 __all__ = ["Explainer", "TreeExplanation"]
 
@@ -72,6 +73,8 @@ class TreeExplanation:
     """The feature of each column that the trees see."""
     words: tuple[str, ...] = ()
     """The features that are text."""
+    lists: Mapping[str, int] = field(default_factory=dict)
+    """The features that are lists, whose contribution is the sum over their elements."""
 
     def explain(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
         """Return the base values, shape (rows,), and the contributions, shape (rows, features).
@@ -165,12 +168,16 @@ class Explainer:
 def _frame(made: TreeExplanation, rows: Sequence[FeatureRow]) -> pd.DataFrame:
     """Return the features as the model was fitted to them: numbers with NaN, text as objects with None."""
     given = {name: [row.values[name] for row in rows] for name in made.features}
-    return pd.DataFrame(
+    objects = {*made.words, *made.lists}
+    frame = pd.DataFrame(
         {
-            name: pd.Series(values, dtype=object if name in made.words else np.float64)
+            name: pd.Series(values, dtype=object if name in objects else np.float64)
             for name, values in given.items()
         }
     )
+    if not made.lists:
+        return frame
+    return with_elements(frame, made.lists)[list(column_names(made.features, made.lists))]
 
 
 def _open(scorer: Scorer) -> TreeExplanation:
@@ -194,7 +201,7 @@ def _open(scorer: Scorer) -> TreeExplanation:
     kind = type(model).__name__
     if kind not in _LOG_ODDS | _PROBABILITY | _VALUE:
         raise _impossible(f"{kind if model is not None else 'a model made as ONNX'} is not a model of trees")
-    places = list(range(len(scorer.features)))
+    places = [place for place, name in enumerate(scorer.features) for _ in range(scorer.lists.get(name, 1))]
     try:
         places = places if prepare is None else origins(prepare, places)
         trees = shap.TreeExplainer(model)
@@ -206,7 +213,9 @@ def _open(scorer: Scorer) -> TreeExplanation:
     unit: Unit = "value" if kind in _VALUE else "probability"
     if kind in _LOG_ODDS:
         unit = "score" if several else "log-odds"
-    return TreeExplanation(scorer.features, unit, scorer.estimator, trees, prepare, places, scorer.words)
+    return TreeExplanation(
+        scorer.features, unit, scorer.estimator, trees, prepare, places, scorer.words, scorer.lists
+    )
 
 
 def _impossible(why: str) -> Refused:

@@ -99,9 +99,32 @@ def _kind(column: FeatureColumn) -> Any:
             return Annotated[bool, Field(strict=True)]
         case "moment":
             return Moment
+        case "list":
+            return _list(column)
     if column.unseen == "refuse":
         return Annotated[str, Field(strict=True), AfterValidator(_one_of(column))]
     return Annotated[str, Field(strict=True)]
+
+
+def _list(column: FeatureColumn) -> Any:
+    """Return the type of a list; what is no list of that length is told with both lengths."""
+    strict = Field(strict=True, allow_inf_nan=False)
+    element: Any = Annotated[float, strict]
+    if column.element == "integer":
+        element = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) == column.length:
+            return value
+        given = f"a list of {len(value)}" if isinstance(value, list) else repr(value)[:_SHOWN]
+        raise PydanticCustomError(
+            "list_of_another_length",
+            "Input should be {expected}, and {given} was given",
+            {"expected": column.meant, "given": "another value" if column.personal else given},
+        )
+
+    limits = Field(min_length=column.length, max_length=column.length)
+    return Annotated[list[element], limits, BeforeValidator(check)]
 
 
 def _whole(value: object) -> object:

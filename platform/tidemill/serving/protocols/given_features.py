@@ -1,4 +1,4 @@
-"""Read the features that come with a request, as columns of numbers and of text."""
+"""Read the features that come with a request, as columns of numbers, of text and of lists."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -24,14 +24,18 @@ class Features(NamedTuple):
     """Those that the model reads; the others may be left out."""
     words: tuple[str, ...] = ()
     """Those of ``needed`` that are text."""
+    lists: Mapping[str, int] = {}
+    """Those of ``needed`` that are lists, and the length of each."""
 
 
 def feature_values(name: str, column: Column, features: Features) -> npt.NDArray[Any]:
-    """Return the values of one feature: float64 with NaN, or objects with None for text.
+    """Return the values of one feature: float64 with NaN, or objects with None for text and lists.
 
     Raises:
         Refused: a value is of another type.
     """
+    if name in features.lists:
+        return _lists(name, column, features.lists[name])
     return _texts(name, column) if name in features.words else _numbers(name, column)
 
 
@@ -42,6 +46,24 @@ def _texts(name: str, column: Column) -> npt.NDArray[Any]:
             raise malformed(f"row {row}, {name}: the feature is text, this is {type(value).__name__}")
     found = np.empty(len(values), dtype=object)
     found[:] = values
+    return found
+
+
+def _lists(name: str, column: Column, length: int) -> npt.NDArray[Any]:
+    found = np.empty(len(column), dtype=object)
+    for row, value in enumerate(column):
+        if value is None or (isinstance(value, float) and value != value):
+            continue
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) != length:
+            given = f"a list of {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
+            raise malformed(f"row {row}, {name}: the feature is a list of {length} numbers, this is {given}")
+        numbers = _numbers(f"{name} of row {row}", value)
+        large = np.flatnonzero(~(np.abs(numbers) <= _LARGEST))
+        if len(large):
+            raise malformed(
+                f"row {row}, {name}: element {large[0]} is missing, or not within ±{_LARGEST:.4g}"
+            )
+        found[row] = tuple(numbers.tolist())
     return found
 
 
@@ -63,13 +85,13 @@ def arranged(columns: Mapping[str, npt.NDArray[Any]], features: Features, count:
     Raises:
         Refused: a number is infinite, or so large that float32 cannot hold it.
     """
-    kind = object if features.words else np.float64
+    kind = object if features.words or features.lists else np.float64
     matrix: GivenFeatures = np.full((count, len(features.service)), np.nan, dtype=kind)
     for place, name in enumerate(features.service):
         column = columns.get(name)
         if column is None:
             continue
-        if name in features.words:
+        if name in features.words or name in features.lists:
             matrix[:, place] = column
             continue
         # What float32 cannot hold becomes infinite in most engines, and some of them fail on that.

@@ -59,11 +59,13 @@ def parse_frame(content: Mapping[str, Any]) -> Frame:
             return _inputs(data)
 
 
-def parse_csv(body: bytes, fields: Sequence[Field], words: Sequence[str] = ()) -> Frame:
+def parse_csv(
+    body: bytes, fields: Sequence[Field], words: Sequence[str] = (), lists: Sequence[str] = ()
+) -> Frame:
     """Return the frame of a CSV body: a header with the names, then the rows.
 
-    Values of the request's fields have the field's type; features in ``words`` are text; all others are
-    numbers if they can be. What is empty is unknown.
+    Values of the request's fields have the field's type; features in ``words`` are text, those in ``lists``
+    JSON; all others are numbers if they can be. What is empty is unknown.
 
     Raises:
         Refused: it is not UTF-8, its rows have different widths, or a value does not fit its field.
@@ -82,7 +84,11 @@ def parse_csv(body: bytes, fields: Sequence[Field], words: Sequence[str] = ()) -
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise malformed(f"row {number} of the CSV has {len(row)} values, its header {len(header)}")
-    kinds = {**dict.fromkeys(words, "text"), **{field.name: field.kind for field in fields}}
+    kinds = {
+        **dict.fromkeys(words, "text"),
+        **dict.fromkeys(lists, "json"),
+        **{field.name: field.kind for field in fields},
+    }
     columns = {
         name: [_value(name, kinds.get(name), number, row[place]) for number, row in enumerate(rows)]
         for place, name in enumerate(header)
@@ -159,7 +165,7 @@ def _value(name: str, kind: str | None, row: int, text: str) -> Any:
     if text.strip().lower() in _MISSING:
         return None
     try:
-        if kind == "json":
+        if kind in ("json", "list"):
             return orjson.loads(text)
         if kind == "boolean" and text.strip().lower() in _BOOLEANS:
             return _BOOLEANS[text.strip().lower()]

@@ -79,7 +79,12 @@ class MlflowScoring(MlflowErrors):
         params: Mapping[str, Any] = {}
         if _is_csv(headers):
             known = self.inputs.features()
-            frame = parse_csv(body, self.inputs.fields, () if known is None else known.words)
+            frame = parse_csv(
+                body,
+                self.inputs.fields,
+                () if known is None else known.words,
+                () if known is None else tuple(known.lists),
+            )
         else:
             content = parse_json(body, headers)
             if not isinstance(content, dict):

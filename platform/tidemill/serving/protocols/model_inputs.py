@@ -24,7 +24,7 @@ __all__ = ["Field", "Inputs", "Kind", "Rows", "fields_of", "moment"]
 
 Rows: TypeAlias = Mapping[str, Column] | Sequence[Mapping[str, Any]]
 """Columns of equal length, or records that may lack names."""
-Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "json"]
+Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "list", "json"]
 
 _PROBABILITY = Binary("")
 _MOMENT = TypeAdapter[datetime](Moment)
@@ -37,9 +37,11 @@ class Field:
 
     name: str
     kind: Kind
-    """``json``: anything nested, as JSON text."""
+    """``list``: as many numbers as ``width``; ``json``: anything else that is nested, as JSON text."""
     required: bool
     nullable: bool
+    width: int | None = None
+    """Of a list: how many numbers it has."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Inputs:
         """Check rows whose columns are the needed features in order, and complete them.
 
         Args:
-            values: numbers, shape (rows, features); or rows of equal width.
+            values: numbers, shape (rows, features), where each element of a list is a column of its own; or
+                rows of equal width.
 
         Raises:
             Refused: another width, no rows or too many, or a value that is infinite or of another type.
@@ -93,6 +96,7 @@ class Inputs:
         features = self._known_features()
         if not 1 <= len(values) <= self.max_rows:
             raise malformed(f"a request has 1 to {self.max_rows:,} rows, this one has {len(values):,}")
+        values = _with_lists(values, features)
         if len(values[0]) != len(features.needed):
             raise malformed(
                 f"features have {len(features.needed)} columns ({_list(features.needed)}), "
@@ -143,6 +147,27 @@ class Inputs:
         return features
 
 
+def _with_lists(values: Any, features: Features) -> Any:
+    """Return rows whose lists are given by element with each list as one value."""
+    widths = [features.lists.get(name) for name in features.needed]
+    total = sum(width or 1 for width in widths)
+    if not features.lists or len(values[0]) != total:
+        return values
+    rows = values.tolist() if isinstance(values, np.ndarray) else values
+    return [_grouped(row, widths) for row in rows]
+
+
+def _grouped(row: Sequence[Any], widths: Sequence[int | None]) -> list[Any]:
+    found: list[Any] = []
+    place = 0
+    for width in widths:
+        part = row[place : place + (width or 1)]
+        unknown = all(value is None or value != value for value in part)
+        found.append(part[0] if width is None else None if unknown else part)
+        place += width or 1
+    return found
+
+
 def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
     """Return the fields of a request's schema.
 
@@ -157,7 +182,7 @@ def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
         schema = instance.model_json_schema()
         required, definitions = set(schema.get("required", ())), schema.get("$defs", {})
         found = _FIELDS[instance] = tuple(
-            Field(name, *_kind(declared, definitions, name in required))
+            Field(name, *_kind(declared, definitions, name in required), _list_width(declared))
             for name, declared in schema.get("properties", {}).items()
         )
     return found
@@ -205,7 +230,17 @@ def _kind(
         "boolean": "boolean",
     }
     kind = kinds.get(types.pop(), "json") if len(types) == 1 else "json"
-    return kind, required, nullable
+    return "list" if _list_width(declared) else kind, required, nullable
+
+
+def _list_width(declared: Mapping[str, Any]) -> int | None:
+    """Return the length of a field that is a list of so many numbers; None for any other field."""
+    for choice in declared.get("anyOf", [declared]):
+        length = choice.get("minItems")
+        numbers = choice.get("items", {}).get("type") in ("number", "integer")
+        if numbers and length and length == choice.get("maxItems"):
+            return int(length)
+    return None
 
 
 def _names(rows: Rows) -> set[str]:

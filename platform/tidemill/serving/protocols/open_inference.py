@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
@@ -26,7 +27,8 @@ __all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors", "Outp
 FEATURES = "features"
 """Name of the input with all features as one tensor [N, F]."""
 DATATYPE: Mapping[str, str] = {
-    "text": "BYTES", "number": "FP64", "integer": "INT64", "boolean": "BOOL", "json": "BYTES",
+    "text": "BYTES", "number": "FP64", "integer": "INT64", "boolean": "BOOL", "list": "FP64",
+    "json": "BYTES",
 }  # fmt: skip
 """`Field.kind` → what metadata says of it; other datatypes are taken where their values fit."""
 
@@ -192,7 +194,12 @@ class OpenInference(OpenInferenceErrors):
         fields = {field.name: field for field in self.inputs.fields}
         if set(tensors) == {FEATURES} and FEATURES not in fields:
             return None, self.inputs.matrix(tensors[FEATURES].matrix())
-        columns = {name: _column(tensor, fields.get(name)) for name, tensor in tensors.items()}
+        features = None if set(tensors) <= set(fields) else self.inputs.features()
+        lists = {} if features is None else features.lists
+        columns = {
+            name: _lists(tensor) if name in lists else _column(tensor, fields.get(name))
+            for name, tensor in tensors.items()
+        }
         return self.inputs.call(columns)
 
 
@@ -272,11 +279,24 @@ def _wanted(
     return name, as_binary
 
 
+def _lists(tensor: Tensor) -> Column:
+    """Return the rows of a tensor of shape [N, length]; a row of nulls is no list."""
+    if len(tensor.shape) == 1 and not isinstance(tensor.values, np.ndarray):
+        return _decoded(tensor)
+    return [None if all(one != one for one in row) else row for row in tensor.matrix().tolist()]
+
+
 def _column(tensor: Tensor, field: Field | None) -> Column:
+    if field is not None and field.kind == "list":
+        return _lists(tensor)
     values = tensor.column()
     if field is None or field.kind != "json":
         return values
+    return _decoded(tensor)
+
+
+def _decoded(tensor: Tensor) -> Column:
     try:
-        return [None if text is None else orjson.loads(text) for text in values]
+        return [None if text is None else orjson.loads(text) for text in tensor.column()]
     except (TypeError, ValueError):
         raise malformed(f"input {tensor.name!r} must be BYTES with JSON in each") from None

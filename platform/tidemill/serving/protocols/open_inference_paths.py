@@ -30,7 +30,8 @@ def features_of(serving: ServingVersions | None) -> Features | None:
         return None
     champion = serving.champion
     service = tuple(name for _, name in champion.features.features)
-    return Features(service, tuple(champion.scorer.features), champion.scorer.words)
+    scorer = champion.scorer
+    return Features(service, tuple(scorer.features), scorer.words, scorer.lists)
 
 
 def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:

@@ -51,7 +51,7 @@ class InputTensor(_Open):
 
     name: str = Field(min_length=1)
     shape: list[int] = Field(min_length=1, max_length=2)
-    """[N] or [N, 1]; [N, F] for ``features``."""
+    """[N] or [N, 1]; [N, length] for lists; [N, F] for ``features``."""
     datatype: Datatype
     data: list[Any]
     """Flat or nested by the shape; null where a value is unknown (numbers and text)."""

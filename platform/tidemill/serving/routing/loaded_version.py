@@ -35,8 +35,12 @@ class Scorer(Protocol):
         """Those of its features that are text, in their order."""
 
     @property
+    def lists(self) -> Mapping[str, int]:
+        """Those of its features that are lists, and the length of each."""
+
+    @property
     def score(self) -> Callable[[FloatMatrix], Scores]:
-        """Answers rows of numbers, in the form of `tidemill.tasks.task.Answers`."""
+        """Answers rows of numbers, each element of a list among them: `tidemill.tasks.task.Answers`."""
 
     @property
     def mixed(self) -> Callable[[FloatMatrix, Texts], Scores] | None:
@@ -82,11 +86,13 @@ class LoadedModel:
         """
         scorer = self.scorer
         if scorer.mixed is None:
-            given: list[Any] = scorer.score(_matrix(features, scorer.features)).tolist()
+            given: list[Any] = scorer.score(_matrix(features, scorer.features, scorer.lists)).tolist()
             return given
         words = scorer.words
         numbers = [name for name in scorer.features if name not in words]
-        matrix = _matrix(features, numbers).reshape(len(features), len(numbers))
+        matrix = _matrix(features, numbers, scorer.lists)
+        if not numbers:
+            matrix = matrix.reshape(len(features), 0)
         texts = [[_text(row.values[name]) for name in words] for row in features]
         found: list[Any] = scorer.mixed(matrix, texts).tolist()
         return found
@@ -96,8 +102,28 @@ class LoadedModel:
         return len(answers) == rows and self.scorer.task.is_sound(answers)
 
 
-def _matrix(features: Sequence[FeatureRow], names: Sequence[str]) -> FloatMatrix:
+def _matrix(features: Sequence[FeatureRow], names: Sequence[str], lists: Mapping[str, int]) -> FloatMatrix:
+    """Return features as rows of numbers, each element of a list as one of its own."""
+    if lists:
+        lengths = [lists.get(name) for name in names]
+        rows = [_numbers(row, names, lengths) for row in features]
+        return np.array(rows, dtype=np.float64)
     return np.array([[row.values[name] for name in names] for row in features], dtype=np.float64)
+
+
+def _numbers(row: FeatureRow, names: Sequence[str], lengths: Sequence[int | None]) -> list[Any]:
+    found: list[Any] = []
+    for name, length in zip(names, lengths, strict=True):
+        value: Any = row.values[name]
+        if length is None:
+            found.append(value)
+        elif value is None:
+            found.extend([None] * length)
+        elif len(value) != length:
+            raise ValueError(f"{name} is a list of {len(value)} numbers, and the model takes {length}")
+        else:
+            found.extend(value)
+    return found
 
 
 def _text(value: object) -> str | None:

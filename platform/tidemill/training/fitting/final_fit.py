@@ -17,7 +17,7 @@ from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
-from tidemill.training.feature_table import FeatureTable, as_features
+from tidemill.training.feature_table import FeatureTable, as_features, lengths_of
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.hashed_split import HashedSplit, Sides, split_by_hash
 from tidemill.training.model_spec import TrainingSpec
@@ -194,6 +194,7 @@ def finish(
         trusted_types=tuple(trusted),
         task=task.kind,
         classes=tuple(getattr(task, "classes", ())),
+        lists=lengths_of(rows.fit.schema, rows.features),
     )
     mlflow_tracking.log_values(
         client,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidemill.errors import RegistryError
@@ -47,6 +47,8 @@ class TrainedModel:
     """The classes that are told apart, in the order of the model's answers; for binary the positive last."""
     places: tuple[int, ...] = ()
     """Of a model from elsewhere whose outputs have another order: the place of each among ``classes``."""
+    lists: Mapping[str, int] = field(default_factory=dict)
+    """Those of ``features`` that are lists, and the length of each."""
 
     @property
     def target(self) -> Target:

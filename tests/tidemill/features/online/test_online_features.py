@@ -168,10 +168,10 @@ def test_says_when_the_online_store_is_gone(project, reader):
         reader.read([row()], [hours(3)])
 
 
-def test_refuses_features_that_are_no_numbers(project, define):
-    define(('"rain", dtype=Float64', '"rain", dtype=String'))
+def test_refuses_features_of_types_that_no_model_takes(project, define):
+    define(('"rain", dtype=Float64', '"rain", dtype=Bytes'), ("import Float64,", "import Bytes, Float64,"))
     features.apply(project)
-    with pytest.raises(FeatureError, match="'rain' of 'weather' is String, not a number"):
+    with pytest.raises(FeatureError, match="'rain' of 'weather' is Bytes: models take numbers"):
         OnlineFeatures(features.open_store(project), "mini")
 
 

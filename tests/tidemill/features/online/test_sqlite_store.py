@@ -115,7 +115,7 @@ def test_a_feature_that_is_new_or_of_another_type_has_no_value_until_it_is_writt
     )
     assert stored(store, name="wind").string_val == "gale"
     with pytest.raises(
-        FeatureError, match="a feature is no number: could not convert string to float: 'gale'"
+        FeatureError, match="a feature is not of its declared type: could not convert string to float: 'gale'"
     ):
         reader.read([{"origin": "JFK", "gate": 1}], [at(2)])
 

@@ -16,6 +16,7 @@ from tidemill.monitoring.monitor_config import DataDriftConfig
 CONFIG = DataDriftConfig()
 ROOMY = DataDriftConfig(numerical=0.5)
 MANY = [float(number) for number in range(100)]
+VECTORS = np.random.default_rng(0).normal([2.0, 0.0, 0.0], size=(200, 3))
 
 
 def described(before: object, now: object, config: DataDriftConfig = CONFIG) -> ColumnDrift:
@@ -145,18 +146,35 @@ def test_huge_integers_and_infinities_end_nothing():
 
 
 def test_values_that_cannot_be_compared_are_named_and_end_nothing():
-    lists = pl.Series([[1.0], [2.0]])
+    lists = pl.Series([["a"], ["b"]])
     objects = pl.Series([object(), object()], dtype=pl.Object)
     before = pl.DataFrame({"odd": objects, "listed": lists, "wind": [1.0, 2.0]})
     columns = compare(before, before, CONFIG, pl.Series(["1", "1"]), "1")
     found = Comparison(columns, None, 2, 2)
     assert found.not_compared == {
         "odd": "values of type Object cannot be compared",
-        "listed": "values of type List(Float64) cannot be compared",
+        "listed": "values of type List(String) cannot be compared",
     }
     assert not found.drifted
     (odd, *_) = compare(before, before.with_columns(odd=1.0), CONFIG, pl.Series(["1", "1"]), "1")
     assert odd.broken == "values of type Object cannot be compared"
+
+
+def test_lists_drift_by_their_norms_and_their_elements():
+    def drift(now, before=VECTORS):
+        found = compare_column("e", pl.Series(before.tolist()), pl.Series(now.tolist()), CONFIG)
+        return found.value, found.drifted, found.note
+
+    value, drifted, _ = drift(VECTORS[::-1])
+    assert (value, drifted) == (0.0, False)
+    turned = drift(VECTORS * [-1, 1, 1])  # the norms stay
+    assert turned[0] > 1
+    assert turned[1]
+    assert drift(VECTORS * 3)[0] > 1
+    constant = np.ones((50, 2))
+    assert drift(constant, constant)[:2] == (0.0, False)
+    other_length = drift(VECTORS[:, :2])
+    assert other_length == (None, True, "lists of 3 numbers in the reference, of 2 in the window")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tidemill.serving.inference.row_scoring import ModelFailed, Row
 from tidemill.serving.runtime.replica.composed_replicas import Composer
 
 ROWS = [{"wind": 1.0, "rain": 0.5}, {"wind": 9.0, "rain": None}, {"wind": 4.0, "rain": 0.0}]
-MODEL = SimpleNamespace(scorer=SimpleNamespace(words=()))
+MODEL = SimpleNamespace(scorer=SimpleNamespace(words=(), lists={}))
 OWN = [0.2, 0.8, 0.5]
 PARTS = {"second": Part("second-model"), "careful": Part("careful-model", alias="challenger")}
 

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class Constant:
     """A model that answers one number, or fails."""
 
     features = ("wind",)
-    task, words, mixed = Binary(""), (), None
+    task, words, mixed, lists = Binary(""), (), None, MappingProxyType({})
 
     def __init__(self, answer):
         self.answer = answer

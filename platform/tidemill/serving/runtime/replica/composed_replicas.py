@@ -67,8 +67,8 @@ class Composer:
             ServingError: a part did not answer, and the composition does not do without.
             ModelFailed: the composition failed, or gave something that is no probability.
         """
-        words = {word for row in rows for word in row.model.scorer.words}
-        numbers = tuple(name for name in features[0].values if name not in words)
+        other = {name for row in rows for name in (*row.model.scorer.words, *row.model.scorer.lists)}
+        numbers = tuple(name for name in features[0].values if name not in other)
         request = CompositionRequest(
             own=np.asarray(scores, dtype=np.float64),
             features=np.array([[row.values[name] for name in numbers] for row in features], dtype=np.float64),

@@ -296,7 +296,8 @@ def load_model(
     features = open_reader(project, readers)
     scorer = load_cacheable_scorer(project, version)
     # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    trial = {name: None if name in scorer.words else 0.0 for _, name in features.features}
+    unknown = {*scorer.words, *scorer.lists}
+    trial = {name: None if name in unknown else 0.0 for _, name in features.features}
     scorer.predict(pd.DataFrame({name: [value] for name, value in trial.items()}))
     redaction = redaction_for(project, application.request, hidden_fields(project))
     return LoadedModel(version, scorer, features, now, redaction)
