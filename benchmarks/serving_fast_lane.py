@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.children import clean_up_after
 from benchmarks.load import Outcome, run_apart
 from benchmarks.serving import CACHED, PAIRS, _set, prepare, serving, wait_for, write_requests
 from tidemill.project import Project, load_project
@@ -65,12 +66,14 @@ def up(project: Project, variant: Variant | None, requests: Path) -> Iterator[in
         yield port
 
 
-def pairs(ports: tuple[int, int], requests: Path, clients: int, seconds: float) -> list[list[Outcome]]:
-    """Return the outcomes of both stacks for each of some pairs of runs; which is asked first changes."""
+def pairs(
+    stacks: tuple[tuple[int, Path], tuple[int, Path]], clients: int, seconds: float
+) -> list[list[Outcome]]:
+    """Return the outcomes of both stacks (port, requests) for some pairs of runs, each first in turn."""
     found = []
     for number in range(PAIRS):
-        order = ports if number % 2 else ports[::-1]
-        outcomes = [run_apart("127.0.0.1", port, requests, clients, seconds) for port in order]
+        order = stacks if number % 2 else stacks[::-1]
+        outcomes = [run_apart("127.0.0.1", port, requests, clients, seconds) for port, requests in order]
         found.append(outcomes if number % 2 else outcomes[::-1])
     return found
 
@@ -109,8 +112,9 @@ def main() -> None:
         for variant in variants():
             with up(project, None, requests) as port, up(other, variant, requests) as its_port:
                 for clients in CLIENTS:
-                    show(variant.name, clients, pairs((port, its_port), requests, clients, given.seconds))
+                    both = (port, requests), (its_port, requests)
+                    show(variant.name, clients, pairs(both, clients, given.seconds))
 
 
 if __name__ == "__main__":
-    main()
+    clean_up_after(main)
