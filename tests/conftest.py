@@ -20,6 +20,10 @@ from tidemill.orphan_reaper import MARK, OrphanReaper
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 
+# Before any engine is imported: on few cores threads of OpenMP mostly wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and whatever makes a console then keeps it
 
 _checkcache = linecache.checkcache

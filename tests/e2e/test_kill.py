@@ -47,20 +47,20 @@ def test_a_killed_retraining_is_finished_by_the_controller(small_project: Path, 
     controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(small_project)]
 
     killed = start(tidemill("retrain", "--as-of", "2013-02-01", "--json"), small_project)
-    wait_for(lambda: at_step(small_project, "data"), 120)
+    wait_for(lambda: at_step(small_project, "data"), 240)
     kill(killed)
     (left,) = turns(small_project)
     assert left.status == "running"
 
     killed = start(controller, small_project)
-    wait_for(lambda: at_step(small_project, "train"), 120)
-    wait_for(lambda: list((small_project / ".tidemill").glob("ray_results/*")), 120)
+    wait_for(lambda: at_step(small_project, "train"), 240)
+    wait_for(lambda: list((small_project / ".tidemill").glob("ray_results/*")), 240)
     kill(killed)
     assert turns(small_project)[0].status == "running"
 
     last = start(controller, small_project)
     try:
-        wait_for(lambda: turns(small_project)[0].status != "running", 200)
+        wait_for(lambda: turns(small_project)[0].status != "running", 400)
     finally:
         last.send_signal(signal.SIGTERM)
         last.wait(60)
