@@ -36,9 +36,9 @@ from benchmarks.children import clean_up_after
 from benchmarks.load import Outcome, run_apart
 from benchmarks.rivals import bento_environment, command
 from tidemill.data.versioning.params_file import set_values
-from tidemill.demo.demo_workspace import prepare_workspace
 from tidemill.project import Project, load_project
 from tidemill.project.scaffold import reference_project
+from tidemill.replay.replay_workspace import prepare_workspace
 from tidemill.serving.runtime.network import free_port
 
 CLIENTS = (1, 8, 32, 128)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tidemill.data.versioning.diff import diff as diff_versions
     from tidemill.data.versioning.show import show as show_version
     from tidemill.data.versioning.version_log import log as list_versions
-    from tidemill.demo.traffic_replay import History
     from tidemill.errors import (
         AlertNotFound,
         ConfigError,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from tidemill.files.atomic import replacing_files
     from tidemill.prediction_log.prediction_log import read_labelled, read_labels, read_predictions
     from tidemill.project.project import Project, find_project, load_project
+    from tidemill.replay.traffic_replay import History
     from tidemill.serving.inference.application import Application
     from tidemill.serving.inference.composition import (
         Composition,
@@ -163,7 +163,7 @@ _PLACES = {
     "diff_versions": "data.versioning.diff:diff",
     "show_version": "data.versioning.show:show",
     "list_versions": "data.versioning.version_log:log",
-    "History": "demo.traffic_replay:History",
+    "History": "replay.traffic_replay:History",
     "AlertNotFound": "errors:AlertNotFound",
     "ConfigError": "errors:ConfigError",
     "DataError": "errors:DataError",

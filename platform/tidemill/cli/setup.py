@@ -261,10 +261,10 @@ def demo(
 
     It trains, serves, watches and retrains: one candidate is promoted, one is refused.
     """
-    from tidemill.demo.demo_summary import render_summary
     from tidemill.errors import ProjectNotFound
     from tidemill.project import load_project
     from tidemill.project.scaffold import reference_project
+    from tidemill.replay.replay_summary import render_summary
 
     try:
         source = load_project(project).root

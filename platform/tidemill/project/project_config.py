@@ -40,7 +40,7 @@ class ProjectSection(Section):
     application: str | None = Field(default=None, pattern=_REFERENCE)
     """A `tidemill.serving.inference.application.Application`; null: made from ``features.yaml``."""
     replay: str | None = Field(default=None, pattern=_REFERENCE)
-    """A `tidemill.demo.traffic_replay.Replay`: history for ``tidemill demo``."""
+    """A `tidemill.History`: history for ``tidemill demo``."""
 
 
 class DatasetConfig(Section):

@@ -136,12 +136,14 @@ def copy_project(
             if mark is not None:
                 (target / mark).write_text("Tidemill made this folder, and may remove it.\n")
             for name in names:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
                 if (source / name).is_dir():
                     shutil.copytree(source / name, target / name, ignore=_IGNORED)
                 else:
                     shutil.copy2(source / name, target / name)
-            (target / ".gitignore").write_text(GITIGNORE)
-            (target / ".dvcignore").write_text(DVCIGNORE)
+            for name, text in ((".gitignore", GITIGNORE), (".dvcignore", DVCIGNORE)):
+                if name not in names:
+                    (target / name).write_text(text)
         except OSError as error:
             raise TidemillError(
                 f"{source} could not be copied to {target}: {error}",

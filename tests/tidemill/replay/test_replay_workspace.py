@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tidemill.demo.demo_workspace import prepare_workspace
 from tidemill.errors import UsageError
 from tidemill.project.scaffold import reference_project
+from tidemill.replay.replay_workspace import prepare_workspace
 from tidemill.serving.runtime.stack_record import StackInfo
 
 pytestmark = pytest.mark.engine
@@ -21,7 +21,7 @@ MARK = ".tidemill-demo"
 PREPARE = """
 import sys
 from pathlib import Path
-from tidemill.demo.demo_workspace import prepare_workspace
+from tidemill.replay.replay_workspace import prepare_workspace
 print("ready", flush=True)
 prepare_workspace(Path(sys.argv[1]), Path(sys.argv[2]))
 """

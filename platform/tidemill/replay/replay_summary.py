@@ -1,4 +1,4 @@
-"""Shows the summary at the end of a demo."""
+"""Shows the summary at the end of a replay."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,9 +6,12 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+from tidemill.tasks.task_names import METRICS
 
 __all__ = ["render_summary"]
 
@@ -27,10 +30,10 @@ def render_summary(facts: Facts, console: Console) -> None:
     """Show the results of each turn, and what to look at next."""
     console.print()
     for number, turn in enumerate(facts["turns"], 1):
-        console.print(_turn(number, turn))
-    console.print(_months(facts["months"]))
-    if facts["last_month"]:
-        console.print(_last_month(facts["last_month"]))
+        console.print(_turn(number, turn, _metrics_shown(facts)))
+    console.print(_periods(facts))
+    if facts["gain"]:
+        console.print(_gain(facts))
     console.print(_traffic(facts))
     console.print(_next_steps(facts))
     if report := next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None):
@@ -38,7 +41,7 @@ def render_summary(facts: Facts, console: Console) -> None:
         console.print(f"  {_short(facts['workspace'])}/{report}", soft_wrap=True)
 
 
-def _turn(number: int, turn: Facts) -> Panel:
+def _turn(number: int, turn: Facts, metrics: Sequence[str]) -> Panel:
     colour, outcome = _OUTCOMES[turn["status"]]
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
@@ -53,7 +56,7 @@ def _turn(number: int, turn: Facts) -> Panel:
     if training := turn["training"]:
         failed = f", {training['failed_trials']} failed" if training["failed_trials"] else ""
         grid.add_row("search", f"{training['trials']} trials{failed}; the best is {training['family']}")
-        grid.add_row("model", f"version {turn['version']}: {_metrics(training['metrics'])}")
+        grid.add_row("model", f"version {turn['version']}: {_holdout(training['metrics'], metrics)}")
     for index, reason in enumerate(turn["gate"]["reasons"] if turn["gate"] else []):
         grid.add_row("" if index else "gate", reason)
     if turn["swap"]:
@@ -86,13 +89,16 @@ def _moved(column: Facts) -> str:
     return f"{column['name']} {column['value']:.2f} (>{column['threshold']:g})"
 
 
-def _metrics(metrics: Facts) -> str:
-    shown = {
-        name.removeprefix("holdout_"): value for name, value in metrics.items() if name.startswith("holdout_")
-    }
-    wanted = ("roc_auc", "average_precision", "neg_brier")
+def _metrics_shown(facts: Facts) -> Sequence[str]:
+    """Return the metric that decides, and two others of the task."""
+    others = [name for name in METRICS[facts["task"]] if name != facts["metric"]]
+    return [facts["metric"], *others[:2]]
+
+
+def _holdout(metrics: Facts, names: Sequence[str]) -> str:
+    found = {name: metrics.get(f"holdout_{name}") for name in names}
     return "hold-out " + ", ".join(
-        f"{name} {shown[name]:.4f}" for name in wanted if shown.get(name) is not None
+        f"{name} {value:.4f}" for name, value in found.items() if value is not None
     )
 
 
@@ -103,47 +109,56 @@ def _swap(swap: Facts) -> str:
     return f"{swap['sent']:,} requests meanwhile, {failed} ({versions}){slow}"
 
 
-def _months(months: Sequence[Facts]) -> Table:
+def _periods(facts: Facts) -> Table:
+    months = len(facts["periods"][0]["period"]) == len("2013-04") if facts["periods"] else False
     table = Table(
-        "month",
-        "labelled",
-        "served by",
-        "AUC",
-        "late",
-        title="What was answered, month by month",
+        Column("month" if months else "day", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in ("sent", "labels", facts["metric"])),
+        "version",
+        "drift",
+        "alerts",
+        "turns",
+        title=f"What happened, {'month by month' if months else 'day by day'}",
         title_justify="left",
         box=box.SIMPLE_HEAD,  # as `tidemill.cli.listing` has it
         show_edge=False,
         pad_edge=False,
     )
-    for month in months:
-        metrics = month["metrics"]
+    for period in facts["periods"]:
+        turns = [f"{turn['version'] or ''} {turn['status']}".strip() for turn in period["turns"]]
         table.add_row(
-            month["month"],
-            f"{month['labelled']:,}",
-            "version " + ", ".join(month["versions"]),
-            _auc(metrics),
-            f"{metrics['base_rate']:.1%}",
+            period["period"],
+            f"{period['predictions']:,}",
+            f"{period['labels']:,}",
+            _value(period["metrics"].get(facts["metric"])),
+            ", ".join(period["versions"]) or "–",
+            _drifted(period["drift"]),
+            ", ".join(dict.fromkeys(period["alerts"])) or "–",
+            ", ".join(turns) or "–",
         )
     return table
 
 
-def _last_month(compared: Facts) -> Text:
-    first, served, last = compared["first_champion"], compared["served"], compared["last_champion"]
+def _drifted(drift: Facts | None) -> str:
+    if drift is None:
+        return "–"
+    features = f"{len(drift['drifted'])} of {drift['features']}" if drift["features"] else ""
+    return ", ".join(filter(None, (features, "answers" if drift["answers"] else ""))) or "none"
+
+
+def _gain(facts: Facts) -> Text:
+    gain, metric = facts["gain"], facts["metric"]
+    first, served = gain["first_champion"], gain["served"]
     interval = served["gain_interval"]
     sure = "" if interval is None else f" (gain between {interval[0]:+.4f} and {interval[1]:+.4f}, 90 %)"
     return Text(
-        f"From {compared['from'][:10]} to {compared['to'][:10]}, {compared['rows']:,} labelled rows: "
-        f"AUC {_auc(first['metrics'])} by the first champion (version {first['version']}) left alone, "
-        f"{_auc(served['metrics'])} by what was served{sure}.\n"
-        f"Since the last champion (version {last['version']}) took over on {last['since'][:10]}, "
-        f"{last['rows']:,} rows that it never saw: {_auc(last['first_champion_metrics'])} by the first, "
-        f"{_auc(last['metrics'])} by the last.\n"
+        f"Was it worth it? Since the second champion took over on {gain['since'][:10]}, {gain['rows']:,} "
+        f"labelled rows: {metric} {_value(served['metrics'].get(metric))} by what was served, "
+        f"{_value(first['metrics'].get(metric))} by version {first['version']} left alone{sure}.\n"
     )
 
 
-def _auc(metrics: Facts) -> str:
-    value = metrics.get("roc_auc")
+def _value(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
@@ -152,10 +167,11 @@ def _traffic(facts: Facts) -> Text:
     alerts = facts["alerts"]
     failed = "[green]none failed[/]" if not traffic["failed"] else f"[red]{traffic['failed']} failed[/]"
     seconds = facts["seconds"]
+    refused = "".join(f"  {error}\n" for error in traffic["errors"][:2])
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total")
     return Text.from_markup(
         f"Traffic: {traffic['sent']:,} requests over HTTP, {failed}; {traffic['logged']:,} in the log; "
-        f"{traffic['labels']:,} labels came.\n"
+        f"{traffic['labels']:,} labels came.\n{escape(refused)}"
         f"Watching: {len(facts['monitor_runs'])} monitor runs, {len(alerts)} alerts.\n"
         f"Time: {seconds['total']:.0f} s ({phases})\n"
     )
@@ -168,7 +184,7 @@ def _next_steps(facts: Facts) -> Group:
         (f"tidemill models history {model}", "who served when, and who decided"),
         ("tidemill alerts list --all", "what the monitors found"),
         ("tidemill up", "start it all again, with MLflow's pages"),
-        ("less demo.json", "the same facts for machines"),
+        (f"less {facts['file']}", "the same facts for machines"),
     ]
     grid = Table.grid(padding=(0, 2))
     for command, why in steps:

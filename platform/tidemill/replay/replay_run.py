@@ -1,0 +1,193 @@
+"""Runs ``tidemill replay``: the later rows of a project as traffic for models that know the earlier ones."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidemill.clock import SystemClock, utc
+from tidemill.data.versioning.data_versions import reproduce
+from tidemill.errors import ConfigError, UsageError
+from tidemill.project import Project, load_project
+from tidemill.project.moments import moment_parameters, turn_moment
+from tidemill.replay.replay_loop import Pace, ReplayLoop, Tell, run_scenes
+from tidemill.replay.replay_periods import Facts
+from tidemill.replay.replay_workspace import prepare_workspace, project_files
+from tidemill.replay.table_history import TableHistory, read_history
+
+if TYPE_CHECKING:
+    from tidemill.replay.traffic_replay import History
+
+__all__ = ["ReplayWish", "run_replay"]
+
+_LEARNT = 0.6
+"""Share of the rows that lie before a replay whose beginning is not said."""
+_MOST_REQUESTS = 20_000
+"""Requests of a replay whose rate is not said."""
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class ReplayWish:
+    """What is to be played; what is None is chosen by the rows."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    rate: int | None = None
+    """Most requests of a day."""
+    labels_after: str | None = None
+    """How long after its time a row's label is known, as ``2d``."""
+
+
+@dataclass(frozen=True)
+class _Period:
+    start: datetime
+    end: datetime
+
+    @property
+    def step(self) -> timedelta:
+        """Time between two rounds of monitors and policies: an hour, a day or a week, by the length."""
+        length = self.end - self.start
+        return _HOUR if length < 5 * _DAY else _DAY if length <= 400 * _DAY else 7 * _DAY
+
+
+def run_replay(source: Path, target: Path, wish: ReplayWish, tell: Tell) -> Facts:
+    """Replay rows of the project at ``source`` in the workspace ``target``, a copy of it.
+
+    The first champion knows what was known when the replay begins. Nothing in the project itself changes.
+
+    Returns:
+        The facts, which are also written to ``replay.json`` in the workspace.
+
+    Raises:
+        ConfigError: the project's rows have no time, or no history can be made of them.
+        UsageError: the period is empty, or an option does not fit the project.
+        TidemillError: a part of the loop failed; all started processes are stopped.
+    """
+    _check(load_project(source), wish)
+    tell("workspace", str(target), None, None)
+    project = prepare_workspace(source, target, project_files(source))
+    if project.config.project.replay is not None:
+        history: History = project.load(project.config.project.replay)
+        period, rate = _declared(project, wish)
+    else:
+        project, table = _whole_history(project, wish, tell)
+        history, period = table, _period_of(table, wish)
+        rate = wish.rate or max(1, int(_MOST_REQUESTS / max(1.0, (period.end - period.start) / _DAY)))
+        _tell_sample(table, period, rate, tell)
+    return run_scenes(
+        project, history, period.start, Pace(rate), "replay", tell, lambda loop: _scenes(loop, period)
+    )
+
+
+def _scenes(loop: ReplayLoop, period: _Period) -> None:
+    loop.first_champion()
+    loop.play(period.start, period.end, watched=True, step=period.step)
+
+
+def _check(project: Project, wish: ReplayWish) -> None:
+    """Refuse what cannot be replayed, before anything is written."""
+    params = project.root / "params.yaml"
+    if project.config.dataset.time is None:
+        raise ConfigError(
+            f"{params}: dataset.time is null: without a time there is no order in which rows came",
+            hint="name the column with the moment of each row (`tidemill init --time` does); without one, "
+            "send rows by `tidemill predict` or `tidemill score`",
+        )
+    own = project.config.project.replay
+    if own is None and project.has_store:
+        raise ConfigError(
+            f"{params}: features come from a feature store, and project.replay does not say what to play",
+            hint="name an object with the methods of tidemill.History; `tidemill init --example flights` "
+            "copies a project that has one",
+        )
+    if wish.labels_after is not None and (own is not None or not _has(project, "labels_after")):
+        raise UsageError(
+            "--labels-after: the project's own code says when labels are known",
+            hint=f"leave the option out, or change what writes {project.config.dataset.label_known}",
+        )
+    if wish.start is not None and wish.end is not None and utc(wish.start) >= utc(wish.end):
+        raise UsageError(
+            f"--to {wish.end:%Y-%m-%d %H:%M} is not after --from {wish.start:%Y-%m-%d %H:%M}",
+            hint="the first model learns what lies before --from; rows from there to --to are played",
+        )
+    turn_moment(project, wish.start or SystemClock().now())
+
+
+def _has(project: Project, name: str) -> bool:
+    section = project.params.get("data")
+    return isinstance(section, dict) and name in section
+
+
+def _declared(project: Project, wish: ReplayWish) -> tuple[_Period, int]:
+    """Return the period and rate of a project with a history of its own: as given, else as for the demo."""
+    section = project.params.get("demo")
+    scenario = section if isinstance(section, dict) else {}
+    start = wish.start or _moment(scenario.get("start"))
+    end = wish.end or _moment(scenario.get("end"))
+    if start is None or end is None:
+        raise UsageError(
+            "--from and --to are needed: project.replay does not say how long its history is",
+            hint="tidemill replay --from 2013-04-01 --to 2013-05-01",
+        )
+    if start >= end:
+        raise UsageError(
+            f"the replay would end on {end:%Y-%m-%d %H:%M}, before it begins on {start:%Y-%m-%d %H:%M}",
+            hint="give --from and --to",
+        )
+    return _Period(utc(start), utc(end)), wish.rate or int(scenario.get("requests_per_day", 100))
+
+
+def _moment(value: object) -> datetime | None:
+    return None if value is None else utc(datetime.fromisoformat(str(value)))
+
+
+def _whole_history(project: Project, wish: ReplayWish, tell: Tell) -> tuple[Project, TableHistory]:
+    """Run the stages once with all that will be known, and return the rows."""
+    overrides: dict[str, object] = {}
+    if wish.labels_after is not None:
+        overrides = {"data.labels_after": wish.labels_after, "dataset.label_known": "label_known_at"}
+    now = SystemClock().now()
+    late = now if wish.end is None else max(now, utc(wish.end) + 31 * _DAY)
+    tell("history", "running the stages on all rows", None, None)
+    reproduce(
+        project,
+        {**moment_parameters(project, late), **overrides},
+        "All rows, to be replayed",
+        lambda line: tell("history", line, None, None),
+    )
+    project = load_project(project.root, project.settings)
+    return project, read_history(project)
+
+
+def _period_of(table: TableHistory, wish: ReplayWish) -> _Period:
+    """Return the period asked for; by default it begins after 60 % of the rows and ends after the last."""
+    first, last = table.first, table.last
+    end = utc(wish.end) if wish.end else _floor(last, _DAY) + _DAY
+    start = utc(wish.start) if wish.start else table.after(_LEARNT)
+    if wish.start is None:
+        start = _floor(start, _DAY if last - first >= 5 * _DAY else _HOUR)
+    if not first < start < end or not table.requests(start, end, 1, 0).height:
+        raise UsageError(
+            f"there is nothing to play from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}: the rows lie "
+            f"between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M}",
+            hint="--from must leave rows before it, which the first model learns from, and rows to play",
+        )
+    return _Period(start, end)
+
+
+def _floor(moment: datetime, unit: timedelta) -> datetime:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (moment - epoch) // unit * unit
+
+
+def _tell_sample(table: TableHistory, period: _Period, rate: int, tell: Tell) -> None:
+    whole = table.requests(period.start, period.end, table.rows.height, 0).height
+    played = table.requests(period.start, period.end, rate, 0).height
+    few = "" if played == whole else f" of {whole:,}, at most {rate:,} a day"
+    tell(
+        "history",
+        f"{played:,} rows{few}, from {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC",
+        None,
+        None,
+    )
