@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 ROOMS = {
     "clock": "Time",
     "data": "Data",
-    "demo": "Demo",
     "errors": "Errors",
     "features": "Features",
     "files": "Files",
     "prediction_log": "Prediction log",
     "project": "Project",
+    "replay": "Replay",
     "serving": "Serving",
     "training": "Training",
 }

@@ -42,11 +42,11 @@ _DATA = ("data.versions", "data.validation", "data.privacy")
 ENTRIES = (
     Entry("init", "Begin", "Make a new project, out of a table or as a copy of an example.", ("setup",)),
     Entry("demo", "Begin", "Run the whole loop on a year of history.", ("setup",)),
-    Entry("replay", "Begin", "Play past rows as traffic through the whole loop.", ("replaying",)),
-    Entry("run", "The loop", "Train a model and register it as a version.", ("loop",)),
-    Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop",)),
-    Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("watching",)),
-    Entry("alerts", "The loop", "See alerts, and acknowledge them.", ("watching",)),
+    Entry("replay", "Begin", "Play past rows as traffic through the whole loop.", ("loop.replaying",)),
+    Entry("run", "The loop", "Train a model and register it as a version.", ("loop.turns",)),
+    Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop.turns",)),
+    Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("loop.watching",)),
+    Entry("alerts", "The loop", "See alerts, and acknowledge them.", ("loop.watching",)),
     Entry(
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),

@@ -61,9 +61,8 @@ def project_files(source: Path) -> list[str]:
     listed = git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     found = {name for name in listed if name and (source / name).is_file()}
     data = {name.removesuffix(".dvc") for name in found if name.endswith(".dvc")}
-    return sorted(
-        found | {name for name in data | _read_by_stages(source) if (source / name).exists()} - _OWN
-    )
+    read = {name for name in data | _read_by_stages(source) if (source / name).exists()}
+    return sorted((found | read) - _OWN)
 
 
 def _read_by_stages(source: Path) -> set[str]:
