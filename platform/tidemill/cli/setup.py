@@ -3,9 +3,10 @@
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit
@@ -19,12 +20,30 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
+_LIST = "list"
+"""The value of ``--example`` that shows all examples, also when none is given."""
+
+
+class _Init(TyperCommand):
+    """Takes ``--example`` with or without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        without = {
+            place
+            for place, one in enumerate(args)
+            if one == "--example" and (place + 1 == len(args) or args[place + 1].startswith("-"))
+        }
+        given = [f"{one}={_LIST}" if place in without else one for place, one in enumerate(args)]
+        return super().parse_args(ctx, given)
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
+        cls=_Init,
         epilog="Examples: tidemill init my-model --data table.csv --target churned   ·   "
-        "tidemill init --example list   ·   "
+        "tidemill init --example   ·   tidemill init wine --example wine   ·   "
         "tidemill init my-flights --remote s3://bucket/flights --endpoint-url http://minio:9000",
     )(init)
     app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json")(demo)
@@ -80,7 +99,7 @@ def init(
     ] = None,
     example: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Copy this example; list: show them all.", show_default=False),
+        typer.Option(metavar="NAME", help="Copy this example; alone: list them all.", show_default=False),
     ] = None,
     remote: Annotated[
         str | None,
@@ -101,7 +120,7 @@ def init(
     Without --data and --example it is a copy of the reference project, the flights. The folder becomes a git
     repository with DVC initialised.
     """
-    if example == "list":
+    if example == _LIST:
         _list_examples(json)
         return
     if folder is None:
@@ -220,8 +239,12 @@ def _list_examples(json: bool) -> None:
     found = examples()
 
     def render(console: "Console") -> None:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2, 0, 0), pad_edge=True)
         for name, sentence in found.items():
-            console.print(f"{name:<16} {sentence}", highlight=False, markup=False)
+            table.add_row(name, sentence)
+        console.print(table, highlight=False, markup=False)
         console.print(
             "  next: tidemill init DIR --example NAME, or tidemill init DIR --data TABLE --target COL"
         )

@@ -102,7 +102,7 @@ def copy_example(name: str, target: Path) -> list[Path]:
     known = examples()
     if name not in known:
         raise UsageError(
-            f"there is no example {name!r}", hint=f"one of {', '.join(known)}: tidemill init --example list"
+            f"there is no example {name!r}", hint=f"one of {', '.join(known)}: tidemill init --example"
         )
     source = _examples_folder() / name
     return copy_project(source, target, names=sorted(path.name for path in source.iterdir()))

@@ -1,0 +1,135 @@
+"""Each example from its copy to a monitor: train, gate, promote, serve, predict, bring labels, watch."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from tidemill.cli.main import app
+from tidemill.project import load_project
+from tidemill.project.feature_columns import read_columns
+from tidemill.registry.versions.export import export_version
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.settings import Settings
+
+pytestmark = pytest.mark.engine
+
+NEEDED = {"arrival_delay": "lightgbm", "wine": "sklearn", "digits": "torch", "no_time": "sklearn"}
+"""Examples, and the package of each that is not always installed."""
+ROWS = 300
+
+
+class Example:
+    """An example that has made one turn."""
+
+    def __init__(self, name: str, folder: Path):
+        self.name = name
+        self.tidemill("init", str(folder), "--example", name)
+        self.project = load_project(folder, Settings(num_cpus=2))
+        trials = ["--set", "train.trials=3"]
+        self.turn = json.loads(self.tidemill("run", "--promote", *trials, "-p", str(folder), "--json"))
+
+    @staticmethod
+    def tidemill(*arguments: str) -> str:
+        done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    def newest(self) -> pl.DataFrame:
+        """The last rows of the table, with their labels."""
+        return pl.read_parquet(self.project.root / "data/raw/table.parquet").tail(ROWS)
+
+    def monitor(self, at: datetime) -> dict:
+        found = self.tidemill(
+            "monitor", "run", "--as-of", at.isoformat(), "-p", str(self.project.root), "--json"
+        )
+        [run] = json.loads(found)
+        return run
+
+
+@pytest.fixture(scope="module", params=NEEDED)
+def example(request, tmp_path_factory) -> Example:
+    pytest.importorskip(NEEDED[request.param])
+    return Example(request.param, tmp_path_factory.mktemp("examples") / request.param)
+
+
+def test_an_example_turns_once_around_the_loop(example, tmp_path):
+    project, rows = example.project, example.newest()
+    assert example.turn["status"] == "promoted", example.turn
+    assert champion_version(project) == "1"
+    exported = export_version(project, project.model, "1", tmp_path / "edge")  # of its ONNX model
+    assert {"index.html", "model.onnx"} <= set(map(str, exported.files))
+    answers = served(project, rows)
+    check = {
+        "arrival_delay": delays_are_close,
+        "wine": classes_are_right,
+        "digits": classes_are_right,
+        "no_time": tumours_are_found,
+    }[example.name]
+    check(answers, rows[project.config.dataset.label].to_list())
+    run = example.monitor(datetime.now(UTC) + timedelta(minutes=5))
+    assert run["rows"] == len(rows)
+    assert run["labelled"] == len(rows)
+    assert run["verdict"] in ("ok", "alarm") if example.name == "arrival_delay" else run["verdict"] == "ok", (
+        run
+    )
+    if example.name == "digits":
+        images_are_tensors(project, rows, answers)
+
+
+def served(project, rows) -> list[dict]:
+    """Answers to the rows as a client sends them; their labels are sent after them."""
+    names = [column.name for column in read_columns(project)]
+    label = project.config.dataset.label
+    answers = []
+    with TestClient(build_api(project, "r1"), raise_server_exceptions=False) as api:
+        for part in rows.iter_slices(100):
+            answered = api.post("/predict", json={"instances": part.select(names).to_dicts()})
+            assert answered.status_code == 200, answered.text
+            made = answered.json()["predictions"]
+            labels = [
+                {"prediction_id": one["prediction_id"], "label": truth}
+                for one, truth in zip(made, part[label], strict=True)
+            ]
+            assert api.post("/feedback", json={"labels": labels}).json() == {"accepted": len(part)}
+            answers += made
+    return answers
+
+
+def images_are_tensors(project, rows, answers) -> None:
+    """Images go as one tensor of the Open Inference Protocol, and come back as a tensor of probabilities."""
+    images = rows.drop("digit").to_numpy()[:10]
+    tensor = {
+        "name": "features",
+        "shape": list(images.shape),
+        "datatype": "FP64",
+        "data": images.ravel().tolist(),
+    }
+    with TestClient(build_api(project, "r1")) as api:
+        answered = api.post(f"/v2/models/{project.model}/infer", json={"inputs": [tensor]})
+        assert answered.status_code == 200, answered.text
+        outputs = {one["name"]: one for one in answered.json()["outputs"]}
+    assert outputs["probabilities"]["shape"] == [10, 10]
+    assert outputs["class"]["data"] == [one["class"] for one in answers[:10]]
+
+
+def delays_are_close(answers, truth) -> None:
+    missed = np.abs(np.array([one["value"] for one in answers]) - truth)
+    assert np.mean(missed) < 15, "minutes; all flights together vary by more than 40"
+
+
+def classes_are_right(answers, truth) -> None:
+    assert np.mean([one["class"] == said for one, said in zip(answers, truth, strict=True)]) > 0.95
+
+
+def tumours_are_found(answers, truth) -> None:
+    found = np.array([one["probability"] for one in answers])
+    malignant = np.array(truth) == "malignant"
+    assert found[malignant].mean() > 0.9
+    assert found[~malignant].mean() < 0.1
