@@ -16,7 +16,7 @@ from tidemill.tasks.task import Task
 from tidemill.training.fitting.packaging import save_estimator, trusted_types
 from tidemill.training.fitting.trusted_types import untrusted
 
-__all__ = ["of_estimator", "read_pickle", "read_skops"]
+__all__ = ["about_estimator", "of_estimator", "read_pickle", "read_skops"]
 
 
 def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignModel:
@@ -86,19 +86,21 @@ def of_estimator(
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         save_estimator(folder, estimator, task, example, types)
 
+    return ForeignModel(save=save, trusted_types=types, unsafe=unsafe, **about_estimator(estimator))
+
+
+def about_estimator(estimator: Any) -> dict[str, Any]:
+    """Return what a fitted estimator tells about itself, as fields of `ForeignModel`."""
     classifier = hasattr(estimator, "classes_") or hasattr(estimator, "predict_proba")
     classes = getattr(estimator, "classes_", ())
-    return ForeignModel(
-        kind=f"scikit-learn {type(estimator).__name__}",
-        answer=lambda rows, task: _answer(estimator, rows, task),
-        save=save,
-        features=_names(estimator),
-        width=getattr(estimator, "n_features_in_", None),
-        classes=tuple(class_text(one) for one in np.ravel(np.asarray(classes)).tolist()),
-        task=_task(len(classes)) if classifier else "regression",
-        trusted_types=types,
-        unsafe=unsafe,
-    )
+    return {
+        "kind": f"scikit-learn {type(estimator).__name__}",
+        "answer": lambda rows, task: _answer(estimator, rows, task),
+        "features": _names(estimator),
+        "width": getattr(estimator, "n_features_in_", None),
+        "classes": tuple(class_text(one) for one in np.ravel(np.asarray(classes)).tolist()),
+        "task": _task(len(classes)) if classifier else "regression",
+    }
 
 
 def _task(classes: int) -> str | None:

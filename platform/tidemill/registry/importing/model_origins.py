@@ -7,7 +7,9 @@ from pathlib import Path
 from tidemill.errors import UsageError
 from tidemill.project import Project
 from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.registry.importing.mlflow_models import ADDRESS, fetch_model, read_folder_model
 from tidemill.registry.importing.model_sources import digest_of, read_file_model
+from tidemill.registry.importing.python_classes import CLASS_FILES, read_class
 from tidemill.training.spec_loading import load_spec
 
 __all__ = ["Origin", "open_model"]
@@ -44,12 +46,21 @@ def open_model(
         RegistryError: it is damaged, or MLflow does not have it.
     """
     path = Path(address).absolute()
-    if not path.exists():
-        raise UsageError(
-            f"{address}: there is no such file", hint="name the file of a model (docs/importing.md)"
-        )
-    return Origin(
-        read_file_model(path, lambda: load_spec(project).trusted_types, allow_code),
-        str(path),
-        digest_of(path),
+
+    def declared() -> tuple[str, ...]:
+        return load_spec(project).trusted_types
+
+    if path.is_dir():
+        return Origin(read_folder_model(path, declared, allow_code), str(path), digest_of(path))
+    if path.exists():
+        return Origin(read_file_model(path, declared, allow_code), str(path), digest_of(path))
+    if ADDRESS.fullmatch(address):
+        fetched = fetch_model(project, address, scratch, tracking_uri)
+        return Origin(read_folder_model(fetched, declared, allow_code), address, digest_of(fetched))
+    if _CLASS.fullmatch(address):
+        made = read_class(project, address, scratch)
+        return Origin(made, address, digest_of(scratch / CLASS_FILES))
+    raise UsageError(
+        f"{address}: there is no such file",
+        hint="name the file or folder of a model, runs:/…, models:/…, or module:Class (docs/importing.md)",
     )

@@ -11,6 +11,7 @@ from tidemill.registry.importing.booster_files import read_lightgbm, read_xgboos
 from tidemill.registry.importing.estimator_files import read_pickle, read_skops
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.onnx_files import read_onnx_file
+from tidemill.registry.importing.torch_files import read_exported, read_script
 
 __all__ = ["FileKind", "digest_of", "kind_of_file", "read_file_model"]
 
@@ -118,12 +119,23 @@ def read_file_model(file: Path, declared: Callable[[], Collection[str]], allow_c
                 hint="where it was made, save it as skops (`skops.io.dump(model, 'model.skops')`) or ONNX; "
                 "or use --allow-code, if you trust whoever made it: it is then saved as skops",
             )
+        case "torch-export" if allow_code:
+            return read_exported(file)
+        case "torchscript" if allow_code:
+            return read_script(file)
         case _:
             raise _cannot(file, kind)
 
 
 def _cannot(file: Path, kind: FileKind) -> UsageError | ModelUnsafe:
     match kind:
+        case "torch-export" | "torchscript":
+            return ModelUnsafe(
+                f"{file} is a file of {kind.replace('torch-', 'torch.')}, which can execute code when it is "
+                "loaded: refused",
+                hint="where it was made, export it as ONNX (`torch.onnx.export`); or use --allow-code, if "
+                "you trust whoever made it: it is then served as ONNX",
+            )
         case "torch-pickle":
             return ModelUnsafe(
                 f"{file} is a pickle of PyTorch: weights alone are no model, and a module can execute code",

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import pandas as pd
 from mlflow.models import infer_signature
 
@@ -14,7 +13,7 @@ from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.versions.onnx_models import feeder, score_output
 from tidemill.tasks.task import Task
 from tidemill.training.compiling.compiler import FEATURES
-from tidemill.training.compiling.onnx_session import check_content
+from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.fitting.packaging import requirements
 
 __all__ = ["of_onnx", "read_onnx_file"]
@@ -39,10 +38,13 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
         what: where it comes from, for messages.
     """
     model = check_content(content)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = start(content)
     taken, output = session.get_inputs(), score_output(session.get_outputs())
+    if any(one.shape and isinstance(one.shape[0], int) for one in taken):
+        raise RegistryError(
+            f"{what} takes exactly {taken[0].shape[0]} row{'' if taken[0].shape[0] == 1 else 's'} at a time",
+            hint="export it with a first dimension that is free (dynamic_axes, or dynamic_shapes)",
+        )
     if output is None:
         raise RegistryError(
             f"{what} gives {[one.type for one in session.get_outputs()]}: none of it is a tensor of numbers",

@@ -140,7 +140,7 @@ def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping
     try:
         with warnings.catch_warnings(), readable_folder(folder) as path:
             warnings.simplefilter("ignore")
-            if "pytorch" in flavors:
+            if "pytorch" in flavors and given.task.kind == "binary":
                 module = importlib.import_module("mlflow.pytorch").load_model(path, device="cpu")
                 return _by_module(version, given, module)
             for name in _ESTIMATORS.intersection(flavors):

@@ -1,0 +1,259 @@
+"""ONNX, PyTorch, MLflow's flavours and classes of the project are imported, and answer as they did."""
+
+import logging
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.models import infer_signature
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.linear_model import LogisticRegression
+
+from tests.tidemill.registry.importing.test_model_import import (
+    NUMBERS,
+    answers_as,
+    frame,
+    pipeline,
+    skops_file,
+    taught,
+)
+from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
+from tidemill.project import load_project
+from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.importing.model_sources import kind_of_file
+from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
+from tidemill.training.tracking import mlflow_tracking
+
+pytestmark = pytest.mark.engine
+
+
+def filled(rows, names=NUMBERS):
+    return rows.select(names).fill_null(0.0).to_pandas().astype(float)
+
+
+def test_onnx_with_one_input_of_numbers(project_of, imported, rows, tmp_path):
+    project, given = project_of("multiclass"), filled(rows)
+    model = LogisticRegression().fit(given, rows["kind"].to_numpy())
+    made = to_onnx(model, given.to_numpy(np.float32)[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(UsageError, match="does not tell the names"):
+        imported(project, tmp_path / "model.onnx")
+    rows.head(9).select(*NUMBERS, "kind").write_parquet(tmp_path / "rows.parquet")
+    names = ("long", "medium", "short")
+    done = imported(project, tmp_path / "model.onnx", examples=tmp_path / "rows.parquet", classes=names)
+    scorer = answers_as(project, done.version, given, model.predict_proba(given)[:, [2, 1, 0]])
+    assert (scorer.kind, done.compiled) == ("onnx", None)
+
+
+def test_onnx_with_an_input_for_each_feature(project_of, imported, rows, tmp_path):
+    given = filled(rows).assign(origin=rows["origin"].to_numpy())
+    model = pipeline(LogisticRegression()).fit(given, rows["churned"].to_numpy())
+    types = [(n, FloatTensorType([None, 1])) for n in NUMBERS] + [("origin", StringTensorType([None, 1]))]
+    made = to_onnx(model, initial_types=types, options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
+    project = project_of("binary")
+    done = imported(project, tmp_path / "model.onnx", classes=("left", "stayed"))
+    scorer = answers_as(project, done.version, given, model.predict_proba(given)[:, 0])
+    assert scorer.words == ("origin",)
+    texts = [[one] for one in given["origin"]]
+    numbers = given[[name for name in scorer.features if name != "origin"]].to_numpy()
+    assert scorer.mixed(numbers, texts) == pytest.approx(scorer.predict(given))
+    assert compare(project, get_version(project, done.version), None).passed
+
+
+def test_onnx_that_cannot_be_served_says_how_to_export_it(project_of, imported, rows, tmp_path):
+    project, given = project_of("binary"), filled(rows)
+    model = LogisticRegression().fit(given, rows["churned"].to_numpy())
+    first = given.to_numpy(np.float32)[:1]
+    (tmp_path / "zipmap.onnx").write_bytes(to_onnx(model, first).SerializeToString())
+    rows.head(9).select(NUMBERS).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(RegistryError, match="none of it is a tensor of numbers") as refused:
+        imported(project, tmp_path / "zipmap.onnx", examples=tmp_path / "rows.parquet")
+    assert "zipmap" in refused.value.hint
+    margins = to_onnx(model, first, options={"zipmap": False, "raw_scores": True})
+    (tmp_path / "margins.onnx").write_bytes(margins.SerializeToString())
+    with pytest.raises(DataError, match="gives no probabilities") as refused:
+        imported(project, tmp_path / "margins.onnx", examples=tmp_path / "rows.parquet")
+    assert "sigmoid" in refused.value.hint
+    made = to_onnx(model, first, options={"zipmap": False})
+    made.graph.node[0].domain = "evil.corp"
+    (tmp_path / "evil.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(ModelUnsafe, match=r"evil\.corp"):
+        imported(project, tmp_path / "evil.onnx", examples=tmp_path / "rows.parquet")
+    fixed = to_onnx(model, first, options={"zipmap": False})
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    (tmp_path / "fixed.onnx").write_bytes(fixed.SerializeToString())
+    with pytest.raises(RegistryError, match="takes exactly 1 row at a time"):
+        imported(project, tmp_path / "fixed.onnx", examples=tmp_path / "rows.parquet")
+    assert list_versions(project) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Another MLflow: its client and address."""
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    return MlflowClient(uri, uri), uri
+
+
+def test_mlflow_addresses(project_of, imported, rows, tmp_path, elsewhere):
+    project, model = project_of("regression"), taught(rows, "minutes")
+    (client, uri), given = elsewhere, frame(rows)
+    experiment = client.create_experiment("else", artifact_location=(tmp_path / "files").as_uri())
+    run_id = client.create_run(experiment).info.run_id
+    mlflow.sklearn.save_model(
+        model, tmp_path / "m", serialization_format="skops", skops_trusted_types=["numpy.dtype"],
+        pip_requirements=["scikit-learn"],
+        signature=infer_signature(given, model.predict(given)),
+    )  # fmt: skip
+    client.log_artifacts(run_id, str(tmp_path / "m"), "model")
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", source, run_id)
+    client.set_registered_model_alias("theirs", "best", "1")
+    addresses = [f"runs:/{run_id}/model", "models:/theirs/1", "models:/theirs@best"]
+    for address in addresses:
+        done = imported(project, address, tracking_uri=uri)
+        assert get_version(project, done.version).lineage.imported["from"] == address
+    answers_as(project, done.version, given, model.predict(given))
+    done = imported(project, tmp_path / "m")
+    answers_as(project, done.version, given, model.predict(given))
+    with pytest.raises(RegistryError, match="no MLflow model at"):
+        imported(project, f"runs:/{run_id}/nothing", tracking_uri=uri)
+    with pytest.raises(UsageError, match="names no version of a model"):
+        imported(project, "models:/theirs", tracking_uri=uri)
+    with pytest.raises(UsageError, match="has no MLmodel"):
+        imported(project, tmp_path / "files")
+
+
+def test_a_flavour_that_can_execute_code_needs_leave(project_of, imported, rows, tmp_path):
+    project, model, given = project_of("binary"), taught(rows, "churned"), frame(rows)
+    mlflow.sklearn.save_model(
+        model, tmp_path / "m", serialization_format="cloudpickle", pip_requirements=["scikit-learn"],
+        signature=infer_signature(given, model.predict_proba(given)),
+    )  # fmt: skip
+    with pytest.raises(ModelUnsafe, match="of flavour sklearn that can execute code"):
+        imported(project, tmp_path / "m")
+    done = imported(project, tmp_path / "m", allow_code=True)
+    assert not done.runs_code  # it is saved as skops
+    answers_as(project, done.version, given, model.predict_proba(given)[:, 0])
+
+
+CLASS = """
+from helper_of_class import half
+
+
+class Rule:
+    def predict(self, rows):
+        return half(rows["wind"].fillna(0.0))
+
+
+class Needy:
+    def __init__(self, path):
+        self.path = path
+
+    def predict(self, rows):
+        return rows["wind"]
+"""
+
+
+def test_a_class_of_the_project(project_of, imported, rows, tmp_path, caplog):
+    project = project_of("regression")
+    (project.root / "rule_of_class.py").write_text(CLASS)
+    (project.root / "helper_of_class.py").write_text("def half(values):\n    return values / 2\n")
+    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    done = imported(project, "rule_of_class:Rule", examples=tmp_path / "rows.parquet")
+    assert done.runs_code
+    with pytest.raises(ModelUnsafe):
+        load_scorer(project, done.version)
+    verdict = compare(project, get_version(project, done.version), None)
+    assert not verdict.passed  # until the project names it
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["serve"] = {"trust_pickled": [f"small-model/{done.version}"]}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    trusting = load_project(project.root, project.settings)
+    assert compare(trusting, get_version(trusting, done.version), None).passed
+    # Its code came along: nothing of the project is needed any more.
+    for name in ("rule_of_class", "helper_of_class"):
+        del sys.modules[name]
+        (project.root / f"{name}.py").unlink()
+    with caplog.at_level(logging.WARNING):
+        answers_as(trusting, done.version, filled(rows), filled(rows)["wind"] / 2)
+    assert "the project trusts it" in caplog.text
+
+
+def test_classes_that_are_none(project_of, imported):
+    project = project_of("regression")
+    other = CLASS.replace("helper_of_class", "math").replace("half", "pi")
+    (project.root / "other_rules.py").write_text(other)
+    for name, said in (("Needy", "cannot be made without arguments"), ("Nobody", "has no 'Nobody'")):
+        with pytest.raises(UsageError, match=said):
+            imported(project, f"other_rules:{name}")
+    with pytest.raises(UsageError, match="cannot be imported"):
+        imported(project, "no_such_rules:Rule")
+    assert list_versions(project) == []
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_modules_of_pytorch(project_of, imported, rows, tmp_path, task):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    last = [torch.nn.Linear(8, 3), torch.nn.Softmax(1)] if task == "multiclass" else [torch.nn.Linear(8, 1)]
+    module = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), *last).eval()
+    given, project = filled(rows), project_of(task)
+    values = torch.from_numpy(given.to_numpy(np.float32))
+    with torch.no_grad():
+        expected = module(values).numpy().squeeze()
+    program = torch.export.export(module, (values[:2],), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is on its way out
+        torch.jit.trace(module, values[:2]).save(tmp_path / "script.pt")
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    assert kind_of_file(tmp_path / "weights.pt") == "torch-pickle"
+    rows.head(9).select(NUMBERS).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(ModelUnsafe, match="weights alone are no model"):
+        imported(project, tmp_path / "weights.pt", allow_code=True)
+    for name in ("model.pt2", "script.pt"):
+        with pytest.raises(ModelUnsafe, match="can execute code when it is loaded"):
+            imported(project, tmp_path / name)
+        done = imported(project, tmp_path / name, examples=tmp_path / "rows.parquet", allow_code=True)
+        scorer = answers_as(project, done.version, given, expected)
+        assert (scorer.kind, done.runs_code) == ("onnx", False)
+
+
+KILLED = """
+import os, signal, sys
+from tests.tidemill.registry.importing.conftest import FEATURES
+from tests.tidemill.training.small_project import Data, day
+from pathlib import Path
+from tidemill.project import load_project
+from tidemill.registry.importing import import_record
+from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
+
+die = lambda *args, **named: os.kill(os.getpid(), signal.SIGKILL)
+import_record.log_saved = die
+state = ProjectState(Data(), FEATURES, "small_service", "77c2", ())
+import_version(load_project(Path(sys.argv[1])), ImportRequest(sys.argv[2], day(70)), state)
+"""
+
+
+def test_a_killed_import_leaves_no_version(project_of, imported, rows, tmp_path):
+    project, file = project_of("regression"), skops_file(tmp_path, taught(rows, "minutes"))
+    command = [sys.executable, "-c", KILLED, str(project.root), str(file)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[4], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list_versions(project) == []
+    done = imported(project, file)
+    assert done.version == "1"
+    client = mlflow_tracking.connect(project)
+    experiment = mlflow_tracking.experiment_id(client, project)
+    found = mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.ROLE: "import"})
+    assert sorted(run.info.status for run in found) == ["FINISHED", "KILLED"]
