@@ -42,7 +42,8 @@ def test_the_loop_turns_and_leaves_nothing_behind(facts: dict, small_project: Pa
     assert facts["traffic"]["replayed"] == 40 * (19 + 5)
     assert facts["traffic"]["labels"] > 0
     assert facts["traffic"]["logged"] == facts["traffic"]["sent"]
-    assert {month["month"] for month in facts["months"]} == {"2013-02", "2013-03"}
+    assert {one["period"][:7] for one in facts["periods"]} == {"2013-02", "2013-03"}
+    assert sum(one["labelled"] for one in facts["periods"]) == facts["traffic"]["labels"]
     assert json.loads((workspace / "demo.json").read_text())["turns"] == facts["turns"]
 
     git = subprocess.run(["git", "status", "--porcelain"], cwd=workspace, capture_output=True, text=True)

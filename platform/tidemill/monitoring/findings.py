@@ -130,7 +130,9 @@ def _prediction_drift(drifted: Sequence[ColumnDrift]) -> Finding:
 def _distance(drift: ColumnDrift) -> str:
     before, now = drift.reference_mean, drift.current_mean
     means = f", mean {before:.3f} before, {now:.3f} now" if before is not None and now is not None else ""
-    distance = f"{drift.value:.3f}" if drift.value is not None else "unknown"
+    if drift.value is None:
+        return f"they cannot be compared: {drift.note}"
+    distance = f"{drift.value:.3f}"
     return f"distance {distance} (alert at {drift.threshold:g}){means}"
 
 

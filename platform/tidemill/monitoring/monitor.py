@@ -165,7 +165,9 @@ def _judge(
     if monitor.prediction_drift is not None and "prediction_drift" not in unjudged:
         comparison = compare_answers(comparison, project.task, monitor.prediction_drift, reference, own)
         if not comparison.of_answers:
-            unjudged["prediction_drift"] = "answers are neither numbers nor text: their drift is not measured"
+            unjudged["prediction_drift"] = (
+                "answers are neither numbers, text nor lists of numbers: their drift is not measured"
+            )
     findings = judge_comparison(monitor, comparison, quality, unjudged, skew)
     if unknown := unknown_features(monitor, reference.features.columns):
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}

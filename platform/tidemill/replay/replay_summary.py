@@ -114,10 +114,7 @@ def _periods(facts: Facts) -> Table:
     table = Table(
         Column("month" if months else "day", no_wrap=True),
         *(Column(name, justify="right", no_wrap=True) for name in ("sent", "labels", facts["metric"])),
-        "version",
-        "drift",
-        "alerts",
-        "turns",
+        *(Column(name, overflow="fold") for name in ("version", "drift", "alerts", "turns")),
         title=f"What happened, {'month by month' if months else 'day by day'}",
         title_justify="left",
         box=box.SIMPLE_HEAD,  # as `tidemill.cli.listing` has it

@@ -12,7 +12,7 @@ from tidemill.errors import TrainingError
 if TYPE_CHECKING:
     from tidemill.project.project_config import DatasetConfig, SplitConfig
 
-__all__ = ["Period", "Split", "known_before", "split_by_time"]
+__all__ = ["Period", "Split", "known_before", "known_too_late", "split_by_time"]
 
 _DAY = timedelta(days=1)
 
@@ -101,4 +101,21 @@ def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -
     return rows.filter(
         pl.col(literal_name(dataset.time_column)).is_between(period.start, period.end, closed="left"),
         pl.col(literal_name(dataset.label_known or dataset.time_column)) <= period.end,
+    )
+
+
+def known_too_late(
+    rows: pl.DataFrame, period: Period, name: str, dataset: "DatasetConfig"
+) -> TrainingError | None:
+    """Return the error that all labels of a period became known after its end; None if it has no rows."""
+    time, known = dataset.time_column, dataset.label_known or dataset.time_column
+    inside = rows.filter(pl.col(literal_name(time)).is_between(period.start, period.end, closed="left"))
+    if inside.is_empty():
+        return None
+    after = (inside[known] - inside[time]).median()
+    days = after / _DAY if isinstance(after, timedelta) else 0.0
+    return TrainingError(
+        f"none of the {inside.height:,} labels of the {name} period {period} was known when it ended: "
+        f"labels become known {days:.1f} days after their time, the period is {period.days:.1f} days long",
+        hint="nothing may be learnt before it was known: make split.validation_days longer than labels take",
     )

@@ -159,6 +159,16 @@ def test_custom_answers_drift_as_numbers_or_as_text_or_not_at_all():
     assert drift(["a"] * 50 + ["b"] * 50, ["b"] * 50).categories.drifted
     assert drift([1.0, 2.0, 3.0] * 20, [7.0, 8.0, 9.0] * 20).prediction.drifted
     assert drift([["a", "b"]] * 20, [["c", "d"]] * 20).of_answers == ()
+    embeddings = [[float(n % 5), 1.0] for n in range(40)]
+    assert not drift(embeddings, embeddings).prediction.drifted
+    assert drift(embeddings, [[one, 9.0] for one, _ in embeddings]).prediction.drifted
+    quantiles = [{"p10": n % 5, "p90": 9 + n % 5} for n in range(40)]
+    assert drift(quantiles, [{"p10": 3 + n % 5, "p90": 12 + n % 5} for n in range(40)]).prediction.drifted
+    longer = drift(embeddings, [[1.0, 2.0, 3.0]] * 40).prediction
+    assert (longer.drifted, longer.note) == (
+        True,
+        "lists of 2 numbers in the reference, of 3 in the window",
+    )
 
 
 def test_references_of_earlier_releases_have_no_answers():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.tidemill.training.small_project import START, day, rows
 from tidemill.errors import TrainingError
 from tidemill.project.project_config import DatasetConfig, SplitConfig
-from tidemill.training.splits import Period, known_before, split_by_time
+from tidemill.training.splits import Period, known_before, known_too_late, split_by_time
 
 DATASET = DatasetConfig(path="data/training_set.parquet", label="late")
 
@@ -54,6 +54,17 @@ def test_rows_whose_label_came_after_the_period_are_left_out():
     assert known["label_known_at"].max() <= period.end
     assert known["event_timestamp"].max() <= period.end - timedelta(days=2)
     assert known.height == 8 * 30 + 1  # two days of labels were still to come
+
+
+def test_labels_that_all_come_after_the_period_are_said_to():
+    period = Period(day(0), day(7))
+    table = rows(3).with_columns(label_known_at=pl.col("event_timestamp") + timedelta(days=10))
+    dataset = DatasetConfig(path="-", label="late")
+    assert str(known_too_late(table, period, "validation", dataset)) == (
+        "none of the 66 labels of the validation period 2013-01-01T12:00Z/2013-01-08T12:00Z was known when "
+        "it ended: labels become known 10.0 days after their time, the period is 7.0 days long"
+    )
+    assert known_too_late(table, Period(day(50), day(60)), "validation", dataset) is None
 
 
 def test_a_period_is_half_open():

@@ -68,10 +68,11 @@ def replay(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Play past rows as traffic through the whole loop, in a copy of the project.
+    """Play past rows as traffic through the whole loop.
 
-    A first model learns the earlier rows. The later ones are sent to the prediction API at their own
-    time, and their labels when they became known; monitors and policies run as they would have.
+    In a copy of the project a first model learns the earlier rows. The later ones are sent to the prediction
+    API at their own time, and their labels when they became known; monitors and policies run as they would
+    have.
     """
     from tidemill.clock import parse_duration
     from tidemill.project import load_project

@@ -38,7 +38,15 @@ import polars as pl
 from tidemill.monitoring.drift.column_pair import FEW, ColumnPair, Method
 from tidemill.monitoring.monitor_config import DataDriftConfig
 
-__all__ = ["ColumnDrift", "Comparison", "compare", "compare_categories", "compare_column", "compare_scores"]
+__all__ = [
+    "ColumnDrift",
+    "Comparison",
+    "compare",
+    "compare_categories",
+    "compare_column",
+    "compare_lists",
+    "compare_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,11 @@ def compare_scores(before: pl.Series, now: pl.Series, threshold: float) -> Colum
     """Compare a version's scores with those on its reference, always as numbers, even if they are few."""
     config = DataDriftConfig(numerical=threshold, categorical=min(threshold, 1.0))
     return compare_column("score", before, now, config, few=1)
+
+
+def compare_lists(before: pl.Series, now: pl.Series | None, threshold: float) -> ColumnDrift:
+    """Compare answers that are lists of numbers with those on the reference."""
+    return compare_column("answer", before, now, DataDriftConfig(numerical=threshold))
 
 
 def compare_categories(before: pl.Series, now: pl.Series, threshold: float) -> ColumnDrift:

@@ -93,9 +93,9 @@ def decide(
 
 
 def _check_rows(config: "GateConfig", candidate: Evaluation) -> tuple[bool, str]:
-    return candidate.rows >= config.min_rows, (
-        f"the hold-out has {candidate.rows:,} rows, needed are {config.min_rows:,}"
-    )
+    enough = candidate.rows >= config.min_rows
+    where = "" if enough else " (gate.min_rows in params.yaml)"
+    return enough, f"the hold-out has {candidate.rows:,} rows, needed are {config.min_rows:,}{where}"
 
 
 def _check_fairness(

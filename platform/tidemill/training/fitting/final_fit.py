@@ -23,7 +23,7 @@ from tidemill.training.hashed_split import HashedSplit, Sides, split_by_hash
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.trial import TrialData
 from tidemill.training.search.tuning import SearchResult
-from tidemill.training.splits import Split, known_before, split_by_time
+from tidemill.training.splits import Split, known_before, known_too_late, split_by_time
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
@@ -108,6 +108,8 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
                 f"of {rows.height:,} labelled rows {of_side.len():,} are for {name}, but {problem}",
                 hint="add rows, make split.validation and split.holdout larger, or split stratified",
             )
+        if of_side.is_empty() and (late := known_too_late(rows, getattr(split, name), name, dataset)):
+            raise late
         raise TrainingError(
             f"the {name} period {getattr(split, name)} has {of_side.len():,} rows whose label was "
             f"known in time, but {problem}",

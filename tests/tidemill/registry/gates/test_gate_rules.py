@@ -135,7 +135,7 @@ def test_failed_checks_come_first_and_say_their_numbers():
     config = GateConfig(floor=0.75, min_gain=0.002, min_rows=1000)
     verdict = decide(config, candidate(0.71, 800), champion(0.72))
     assert verdict.reasons == (
-        "the hold-out has 800 rows, needed are 1,000",
+        "the hold-out has 800 rows, needed are 1,000 (gate.min_rows in params.yaml)",
         "roc_auc 0.7100 of version 2, the floor is 0.7500",
         "roc_auc 0.7100 of version 2 against 0.7200 of champion 1: "
         "a gain of -0.0100, needed is at least +0.0020",
