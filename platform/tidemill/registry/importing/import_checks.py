@@ -1,6 +1,6 @@
 """Check a model from elsewhere against the project: its features, its classes, and what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from tidemill.errors import DataError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task import Answers, Task
+from tidemill.training.feature_table import element_names
 
 __all__ = [
     "OutputParity",
@@ -25,7 +26,11 @@ _ROUNDING = 1e-4
 
 
 def choose_features(
-    model: ForeignModel, examples: Sequence[str] | None, known: Sequence[str], others: Sequence[str]
+    model: ForeignModel,
+    examples: Sequence[str] | None,
+    known: Sequence[str],
+    others: Sequence[str],
+    lists: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
     """Return the names of the model's features, in its order.
 
@@ -34,6 +39,7 @@ def choose_features(
         examples: the columns of the example rows; None if there are no examples.
         known: the project's features.
         others: columns of the project that are no features, such as the label.
+        lists: those of ``known`` that are lists, and the length of each.
 
     Raises:
         UsageError: nothing tells the names.
@@ -44,17 +50,18 @@ def choose_features(
     ('wind', 'delay')
     """
     columns = None if examples is None else [name for name in examples if name not in others]
-    found = list(model.features)
+    lists = lists or {}
+    found = _whole_lists(model.features, lists)
     if not found and columns is None:
         raise UsageError(
             f"the {model.kind} model does not tell the names of its features",
             hint="give rows with its columns, in its order: --examples rows.parquet",
         )
     found = found or columns or []
-    if model.width is not None and len(found) != model.width:
+    width = sum(lists.get(name, 1) for name in found)
+    if model.width is not None and width != model.width:
         raise DataError(
-            f"the model takes {model.width} features, but --examples has {len(found)} columns: "
-            f"{_listed(found)}",
+            f"the model takes {model.width} features, but --examples has {width} columns: {_listed(found)}",
             hint="give exactly its columns, in its order; the label may be among them",
         )
     if columns is not None and (missing := [name for name in found if name not in columns]):
@@ -212,6 +219,22 @@ def compare_outputs(original: Answers, served: Answers, task: Task) -> OutputPar
     else:
         worst = float(np.abs(original[known] - served[known]).max(initial=0.0))
     return OutputParity(len(original), worst, task.tolerance(original))
+
+
+def _whole_lists(names: Sequence[str], lists: Mapping[str, int]) -> list[str]:
+    """Return names in which ``pixels`` stands for ``pixels.0``, ``pixels.1`` and so on, if that is a list.
+
+    >>> _whole_lists(["age", "pixels.0", "pixels.1"], {"pixels": 2})
+    ['age', 'pixels']
+    """
+    found, place = [], 0
+    while place < len(names):
+        whole = names[place].removesuffix(".0")
+        parts = element_names(whole, lists.get(whole, 0))
+        taken = list(names[place : place + len(parts)]) == parts and len(parts) > 0
+        found.append(whole if taken else names[place])
+        place += len(parts) if taken else 1
+    return found
 
 
 def _as_known(name: str, wanted: Sequence[str]) -> str:

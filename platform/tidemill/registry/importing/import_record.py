@@ -16,6 +16,7 @@ from tidemill.registry.versions.artifacts import CHECK_REGISTRY, connect_registr
 from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.registry.versions.new_versions import register
 from tidemill.tasks.task import Answers
+from tidemill.training.feature_table import lengths_of
 from tidemill.training.fitting.final_fit import SplitRows, log_judged
 from tidemill.training.fitting.packaging import log_saved
 from tidemill.training.tracking import mlflow_tracking
@@ -51,6 +52,7 @@ def record_import(
     rows: SplitRows,
     folder: Path,
     record: ImportedRecord,
+    features: tuple[str, ...],
     signature: ModelSignature,
     trusted_types: tuple[str, ...],
     answer: Callable[[pl.DataFrame], Answers],
@@ -80,11 +82,12 @@ def record_import(
                     failed_trials=0,
                     family=record.kind,
                     params={},
-                    features=signature.features,
+                    features=features,
                     trusted_types=trusted_types,
                     task=signature.task.kind,
                     classes=tuple(getattr(signature.task, "classes", ())),
                     places=signature.places,
+                    lists=lengths_of(rows.fit.schema, features),
                 )
                 params = {"imported_from": record.source, "sha256": record.sha256, **rows.sizes()}
                 mlflow_tracking.log_values(client, run_id, metrics=metrics, params=params)

@@ -29,7 +29,7 @@ from tidemill.registry.importing.model_origins import open_model
 from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.registry.versions.model_versions import compiled_record, get_version
 from tidemill.registry.versions.original_models import read_original
-from tidemill.training.feature_table import as_features
+from tidemill.training.feature_table import as_features, lengths_of
 from tidemill.training.fitting.final_fit import SplitRows, read_split
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking.run_lineage import Lineage, installed
@@ -125,12 +125,12 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
         check_task(model, task)
         places = output_places(model, request.classes, task)
         examples = None if request.examples is None else read_examples(request.examples, place)
-        features = choose_features(
-            model, None if examples is None else examples.columns, now.features, _others(project)
-        )
         rows = read_split(project, now.features, request.as_of)
+        lists = lengths_of(rows.fit.schema, now.features)
+        columns = None if examples is None else examples.columns
+        features = choose_features(model, columns, now.features, _others(project), lists)
         sample = _sample(rows, features, examples)
-        signature = ModelSignature(features, _words(sample), task, places)
+        signature = ModelSignature(tuple(map(str, sample.columns)), _words(sample), task, places)
         parity = _save(project, model, signature, sample, place / "model")
         record = ImportedRecord(
             kind=model.kind,
@@ -156,6 +156,7 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
             rows,
             place / "model",
             record,
+            features,
             signature,
             tuple(model.trusted_types),
             lambda some: signature.answers(_ask(model, as_features(some, features), signature)),
