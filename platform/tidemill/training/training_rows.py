@@ -1,6 +1,6 @@
 """Read the training set: the rows whose label is known, with their features as numbers, text and lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ class LabelledRows(NamedTuple):
     """Number of rows left out: their label should be known, but is null."""
     wrong: Labels
     """The labels of all rows; those of the rows left out because their label is none of the task's."""
+    infinite: Mapping[str, int]
+    """Feature → number of rows in which it is infinite, which counts as missing."""
 
 
 def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:
@@ -79,7 +81,8 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
             f"{path}: column {dataset.label} is null in {empty:,} of {known.height:,} rows",
             hint="remove the rows without a label in the last stage, or name another column in dataset.label",
         )
-    return LabelledRows(rows, empty, labels)
+    infinite = {name: int(_infinite(known[name]).sum()) for name in features}
+    return LabelledRows(rows, empty, labels, {name: count for name, count in infinite.items() if count})
 
 
 def _check_types(project: Project, rows: pl.DataFrame) -> None:
@@ -138,6 +141,8 @@ def _labels(project: Project, column: pl.Series, where: str) -> Labels:
 def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
     """Return a feature as Float64 (moments in seconds since 1970, truth as 0 and 1), String, or Array.
 
+    What is infinite becomes null: few models take it, and requests cannot bring it.
+
     Raises:
         TrainingError: it has a type that no model takes.
     """
@@ -148,7 +153,7 @@ def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
     if column.dtype == pl.Duration:
         return column.dt.total_microseconds().cast(pl.Float64) / 1e6
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
-        return column.cast(pl.Float64).fill_nan(None)
+        return column.cast(pl.Float64).fill_nan(None).set(_infinite(column), None)
     if isinstance(column.dtype, pl.List | pl.Array) and _is_number(column.dtype.inner):
         return _of_one_length(column, name, path)
     raise TrainingError(
@@ -156,6 +161,17 @@ def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
         "lists of numbers",
         hint="convert it, or leave it out of the features",
     )
+
+
+def _infinite(column: pl.Series) -> pl.Series:
+    """Return where a feature is infinite, or has an infinite element."""
+    if column.dtype.is_float():
+        return column.is_infinite().fill_null(False)
+    if isinstance(column.dtype, pl.List) and column.dtype.inner.is_float():
+        return column.list.eval(pl.element().is_infinite()).list.any().fill_null(False)
+    if isinstance(column.dtype, pl.Array) and column.dtype.inner.is_float():
+        return _infinite(column.arr.to_list())
+    return pl.repeat(False, len(column), eager=True)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -177,4 +193,7 @@ def _of_one_length(column: pl.Series, name: str, path: str) -> pl.Series:
             f"{other[0]} in {other[1]:,}",
             hint="all lists of a feature must have the same length; where there is none, write null",
         )
-    return lists.cast(pl.List(pl.Float64)).cast(pl.Array(pl.Float64, lengths[name][0]))
+    known = lists.cast(pl.List(pl.Float64)).list.eval(
+        pl.when(pl.element().is_infinite().not_()).then(pl.element())
+    )
+    return known.cast(pl.Array(pl.Float64, lengths[name][0]))

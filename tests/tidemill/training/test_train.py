@@ -253,6 +253,22 @@ def test_bad_training_sets_are_named(new_project, change, message):
     assert runs_of(project, role="search") == []
 
 
+def test_infinite_values_of_features_count_as_missing_and_are_counted(new_project, caplog):
+    project = new_project()
+    rows = pl.read_parquet(project.dataset_path)
+    every = pl.int_range(pl.len()) % 50 == 0
+    endless = rows.with_columns(
+        wind=pl.when(every).then(float("-inf")).otherwise("wind"),
+        delay=pl.concat_list(pl.when(every).then(float("inf")).otherwise("delay"), pl.lit(1.0)),
+    )
+    endless.write_parquet(project.dataset_path)
+    found = read_split(project, FEATURES, day(100))
+    whole = pl.concat([found.fit, found.holdout])
+    assert not whole["wind"].is_infinite().any()
+    assert whole["delay"].arr.get(0).is_null().sum() == 59
+    assert "infinite values of features count as missing: wind in 60 rows, delay in 60 rows" in caplog.text
+
+
 def test_a_missing_or_broken_training_set_is_named(new_project):
     project = new_project()
     project.dataset_path.write_text("no parquet")

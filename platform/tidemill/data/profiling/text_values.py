@@ -62,11 +62,11 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     for name in names:
         of = {
             what: int(counts[f"{what}\0{name}"])
-            for what in ("there", "number", "whole", "zero", "truth", "list")
+            for what in ("there", "number", "infinite", "whole", "zero", "truth", "list")
         }
         if not of["there"]:
             continue
-        if of["number"] == of["there"] and not of["zero"]:
+        if of["number"] > of["infinite"] and of["number"] == of["there"] and not of["zero"]:
             types[name] = pl.Int64() if of["whole"] == of["there"] else pl.Float64()
         elif of["truth"] == of["there"]:
             types[name] = pl.Boolean()
@@ -164,7 +164,8 @@ def unreadable_values(table: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> 
 def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
     return {
         "there": value.is_not_null().sum(),
-        "number": value.cast(pl.Float64, strict=False).is_finite().sum(),
+        "number": value.cast(pl.Float64, strict=False).is_not_nan().sum(),
+        "infinite": value.cast(pl.Float64, strict=False).is_infinite().sum(),
         "whole": value.str.contains(_WHOLE).sum(),
         "zero": value.str.contains(_NO_NUMBER).sum(),
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),

@@ -46,12 +46,14 @@ def _is_moment(kind: pa.DataType) -> bool:
 def matrix(
     table: pa.Table, names: Sequence[str], wrong: Wrong, words: Collection[str] = ()
 ) -> npt.NDArray[np.float64]:
-    """Return columns as rows of float64, shape (rows, columns); null becomes NaN.
+    """Return columns as rows of float64, shape (rows, columns); null and infinite values become NaN.
 
     Text that is not a number is recorded in ``wrong``, and becomes NaN. Columns in ``words`` hold
     text that is not read as numbers: all of it is NaN.
 
     >>> noted: dict[int, str] = {}
+    >>> matrix(pa.table({"wind": [float("inf"), None]}), ("wind",), {}).tolist()
+    [[nan], [nan]]
     >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
     [[1.0, 0.5], [nan, nan]]
     >>> noted
@@ -59,6 +61,8 @@ def matrix(
     """
     nothing = np.full(table.num_rows, np.nan) if words else np.empty(0)
     columns = [nothing if name in words else numbers(table[name], name, wrong) for name in names]
+    # As in training, where an infinite value counts as missing.
+    columns = [np.where(np.isinf(one), np.nan, one) if np.isinf(one).any() else one for one in columns]
     rows = np.empty((table.num_rows, len(names)), np.float64)
     for start in range(0, table.num_rows, _ROWS):
         for position, column in enumerate(columns):

@@ -34,6 +34,7 @@ from tidemill.training.training_rows import read_labelled
 __all__ = ["SplitRows", "finish", "log_judged", "read_split", "trial_data"]
 
 _REFERENCE_ROWS = 10_000
+_SHOWN = 5
 _log = logging.getLogger(__name__)
 _HOLDOUT_ROWS = 200_000
 
@@ -70,7 +71,11 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         DataError: many labels are none of the task's.
     """
     dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
-    rows, without_label, labels = read_labelled(project, features, as_of)
+    rows, without_label, labels, infinite = read_labelled(project, features, as_of)
+    if infinite:
+        counts = ", ".join(f"{name} in {count:,} rows" for name, count in list(infinite.items())[:_SHOWN])
+        counts += f", and {len(infinite) - _SHOWN} more features" if len(infinite) > _SHOWN else ""
+        _log.warning("infinite values of features count as missing: %s", counts)
     if labels.wrong:
         _log.warning(
             "%s rows of the training set are left out: their label is not %s: %s",

@@ -1,3 +1,4 @@
+import math
 from datetime import UTC, datetime
 
 import polars as pl
@@ -26,6 +27,13 @@ def test_words_that_mean_a_gap_hide_no_numbers():
         "country": ["NA", "DE", None, "IN"],
         "zip": ["01067", "10115", "80331", None],
     }
+
+
+def test_infinite_numbers_are_numbers():
+    table = pl.LazyFrame({"rate": ["1.5", "inf", "-Infinity", "NA"], "name": ["inf", "inf", None, "inf"]})
+    found = infer_readings(table)
+    assert found.types == {"rate": pl.Float64()}
+    assert conformed(table, found.types, {}).collect()["rate"].to_list() == [1.5, math.inf, -math.inf, None]
 
 
 @pytest.mark.parametrize(
