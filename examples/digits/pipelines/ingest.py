@@ -1,4 +1,4 @@
-"""Stage 1: writes scikit-learn's images of handwritten digits, one column a pixel."""
+"""Stage 1: writes scikit-learn's images of handwritten digits, each as a list of its pixels."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits
 
 def digits() -> pl.DataFrame:
     """Return 1,797 images of 8 × 8 pixels, each 0 to 16, row by row, and the digit that each shows."""
-    found = load_digits(as_frame=True)
-    return pl.from_pandas(found.data.astype("int64")).with_columns(digit=pl.Series(found.target.astype(str)))
+    found = load_digits()
+    return pl.DataFrame({"image": found.data.tolist(), "digit": found.target.astype(str)})
 
 
 if __name__ == "__main__":
