@@ -18,6 +18,7 @@ TASKS = {
     "binary": ({"task": "binary"}, {"label": "churned", "classes": ["stayed", "left"], "positive": "left"}),
     "multiclass": ({"task": "multiclass"}, {"label": "kind", "classes": ["short", "medium", "long"]}),
     "regression": ({"task": "regression"}, {"label": "minutes"}),
+    "custom": ({"task": "custom"}, {"label": "minutes"}),
 }
 
 
@@ -41,8 +42,10 @@ def table():
             "label_known_at": at,
         }
     )
-    gap = pl.Series(draw.random(ROWS) < 0.1)
-    return found.with_columns(pl.when(~gap).then("wind").alias("wind"))
+    gaps = [pl.Series(draw.random(ROWS) < 0.1) for _ in range(2)]
+    return found.with_columns(
+        pl.when(~gap).then(name).alias(name) for gap, name in zip(gaps, ("wind", "origin"), strict=True)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +72,13 @@ def stores(tmp_path_factory):
             "dataset": {"path": "data/training_set.parquet", **dataset},
             "features": {"service": "small_service"},
             "gate": {"min_rows": 50},
+            "train": {"metric": "none:closeness"} if kind == "custom" else {},
         }
         (root / "none.py").write_text(
             "from tidemill import Family, TrainingSpec\n"
             "none = TrainingSpec((Family('none', {}, print, 1),))\n"
+            "def closeness(truth, answers):\n"
+            "    return -sum(abs(want - given['high']) for want, given in zip(truth, answers)) / len(truth)\n"
         )
         (root / "params.yaml").write_text(yaml.safe_dump(params))
         (root / "data").mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -54,7 +55,7 @@ def test_onnx_with_one_input_of_numbers(project_of, imported, rows, tmp_path):
 
 
 def test_onnx_with_an_input_for_each_feature(project_of, imported, rows, tmp_path):
-    given = filled(rows).assign(origin=rows["origin"].to_numpy())
+    given = filled(rows).assign(origin=rows["origin"].fill_null("").to_numpy())
     model = pipeline(LogisticRegression()).fit(given, rows["churned"].to_numpy())
     types = [(n, FloatTensorType([None, 1])) for n in NUMBERS] + [("origin", StringTensorType([None, 1]))]
     made = to_onnx(model, initial_types=types, options={"zipmap": False})
@@ -155,6 +156,12 @@ class Rule:
         return half(rows["wind"].fillna(0.0))
 
 
+class Range:
+    def predict(self, rows):
+        middle = 20 * rows["wind"].fillna(0.0)
+        return [{"low": one - 5, "high": one + 5, "why": ["wind"]} for one in middle]
+
+
 class Needy:
     def __init__(self, path):
         self.path = path
@@ -187,6 +194,22 @@ def test_a_class_of_the_project(project_of, imported, rows, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         answers_as(trusting, done.version, filled(rows), filled(rows)["wind"] / 2)
     assert "the project trusts it" in caplog.text
+
+
+def test_a_class_whose_answers_are_json(project_of, imported, rows, tmp_path):
+    project = project_of("custom")
+    (project.root / "ranges_of_class.py").write_text(
+        CLASS.replace("helper_of_class", "math").replace("half", "pi")
+    )
+    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    done = imported(project, "ranges_of_class:Range", examples=tmp_path / "rows.parquet")
+    assert "holdout_none:closeness" in get_version(project, done.version).metrics
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text() + f"\nserve: {{trust_pickled: [small-model/{done.version}]}}\n")
+    trusting = load_project(project.root, project.settings)
+    [answer] = load_scorer(trusting, done.version).predict(pd.DataFrame({"wind": [1.0]}))
+    assert answer == {"low": 15.0, "high": 25.0, "why": ["wind"]}
+    assert compare(trusting, get_version(trusting, done.version), None).passed
 
 
 def test_classes_that_are_none(project_of, imported):

@@ -90,6 +90,17 @@ def test_a_pipeline_of_scikit_learn_with_text(project_of, imported, rows, tmp_pa
     assert any("was imported from" in reason for reason in verdict.reasons)
 
 
+def test_a_model_that_knows_gaps_in_text_as_nan_alone(project_of, imported, rows, tmp_path):
+    given = frame(rows)
+    nan = given.assign(origin=given["origin"].astype(object).where(given["origin"].notna(), np.nan))
+    model = pipeline(Ridge()).fit(nan, rows["minutes"].to_numpy())
+    project = project_of("regression")
+    with pytest.raises(DataError, match="knows gaps in text as NaN") as refused:
+        imported(project, skops_file(tmp_path, model))
+    assert "None" in refused.value.hint
+    assert list_versions(project) == []
+
+
 def test_numbers_of_classes_need_names(project_of, imported, rows, tmp_path):
     labels = (rows["churned"] == "stayed").cast(int).to_numpy()
     model = HistGradientBoostingClassifier(max_iter=5).fit(frame(rows, NUMBERS), labels)

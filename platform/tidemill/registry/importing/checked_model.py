@@ -1,0 +1,222 @@
+"""Check a model from elsewhere against the project, and save what will be served; nothing is recorded yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from tidemill.data.repository.revisions import DataVersion
+from tidemill.errors import DataError, RegistryError, TidemillError
+from tidemill.project import Project
+from tidemill.registry.importing.example_rows import read_examples, typed_examples
+from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.registry.importing.import_checks import (
+    OutputParity,
+    check_output,
+    check_task,
+    choose_features,
+    compare_outputs,
+    output_places,
+)
+from tidemill.registry.importing.model_origins import Origin, open_model
+from tidemill.registry.versions.model_signature import ModelSignature
+from tidemill.registry.versions.original_models import read_original
+from tidemill.tasks.task import Answers
+from tidemill.training.feature_table import as_features, lengths_of
+from tidemill.training.fitting.final_fit import SplitRows, read_split
+from tidemill.training.spec_loading import load_spec
+
+__all__ = ["CheckedModel", "ImportRequest", "ProjectState", "check_model"]
+
+_ROWS = 2000
+_NO_WORD = "\x1f no word of any table"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What is to be imported, and what its file does not tell."""
+
+    address: str
+    """A path, an MLflow address (``runs:/…``, ``models:/…``), or ``module:Class``."""
+    as_of: datetime
+    """The split of this moment gives the rows that the model is judged on."""
+    examples: Path | None = None
+    """Rows with its columns, in its order."""
+    classes: tuple[str, ...] = ()
+    """The project's classes in the order of its outputs; default: what the file says."""
+    allow_code: bool = False
+    """Whether the file may execute code while it is loaded."""
+    tracking_uri: str | None = None
+    """Of the MLflow that ``address`` is in; default: the project's."""
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """What the import is recorded against: the project's data and features, as they are now."""
+
+    data: DataVersion
+    features: tuple[str, ...]
+    service: str
+    definition: str
+    uncommitted: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """A model from elsewhere that fits the project, with a saved copy that answers as it does."""
+
+    origin: Origin
+    features: tuple[str, ...]
+    """The project's features that it takes, in its order."""
+    signature: ModelSignature
+    """Of its columns: of a list each element is one."""
+    rows: SplitRows
+    """The project's rows that it is judged on."""
+    folder: Path
+    """The MLflow model that will be served."""
+    parity: OutputParity
+
+    @property
+    def model(self) -> ForeignModel:
+        """The original."""
+        return self.origin.model
+
+    @property
+    def lists(self) -> dict[str, int]:
+        """Those of ``features`` that are lists, and the length of each."""
+        return lengths_of(self.rows.fit.schema, self.features)
+
+    def answer(self, rows: pl.DataFrame) -> Answers:
+        """Return what the original answers to rows of the training set."""
+        return self.signature.answers(_ask(self.model, as_features(rows, self.features), self.signature))
+
+
+def check_model(project: Project, request: ImportRequest, now: ProjectState, scratch: Path) -> CheckedModel:
+    """Read a model, check it, and save what will be served into the folder ``scratch``.
+
+    Raises:
+        TidemillError: as `tidemill.registry.importing.model_import.import_model` raises it.
+    """
+    origin = open_model(project, request.address, scratch, request.allow_code, request.tracking_uri)
+    check_task(origin.model, project.task)
+    places = output_places(origin.model, request.classes, project.task)
+    examples = None if request.examples is None else read_examples(request.examples, scratch)
+    rows = read_split(project, now.features, request.as_of)
+    lists = lengths_of(rows.fit.schema, now.features)
+    columns = None if examples is None else examples.columns
+    features = choose_features(origin.model, columns, now.features, _others(project), lists)
+    sample = _sample(rows, features, examples)
+    signature = ModelSignature(tuple(map(str, sample.columns)), _words(sample), project.task, places)
+    folder = scratch / "model"
+    parity = _save(project, origin.model, signature, sample, folder)
+    return CheckedModel(origin, features, signature, rows, folder, parity)
+
+
+def _others(project: Project) -> tuple[str, ...]:
+    dataset = project.config.dataset
+    return tuple(
+        name for name in (dataset.label, dataset.time, dataset.label_known, dataset.group) if name is not None
+    )
+
+
+def _sample(rows: SplitRows, features: Sequence[str], examples: pl.DataFrame | None) -> pd.DataFrame:
+    """Return the rows that the answers are compared on: of the hold-out, and the examples."""
+    held = as_features(rows.holdout.head(_ROWS), features)
+    if examples is None:
+        return held
+    given = typed_examples(examples, features, rows.holdout)
+    return pd.concat([given, held], ignore_index=True)
+
+
+def _words(sample: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(str(name) for name, kind in sample.dtypes.items() if kind.kind == "O")
+
+
+def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> object:
+    """Return what the original says, after checking that it can be answers of the task.
+
+    Raises:
+        DataError: it does not take the rows, or answers something else.
+    """
+    try:
+        output = model.answer(rows, signature.task)
+    except TidemillError:
+        raise
+    except Exception as error:  # any package's
+        said = str(error).strip().splitlines()
+        raise DataError(
+            f"the {model.kind} model does not take the project's rows: {said[0] if said else repr(error)}",
+            hint="numbers come as float64 with NaN for gaps, text as objects with None, moments as seconds "
+            "since 1970; the model must take them so, in columns of the same names",
+        ) from error
+    check_output(output, len(rows), signature.task, signature.places)
+    return output
+
+
+def _save(
+    project: Project, model: ForeignModel, signature: ModelSignature, sample: pd.DataFrame, folder: Path
+) -> OutputParity:
+    """Write what will be served into a folder, load it again, and compare it with the original.
+
+    Raises:
+        DataError: the original does not take the rows.
+        RegistryError: it cannot be saved or loaded, or does not answer as the original does.
+    """
+    output = _ask(model, sample, signature)
+    answers = signature.answers(output)
+    _check_gaps(model, signature, sample, answers)
+    model.save(folder, signature.task, sample.head(5), _head(output, 5))
+    scorer = read_original(
+        folder,
+        "to be",
+        model.trusted_types,
+        lambda: load_spec(project).trusted_types,
+        trusted=model.runs_code,
+        task=signature.task,
+        places=signature.places,
+    )
+    parity = compare_outputs(answers, scorer.predict(sample), signature.task)
+    if not parity.passed:
+        raise RegistryError(
+            f"what would be served does not answer as the {model.kind} model does: {parity}",
+            hint="save the model again with the installed version of its package, or as ONNX",
+        )
+    return parity
+
+
+def _check_gaps(
+    model: ForeignModel, signature: ModelSignature, sample: pd.DataFrame, answers: Answers
+) -> None:
+    """Check that a model which knows gaps in text knows them as None, as they are served, and not as NaN.
+
+    Raises:
+        DataError: it takes None for a word that it never saw, and NaN for something else.
+    """
+    words = list(signature.words)
+    rows = sample[words].isna().any(axis=1).to_numpy() if words else np.zeros(len(sample), np.bool_)
+
+    def same_as_none(gap: Any) -> bool:
+        given = sample[rows].copy()
+        given[words] = given[words].astype(object).where(given[words].notna(), gap)
+        try:
+            otherwise = signature.answers(_ask(model, given, signature))
+        except DataError:
+            return False
+        return compare_outputs(answers[rows], otherwise, signature.task).passed
+
+    if rows.any() and same_as_none(_NO_WORD) and not same_as_none(np.nan):
+        raise DataError(
+            f"the {model.kind} model knows gaps in text as NaN, and takes None for a word that it never saw: "
+            f"{', '.join(words)}",
+            hint="gaps in text come as None: fit it on a frame that has None there "
+            "(`frame.astype(object).where(frame.notna(), None)` for text), and save it again",
+        )
+
+
+def _head(output: object, rows: int) -> object:
+    return output.head(rows) if hasattr(output, "head") else output[:rows]  # type: ignore[index]
