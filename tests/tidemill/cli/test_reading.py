@@ -318,7 +318,7 @@ def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):
     assert "is the beginning of 3 ids of alerts" in " ".join(several.stderr.split())
     assert json.loads(run(copy, "jobs show job_01kg71 --json").stdout)["id"] == "job_01kg71zzz"
     assert json.loads(run(copy, "jobs retry job_01kg72 --json").stdout)["status"] == "queued"
-    assert run(copy, "jobs show job_99").returncode == 1
+    assert run(copy, "jobs show job_99").returncode == 2
 
 
 def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: Path):
