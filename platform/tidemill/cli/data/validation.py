@@ -111,10 +111,8 @@ def infer(
     They are a starting point: they accept this very data set.
     Columns that look personal are pointed out. What is declared already is never changed.
     """
-    import re
-
     from tidemill.data.expectations.declarations import EXPECTATIONS
-    from tidemill.data.validation.inference import append_expectations
+    from tidemill.data.validation.expectations_addition import append_expectations
     from tidemill.data.validation.inference import infer as infer_from
     from tidemill.project import load_project
 
@@ -127,9 +125,7 @@ def infer(
     path = file.resolve()
     inside = loaded is not None and path.is_relative_to(loaded.root)
     source = str(path.relative_to(loaded.root)) if loaded and inside else str(path)
-    called = name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_") or "data"
-    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", called):
-        raise UsageError(f"{called!r} cannot be the name of a data set", hint="choose one with --name")
+    called = _dataset_name(name, file)
     with progress() as tell:
         tell("infer", str(file), None, None)
         found = infer_from(path, called, source, _moment(loaded, as_of) if loaded or as_of else None)
@@ -200,6 +196,16 @@ def bias(
             raise UsageError(
                 f"{html} cannot be written: {error.strerror}", hint="name another file"
             ) from error
+
+
+def _dataset_name(given: str | None, file: Path) -> str:
+    """Return the name of a data set: the given one, or the file's."""
+    import re
+
+    name = given or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_") or "data"
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", name):
+        raise UsageError(f"{name!r} cannot be the name of a data set", hint="choose one with --name")
+    return name
 
 
 def _moment(project: "Project | None", as_of: str | None) -> Any:

@@ -5,26 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import polars as pl
 import yaml
 from polars.exceptions import PolarsError
 
-from tidemill.data.expectations.declarations import parse_expectations
 from tidemill.data.personal.pii_detection import looks_personal
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.column_types import spell_dtype
 from tidemill.data.tables.frames import open_table
 from tidemill.data.validation.pandera_checks import as_moments, comparable
-from tidemill.errors import ConfigError, DataError, UsageError
-from tidemill.files.atomic import replace_file
-from tidemill.files.yaml_reading import compose_yaml
+from tidemill.errors import DataError
 
-__all__ = ["Inferred", "append_expectations", "infer"]
+__all__ = ["Inferred", "infer"]
 
 _MARGIN = 0.1
-_NULL = "tag:yaml.org,2002:null"
 _FEW = 20
 _SAMPLE = 1000
 _ENOUGH = 20
@@ -44,7 +41,7 @@ class Inferred:
     @property
     def document(self) -> str:
         """Return a whole ``expectations.yaml`` for this one data set."""
-        return f"datasets:\n{_indented(self.text)}"
+        return f"datasets:\n{indent(self.text, '  ')}"
 
 
 def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> Inferred:
@@ -95,66 +92,6 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
         ) from error
     lines.append(f"  volume: {{min: {rows // 2}, max: {max(2 * rows, 1)}, change: 0.5}}")
     return Inferred(name, "\n".join(lines) + "\n", personal)
-
-
-def append_expectations(path: Path, inferred: Inferred) -> None:
-    """Add inferred expectations to ``expectations.yaml``, without changing its other text.
-
-    Args:
-        path: the file; it is made if there is none.
-        inferred: the data set; it must not be declared there yet.
-
-    Raises:
-        UsageError: the data set is declared already.
-        ConfigError: the file is wrong, or its data sets are not written as a block.
-        DataError: it cannot be written.
-    """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    before = parse_expectations(text, path)
-    if inferred.name in before.datasets:
-        raise UsageError(
-            f"{path} declares {inferred.name!r} already", hint="choose another --name, or edit it by hand"
-        )
-    after = _inserted(text, inferred)
-    declared = parse_expectations(after, path)
-    expected = {*before.datasets, inferred.name}
-    same = {name: declared.datasets.get(name) for name in before.datasets} == before.datasets
-    if set(declared.datasets) != expected or not same:
-        raise ConfigError(
-            f"{path}: {inferred.name} cannot be added without changing other declarations",
-            hint="write `datasets:` as a block, one data set below the other, or add it by hand",
-        )
-    try:
-        replace_file(path, after)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error}", hint="check that the disk has space and can be written"
-        ) from error
-
-
-def _inserted(text: str, inferred: Inferred) -> str:
-    root = compose_yaml(text) if text.strip() else None
-    found = None if root is None else next((v for k, v in root.value if k.value == "datasets"), None)
-    start = text if not text or text.endswith("\n") else text + "\n"
-    if found is None:
-        return f"{start}{inferred.document}"
-    if not found.value or found.tag == _NULL:  # `datasets:`, `datasets: {}`, `datasets: null`
-        before, after = start[: found.start_mark.index].rstrip(" "), start[found.end_mark.index :]
-        rest, newline, following = after.partition("\n")
-        return f"{before}{rest}{newline}{_indented(inferred.text)}{following}"
-    if found.flow_style:
-        raise ConfigError(
-            f"`datasets` is written in braces: {inferred.name} cannot be added", hint="write it as a block"
-        )
-    indent = found.value[0][0].start_mark.column
-    # A block ends where the next token begins: blank lines and comments between belong to that token.
-    end = len(start) if found.end_mark.index >= len(text.rstrip()) else found.end_mark.index
-    last = start[:end].rstrip() + "\n"
-    return f"{last}\n{_indented(inferred.text, indent)}{start[len(last) :]}"
-
-
-def _indented(text: str, by: int = 2) -> str:
-    return "".join(" " * by + line for line in text.splitlines(keepends=True))
 
 
 def _facts(schema: pl.Schema) -> list[pl.Expr]:

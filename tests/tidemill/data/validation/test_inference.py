@@ -14,8 +14,9 @@ from polars.testing.parametric import dataframes
 from tidemill.data.expectations.declarations import parse_expectations
 from tidemill.data.personal.pii_detection import looks_personal
 from tidemill.data.tables.frames import open_table
+from tidemill.data.validation.expectations_addition import append_expectations
 from tidemill.data.validation.in_memory import validate_frames
-from tidemill.data.validation.inference import append_expectations, infer
+from tidemill.data.validation.inference import infer
 from tidemill.errors import ConfigError, DataError, UsageError
 
 AS_OF = datetime(2013, 4, 1, tzinfo=UTC)
