@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 from feast import FeatureStore, FeatureView, OnDemandFeatureView
 from feast.value_type import ValueType
 
@@ -17,12 +18,23 @@ from tidemill.features.private_feast import (
     feast_value_type_to_python_type,
 )
 
-__all__ = ["Found", "Lookup", "Read", "lookups", "reader"]
+__all__ = ["KEY_TYPES", "Found", "Lookup", "Read", "lookups", "reader"]
 
 Found = Mapping[bytes, Sequence[Any]]
 """Stored rows of one view: entity key → event time in microseconds, then the values."""
 Read = Callable[[Sequence[Sequence[bytes]]], Sequence[Found]]
 """Reads the stored rows of distinct entity keys, for each view; keys without a row are absent."""
+
+KEY_TYPES: Mapping[ValueType, pl.DataType] = {
+    ValueType.STRING: pl.String(),
+    ValueType.INT32: pl.Int64(),
+    ValueType.INT64: pl.Int64(),
+    ValueType.FLOAT: pl.Float64(),
+    ValueType.DOUBLE: pl.Float64(),
+    ValueType.BOOL: pl.Boolean(),
+    ValueType.UNIX_TIMESTAMP: pl.Datetime("us", "UTC"),
+}
+"""The types of keys, and of what on-demand views read from a request, in tables."""
 
 
 @dataclass(frozen=True)

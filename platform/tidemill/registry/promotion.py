@@ -88,25 +88,9 @@ def promote(
         refuse_champion(project, version, serving)
         decision = decision or ask_gate(project, state, version, serving, now)
         _check(project, decision, version, serving)
-        return move_alias(
-            project,
-            state,
-            Promotion(
-                id=new_id("move"),
-                model=project.model,
-                alias=CHAMPION,
-                from_version=serving,
-                to_version=version,
-                kind="promotion",
-                status="pending",
-                actor=actor,
-                reason=reason,
-                decision_id=decision.id,
-                turn_id=turn_id,
-                at=now,
-                requested_at=datetime.now(UTC),
-            ),
-        )
+        move = _move(project, "promotion", serving, version, actor, reason, now)
+        move.decision_id, move.turn_id = decision.id, turn_id
+        return move_alias(project, state, move)
 
 
 def rollback(
@@ -129,23 +113,32 @@ def rollback(
         finish_pending_moves(project, state)
         serving = champion_version(project)
         target = _target(project, _moves(state, project.model), serving, to)
-        return move_alias(
-            project,
-            state,
-            Promotion(
-                id=new_id("move"),
-                model=project.model,
-                alias=CHAMPION,
-                from_version=serving,
-                to_version=target,
-                kind="rollback",
-                status="pending",
-                actor=actor,
-                reason=reason,
-                at=now,
-                requested_at=datetime.now(UTC),
-            ),
-        )
+        return move_alias(project, state, _move(project, "rollback", serving, target, actor, reason, now))
+
+
+def _move(
+    project: Project,
+    kind: str,
+    from_version: str | None,
+    to_version: str,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> Promotion:
+    """Return the record of a move of the alias ``champion`` that is about to be made."""
+    return Promotion(
+        id=new_id("move"),
+        model=project.model,
+        alias=CHAMPION,
+        from_version=from_version,
+        to_version=to_version,
+        kind=kind,
+        status="pending",
+        actor=actor,
+        reason=reason,
+        at=now,
+        requested_at=datetime.now(UTC),
+    )
 
 
 def _settled_champion(project: Project, state: State) -> str | None:

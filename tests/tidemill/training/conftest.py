@@ -1,27 +1,16 @@
 """One Ray for all tests here, and MLflow's tables made only once: both take seconds to start."""
 
-import logging
 import shutil
 
 import pytest
 
-from tests.tidemill.training.small_project import make_project
+from tests.tidemill.training.small_project import make_project, some_ray
 
 
 @pytest.fixture(scope="session")
 def ray_of_the_session():
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    yield
-    ray.shutdown()
+    with some_ray(cpus=2):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, table_files
+from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
 
@@ -80,13 +80,9 @@ def _of_files(path: Path) -> pl.LazyFrame:
     if not is_csv(path):
         return open_table(path)
     files = table_files(path)
-    try:
+    with opening(path):
         table = scan_csv_as_text(files, separator=_separator(files[0]))
         table.collect_schema()
-    except (OSError, PolarsError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", hint="check that its suffix names its format"
-        ) from error
     return table
 
 

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +22,7 @@ __all__ = [
     "is_csv",
     "keep",
     "open_table",
+    "opening",
     "table_files",
     "temporary_beside",
 ]
@@ -51,7 +52,7 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
             hint="keep files of one format in a folder",
         )
     [suffix] = suffixes
-    try:
+    with opening(path):
         match suffix:
             case ".parquet" | ".pq":
                 table = scan_parquet(files)
@@ -67,11 +68,22 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
                     hint="write it as .parquet, .csv, .ndjson or .arrow",
                 )
         table.collect_schema()
+    return table
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Translate the errors of opening a table.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        yield
     except (OSError, PolarsError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", hint="check that its suffix names its format"
         ) from error
-    return table
 
 
 def is_csv(path: Path) -> bool:

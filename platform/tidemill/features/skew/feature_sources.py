@@ -4,25 +4,15 @@ from datetime import datetime
 
 import polars as pl
 from feast import FeatureService, FeatureStore, OnDemandFeatureView
-from feast.value_type import ValueType
 
 from tidemill.features.feast_session import feast_errors
+from tidemill.features.lookups import KEY_TYPES
 from tidemill.features.offline.asof import History, utc_moments
 from tidemill.features.offline.histories import open_history
 from tidemill.features.private_feast import FeatureViewProjection
 from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
 
 __all__ = ["trace_origins"]
-
-_TYPES = {
-    ValueType.STRING: pl.String(),
-    ValueType.INT32: pl.Int64(),
-    ValueType.INT64: pl.Int64(),
-    ValueType.FLOAT: pl.Float64(),
-    ValueType.DOUBLE: pl.Float64(),
-    ValueType.BOOL: pl.Boolean(),
-    ValueType.UNIX_TIMESTAMP: pl.Datetime("us", "UTC"),
-}
 
 
 def trace_origins(store: FeatureStore, service: FeatureService) -> Origins:
@@ -61,7 +51,7 @@ def _source(
     history = open_history(view, refs, False, store.config.repo_path).history
     for column in view.entity_columns:
         if column.name in history.keys:
-            types[history.keys[column.name]] = _TYPES.get(column.dtype.to_value_type(), pl.String())
+            types[history.keys[column.name]] = KEY_TYPES.get(column.dtype.to_value_type(), pl.String())
     return Source(name, features, history, _newest(history))
 
 
@@ -70,7 +60,7 @@ def _computed(
 ) -> OnDemandSource:
     request = view.get_request_data_schema()
     for name, kind in request.items():
-        types.setdefault(name, _TYPES.get(kind, pl.String()))
+        types.setdefault(name, KEY_TYPES.get(kind, pl.String()))
     return OnDemandSource(
         name=projection.name_to_use(),
         features=tuple(field.name for field in projection.features),

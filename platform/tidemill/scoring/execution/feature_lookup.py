@@ -16,7 +16,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.defaults import filled
 from tidemill.features.feast_objects import ValueType
 from tidemill.features.feature_store import get_service, known_features, open_store
-from tidemill.features.lookups import lookups
+from tidemill.features.lookups import KEY_TYPES, lookups
 from tidemill.features.online.circuit_breaker import FALLBACK
 from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.private_feast import DUMMY_ENTITY_ID
@@ -26,15 +26,6 @@ from tidemill.scoring.input.column_values import Wrong, typed
 __all__ = ["Found", "Keys", "Latest", "PointInTime", "keys_of"]
 
 _AT = "event_timestamp"
-_TYPES = {
-    ValueType.STRING: pl.String(),
-    ValueType.INT32: pl.Int64(),
-    ValueType.INT64: pl.Int64(),
-    ValueType.FLOAT: pl.Float64(),
-    ValueType.DOUBLE: pl.Float64(),
-    ValueType.BOOL: pl.Boolean(),
-    ValueType.UNIX_TIMESTAMP: pl.Datetime("us", "UTC"),
-}
 
 
 @dataclass(frozen=True)
@@ -193,7 +184,7 @@ def _require(names: Sequence[str], there: Sequence[str], project: Project) -> No
 
 def _type(name: str, kind: ValueType) -> pl.DataType:
     try:
-        return _TYPES[kind]
+        return KEY_TYPES[kind]
     except KeyError as error:
         raise FeatureError(
             f"key {name!r} is of type {kind.name}, which batch scoring does not read",

@@ -1,6 +1,5 @@
 """A project works in a folder of any name; its copy and it itself, moved, use their own files."""
 
-import logging
 import shutil
 from datetime import UTC, datetime
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tidemill.training.small_project import FEATURES, Data, day, make_project
+from tests.tidemill.training.small_project import FEATURES, Data, day, make_project, some_ray
 from tidemill.project import load_project
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.model_cache import load_cacheable_scorer
@@ -46,20 +45,8 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def ray_here():
-    import ray
-
-    started = not ray.is_initialized()
-    if started:
-        ray.init(
-            address="local",
-            num_cpus=1,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-        )
-    yield
-    if started:
-        ray.shutdown()
+    with some_ray():
+        yield
 
 
 def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_here):

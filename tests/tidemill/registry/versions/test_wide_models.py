@@ -1,7 +1,6 @@
 """Models with 400 features and a parameter of 20,000 characters are trained, registered, and exported."""
 
 import json
-import logging
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.tidemill.training.small_project import Data, day, make_project, rows
+from tests.tidemill.training.small_project import Data, day, make_project, rows, some_ray
 from tidemill.project import load_project
 from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.versions.export import export_version
@@ -47,7 +46,6 @@ spec = TrainingSpec((Family("tree" * 80, {{"words": {LONG!r}, "max(depth)": 3}},
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A trained project with 400 features whose names have 240 characters, and the run."""
-    import ray
 
     from tidemill.training.train import train
 
@@ -63,22 +61,10 @@ def wide(tmp_path_factory):
     ).write_parquet(project.dataset_path)
     project = load_project(project.root)
     data = Data(outputs={f"data/day_{n:03d}.parquet": f"{n:032x}" for n in range(500)})
-    started = not ray.is_initialized()
-    if started:
-        ray.init(
-            address="local",
-            num_cpus=1,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-        )
-    try:
+    with some_ray():
         trained = train(
             project, data, day(100), "turn_1", features=FEATURES, service="small_service", definition="77c2"
         )
-    finally:
-        if started:
-            ray.shutdown()
     return project, data, trained
 
 
