@@ -79,7 +79,7 @@ class Periods:
 def read_periods(project: Project, state: State) -> Periods:
     """Return when deployments or the champion changed, from the records."""
     with state.transaction() as session:
-        lanes = session.execute(
+        deployments = session.execute(
             select(Deployment.live_at, Deployment.ended_at).where(
                 Deployment.model == project.model,
                 Deployment.kind.in_(("canary", "ab")),
@@ -89,7 +89,7 @@ def read_periods(project: Project, state: State) -> Periods:
         moves = session.scalars(
             select(Promotion.requested_at).where(Promotion.model == project.model, Promotion.status == "done")
         ).all()
-    moments = {moment for lane in lanes for moment in lane if moment is not None}
+    moments = {moment for deployment in deployments for moment in deployment if moment is not None}
     # Replicas follow within two looks.
     lag = timedelta(seconds=2 * project.config.serve.poll_seconds)
     return Periods(tuple(sorted(moments | set(moves))), lag)

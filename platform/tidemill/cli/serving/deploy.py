@@ -148,16 +148,16 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
     def render(console: "Console") -> None:
         console.print(f"{folder.model}: champion {found['champion'] or 'none'}")
         table = Listing("name", "version", "share", "answered", "failed", "since", "by", "replicas")
-        for lane in found["deployments"]:
+        for one in found["deployments"]:
             table.add_row(
-                lane["name"],
-                lane["version"],
-                "–" if lane["kind"] == "challenger" else as_percent(lane["share"]),
-                f"{lane['answered']:,}",
-                f"{lane['failed']:,}" + (f" (+{lane['dropped']:,} dropped)" if lane["dropped"] else ""),
-                format_moment(lane["at"]),
-                lane["actor"],
-                f"{lane['loaded']} of {lane['replicas']}" if lane["kind"] != "challenger" else "–",
+                one["name"],
+                one["version"],
+                "–" if one["kind"] == "challenger" else as_percent(one["share"]),
+                f"{one['answered']:,}",
+                f"{one['failed']:,}" + (f" (+{one['dropped']:,} dropped)" if one["dropped"] else ""),
+                format_moment(one["at"]),
+                one["actor"],
+                f"{one['loaded']} of {one['replicas']}" if one["kind"] != "challenger" else "–",
             )
         if found["deployments"]:
             console.print(table)

@@ -22,10 +22,10 @@ __all__ = ["Metrics"]
 
 _ROWS = tuple(float(2**power) for power in range(12))
 _LABELS = 256  # label sets a counter may have; further ones count as "other"
-_LANES = 64
+_MOST_VERSIONS = 64
 
 
-class _Lane:
+class _VersionSeries:
     """Counts of one version in one role and protocol."""
 
     __slots__ = ("rows", "seconds")
@@ -61,7 +61,7 @@ class Metrics:
         self._counting = threading.Lock()
         self._requests: Counter[str] = Counter()
         self._errors: Counter[tuple[str, ...]] = Counter()
-        self._lanes: dict[tuple[str, str, str], _Lane] = {}
+        self._by_version: dict[tuple[str, str, str], _VersionSeries] = {}
         self._batches = Histogram(_ROWS)
         self._cache: Counter[tuple[str, ...]] = Counter()
         self._flags: Counter[str] = Counter()
@@ -87,11 +87,11 @@ class Metrics:
         """
         key = (protocol, role, version)
         with self._counting:
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._new_lane(key)
-            lane.rows += rows
-            lane.seconds.observe(seconds)
+            series = self._by_version.get(key)
+            if series is None:
+                series = self._new_series(key)
+            series.rows += rows
+            series.seconds.observe(seconds)
             if not further:
                 self._requests[protocol] += 1
 
@@ -171,14 +171,14 @@ class Metrics:
         if flag in self._flags or len(self._flags) < _LABELS:
             self._flags[flag] += rows
 
-    def _new_lane(self, key: tuple[str, str, str]) -> _Lane:
-        if len(self._lanes) >= _LANES:
-            del self._lanes[next(iter(self._lanes))]  # the oldest version's series end
-        lane = self._lanes[key] = _Lane()
-        return lane
+    def _new_series(self, key: tuple[str, str, str]) -> _VersionSeries:
+        if len(self._by_version) >= _MOST_VERSIONS:
+            del self._by_version[next(iter(self._by_version))]  # the oldest version's series end
+        series = self._by_version[key] = _VersionSeries()
+        return series
 
     def _of_requests(self) -> list[Family]:
-        by_lane = ("protocol", "role", "version")
+        labels = ("protocol", "role", "version")
         return [
             Family(
                 "tidemill_requests",
@@ -197,15 +197,15 @@ class Metrics:
                 "tidemill_request_duration_seconds",
                 "histogram",
                 "From arrival to answer, of answered requests; one answered by two versions counts for both.",
-                by_lane,
-                tuple((key, lane.seconds.buckets()) for key, lane in self._lanes.items()),
+                labels,
+                tuple((key, series.seconds.buckets()) for key, series in self._by_version.items()),
             ),
             Family(
                 "tidemill_predictions",
                 "counter",
                 "Predictions made.",
-                by_lane,
-                tuple((key, float(lane.rows)) for key, lane in self._lanes.items()),
+                labels,
+                tuple((key, float(series.rows)) for key, series in self._by_version.items()),
             ),
         ]
 

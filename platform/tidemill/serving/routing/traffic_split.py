@@ -1,13 +1,13 @@
 """Decide which version answers a request: the champion, or a version with a share of the keys.
 
-The share of a lane is a range of a hash of the routing key and the lane's own salt:
+The share of a version is a range of a hash of the routing key and the deployment's own salt:
 
 - the same key gets the same version, on every replica, for as long as the share does not shrink over it;
-- a share that grows only moves keys towards the lane, none away from it;
-- lanes have salts of their own, so that the keys in one say nothing about the keys in another.
+- a share that grows only moves keys towards the version, none away from it;
+- deployments have salts of their own, so that the keys of one say nothing about the keys of another.
 
-Lanes are tried in a fixed order (the canary first, then experiments by name); the champion answers keys
-outside all of them.
+Versions are tried in a fixed order (the canary first, then experiments by name); the champion answers all
+other keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 CHAMPION = "champion"
-"""The role of the version that answers everything no lane takes."""
+"""The role of the version that answers the keys outside all shares."""
 NAMED = "named"
 """The role of a version that the request asked for by name."""
 _BUCKETS = 2**64
@@ -60,7 +60,7 @@ class DeployedVersion:
     share: float
     """Of the routing keys, 0 to 1."""
     salt: str
-    """Makes its choice of keys independent of the other lanes'."""
+    """Makes its choice of keys independent of the other deployments'."""
 
     @property
     def role(self) -> str:

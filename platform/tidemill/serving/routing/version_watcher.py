@@ -29,13 +29,13 @@ __all__ = ["DeployedStatus", "Status", "Watcher"]
 
 _HEARTBEAT = 5.0
 _HEARTBEAT_WITH_LANES = 1.0
-"""Decisions on a lane wait for what replicas report of it."""
+"""Decisions about a deployment wait for what replicas report of it."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DeployedStatus:
-    """A replica's state of a lane."""
+    """The state of a version beside the champion on one replica."""
 
     role: str
     version: str
@@ -139,7 +139,7 @@ class Watcher:
             return
         versions = _versions(wanted)
         self._failures = {name: why for name, why in self._failures.items() if name in versions}
-        self._apply(wanted)  # at once: lanes that shrink or end must not wait for loading
+        self._apply(wanted)  # at once: shares that shrink or end must not wait for loading
         for version in versions:
             if version not in self._models and self._is_due(version) and self._load_and_try(version):
                 self._apply(wanted)
