@@ -22,6 +22,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.children import clean_up_after
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
 
 FEATURES = tuple(f"f{n:02d}" for n in range(29))
 VIEWS = {"a": FEATURES[:10], "b": FEATURES[10:20], "c": FEATURES[20:]}
@@ -81,20 +85,23 @@ application = Application(request=Row, feature_row=lambda row: {}, decide=lambda
 
 def make_project(root: Path) -> Path:
     """Write a project with a registered, compiled model; return the compiled model's file."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
     from tidemill.features.feature_store import apply
     from tidemill.project import load_project
     from tidemill.registry.versions.model_versions import load_scorer
     from tidemill.registry.versions.new_versions import register
-    from tidemill.tasks.binary import Binary
-    from tidemill.training.fitting.packaging import log_model, trusted_types
-    from tidemill.training.splits import Period, Split
-    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
-    from tidemill.training.tracking.run_lineage import Lineage
-    from tidemill.training.tracking.training_record import log_lineage, log_summary
-    from tidemill.training.tracking.training_result import TrainedModel
 
+    _write_files(root)
+    project = load_project(root)
+    apply(project)
+    register(project, _log_run(project))
+    scorer = load_scorer(project, "1")
+    print(f"the version is run by {scorer.kind}" + (f": {scorer.reason}" if scorer.reason else ""))
+    if scorer.kind != "onnx":
+        raise SystemExit("without a compiled model there is nothing to compare with")
+    return next((root / ".tidemill").rglob("compiled/model.onnx"))
+
+
+def _write_files(root: Path) -> None:
     for folder in ("feature_repo", "data"):
         (root / folder).mkdir(parents=True)
     (root / "params.yaml").write_text(_PARAMS)
@@ -111,8 +118,21 @@ def make_project(root: Path) -> Path:
                 **{feature: rng.normal(size=keys * hours) for feature in features},
             }
         ).write_parquet(root / "data" / f"{name}.parquet")
-    project = load_project(root)
-    apply(project)
+
+
+def _log_run(project: "Project") -> str:
+    """Fit a model of 100 trees on random rows, and log it as a training does; return the run's id."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    from tidemill.tasks.binary import Binary
+    from tidemill.training.fitting.packaging import log_model, trusted_types
+    from tidemill.training.splits import Period, Split
+    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+    from tidemill.training.tracking.run_lineage import Lineage
+    from tidemill.training.tracking.training_record import log_lineage, log_summary
+    from tidemill.training.tracking.training_result import TrainedModel
+
+    rng = np.random.default_rng(1)
     frame = pl.DataFrame({name: rng.normal(size=50_000) for name in FEATURES}).to_pandas()
     label = frame["f00"] + frame["f01"] * frame["f02"] + rng.normal(size=50_000) > 0
     model = HistGradientBoostingClassifier(max_iter=100, early_stopping=False).fit(frame, label)
@@ -134,12 +154,7 @@ def make_project(root: Path) -> Path:
     log_lineage(client, run, Lineage("0" * 40, {}, "bench", "0", split, START))
     log_summary(client, run, trained)
     client.set_terminated(run)
-    register(project, run)
-    scorer = load_scorer(project, "1")
-    print(f"the version is run by {scorer.kind}" + (f": {scorer.reason}" if scorer.reason else ""))
-    if scorer.kind != "onnx":
-        raise SystemExit("without a compiled model there is nothing to compare with")
-    return next((root / ".tidemill").rglob("compiled/model.onnx"))
+    return run
 
 
 def write_input(path: Path, rows: int) -> None:

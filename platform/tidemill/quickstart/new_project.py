@@ -75,30 +75,15 @@ def draft_project(
         try:
             copy = scratch / "source.parquet"  # read once: there are several passes
             open_source(source, here, scratch).sink_parquet(copy)
-            raw = pl.scan_parquet(copy, glob=False)
-            readings = infer_readings(raw)
-            typed = scratch / "table.parquet"
-            conformed(raw, readings.types, readings.formats).sink_parquet(typed)
-            table = pl.scan_parquet(typed, glob=False)
             tell("looking at its columns")
-            profile = profile_table(table)
-            choices = choose(raw, table, profile, readings.formats, wishes, ask)
-            final, formats = typed, dict(readings.formats)
-            if (
-                choices.time
-                and choices.time.format
-                and choices.time.format != formats.get(choices.time.column)
-            ):
-                formats[choices.time.column] = choices.time.format
-                final = scratch / "final.parquet"
-                conformed(raw, readings.types, formats).sink_parquet(final)
+            choices, formats, typed = _choose(pl.scan_parquet(copy, glob=False), scratch, wishes, ask)
         except PolarsError as error:
             raise DataError(
                 f"{data} cannot be read: {str(error).splitlines()[0]}",
                 hint="check that it is complete, and that its suffix names its format",
             ) from error
         tell("choosing thresholds for monitors")
-        expectations = _expectations(infer(final, TABLE, RAW).document, choices)
+        expectations = _expectations(infer(typed, TABLE, RAW).document, choices)
     found = calibrate(choices)
     files = {
         "params.yaml": params_text(choices, name, source, formats),
@@ -109,6 +94,23 @@ def draft_project(
         **other_files(choices, name, found.window_days),
     }
     return ProjectDraft(files, choices, assumptions(choices, data))
+
+
+def _choose(
+    raw: pl.LazyFrame, scratch: Path, wishes: Wishes, ask: Ask
+) -> tuple[Choices, dict[str, str], Path]:
+    """Return what is made of a table, the formats of its moments, and a file of it with types."""
+    readings = infer_readings(raw)
+    typed, formats = scratch / "table.parquet", dict(readings.formats)
+    conformed(raw, readings.types, formats).sink_parquet(typed)
+    table = pl.scan_parquet(typed, glob=False)
+    choices = choose(raw, table, profile_table(table), formats, wishes, ask)
+    time = choices.time
+    if time is not None and time.format and time.format != formats.get(time.column):
+        formats[time.column] = time.format
+        typed = scratch / "final.parquet"
+        conformed(raw, readings.types, formats).sink_parquet(typed)
+    return choices, formats, typed
 
 
 def write_draft(draft: ProjectDraft, folder: Path) -> list[Path]:

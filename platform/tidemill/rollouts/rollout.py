@@ -99,35 +99,13 @@ def begin(
     wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
     plan_deployment(project, state, wanted, since)  # fails early, before the comparison
-    decision = evaluate_gate(project, state, version, now)
-    if decision.mode == "enforce" and not decision.passed:
-        raise GateRefused(
-            f"the gate refused {project.model} {version}: {decision.reasons[0]}",
-            hint="nothing was rolled out; the gate section of params.yaml says what is asked for",
-        )
+    decision_id = _pass_gate(project, state, version, now)
     with lock(project):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)
         _refuse_others(project, state, version)
         row = plan_deployment(project, state, wanted, since)
-        counts = as_baseline(read_counts(state, project.model))
-        rollout = Rollout(
-            id=new_id("roll"),
-            model=project.model,
-            version=version,
-            champion=row.champion,
-            plan=plan.model_dump(mode="json"),
-            status="running",
-            step=0,
-            baseline={"start": counts, "step": counts},
-            checks=[],
-            decision_id=decision.id,
-            actor=actor,
-            reason=reason,
-            at=since,
-            stepped_at=now,
-            requested_at=datetime.now(UTC),
-        )
+        rollout = _first_step(state, row, plan, decision_id, now)
         with state.transaction() as session:
             session.add(rollout)
             if row.status == "pending":
@@ -135,6 +113,45 @@ def begin(
         if row.status == "pending":
             make_live(project, state, row)
     return rollout
+
+
+def _pass_gate(project: Project, state: State, version: str, now: datetime) -> str:
+    """Ask the gate about a version, and return the id of its decision.
+
+    Raises:
+        GateRefused: it said no, and is enforced.
+    """
+    decision = evaluate_gate(project, state, version, now)
+    if decision.mode == "enforce" and not decision.passed:
+        raise GateRefused(
+            f"the gate refused {project.model} {version}: {decision.reasons[0]}",
+            hint="nothing was rolled out; the gate section of params.yaml says what is asked for",
+        )
+    return decision.id
+
+
+def _first_step(
+    state: State, canary: Deployment, plan: RolloutConfig, decision_id: str, now: datetime
+) -> Rollout:
+    """Return the record of a rollout that begins with the deployment of ``canary``."""
+    counts = as_baseline(read_counts(state, canary.model))
+    return Rollout(
+        id=new_id("roll"),
+        model=canary.model,
+        version=canary.version,
+        champion=canary.champion,
+        plan=plan.model_dump(mode="json"),
+        status="running",
+        step=0,
+        baseline={"start": counts, "step": counts},
+        checks=[],
+        decision_id=decision_id,
+        actor=canary.actor,
+        reason=canary.reason,
+        at=canary.at,
+        stepped_at=now,
+        requested_at=datetime.now(UTC),
+    )
 
 
 def advance(project: Project, state: State, now: datetime) -> Progress | None:

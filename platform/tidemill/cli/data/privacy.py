@@ -104,17 +104,8 @@ def erase(
     from tidemill.privacy.subject import parse_entity
     from tidemill.project import load_project
 
-    if resume == bool(entity):
-        raise UsageError(
-            "name a subject with --entity, or finish earlier erasures with --resume",
-            hint="tidemill data erase --entity tailnum=N14228 --dry-run",
-        )
-    if resume and dry_run:
-        raise UsageError("--resume and --dry-run exclude each other", hint="tidemill data privacy")
-    if not (resume or dry_run or yes) and (json or not sys.stdin.isatty()):
-        raise UsageError(
-            "an erasure cannot be undone: confirm it with --yes", hint="--dry-run shows what would be erased"
-        )
+    asks = sys.stdin.isatty() and not json
+    _check_options(entity, resume=resume, dry_run=dry_run, confirmed=yes or asks)
     loaded = load_project(project)
     values = parse_entity(entity) if entity else {}
     if (not resume and not yes) or dry_run:
@@ -144,6 +135,20 @@ def erase(
     emit(done, json, lambda console: _show_all(console, done))
     if any(each.status != "done" for each in done):
         raise typer.Exit(1)
+
+
+def _check_options(entity: Sequence[str] | None, *, resume: bool, dry_run: bool, confirmed: bool) -> None:
+    if resume == bool(entity):
+        raise UsageError(
+            "name a subject with --entity, or finish earlier erasures with --resume",
+            hint="tidemill data erase --entity tailnum=N14228 --dry-run",
+        )
+    if resume and dry_run:
+        raise UsageError("--resume and --dry-run exclude each other", hint="tidemill data privacy")
+    if not (resume or dry_run or confirmed):
+        raise UsageError(
+            "an erasure cannot be undone: confirm it with --yes", hint="--dry-run shows what would be erased"
+        )
 
 
 def _show_all(console: "Console", done: "Sequence[Erased]") -> None:

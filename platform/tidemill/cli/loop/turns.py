@@ -12,6 +12,8 @@ from tidemill.errors import GateRefused, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.state.tables import GateDecision, Turn
+
 __all__ = ["add_to"]
 
 
@@ -82,22 +84,6 @@ def _turn(
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
-    gate = (
-        {"passed": decision.passed, "reasons": decision.reasons, "numbers": decision.numbers}
-        if decision
-        else None
-    )
-    facts = {
-        "turn": turn.id,
-        "status": turn.status,
-        "data_revision": turn.data_revision,
-        "run_id": turn.run_id,
-        "model": turn.model,
-        "version": turn.version,
-        "uncommitted": changed,
-        "gate": gate,
-        "seconds": turn.seconds,
-    }
 
     def render(console: "Console") -> None:
         console.print(f"{turn.model} version {turn.version} · {turn.status} · run {turn.run_id}")
@@ -108,12 +94,19 @@ def _turn(
         if turn.status == "registered":
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
 
-    emit(facts, json, render)
+    emit(_facts(turn, decision, changed), json, render)
     if turn.status == "refused":
         raise GateRefused(
             f"the gate refused version {turn.version} of {turn.model}",
             hint=f"tidemill models show {turn.model} {turn.version}",
         )
+
+
+def _facts(turn: "Turn", decision: "GateDecision | None", changed: list[str] | None) -> dict[str, Any]:
+    names = ("status", "data_revision", "run_id", "model", "version", "seconds")
+    gate = decision and {name: getattr(decision, name) for name in ("passed", "reasons", "numbers")}
+    found = {name: getattr(turn, name) for name in names}
+    return {"turn": turn.id, **found, "uncommitted": changed, "gate": gate}
 
 
 def _uncommitted(project: Any, version: str | None) -> list[str] | None:

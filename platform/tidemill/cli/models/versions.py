@@ -15,6 +15,8 @@ from tidemill.cli.progress_lines import progress
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.state.record_reader import Row
+
 __all__ = ["add_to"]
 
 models_app = typer.Typer(no_args_is_help=True, help="See the versions of a model, and which one served when.")
@@ -90,26 +92,8 @@ def models_show(
     folder, records = open_reading(project)
     found = read_version(folder, version, model)
     decisions = gate_decisions(records, model, found.version)
-    facts = {
-        "model": found.model,
-        "version": found.version,
-        "aliases": found.aliases,
-        "run_id": found.run_id,
-        "metrics": found.metrics,
-        "lineage": found.lineage,
-        "compiled": found.compiled,
-        "gate": [
-            {
-                "passed": d.passed,
-                "mode": d.mode,
-                "champion": d.champion,
-                "reasons": d.reasons,
-                "numbers": d.numbers,
-                "at": d.decided_at,
-            }
-            for d in decisions
-        ],
-    }
+    names = ("model", "version", "aliases", "run_id", "metrics", "lineage", "compiled")
+    facts = {name: getattr(found, name) for name in names} | {"gate": [_decided(one) for one in decisions]}
 
     def render(console: "Console") -> None:
         console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
@@ -129,6 +113,11 @@ def models_show(
                 console.print(f"  {sentence}")
 
     emit(facts, json, render)
+
+
+def _decided(decision: "Row") -> dict[str, Any]:
+    names = ("passed", "mode", "champion", "reasons", "numbers")
+    return {**{name: getattr(decision, name) for name in names}, "at": decision.decided_at}
 
 
 @models_app.command("compile", epilog="Example: tidemill models compile flight-delay 2")

@@ -117,11 +117,8 @@ def score(
         return
     if not inputs or not output:
         raise UsageError("--input and --output are needed", hint="tidemill score --help")
-    if sum((columns, keys, online)) > 1 or (resume and restart):
-        raise UsageError(
-            "--columns, --keys and --online exclude each other, as --resume and --restart do",
-            hint="give one of each",
-        )
+    features = _chosen(columns=columns, keys=keys, online=online)
+    existing = _chosen(resume=resume, restart=restart) or "refuse"
     if form not in (None, "parquet", "csv"):
         raise UsageError(f"--format {form} is not known", hint="parquet or csv")
     from tidemill.project import load_project
@@ -129,7 +126,6 @@ def score(
     from tidemill.scoring.scoring_job import ScoreRequest
     from tidemill.serving.runtime.local_stack import attach
 
-    features = "columns" if columns else "keys" if keys else "online" if online else None
     request = ScoreRequest(
         inputs=tuple(inputs),
         output=output,
@@ -143,7 +139,7 @@ def score(
         format=cast("Literal['parquet', 'csv'] | None", form),
         log=log,
         max_rejected=max_rejected,
-        existing="resume" if resume else "restart" if restart else "refuse",
+        existing=cast("Any", existing),
         overwrite=overwrite,
         workers=workers,
         part_rows=part_rows,
@@ -176,6 +172,20 @@ def show(outcome: Any, json: bool) -> None:
         console.print(f"  {outcome.output}")
 
     emit(facts, json, render)
+
+
+def _chosen(**switches: bool) -> str | None:
+    """Return the name of the switch that is set, of those that exclude each other.
+
+    >>> _chosen(keys=True, online=False), _chosen(keys=False)
+    ('keys', None)
+    """
+    chosen = [name for name, is_set in switches.items() if is_set]
+    if len(chosen) > 1:
+        raise UsageError(
+            f"{' and '.join(f'--{name}' for name in chosen)} exclude each other", hint="give one of them"
+        )
+    return chosen[0] if chosen else None
 
 
 def _keep(text: str) -> tuple[str, ...] | None:

@@ -84,17 +84,8 @@ def measure_skew(
         usable = rows.filter(pl.col("keys").is_not_null())
         without_keys += rows.height - usable.height
         for part in usable.iter_slices(_BATCH_ROWS):
-            keys, unresolved = resolver.resolve(read_keys(part["keys"], origins.types))
-            expected = training_frame(project, keys.with_columns(event_timestamp=part["at"]))
             absent = {name for name in origins.features if f"{FEATURE_PREFIX}{name}" not in part.columns}
-            beside = part.drop("keys").hstack(
-                [
-                    unresolved.alias("unresolved"),
-                    changed.of(part["version"]),
-                    *(keys[name].alias(f"key.{name}") for name in keys.columns),
-                    *(_expected(part, expected[name], name) for name in origins.features),
-                ]
-            )
+            beside = _with_expected(project, part, origins, resolver, changed)
             tallies.append(compare_batch(beside, origins, tolerance, skip | absent))
         if listen is not None:
             listen(done, total)
@@ -127,6 +118,22 @@ def require_comparable(project: Project) -> None:
             "have looked up others",
             hint="remove feature_skew from the monitors; data_drift compares requests with the training set",
         )
+
+
+def _with_expected(
+    project: Project, part: pl.DataFrame, origins: Origins, resolver: Resolver, changed: "_Definitions"
+) -> pl.DataFrame:
+    """Return predictions with their keys in columns, and with the features that a training set would have."""
+    keys, unresolved = resolver.resolve(read_keys(part["keys"], origins.types))
+    expected = training_frame(project, keys.with_columns(event_timestamp=part["at"]))
+    return part.drop("keys").hstack(
+        [
+            unresolved.alias("unresolved"),
+            changed.of(part["version"]),
+            *(keys[name].alias(f"key.{name}") for name in keys.columns),
+            *(_expected(part, expected[name], name) for name in origins.features),
+        ]
+    )
 
 
 def _expected(served: pl.DataFrame, expected: pl.Series, name: str) -> pl.Series:

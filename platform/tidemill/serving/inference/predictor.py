@@ -168,24 +168,22 @@ class Predictor(Generic[Request]):
             watch.lap("log")
             watch.tell(len(rows))
         self._count_and_shadow(serving, rows, features, records, further)
-        answered = iter(
-            [
-                Prediction(
-                    record.prediction_id,
-                    row.model.version,
-                    row.role,
-                    answer,
-                    decision,
-                    record.flags + further,
-                    explanations.get(place),
-                    row.model.task,
-                )
-                for place, (row, record, answer, decision) in enumerate(
-                    zip(rows, records, answers, decisions, strict=True)
-                )
-            ]
-        )
-        return [Answer(tuple(next(answered) for _ in range(call.rows))) for call in calls]
+        predictions = [
+            Prediction(
+                record.prediction_id,
+                row.model.version,
+                row.role,
+                answer,
+                decision,
+                record.flags + further,
+                explanations.get(place),
+                row.model.task,
+            )
+            for place, (row, record, answer, decision) in enumerate(
+                zip(rows, records, answers, decisions, strict=True)
+            )
+        ]
+        return _by_call(calls, predictions)
 
     def _count_and_shadow(
         self,
@@ -249,6 +247,11 @@ class Predictor(Generic[Request]):
             if isinstance(shown, ModelFailed) and isinstance(error, ModelFailed):
                 shown.version = error.version  # which is no secret
             return shown
+
+
+def _by_call(calls: Sequence[Call], predictions: Sequence[Prediction]) -> list[Answer]:
+    following = iter(predictions)
+    return [Answer(tuple(next(following) for _ in range(call.rows))) for call in calls]
 
 
 def _named(serving: ServingVersions, version: str, model: str) -> tuple[LoadedModel, str]:

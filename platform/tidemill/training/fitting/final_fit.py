@@ -16,6 +16,8 @@ from mlflow import MlflowClient
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 from tidemill.project import Project
+from tidemill.project.project_config import DatasetConfig
+from tidemill.tasks.target_labels import Labels
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import FeatureTable, as_features, lengths_of
 from tidemill.training.fitting.packaging import log_model, trusted_types
@@ -72,21 +74,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     """
     dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
     rows, without_label, labels, infinite = read_labelled(project, features, as_of)
-    if infinite:
-        counts = ", ".join(f"{name} in {count:,} rows" for name, count in list(infinite.items())[:_SHOWN])
-        counts += f", and {len(infinite) - _SHOWN} more features" if len(infinite) > _SHOWN else ""
-        _log.warning("infinite values of features count as missing: %s", counts)
-    if labels.wrong:
-        _log.warning(
-            "%s rows of the training set are left out: their label is not %s: %s",
-            f"{labels.wrong_rows:,}",
-            task.meant,
-            labels.described(),
-        )
-    if without_label:
-        _log.warning(
-            "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
-        )
+    _tell_left_out(task, without_label, labels, infinite)
     split, sides = _sides(project, rows, features, as_of)
     seed = project.config.train.seed
     if newest is not None and isinstance(split, HashedSplit):  # without time no rows are the newest
@@ -103,24 +91,47 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         without_label=without_label,
         wrong_label=labels.wrong_rows,
     )
+    _require_learnable(found, task, dataset, rows)
+    return found
+
+
+def _tell_left_out(task: Task, without_label: int, labels: Labels, infinite: Mapping[str, int]) -> None:
+    if infinite:
+        counts = ", ".join(f"{name} in {count:,} rows" for name, count in list(infinite.items())[:_SHOWN])
+        counts += f", and {len(infinite) - _SHOWN} more features" if len(infinite) > _SHOWN else ""
+        _log.warning("infinite values of features count as missing: %s", counts)
+    if labels.wrong:
+        _log.warning(
+            "%s rows of the training set are left out: their label is not %s: %s",
+            f"{labels.wrong_rows:,}",
+            task.meant,
+            labels.described(),
+        )
+    if without_label:
+        _log.warning(
+            "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
+        )
+
+
+def _require_learnable(found: SplitRows, task: Task, dataset: DatasetConfig, rows: pl.DataFrame) -> None:
+    """Raise an error that names the first side of the split with too little to learn from or to judge by."""
     for name in ("train", "validation", "holdout"):
         of_side = getattr(found, name)[dataset.label]
         problem = task.unlearnable(of_side)
         if problem is None:
             continue
-        if isinstance(split, HashedSplit):
+        if isinstance(found.split, HashedSplit):
             raise TrainingError(
                 f"of {rows.height:,} labelled rows {of_side.len():,} are for {name}, but {problem}",
                 hint="add rows, make split.validation and split.holdout larger, or split stratified",
             )
-        if of_side.is_empty() and (late := known_too_late(rows, getattr(split, name), name, dataset)):
+        if of_side.is_empty() and (late := known_too_late(rows, getattr(found.split, name), name, dataset)):
             raise late
         raise TrainingError(
-            f"the {name} period {getattr(split, name)} has {of_side.len():,} rows whose label was "
+            f"the {name} period {getattr(found.split, name)} has {of_side.len():,} rows whose label was "
             f"known in time, but {problem}",
             hint="train on more months, or change the periods in the split section of params.yaml",
         )
-    return found
 
 
 def _sides(

@@ -87,37 +87,8 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
         TrainingError: no trial finished; the message has the error of the first.
         KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
-    config = project.config.train
-    configurations = candidates(spec, config.trials, config.seed)
-    storage = project.home / "ray_results"
-    trainable = tune.with_parameters(
-        run_trial,
-        root=str(project.root),
-        source=spec_source(project),
-        target=project.target,
-        data=data,
-    )
-    rounds = max(family.rounds for family in spec.families)
     with ray_session(project), _quiet():
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1}),
-            param_space={"trial": tune.grid_search(configurations)},
-            tune_config=tune.TuneConfig(
-                metric=config.metric,
-                mode="max",
-                scheduler=ASHAScheduler(max_t=rounds, grace_period=1) if rounds > 1 else None,
-                max_concurrent_trials=config.max_concurrent or None,
-                reuse_actors=True,
-                trial_dirname_creator=_folder,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(storage.resolve()),
-                verbose=0,
-                callbacks=[log],
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        )
+        tuner = _tuner(project, spec, data, log, name)
         try:
             with _interruptible(log):
                 tuner.fit()
@@ -129,7 +100,38 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
             ) from error
         finally:
             delete_search_files(project, name)
-    return _result(log, config.metric)
+    return _result(log, project.config.train.metric)
+
+
+def _tuner(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog, name: str) -> tune.Tuner:
+    config = project.config.train
+    rounds = max(family.rounds for family in spec.families)
+    trainable = tune.with_parameters(
+        run_trial,
+        root=str(project.root),
+        source=spec_source(project),
+        target=project.target,
+        data=data,
+    )
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space={"trial": tune.grid_search(candidates(spec, config.trials, config.seed))},
+        tune_config=tune.TuneConfig(
+            metric=config.metric,
+            mode="max",
+            scheduler=ASHAScheduler(max_t=rounds, grace_period=1) if rounds > 1 else None,
+            max_concurrent_trials=config.max_concurrent or None,
+            reuse_actors=True,
+            trial_dirname_creator=_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str((project.home / "ray_results").resolve()),
+            verbose=0,
+            callbacks=[log],
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
 
 
 def delete_search_files(project: Project, name: str) -> None:
