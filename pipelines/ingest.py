@@ -61,7 +61,7 @@ def tables(
             "weather": _weather(weather, span),
             "aircraft": aircraft.sort("tailnum"),
         }
-    except PolarsError as error:  # such as a time_hour that is no time
+    except PolarsError as error:  # such as a time_hour that is not a time
         raise DataError(
             f"the CSV files have values that cannot be understood: {error}",
             hint="see data.source in params.yaml",

@@ -3,7 +3,7 @@
 The tree::
 
     TidemillError
-    ├── UsageError               the caller asked for something that cannot be meant      (exit code 2)
+    ├── UsageError               a wrong option, name or declaration                       (exit code 2)
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
     │   └── ConfigError          a declaration of the project is wrong
     ├── NotWritable              a file that must be changed may only be read
@@ -75,7 +75,7 @@ class TidemillError(Exception):
 
 
 class UsageError(TidemillError):
-    """The caller asked for something that cannot be meant."""
+    """An option, a name or a declaration is wrong."""
 
 
 class ProjectNotFound(UsageError):

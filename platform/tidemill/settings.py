@@ -175,7 +175,7 @@ class Settings:
 
     @cached_property
     def who(self) -> str:
-        """The name that goes on record for what is done by hand."""
+        """The name that is recorded for what is done by hand."""
         if self.actor:
             return self.actor
         import getpass

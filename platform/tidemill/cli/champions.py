@@ -30,7 +30,7 @@ def promote(
     model: Model,
     version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
     project: ProjectDir = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
+    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "asked for by hand",
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
@@ -77,7 +77,7 @@ def rollback(
             help="Version to go back to (default: the champion before this one).", show_default=False
         ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled back by hand",
+    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled back by hand",
     json: AsJson = False,
 ) -> None:
     """Make an earlier champion the champion again.

@@ -14,7 +14,7 @@ __all__ = ["guard_streams"]
 
 
 def guard_streams() -> None:
-    """Replace stdout and stderr by streams that go on when nobody reads them any more.
+    """Replace stdout and stderr by streams that keep working when their reader has ended.
 
     A closed pipe, as of ``head``, ends no command: what is written then is dropped. If stdout cannot be
     written for another reason, such as a full disk, a `TidemillError` says so, once.

@@ -25,7 +25,7 @@ _QUIET = 2.0
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    """Give a function that is told each step of long work, and shows it on stderr until the context ends.
+    """Give a function that shows each step of long work on stderr until the context ends.
 
     On a terminal it is one line a step, with a bar where there is something to count. Elsewhere, and with
     ``--json`` too, it is a plain line when a step begins, when it ends, and every 30 seconds in between; work

@@ -214,7 +214,7 @@ def _ask(question: str, options: "Sequence[str]", default: str) -> str:
 
 
 def _untold(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
-    """Show no progress, which would get in the way of questions."""
+    """Show no progress, which would be mixed with questions."""
 
 
 def _copy_example(

@@ -107,5 +107,7 @@ def _number(view: str, field: Field, default: str) -> float:
     if field.dtype == Bool:
         fits = number in (0, 1)
     if not fits:
-        raise FeatureError(f"{where} is no {field.dtype}", hint='write a number as text, such as "0.0"')
+        raise FeatureError(
+            f"{where} is not of type {field.dtype}", hint='write a number as text, such as "0.0"'
+        )
     return number

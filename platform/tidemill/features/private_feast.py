@@ -58,7 +58,7 @@ __all__ = [
 NAMES = (
     ("feast.FeatureStore._make_inferences", "infers the types that definitions leave out, as applying does"),
     ("feast.feature_view.DUMMY_ENTITY_ID", "is the key column of a view without entities"),
-    ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which nobody defined"),
+    ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which no definition names"),
     ("feast.feature_view.DUMMY_ENTITY_VAL", "is the one value of its key"),
     ("feast.feature_view_projection.FeatureViewProjection", "says which features of a view a service takes"),
     (

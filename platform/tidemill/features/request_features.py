@@ -144,20 +144,20 @@ def as_value(column: FeatureColumn, given: object) -> FeatureValue:
 
 def _number(given: Any) -> float:
     if isinstance(given, str):
-        raise TypeError("text is no number")
+        raise TypeError("text is not a number")
     return float(given)
 
 
 def _text(given: Any) -> str:
     if not isinstance(given, str):
-        raise TypeError("it is no text")
+        raise TypeError("it is not text")
     return given
 
 
 def _seconds(given: Any) -> float:
     moment = datetime.fromisoformat(given) if isinstance(given, str) else given
     if not isinstance(moment, datetime):
-        raise TypeError("it is no moment")
+        raise TypeError("it is not a moment")
     return utc(moment).timestamp()
 
 

@@ -1,7 +1,7 @@
 """Locks files with ``flock``, which the kernel releases when the holder's process ends in any way.
 
 A child that the holder forks shares the lock while it has the file open, so closing the file is not enough:
-`close_locked` lets go of the lock itself.
+`close_locked` releases the lock itself.
 
 The holder writes its process id and command into the lock file, so that others can name it.
 """

@@ -37,7 +37,7 @@ def parse_yaml(text: str | bytes) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
     except UnicodeEncodeError as error:
-        raise YamlError(f"character {error.start + 1} is none of UTF-8") from error
+        raise YamlError(f"character {error.start + 1} is not UTF-8") from error
     except yaml.reader.ReaderError as error:
         before = (text.encode() if isinstance(text, str) else text)[: error.position].decode(errors="replace")
         line, column = before.count("\n"), len(before) - before.rfind("\n") - 1

@@ -202,14 +202,14 @@ def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
     >>> drift = {"exclude": ["month"]}
     >>> each = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "data_drift": drift})
     >>> unknown_features(each, ["wind"])
-    ["monitor 'weekly': data_drift.exclude names 'month', which is no feature of the version (it has: wind)"]
+    ["monitor 'weekly': data_drift.exclude names 'month', not a feature of the version (it has: wind)"]
     """
     drift = monitor.data_drift
     if drift is None:
         return []
     there = ", ".join(sorted(features))
     return [
-        f"monitor {monitor.name!r}: data_drift.{field} names {name!r}, which is no feature of the version "
+        f"monitor {monitor.name!r}: data_drift.{field} names {name!r}, not a feature of the version "
         f"(it has: {there})"
         for field, names in (("thresholds", drift.thresholds), ("exclude", drift.exclude))
         for name in names

@@ -83,7 +83,7 @@ class PredictionRecord:
     features: Mapping[str, FeatureValue]
     """The features as the model saw them."""
     score: float | None
-    """What `Task.scores` gives; None or NaN where an answer is no number."""
+    """What `Task.scores` gives; None or NaN where an answer is not a number."""
     decision: Mapping[str, Any]
     flags: tuple[str, ...] = ()
     test: bool = False

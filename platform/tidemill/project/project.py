@@ -262,4 +262,4 @@ def _instead(content: Any) -> str:
         case dict():
             return "has none"
         case _:
-            return "is no mapping of sections"
+            return "is not a mapping of sections"

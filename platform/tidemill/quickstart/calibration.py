@@ -47,7 +47,7 @@ class Thresholds:
 def calibrate(choices: Choices) -> Thresholds:
     """Return thresholds that the distances between pieces of the table and all of it stay below.
 
-    With a time the pieces are periods, so that what changes from week to week anyway is no alarm; without one
+    With a time the pieces are periods, so that ordinary changes from week to week raise no alarm; without one
     they are random rows.
     """
     days, min_rows = _window(choices)

@@ -150,7 +150,7 @@ def choose_key(table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time:
 def choose_features(
     profile: TableProfile, target: TargetChoice, time: TimeChoice | None, key: str | None, ask: Ask
 ) -> Features:
-    """Choose the features among the columns, and say why others are none.
+    """Choose the features among the columns, and give the reasons why the others are left out.
 
     Raises:
         DataError: none is left.
@@ -238,7 +238,7 @@ def _reason_against(column: ColumnProfile) -> str | None:
     if isinstance(column.dtype, pl.List) and column.low != column.high:
         return f"lists of {column.low} to {column.high} elements: a feature has one length"
     if _type(column) is None:
-        return f"of type {column.dtype}, which is no feature"
+        return f"of type {column.dtype}, which is not a feature"
     if column.identifies:
         return f"looks like {column.personal}"
     if column.looks_like_id:

@@ -59,7 +59,7 @@ def draft_project(
         here: relative paths in ``data`` begin here.
         wishes: what is said about the table.
         ask: asks about what is ambiguous.
-        tell: is told what is being done.
+        tell: called with each step.
 
     Raises:
         UsageError: a wish does not fit the table.

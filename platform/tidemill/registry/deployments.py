@@ -3,7 +3,7 @@
 Replicas follow our records alone; the registry's aliases (``canary``, ``shadow``,
 ``challenger``, ``ab-<name>``) follow. A deployment is recorded as ``pending`` before its alias is set and
 becomes ``live`` after; one that ends is ``stopping``, out of service, until its alias is deleted. An alias
-that somebody moves in the registry itself is taken for a request, and becomes a deployment.
+that is moved in the registry itself counts as a request, and becomes a deployment.
 """
 
 import re
@@ -78,7 +78,7 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
 
     Args:
         project: whose model it is.
-        state: where it goes on record.
+        state: where it is recorded.
         wanted: the version, and how it is deployed.
         now: event time.
 
@@ -164,9 +164,9 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
 
     Args:
         project: whose model it is.
-        state: where it goes on record.
+        state: where it is recorded.
         names: ``canary``, ``shadow``, ``challenger`` or names of experiments; none for all.
-        reason: why; it goes on record.
+        reason: why; it is recorded.
 
     Raises:
         UsageError: there is nothing of that name.

@@ -63,7 +63,7 @@ def promote(
 
     Args:
         project: whose model it is.
-        state: where the promotion goes on record.
+        state: where the promotion is recorded.
         version: number of the version.
         actor: who moves it.
         reason: why.

@@ -81,7 +81,7 @@ def begin(
 
     Args:
         project: whose model it is.
-        state: where it goes on record.
+        state: where it is recorded.
         version: a number or an alias.
         actor: who begins it; recorded as who promotes, too.
         reason: why.

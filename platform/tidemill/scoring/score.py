@@ -81,7 +81,7 @@ def score(
     began, folder = time.perf_counter(), folder or Path.cwd()
     staging = Staging(_output(request, folder))
     with _lock(project, staging.output):
-        tell("planning", "reading what there is to score", None, None)
+        tell("planning", "reading the input", None, None)
         earlier = _earlier(staging, request)
         job, scorer = _prepared(project, request, earlier, folder)
         whole = published(staging.output)

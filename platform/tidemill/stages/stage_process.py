@@ -23,7 +23,7 @@ def run_stage(stage: Callable[[Project], None]) -> None:
 
 
 def say(text: str, to: TextIO | None = None) -> None:
-    """Write a line, which DVC relays to whoever runs the stage."""
+    """Write a line, which DVC shows to the user."""
     stream = to or sys.stdout
     stream.write(text + "\n")
     stream.flush()

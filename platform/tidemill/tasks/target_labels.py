@@ -1,4 +1,4 @@
-"""Read a column of labels as a task means them; what is no label of the task is set aside and counted."""
+"""Read a column of labels as a task means them; what is not a label of the task is set aside and counted."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ def class_number(value: object, classes: Sequence[str], meant: str) -> int:
     """Return the place of one label in ``classes``, by the rules of `as_class_numbers`.
 
     Raises:
-        ValueError: it is none of them; the message says that it must be what is ``meant``.
+        ValueError: it is not a label of the task; the message says what it must be (``meant``).
 
     >>> [class_number(value, ["0", "1"], "0 or 1") for value in (1, "1", 1.0, True, "0", "false")]
     [1, 1, 1, 1, 0, 0]

@@ -155,7 +155,7 @@ class Task(ABC):
             value: a number, text or truth value; any JSON value for a custom task.
 
         Raises:
-            ValueError: it is no label of the task; the message says what it must be.
+            ValueError: it is not a label of the task; the message says what it must be.
         """
 
     def labels_of_log(self, labels: pl.Series, targets: pl.Series) -> Labels:

@@ -58,7 +58,7 @@ _UNITS = re.compile(r"neg_(mae|rmse|median_ae|mape|log_loss|cost|pinball_.*)|.*:
 
 
 def loss_name(metric: str) -> str | None:
-    """Return the name of the loss that a metric is with its sign changed; None if it is no loss.
+    """Return the name of the loss that a metric is with its sign changed; None if it is not a loss.
 
     >>> loss_name("neg_mae"), loss_name("roc_auc")
     ('mae', None)

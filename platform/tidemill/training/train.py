@@ -63,7 +63,7 @@ def train(
         TrainingError: too little data, no trial succeeded, or MLflow failed. An unfinished model can never be
             registered.
         ConfigError: the project's training spec is not one.
-        DataError: many labels are none of the task's.
+        DataError: many labels are not of the task.
     """
     spec, as_of = load_spec(project), utc(as_of)
     client = mlflow_tracking.connect(project)

@@ -32,7 +32,7 @@ class LabelledRows(NamedTuple):
     without_label: int
     """Number of rows left out: their label should be known, but is null."""
     wrong: Labels
-    """The labels of all rows; those of the rows left out because their label is none of the task's."""
+    """The labels of all rows; those of the rows left out because the task does not have their label."""
     infinite: Mapping[str, int]
     """Feature → number of rows in which it is infinite, which counts as missing."""
 
@@ -43,7 +43,7 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     Raises:
         TrainingError: there is no such file, a column is missing or has a type that no model takes, no
             label is known, or nearly all are missing.
-        DataError: more than a hundredth of the labels are none of the task's.
+        DataError: the task does not have more than a hundredth of the labels.
     """
     path, dataset = project.dataset_path, project.config.dataset
     hint = "reproduce the data first: `tidemill run`, or `dvc repro` in the project's folder"

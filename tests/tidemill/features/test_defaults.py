@@ -40,7 +40,7 @@ def test_training_and_serving_fill_in_the_same_after_everything_else(project, de
         assert [row.values for row in served] == trained.to_dicts()
         assert trained.null_count().select("rain", "flights", "wind_squared").sum_horizontal().item() == 0
     first = OnlineFeatures(features.open_store(project), "mini").read(rows[-1:], [now])[0]
-    # The default of wind is no input of the on-demand view, in training neither.
+    # The default of wind is not an input of the on-demand view, in training neither.
     assert first.values["wind_squared"] == 64.0
     assert first.values == {"hour": 3, "wind_squared": 64, "late_share": None, "flights": -1, "rain": 0.25}
     assert first.flags[-3:] == ("default:wind_squared", "default:flights", "default:rain")
@@ -62,9 +62,9 @@ def test_a_change_of_a_default_is_a_change_of_definition(project, define):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        (RAIN, "dry", "view 'weather': the default of feature 'rain', 'dry', is no Float64"),
-        (RAIN, "nan", "'rain', 'nan', is no Float64"),
-        (FLIGHTS, "0.5", "view 'lateness': the default of feature 'flights', '0.5', is no Int64"),
+        (RAIN, "dry", "view 'weather': the default of feature 'rain', 'dry', is not of type Float64"),
+        (RAIN, "nan", "'rain', 'nan', is not of type Float64"),
+        (FLIGHTS, "0.5", "view 'lateness': the default of feature 'flights', '0.5', is not of type Int64"),
         (
             SQUARED,
             "1",
@@ -83,7 +83,7 @@ def test_a_wrong_default_is_an_error_when_definitions_are_applied(project, defin
     ("name", "value", "message"),
     [
         ("wind", "1", "view 'schedule' declares a default of 'wind', which is not one of its features"),
-        ("hour", "noon", "view 'schedule': the default of feature 'hour', 'noon', is no Int64"),
+        ("hour", "noon", "view 'schedule': the default of feature 'hour', 'noon', is not of type Int64"),
     ],
 )
 def test_so_is_a_wrong_default_of_an_on_demand_view(project, define, name, value, message):

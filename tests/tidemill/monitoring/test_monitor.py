@@ -381,7 +381,7 @@ def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_
     assert (failed["monitor"], failed["verdict"]) == ("long", "failed")
     assert (fine["monitor"], fine["verdict"]) == ("weekly", "ok")
     assert (project.root / fine["report"]).is_file()
-    assert "data_drift.exclude names 'month', which is no feature" in fine["results"]["warnings"][0]
+    assert "data_drift.exclude names 'month', not a feature" in fine["results"]["warnings"][0]
     shown = CliRunner().invoke(app, command, terminal_width=200)
     assert "1 of 2 monitors failed: long: " in str(shown.exception) + shown.stderr
     listed = CliRunner().invoke(app, ["monitor", "list", "--project", str(project.root)])

@@ -119,6 +119,6 @@ def test_a_feature_that_is_gone_is_named_with_its_field():
     drift = {"thresholds": {"wind": 0.5, "rain": 0.5}}
     monitor = Monitor.model_validate({"name": "a", "window": "1d", "every": "1d", "data_drift": drift})
     assert unknown_features(monitor, ["wind"]) == [
-        "monitor 'a': data_drift.thresholds names 'rain', which is no feature of the version (it has: wind)"
+        "monitor 'a': data_drift.thresholds names 'rain', not a feature of the version (it has: wind)"
     ]
     assert unknown_features(monitor, ["rain", "wind"]) == []

@@ -37,7 +37,7 @@ def test_a_folder_that_is_no_project(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "is empty"), ("- project\n", "is no mapping of sections"), ("train: {}\n", "has none")],
+    [("", "is empty"), ("- project\n", "is not a mapping of sections"), ("train: {}\n", "has none")],
 )
 def test_a_params_file_without_a_project_is_named(tmp_path: Path, text: str, says: str):
     (tmp_path / "params.yaml").write_text(text)

@@ -157,7 +157,7 @@ def test_bad_rows_of_csv_are_set_aside_with_their_reason(parcels, tmp_path):
     outcome = run(parcels, "rows.csv", max_rejected=3, existing="resume", **asked)
     assert outcome.resumed == 1
     told = rejects(outcome.rejects)
-    assert told[1] == "wind: 'x' is no number"
+    assert told[1] == "wind: 'x' is not a number"
     assert "2 values where the header has 3" in told[2]
     assert "UTF-8" in " ".join(told.values())
     found = parts(tmp_path / "out")
@@ -229,8 +229,8 @@ def test_bad_lines_of_ndjson_are_set_aside_with_their_reason(parcels, table, tmp
     (tmp_path / "rows.ndjson").write_text("\n".join(lines))
     outcome = run(parcels, "rows.ndjson", max_rejected=2)
     assert rejects(outcome.rejects) == {
-        1: "the line is no JSON object",
-        2: "wind: True is no int64, as it is in the first lines",
+        1: "the line is not a JSON object",
+        2: "wind: True is not of type int64, as in the first lines",
     }
     assert parts(tmp_path / "out")["id"].to_list() == [1, 3]
 

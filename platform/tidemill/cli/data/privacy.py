@@ -88,7 +88,7 @@ def erase(
     history: Annotated[
         bool, typer.Option("--history", help="Purge earlier data versions from DVC's cache and remotes too.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what there is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Finish erasures that did not come to an end.")
     ] = False,

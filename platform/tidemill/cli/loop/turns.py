@@ -53,7 +53,7 @@ def run(
 def retrain(
     project: ProjectDir = None,
     as_of: AsOf = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "asked for by hand",
+    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "asked for by hand",
     params: Sets = None,
     json: AsJson = False,
 ) -> None:

@@ -177,7 +177,7 @@ def alerts_list(
 
 
 def _whether_it_serves(alert: Any, champion: str | None) -> str:
-    """Return an alert's version; where it waits for nothing but the next run, that it is not the champion."""
+    """Return an alert's version, and whether another one is the champion by now, where the alert is open."""
     past = champion is not None and alert.status != "resolved" and alert.version != champion
     return f"{alert.version}, serves no more" if past else str(alert.version)
 

@@ -53,7 +53,7 @@ def import_(
         bool,
         typer.Option(
             "--allow-code",
-            help="Let it execute code while it is loaded (pickles): if you trust its maker. Goes on record.",
+            help="Let it execute code while it is loaded (pickles), if you trust its maker; recorded.",
         ),
     ] = False,
     tracking_uri: Annotated[

@@ -26,7 +26,7 @@ deploy_app = typer.Typer(
 
 Version = Annotated[str, typer.Argument(help="Number or alias of a version.", show_default=False)]
 Share = Annotated[str, typer.Option(help="Of the keys: 10% or 0.1.")]
-Reason = Annotated[str, typer.Option(help="Why: it goes on record.")]
+Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
 
 
 def add_to(app: typer.Typer) -> None:

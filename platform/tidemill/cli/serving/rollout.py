@@ -40,7 +40,7 @@ def rollout(
     ] = False,
     every: Annotated[float, typer.Option(help="Seconds between two checks with --watch.", min=0.1)] = 5.0,
     project: ProjectDir = None,
-    reason: Annotated[str, typer.Option(help="Why: it goes on record.")] = "rolled out by hand",
+    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled out by hand",
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +86,7 @@ def rollout(
             console.print(f"✓ {begun.outcome}")
         else:
             console.print(
-                f"✓ version {begun.version} is on its way: {shares}; `tidemill deploy show` says how far"
+                f"✓ version {begun.version} is being rolled out: {shares}; `tidemill deploy show` follows it"
             )
 
     if begun.status in ("rolled_back", "stopped"):

@@ -150,7 +150,7 @@ def score(
 
 
 def show(outcome: Any, json: bool) -> None:
-    """Show what a batch scoring came to."""
+    """Show the result of a batch scoring."""
     manifest = outcome.manifest
     facts = {
         "output": outcome.output,

@@ -33,7 +33,7 @@ def compare_groups(
         personal: columns whose values must not be shown; groups are named by pseudonyms.
 
     Raises:
-        UsageError: nothing is declared to compare, or ``label`` is no SQL expression.
+        UsageError: nothing is declared to compare, or ``label`` is not an SQL expression.
         DataError: a file or column is missing, or the label is neither 0/1 nor true/false.
     """
     declared = declared_sets(project, only)

@@ -27,7 +27,7 @@ def fields_of(path: Path) -> Fields:
     """Return the names of all fields that occur in a file.
 
     Raises:
-        ValueError: it is cut off, or holds what is not an object.
+        ValueError: it is cut off, or holds something that is not an object.
     """
     found = Fields()
     for number, item in enumerate(objects(path), 1):
@@ -49,8 +49,8 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON array, or of lines, one at a time: an export may be larger than memory.
 
     Raises:
-        ValueError: it is cut off, is not in UTF-8, has a field twice, or holds what is not an object; the
-            message names the row.
+        ValueError: it is cut off, is not in UTF-8, has a field twice, or holds something that is not an
+            object; the message names the row.
     """
     decoder, row = json.JSONDecoder(object_pairs_hook=_object), 0
     with path.open(encoding="utf-8-sig") as file:

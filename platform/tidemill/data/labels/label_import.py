@@ -150,7 +150,7 @@ def _check(request: LabelRequest) -> None:
         raise UsageError(f"{request.name!r} cannot be the name of labels", hint="letters, digits, - and _")
     if request.against is not None and not (request.against.is_file() and is_table(request.against.name)):
         raise UsageError(
-            f"{request.against} is no table", hint="--against names a parquet, CSV or ndjson file"
+            f"{request.against} is not a table", hint="--against names a parquet, CSV or ndjson file"
         )
 
 
@@ -177,7 +177,7 @@ def _judged(
         if name == request.time:
             read = zip(places, values, columns[name], strict=True)
             unread = [_quoted(p, v) for p, v, m in read if m is None and not is_missing(v)]
-            wrong.add(f"{name} is no moment such as {_EXAMPLE}", unread)
+            wrong.add(f"{name} is not a moment such as {_EXAMPLE}", unread)
     not_labels = [row["place"] for row in rows if is_missing(row["label"])]
     wrong.add("the label is nan, not a number: leave it empty where there is none", not_labels)
     given = [known or row["known"] for row in rows]

@@ -144,8 +144,8 @@ def load_key(project: Project) -> bytes:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise ConfigError(
-                f"{path} can be read by other users (mode {mode:o}): the pseudonyms protect nobody",
-                hint=f"chmod 600 {path}, if nobody read it; or set {_VARIABLE}",
+                f"{path} can be read by other users (mode {mode:o}), who can then undo the pseudonyms",
+                hint=f"chmod 600 {path}, if you are sure that it was not read; or set {_VARIABLE}",
             )
         return _long_enough(path.read_bytes().strip(), str(path))
     except OSError as error:

@@ -38,7 +38,7 @@ FILE = "tombstones.yaml"
 
 _HEADER = """\
 # Subjects that were erased (`tidemill data erase`): no later data version holds them. Keep this file in git.
-# A subject is the keyed hash of its key: nobody is named here.
+# A subject is the keyed hash of its key: the file contains no names.
 """
 
 

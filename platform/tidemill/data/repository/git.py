@@ -39,7 +39,7 @@ def git_try(root: Path, *arguments: str, given: str | None = None) -> subprocess
     """Run git in ``root``; a lock that a killed git left behind is removed.
 
     Raises:
-        DataError: git is not installed, or ``root`` is no folder.
+        DataError: git is not installed, or ``root`` is not a folder.
     """
     start = time.monotonic()
     while True:

@@ -20,7 +20,7 @@ _LOOPS = frozenset({"foreach", "matrix"})
 def pipeline_problems(root: Path) -> list[str]:
     """Return what is wrong with ``dvc.yaml`` of a project, one sentence each; nothing if there is no file.
 
-    It finds what is no YAML and what DVC's schema does not have; only DVC resolves templates.
+    It finds what is not YAML and what DVC's schema does not have; only DVC resolves templates.
     """
     path = root / "dvc.yaml"
     try:

@@ -21,7 +21,7 @@ def check_files(files: Sequence[Path]) -> None:
     """Refuse a folder and a named pipe where a file is to be read; a missing file is left to the reader.
 
     Raises:
-        DataError: one of ``files`` is no ordinary file.
+        DataError: one of ``files`` is not an ordinary file.
     """
     for file in files:
         if file.exists() and not file.is_file():
@@ -65,7 +65,7 @@ def encoding_problem(head: bytes) -> str | None:
 
 
 def read_header(text: io.TextIOBase, separator: str) -> list[str]:
-    """Return the names in the first line; none if it is no CSV, which the reader of the table says."""
+    """Return the names in the first line; none if it is not CSV, which the reader of the table says."""
     try:
         return next(csv.reader(text, delimiter=separator), [])
     except csv.Error:

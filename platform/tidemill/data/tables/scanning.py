@@ -35,11 +35,11 @@ def scan_csv(
         separator: between two values.
         dates: whether dates and moments in ISO 8601 are read as such, not as text.
         types: column → its declared type. A column that would be read as another type is read as text, in
-            which no digit is lost; whoever declared the type converts it.
+            which no digit is lost; the caller converts it to the declared type.
 
     Raises:
         DataError: a file is a folder, is not in UTF-8, or has a column twice.
-        PolarsError: a file is no CSV.
+        PolarsError: a file is not CSV.
     """
     _check(files, separator)
     inferred = _scan(files, separator, {}, dates=dates, infer_schema_length=None)
@@ -65,7 +65,7 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
 
     Raises:
         DataError: a file is a folder, is not in UTF-8, or has a column twice.
-        PolarsError: a file is no CSV.
+        PolarsError: a file is not CSV.
     """
     _check(files, separator)
     return _scan(files, separator, {}, infer_schema=False)

@@ -220,7 +220,7 @@ def _reflink(source: Path, target: Path) -> None:
 
 
 def _hardlink(source: Path, target: Path) -> None:
-    if source.stat().st_mode & 0o222:  # left writable by a `dvc config cache.protected false` of old
+    if source.stat().st_mode & 0o222:  # left writable by an earlier `dvc config cache.protected false`
         source.chmod(0o444)
     os.link(source, target)
 

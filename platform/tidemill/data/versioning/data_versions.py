@@ -79,7 +79,7 @@ def reproduce(
             _commit_outcome(root, message)
         except DataError:
             if undo(root):  # the failed stage's outputs are deleted: restore those of the version before
-                # (dvc.yaml: not what was added by hand, which somebody may have changed since)
+                # (dvc.yaml: data added by hand may have been changed since)
                 run_dvc(
                     root, "checkout", "--force", "--quiet", "dvc.yaml", on_line=ignore_line, patience=patience
                 )
@@ -112,9 +112,9 @@ def _check(root: Path, finished: CommandResult) -> None:
 def _commit_outcome(root: Path, message: str) -> None:
     paths = _lock_paths(root)
     ignores = {str(Path(path).parent / ".gitignore") for path in paths}  # DVC writes them
-    # DVC updates the pointer of added data that somebody has changed, when a stage depends on it.
+    # DVC updates the pointer of added data that was changed, when a stage depends on it.
     pointers = git(root, "ls-files", "--modified", "-z", "--", POINTERS).split("\0")
-    # What DVC keeps no copy of (metrics) goes into git; it has told git to ignore all other outputs.
+    # Metrics, of which DVC keeps no copy, go into git; git ignores all other outputs.
     files = [PARAMS, "dvc.yaml", LOCK, *sorted(ignores), *pointers, *paths]
     files = [file for file in files if file and (root / file).exists()]
     ignored = set(git_try(root, "check-ignore", "-z", "--stdin", given="\0".join(files)).stdout.split("\0"))

@@ -44,7 +44,7 @@ def entity_rows(frame: Any) -> EntityRows:
     naive ones are UTC, text is read as ISO 8601.
 
     Raises:
-        FeatureError: it is no frame, or no column, or several, can be the moments, or these are invalid.
+        FeatureError: it is not a frame, or no column, or several, can be the moments, or these are invalid.
     """
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()

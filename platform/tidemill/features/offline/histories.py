@@ -96,7 +96,7 @@ def keys_that_are_null(rows: pl.LazyFrame, keys: Sequence[str]) -> list[str]:
 
 
 def _mapped(rows: pl.LazyFrame, mapping: dict[str, str]) -> pl.LazyFrame:
-    """Rename columns as the source's field mapping says; a column that has such a name already gives way."""
+    """Rename columns by the source's field mapping; they replace columns that have these names already."""
     present = rows.collect_schema()
     renamed = {old: new for old, new in mapping.items() if old in present and old != new}
     shadowed = [new for new in renamed.values() if new in present and new not in renamed]

@@ -1,7 +1,7 @@
 """A circuit breaker around the online store, so that a store that is down does not delay predictions.
 
 After one read has failed or taken too long, no request waits for the store. From then on requests are
-told at once that the store is down, and a thread tries it, less and less often, until it answers.
+refused at once, and a thread tries the store, less and less often, until it answers.
 """
 
 import logging

@@ -124,7 +124,7 @@ class OnlineFeatures:
         """Return the features of each row, in the order of ``rows``.
 
         Args:
-            rows: Join keys and what the on-demand views read from a request; a key that is none is unknown.
+            rows: Join keys and what the on-demand views read from a request; a key that is None is unknown.
             at: The moment of each request, as event time (naive means UTC); as many as ``rows``.
 
         Raises:

@@ -109,7 +109,7 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
 def _fresh(at: pl.Series, known: pl.Series, agreeing: pl.Series) -> pl.Series:
     """Return the newest event time that was served by each row's moment, of any key.
 
-    Only rows that differ from their key's previous row count: equal rows cannot be told apart.
+    Only rows that differ from their key's previous row count: equal rows look the same.
     """
     frame = pl.DataFrame([at.alias("at"), known.alias("known"), agreeing.alias("agreeing")])
     frame = frame.with_columns(pl.when("agreeing").then("known").cum_max().forward_fill().alias("fresh"))

@@ -60,7 +60,7 @@ class WindowQuality:
     max_drop: float | None = None
     """The drop that is allowed, in units of the metric."""
     wrong: str | None = None
-    """The labels that are none of the task's, with their numbers; they do not count."""
+    """Labels that the task does not have, with their numbers; they are left out."""
 
     @property
     def drop(self) -> float | None:

@@ -105,7 +105,7 @@ def _key(column: str) -> str:
 
 
 def _require_labels(file: Path, table: pl.LazyFrame, task: Task) -> None:
-    """Raise an error for labels that are none of the task's; it lists them with their counts."""
+    """Raise an error for labels that the task does not have; it lists them with their counts."""
     counts: Counter[str] = Counter()
     rows, first = 0, 0
     for batch in batches(table.select("label"), _ROWS):

@@ -59,7 +59,7 @@ def decide(
 ) -> Verdict:
     """Decide whether ``candidate`` may take the place of ``champion``.
 
-    The rule is on the point estimates; the confidence interval of the gain goes on record beside it. In the
+    The rule is on the point estimates; the confidence interval of the gain is recorded beside it. In the
     mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, but a promotion goes on anyway.
 
     The gain must reach ``min_gain``. With a ``min_gain`` of 0 a tie is refused: no gain, no reason to change;

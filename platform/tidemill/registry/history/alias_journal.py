@@ -28,7 +28,7 @@ def finish_pending_moves(project: Project, state: State) -> list[Promotion]:
     """Finish the moves that a killed process left pending, and return them; the caller must hold the lock.
 
     If the alias points to the new version already, the move is done. If it still points to the old one, it is
-    moved now. If somebody else moved it, or the version was deleted, the record becomes ``superseded``.
+    moved now. If it was moved otherwise, or the version was deleted, the record becomes ``superseded``.
 
     Raises:
         RegistryError: the registry does not answer, or no longer has the model.

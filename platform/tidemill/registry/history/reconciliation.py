@@ -16,7 +16,7 @@ from tidemill.state.tables import Deployment
 __all__ = ["end_deployment", "go_live", "reconcile_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
-"""Shares of aliases that somebody set in the registry, which cannot say one; an experiment gets half."""
+"""Shares of aliases that were set in the registry, which has no shares; an experiment gets half."""
 _HALF = 0.5
 _OPEN = ("pending", "live", "stopping")
 
@@ -48,7 +48,7 @@ def end_deployment(session: Session, row: Deployment, status: str, reason: str) 
 
 
 def _finish(project: Project, state: State, row: Deployment) -> None:
-    """Make a pending deployment live, unless somebody else moved its alias or its version is gone."""
+    """Make a pending deployment live, unless its alias was moved otherwise or its version is gone."""
     alias = alias_of(row.kind, row.name)
     named = read_aliases(project).get(alias)
     if named not in (row.version, row.from_version) or not version_exists(project, row.version):

@@ -64,7 +64,7 @@ def read_pickle(file: Path, declared: Callable[[], Collection[str]]) -> ForeignM
         ) from error
     if not hasattr(estimator, "predict"):
         raise RegistryError(
-            f"{file} holds a {type(estimator).__name__}, which has no predict: it is no model",
+            f"{file} holds a {type(estimator).__name__}, which has no predict: it is not a model",
             hint="pickle the whole fitted estimator or pipeline, not its parts",
         )
     return of_estimator(estimator, declared, unsafe=True)

@@ -107,7 +107,7 @@ def output_places(model: ForeignModel, given: Sequence[str], task: Task) -> tupl
 
     Raises:
         UsageError: classes were given, and the task has none.
-        DataError: a class of the model is none of the project's.
+        DataError: the project does not have a class of the model.
 
     >>> from tidemill.tasks.binary import Binary
     >>> output_places(ForeignModel("", print, print, classes=("churned", "stayed")), (),

@@ -117,7 +117,7 @@ def read_file_model(file: Path, declared: Callable[[], Collection[str]], allow_c
             raise ModelUnsafe(
                 f"{file} is a pickle, which can execute code when it is loaded: refused",
                 hint="where it was made, save it as skops (`skops.io.dump(model, 'model.skops')`) or ONNX; "
-                "or use --allow-code, if you trust whoever made it: it is then saved as skops",
+                "or use --allow-code, if you trust its maker: it is then saved as skops",
             )
         case "torch-export" if allow_code:
             return read_exported(file)
@@ -150,9 +150,9 @@ def _cannot(file: Path, kind: FileKind) -> UsageError | ModelUnsafe:
             )
         case _:
             return UsageError(
-                f"{file} is no model of a kind that can be imported"
+                f"{file} is not a model of a kind that can be imported"
                 if file.is_file()
-                else f"{file} is no file",
+                else f"{file} is not a file",
                 hint=f"name {_KNOWN}",
             )
 

@@ -136,5 +136,5 @@ _MADE_UP = ((np.nan, None), (0.0, "a"), (1.0, "b"), (-1.0, "c"), (1000.0, "d"))
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    """Return the row without what is not known: JSON has no NaN."""
+    """Return the row without unknown values: JSON has no NaN."""
     return {str(name): value for name, value in row.items() if value == value and value is not None}

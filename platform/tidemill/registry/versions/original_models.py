@@ -82,7 +82,7 @@ def read_original(
         given = ModelSignature(names, words, task, tuple(places))
     except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
         raise RegistryError(
-            f"version {version} in {folder} is no scikit-learn model with a signature, "
+            f"version {version} in {folder} is not a scikit-learn model with a signature, "
             f"nor any other that can be served: {error!r}",
             hint="register models by `tidemill run`, or log them with a signature",
         ) from error
@@ -123,7 +123,7 @@ def _refusal(version: str, flavors: Mapping[str, Any]) -> ModelUnsafe:
     return ModelUnsafe(
         f"version {version} ({what}) is saved as {kind}, which can execute code when it is loaded: refused",
         hint="save it as skops, ONNX, or in its booster's own format; or name it in serve.trust_pickled of "
-        "params.yaml (<model>/<version>), if you trust whoever made it",
+        "params.yaml (<model>/<version>), if you trust its maker",
     )
 
 

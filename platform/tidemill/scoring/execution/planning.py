@@ -103,7 +103,7 @@ def plan(
 
 
 def _mode(project: Project, request: ScoreRequest, features: Sequence[str], there: Sequence[str]) -> Mode:
-    """Return where the features come from; raise an error if from a store that there is none of."""
+    """Return where the features come from; raise an error if it is a store and the project has none."""
     if request.features in ("keys", "online"):
         project.require_store()
     given = not project.has_store or set(features) <= set(there)

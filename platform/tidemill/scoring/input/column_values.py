@@ -57,7 +57,7 @@ def matrix(
     >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
     [[1.0, 0.5], [nan, nan]]
     >>> noted
-    {1: "rain: 'x' is no number"}
+    {1: "rain: 'x' is not a number"}
     """
     nothing = np.full(table.num_rows, np.nan) if words else np.empty(0)
     columns = [nothing if name in words else numbers(table[name], name, wrong) for name in names]
@@ -112,7 +112,7 @@ def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong)
         found = given.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
     else:
         found = _cast(given, wanted)
-    _note(given, found, f"is no {wanted}", wrong)
+    _note(given, found, f"is not of type {wanted}", wrong)
     return found
 
 
@@ -140,7 +140,7 @@ def moments(column: pa.ChunkedArray, name: str, wrong: Wrong) -> pl.Series:
         texts = given.cast(pl.String).to_pandas()
         read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
         found = pl.from_pandas(read).cast(pl.Datetime("us", "UTC")).alias(name)
-    _note(given, found, "is no moment in ISO 8601", wrong)
+    _note(given, found, "is not a moment in ISO 8601", wrong)
     return found
 
 
@@ -150,7 +150,7 @@ def _read(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.fl
     unread = found.is_null() & text.is_not_null()
     if unread.any():
         known = text.str.to_lowercase().is_in(_UNKNOWN)
-        _note(text.set(known, None), found, "is no number", wrong)
+        _note(text.set(known, None), found, "is not a number", wrong)
     return found.to_numpy()
 
 

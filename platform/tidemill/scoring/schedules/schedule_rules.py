@@ -46,7 +46,7 @@ class Schedule(BaseModel):
     at: Annotated[timedelta, BeforeValidator(_time_of_day)] = timedelta(0)
     """Offset from these multiples, as hours and minutes."""
     missed: Literal["latest", "all", "none"] = "latest"
-    """How slots that passed while nothing ran are handled: the latest is made up for, or all, the oldest
+    """Which slots that passed while nothing ran are scored later: the latest, or all, the oldest
     first, or none that is older than ``grace``."""
     grace: Duration = timedelta(hours=1)
     """With ``missed: none``: how late a slot may begin."""

@@ -226,7 +226,7 @@ def _lock(project: Project, name: str) -> Iterator[None]:
     def busy(holder: str) -> UsageError:
         return UsageError(
             f"another process is scoring schedule {name!r} right now: {holder}",
-            hint="`tidemill score schedule list` shows what it comes to",
+            hint="`tidemill score schedule list` shows its slots",
         )
 
     with locked(_lock_path(project, name), busy=busy):

@@ -27,7 +27,7 @@ _NOTHING = object()
 
 
 class ModelFailed(ServingError):
-    """The model raised an error, or gave something that is no answer of its task."""
+    """The model raised an error, or gave something that is not an answer of its task."""
 
     def __init__(self, message: str, *, hint: str | None = None, version: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -38,7 +38,7 @@ def up(
 
     Args:
         project: what to serve, and where (its settings).
-        on_progress: is told of each step.
+        on_progress: called with each step.
         companions: name → command line of programs to run beside it; they are restarted when they end.
         foreground: stay, and stop the stack at Ctrl-C; then there is no log of the supervisor.
 

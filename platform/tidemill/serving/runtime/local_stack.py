@@ -49,9 +49,9 @@ class LocalStack:
 
         Args:
             project: what to serve. Its settings say where to listen, and how many CPUs Ray may use.
-            on_progress: is told of each step.
+            on_progress: called with each step.
             mlflow_server: whether MLflow's server is started too; never if the project uses one already.
-            companions: name → command line of other programs, started last and told where Ray is.
+            companions: name → command line of other programs, started last, with Ray's address.
         """
         self.project = project
         self.url = ""

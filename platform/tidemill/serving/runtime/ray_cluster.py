@@ -191,8 +191,8 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(limits.idle_seconds),
         # Later than the replica's own, so that it is the replica that says so; but a dead one says nothing.
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(math.ceil(project.config.serve.timeout_seconds) + 5),
-        # What a replica had when it was killed is asked of another one, once: at worst a prediction is in the
-        # log that no client was told of.
+        # Requests of a killed replica are sent to another one, once: at worst the log has a prediction that
+        # no client received.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def supervise(
     project: Project, companions: Mapping[str, Sequence[str]], on_progress: Callable[[str], None]
 ) -> None:
-    """Run a stack until this process is told to end (SIGTERM, SIGINT, SIGHUP), then stop it.
+    """Run a stack until a signal ends this process (SIGTERM, SIGINT, SIGHUP), then stop it.
 
     Raises:
         PortTaken: a port that was asked for is in use.

@@ -27,7 +27,7 @@ def probabilities(graph: Graph, model: Any, table: Table) -> str:
     """Return the probability of each class that the model knows, shape (rows, classes).
 
     Raises:
-        CannotCompile: there is no ONNX for the model, or it is no classifier.
+        CannotCompile: there is no ONNX for the model, or it is not a classifier.
     """
     model, table = unwrapped(graph, model, table)
     classes = len(getattr(model, "classes_", ())) or boosters.classes_of(model)

@@ -141,7 +141,7 @@ def check_content(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise ModelUnsafe(f"the file is no ONNX model: {error}", hint="export it again") from error
+        raise ModelUnsafe(f"the file is not an ONNX model: {error}", hint="export it again") from error
     own = {(function.domain, function.name) for function in model.functions}
     for node in _nodes(model):
         if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:

@@ -55,7 +55,7 @@ class SplitRows:
     without_label: int
     """Rows that are in none of them, because their label is null."""
     wrong_label: int = 0
-    """Rows that are in none of them, because their label is none of the task's."""
+    """Rows that are in none of them, because the task does not have their label."""
 
     def sizes(self) -> dict[str, int]:
         """Rows of each."""
@@ -70,7 +70,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
 
     Raises:
         TrainingError: the file is not what it must be, or a period has too little in it.
-        DataError: many labels are none of the task's.
+        DataError: many labels are not of the task.
     """
     dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
     rows, without_label, labels, infinite = read_labelled(project, features, as_of)

@@ -44,7 +44,7 @@ class TrainedModel:
     task: TaskName = "binary"
     """What is predicted."""
     classes: tuple[str, ...] = ()
-    """The classes that are told apart, in the order of the model's answers; for binary the positive last."""
+    """The classes, in the order of the model's answers; for binary the positive last."""
     places: tuple[int, ...] = ()
     """Of a model from elsewhere whose outputs have another order: the place of each among ``classes``."""
     lists: Mapping[str, int] = field(default_factory=dict)

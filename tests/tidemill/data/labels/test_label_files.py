@@ -78,7 +78,7 @@ def test_numbers_are_no_moments(tmp_path: Path, value: Any):
 def test_a_key_that_is_a_number_and_should_be_a_moment_is_named(tmp_path: Path):
     path = tmp_path / "labels.csv"
     path.write_text("at,label\n1701012312345,late\n2013-04-01T06:00+05:30,late\n")
-    with pytest.raises(DataError, match=r"at is no moment such as 2013.*: row 1 \(1701012312345\)"):
+    with pytest.raises(DataError, match=r"at is not a moment such as 2013.*: row 1 \(1701012312345\)"):
         import_labels(_project(tmp_path), LabelRequest(path, ("at",), time="at"), NOW)
 
 

@@ -235,7 +235,7 @@ def git(root, *arguments):
 def test_volume_is_held_against_earlier_versions(project):
     loaded = project()
     git(loaded.root, "init", "--quiet")
-    for rows in (5, 6, 30):  # the median counts: one version of another size is no rule
+    for rows in (5, 6, 30):  # the median counts: one version of another size is not a rule
         write_flights(loaded.root, [1] * rows, ["N1"] * rows)
         found = {name: report.as_dict() for name, report in check_project(loaded, AS_OF).items()}
         (loaded.root / "out").mkdir(exist_ok=True)

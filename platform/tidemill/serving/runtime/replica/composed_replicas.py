@@ -65,7 +65,7 @@ class Composer:
 
         Raises:
             ServingError: a part did not answer, and the composition does not do without.
-            ModelFailed: the composition failed, or gave something that is no probability.
+            ModelFailed: the composition failed, or gave something that is not a probability.
         """
         other = {name for row in rows for name in (*row.model.scorer.words, *row.model.scorer.lists)}
         numbers = tuple(name for name in features[0].values if name not in other)
