@@ -76,7 +76,7 @@ def as_list(value: Sequence[Any] | None) -> tuple[float, ...] | None:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise TypeError(f"{value!r:.100} is no text")
+    raise TypeError(f"{value!r:.100} is not text")
 
 
 def _seconds(value: Any) -> float | None:

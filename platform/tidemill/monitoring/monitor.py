@@ -30,7 +30,7 @@ from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record_alerts
 from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers
-from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
 from tidemill.monitoring.findings import Findings, Kind, judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, unknown_features
 from tidemill.monitoring.monitor_results import results_of, title_of, write_json
@@ -139,10 +139,6 @@ def _judge(
     reference = _without_personal(project, load_reference(project, run.version))
     own = rows.filter(pl.col("version") == run.version)
     unjudged: dict[Kind, str] = {}
-    if monitor.prediction_drift is not None and own.height < monitor.min_rows:
-        unjudged["prediction_drift"] = (
-            f"{own.height} predictions by this version, {monitor.min_rows} are needed"
-        )
     quality = None
     if monitor.quality is not None:
         held_out = serving.metrics
@@ -154,20 +150,7 @@ def _judge(
             monitor.min_labelled,
         )
     skew = _measure_skew(project, monitor, run, unjudged)
-    comparison = Comparison(
-        compare(reference.features, features_of(rows), monitor.data_drift, rows["version"], run.version)
-        if monitor.data_drift is not None
-        else (),
-        None,
-        reference.features.height,
-        rows.height,
-    )
-    if monitor.prediction_drift is not None and "prediction_drift" not in unjudged:
-        comparison = compare_answers(comparison, project.task, monitor.prediction_drift, reference, own)
-        if not comparison.of_answers:
-            unjudged["prediction_drift"] = (
-                "answers are neither numbers, text nor lists of numbers: their drift is not measured"
-            )
+    comparison = _compare(project, monitor, run.version, reference, rows, unjudged)
     findings = judge_comparison(monitor, comparison, quality, unjudged, skew)
     if unknown := unknown_features(monitor, reference.features.columns):
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}
@@ -177,6 +160,35 @@ def _judge(
         title = title_of(monitor, run, own.height, quality, skew)
         _report(project, run, title, comparison, reference, rows, labelled)
     return findings
+
+
+def _compare(
+    project: Project,
+    monitor: Monitor,
+    version: str,
+    reference: ReferenceRows,
+    rows: pl.DataFrame,
+    unjudged: dict[Kind, str],
+) -> Comparison:
+    """Compare the window with the reference: features of all rows, answers of the version's own."""
+    drift, own = monitor.data_drift, rows.filter(pl.col("version") == version)
+    features: tuple[ColumnDrift, ...] = ()
+    if drift is not None:
+        features = compare(reference.features, features_of(rows), drift, rows["version"], version)
+    comparison = Comparison(features, None, reference.features.height, rows.height)
+    if monitor.prediction_drift is None:
+        return comparison
+    if own.height < monitor.min_rows:
+        unjudged["prediction_drift"] = (
+            f"{own.height} predictions by this version, {monitor.min_rows} are needed"
+        )
+        return comparison
+    comparison = compare_answers(comparison, project.task, monitor.prediction_drift, reference, own)
+    if not comparison.of_answers:
+        unjudged["prediction_drift"] = (
+            "answers are neither numbers, text nor lists of numbers: their drift is not measured"
+        )
+    return comparison
 
 
 def _report(

@@ -77,29 +77,39 @@ def train(
             return done
         rows = read_split(project, features, as_of)
         lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
-        if uncommitted is not None:
-            lineage = replace(lineage, uncommitted=uncommitted.files)
         with mlflow_tracking.parent_run(
             client,
             experiment,
             f"{project.model} {as_of:%Y-%m-%d}",
             {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision},
         ) as run_id:
-            log_lineage(client, run_id, lineage)
-            if uncommitted is not None and uncommitted.files:
-                write_file(client, run_id, PATCH, uncommitted.patch)
-            log_validation(client, run_id, project)
+            _log_origin(project, client, run_id, lineage, uncommitted)
             log = TrialLog(
                 client, experiment, run_id, turn_id, project.config.train, project.task.metrics, on_progress
             )
-            trial = trial_data(project, rows)
-            found = search(project, spec, trial, log, run_id)
+            found = search(project, spec, trial_data(project, rows), log, run_id)
             return finish(project, client, spec, rows, run_id, found)
     except MlflowException as error:
         raise TrainingError(
             f"MLflow could not record the training of {project.model}: {error}",
             hint="check TIDEMILL_TRACKING_URI and the disk; the next training starts afresh",
         ) from error
+
+
+def _log_origin(
+    project: Project,
+    client: MlflowClient,
+    run_id: str,
+    lineage: Lineage,
+    uncommitted: "UncommittedCode | None",
+) -> None:
+    """Log to a run what it was made from: data, features, uncommitted code, and the report on the data."""
+    if uncommitted is not None:
+        lineage = replace(lineage, uncommitted=uncommitted.files)
+    log_lineage(client, run_id, lineage)
+    if uncommitted is not None and uncommitted.files:
+        write_file(client, run_id, PATCH, uncommitted.patch)
+    log_validation(client, run_id, project)
 
 
 def _finished(
