@@ -12,14 +12,9 @@ from tidemill.registry.deployments import live
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import champion_version, load_scorer
 from tidemill.rollouts.comparison_periods import read_periods
+from tidemill.rollouts.comparison_results import Agreement, Comparison
 from tidemill.rollouts.experiment_data import of_role, read_answers
-from tidemill.rollouts.version_comparison import (
-    Agreement,
-    Comparison,
-    agreement,
-    compare_keys,
-    compare_shadow,
-)
+from tidemill.rollouts.version_comparison import agreement, compare_keys, compare_shadow
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
 from tidemill.state.tables import Deployment, Promotion

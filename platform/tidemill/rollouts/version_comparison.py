@@ -6,7 +6,6 @@ requests answered twice, and a challenger the rows of the log, which it scores a
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,12 @@ import polars as pl
 from tidemill.prediction_log.log_records import SHADOW
 from tidemill.project import Project
 from tidemill.rollouts.comparison_periods import Periods
+from tidemill.rollouts.comparison_results import (
+    Agreement,
+    Comparison,
+    agreement_conclusions,
+    conclusions,
+)
 from tidemill.rollouts.experiment_data import arm, arms, of_role
 from tidemill.rollouts.group_differences import (
     Arm,
@@ -28,52 +33,10 @@ from tidemill.rollouts.group_differences import (
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state.tables import Deployment
 
-__all__ = ["Agreement", "Comparison", "agreement", "compare_keys", "compare_shadow"]
+__all__ = ["agreement", "compare_keys", "compare_shadow"]
 
 _VALUES = 8
 """Greatest number of values of a decision field; a field with more is not compared as a category."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A version against the champion, on different keys."""
-
-    role: str
-    version: str
-    champion: str
-    share: float
-    answers: tuple[int, int]
-    """The version's, the champion's; those of times at which both answered."""
-    keys: tuple[int, int]
-    labelled: tuple[int, int]
-    quality: Difference | None
-    """By the gate's metric; none without enough labels."""
-    score: Difference | None
-    decisions: tuple[Difference, ...]
-    """Of each field of the decision: how its mean, or the share of each of its values, differs."""
-    mismatch: Mismatch | None
-    """Whether the keys are divided by the declared shares, since the shares last changed."""
-    says: tuple[str, ...] = field(default=())
-    """Conclusions, in sentences."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """A version against the champion, on the same requests."""
-
-    role: str
-    version: str
-    champion: str
-    answers: int
-    mean_difference: float | None
-    """Mean absolute difference of the scores."""
-    largest_difference: float | None
-    changed: float | None
-    """Share of the decisions that differ."""
-    other_class: float | None
-    """Share of the answers that are another class; None where answers are no classes."""
-    quality: Difference | None
-    says: tuple[str, ...] = field(default=())
 
 
 def compare_keys(
@@ -114,7 +77,7 @@ def compare_keys(
         decisions=_decisions(mine, theirs, groups),
         mismatch=_mismatch(answers, row, champion, others, periods),
     )
-    return Comparison(**{**vars(found), "says": tuple(_say(project, found))})
+    return Comparison(**{**vars(found), "says": tuple(conclusions(found, project.task.metric))})
 
 
 def compare_shadow(project: Project, answers: pl.DataFrame, row: Deployment, champion: str) -> Agreement:
@@ -172,7 +135,7 @@ def agreement(project: Project, role: str, versions: tuple[str, str], pairs: pl.
         other_class=_number(other_class),
         quality=quality,
     )
-    return Agreement(**{**vars(found), "says": tuple(_say_agreement(found))})
+    return Agreement(**{**vars(found), "says": tuple(agreement_conclusions(found))})
 
 
 def _paired_quality(project: Project, pairs: pl.DataFrame) -> Difference | None:
@@ -250,62 +213,6 @@ def _mismatch(
         for role, version in ((_role(row), row.version), (CHAMPION, champion))
     ]
     return ratio_mismatch((keys[0], keys[1]), (row.share, left))
-
-
-def _say(project: Project, found: Comparison) -> list[str]:
-    says = []
-    if found.mismatch is not None and found.mismatch.found:
-        says.append(
-            f"do not trust this: {found.mismatch.keys[0]:,} and {found.mismatch.keys[1]:,} keys cannot be a "
-            f"division of {found.mismatch.expected[0]:,.0f} to {found.mismatch.expected[1]:,.0f} "
-            f"(p = {found.mismatch.p_value:.1g}): something loses or repeats keys of one version"
-        )
-    name, quality = project.task.metric, found.quality
-    if quality is None:
-        says.append(
-            f"{name} cannot be compared yet: {found.labelled[0]:,} answers of version {found.version} and "
-            f"{found.labelled[1]:,} of the champion have labels"
-        )
-    elif quality.certain:
-        better = "better" if quality.gain > 0 else "worse"
-        says.append(
-            f"version {found.version} is {better} than champion {found.champion}: {name} {quality.gain:+.4f}"
-            f", with 95 % confidence {quality.low:+.4f} to {quality.high:+.4f}"
-        )
-    else:
-        says.append(
-            f"by {name} the versions cannot be told apart yet: {quality.gain:+.4f}, with 95 % confidence "
-            f"{quality.low:+.4f} to {quality.high:+.4f}; a difference beyond "
-            f"±{(quality.high - quality.low) / 2:.4f} would show"
-        )
-    differing = [one for one in (found.score, *found.decisions) if one is not None and one.certain]
-    says += [
-        f"{one.name}: {one.ours:.4f} instead of {one.theirs:.4f} ({one.low:+.4f} to {one.high:+.4f})"
-        for one in differing
-    ]
-    return says
-
-
-def _say_agreement(found: Agreement) -> list[str]:
-    if not found.answers:
-        return ["there is nothing to compare yet"]
-    says = [f"{found.answers:,} requests were answered by both"]
-    if found.mean_difference is not None and found.largest_difference is not None:
-        says = [
-            f"on {found.answers:,} requests the scores differ by {found.mean_difference:.4f} on average, "
-            f"by {found.largest_difference:.4f} at most"
-        ]
-    if found.other_class is not None:
-        says.append(f"{found.other_class * 100:.1f} % of the answers would have been another class")
-    if found.changed is not None:
-        says.append(f"{found.changed * 100:.1f} % of the decisions would have been others")
-    if found.quality is not None:
-        sure = "surely" if found.quality.certain else "not surely"
-        says.append(
-            f"{found.quality.name} {found.quality.ours:.4f} instead of {found.quality.theirs:.4f}: {sure} "
-            f"another ({found.quality.low:+.4f} to {found.quality.high:+.4f} with 95 % confidence)"
-        )
-    return says
 
 
 def _role(row: Deployment) -> str:

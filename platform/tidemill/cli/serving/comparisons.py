@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.serving.shares import as_percent
+from tidemill.rollouts.comparison_results import Agreement, Comparison
 from tidemill.rollouts.group_differences import Difference
-from tidemill.rollouts.version_comparison import Agreement, Comparison
 
 if TYPE_CHECKING:
     from rich.console import Console

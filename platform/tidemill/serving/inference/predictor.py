@@ -153,11 +153,7 @@ class Predictor(Generic[Request]):
             watch.lap("model")
         asked = any(call.explain for call in calls)
         explanations = self._explanations(rows, features) if asked else {}
-        decide = self.application.decide
-        decisions: list[Mapping[str, Any]] = [
-            {} if row.instance is None else dict(decide(row.instance, row.model.task.decided_on(answer)))
-            for row, answer in zip(rows, answers, strict=True)
-        ]
+        decisions = self._decisions(rows, answers)
         spent = (time.perf_counter() - began) * 1000
         batch = Batch(self.model, self.replica, served_at, spent)
         records = records_of(batch, rows, features, answers, decisions)
@@ -184,6 +180,14 @@ class Predictor(Generic[Request]):
             )
         ]
         return _by_call(calls, predictions)
+
+    def _decisions(self, rows: Sequence[Row], answers: Sequence[Any]) -> list[Mapping[str, Any]]:
+        """Return the decision on each row; none where features came with the request."""
+        decide = self.application.decide
+        return [
+            {} if row.instance is None else dict(decide(row.instance, row.model.task.decided_on(answer)))
+            for row, answer in zip(rows, answers, strict=True)
+        ]
 
     def _count_and_shadow(
         self,
