@@ -140,7 +140,9 @@ def _judge(
     own = rows.filter(pl.col("version") == run.version)
     unjudged: dict[Kind, str] = {}
     quality = None
-    if monitor.quality is not None:
+    if monitor.quality is not None and _label_is_hidden(project):
+        unjudged["quality"] = "the label is personal: the log keeps pseudonyms, by which no answer is judged"
+    elif monitor.quality is not None:
         held_out = serving.metrics
         quality = measure(
             labelled,
@@ -189,6 +191,11 @@ def _compare(
             "answers are neither numbers, text nor lists of numbers: their drift is not measured"
         )
     return comparison
+
+
+def _label_is_hidden(project: Project) -> bool:
+    usable = not project.has_store or has_repository(project)
+    return usable and project.config.dataset.label in hidden_fields(project)
 
 
 def _report(

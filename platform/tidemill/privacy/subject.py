@@ -136,18 +136,19 @@ def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymise
     """Return the subject with these values, checked against the feature definitions.
 
     Raises:
-        UsageError: a column is neither a join key nor tagged as personal.
+        UsageError: a column is neither a join key, nor the key of the table, nor tagged as personal.
         FeatureError: the definitions cannot be imported.
     """
     definitions = load_definitions(repository(project)) if project.has_store else []
     entities = [thing for thing in definitions if isinstance(thing, Entity)]
     types = {entity.join_key: entity.value_type for entity in entities}
     personal = {thing.name for thing in declared_personal(project) if thing.kind != "feature"}
-    unknown = sorted(values.keys() - types.keys() - personal)
+    keys = {*types, *_keys_of_table(project)}
+    unknown = sorted(values.keys() - keys - personal)
     if unknown:
-        there = ", ".join(sorted({*types, *personal})) or "none"
+        there = ", ".join(sorted({*keys, *personal})) or "none"
         raise UsageError(
-            f"{', '.join(unknown)}: no join key of the feature definitions, and no personal field",
+            f"{', '.join(unknown)}: no key of the features or of the table, and no personal field",
             hint=f"there are: {there} (`tidemill data privacy`)",
         )
     services = [thing for thing in definitions if isinstance(thing, FeatureService)]
@@ -158,6 +159,13 @@ def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymise
         {column: (column, *_mapped(services, column)) for column in values},
         {column: types[column] for column in values if column in types},
     )
+
+
+def _keys_of_table(project: Project) -> set[str]:
+    """Return the columns that params.yaml names as what a row is about, where features come in requests."""
+    section = project.params.get("data")
+    named = (section.get("key") if isinstance(section, dict) else None, project.config.dataset.group)
+    return set() if project.has_store else {name for name in named if isinstance(name, str)}
 
 
 def _checked(column: str, value: str, kind: ValueType | None) -> str:

@@ -1,7 +1,7 @@
 """Defines the section ``serve`` of ``params.yaml``: how the application is deployed and rolled out."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -139,6 +139,15 @@ class RolloutConfig(Section):
     """Greatest difference of the versions' mean scores, while labels are missing; null: not checked."""
     give_up_hours: float | None = Field(default=24.0, gt=0)
     """A step that takes longer (too few requests, a replica that does not start) ends the rollout."""
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the plan as JSON values, without limits that are left to the metric or the task.
+
+        >>> plan = RolloutConfig.model_validate(RolloutConfig(min_labels=50).recorded())
+        >>> plan.loss_allowed("neg_mae", -12.0) > 0.1, plan.min_labels
+        (True, 50)
+        """
+        return self.model_dump(mode="json", exclude={"max_loss", "max_score_gap"} - self.model_fields_set)
 
     def loss_allowed(self, metric: str, champion: float) -> float:
         """Return how much of a metric a version may lose against the champion's value."""

@@ -140,7 +140,7 @@ def _first_step(
         model=canary.model,
         version=canary.version,
         champion=canary.champion,
-        plan=plan.model_dump(mode="json"),
+        plan=plan.recorded(),
         status="running",
         step=0,
         baseline={"start": counts, "step": counts},

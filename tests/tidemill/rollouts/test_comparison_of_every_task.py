@@ -117,7 +117,8 @@ def test_a_rollout_allows_a_loss_in_units_of_the_metric():
     differences = [metric(task, arm(task, ours, True), arm(task, theirs, True)) for ours in (near, far)]
     count = Count(answered=900)
     facts = [CanaryMetrics(60.0, 1, 1, None, count, count, quality=one) for one in differences]
-    assert [judge(RolloutConfig(), 0, one).action for one in facts] == ["advance", "roll_back"]
+    plan = RolloutConfig.model_validate(RolloutConfig().recorded())  # as a rollout under way reads it
+    assert [judge(plan, 0, one).action for one in facts] == ["advance", "roll_back"]
     assert judge(RolloutConfig(max_loss=1.0), 0, facts[1]).action == "advance"
     plan, minutes = RolloutConfig(), -20.0
     assert plan.loss_allowed("neg_mae", minutes) == pytest.approx(1.0)

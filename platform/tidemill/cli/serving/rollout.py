@@ -104,7 +104,7 @@ def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | N
     from tidemill.files.field_problems import field_problems
     from tidemill.project.serve_config import RolloutConfig
 
-    values = plan.model_dump()
+    values = plan.recorded()
     if steps is not None:
         values["steps"] = [{"share": read_share(share)} for share in steps.split(",")]
     for step in values["steps"]:

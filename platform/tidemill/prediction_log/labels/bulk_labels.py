@@ -63,8 +63,8 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     count, log = 0, open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            given = _labels(_Place(file, count), rows, keys, task)
-            count += len(records := as_records(given, clock.now(), hide.values))
+            given = list(_labels(_Place(file, count), rows, keys, task))
+            count += len(records := as_records(given, clock.now(), hide))
             log.append_labels(records)
     finally:
         log.close()

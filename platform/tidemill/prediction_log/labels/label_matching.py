@@ -15,7 +15,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ import polars as pl
 from tidemill.clock import utc
 from tidemill.data.personal.pseudonyms import text_of
 from tidemill.prediction_log.log_records import LABELS, LabelRecord
+from tidemill.prediction_log.writing.redaction import Redaction
 
 __all__ = [
     "IS_LABEL",
@@ -58,27 +59,28 @@ class GivenLabel(NamedTuple):
     """Of any other task, as `Task.label_given` returns it."""
 
 
-def as_records(
-    given: Iterable[GivenLabel], now: datetime, hide: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> list[LabelRecord]:
+def as_records(given: Sequence[GivenLabel], now: datetime, redaction: Redaction) -> list[LabelRecord]:
     """Return the records to log for some labels.
 
     Args:
         given: the labels.
         now: wall-clock time.
-        hide: hides personal values as it does in predictions, by `redaction.Redaction.values`.
+        redaction: hides personal values as it does in predictions.
     """
+    labels = [redaction.label(each.label, each.target) for each in given]
     return [
         LabelRecord(
             each.prediction_id,
-            each.label,
+            label,
             each.at or now,
             now,
-            None if each.keys is None else hide({name: _value(key) for name, key in each.keys.items()}),
+            None
+            if each.keys is None
+            else redaction.values({name: _value(key) for name, key in each.keys.items()}),
             each.predicted_at,
-            each.target,
+            target,
         )
-        for each in given
+        for each, (label, target) in zip(given, labels, strict=True)
     ]
 
 

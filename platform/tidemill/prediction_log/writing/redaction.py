@@ -37,6 +37,8 @@ class Redaction:
     fields: frozenset[str]
     pseudonymiser: Pseudonymiser | None
     """None if there is nothing to hide."""
+    label_hidden: bool = False
+    """Whether the label itself is personal."""
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Recent pseudonyms: a value occurs twice in each prediction, and often in the next ones."""
 
@@ -69,6 +71,27 @@ class Redaction:
         if answer is None or not self.fields:
             return answer
         return orjson.dumps(self._value(orjson.loads(answer), False), str).decode()
+
+    def label(self, label: int | None, target: str | None) -> tuple[int | None, str | None]:
+        """Return a label as `Task.label_given` gives it, with a pseudonym for what is personal in it.
+
+        >>> hide = Pseudonymiser(b"a key of at least 16 bytes")
+        >>> Redaction(frozenset({"salary"}), hide, label_hidden=True).label(None, "41000.0")[1][:4]
+        'psn_'
+        >>> Redaction(frozenset({"rider"}), hide).label(None, "41000.0")
+        (None, '41000.0')
+        """
+        if self.label_hidden:
+            return None, self._value(label if target is None else target, True)
+        if target is not None and self.fields and target[:1] in ("{", "["):  # JSON of a custom task
+            return label, self._json(target)
+        return label, target
+
+    def _json(self, text: str) -> str:
+        try:
+            return self.answer(text) or text
+        except orjson.JSONDecodeError:
+            return text  # a class that begins with a bracket
 
     @contextmanager
     def in_errors(self, requests: Iterable[BaseModel]) -> Iterator[None]:
@@ -144,7 +167,8 @@ def redaction_for(project: Project, request: type[BaseModel], personal: Set[str]
         ConfigError: there is something to hide, and no usable privacy key.
     """
     fields = frozenset(personal) | personal_in_request(request)
-    return Redaction(fields, Pseudonymiser(load_key(project))) if fields else NO_REDACTION
+    hidden = project.config.dataset.label in fields
+    return Redaction(fields, Pseudonymiser(load_key(project)), hidden) if fields else NO_REDACTION
 
 
 def personal_in_request(request: type[BaseModel]) -> frozenset[str]:

@@ -129,7 +129,7 @@ class Predictor(Generic[Request]):
                 hint="send labels by prediction_id, or when a version answers",
             )
         redaction = NO_REDACTION if serving is None else serving.champion.redaction
-        self.log.append_labels(as_records(labels, self.clock.now(), redaction.values))
+        self.log.append_labels(as_records(labels, self.clock.now(), redaction))
         return len(labels)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:

@@ -1,8 +1,9 @@
 """What is personal stays out of the log and of errors, and the caller's answer is as it was."""
 
+import dataclasses
 import json
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,6 +15,7 @@ from tidemill.errors import FeatureError, ServingError
 from tidemill.features.feast_session import open_store
 from tidemill.features.feature_store import apply
 from tidemill.features.personal_fields import personal_fields
+from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 from tidemill.project import load_project
@@ -121,3 +123,20 @@ def test_a_value_is_hidden_alike_each_time_and_long_ones_are_not_kept_in_memory(
         assert name is None or flat["name"].startswith("psn_")
     assert list(redaction._known) == ["Ada"]
     assert redaction.values({"depot": "north"}) == {"depot": "north"}
+
+
+def test_labels_hide_what_is_personal_in_them():
+    redaction = Redaction(frozenset({"name", "salary"}), Pseudonymiser(b"a key of at least 16 bytes"))
+    given = [
+        GivenLabel("p1", None, target='{"name": "ada", "seat": 4}'),
+        GivenLabel("p2", None, target="[not JSON"),
+        GivenLabel("p3", 1),
+    ]
+    nested, text, two = as_records(given, datetime(2024, 1, 1, tzinfo=UTC), redaction)
+    assert "ada" not in nested.target
+    assert json.loads(nested.target)["seat"] == 4
+    assert (text.target, two.label, two.target) == ("[not JSON", 1, None)
+    hidden = dataclasses.replace(redaction, label_hidden=True)
+    one, other = as_records(given[1:], datetime(2024, 1, 1, tzinfo=UTC), hidden)
+    assert one.target.startswith("psn_")
+    assert (other.label, other.target[:4]) == (None, "psn_")
