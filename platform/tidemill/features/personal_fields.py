@@ -15,7 +15,7 @@ from tidemill.features.feast_session import feast_errors, repository
 from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.private_feast import DUMMY_ENTITY_NAME
 from tidemill.project import Project
-from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
+from tidemill.project.feature_columns import COLUMNS_FILE, read_columns, read_keys
 
 __all__ = [
     "PersonalField",
@@ -82,12 +82,14 @@ def declared_personal(project: Project) -> tuple[PersonalField, ...]:
     """
     defined = find_personal(load_definitions(repository(project))) if project.has_store else ()
     names = {field.name for field in defined}
-    brought = read_columns(project) if project.config.features.source != "store" else ()
+    from_request = project.config.features.source != "store"
+    listed = (*read_keys(project), *read_columns(project)) if from_request else ()
+    brought = {column.name: column for column in listed}
     return (
         *defined,
         *(
             PersonalField(column.name, "request", f"column {column.name} of {COLUMNS_FILE}", ())
-            for column in brought
+            for column in brought.values()
             if column.personal and column.name not in names
         ),
     )

@@ -5,7 +5,7 @@ import json
 
 from tidemill.features.request_features import REQUEST
 from tidemill.project import Project
-from tidemill.project.feature_columns import read_columns
+from tidemill.project.feature_columns import read_columns, read_keys
 
 __all__ = ["feature_names", "feature_source", "features_digest", "hidden_fields"]
 
@@ -46,7 +46,10 @@ def features_digest(project: Project) -> str:
 
         parts.append(definition_hash(project))
     if project.config.features.source != "store":
-        columns = [(one.name, one.type, one.categories, one.unseen) for one in read_columns(project)]
+        columns = [
+            (one.name, one.type, one.categories, one.unseen, *([one.length] if one.length else []))
+            for one in read_columns(project)
+        ]
         parts.append(hashlib.sha256(json.dumps(columns).encode()).hexdigest())
     return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
@@ -65,5 +68,6 @@ def hidden_fields(project: Project) -> frozenset[str]:
 
         found |= personal_fields(open_store(project))
     if project.config.features.source != "store":
-        found |= {column.name for column in read_columns(project) if column.personal}
+        listed = (*read_columns(project), *read_keys(project))
+        found |= {column.name for column in listed if column.personal}
     return frozenset(found)

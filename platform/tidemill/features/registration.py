@@ -17,6 +17,7 @@ from tidemill.features.feature_definitions import load_definitions
 from tidemill.features.offline.entities import EVENT_TIMESTAMP
 from tidemill.features.online.feature_cache import cache_seconds
 from tidemill.features.private_feast import DUMMY_ENTITY_NAME
+from tidemill.features.unseen_categories import check_categories
 from tidemill.files.atomic import move_into_place
 from tidemill.files.drafts import discard_draft, new_draft_folder
 from tidemill.project import Project
@@ -42,6 +43,7 @@ def apply(project: Project) -> None:
             _check_key(view)
         if isinstance(view, FeatureView | OnDemandFeatureView):
             check_defaults(view)
+            check_categories(view)
         if isinstance(view, FeatureView):
             cache_seconds(view)
     with feast_errors(f"applying {repo}"), _draft_of_registry(store), warnings.catch_warnings():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
-from tidemill.project.feature_columns import FeatureColumn, FeatureValue
+from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn, FeatureValue
 
 if TYPE_CHECKING:
     from tidemill.features.online.online_features import FeatureRow, OnlineFeatures
@@ -91,16 +91,16 @@ class StoreAndRequest:
             if column.name in given:
                 values[column.name] = column.value(row[column.name])
                 told.append(f"{REQUEST}:{column.name}")
-                if column.is_unseen(row[column.name]):
-                    told.append(column.flag)
             else:
                 values.setdefault(column.name, None)
-        return stored._replace(values=values, flags=tuple(told))
+            if column.is_unseen(values[column.name]):
+                told.append(column.flag)
+        return stored._replace(values=values, flags=tuple(dict.fromkeys(told)))
 
     def _is_replaced(self, flag: str, given: set[str]) -> bool:
         """Return whether a flag is about values of the store that the row brings itself."""
         kind, _, about = flag.partition(":")
-        if kind == "default":
+        if kind in ("default", UNSEEN, REFUSED):
             return about in given
         return kind in ("missing", "expired", "future") and self._views.get(about, {""}) <= given
 
@@ -110,10 +110,10 @@ class _Reader:
 
     def __init__(self, column: FeatureColumn) -> None:
         self.name = column.name
-        self.flag = f"unseen:{column.name}"
+        self.flag = f"{REFUSED if column.unseen == 'refuse' else UNSEEN}:{column.name}"
         self._meant = column.meant
         self._convert = _list_of(column.length) if column.type == "list" else _CONVERTERS[column.type]
-        self._seen = frozenset(column.categories) if column.unseen == "flag" else None
+        self._seen = frozenset(column.categories) if column.unseen != "unknown" else None
 
     def value(self, given: object) -> FeatureValue:
         if given is None:

@@ -9,12 +9,15 @@ from tidemill.project.project import ProjectFolder
 
 __all__ = [
     "COLUMNS_FILE",
+    "REFUSED",
+    "UNSEEN",
     "ColumnType",
     "FeatureColumn",
     "FeatureValue",
     "Unseen",
     "parse_columns",
     "read_columns",
+    "read_keys",
 ]
 
 COLUMNS_FILE = "features.yaml"
@@ -22,6 +25,9 @@ _HINT = "docs/project.md describes features.yaml"
 
 ColumnType = Literal["number", "integer", "truth", "text", "moment", "list"]
 Unseen = Literal["unknown", "refuse", "flag"]
+
+UNSEEN, REFUSED = "unseen", "refused"
+"""What the flag of a row begins with whose category was not seen in training: answered, or not."""
 
 FeatureValue: TypeAlias = float | str | tuple[float, ...] | None
 """A feature as models take it: a number, text, the elements of a list, or nothing known."""
@@ -81,6 +87,21 @@ def read_columns(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
     Raises:
         ConfigError: there is no such file, or it is wrong; the message names the column, the field, the line.
     """
+    return parse_columns(_file(project))
+
+
+def read_keys(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
+    """Return the keys that ``features.yaml`` lists for the store's lookups; none if it lists none.
+
+    Raises:
+        ConfigError: as `read_columns`.
+    """
+    file = _file(project)
+    parse_columns(file)
+    return _parsed(file, "keys") if "keys" in file.content else ()
+
+
+def _file(project: ProjectFolder) -> Declaration:
     path = project.root / COLUMNS_FILE
     file = read_declaration(path)
     if file is None:
@@ -88,7 +109,7 @@ def read_columns(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
             f"{path} does not exist, but features.from in params.yaml says that features come in the request",
             hint="list the features there: `columns: [{name: wind, type: number}]` (docs/project.md)",
         )
-    return parse_columns(file)
+    return file
 
 
 def parse_columns(file: Declaration) -> tuple[FeatureColumn, ...]:
@@ -106,16 +127,26 @@ def parse_columns(file: Declaration) -> tuple[FeatureColumn, ...]:
 number, integer, truth, text, moment or list
     """
     content = file.content
-    if not isinstance(content, dict) or set(content) != {"columns"}:
-        raise ConfigError(f"{file.path} is wrong: it must have the key `columns`, and no other", hint=_HINT)
-    entries = content["columns"]
+    if not isinstance(content, dict) or not {"columns"} <= set(content) <= {"columns", "keys"}:
+        raise ConfigError(
+            f"{file.path} is wrong: it must have the key `columns`, may have `keys`, and no other", hint=_HINT
+        )
+    return _parsed(file, "columns")
+
+
+def _parsed(file: Declaration, section: str) -> tuple[FeatureColumn, ...]:
+    entries = file.content[section]
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{file.path} is wrong: columns must be a list with at least one entry", hint=_HINT)
-    found = tuple(_Entry(file, place, entry).column() for place, entry in enumerate(entries))
+        raise ConfigError(
+            f"{file.path} is wrong: {section} must be a list with at least one entry", hint=_HINT
+        )
+    found = tuple(_Entry(file, place, entry, section).column() for place, entry in enumerate(entries))
     names = [column.name for column in found]
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise _Entry(file, place, entries[place]).wrong("name", "stands twice: remove one of the two")
+            raise _Entry(file, place, entries[place], section).wrong(
+                "name", "stands twice: remove one of the two"
+            )
     return found
 
 
@@ -126,6 +157,7 @@ class _Entry:
     file: Declaration
     place: int
     entry: Any
+    section: str = "columns"
 
     def column(self) -> FeatureColumn:
         if not isinstance(self.entry, dict):
@@ -153,7 +185,7 @@ class _Entry:
         """Return the error: ``must`` says what is expected."""
         name = self.entry.get("name") if isinstance(self.entry, dict) else None
         given = self.entry.get(field, "missing") if isinstance(self.entry, dict) else self.entry
-        keys: list[int | str] = ["columns", self.place, *([field] if field else [])]
+        keys: list[int | str] = [self.section, self.place, *([field] if field else [])]
         shown = "missing" if given == "missing" else repr(given)
         return ConfigError(
             f"{self.file.path} is wrong: column {name or self.place + 1!r}: {field or 'entry'} is {shown}"

@@ -237,10 +237,10 @@ class ProjectConfig(BaseModel):
 
     @model_validator(mode="after")
     def _application_or_columns(self) -> "ProjectConfig":
-        if self.project.application is None and self.features.source != "request":
+        if self.project.application is None and self.features.source == "store":
             raise ValueError(
-                "project.application is missing: name it as module:object, or set features.from to request, "
-                "where the application is made from features.yaml"
+                "project.application is missing: name it as module:object, or set features.from to request "
+                "or both, where the application is made from features.yaml"
             )
         return self
 

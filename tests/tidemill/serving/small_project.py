@@ -125,8 +125,16 @@ def add_version(project: Project, probability: float, features: tuple[str, ...] 
     return add_model(project, model, frame, Binary(""))
 
 
-def add_model(project: Project, model: Any, frame: pd.DataFrame, task: Task) -> str:
-    """Register a fitted estimator whose features are the columns of ``frame``; return its version."""
+def add_model(
+    project: Project, model: Any, frame: pd.DataFrame, task: Task, lists: dict[str, int] | None = None
+) -> str:
+    """Register a fitted estimator whose features are the columns of ``frame``; return its version.
+
+    Columns ``<list>.0`` and so on are the elements of a feature in ``lists``.
+    """
+    features = dict.fromkeys(
+        name.partition(".")[0] if name.partition(".")[0] in (lists or {}) else name for name in frame.columns
+    )
     trusted = trusted_types(model, ())
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
@@ -141,7 +149,8 @@ def add_model(project: Project, model: Any, frame: pd.DataFrame, task: Task) -> 
         0,
         "trees",
         {},
-        features=tuple(frame.columns),
+        features=tuple(features),
+        lists=lists or {},
         trusted_types=tuple(trusted),
         task=task.kind,
         classes=getattr(task, "classes", ()),

@@ -18,6 +18,7 @@ from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, G
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
 from tidemill.features.served_types import Convert, converters, served_features
+from tidemill.features.unseen_categories import Categories, declared_categories
 from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["FeatureRow", "OnlineFeatures"]
@@ -33,8 +34,9 @@ class FeatureRow(NamedTuple):
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``, ``fallback:features`` (the store is down, so the features that it holds are
-    unknown)."""
+    ``default:<feature>``, ``unseen:<feature>`` and ``refused:<feature>`` (a category that was not seen in
+    training, see `tidemill.features.unseen_categories`), ``fallback:features`` (the store is down, so the
+    features that it holds are unknown)."""
 
 
 class OnlineFeatures:
@@ -93,7 +95,10 @@ class OnlineFeatures:
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
         )
         self._resolve(
-            list(map(Transformation, on_demand)), declared_defaults(service, on_demand), converters(service)
+            list(map(Transformation, on_demand)),
+            declared_defaults(service, on_demand),
+            converters(service),
+            declared_categories(service, on_demand),
         )
 
     def _resolve(
@@ -101,15 +106,16 @@ class OnlineFeatures:
         on_demand: Sequence[Transformation],
         defaults: Mapping[str, float],
         types: Mapping[str, Convert],
+        known: Mapping[str, Categories],
     ) -> None:
         """Work out once which view gives which of the served values."""
-        self._views = [StoredView(lookup, self.features, defaults, types) for lookup in self._lookups]
+        self._views = [StoredView(lookup, self.features, defaults, types, known) for lookup in self._lookups]
         kept = self._cache
         self._kept_views = [
             (n, view.name) for n, view in enumerate(self._views) if kept is not None and kept.keeps(n)
         ]
         self._computed = [
-            ComputedView(each, self._views, self.features, defaults, types) for each in on_demand
+            ComputedView(each, self._views, self.features, defaults, types, known) for each in on_demand
         ]
         names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
         order = dict.fromkeys(name for name, _ in self.features)
@@ -214,7 +220,7 @@ class OnlineFeatures:
     def _row(self, blocks: Sequence[ViewValues], flags: list[str]) -> FeatureRow:
         ordered = [blocks[n] for n in self._order]
         for block in ordered:
-            if block.defaulted:
-                flags += block.defaulted
+            if block.flags:
+                flags += block.flags
         values = chain.from_iterable([block.served for block in ordered])
         return FeatureRow(dict(zip(self._names, values, strict=True)), tuple(flags))

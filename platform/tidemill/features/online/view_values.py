@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
 from tidemill.features.served_types import Convert, as_number
+from tidemill.features.unseen_categories import Categories
 from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["ComputedView", "StoredView", "ViewValues"]
@@ -16,6 +17,7 @@ Features = Sequence[tuple[str, str]]
 
 NUMBERS: Mapping[str, Convert] = {}
 """Converters where all features are numbers."""
+NO_CATEGORIES: Mapping[str, Categories] = {}
 
 
 class ViewValues(NamedTuple):
@@ -27,8 +29,8 @@ class ViewValues(NamedTuple):
     """The values as they are stored, in the order of the view's features: for on-demand views."""
     served: Sequence[FeatureValue]
     """The values that are served of it, in the service's order."""
-    defaulted: tuple[str, ...]
-    """A flag for each of them that is a default."""
+    flags: tuple[str, ...]
+    """A flag for each of them that is a default, or a category that was not seen in training."""
 
 
 class _Served:
@@ -41,6 +43,7 @@ class _Served:
         features: Features,
         defaults: Mapping[str, float],
         converters: Mapping[str, Convert] = NUMBERS,
+        categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:
         names = [feature for view, feature in features if view == name]
         self._places = [given.index(feature) for feature in names]
@@ -49,6 +52,9 @@ class _Served:
         self._flags = [f"default:{feature}" for feature in names]
         self._convert = [converters.get(feature, as_number) for feature in names]
         self._plain = not any(feature in converters for feature in names)
+        self._categories = [
+            (place, categories[feature]) for place, feature in enumerate(names) if feature in categories
+        ]
 
     def known(self, event: int, raw: Sequence[Any]) -> ViewValues:
         """Return the view's part of a row.
@@ -65,9 +71,13 @@ class _Served:
             ]
         else:
             values = [convert(value) for value, convert in zip(picked, self._convert, strict=True)]
+        flags = [
+            known.flag
+            for place, known in self._categories
+            if values[place] is not None and values[place] not in known.known
+        ]
         if None not in values:
-            return ViewValues(event, raw, tuple(values), ())
-        flags = []
+            return ViewValues(event, raw, tuple(values), tuple(flags))
         for place, default in enumerate(self._defaults):
             if default is not None and values[place] is None:
                 values[place] = default
@@ -84,15 +94,16 @@ class StoredView:
         features: Features,
         defaults: Mapping[str, float],
         converters: Mapping[str, Convert] = NUMBERS,
+        categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:
-        """Take the view's lookup, and the service's features with their defaults and converters."""
+        """Take the view's lookup, and the service's features with what is declared of them."""
         self.name = lookup.name
         self.features = lookup.features
         self.ttl = lookup.ttl
         self.missing, self.expired, self.future = (
             f"{what}:{lookup.name}" for what in ("missing", "expired", "future")
         )
-        self._served = _Served(lookup.name, lookup.features, features, defaults, converters)
+        self._served = _Served(lookup.name, lookup.features, features, defaults, converters, categories)
         self.blank = self._served.known(0, (None,) * len(lookup.features))
         """Where nothing valid is known."""
 
@@ -115,11 +126,14 @@ class ComputedView:
         features: Features,
         defaults: Mapping[str, float],
         converters: Mapping[str, Convert] = NUMBERS,
+        categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:
         """Take the transformation, the views that are looked up, and what is served."""
         self.name = transformation.name
         self._transformation = transformation
-        self._served = _Served(transformation.name, transformation.features, features, defaults, converters)
+        self._served = _Served(
+            transformation.name, transformation.features, features, defaults, converters, categories
+        )
         places = {view.name: n for n, view in enumerate(stored)}
         self._inputs = {
             name: (places[view], stored[places[view]].features.index(feature))

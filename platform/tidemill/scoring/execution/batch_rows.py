@@ -1,11 +1,10 @@
 """Score batches of rows, without files: features, model, business logic, rejected rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pandas as pd
 import polars as pl
@@ -14,13 +13,22 @@ from pydantic import BaseModel, ValidationError
 
 from tidemill.clock import FIRST_YEAR, LAST_YEAR
 from tidemill.errors import ServingError, TidemillError
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.registry.versions.loaded_model import Matrix, Scores
 from tidemill.scoring.execution.answer_columns import answer_columns, answer_types
-from tidemill.scoring.input.column_values import Wrong, matrix, moments
+from tidemill.scoring.execution.feature_values import (
+    FeatureKinds,
+    FeatureValues,
+    brought_values,
+    check_categories,
+    given_values,
+)
+from tidemill.scoring.input.column_values import Wrong, moments
 from tidemill.scoring.input.prediction_ids import prediction_ids
 from tidemill.scoring.input.row_reading import Batch, Reject
 from tidemill.scoring.scoring_job import Job
 from tidemill.tasks.task import Task
+from tidemill.training.feature_table import column_names
 
 __all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
 
@@ -47,6 +55,10 @@ class Model(Protocol):
     def words(self) -> tuple[str, ...]:
         """The features that are text."""
 
+    @property
+    def lists(self) -> Mapping[str, int]:
+        """The features that are lists of numbers, and the length of each."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -58,6 +70,13 @@ class Parts:
     """Keys and lookup, if features are looked up (`tidemill.scoring.execution.feature_lookup`)."""
     application: Any = None
     """The project's, if rows are instances of its request."""
+    columns: Sequence[FeatureColumn] = ()
+    """Those of ``features.yaml``, if rows may bring features."""
+
+    @property
+    def kinds(self) -> FeatureKinds:
+        """The version's features, and what each is."""
+        return FeatureKinds(self.job.features, self.model.words, self.model.lists)
 
 
 @dataclass(frozen=True)
@@ -70,12 +89,10 @@ class Scored:
     instances: list[BaseModel | None]
     keys: pl.DataFrame | None
     moments: pl.Series | None
-    matrix: npt.NDArray[np.float64]
-    """The features of the output's rows; NaN for those that are text."""
+    features: FeatureValues
+    """The features of the output's rows."""
     answers: Scores
     """The model's answers to them."""
-    texts: Mapping[str, pa.ChunkedArray]
-    """The features that are text."""
 
 
 def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored:
@@ -93,25 +110,25 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     job, wrong = parts.job, dict[int, str]()
     instances = _instances(parts, batch.table, wrong)
     at = _moments(job, batch.table, wrong)
-    keys, flags, words = None, None, tuple[str, ...]()
+    keys = None
     if parts.keyed is None:
-        words = parts.model.words
-        rows = matrix(batch.table, job.features, wrong, words)
+        features = given_values(batch.table, parts.kinds, wrong)
     else:
         keys = _keys(parts, batch.table, instances, wrong)
+        names = {column.name for column in parts.columns}
         found = parts.keyed.lookup.find(keys, at)
-        rows, flags = found.matrix, found.flags
-    texts = {name: batch.table[name].cast(pa.string()) for name in words}
-    answers = _answers(parts, texts, rows, wrong)
+        features = brought_values(found, batch.table, names, parts.kinds, wrong)
+    features = check_categories(features, parts.columns, wrong)
+    answers = _answers(parts, features.texts, features.matrix, wrong)
     for position in np.flatnonzero(~parts.model.task.sound(answers)):
         wrong.setdefault(int(position), f"the model gave {answers[position]}")
     decisions = _decisions(parts, instances, answers, wrong)
     sound = np.ones(batch.table.num_rows, bool)
     sound[list(wrong)] = False
     answered = answer_columns(parts.model.task, job.answer_fields, answers)
-    table = _output(job, batch.table, (fragment, first), answered, flags, decisions)
+    table = _output(job, batch.table, (fragment, first), answered, features.flags, decisions)
     if not wrong:
-        return Scored(table, list(batch.unread), instances, keys, at, rows, answers, texts)
+        return Scored(table, list(batch.unread), instances, keys, at, features, answers)
     mask = pa.array(sound)
     return Scored(
         table.filter(mask),
@@ -119,9 +136,8 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         [instance for instance, good in zip(instances, sound, strict=False) if good],
         keys if keys is None else keys.filter(pl.Series(sound)),
         at if at is None else at.filter(pl.Series(sound)),
-        rows[sound],
+        features.filter(sound),
         answers[sound],
-        {name: column.filter(mask) for name, column in texts.items()},
     )
 
 
@@ -237,9 +253,9 @@ def _answers(parts: Parts, texts: Texts, rows: Matrix, wrong: Wrong) -> Scores:
 
 def _run(parts: Parts, texts: Texts, rows: Matrix) -> Scores:
     """Run the model, with columns by name if it takes text."""
-    if parts.model.by_name is None or parts.keyed is not None:
+    if parts.model.by_name is None:
         return parts.model.score(rows)
-    frame = pd.DataFrame(rows, columns=list(parts.job.features))
+    frame = pd.DataFrame(rows, columns=list(column_names(parts.job.features, parts.model.lists)))
     for name, column in texts.items():
         frame[name] = column.to_pandas()
     return parts.model.by_name(frame)

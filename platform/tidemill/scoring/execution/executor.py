@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -128,6 +128,11 @@ class _LoadedThere:
     def words(self) -> tuple[str, ...]:
         words: tuple[str, ...] = self._loaded().words
         return words
+
+    @property
+    def lists(self) -> Mapping[str, int]:
+        lists: Mapping[str, int] = self._loaded().lists
+        return lists
 
     def score(self, matrix: Matrix) -> Scores:
         found: Scores = self._loaded().score(matrix)

@@ -1,12 +1,10 @@
 """Look up features for rows with entity keys and a moment: as known then, or the latest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -20,12 +18,15 @@ from tidemill.features.lookups import KEY_TYPES, lookups
 from tidemill.features.online.circuit_breaker import FALLBACK
 from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.private_feast import DUMMY_ENTITY_ID
+from tidemill.features.unseen_categories import Categories, declared_categories
 from tidemill.project import Project
+from tidemill.scoring.execution.feature_values import FeatureKinds, FeatureValues, given_values
 from tidemill.scoring.input.column_values import Wrong, typed
 
-__all__ = ["Found", "Keys", "Latest", "PointInTime", "keys_of"]
+__all__ = ["Keys", "Latest", "PointInTime", "keys_of"]
 
 _AT = "event_timestamp"
+_LISTS, _PLAIN = pl.List(pl.Float64), (pl.Float64(), pl.String())
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,6 @@ class Keys:
         return pl.DataFrame(columns)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The features of some rows."""
-
-    matrix: npt.NDArray[np.float64]
-    """Shape (rows, features), in the version's order."""
-    flags: pl.Series
-    """The flags of each row, as lists of text."""
-
-
 def keys_of(project: Project) -> Keys:
     """Return the keys by which the project's service looks up its features.
 
@@ -102,40 +93,41 @@ def keys_of(project: Project) -> Keys:
 class PointInTime:
     """Looks up features in the offline store as known at each row's moment, as in training."""
 
-    def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
-        self._project, self._keys, self._names = project, keys, names
+    def __init__(
+        self, project: Project, keys: Keys, kinds: FeatureKinds, brought: Collection[str] = ()
+    ) -> None:
+        self._project, self._keys, self._kinds, self._brought = project, keys, kinds, brought
+        store = open_store(project)
+        service = get_service(store, project.feature_service)
+        self._categories = declared_categories(service, store.list_on_demand_feature_views())
 
-    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
-        """Return the features of rows, as of their moments.
+    def find(self, keys: pl.DataFrame, at: pl.Series) -> FeatureValues:
+        """Return the features of rows, as of their moments; those that only rows bring are unknown.
 
         Raises:
             FeatureError: a source cannot be read, or lacks a feature of the version.
         """
         features, defaults = known_features(self._project, keys.with_columns(at.alias(_AT)))
-        _require(self._names, features.columns, self._project)
-        flags = features.select(_flags(features, self._keys, defaults).alias("flags"))["flags"]
-        if words := [name for name in self._names if not _is_number(features.schema[name])]:
-            raise FeatureError(
-                f"features that are looked up must be numbers: {', '.join(words)}",
-                hint="encode them as numbers, or give them as columns",
-            )
-        whole = filled(features, defaults).select(
-            pl.col(literal_name(name)).cast(pl.Float64).fill_null(float("nan")) for name in self._names
-        )
-        return Found(np.ascontiguousarray(whole.to_numpy()), flags)
+        _require(self._kinds.names, [*features.columns, *self._brought], self._project)
+        flags = _flags(features, self._keys, defaults, self._categories).alias("flags")
+        whole = filled(features, defaults)
+        return _arranged(whole, self._kinds, features.select(flags)["flags"])
 
 
 class Latest:
     """Looks up the latest features in the online store, exactly as the prediction API does."""
 
-    def __init__(self, project: Project, keys: Keys, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, project: Project, keys: Keys, kinds: FeatureKinds, brought: Collection[str] = ()
+    ) -> None:
         store = open_store(project)
         self._reader = OnlineFeatures(store, project.feature_service)
-        _require(names, [name for _, name in self._reader.features], project)
-        self._keys, self._names = keys, names
+        self._served = [name for _, name in self._reader.features]
+        _require(kinds.names, [*self._served, *brought], project)
+        self._keys, self._kinds = keys, kinds
 
-    def find(self, keys: pl.DataFrame, at: pl.Series) -> Found:
-        """Return the features of rows, valid at their moments.
+    def find(self, keys: pl.DataFrame, at: pl.Series) -> FeatureValues:
+        """Return the features of rows, valid at their moments; those that only rows bring are unknown.
 
         Raises:
             FeatureError: the online store cannot be read.
@@ -146,13 +138,48 @@ class Latest:
                 "the online store does not answer",
                 hint="--resume when it answers again; nothing is lost",
             )
-        values = [[row.values[name] for name in self._names] for row in rows]
+        columns = []
+        for name in self._kinds.names:
+            if name in self._served:
+                kind = _LISTS if name in self._kinds.lists else _PLAIN[name in self._kinds.words]
+                values: list[Any] = [row.values[name] for row in rows]
+                columns.append(pl.Series(name, values, kind, strict=False))
         flags = pl.Series("flags", [list(row.flags) for row in rows], pl.List(pl.String))
-        return Found(np.array(values, np.float64).reshape(len(rows), len(self._names)), flags)
+        return _arranged(pl.DataFrame(columns), self._kinds, flags)
 
 
-def _flags(features: pl.DataFrame, keys: Keys, defaults: Mapping[str, float]) -> pl.Expr:
-    """Return lists of ``missing:<view>`` (nothing valid was known) and ``default:<feature>``."""
+def _arranged(features: pl.DataFrame, kinds: FeatureKinds, flags: pl.Series) -> FeatureValues:
+    """Return features by name as a model takes them; those that are not there are unknown.
+
+    Raises:
+        FeatureError: a list has another length than the version takes.
+    """
+    texts: dict[str, pa.ChunkedArray] = {}
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name in kinds.names:
+        column = features.get_column(name, default=pl.Series(name, [None] * len(flags), pl.Float64))
+        if name in kinds.words:
+            texts[name] = pa.chunked_array([column.cast(pl.String).to_arrow().cast(pa.string())])
+            columns[name] = pa.chunked_array([pa.nulls(len(flags), pa.float64())])
+        else:
+            columns[name] = pa.chunked_array([column.to_arrow()])
+    wrong: dict[int, str] = {}
+    found = given_values(pa.table(columns), kinds._replace(words=()), wrong)
+    if wrong:
+        raise FeatureError(
+            f"a feature in the store is not what the version takes: {next(iter(wrong.values()))}",
+            hint="score a version that was trained on what the store holds",
+        )
+    return FeatureValues(found.matrix, texts, flags)
+
+
+def _flags(
+    features: pl.DataFrame,
+    keys: Keys,
+    defaults: Mapping[str, float],
+    categories: Mapping[str, Categories],
+) -> pl.Expr:
+    """Return lists of ``missing:<view>`` (nothing valid was known), ``default:<feature>`` and the like."""
     unknown = {
         name: pl.col(literal_name(name)).is_null()
         | (pl.col(literal_name(name)).is_nan() if kind.is_float() else pl.lit(False))
@@ -164,13 +191,13 @@ def _flags(features: pl.DataFrame, keys: Keys, defaults: Mapping[str, float]) ->
         if names
     ]
     told += [pl.when(unknown[name]).then(pl.lit(f"default:{name}")) for name in defaults]
+    told += [
+        pl.when(~pl.col(literal_name(name)).is_in(list(one.known))).then(pl.lit(one.flag))
+        for name, one in categories.items()
+    ]
     if not told:
         return pl.lit([], pl.List(pl.String))
     return pl.concat_list(told).list.drop_nulls()
-
-
-def _is_number(kind: pl.DataType) -> bool:
-    return kind.is_numeric() or kind in (pl.Boolean, pl.Null)
 
 
 def _require(names: Sequence[str], there: Sequence[str], project: Project) -> None:

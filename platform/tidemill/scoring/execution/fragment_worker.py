@@ -11,8 +11,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from tidemill.project import Project
+from tidemill.project.feature_columns import read_columns
 from tidemill.scoring.execution.answer_columns import number_columns
 from tidemill.scoring.execution.batch_rows import Model, Parts, Scored, output_schema, score_batch
+from tidemill.scoring.execution.feature_values import FeatureKinds
 from tidemill.scoring.execution.staging import Record, Staging, part_name
 from tidemill.scoring.input.fragments import Fragment
 from tidemill.scoring.input.row_reading import BATCH_ROWS, Columns, Reject, read
@@ -40,6 +42,7 @@ class FragmentScorer:
 
     def __post_init__(self) -> None:
         job, keyed, application = self.job, None, None
+        columns = read_columns(self.project) if self.project.config.features.source != "store" else ()
         if job.decide:
             application = self.project.load_application()
         if job.mode != "columns":
@@ -51,13 +54,16 @@ class FragmentScorer:
 
             keys = keys_of(self.project)
             kind = Latest if job.mode == "online" else PointInTime
-            keyed = SimpleNamespace(keys=keys, lookup=kind(self.project, keys, job.features))
-        self._parts = Parts(job, self.model, keyed, application)
+            kinds = FeatureKinds(job.features, self.model.words, self.model.lists)
+            lookup = kind(self.project, keys, kinds, [column.name for column in columns])
+            keyed = SimpleNamespace(keys=keys, lookup=lookup)
+        self._parts = Parts(job, self.model, keyed, application, columns)
         self._log = None
         if job.log:
             from tidemill.scoring.execution.logged_predictions import BatchLog  # likewise
 
-            self._log = BatchLog(self.project, job, self.model.task)
+            kinds = FeatureKinds(job.features, self.model.words, self.model.lists)
+            self._log = BatchLog(self.project, job, self.model.task, kinds)
 
     def score(self, fragment: Fragment) -> Record:
         """Score a fragment, and return its record, which is on the disk.

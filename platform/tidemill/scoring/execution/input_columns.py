@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from tidemill.errors import UsageError
-from tidemill.scoring.input.column_values import is_numeric
+from tidemill.scoring.input.column_values import is_feature
 from tidemill.scoring.input.fragments import Shape
 from tidemill.scoring.input.row_reading import types_of_lines
 from tidemill.scoring.input.table_places import SourceFile
@@ -99,10 +99,10 @@ def require_values(
         UsageError: a column has another type.
     """
     wrong = [
-        f"{name} ({schema.field(name).type})" for name in features if not is_numeric(schema.field(name).type)
+        f"{name} ({schema.field(name).type})" for name in features if not is_feature(schema.field(name).type)
     ]
     if wrong:
-        what = f"numbers, or text ({', '.join(words)})" if words else "numbers"
+        what = f"numbers, lists of numbers, or text ({', '.join(words)})" if words else "numbers"
         raise UsageError(f"{file.address}: features must be {what}: {', '.join(wrong)}")
 
 

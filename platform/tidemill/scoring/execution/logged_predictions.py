@@ -1,7 +1,5 @@
 """Write batch predictions to the prediction log, for monitors and labels."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -15,6 +13,7 @@ from tidemill.prediction_log.writing.log_writer import open_log
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, redaction_for
 from tidemill.project import Project
 from tidemill.scoring.execution.batch_rows import Scored
+from tidemill.scoring.execution.feature_values import FeatureKinds, logged_row
 from tidemill.scoring.scoring_job import Job
 from tidemill.tasks.task import Task
 
@@ -28,8 +27,8 @@ _AT_ONCE = 1000
 class BatchLog:
     """One worker's writer of the prediction log."""
 
-    def __init__(self, project: Project, job: Job, task: Task) -> None:
-        self._job, self._task = job, task
+    def __init__(self, project: Project, job: Job, task: Task, kinds: FeatureKinds) -> None:
+        self._job, self._task, self._kinds = job, task, kinds
         self._log, self._clock = open_log(project), SystemClock()
         self._redaction = NO_REDACTION
         if job.mode != "columns" or job.decide:
@@ -62,11 +61,12 @@ class BatchLog:
             at = scored.moments[chosen].to_list()
         keys = None if scored.keys is None else scored.keys[chosen].to_dicts()
         answers = scored.answers[chosen].tolist()
-        texts = {name: column.take(pa.array(chosen)).to_pylist() for name, column in scored.texts.items()}
+        texts = {
+            name: column.take(pa.array(chosen)).to_pylist() for name, column in scored.features.texts.items()
+        }
         records = []
         for place, row in enumerate(rows):
-            values = scored.matrix[chosen[place]].tolist()
-            features = dict(zip(job.features, (None if math.isnan(v) else v for v in values), strict=True))
+            features = logged_row(self._kinds, scored.features.matrix[chosen[place]])
             features |= {name: column[place] for name, column in texts.items()}
             instance = scored.instances[chosen[place]] if scored.instances else None
             records.append(

@@ -10,6 +10,7 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
+from tidemill.project.feature_columns import read_columns
 from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
 from tidemill.scoring.execution.batch_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
@@ -135,6 +136,8 @@ def _needed(
     looked_up = [] if mode == "columns" or decide else _keys(project)
     needed = [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
     require_columns(dict.fromkeys(needed), there, mode, file)
+    if mode != "columns" and project.config.features.source == "both":
+        needed += [column.name for column in read_columns(project) if column.name in there]
     if decide:
         needed += [name for name in _request_columns(project) if name in there]
     return list(dict.fromkeys(needed))
@@ -228,7 +231,9 @@ def _definition(project: Project, features: tuple[str, ...]) -> str:
         service_features,
     )
 
-    if absent := [name for name in features if name not in service_features(project)]:
+    brought = read_columns(project) if project.config.features.source == "both" else ()
+    there = {*service_features(project), *(column.name for column in brought)}
+    if absent := [name for name in features if name not in there]:
         raise UsageError(
             f"the version needs features that service {project.feature_service!r} does not have: "
             f"{', '.join(absent)}",

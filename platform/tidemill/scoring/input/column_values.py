@@ -1,6 +1,8 @@
 """Convert columns of any type for a model or the feature store, and record values that do not fit."""
 
-from collections.abc import Collection, MutableMapping, Sequence
+import json
+from collections.abc import MutableMapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +11,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Wrong", "is_numeric", "is_text", "matrix", "moments", "numbers", "typed"]
+__all__ = ["Wrong", "elements", "is_feature", "is_numeric", "is_text", "moments", "numbers", "typed"]
 
 Wrong = MutableMapping[int, str]
 """Position of a row in its batch → its first error."""
 
 _UNKNOWN = ("", "na", "nan", "null", "none")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
-_ROWS = 8192  # rows of a block: transposed while it is in the processor's cache
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -32,6 +33,13 @@ def is_numeric(kind: pa.DataType) -> bool:
     )
 
 
+def is_feature(kind: pa.DataType) -> bool:
+    """Return whether columns of this type can be a feature: what `is_numeric` says, and lists of numbers."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return is_numeric(kind.value_type) and not is_text(kind.value_type)
+    return is_numeric(kind)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Return whether a type is text, dictionaries of text included."""
     if pa.types.is_dictionary(kind):
@@ -43,31 +51,42 @@ def _is_moment(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def matrix(
-    table: pa.Table, names: Sequence[str], wrong: Wrong, words: Collection[str] = ()
-) -> npt.NDArray[np.float64]:
-    """Return columns as rows of float64, shape (rows, columns); null and infinite values become NaN.
+def elements(column: pa.ChunkedArray, name: str, length: int, wrong: Wrong) -> npt.NDArray[np.float64]:
+    """Return lists of numbers as a matrix, shape (rows, length); null becomes NaN.
 
-    Text that is not a number is recorded in ``wrong``, and becomes NaN. Columns in ``words`` hold
-    text that is not read as numbers: all of it is NaN.
+    Text is read as JSON arrays. What is no list of that length is recorded in ``wrong``, and becomes NaN.
 
     >>> noted: dict[int, str] = {}
-    >>> matrix(pa.table({"wind": [float("inf"), None]}), ("wind",), {}).tolist()
-    [[nan], [nan]]
-    >>> matrix(pa.table({"wind": [1, None], "rain": ["0.5", "x"]}), ("wind", "rain"), noted).tolist()
-    [[1.0, 0.5], [nan, nan]]
+    >>> elements(pa.chunked_array([["[1, 2]", None, "[3]"]]), "e", 2, noted).tolist()
+    [[1.0, 2.0], [nan, nan], [nan, nan]]
     >>> noted
-    {1: "rain: 'x' is not a number"}
+    {2: 'e: [3.0] is not a list of 2 numbers'}
     """
-    nothing = np.full(table.num_rows, np.nan) if words else np.empty(0)
-    columns = [nothing if name in words else numbers(table[name], name, wrong) for name in names]
-    # As in training, where an infinite value counts as missing.
-    columns = [np.where(np.isinf(one), np.nan, one) if np.isinf(one).any() else one for one in columns]
-    rows = np.empty((table.num_rows, len(names)), np.float64)
-    for start in range(0, table.num_rows, _ROWS):
-        for position, column in enumerate(columns):
-            rows[start : start + _ROWS, position] = column[start : start + _ROWS]
-    return rows
+    found = np.full((len(column), length), np.nan)
+    for row, value in enumerate(column.to_pylist()):
+        given = _array(value) if isinstance(value, str) else value
+        if given is None:
+            continue
+        if isinstance(given, list) and len(given) == length and None not in given:
+            found[row] = given
+        else:
+            wrong.setdefault(row, f"{name}: {given!r:.100} is not a list of {length} numbers")
+    return found
+
+
+def _array(text: str) -> Any:
+    """Return what a JSON array of numbers in a text is; the text itself where it is none."""
+    if text.strip().lower() in _UNKNOWN:
+        return None
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return text
+    return [float(one) for one in read] if _are_numbers(read) else text
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(one) in (int, float) for one in values)
 
 
 def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
+from tidemill.errors import ConfigError
 from tidemill.project import Project
-from tidemill.project.feature_columns import FeatureColumn, read_columns
+from tidemill.project.feature_columns import COLUMNS_FILE, FeatureColumn, read_columns, read_keys
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.request_moments import Moment
 
@@ -30,9 +31,27 @@ def make_application(project: Project, own: Application[Any] | None = None) -> A
     columns = read_columns(project)
     if own is not None:
         return _extended(own, columns)
+    if project.config.features.source == "both":
+        columns = (*_keys(project, columns), *columns)
     return Application(
         request=request_model(columns), feature_row=_values, decide=lambda instance, answer: {}
     )
+
+
+def _keys(project: Project, columns: Sequence[FeatureColumn]) -> list[FeatureColumn]:
+    """Return the keys that are no columns as well.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    keys = read_keys(project)
+    if not keys:
+        raise ConfigError(
+            f"{project.root / COLUMNS_FILE} lists no keys, and the project names no application: nothing "
+            "says by which keys the store's features are looked up",
+            hint="add `keys: [{name: carrier, type: text}]`, or name an application in project.application",
+        )
+    return [key for key in keys if key.name not in {column.name for column in columns}]
 
 
 def request_model(columns: Sequence[FeatureColumn]) -> type[BaseModel]:

@@ -10,6 +10,7 @@ import orjson
 
 from tidemill.errors import ServingError
 from tidemill.features.online.online_features import FeatureRow
+from tidemill.project.feature_columns import REFUSED
 from tidemill.serving.inference.calls import Call, Failure, Refused
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
@@ -55,6 +56,7 @@ def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
 
     Raises:
         FeatureError: they cannot be read.
+        Refused: one has a category that was not seen in training, and is declared to be refused.
     """
     found: list[FeatureRow | None] = [None] * len(rows)
     for reader in {id(row.model.features): row.model.features for row in rows}.values():
@@ -73,7 +75,18 @@ def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
             read = reader.read(keys, [rows[place].moment for place in places])
             for place, values_read in zip(places, read, strict=True):
                 found[place] = values_read
+                if values_read.flags:
+                    _refuse_unseen(values_read)
     return [row for row in found if row is not None]
+
+
+def _refuse_unseen(row: FeatureRow) -> None:
+    for flag in row.flags:
+        kind, _, name = flag.partition(":")
+        if kind == REFUSED:
+            message = f"Feature {name} has a category that was not seen in training"
+            problem = {"loc": ["body", "instances", name], "msg": message, "type": "unseen_category"}
+            raise Refused(Failure("malformed", [problem]))
 
 
 def not_loggable(call: Call) -> Refused | None:

@@ -55,7 +55,12 @@ def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
         code={},
     )
     model = SimpleNamespace(
-        score=lambda rows: rows.sum(axis=1) / 1e4, by_name=None, words=(), mixed=None, task=Binary("roc_auc")
+        score=lambda rows: rows.sum(axis=1) / 1e4,
+        by_name=None,
+        words=(),
+        lists={},
+        mixed=None,
+        task=Binary("roc_auc"),
     )
     found = score_batch(Parts(job, model), Batch("rows", table, np.arange(4)), 0, 0)
     assert found.rejects == []
@@ -63,4 +68,6 @@ def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
     expected = sum(np.asarray(column) for column in columns.values()) / 1e4
     assert found.table["probability"].to_numpy() == pytest.approx(expected)
     assert found.table["model_version"].to_pylist() == ["3"] * 4
-    assert (found.matrix == np.column_stack([np.asarray(column) for column in columns.values()])).all()
+    assert (
+        found.features.matrix == np.column_stack([np.asarray(column) for column in columns.values()])
+    ).all()
