@@ -1,6 +1,5 @@
 """``tidemill init`` and ``tidemill demo``."""
 
-import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +10,11 @@ from typer.core import TyperCommand
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
+from tidemill.cli.questions import ask, ask_text, can_ask
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -58,7 +58,8 @@ def init(
         typer.Option(
             metavar="TABLE",
             help="Make the project out of a table: a CSV, parquet or JSON lines file, a folder of them, a "
-            "pattern in quotes, or a table of a database, as sqlite:///shop.db::orders.",
+            "pattern in quotes, all of these on S3 (s3://bucket/table.csv), or a table of a database, as "
+            "sqlite:///shop.db::orders.",
             show_default=False,
         ),
     ] = None,
@@ -117,16 +118,19 @@ def init(
 ) -> None:
     """Make a new project, out of a table or as a copy of an example.
 
-    Without --data and --example it is a copy of the reference project, the flights. The folder becomes a git
-    repository with DVC initialised.
+    On a terminal it asks what is left open; else it assumes, and says what. Without --data and --example it
+    is a copy of the reference project, the flights. The folder becomes a git repository with DVC initialised.
     """
     if example == _LIST:
         _list_examples(json)
         return
+    asks = can_ask(json)
     if folder is None:
-        raise UsageError(
-            "DIR is missing: it names the folder of the new project", hint="tidemill init my-model"
-        )
+        if not asks:
+            raise UsageError(
+                "DIR is missing: it names the folder of the new project", hint="tidemill init my-model"
+            )
+        folder = Path(ask_text("the new project's folder", "my-model"))
     about = {
         "--target": target,
         "--task": task,
@@ -135,14 +139,16 @@ def init(
         "--positive": positive,
         "--labels-after": labels_after,
     }
-    _check_options(data, example, about)
+    if asks and data is None and example is None and not any(about.values()):
+        data = ask_text("your table, a file or another source (empty: copy the flights)", "") or None
+    _check_options(data, example, about, asks)
     if data is None:
         _copy_example(folder, example or "flights", remote, endpoint_url, json)
     else:
         _make_from_table(folder, data, about, remote, endpoint_url, json)
 
 
-def _check_options(data: str | None, example: str | None, about: dict[str, str | None]) -> None:
+def _check_options(data: str | None, example: str | None, about: dict[str, str | None], asks: bool) -> None:
     from typing import get_args
 
     from tidemill.tasks.task_names import TaskName
@@ -152,7 +158,7 @@ def _check_options(data: str | None, example: str | None, about: dict[str, str |
         raise UsageError(f"{given[0]} is about a table, but --data is missing", hint="--data table.csv")
     if data is not None and example is not None:
         raise UsageError("--data and --example exclude each other", hint="leave one of the two out")
-    if data is not None and about["--target"] is None:
+    if data is not None and about["--target"] is None and not asks:
         raise UsageError("--target is missing: it names the column to predict", hint="--target churned")
     if about["--task"] is not None and about["--task"] not in get_args(TaskName):
         raise UsageError(
@@ -171,8 +177,9 @@ def _make_from_table(
     from tidemill.quickstart.new_project import draft_project, write_draft
     from tidemill.quickstart.wishes import Wishes, assume
 
-    wishes = Wishes(**{option[2:].replace("-", "_"): value for option, value in about.items()})  # type: ignore[arg-type]
-    asks = sys.stdin.isatty() and sys.stderr.isatty() and not json
+    said = {option[2:].replace("-", "_"): value for option, value in about.items()}
+    wishes = Wishes(**{**said, "target": about["--target"] or ""})  # type: ignore[arg-type]
+    asks = can_ask(json)
     with _new_project(folder, remote, endpoint_url) as finish:
         with nullcontext(_untold) if asks else progress() as tell:
             draft = draft_project(
@@ -180,7 +187,7 @@ def _make_from_table(
                 data,
                 Path.cwd(),
                 wishes,
-                _ask if asks else assume,
+                ask if asks else assume,
                 lambda message: tell("profile", message, None, None),
             )
         written = write_draft(draft, folder)
@@ -203,14 +210,6 @@ def _make_from_table(
         console.print(f"  next: cd {folder} && tidemill run --promote && tidemill up")
 
     emit(facts, json, render)
-
-
-def _ask(question: str, options: "Sequence[str]", default: str) -> str:
-    """Ask on the terminal."""
-    import click
-
-    shown = f"{question[0].upper()}{question[1:]}"
-    return str(typer.prompt(shown, default=default, type=click.Choice(list(options)), err=True))
 
 
 def _untold(_step: str, _message: str, _done: int | None, _total: int | None) -> None:

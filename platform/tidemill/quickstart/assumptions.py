@@ -61,7 +61,8 @@ def _key(choices: Choices) -> str:
     if choices.key is None:
         return "none"
     if not choices.key_repeats:
-        return f"{choices.key}, one row each"
+        assumed = f"; {choices.key_assumed}" if choices.key_assumed else ""
+        return f"{choices.key}, one row each{assumed}"
     number = choices.profile.columns[choices.key].distinct
     together = "; rows of one stay on one side of the split" if choices.group else ""
     return f"{choices.key}, {number:,} of them{together}"

@@ -54,6 +54,8 @@ class Choices:
     target: TargetChoice
     time: TimeChoice | None
     key: str | None
+    key_assumed: str | None
+    """How the key was found; None if it was named, or there is none."""
     key_repeats: bool
     """Whether several rows have the same key."""
     labels_after: str | None
@@ -100,13 +102,15 @@ def choose(
     time = choose_time(raw, profile, wishes, formats, ask)
     if wishes.labels_after is not None:
         _check_duration(wishes.labels_after, time)
-    key = choose_key(table, profile, wishes, time.column if time else None)
+    found = choose_key(table, profile, wishes, time.column if time else None, ask)
+    key = found.column if found else None
     repeats = key is not None and not profile.columns[key].is_unique
     return Choices(
         profile=profile,
         target=target,
         time=time,
         key=key,
+        key_assumed=found.assumed if found else None,
         key_repeats=repeats,
         labels_after=wishes.labels_after,
         split=_split(target, time, repeats),

@@ -19,6 +19,7 @@ from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 __all__ = [
     "FeatureChoice",
     "Features",
+    "KeyChoice",
     "TimeChoice",
     "choose_features",
     "choose_key",
@@ -41,6 +42,15 @@ class TimeChoice(NamedTuple):
     last: datetime
     assumed: str | None
     """What was assumed about it, as a sentence."""
+
+
+@dataclass(frozen=True)
+class KeyChoice:
+    """The column that says what a row is about."""
+
+    column: str
+    assumed: str | None
+    """How it was found; None if it was named."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,9 @@ def choose_time(
     return _time(table, chosen, formats, ask, assumed)
 
 
-def choose_key(table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time: str | None) -> str | None:
+def choose_key(
+    table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask
+) -> KeyChoice | None:
     """Choose the column that says what a row is about; None if there is none.
 
     Raises:
@@ -122,15 +134,7 @@ def choose_key(table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time:
         DataError: several rows have the same key and the same time.
     """
     if wishes.key is None:
-        unique = [
-            one.name
-            for one in profile.columns.values()
-            if one.is_unique
-            and one.looks_like_id
-            and not one.personal
-            and one.name not in (wishes.target, time)
-        ]
-        return unique[0] if unique else None
+        return _assumed_key(profile, wishes, time, ask)
     key = existing_column("--key", wishes.key, profile.columns)
     if key in (wishes.target, time):
         raise UsageError(
@@ -144,7 +148,22 @@ def choose_key(table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time:
             f"{rows:,} rows have the {key} and {time} of another row, for example {key} {example!r}",
             hint="remove the copies, name a --key that tells the rows apart, or leave --key out",
         )
-    return key
+    return KeyChoice(key, None)
+
+
+def _assumed_key(profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask) -> KeyChoice | None:
+    able = [
+        one.name
+        for one in profile.columns.values()
+        if one.is_unique and one.looks_like_id and not one.personal and one.name not in (wishes.target, time)
+    ]
+    if not able:
+        return None
+    if len(able) == 1:
+        return KeyChoice(able[0], "assumed, else: --key")
+    chosen = ask("which column says what a row is about?", (*able, "none"), able[0])
+    assumed = f"assumed, one of {len(able)} columns with a value of its own in each row; else: --key"
+    return None if chosen == "none" else KeyChoice(chosen, assumed)
 
 
 def choose_features(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,8 +10,8 @@ import polars as pl
 import yaml
 from polars.exceptions import PolarsError
 
-from tidemill.data.profiling.source_tables import absolute_address, is_sql, open_source
-from tidemill.data.profiling.table_profile import profile_table
+from tidemill.data.profiling.source_tables import absolute_address, open_source
+from tidemill.data.profiling.table_profile import TableProfile, profile_table
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.data.validation.inference import infer
 from tidemill.errors import DataError, TidemillError
@@ -32,6 +32,7 @@ from tidemill.quickstart.wishes import Ask, Wishes, assume
 
 __all__ = ["ProjectDraft", "draft_project", "write_draft"]
 
+_USUAL_TARGET = re.compile(r"y|target|label|class|outcome|churn(ed)?", re.IGNORECASE)
 Tell = Callable[[str], None]
 
 _COLUMN = re.compile(r'\s+(?P<name>\w+|"(?:[^"\\]|\\.)*"): \{(?P<kind>type: (?:\w+|"[^"]*"))(?:, .*)?\}')
@@ -67,7 +68,7 @@ def draft_project(
     """
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
     source = absolute_address(data, here)
-    if not is_sql(source) and not _exists(Path(source)):
+    if "://" not in source and not _exists(Path(source)):
         raise DataError(f"--data {data}: there is no such file or folder", hint="check the path")
     with TemporaryDirectory(prefix="tidemill-init-") as folder:
         scratch = Path(folder)
@@ -104,13 +105,23 @@ def _choose(
     typed, formats = scratch / "table.parquet", dict(readings.formats)
     conformed(raw, readings.types, formats).sink_parquet(typed)
     table = pl.scan_parquet(typed, glob=False)
-    choices = choose(raw, table, profile_table(table), formats, wishes, ask)
+    profile = profile_table(table)
+    choices = choose(raw, table, profile, formats, _with_target(wishes, profile, ask), ask)
     time = choices.time
     if time is not None and time.format and time.format != formats.get(time.column):
         formats[time.column] = time.format
         typed = scratch / "final.parquet"
         conformed(raw, readings.types, formats).sink_parquet(typed)
     return choices, formats, typed
+
+
+def _with_target(wishes: Wishes, profile: TableProfile, ask: Ask) -> Wishes:
+    """Ask for the column to predict where none is named."""
+    if wishes.target or not profile.columns:
+        return wishes
+    names = tuple(profile.columns)
+    usual = next((name for name in names if _USUAL_TARGET.fullmatch(name)), names[-1])
+    return replace(wishes, target=ask("which column is to be predicted?", names, usual))
 
 
 def write_draft(draft: ProjectDraft, folder: Path) -> list[Path]:

@@ -85,7 +85,7 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
 def pipeline_text(choices: Choices, source: str) -> str:
     """Return ``dvc.yaml``: three stages of the platform."""
     place = _dependency(source)
-    always = "" if place else "    always_changed: true   # DVC cannot see whether a database has changed\n"
+    always = "" if place else "    always_changed: true   # DVC cannot see whether it has changed\n"
     file = f"      - {scalar(place)}\n" if place else ""
     return f"""\
 # `tidemill run` runs what changed. The stages are Tidemill's own: docs/project.md.

@@ -18,7 +18,7 @@ class Wishes:
     """What is said about a table; None: to be found out."""
 
     target: str
-    """The column to predict."""
+    """The column to predict; empty: asked for."""
     task: TaskName | None = None
     time: str | None = None
     """Column with the moment of the prediction."""

@@ -107,3 +107,23 @@ def test_examples_are_listed_and_copied(tmp_path: Path):
         done = init(tmp_path / name, "--example", name)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name / "params.yaml").is_file()
+
+
+def test_on_a_terminal_what_is_missing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from typer.testing import CliRunner
+
+    from tidemill.cli import setup
+    from tidemill.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(setup, "can_ask", lambda _json: True)
+    rows = [f"{n},{n + 5000},{n % 7},{'yes' if n % 3 == 0 else 'no'}" for n in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["row_id,order_id,size,left", *rows]))
+    answers = ["mine", "t.csv", "lefft", "left", "order_id"]
+    done = CliRunner().invoke(app, ["init"], input="\n".join(answers) + "\n", catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    params = (tmp_path / "mine" / "params.yaml").read_text()
+    assert "label: left" in params
+    assert "key: order_id" in params
+    assert "Which column is to be predicted?" in done.output
+    assert "Which column says what a row is about?" in done.output

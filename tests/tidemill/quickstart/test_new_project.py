@@ -106,6 +106,16 @@ def test_what_is_ambiguous_is_asked(tmp_path: Path):
     assert params(made)["dataset"]["time"] is None
 
 
+def test_what_is_assumed_of_the_key_is_said(tmp_path: Path):
+    [key] = [one.text for one in draft(TABLE, tmp_path).assumptions if one.subject == "key"]
+    assert key == "id, one row each; assumed, else: --key"
+    two = TABLE.with_columns(order_no=pl.Series(range(N)))
+    [key] = [one.text for one in draft(two, tmp_path).assumptions if one.subject == "key"]
+    assert "one of 2 columns with a value of its own in each row" in key
+    assert draft(two, tmp_path, key="order_no").choices.key_assumed is None
+    assert draft(two, tmp_path, ask=lambda *_: "none").choices.key is None
+
+
 def test_leaks_are_left_out_and_named(tmp_path: Path):
     made = draft(TABLE.with_columns(reason=np.where(LEFT, "moved", "-")), tmp_path)
     assert "determines the target" in made.choices.features.left_out["reason"]

@@ -1,4 +1,4 @@
-"""Opens the table that a project is made of: a file, a folder, a pattern, or a table of an SQL database."""
+"""Opens the table that a project is made of: files here or in an object store, or a table of a database."""
 
 import re
 from contextlib import suppress
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.profiling.object_stores import fetch_table, is_object_store
 from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
@@ -41,9 +42,12 @@ def absolute_address(address: str, folder: Path) -> str:
     """
     if "://" not in address:
         return str(folder / address)
+    if is_object_store(address):
+        return address
     if "::" not in address:
         raise UsageError(
-            f"--data {address} names no table", hint="add it after two colons: sqlite:///shop.db::orders"
+            f"--data {address} names no table",
+            hint="add it after two colons: sqlite:///shop.db::orders; a file is s3://bucket/orders.csv",
         )
     if re.match(r"[^:]+://[^/@]*:[^/@]+@", address):
         raise UsageError(
@@ -55,21 +59,24 @@ def absolute_address(address: str, folder: Path) -> str:
 
 
 def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
-    """Open a table lazily; rows of a database are first copied to a file, in batches, and CSV stays text.
+    """Open a table lazily; what is elsewhere is first copied here, in pieces, and CSV stays text.
 
     Args:
-        address: path of a CSV, parquet, JSON lines or Arrow file, of a folder of such files, a pattern, or
-            ``<SQLAlchemy address>::<table>``.
+        address: path of a CSV, parquet, JSON lines or Arrow file, of a folder of such files, a pattern, all
+            of these in an object store (``s3://bucket/orders``), or ``<SQLAlchemy address>::<table>``.
         folder: relative paths begin here.
-        scratch: a folder for the rows of a database.
+        scratch: a folder for what is copied.
 
     Raises:
         DataError: there is no such table, or it cannot be read.
         UsageError: the address is not one.
     """
-    if "://" in address:
+    if is_object_store(address):
+        table = _of_files(fetch_table(address, scratch))
+    elif "://" in address:
         return _copied(absolute_address(address, folder), scratch / "rows.parquet")
-    table = _of_files(folder / address)
+    else:
+        table = _of_files(folder / address)
     # Many programs write the number of the row as a column without a name.
     return table.drop("") if "" in table.collect_schema() else table
 
@@ -109,23 +116,15 @@ def _separator(file: Path) -> str:
 
 
 def _copied(address: str, target: Path) -> pl.LazyFrame:
-    from sqlalchemy import select
     from sqlalchemy.exc import SQLAlchemyError
 
     url, _, name = address.rpartition("::")
     try:
         engine = _engine(url)
-        table = _table(engine, name)
-        writer = RowWriter(target, pl.Schema({column.name: _type(column) for column in table.columns}))
         try:
-            with engine.connect().execution_options(stream_results=True) as connection:
-                rows = connection.execute(select(table)).yield_per(BATCH_ROWS // 10)
-                for batch in rows.partitions():
-                    writer.write(_frame(batch, writer))
-            writer.close()
-            keep([(writer.part, target)])
+            table = _table(engine, name)
+            _copy_rows(engine, table, target)
         finally:
-            writer.drop()
             engine.dispose()
     except (SQLAlchemyError, PolarsError) as error:
         raise DataError(
@@ -133,6 +132,21 @@ def _copied(address: str, target: Path) -> pl.LazyFrame:
             hint="check the address, the table's name and that you may read it",
         ) from error
     return pl.scan_parquet(target, glob=False)
+
+
+def _copy_rows(engine: "Engine", table: "Table", target: Path) -> None:
+    from sqlalchemy import select
+
+    writer = RowWriter(target, pl.Schema({column.name: _type(column) for column in table.columns}))
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            rows = connection.execute(select(table)).yield_per(BATCH_ROWS // 10)
+            for batch in rows.partitions():
+                writer.write(_frame(batch, writer))
+        writer.close()
+        keep([(writer.part, target)])
+    finally:
+        writer.drop()
 
 
 def _engine(url: str) -> "Engine":

@@ -16,8 +16,8 @@ from tidemill.features.lookups import lookups, reader
 from tidemill.features.on_demand import Transformation
 from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, GuardedRead
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
+from tidemill.features.online.served_types import Convert, converters, served_features
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
-from tidemill.features.served_types import Convert, converters, served_features
 from tidemill.features.unseen_categories import Categories, declared_categories
 from tidemill.project.feature_columns import FeatureValue
 

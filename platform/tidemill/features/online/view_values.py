@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
-from tidemill.features.served_types import Convert, as_number
+from tidemill.features.online.served_types import Convert, as_number
 from tidemill.features.unseen_categories import Categories
 from tidemill.project.feature_columns import FeatureValue
 

@@ -1,5 +1,5 @@
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -75,3 +75,51 @@ def test_a_password_does_not_get_into_git():
         absolute_address("postgresql://ada:secret@host/shop::orders", Path("/"))
     with pytest.raises(UsageError, match="names no table"):
         absolute_address("postgresql://ada@host/shop", Path("/"))
+
+
+@pytest.mark.engine
+def test_a_table_of_postgres(tmp_path: Path, postgres_url: str):
+    import psycopg
+
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "CREATE TABLE orders (id bigint, price numeric(8, 2), name text, at timestamptz, paid boolean,"
+            " weights double precision[])"
+        )
+        connection.execute(
+            "INSERT INTO orders VALUES (1, 2.5, 'a', '2024-01-02 04:04:05+01', true, '{1, 2.5}'),"
+            " (2, NULL, NULL, NULL, NULL, NULL)"
+        )
+    found = read(f"{postgres_url}::orders", tmp_path)
+    assert found.rows() == [(1, 2.5, "a", AT.replace(tzinfo=UTC), True, [1.0, 2.5]), (2, *[None] * 5)]
+    with pytest.raises(DataError, match="no table 'order'"):
+        read(f"{postgres_url}::order", tmp_path)
+
+
+@pytest.mark.engine
+def test_tables_of_an_object_store(tmp_path: Path, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch):
+    import boto3
+    import fsspec
+
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    settings = {**dict.fromkeys(names, "x"), "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**settings, "AWS_ENDPOINT_URL": s3_endpoint}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket="tables")
+    fsspec.filesystem("s3").clear_instance_cache()
+    for number in (1, 2):
+        body = f"id;size\n{number};{number * 1.5}\n".encode()
+        client.put_object(Bucket="tables", Key=f"shop/part-{number}.csv", Body=body)
+    client.put_object(Bucket="tables", Key="shop/notes.txt", Body=b"nothing")
+    addresses = {"shop/part-1.csv": 1, "shop": 2, "shop/part-*.csv": 2}
+    for place, (key, rows) in enumerate(addresses.items()):
+        scratch = tmp_path / str(place)
+        scratch.mkdir()
+        found = open_source(f"s3://tables/{key}", tmp_path, scratch).collect()
+        assert (found.height, found.columns) == (rows, ["id", "size"]), key
+        assert absolute_address(f"s3://tables/{key}", tmp_path) == f"s3://tables/{key}"
+    with pytest.raises(DataError, match="s3://tables/nothing has no table"):
+        open_source("s3://tables/nothing", tmp_path, tmp_path)
+    with pytest.raises(UsageError, match="has a user or password"):
+        open_source("s3://ada:secret@tables/shop", tmp_path, tmp_path)
