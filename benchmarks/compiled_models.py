@@ -29,7 +29,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from benchmarks.children import clean_up_after
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.training.compiling.compiler import CompiledModel, compile_model

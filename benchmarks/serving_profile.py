@@ -28,7 +28,7 @@ from uvicorn.server import ServerState
 from benchmarks.children import clean_up_after
 from benchmarks.load import encode
 from benchmarks.serving import prepare, write_requests
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.project import Project
 from tidemill.serving.http.fast_lane import FastAnswers, FastLaneProtocol
 from tidemill.serving.http.replies import Reply

@@ -1,20 +1,29 @@
-"""Features whose values come in the request: for projects without a feature store, or beside one."""
+"""The features of a request, and those whose values come in the request itself. Imports no engine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn, FeatureValue
 
-if TYPE_CHECKING:
-    from tidemill.features.online.online_features import FeatureRow, OnlineFeatures
-
-__all__ = ["REQUEST", "RequestFeatures", "StoreAndRequest", "as_value"]
+__all__ = ["REQUEST", "FeatureRow", "RequestFeatures", "StoreAndRequest", "StoredFeatures", "as_value"]
 
 REQUEST = "request"
 """Name of the view of features that come in the request, and begin of the flag that names one of them."""
+
+
+class FeatureRow(NamedTuple):
+    """The features of one request."""
+
+    values: dict[str, FeatureValue]
+    """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
+    flags: tuple[str, ...]
+    """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
+    ``default:<feature>``, ``unseen:<feature>`` and ``refused:<feature>`` (a category that was not seen in
+    training, see `tidemill.features.unseen_categories`), ``fallback:features`` (the store is down, so the
+    features that it holds are unknown)."""
 
 
 class RequestFeatures:
@@ -33,7 +42,7 @@ class RequestFeatures:
         """What decides which version answers a row, where nothing else is declared: all that it brings."""
         self._columns = [_Reader(column) for column in columns]
 
-    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> "list[FeatureRow]":
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row; a column that is not in a row is unknown.
 
         Args:
@@ -43,8 +52,6 @@ class RequestFeatures:
         Raises:
             FeatureError: a value is not of its column's type.
         """
-        from tidemill.features.online.online_features import FeatureRow
-
         return [
             FeatureRow(
                 {column.name: column.value(row.get(column.name)) for column in self._columns},
@@ -54,10 +61,21 @@ class RequestFeatures:
         ]
 
 
+class StoredFeatures(Protocol):
+    """The features of a service, as `tidemill.features.online.online_features.OnlineFeatures` has them."""
+
+    features: tuple[tuple[str, str], ...]
+    """View and feature, in the service's order."""
+    keys: tuple[str, ...]
+
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
+        """Return the features of each row, as of its moment."""
+
+
 class StoreAndRequest:
     """Reads features from the online store; values that a row brings win, and are flagged ``request:…``."""
 
-    def __init__(self, store: "OnlineFeatures", columns: Sequence[FeatureColumn]) -> None:
+    def __init__(self, store: StoredFeatures, columns: Sequence[FeatureColumn]) -> None:
         """Take the reader of the service, and the columns of ``features.yaml``."""
         served = {name for _, name in store.features}
         further = [column for column in columns if column.name not in served]
@@ -69,7 +87,7 @@ class StoreAndRequest:
         for view, name in store.features:
             self._views.setdefault(view, set()).add(name)
 
-    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> "list[FeatureRow]":
+    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, in the order of ``rows``.
 
         Args:

@@ -8,11 +8,14 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
-from feast import FeatureStore
-
-from tidemill.features.lookups import Found, Read
 from tidemill.threads import BackgroundThread
+
+if TYPE_CHECKING:  # importing Feast takes seconds
+    from feast import FeatureStore
+
+    from tidemill.features.lookups import Found, Read
 
 __all__ = ["FALLBACK", "CircuitBreaker", "GuardedRead"]
 
@@ -23,7 +26,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _log = logging.getLogger(__name__)
 
 Keys = Sequence[Sequence[bytes]]
-GuardedRead = Callable[[Keys], Sequence[Found] | None]
+GuardedRead: TypeAlias = "Callable[[Keys], Sequence[Found] | None]"
 """As `tidemill.features.lookups.Read`; None while the store is down."""
 
 
@@ -40,7 +43,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
-    def guard(self, store: FeatureStore, read: Read) -> GuardedRead:
+    def guard(self, store: "FeatureStore", read: "Read") -> GuardedRead:
         """Return a read that never raises, and that waits up to the limit only once in an outage.
 
         Args:
@@ -52,7 +55,7 @@ class CircuitBreaker:
             online.limit_waiting(self._wait_seconds)
         good: Keys = ()
 
-        def guarded(keys: Keys) -> Sequence[Found] | None:
+        def guarded(keys: Keys) -> "Sequence[Found] | None":
             nonlocal good
             if self.problem is not None:
                 return None

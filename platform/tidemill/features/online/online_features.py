@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple
 
 from feast import FeatureService, FeatureStore
 
@@ -18,25 +17,13 @@ from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, G
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
 from tidemill.features.online.served_types import Convert, converters, served_features
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
+from tidemill.features.request_features import FeatureRow
 from tidemill.features.unseen_categories import Categories, declared_categories
-from tidemill.project.feature_columns import FeatureValue
 
-__all__ = ["FeatureRow", "OnlineFeatures"]
+__all__ = ["OnlineFeatures"]
 
 Count = Callable[[Sequence[tuple[str, int, int]]], None]
 """Called for each cached view with its numbers of cache hits and misses."""
-
-
-class FeatureRow(NamedTuple):
-    """The features of one request."""
-
-    values: dict[str, FeatureValue]
-    """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
-    flags: tuple[str, ...]
-    """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``, ``unseen:<feature>`` and ``refused:<feature>`` (a category that was not seen in
-    training, see `tidemill.features.unseen_categories`), ``fallback:features`` (the store is down, so the
-    features that it holds are unknown)."""
 
 
 class OnlineFeatures:

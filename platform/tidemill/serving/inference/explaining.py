@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.inference.column_origins import MixedFeatures, origins

@@ -2,16 +2,18 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tidemill.features.feast_objects import FeatureStore
-from tidemill.features.feast_session import feast_errors, get_service, open_store
-from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.request_features import RequestFeatures, StoreAndRequest
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns
 from tidemill.serving.routing.loaded_version import FeatureReader
+
+if TYPE_CHECKING:  # importing Feast takes seconds, and projects without a feature store need none
+    from collections.abc import Callable
+
+    from tidemill.features.feast_objects import FeatureStore
+    from tidemill.features.online.online_features import OnlineFeatures
 
 __all__ = ["ReaderCache", "definition_digest", "open_reader"]
 
@@ -19,7 +21,7 @@ __all__ = ["ReaderCache", "definition_digest", "open_reader"]
 class Readers(Protocol):
     """Gives a reader of a service's features."""
 
-    def reader(self, store: FeatureStore) -> OnlineFeatures:
+    def reader(self, store: "FeatureStore") -> "OnlineFeatures":
         """Return a reader of the service as the registry of ``store`` defines it now."""
 
 
@@ -37,6 +39,9 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
     source = project.config.features.source
     if source == "request":
         return RequestFeatures(read_columns(project))
+    from tidemill.features.feast_session import open_store
+    from tidemill.features.online.online_features import OnlineFeatures
+
     store = open_store(project)
     found = readers.reader(store) if readers else OnlineFeatures(store, project.feature_service)
     return found if source == "store" else StoreAndRequest(found, read_columns(project))
@@ -45,14 +50,14 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
 class ReaderCache:
     """Makes readers of one service, and gives the last one again while its definitions are the same."""
 
-    def __init__(self, service: str, make: Callable[[FeatureStore, str], OnlineFeatures]) -> None:
+    def __init__(self, service: str, make: "Callable[[FeatureStore, str], OnlineFeatures]") -> None:
         """Take the service's name, and what makes a reader of it."""
         self._service = service
         self._make = make
         self._last: tuple[bytes, OnlineFeatures] | None = None
         self._lock = threading.Lock()
 
-    def reader(self, store: FeatureStore) -> OnlineFeatures:
+    def reader(self, store: "FeatureStore") -> "OnlineFeatures":
         """Return a reader of the service as the registry of ``store`` defines it now.
 
         Raises:
@@ -65,12 +70,14 @@ class ReaderCache:
             return self._last[1]
 
 
-def definition_digest(store: FeatureStore, service: str) -> bytes:
+def definition_digest(store: "FeatureStore", service: str) -> bytes:
     """Return what changes with the definitions of a service or of its views, tags included; 32 bytes.
 
     Raises:
         FeatureError: the registry cannot be read, or has no such service.
     """
+    from tidemill.features.feast_session import feast_errors, get_service
+
     found = get_service(store, service)
     digest = hashlib.sha256(found.to_proto().spec.SerializeToString(deterministic=True))
     with feast_errors(f"reading the views of service {service!r}"):

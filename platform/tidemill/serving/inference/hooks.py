@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.serving.routing.shadows import ServedRow
 from tidemill.serving.routing.traffic_split import ServingVersions
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.serving.inference.row_scoring import Row

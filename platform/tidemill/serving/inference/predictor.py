@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from tidemill.clock import Clock
 from tidemill.errors import ServingError
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.prediction_log import PredictionLog, PredictionRecord

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tidemill.errors import ServingError
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.project.feature_columns import REFUSED
 from tidemill.serving.inference.calls import Call, Failure, Refused
 from tidemill.serving.observability.version_counters import VersionCounters

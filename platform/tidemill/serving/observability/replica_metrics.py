@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import psutil
 
-from tidemill.features.online.online_features import FeatureRow
 from tidemill.features.online.view_freshness import ViewFreshness
+from tidemill.features.request_features import FeatureRow
 from tidemill.serving.observability.metrics_families import SECONDS, Family, Histogram, labelled, render
 from tidemill.serving.observability.metrics_features import FeatureAges
 from tidemill.serving.observability.metrics_sharing import SharedMetrics

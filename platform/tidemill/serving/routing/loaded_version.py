@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 from tidemill.registry.versions.loaded_model import Scores, Texts
 from tidemill.tasks.task import Task

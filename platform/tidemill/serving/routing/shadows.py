@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.ids import new_id
 from tidemill.prediction_log.log_records import SHADOW, PredictionRecord
 from tidemill.serving.observability.version_counters import VersionCounters

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.serving.inference.calls import Call
 from tidemill.serving.inference.composition import Composition, Part, PartFailed
 from tidemill.serving.inference.row_scoring import ModelFailed, Row

@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
 from tests.tidemill.serving.small_project import KNOWN
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.project import load_project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Refused

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tidemill.errors import FeatureError
-from tidemill.features.online.online_features import FeatureRow
-from tidemill.features.request_features import RequestFeatures, StoreAndRequest
+from tidemill.features.request_features import FeatureRow, RequestFeatures, StoreAndRequest
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project.feature_columns import FeatureColumn, parse_columns
 from tidemill.serving.inference.application import Application

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.serving.inference.calls import Call
 from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.clock import ReplayClock
 from tidemill.errors import FeatureError
-from tidemill.features.online.online_features import FeatureRow
 from tidemill.features.online.view_freshness import ViewFreshness
+from tidemill.features.request_features import FeatureRow
 from tidemill.serving.observability.metrics_sharing import SharedMetrics
 from tidemill.serving.observability.metrics_sources import of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.tidemill.serving.small_project import add_model
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.registry.versions.model_versions import load_original, load_scorer
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.protocols.given_features import Features

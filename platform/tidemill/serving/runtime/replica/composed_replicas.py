@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
-from tidemill.features.online.online_features import FeatureRow
+from tidemill.features.request_features import FeatureRow
 from tidemill.project import Project
-from tidemill.registry.versions.model_versions import get_version, load_scorer
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.composition import (
     AskPart,
@@ -210,10 +209,14 @@ class _NoFeatures:
 
 
 def _version(project: Project, part: Part) -> str:
+    from tidemill.registry.versions.model_versions import get_version  # importing MLflow takes seconds
+
     return get_version(project, part.alias, part.model).version
 
 
 def _load(project: Project, part: Part, version: str) -> LoadedModel:
+    from tidemill.registry.versions.model_versions import load_scorer  # importing MLflow takes seconds
+
     scorer = load_scorer(project, version, part.model)
     if not scorer.task.is_probability or scorer.words:
         why = f"predicts {scorer.task.kind}" if not scorer.task.is_probability else "takes text"

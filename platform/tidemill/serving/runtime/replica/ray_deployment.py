@@ -7,7 +7,6 @@ from starlette.types import ASGIApp
 
 from tidemill.project import Project
 from tidemill.project.serve_config import AutoscalingConfig
-from tidemill.serving.runtime.replica import ray_shortcut
 from tidemill.serving.runtime.replica.composed_replicas import part_deployments
 from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process
 from tidemill.settings import Settings
@@ -33,10 +32,12 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Build the API in the replica itself: it holds threads, files and database connections."""
-        from tidemill.serving.runtime.replica.wiring import (
-            build_api,  # its engines take seconds: not where it is deployed
-        )
+        # Their engines take seconds: not where it is deployed, and not in Ray Serve's proxies.
+        from tidemill.serving.http import fast_lane
+        from tidemill.serving.runtime.replica import ray_shortcut
+        from tidemill.serving.runtime.replica.wiring import build_api
 
+        fast_lane.install()  # before Ray Serve starts this replica's server
         front = build_api(self._project, self._name)
         serve = self._project.config.serve
         if serve.fast_lane and serve.autoscaling is None:

@@ -8,11 +8,13 @@ setting), and all others go their usual way. It belongs to the fast lane, and is
 Ray Serve does not count these requests, so the shortcut is off with autoscaling, which needs the counts.
 """
 
+from typing import TYPE_CHECKING
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.serving.http import fast_lane
-from tidemill.serving.http.front import AdmissionMiddleware
+if TYPE_CHECKING:  # what answers takes seconds to import, and only replicas need it
+    from tidemill.serving.http.front import AdmissionMiddleware
 
 __all__ = ["CALLBACK", "ShortcutMiddleware", "install", "middlewares"]
 
@@ -20,21 +22,22 @@ CALLBACK = f"{__name__}:middlewares"
 """What Ray Serve imports and calls in every process that listens for HTTP."""
 
 
-_front: AdmissionMiddleware | None = None
+_front: "AdmissionMiddleware | None" = None
 
 
-def install(front: AdmissionMiddleware) -> None:
+def install(front: "AdmissionMiddleware") -> None:
     """Send this process's requests for predictions to ``front`` from now on."""
     global _front
+    from tidemill.serving.http import fast_lane
+
     _front, fast_lane.FastLaneProtocol.fast = front, front.predictions
 
 
 def middlewares() -> list[Middleware]:
     """Return what Ray Serve puts around its replicas, and around its proxies, which have nothing fast.
 
-    It asks before it starts a server: this is also where servers learn the way of `fast_lane`.
+    It asks all its processes: what answers is imported in `install`, by replicas alone.
     """
-    fast_lane.install()
     return [Middleware(ShortcutMiddleware)]
 
 

@@ -12,10 +12,7 @@ from typing import Any
 import pandas as pd
 
 from tidemill.clock import Clock, SystemClock
-from tidemill.features.feature_store import open_store
 from tidemill.features.online.circuit_breaker import CircuitBreaker
-from tidemill.features.online.freshness import freshness
-from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
@@ -223,6 +220,9 @@ def _freshness(project: Project, clock: Clock) -> Callable[[], Sequence[ViewFres
     """Return what measures the age of the online features: of none, where there is no feature store."""
     if not project.has_store:
         return lambda: []
+    from tidemill.features.feature_store import open_store  # importing Feast takes seconds
+    from tidemill.features.online.freshness import freshness
+
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
     return lambda: freshness(store(), project.feature_service, clock.now())
 
@@ -230,6 +230,8 @@ def _freshness(project: Project, clock: Clock) -> Callable[[], Sequence[ViewFres
 def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache | None:
     if not project.has_store:
         return None
+    from tidemill.features.online.online_features import OnlineFeatures  # importing Feast takes seconds
+
     serve = project.config.serve
     return ReaderCache(
         project.feature_service,

@@ -1,6 +1,8 @@
 """Which requests go past Ray Serve, and that Ray Serve still offers the way."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -57,3 +59,10 @@ def test_ray_serve_lets_it_in(monkeypatch):
     options = http_util.configure_http_middlewares(HTTPOptions())
     outermost = http_util._apply_middlewares(ray, options.middlewares)
     assert isinstance(outermost, ray_shortcut.ShortcutMiddleware)
+
+
+def test_proxies_that_import_it_import_no_engine():
+    engines = "import sys; print(sorted({'feast', 'mlflow', 'pandas', 'sklearn'} & {*sys.modules}))"
+    code = f"import {ray_shortcut.__name__}; {engines}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
