@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -49,19 +49,34 @@ class Custom(Task):
         """Return the labels as they are."""
         return as_json(column)
 
+    def truth(self, rows: pl.DataFrame, label: str) -> npt.NDArray[Any]:
+        """Return the labels of rows that all have one, shape (rows,); lists as the log has them."""
+        if label in rows.columns and rows[label].dtype.is_nested() and not rows[label].null_count():
+            return _objects(rows[label].to_list())
+        return super().truth(rows, label)
+
     def answers(self, estimator: Any, features: Any) -> Answers:
         """Return what ``predict`` gives, one JSON value a row, shape (rows,) of objects."""
         return self.from_output(estimator.predict(features))
 
     def from_output(self, output: Any) -> Answers:
-        """Return one value a row: of a frame with several columns an object."""
+        """Return one value a row: of a frame with several columns, or of a mapping of columns, an object.
+
+        NumPy's numbers and arrays become Python's, at any depth.
+
+        >>> list(Custom("m:f").from_output({"low": np.float32([1, 2]), "words": [["a"], []]}))
+        [{'low': 1.0, 'words': ['a']}, {'low': 2.0, 'words': []}]
+        """
         if hasattr(output, "to_dict") and hasattr(output, "columns"):
             values = output.to_dict("records")
             if len(output.columns) == 1:
                 values = [next(iter(row.values())) for row in values]
+        elif isinstance(output, Mapping):
+            columns = [_plain(column) for column in output.values()]
+            values = [dict(zip(output, row, strict=True)) for row in zip(*columns, strict=True)]
         else:
             values = output.tolist() if hasattr(output, "tolist") else list(output)
-        return _objects(values)
+        return _objects(list(map(_plain, values)))
 
     def scores(self, answers: Answers) -> npt.NDArray[np.float64]:
         """Return the answers that are numbers; NaN for others."""
@@ -148,6 +163,15 @@ def _is_json(answer: Any) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return True
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with Python's own numbers, lists and dictionaries."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return _plain(value.tolist()) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _objects(values: list[Any]) -> npt.NDArray[Any]:

@@ -68,7 +68,7 @@ def test_labels_of_more_classes_end_the_training(project):
 def test_labels_that_are_not_known_yet_do_not_matter(project):
     rows = pl.read_parquet(project.dataset_path)
     relabel(project, pl.when(pl.col("label_known_at") > day(100)).then(7).otherwise(pl.col("late")))
-    found, empty, _ = read_labelled(project, FEATURES, day(100))
+    found, empty, *_ = read_labelled(project, FEATURES, day(100))
     assert (found.height, empty) == (rows.filter(pl.col("label_known_at") <= day(100)).height, 0)
 
 

@@ -1,6 +1,6 @@
 """Check a model from elsewhere against the project, and save what will be served; nothing is recorded yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -219,4 +219,6 @@ def _check_gaps(
 
 
 def _head(output: object, rows: int) -> object:
+    if isinstance(output, Mapping):
+        return {name: column[:rows] for name, column in output.items()}
     return output.head(rows) if hasattr(output, "head") else output[:rows]  # type: ignore[index]

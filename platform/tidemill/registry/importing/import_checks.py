@@ -145,9 +145,10 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> N
         DataError: its shape is another, or it gives no probabilities where they are needed.
     """
     if task.kind == "custom":
-        if len(output) != rows:
+        answers = len(task.from_output(output))
+        if answers != rows:
             raise DataError(
-                f"the model gives {len(output)} answers to {rows} rows", hint="it must give one a row"
+                f"the model gives {answers} answers to {rows} rows", hint="it must give one a row"
             )
         return
     try:
