@@ -129,7 +129,7 @@ class Transformation:
 def _failed(view: OnDemandFeatureView, error: Exception) -> FeatureError:
     return FeatureError(
         f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}",
-        hint="it must cope with None, which stands for unknown",
+        hint="its function must accept None, which means unknown",
     )
 
 

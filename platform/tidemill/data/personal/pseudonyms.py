@@ -184,7 +184,7 @@ def _refuse_to_forget(project: Project, path: Path) -> None:
         raise ConfigError(
             f"{tombstones} names erased subjects, but their privacy key is missing: there is "
             f"neither {path} nor {_VARIABLE}",
-            hint="bring the key that they were erased under; with another one they would come back",
+            hint="restore the key that was used for the erasure: with another key their rows would come back",
         )
 
 

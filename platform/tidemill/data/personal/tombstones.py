@@ -179,7 +179,7 @@ def _require_key(root: Path, hide: Pseudonymiser) -> None:
         raise ConfigError(
             f"{root / FILE} was written under another privacy key ({written}) than this project's "
             f"({hide.fingerprint}): erased subjects would come back",
-            hint="bring the key that they were erased under (docs/privacy.md says how to change a key)",
+            hint="restore the key that was used for the erasures (docs/privacy.md says how to change a key)",
         )
 
 

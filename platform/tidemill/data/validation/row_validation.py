@@ -290,5 +290,5 @@ def _raise_for_share(report: ValidationReport, limit: float) -> None:
         raise DataError(
             f"{report.name}: {report.rejected} of {report.rows} rows are bad "
             f"({report.rejected / report.rows:.1%}; at most {limit:.1%} may be):{listed}",
-            hint="correct the source or the schema: so many bad rows come from one of them",
+            hint="correct the source or the schema: one of them is wrong for so many rows to be bad",
         )

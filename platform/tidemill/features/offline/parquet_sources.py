@@ -160,7 +160,7 @@ def _nothing_there(source: DataSource, address: Address) -> FeatureError:
     if not address.is_pattern and address.exists():
         return FeatureError(
             f"source {source.name!r}: {address.text} holds no parquet files",
-            hint="files whose names begin with . or _ do not count",
+            hint="files whose names begin with . or _ are ignored",
         )
     missing = "matches no file" if address.is_pattern else "does not exist"
     return FeatureError(

@@ -192,7 +192,7 @@ def _folder_of(address: Address, what: str) -> Address:
     if wild not in ("*.parquet", "**/*.parquet", "*", "**/*", "**"):
         raise FeatureError(
             f"{what}: rows cannot be added to a pattern that does not say where new files belong",
-            hint="patterns that end in /*.parquet do",
+            hint="name a folder, or a pattern that ends in /*.parquet",
         )
     return Address(address.text, address.root, address.files, address.cloud)
 

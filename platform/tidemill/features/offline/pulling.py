@@ -118,5 +118,5 @@ def _reject_null_keys(reading: Reading, wanted: SourceSelection) -> None:
     if null:
         raise FeatureError(
             f"{reading.where}: key {', '.join(map(repr, null))} is null in every row",
-            hint="write the key with the values; rows without it belong to no entity",
+            hint="fill in the key; rows without a key are ignored",
         )

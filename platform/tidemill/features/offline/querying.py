@@ -112,5 +112,5 @@ def _reject_null_keys(view: ViewHistory) -> None:
         raise FeatureError(
             f"feature view {view.history.name!r}: key {', '.join(map(repr, null))} is null in every row of "
             f"{view.reading.address.text}",
-            hint="write the key with the values; rows without it belong to no entity",
+            hint="fill in the key; rows without a key are ignored",
         )

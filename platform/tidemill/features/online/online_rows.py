@@ -199,7 +199,7 @@ def _require_values(view: FeatureView, name: str, column: pa.Array) -> None:
     if column.null_count:
         raise FeatureError(
             f"view {view.name!r}: column {name!r} is null in {column.null_count} of {len(column)} rows",
-            hint="a row without a key or a time cannot be looked up: leave it out",
+            hint="remove the rows without a key or a time",
         )
 
 

@@ -198,7 +198,7 @@ class RedisOnlineStore(ClientRedisStore):
         except (RedisError, OSError) as error:
             raise FeatureError(
                 f"writing view {view.name!r} to Redis failed: {error}",
-                hint="what was written until then is sound: run it again",
+                hint="run it again; the rows written so far are complete",
             ) from error
 
 

@@ -71,7 +71,7 @@ def bring_up(
     if len(set(names)) < len(names):
         raise FeatureError(
             f"view {view!r} has features that differ by case only, or one of {', '.join(_OWN)}",
-            hint="rename it: SQLite cannot tell such columns apart",
+            hint="rename it: SQLite takes such columns for the same",
         )
     if len(kinds) > _MOST_COLUMNS:
         raise FeatureError(

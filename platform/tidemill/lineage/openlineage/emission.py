@@ -66,8 +66,8 @@ def events_of(project: Project, thing: str) -> Delivery:
         turns = _turns(records, node)
         if not turns:
             raise UsageError(
-                f"no turn of the loop made {node.id}: OpenLineage events tell of turns",
-                hint="name a turn, or a version, run, prediction or data version that came of one",
+                f"no turn of the loop made {node.id}: OpenLineage events are about turns",
+                hint="name a turn, or a version, run, prediction or data version that a turn made",
             )
         events = (event for turn in turns for event in whole_turn(read_turn(records, turn)))
         return Delivery(tuple(turn.id for turn in turns), tuple(events))

@@ -79,7 +79,7 @@ def require_columns(needed: Iterable[str], there: Sequence[str], mode: Mode, fil
     what = "features of the version" if mode == "columns" else "keys of the features"
     raise UsageError(
         f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}",
-        hint="--rename NAME=OURS if they are called otherwise; --keys looks features up, --columns takes "
+        hint="--rename NAME=OURS if they have other names; --keys looks features up, --columns takes "
         "them as given",
     )
 
@@ -131,7 +131,7 @@ def kept_columns(
         )
     if taken := [name for name in keep if name in added]:
         raise UsageError(
-            f"the input has a column {', '.join(taken)}, as the output will",
+            f"the input has a column {', '.join(taken)}, a name that the output needs",
             hint=f"--rename {taken[0]}=earlier_{taken[0]}, or name what is kept with --keep",
         )
     return tuple(dict.fromkeys(keep))

@@ -220,7 +220,8 @@ def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:
     own: Literal["parquet", "csv"] | None = {".parquet": "parquet", ".csv": "csv"}.get(name)  # type: ignore[assignment]
     if own and request.format and own != request.format:
         raise UsageError(
-            f"{request.output} is to be {request.format}", hint="leave --format away, or name a folder"
+            f"--format {request.format} does not fit the output {request.output}",
+            hint="leave --format out, or name a folder",
         )
     return own or request.format or "parquet"
 

@@ -150,7 +150,7 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
     if twice := repeated(names):
         raise ValueError(f"several columns have the name {', '.join(map(repr, twice))}: rename one of them")
     if next(header, None) is not None:
-        raise ValueError("its lines end in carriage returns alone: have them end in line feeds")
+        raise ValueError("its lines end in carriage returns only: write line feeds")
     pieces, first = [], 0
     for index, piece in enumerate(text):
         start, lines = (piece.start, piece.lines) if index else (head, piece.lines - 1)

@@ -126,9 +126,9 @@ def rotate_key(
         expired = row.expires_at is not None and row.expires_at <= now
         if expired and lifetime is None:
             raise UsageError(
-                f"the key {row.name!r} expired {row.expires_at:%Y-%m-%d %H:%M} UTC, so another secret of it "
-                "would be of no use",
-                hint="say for how long it is to be valid: --expires 90d",
+                f"the key {row.name!r} expired {row.expires_at:%Y-%m-%d %H:%M} UTC, and a new secret "
+                "would expire with it",
+                hint="give it a new lifetime: --expires 90d",
             )
         # What has expired stays so: the key's new life is for its new secret alone.
         row.previous_digest = None if expired else row.digest

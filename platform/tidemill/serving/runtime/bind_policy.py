@@ -73,7 +73,7 @@ def require_safe_start(project: Project) -> None:
     keys = active_keys(open_state(project.state_url), SystemClock().now())
     if not any(key.scopes & {PREDICT, ADMIN} for key in keys):
         why = (
-            "serve.require_keys is always" if is_loopback(host) else f"the API is to listen on {host}, beyond"
+            "serve.require_keys is always" if is_loopback(host) else f"the API would listen on {host}, beyond"
         )
         raise ConfigError(
             f"{why}{'' if is_loopback(host) else ' this machine'}, but there is no API key that may predict",
@@ -81,8 +81,8 @@ def require_safe_start(project: Project) -> None:
         )
     if not is_loopback(host) and project.settings.plain_http != "accepted":
         raise ConfigError(
-            f"the API is to listen on {host} without TLS, which Ray Serve's HAProxy does not speak: keys and "
-            "data could be read on the way",
+            f"the API would listen on {host} without TLS, which Ray Serve's HAProxy does not have: keys and "
+            "data could be read in transit",
             hint="keep it on 127.0.0.1 behind a proxy that ends TLS (docs/security.md); or, if TLS ends in "
             "front of this machine already, set TIDEMILL_PLAIN_HTTP=accepted",
         )

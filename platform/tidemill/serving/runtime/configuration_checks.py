@@ -28,7 +28,7 @@ def require_coherent(project: Project) -> None:
     problems = [*_numbers(project), *_limits(project), *_processes(project), *_broker(project)]
     if problems:
         raise ConfigError(
-            f"{project.root / 'params.yaml'}: serve does not fit together: {'; '.join(problems)}",
+            f"{project.root / 'params.yaml'}: fields of serve conflict: {'; '.join(problems)}",
             hint="docs/project.md describes every field",
         )
 

@@ -107,7 +107,7 @@ class Graph:
     def dense(self, table: Table) -> str:
         """Return one value of all the columns in order, shape (rows, columns)."""
         if not table.width:
-            raise CannotCompile("a step is left without columns")
+            raise CannotCompile("a step has no columns")
         if len({tensor.kind for tensor, _ in table.columns}) > 1:
             raise CannotCompile("a step mixes text and numbers")
         parts = []

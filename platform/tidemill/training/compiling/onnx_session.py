@@ -146,7 +146,7 @@ def check_content(content: bytes) -> onnx.ModelProto:
     for node in _nodes(model):
         if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
             raise ModelUnsafe(
-                f"the model needs the operator {node.domain}.{node.op_type}, which is not ONNX's own",
+                f"the model needs the operator {node.domain}.{node.op_type}, which is not one of ONNX's",
                 hint="export it again with standard operators only",
             )
     for tensor in _tensors(model):
