@@ -6,6 +6,8 @@
 import inspect
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +17,7 @@ import pytest
 from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.forked import BETWEEN, IN_STEPS, Ask, Ended, ForkServer, KillPoint, forking
 from tests.tidemill.retraining.small_loop import faults, write_loop
+from tidemill.data.repository.git import git
 from tidemill.project import Project
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
@@ -118,6 +121,35 @@ def test_the_next_turn_is_refused_by_the_gate_and_killed_on_the_way(
     assert server.attempt(ask).code == -signal.SIGKILL
     assert server.attempt(Ask(project.root)).statuses == ["refused"]
     assert faults(project, state) == []
+
+
+@pytest.mark.usefixtures("kills")
+def test_sigterm_during_a_run_is_one_line_and_leaves_the_project_as_it_was(project: Project, state: State):
+    moment = (NOON + timedelta(hours=2)).isoformat()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tidemill.cli.main", "run", "--as-of", moment],
+        cwd=project.root,
+        env={**os.environ, "TIDEMILL_NUM_CPUS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any((project.home / "ray_results").glob("*/*")):  # Ray has put its own handlers of signals
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1] == "terminated"
+    assert "Traceback" not in said
+    assert "SIGTERM received" not in said
+    with state.transaction() as session:
+        turn = session.query(Turn).order_by(Turn.requested_at.desc()).first()
+        assert (turn.status, turn.step, turn.error) == ("failed", "train", "interrupted")
+        session.delete(turn)
+    assert not any((project.home / "ray_results").glob("*"))
+    assert git(project.root, "status", "--porcelain") == ""
 
 
 @pytest.mark.usefixtures("kills")
