@@ -29,7 +29,7 @@ from tidemill.features.project_features import hidden_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record_alerts
-from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers
+from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers, values_of
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
 from tidemill.monitoring.findings import Findings, Kind, judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, unknown_features
@@ -215,17 +215,16 @@ def _report(
     )  # it takes seconds
 
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
-    own = rows.filter(pl.col("version") == run.version)
+    own, task = rows.filter(pl.col("version") == run.version), project.task
+    values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
     try:
         write_report(
             path,
             title,
             comparison,
-            ReportedComparison(
-                reference.features, reference.scores, categories_of(project.task, reference.answers)
-            ),
-            ReportedComparison(features_of(rows), own["score"], categories_of(project.task, own["answer"])),
-            reported_quality(project.task, labelled),
+            ReportedComparison(reference.features, values[0], categories_of(task, reference.answers)),
+            ReportedComparison(features_of(rows), values[1], categories_of(task, own["answer"])),
+            reported_quality(task, labelled),
         )
         write_json(path.with_suffix(".json"), run)
     except MonitoringError as error:

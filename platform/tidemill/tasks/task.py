@@ -267,13 +267,29 @@ def _finite(answers: Answers) -> bool:
     return answers.dtype == object or bool(np.isfinite(answers).all())
 
 
+def _times(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return how often to repeat each row.
+
+    >>> _times(np.array([2.0, 0.0, 1.0])).tolist(), _times(np.array([0.4, 0.4, 0.1, 0.1])).tolist()
+    ([2, 0, 1], [2, 1, 1, 0])
+    """
+    if not weights.sum() or (weights == np.rint(weights)).all():
+        return weights.astype(np.int64)
+    sums = np.rint(np.cumsum(weights) * (len(weights) / weights.sum()))
+    return np.asarray(np.diff(sums, prepend=0.0), dtype=np.int64)
+
+
 def _resampled(metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> Measure:
-    """Return the measure of a function that knows no weights: rows are repeated as often as they weigh."""
+    """Return the measure of a function that knows no weights: rows are repeated as often as they weigh.
+
+    Weights that are no whole numbers are scaled to the number of rows, and rounded so that their sums, row
+    after row, are off by less than one.
+    """
 
     def measure(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         found = np.full(len(weights), np.nan)
         for number, row in enumerate(weights[:_RESAMPLES_OF_OWN]):
-            places = np.repeat(np.arange(len(truth)), row.astype(np.int64))
+            places = np.repeat(np.arange(len(truth)), _times(row))
             found[number] = metric(truth[places], answers[places]) if len(places) else np.nan
         return found
 

@@ -89,6 +89,9 @@ def test_an_experiment_is_judged_by_the_metric_of_the_task(kind):
     assert found.quality.ours == pytest.approx(task.evaluate(truth, given)[task.metric])
     assert found.quality.low > 0
     assert (found.score is None) == (kind == "custom"), "answers that are text have no mean"
+    weighed = [one.with_columns(weight=pl.lit(share)) for one, share in ((mine, 0.3), (theirs, 0.7))]
+    again = metric(task, *(arm(task, one, True) for one in weighed))
+    assert again.ours == pytest.approx(found.quality.ours), "shares of periods are weights below 1"
 
 
 @pytest.mark.parametrize("kind", TASKS)

@@ -15,7 +15,7 @@ from tidemill.monitoring.monitor_config import PredictionDriftConfig
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
-__all__ = ["categories_of", "compare_answers"]
+__all__ = ["categories_of", "compare_answers", "values_of"]
 
 
 def compare_answers(
@@ -47,6 +47,12 @@ def compare_answers(
     if before is not None and now is not None:
         classes = compare_categories(before, now, config.categorical)
     return replace(comparison, prediction=scores, categories=classes)
+
+
+def values_of(scores: pl.Series, answers: pl.Series | None) -> pl.Series:
+    """Return the scores; of answers without scores that are lists or objects of numbers, the lists."""
+    lists = None if _has_numbers(scores) else _as_lists(answers)
+    return scores if lists is None else lists
 
 
 def categories_of(task: Task, answers: pl.Series | None) -> pl.Series | None:

@@ -9,11 +9,13 @@ import polars.selectors as cs
 import pytest
 
 from tidemill.errors import MonitoringError
+from tidemill.monitoring.drift.answer_drift import values_of
 from tidemill.monitoring.drift.drift_columns import (
     ColumnDrift,
     Comparison,
     compare,
     compare_categories,
+    compare_lists,
     compare_scores,
 )
 from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
@@ -280,3 +282,14 @@ def test_custom_answers_and_single_classes_have_no_section_on_quality():
     empty = pl.DataFrame({"score": [0.5], "answer": ['"a"'], "label": [1], "target": ['"a"']})
     assert reported_quality(Custom("m:f"), empty) is None
     assert reported_quality(Binary("roc_auc"), empty.with_columns(target=pl.lit(None, pl.String))) is None
+
+
+def test_answers_that_are_lists_are_drawn_by_their_norms(tmp_path: Path):
+    texts = pl.Series([f"[{n % 30}.5, {n % 7}]" for n in range(200)])
+    unscored = pl.Series([None] * 200, dtype=pl.Float64)
+    values = values_of(unscored, texts)
+    found = Comparison((), compare_lists(values, values, 0.1), 200, 200)
+    sides = [ReportedComparison(pl.DataFrame(), values)] * 2
+    write_report(tmp_path / "r.html", "# A window", found, *sides, None)
+    assert "cannot be drawn" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert values_of(unscored, pl.Series(['"text"'] * 200)) is unscored
