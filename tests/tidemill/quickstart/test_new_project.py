@@ -132,6 +132,22 @@ def test_moments_later_than_the_prediction_are_left_out(tmp_path: Path):
     assert "not known yet" in made.choices.features.left_out["closed_at"]
 
 
+def test_infinite_numbers_are_gaps(tmp_path: Path):
+    some = pl.int_range(N) % 50 == 0
+    table = TABLE.with_columns(size=pl.when(some).then(float("inf")).otherwise("size"))
+    [size, *_] = read_columns_of(draft(table, tmp_path))
+    assert size["required"] is False
+    assert abs(size["example"]) < 1
+    target = draft(table, tmp_path, "size")
+    [monitor] = yaml.safe_load(target.files["monitoring/monitors.yaml"])["monitors"]
+    assert 0 < monitor["quality"]["max_drop"] < 1
+    assert "inf" not in " ".join(one.text for one in target.assumptions)
+
+
+def read_columns_of(made: ProjectDraft) -> list[dict[str, Any]]:
+    return yaml.safe_load(made.files["features.yaml"])["columns"]
+
+
 def test_thresholds_come_from_the_table(tmp_path: Path):
     season = pl.Series(np.sin(np.arange(N) / N * 6) * 3 + R.normal(size=N))
     made = draft(TIMED.with_columns(season=season), tmp_path, time="at")

@@ -105,13 +105,14 @@ class TableProfile:
 
 
 def profile_table(table: pl.LazyFrame) -> TableProfile:
-    """Profile a table in one pass, and a sample of it.
+    """Profile a table in one pass, and a sample of it; numbers that are infinite or NaN count as missing.
 
     >>> profile = profile_table(pl.LazyFrame({"size": ["S", "L", "L"], "price": [1.5, None, 2.5]}))
     >>> profile.columns["size"].values, profile.columns["price"].nulls, profile.columns["price"].typical
     (('L', 'S'), 1, 2.0)
     """
-    table = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+    floats = pl.col(pl.Float32, pl.Float64)
+    table = table.with_columns(pl.when(floats.is_finite()).then(floats))  # as training takes infinite values
     schema = table.collect_schema()
     rows = int(table.select(pl.len()).collect(engine="streaming").item())
     facts = table.select(_facts(schema, rows)).collect(engine="streaming").row(0, named=True) if rows else {}
