@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from tests.examples.test_examples import Example, served
+from tests.examples.example_turn import Example, served
 from tidemill.project.feature_columns import read_columns
 from tidemill.registry.versions.model_versions import champion_version, get_version, load_scorer
 
