@@ -26,6 +26,8 @@ __all__ = ["Assumption", "Choices", "Split", "choose"]
 _SHARE = 0.15
 _SEARCHED = 20_000
 """Rows that a trial is fitted on, in tables that have more."""
+_SIDES = 3
+"""Training, validation and hold-out: a stratified split has rows of each class on each."""
 
 
 class Assumption(NamedTuple):
@@ -105,6 +107,9 @@ def choose(
     found = choose_key(table, profile, wishes, time.column if time else None, ask)
     key = found.column if found else None
     repeats = key is not None and not profile.columns[key].is_unique
+    split = _split(target, time, repeats)
+    if split.by == "stratified":
+        _check_strata(target)
     return Choices(
         profile=profile,
         target=target,
@@ -113,7 +118,7 @@ def choose(
         key_assumed=found.assumed if found else None,
         key_repeats=repeats,
         labels_after=wishes.labels_after,
-        split=_split(target, time, repeats),
+        split=split,
         features=choose_features(profile, target, time, key, ask),
     )
 
@@ -140,6 +145,16 @@ def _split(target: TargetChoice, time: TimeChoice | None, repeats: bool) -> Spli
     if repeats:
         return Split("group", None, held)
     return Split("stratified" if target.classes else "random", None, held)
+
+
+def _check_strata(target: TargetChoice) -> None:
+    rare = [f"{name!r} ({rows})" for name, rows in target.rows.items() if rows < _SIDES]
+    if rare:
+        raise DataError(
+            f"the target {target.column} has classes with fewer than {_SIDES} rows: {', '.join(rare)}",
+            hint="a class needs rows to train on, to choose a model by, and to judge it by: add rows, merge "
+            "the class with another, or remove them",
+        )
 
 
 def default_metric(choices: Choices) -> str:

@@ -176,6 +176,12 @@ def without(rows: float) -> pl.Expr:
             "'maybe'",
             "merge",
         ),
+        (
+            {"left": pl.when(pl.int_range(N).is_in([7, 9])).then(pl.lit("maybe")).otherwise("left")},
+            {},
+            "fewer than 3 rows: 'maybe' (2)",
+            "merge",
+        ),
         ({"left": pl.col("email")}, {}, "400 different texts", "--task multiclass"),
         ({}, {"task": "regression"}, "holds text, not numbers", "leave --task out"),
         (
