@@ -71,11 +71,7 @@ class _Served:
             ]
         else:
             values = [convert(value) for value, convert in zip(picked, self._convert, strict=True)]
-        flags = [
-            known.flag
-            for place, known in self._categories
-            if values[place] is not None and values[place] not in known.known
-        ]
+        flags = self._unseen(values) if self._categories else []
         if None not in values:
             return ViewValues(event, raw, tuple(values), tuple(flags))
         for place, default in enumerate(self._defaults):
@@ -83,6 +79,14 @@ class _Served:
                 values[place] = default
                 flags.append(self._flags[place])
         return ViewValues(event, raw, tuple(values), tuple(flags))
+
+    def _unseen(self, values: Sequence[FeatureValue]) -> list[str]:
+        """Return the flags of values that are none of their feature's categories."""
+        return [
+            one.flag
+            for place, one in self._categories
+            if values[place] is not None and values[place] not in one.known
+        ]
 
 
 class StoredView:
