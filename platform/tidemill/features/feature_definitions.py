@@ -22,7 +22,7 @@ from feast.data_source import DataSource
 
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults
-from tidemill.features.private_feast import get_repo_files
+from tidemill.features.private_feast import check_constructors, get_repo_files
 
 __all__ = ["fingerprint", "load_definitions"]
 
@@ -42,6 +42,7 @@ def load_definitions(repo: Path) -> list[Any]:
             could not run elsewhere.
     """
     found: dict[int, Any] = {}
+    check_constructors()
     with _IMPORTING, _importable(repo):
         for file in get_repo_files(repo):
             name = ".".join(file.relative_to(repo.resolve()).with_suffix("").parts)

@@ -6,9 +6,20 @@ else; names of Feast's Redis store are in `tidemill.features.online.private_feas
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    PushSource,
+    RequestSource,
+)
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME, DUMMY_ENTITY_VAL
 from feast.feature_view_projection import FeatureViewProjection
@@ -29,6 +40,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_operations import get_repo_files
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.utils import compute_non_entity_date_range
+from typeguard import typechecked
 
 __all__ = [
     "DUMMY_ENTITY_ID",
@@ -42,6 +54,7 @@ __all__ = [
     "MetricsCalculator",
     "OneViewEngine",
     "Value",
+    "check_constructors",
     "compute_non_entity_date_range",
     "compute_table_id",
     "compute_versioned_name",
@@ -55,7 +68,19 @@ __all__ = [
     "serialize_entity_key",
 ]
 
+_DEFINED: tuple[Any, ...] = (
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    PushSource,
+    RequestSource,
+)
+
 NAMES = (
+    ("feast.data_source.typechecked", "is how Feast checks types, which takes seconds at each import"),
     ("feast.FeatureStore._make_inferences", "infers the types that definitions leave out, as applying does"),
     ("feast.feature_view.DUMMY_ENTITY_ID", "is the key column of a view without entities"),
     ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which no definition names"),
@@ -110,3 +135,10 @@ class OneViewEngine(LocalComputeEngine):  # type: ignore[misc]
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
         return self.materialise_view(registry, task, **kwargs)
+
+
+@cache
+def check_constructors() -> None:
+    """Have Feast's own checks of types look at the arguments of definitions again; see the package's text."""
+    for kind in _DEFINED:
+        kind.__init__ = typechecked(kind.__init__)

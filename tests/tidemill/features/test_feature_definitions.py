@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 from datetime import datetime
 
@@ -134,3 +135,33 @@ def test_the_hash_is_the_same_in_every_workspace_and_after_materialising(project
     assert absolute == before
     features.materialise(project, datetime(2013, 1, 2))  # noqa: DTZ001
     assert features.definition_hash(project) == before
+
+
+def test_a_wrong_argument_of_a_definition_is_named(tmp_path):
+    (tmp_path / "views.py").write_text(
+        "from feast import FeatureView, FileSource\n"
+        "source = FileSource(path='a.parquet', timestamp_field='at')\n"
+        "view = FeatureView(name='wind', source=source, ttl='1 day')\n"
+    )
+    with pytest.raises(FeatureError, match=r"TypeCheckError: argument \"ttl\" \(str\)"):
+        load_definitions(tmp_path)
+
+
+def test_feast_is_imported_without_the_checks_of_its_own_classes_and_others_keep_theirs(tmp_path):
+    (tmp_path / "classes.py").write_text("""
+import tidemill.features, feast, typeguard
+
+@typeguard.typechecked
+class Other:
+    def take(self, number: int) -> None: ...
+
+print([kind for kind in (feast.Entity, feast.FeatureView) if "typeguard" in kind.__init__.__code__.co_names])
+try:
+    Other().take("x")
+except typeguard.TypeCheckError as error:
+    print(error)
+""")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "classes.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["[]", 'argument "number" (str) is not an instance of int']
