@@ -8,7 +8,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.profiling.source_tables import open_source
-from tidemill.errors import DataError
+from tidemill.errors import DataError, UsageError
 from tidemill.training.feature_table import as_features, is_text
 from tidemill.training.training_rows import typed_feature
 
@@ -21,8 +21,11 @@ def read_examples(address: Path, scratch: Path) -> pl.DataFrame:
     """Return the first rows of a table.
 
     Raises:
+        UsageError: there is no such file.
         DataError: it cannot be read, or has no row.
     """
+    if not address.exists():
+        raise UsageError(f"--examples {address}: there is no such file", hint="name a parquet or CSV file")
     try:
         found = open_source(str(address.absolute()), scratch, scratch).head(_MOST).collect()
     except (OSError, PolarsError) as error:

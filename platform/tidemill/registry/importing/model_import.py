@@ -11,6 +11,7 @@ from tidemill.project import Project
 from tidemill.registry.importing.checked_model import ImportRequest, ProjectState, check_model
 from tidemill.registry.importing.import_checks import OutputParity
 from tidemill.registry.importing.import_record import facts_of, record_import
+from tidemill.registry.versions.artifacts import connect_registry
 from tidemill.registry.versions.model_versions import compiled_record, get_version
 from tidemill.training.tracking.run_lineage import Lineage, installed
 
@@ -67,6 +68,7 @@ def import_model(project: Project, request: ImportRequest) -> ImportedVersion:
 
 def import_version(project: Project, request: ImportRequest, now: ProjectState) -> ImportedVersion:
     """Import a model like `import_model`, into a project of this state."""
+    connect_registry(project)  # it also quietens MLflow, which would warn of pip while it saves
     with TemporaryDirectory() as scratch:
         checked = check_model(project, request, now, Path(scratch))
         lineage = Lineage(
