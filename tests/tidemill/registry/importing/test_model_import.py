@@ -176,7 +176,7 @@ def test_models_that_do_not_fit_leave_nothing(project_of, imported, rows, tmp_pa
     with pytest.raises(DataError, match=r"another task: binary of 2 classes \(left, stayed\)"):
         imported(project, skops_file(tmp_path, classifier))
     (tmp_path / "notes.txt").write_text("no model")
-    with pytest.raises(UsageError, match="no model of a kind that can be imported"):
+    with pytest.raises(UsageError, match="not a model of a kind that can be imported"):
         imported(project, tmp_path / "notes.txt")
     with pytest.raises(UsageError, match="no such file"):
         imported(project, tmp_path / "nothing.skops")

@@ -78,7 +78,7 @@ def test_a_model_that_needs_foreign_code_is_refused():
 
 
 def test_damage_is_named():
-    with pytest.raises(ModelUnsafe, match="no ONNX model"):
+    with pytest.raises(ModelUnsafe, match="not an ONNX model"):
         open_session(b"\x00 not a model", ["wind"])
     with pytest.raises(ModelUnsafe, match="onnxruntime cannot load"):
         open_session(model(helper.make_node("NoSuchOperator", ["features"], ["probability"])), ["wind"])
