@@ -1,5 +1,6 @@
 """Decides what kind of prediction a column asks for, or says why it can be none."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,7 +79,9 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
         if wishes.positive is not None:
             raise UsageError(f"--positive: {profile.name} has no classes: the task is regression")
         return TargetChoice(profile.name, task, {}, profile.known, profile.nulls, assumed=assumed)
-    rows = {class_text(value): int(count) for value, count in counts.rows()}
+    rows: Counter[str] = Counter()
+    for value, count in counts.rows():
+        rows[class_text(value)] += count
     _check_classes(profile.name, rows)
     if task == "multiclass":
         if wishes.positive is not None:

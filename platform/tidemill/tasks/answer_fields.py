@@ -1,9 +1,12 @@
 """The named values that an answer is shown as, for the schemas of protocols and the columns of tables."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 __all__ = ["AnswerField", "column_names", "sendable"]
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
 
 
 class AnswerField(NamedTuple):
@@ -41,6 +44,6 @@ def sendable(classes: Sequence[str]) -> list[str | int | bool]:
         found.append(name)
         if name in ("true", "false"):
             found.append(name == "true")
-        elif name.lstrip("-").isascii() and name.lstrip("-").isdigit() and str(int(name)) == name:
+        elif _INTEGER.fullmatch(name):
             found.append(int(name))
     return found

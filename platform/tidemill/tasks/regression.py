@@ -72,7 +72,9 @@ class Regression(Task):
         >>> Regression("neg_mae").label_given("12"), Regression("neg_mae").label_given(0.1)
         ((None, '12.0'), (None, '0.1'))
         """
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        text = value if isinstance(value, str) else ""
+        has_other = "_" in text or not text.isascii()  # Python's float reads 1_0, which no data file means
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and not has_other:
             with suppress(ValueError, OverflowError):
                 number = float(value)
                 if math.isfinite(number):

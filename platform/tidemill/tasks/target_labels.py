@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 import polars as pl
@@ -12,7 +13,8 @@ __all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names",
 
 _SHOWN = 5
 _TRUTH = {"true": "1", "false": "0"}
-_WHOLE = re.compile(r"^\s*-?(0|[1-9]\d*)(\.0*)?\s*$", re.ASCII)
+_WHOLE = re.compile(r"^[ \t\r\n]*(-?(?:0|[1-9][0-9]*))(?:\.0*)?[ \t\r\n]*$")
+"""Text that is a whole number; compared by its digits, as floats hold only 15 of them exactly."""
 
 
 class Labels(NamedTuple):
@@ -65,16 +67,19 @@ class Labels(NamedTuple):
 
 
 def class_text(value: object) -> str:
-    """Return the text by which classes are compared: 1, 1.0 and "1" are one class.
+    """Return the text by which classes are compared: 1, 1.0, "1" and "1.0" are one class.
 
-    >>> [class_text(value) for value in (1, 1.0, True, "no", 2.5)]
-    ['1', '1', 'true', 'no', '2.5']
+    >>> [class_text(value) for value in (1, 1.0, True, "no", 2.5, "1.0", "007", Decimal("2.00"))]
+    ['1', '1', 'true', 'no', '2.5', '1', '007', '2']
     """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    found = _WHOLE.match(str(value)) if isinstance(value, str | Decimal) else None
+    if found is None:
+        return str(value)
+    return "0" if found[1] == "-0" else found[1]
 
 
 def as_class_numbers(labels: pl.Series, classes: Sequence[str]) -> Labels:
@@ -109,8 +114,6 @@ def class_number(value: object, classes: Sequence[str], meant: str) -> int:
     [1, 1, 1, 1, 0, 0]
     """
     text = class_text(value) if isinstance(value, str | int | float) else None
-    if isinstance(value, str) and _WHOLE.match(value):
-        text = str(int(float(value)))
     if text not in classes and set(classes) == {"0", "1"}:
         text = _TRUTH.get(str(text), text)
     if text not in classes:
@@ -137,7 +140,12 @@ def as_numbers(labels: pl.Series) -> Labels:
     """
     if labels.dtype.is_float():
         labels = labels.fill_nan(None)
-    numbers = labels.cast(pl.Float64, strict=False)
+    if labels.dtype.is_numeric() or labels.dtype == pl.Boolean:
+        numbers = labels.cast(pl.Float64, strict=False)
+    elif labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
+        numbers = labels.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    else:  # moments, durations, lists: their casts, where there are any, give numbers that nobody meant
+        numbers = pl.Series(labels.name, [None] * labels.len(), pl.Float64)
     values = pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series().alias(labels.name)
     return Labels(values, _counted(labels.filter(labels.is_not_null() & values.is_null())))
 
@@ -148,18 +156,15 @@ def as_json(labels: pl.Series) -> Labels:
 
 
 def _as_text(labels: pl.Series) -> pl.Series:
-    if labels.dtype == pl.Boolean:
+    if labels.dtype == pl.Boolean or labels.dtype.is_integer():
         return labels.cast(pl.String)
-    if labels.dtype.is_float():
-        whole = labels.fill_nan(None)
-        return pl.Series(labels.name, [None if x is None else class_text(x) for x in whole], pl.String)
     if labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
         text = labels.cast(pl.String)
-        numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
-        whole = numbers.is_not_null() & (numbers == numbers.floor()) & text.str.contains(_WHOLE.pattern)
-        exact = numbers.cast(pl.Int64, strict=False).cast(pl.String)
-        return pl.select(pl.when(whole).then(exact).otherwise(text)).to_series().alias(labels.name)
-    return labels.cast(pl.String)
+        whole = text.str.extract(_WHOLE.pattern).replace("-0", "0")
+        return pl.select(pl.coalesce(whole, text)).to_series().alias(labels.name)
+    known = labels.fill_nan(None) if labels.dtype.is_float() else labels
+    texts = [None if value is None else class_text(value) for value in known.to_list()]
+    return pl.Series(labels.name, texts, pl.String)
 
 
 def _counted(wrong: pl.Series) -> dict[str, int]:

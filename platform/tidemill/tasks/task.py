@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.errors import DataError
+from tidemill.errors import ConfigError, DataError
 from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.target_labels import Labels
 from tidemill.tasks.task_names import METRICS, TaskName
@@ -227,7 +227,7 @@ class Task(ABC):
             answers: as `answers` returns it.
         """
         if metric in self.own:
-            return _resampled(self.own[metric], np.asarray(truth), answers)
+            return _resampled(metric, self.own[metric], np.asarray(truth), answers)
         return self._measure(metric, np.asarray(truth, dtype=np.float64), answers)
 
     def evaluate(self, truth: npt.ArrayLike, answers: Answers) -> dict[str, float]:
@@ -279,7 +279,7 @@ def _times(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.asarray(np.diff(sums, prepend=0.0), dtype=np.int64)
 
 
-def _resampled(metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> Measure:
+def _resampled(name: str, metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> Measure:
     """Return the measure of a function that knows no weights: rows are repeated as often as they weigh.
 
     Weights that are no whole numbers are scaled to the number of rows, and rounded so that their sums, row
@@ -290,7 +290,23 @@ def _resampled(metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers)
         found = np.full(len(weights), np.nan)
         for number, row in enumerate(weights[:_RESAMPLES_OF_OWN]):
             places = np.repeat(np.arange(len(truth)), _times(row))
-            found[number] = metric(truth[places], answers[places]) if len(places) else np.nan
+            found[number] = _value(name, metric, truth[places], answers[places]) if len(places) else np.nan
         return found
 
     return measure
+
+
+def _value(name: str, metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> float:
+    try:
+        found: object = metric(truth, answers)
+    except Exception as error:  # the project's own code may raise anything
+        raise ConfigError(
+            f"the metric {name} failed for {len(truth):,} rows: {type(error).__name__}: {error}",
+            hint="mend the function; it may return NaN where the metric is undefined",
+        ) from error
+    if isinstance(found, int | float | np.number) or (isinstance(found, np.ndarray) and found.ndim == 0):
+        return float(found)
+    raise ConfigError(
+        f"the metric {name} returned {type(found).__name__}, not a number",
+        hint="return one number, higher is better; NaN where the metric is undefined",
+    )

@@ -53,7 +53,17 @@ def make_task(target: Target, load: Callable[[str], Any]) -> Task:
     except ValueError as error:
         raise ConfigError(str(error), hint="train.metric in params.yaml names the metric") from error
     own: dict[str, ProjectMetric] = {metric: load(metric)} if ":" in metric else {}
+    if own and not callable(own[metric]):
+        raise ConfigError(
+            f"train.metric in params.yaml names {metric}, which is no function",
+            hint="name a function that takes truth and answers, and returns a number",
+        )
     classes = tuple(class_text(name) for name in target.classes)
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ConfigError(
+            f"dataset.classes in params.yaml names {', '.join(twice)} more than once",
+            hint="list each class once; 1, 1.0 and '1' are one class",
+        )
     if metric == "neg_cost":
         _check_costs(target.costs, len(classes) or 2)
     if target.kind == "binary":
@@ -82,17 +92,14 @@ def guess_task(labels: pl.Series) -> tuple[TaskName, tuple[str, ...]]:
     values = known.unique().sort()
     number = known.dtype.is_numeric() and known.dtype != pl.Boolean
     whole = not known.dtype.is_float() or bool((known == known.floor()).all())
-    if values.len() == 2:
-        return "binary", _sorted(values)
+    classes = tuple(dict.fromkeys(class_text(value) for value in values.to_list()))
+    if len(classes) == 2:
+        return "binary", classes
     if number and (not whole or values.len() > 12):
         return "regression", ()
     if values.len() > MOST_CLASSES:
         return "custom", ()
-    return "multiclass", _sorted(values)
-
-
-def _sorted(values: pl.Series) -> tuple[str, ...]:
-    return tuple(class_text(value) for value in values.to_list())
+    return "multiclass", classes
 
 
 def _two(classes: Sequence[str], positive: str | None) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 
+from tidemill.tasks.answer_fields import sendable
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
@@ -71,3 +72,19 @@ def test_a_custom_label_is_any_json(value):
     assert json.loads(target) == value
     with pytest.raises(ValueError, match="JSON"):
         Custom("m:f").label_given([float("nan")])
+
+
+@pytest.mark.parametrize("task", [TWO, NAMED, NUMBERED], ids=["two", "named", "numbered"])
+def test_text_of_many_digits_is_no_label_of_these_classes(task):
+    with pytest.raises(ValueError, match="must be " + task.meant):
+        task.label_given("1" * 5000)
+
+
+@pytest.mark.parametrize("value", ["1_0", "１"])
+def test_only_plain_digits_are_numbers(value):
+    with pytest.raises(ValueError, match="must be a finite number"):
+        Regression("neg_mae").label_given(value)
+
+
+def test_names_that_only_look_like_numbers_stay_text_in_schemas():
+    assert sendable(["--1", "-", "-0", "007", "-5"]) == ["--1", "-", "-0", "007", "-5", -5]

@@ -1,5 +1,7 @@
 """The metrics of every task are scikit-learn's, under any weights; better answers are higher in each."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -199,3 +201,24 @@ def test_metrics_have_short_names(given, full):
 )
 def test_the_task_of_a_column_is_guessed(labels, kind, names):
     assert guess_task(pl.Series(labels)) == (kind, names)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (lambda truth, answers: 1 / 0, "pipelines.own:gain failed for 2 rows: ZeroDivisionError"),
+        (lambda truth, answers: [0.5], "pipelines.own:gain returned list, not a number"),
+        (lambda truth, answers: None, "pipelines.own:gain returned NoneType, not a number"),
+        ("text", "pipelines.own:gain, which is no function"),
+    ],
+)
+def test_a_metric_of_the_project_that_gives_no_number_is_named(metric, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        make_task(Target("regression", "pipelines.own:gain"), lambda name: metric).evaluate(
+            [0, 1], np.array([0.2, 0.9])
+        )
+
+
+def test_a_metric_of_the_project_may_be_undefined():
+    task = make_task(Target("regression", "pipelines.own:gain"), lambda name: lambda *_: float("nan"))
+    assert np.isnan(task.evaluate([0, 1], np.array([0.2, 0.9]))["pipelines.own:gain"])

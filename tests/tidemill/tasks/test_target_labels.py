@@ -2,14 +2,18 @@
 
 import logging
 import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import polars as pl
 import pytest
 
 from tests.tidemill.training.small_project import FEATURES, day, make_project
-from tidemill.errors import DataError, TrainingError
+from tidemill.errors import ConfigError, DataError, TrainingError
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+from tidemill.tasks.task_choice import Target, guess_task, make_task
 from tidemill.training.fitting.final_fit import read_split
 from tidemill.training.training_rows import read_labelled
 
@@ -124,3 +128,47 @@ def test_labels_survive_being_written():
     written = task.written(task.labels(column).values)
     assert written.to_list() == ["c", None, None, "a"]
     assert task.labels(written.drop_nulls()).values.to_list() == [2, 0]
+
+
+BIG = 2**60
+
+
+@pytest.mark.parametrize(
+    ("column", "classes", "numbers"),
+    [
+        (pl.Series([str(BIG + 2), str(BIG + 1)]), (str(BIG + 1), str(BIG + 2)), [1, 0]),
+        (pl.Series(["9" * 30, "1" * 30]), ("1" * 30, "9" * 30), [1, 0]),
+        (pl.Series([Decimal("2.00"), Decimal("1.00")]), ("1", "2"), [1, 0]),
+        (pl.Series([datetime(2024, 1, 2), datetime(2024, 1, 1)]), None, [1, 0]),
+        (pl.Series([timedelta(2), timedelta(1)]), None, [1, 0]),
+        (pl.Series([[2], [1]]), None, [1, 0]),
+        (pl.Series(["1.0", "-0", "1", "0"]), ("0", "1"), [1, 0, 1, 0]),
+        (pl.Series(["010", "001"]), ("001", "010"), [1, 0]),
+    ],
+)
+def test_guessed_classes_are_read_back_from_any_type(column, classes, numbers):
+    kind, guessed = guess_task(column)
+    assert kind == "binary"
+    assert classes is None or guessed == classes
+    task = make_task(Target(classes=guessed), load=str)
+    found = task.labels(column)
+    assert (found.values.to_list(), found.wrong) == (numbers, {})
+    assert task.labels(task.written(found.values)).values.to_list() == numbers
+
+
+def test_classes_that_params_write_as_text_with_a_point_are_whole_numbers():
+    task = make_task(Target("multiclass", classes=("1.0", "2.0", "3")), load=str)
+    assert task.labels(pl.Series([1, 2, 3])).values.to_list() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("binary", ("a", "a")), ("multiclass", ("1", "2", "1.0"))])
+def test_a_class_declared_twice_is_named(kind, classes):
+    with pytest.raises(ConfigError, match="names (a|1) more than once"):
+        make_task(Target(kind, classes=classes), load=str)
+
+
+@pytest.mark.parametrize("value", [date(2024, 1, 1), timedelta(1), [1], b"1"])
+def test_moments_lists_and_bytes_are_no_numbers(value):
+    found = Regression("neg_mae").labels(pl.Series([value]))
+    assert (found.values.to_list(), found.wrong_rows) == ([None], 1)
+    assert Regression("neg_mae").labels(pl.Series([" 2 ", "1_0"])).values.to_list() == [2.0, None]
