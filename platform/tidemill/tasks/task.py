@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.errors import ConfigError, DataError
+from tidemill.errors import DataError
 from tidemill.tasks.answer_fields import AnswerField
+from tidemill.tasks.own_metrics import ProjectMetric, resampled
 from tidemill.tasks.target_labels import Labels
 from tidemill.tasks.task_names import METRICS, TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -21,11 +22,6 @@ __all__ = ["Answers", "ProjectMetric", "Task"]
 Answers = npt.NDArray[Any]
 """The answers of a model, one a row: float64, shape (rows,) for binary (probability of the positive class)
 and regression (the value), (rows, classes) for several classes; objects, shape (rows,), for a custom task."""
-
-ProjectMetric = Callable[[npt.NDArray[Any], Answers], float]
-"""A metric of the project's own: takes truth and answers, and returns a number that is higher when better."""
-
-_RESAMPLES_OF_OWN = 100
 
 
 @dataclass(frozen=True)
@@ -227,7 +223,7 @@ class Task(ABC):
             answers: as `answers` returns it.
         """
         if metric in self.own:
-            return _resampled(metric, self.own[metric], np.asarray(truth), answers)
+            return resampled(metric, self.own[metric], np.asarray(truth), answers)
         return self._measure(metric, np.asarray(truth, dtype=np.float64), answers)
 
     def evaluate(self, truth: npt.ArrayLike, answers: Answers) -> dict[str, float]:
@@ -265,48 +261,3 @@ class Task(ABC):
 
 def _finite(answers: Answers) -> bool:
     return answers.dtype == object or bool(np.isfinite(answers).all())
-
-
-def _times(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Return how often to repeat each row.
-
-    >>> _times(np.array([2.0, 0.0, 1.0])).tolist(), _times(np.array([0.4, 0.4, 0.1, 0.1])).tolist()
-    ([2, 0, 1], [2, 1, 1, 0])
-    """
-    if not weights.sum() or (weights == np.rint(weights)).all():
-        return weights.astype(np.int64)
-    sums = np.rint(np.cumsum(weights) * (len(weights) / weights.sum()))
-    return np.asarray(np.diff(sums, prepend=0.0), dtype=np.int64)
-
-
-def _resampled(name: str, metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> Measure:
-    """Return the measure of a function that knows no weights: rows are repeated as often as they weigh.
-
-    Weights that are no whole numbers are scaled to the number of rows, and rounded so that their sums, row
-    after row, are off by less than one.
-    """
-
-    def measure(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        found = np.full(len(weights), np.nan)
-        for number, row in enumerate(weights[:_RESAMPLES_OF_OWN]):
-            places = np.repeat(np.arange(len(truth)), _times(row))
-            found[number] = _value(name, metric, truth[places], answers[places]) if len(places) else np.nan
-        return found
-
-    return measure
-
-
-def _value(name: str, metric: ProjectMetric, truth: npt.NDArray[Any], answers: Answers) -> float:
-    try:
-        found: object = metric(truth, answers)
-    except Exception as error:  # the project's own code may raise anything
-        raise ConfigError(
-            f"the metric {name} failed for {len(truth):,} rows: {type(error).__name__}: {error}",
-            hint="mend the function; it may return NaN where the metric is undefined",
-        ) from error
-    if isinstance(found, int | float | np.number) or (isinstance(found, np.ndarray) and found.ndim == 0):
-        return float(found)
-    raise ConfigError(
-        f"the metric {name} returned {type(found).__name__}, not a number",
-        hint="return one number, higher is better; NaN where the metric is undefined",
-    )

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -139,7 +139,7 @@ BIG = 2**60
         (pl.Series([str(BIG + 2), str(BIG + 1)]), (str(BIG + 1), str(BIG + 2)), [1, 0]),
         (pl.Series(["9" * 30, "1" * 30]), ("1" * 30, "9" * 30), [1, 0]),
         (pl.Series([Decimal("2.00"), Decimal("1.00")]), ("1", "2"), [1, 0]),
-        (pl.Series([datetime(2024, 1, 2), datetime(2024, 1, 1)]), None, [1, 0]),
+        (pl.Series([datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]), None, [1, 0]),
         (pl.Series([timedelta(2), timedelta(1)]), None, [1, 0]),
         (pl.Series([[2], [1]]), None, [1, 0]),
         (pl.Series(["1.0", "-0", "1", "0"]), ("0", "1"), [1, 0, 1, 0]),
@@ -163,7 +163,7 @@ def test_classes_that_params_write_as_text_with_a_point_are_whole_numbers():
 
 @pytest.mark.parametrize(("kind", "classes"), [("binary", ("a", "a")), ("multiclass", ("1", "2", "1.0"))])
 def test_a_class_declared_twice_is_named(kind, classes):
-    with pytest.raises(ConfigError, match="names (a|1) more than once"):
+    with pytest.raises(ConfigError, match=r"names (a|1) more than once"):
         make_task(Target(kind, classes=classes), load=str)
 
 
