@@ -84,15 +84,11 @@ def replay(
         except ValueError as error:
             raise UsageError(f"--labels-after: {error}", hint="write it like 2d") from error
     source = load_project(project).root
+    first, last = moment(start) if start else None, moment(end) if end else None
     with progress() as tell:
         tell("engines", "loading DVC, Ray, MLflow and Evidently", None, None)
         from tidemill.replay.replay_run import ReplayWish, run_replay
 
-        wish = ReplayWish(
-            None if start is None else moment(start),
-            None if end is None else moment(end),
-            rate,
-            labels_after,
-        )
+        wish = ReplayWish(first, last, rate, labels_after)
         facts = run_replay(source, workspace or source / "workspace", wish, tell)
     emit(facts, json, lambda console: render_summary(facts, console))

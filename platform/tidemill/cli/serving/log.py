@@ -60,9 +60,10 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
             f"{format_moment(counts.last_at)}; {counts.labels:,} labels"
         )
         console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
+        wrong = "labels other than 0 and 1" if loaded.task.kind == "binary" else "labels without a value"
         console.print(
             f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
-            f"different labels, {counts.invalid:,} labels other than 0 and 1, {counts.torn:,} lines torn by "
+            f"different labels, {counts.invalid:,} {wrong}, {counts.torn:,} lines torn by "
             "crashes"
         )
         table = Listing("", "segments", "MiB", "parts", "rows", "MiB")

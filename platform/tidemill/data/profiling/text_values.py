@@ -81,6 +81,8 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
 def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
     """Return the formats that read every value of a column as a moment, the likeliest first.
 
+    A format with fractions of a second is left out where the one without reads every value too.
+
     Numbers may be seconds, milliseconds or microseconds since 1970, between 1980 and 2100, or days as
     20131231.
     """
@@ -112,7 +114,8 @@ def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
         for one in candidates
     ]
     counts = table.select(fails).collect(engine="streaming").row(0, named=True)
-    return [one for one in candidates if counts[one] == 0]
+    able = [one for one in candidates if counts[one] == 0]
+    return [one for one in able if "%.f" not in one or one.replace("%.f", "") not in able]
 
 
 def conformed(

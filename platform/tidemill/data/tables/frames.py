@@ -113,7 +113,7 @@ def table_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(
             f"{path} cannot be read: there is no such file",
-            hint="make it first: `tidemill run`, or `dvc repro`",
+            hint="check the path; what the stages write, `tidemill run` or `dvc repro` makes",
         )
     return files
 

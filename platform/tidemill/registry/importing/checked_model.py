@@ -30,6 +30,7 @@ from tidemill.tasks.task import Answers
 from tidemill.training.feature_table import as_features, lengths_of
 from tidemill.training.fitting.final_fit import SplitRows, read_split
 from tidemill.training.spec_loading import load_spec
+from tidemill.training.tracking.mlflow_tracking import quiet_mlflow
 
 __all__ = ["CheckedModel", "ImportRequest", "ProjectState", "check_model"]
 
@@ -102,6 +103,7 @@ def check_model(project: Project, request: ImportRequest, now: ProjectState, scr
     Raises:
         TidemillError: as `tidemill.registry.importing.model_import.import_model` raises it.
     """
+    quiet_mlflow()
     origin = open_model(project, request.address, scratch, request.allow_code, request.tracking_uri)
     check_task(origin.model, project.task)
     places = output_places(origin.model, request.classes, project.task)

@@ -46,6 +46,7 @@ def open_model(
         RegistryError: it is damaged, or MLflow does not have it.
     """
     path = Path(address).absolute()
+    path = path.parent.resolve() / path.name  # without "..", which says nothing on record
 
     def declared() -> tuple[str, ...]:
         return load_spec(project).trusted_types

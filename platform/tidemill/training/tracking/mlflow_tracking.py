@@ -34,6 +34,7 @@ __all__ = [
     "kill_orphans",
     "log_values",
     "parent_run",
+    "quiet_mlflow",
     "shortened",
     "shown_params",
 ]
@@ -68,8 +69,8 @@ def connect(project: Project) -> MlflowClient:
         ) from error
 
 
-@lru_cache(maxsize=8)
-def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
+def quiet_mlflow() -> None:
+    """Switch off MLflow's usage statistics, progress bars and minor messages in this process."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     silence_telemetry()
@@ -77,6 +78,11 @@ def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # an environment without pip
+
+
+@lru_cache(maxsize=8)
+def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
+    quiet_mlflow()
     database = sqlite_file(uri)
     if database is not None:
         own = database == home / "mlflow.db"

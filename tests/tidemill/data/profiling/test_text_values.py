@@ -72,6 +72,11 @@ def test_day_and_month_may_be_confused():
     assert (found.formats, found.other_formats) == ({"at": "%m/%d/%Y"}, {"at": "%d/%m/%Y"})
 
 
+def test_a_format_with_fractions_is_no_other_reading_of_whole_seconds():
+    found = infer_readings(pl.LazyFrame({"at": ["2024-01-03 10:00:00", "2024-01-04 11:30:15"]}))
+    assert (found.formats, found.other_formats) == ({"at": "%Y-%m-%d %H:%M:%S"}, {})
+
+
 def test_a_value_that_is_wrong_is_left_for_the_validation():
     table = pl.LazyFrame({"age": ["31", "NA", "many"]})
     assert conformed(table, {"age": pl.Int64()}, {}).collect()["age"].to_list() == ["31", None, "many"]

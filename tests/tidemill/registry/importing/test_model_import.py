@@ -64,7 +64,9 @@ def answers_as(project, version, frame_, expected):
 )
 def test_a_pipeline_of_scikit_learn_with_text(project_of, imported, rows, tmp_path, task, target):
     project, model = project_of(task), taught(rows, target)
-    done = imported(project, skops_file(tmp_path, model))
+    (tmp_path / "here").mkdir()
+    done = imported(project, tmp_path / "here" / ".." / skops_file(tmp_path, model).name)
+    assert done.source == str(tmp_path.resolve() / "model.skops")
     given = frame(rows)
     if task == "regression":
         expected = model.predict(given)
