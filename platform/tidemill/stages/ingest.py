@@ -1,5 +1,6 @@
 """Stage 1: reads the rows of ``data.source``, makes gaps nulls, and leaves erased subjects out."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,8 @@ from tidemill.project import Project
 from tidemill.stages.stage_process import run_stage
 
 __all__ = ["data_section", "ingest_table"]
+
+_NAMES = ("source", "formats", "key", "labels_after", "as_of")
 
 
 def ingest_table(project: Project) -> None:
@@ -51,9 +54,22 @@ def ingest_table(project: Project) -> None:
 
 
 def data_section(project: Project) -> dict[str, Any]:
-    """Return the section ``data`` of ``params.yaml``."""
+    """Return the section ``data`` of ``params.yaml``, where a project may have names of its own, too.
+
+    Raises:
+        ConfigError: a name is almost one of those that the stages read.
+    """
     section = project.params.get("data")
-    return section if isinstance(section, dict) else {}
+    if not isinstance(section, dict):
+        return {}
+    for name in section:
+        near = get_close_matches(str(name), _NAMES, n=1, cutoff=0.6)
+        if near and name not in _NAMES and near[0] not in section:
+            raise ConfigError(
+                f"{project.root / 'params.yaml'}: data has no field {name!r}",
+                hint=f"did you mean {near[0]!r}?",
+            )
+    return section
 
 
 if __name__ == "__main__":

@@ -99,3 +99,18 @@ def test_a_table_of_a_database_is_read_again(tmp_path: Path):
     write_draft(draft, tmp_path / "p")
     assert "always_changed: true" in draft.files["dvc.yaml"]
     assert run(load_project(tmp_path / "p")).height == N - ROWS["sales"].null_count()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("key", "kee"), ("source", "sources"), ("labels_after", "label_after")]
+)
+def test_a_misspelt_field_is_named(tmp_path: Path, name: str, wrong: str):
+    project = make(tmp_path, ROWS.unique("shop", keep="first"))
+    params = project.root / "params.yaml"
+    params.write_text(
+        params.read_text()
+        .replace(f"  {name}:", f"  {wrong}:")
+        .replace("\ndataset:", "  city: Bath\n\ndataset:")
+    )
+    with pytest.raises(ConfigError, match=f"data has no field '{wrong}'"):
+        run(load_project(project.root))
