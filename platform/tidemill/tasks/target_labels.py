@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, time
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -76,6 +77,8 @@ def class_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, datetime) and value.tzinfo is None and value.time() == time():
+        return str(value.date())
     found = _WHOLE.match(str(value)) if isinstance(value, str | Decimal) else None
     if found is None:
         return str(value)

@@ -140,6 +140,11 @@ BIG = 2**60
         (pl.Series(["9" * 30, "1" * 30]), ("1" * 30, "9" * 30), [1, 0]),
         (pl.Series([Decimal("2.00"), Decimal("1.00")]), ("1", "2"), [1, 0]),
         (pl.Series([datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]), None, [1, 0]),
+        (
+            pl.Series([date(2024, 1, 2), date(2024, 1, 1)]).cast(pl.Datetime),
+            ("2024-01-01", "2024-01-02"),
+            [1, 0],
+        ),
         (pl.Series([timedelta(2), timedelta(1)]), None, [1, 0]),
         (pl.Series([[2], [1]]), None, [1, 0]),
         (pl.Series(["1.0", "-0", "1", "0"]), ("0", "1"), [1, 0, 1, 0]),

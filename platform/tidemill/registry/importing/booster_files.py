@@ -1,6 +1,7 @@
 """Read models of XGBoost and LightGBM from their own file formats, which hold nothing but trees."""
 
 import importlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from tidemill.training.fitting.packaging import requirements
 __all__ = ["read_lightgbm", "read_xgboost"]
 
 _NO_NAME = re.compile(r"Column_\d+")
+_END = b"end of trees"
 
 
 def read_xgboost(file: Path) -> ForeignModel:
@@ -66,6 +68,7 @@ def read_lightgbm(file: Path) -> ForeignModel:
         UsageError: it was trained for an objective that answers for no task.
     """
     package = _package("lightgbm", "lightgbm")
+    _check_trees(file)
     try:
         booster = package.Booster(model_file=str(file))
         objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
@@ -87,6 +90,25 @@ def read_lightgbm(file: Path) -> ForeignModel:
         width=len(names),
         task=_task(file, objective),
     )
+
+
+def _check_trees(file: Path) -> None:
+    """Check that trees stand where the file says, and parameters end: else LightGBM ends the whole process.
+
+    Raises:
+        RegistryError: they do not; the file is cut off or was edited.
+    """
+    content = file.read_bytes()
+    sizes = re.search(rb"^tree_sizes=([0-9 ]*)\r?$", content, re.MULTILINE)
+    first = content.find(b"\nTree=") + 1
+    places = list(itertools.accumulate(map(int, sizes[1].split()), initial=first)) if sizes else []
+    whole = all(content.startswith(b"Tree=", place) for place in places[:-1])
+    whole &= (b"\nparameters:" in content) == (b"\nend of parameters" in content)
+    if not whole or not content.startswith(_END, places[-1] if places else content.find(_END)):
+        raise RegistryError(
+            f"{file} is cut off or was edited: its trees or parameters are not whole",
+            hint="copy it again, or save it again by `model.save_model(...)`",
+        )
 
 
 def _matrix(rows: pd.DataFrame, package: str) -> Any:

@@ -171,6 +171,11 @@ def _save(
     """
     output = _ask(model, sample, signature)
     answers = signature.answers(output)
+    if not signature.task.sound(answers).any():
+        raise DataError(
+            f"the {model.kind} model gives no usable answer to any of {len(sample):,} rows of the project",
+            hint="see what it gives where it was made; it must take the project's values and gaps",
+        )
     _check_gaps(model, signature, sample, answers)
     model.save(folder, signature.task, sample.head(5), _head(output, 5))
     scorer = read_original(

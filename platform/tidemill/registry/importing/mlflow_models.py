@@ -53,7 +53,7 @@ def fetch_model(project: Project, address: str, scratch: Path, tracking_uri: str
         for found in _places(client, address):
             try:
                 artifact_repository(found, uri).download_artifacts("", str(place))
-            except (MlflowException, OSError):
+            except (MlflowException, OSError, ValueError):  # ValueError: http that is no artefact store
                 continue
             if (place / MLMODEL_FILE_NAME).is_file():
                 return place

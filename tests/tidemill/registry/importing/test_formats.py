@@ -280,3 +280,33 @@ def test_a_killed_import_leaves_no_version(project_of, imported, rows, tmp_path)
     experiment = mlflow_tracking.experiment_id(client, project)
     found = mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.ROLE: "import"})
     assert sorted(run.info.status for run in found) == ["FINISHED", "KILLED"]
+
+
+def test_a_model_that_never_gives_a_number_is_refused(project_of, imported, rows, tmp_path):
+    import onnx
+
+    node = onnx.helper.make_node
+    nodes = [node("Sub", ["x", "x"], ["d"]), node("Div", ["d", "d"], ["e"])]
+    nodes.append(node("ReduceMax", ["e"], ["y"], axes=[1]))
+    number = onnx.TensorProto.FLOAT
+    made = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            nodes,
+            "nan",
+            [onnx.helper.make_tensor_value_info("x", number, [None, 3])],
+            [onnx.helper.make_tensor_value_info("y", number, [None, 1])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    (tmp_path / "nan.onnx").write_bytes(made.SerializeToString())
+    rows.head(9).select(NUMBERS).write_parquet(tmp_path / "rows.parquet")
+    project = project_of("regression")
+    with pytest.raises(DataError, match="no usable answer to any of"):
+        imported(project, tmp_path / "nan.onnx", examples=tmp_path / "rows.parquet")
+    assert not list_versions(project)
+
+
+def test_an_address_that_is_no_artefact_store_says_so(project_of, imported):
+    with pytest.raises(RegistryError, match=r"no MLflow model at http://127\.0\.0\.1:9/x\.onnx"):
+        imported(project_of("regression"), "http://127.0.0.1:9/x.onnx")

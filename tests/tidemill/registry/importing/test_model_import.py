@@ -191,3 +191,17 @@ def test_models_that_do_not_fit_leave_nothing(project_of, imported, rows, tmp_pa
     with pytest.raises(DataError, match="does not take the project's rows"):
         imported(project, skops_file(tmp_path, words))
     assert list_versions(project) == []
+
+
+def test_a_lightgbm_file_that_is_cut_off_is_refused(project_of, imported, rows, tmp_path):
+    data = lightgbm.Dataset(rows.select(NUMBERS).to_pandas(), rows["minutes"].to_numpy())
+    lightgbm.train({"objective": "regression", "verbose": -1}, data, 3).save_model(tmp_path / "m.txt")
+    whole = (tmp_path / "m.txt").read_bytes()
+    project = project_of("regression")
+    third = whole.index(b"Tree=2")
+    damaged = (whole[: third // 2], whole[:third], whole[: third - 40] + whole[third - 30 :], whole[:-200])
+    for content in damaged:
+        (tmp_path / "m.txt").write_bytes(content)
+        with pytest.raises(RegistryError, match=r"m\.txt is cut off or was edited"):
+            imported(project, tmp_path / "m.txt")
+    assert not list_versions(project)
