@@ -29,10 +29,18 @@ PLACES = {
         "privacy/stores/model_subjects.py",
         "lineage/sources/tracked_runs.py",
     ],
-    ("skops",): ["training/fitting/packaging.py", "registry/versions/original_models.py"],
+    ("skops",): [
+        "training/fitting/packaging.py",
+        "registry/versions/original_models.py",
+        "registry/importing/estimator_files.py",
+    ],
     ("sklearn",): ["training", "serving/inference/column_origins.py"],
-    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling"],
-    ("torch",): ["training/compiling/torch_modules.py", "training/families/mlp.py"],
+    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_sources.py"],
+    ("torch",): [
+        "training/compiling/torch_modules.py",
+        "training/families/mlp.py",
+        "registry/importing/torch_files.py",
+    ],
     ("onnxruntime",): ["training/compiling", "registry/versions/example"],
     ("shap",): ["serving/inference/explaining.py"],
     ("fastapi", "starlette"): [

@@ -183,7 +183,9 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
         until(lambda: api.get("/model").json()["lanes"] and api.get("/model").json()["lanes"][0]["error"])
         assert "snow" in api.get("/model").json()["lanes"][0]["error"]
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
-        shown = describe_deployments(project, Records(project.state_url), now())
+        records = Records(project.state_url)  # a replica writes its status a moment after it has it
+        until(lambda: describe_deployments(project, records, now())["problems"])
+        shown = describe_deployments(project, records, now())
         assert "cannot load version 3 (canary): " in shown["problems"][0]
         assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
         until(lambda: advance(project, state, now()).ended)

@@ -189,7 +189,7 @@ class Forged:
 
 
 def test_a_broken_model_is_named(tmp_path):
-    with pytest.raises(RegistryError, match="no scikit-learn model"):
+    with pytest.raises(RegistryError, match="is not a scikit-learn model with a signature"):
         read_original(tmp_path, "1", [], list)
     folder = _model_folder(tmp_path / "model")
     (folder / "model.skops").write_text("no zip")
