@@ -1,17 +1,15 @@
 """Finds a project by its ``params.yaml`` and gives access to what it declares."""
 
-import importlib
 import re
-import sys
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidemill.errors import ConfigError, ProjectNotFound, TidemillError
+from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.files.sqlite_urls import sqlite_url
 from tidemill.project.folder_names import check_folder_name, shown_name
+from tidemill.project.own_code import load_object
 from tidemill.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,27 +145,7 @@ class Project(ProjectFolder):
         Raises:
             ConfigError: the module or object does not exist, or its import fails.
         """
-        module_name, _, attribute = reference.partition(":")
-        root = str(self.root)
-        if sys.path[:1] != [root]:
-            sys.path.insert(0, root)
-        try:
-            module = importlib.import_module(module_name)
-        except TidemillError:
-            raise
-        except Exception as error:  # the project's own code may raise anything
-            raise ConfigError(
-                f"{self.root / 'params.yaml'}: {reference!r} cannot be imported: "
-                f"{type(error).__name__}: {error}{_place_in(self.root, error)}",
-                hint=f"correct the name there, or the module; it must be below {self.root}",
-            ) from error
-        try:
-            return getattr(module, attribute)
-        except AttributeError as error:
-            raise ConfigError(
-                f"{self.root / 'params.yaml'}: module {module_name!r} has no {attribute!r}",
-                hint=f"define it in {module.__file__}, or correct the name in params.yaml",
-            ) from error
+        return load_object(self.root, reference)
 
     def load_application(self) -> Any:
         """Return the project's `tidemill.Application`; made from ``features.yaml`` where none is named.
@@ -180,13 +158,6 @@ class Project(ProjectFolder):
         if source == "store" or (source == "request" and own is not None):
             return own
         return self.load("tidemill.serving.inference.request_application:make_application")(self, own)
-
-
-def _place_in(root: Path, error: Exception) -> str:
-    """Return the file and line of the project's code that raised an error, in brackets; else nothing."""
-    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [f" ({file}, line {line})" for file, line in lines if Path(file).is_relative_to(root)]
-    return "" if isinstance(error, SyntaxError) or not own else own[-1]  # a syntax error names its place
 
 
 def find_project(start: Path) -> Path:

@@ -108,6 +108,17 @@ def test_what_a_project_names_is_imported_from_the_project(tmp_path: Path):
         project.load("nowhere_at_all:spec")
 
 
+def test_two_projects_in_one_process_have_modules_of_the_same_name(tmp_path: Path):
+    projects = []
+    for name, answer in (("first", 1), ("second", 2)):
+        (tmp_path / name / "parts").mkdir(parents=True)
+        (tmp_path / name / "parts" / "number.py").write_text(f"number = {answer}\n")
+        (tmp_path / name / "named_alike.py").write_text("from parts.number import number\n")
+        projects.append(load_project(write(tmp_path / name, PARAMS)))
+    assert [one.load("named_alike:number") for one in projects] == [1, 2]
+    assert [one.load("parts.number:number") for one in projects] == [1, 2]
+
+
 def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIDEMILL_STATE_URL", "postgresql://me:secret@db/tidemill")
     assert "secret" not in repr(Settings())
