@@ -1,6 +1,7 @@
 """Each engine is imported in few places, which this list names: what is not in it goes through them."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,8 @@ def imports() -> list[tuple[str, str, int]]:
 
 
 IMPORTS = imports()
+OPTIONAL = {"xgboost", "lightgbm", "catboost", "torch", "onnxscript", "psycopg", "s3fs", "boto3"}
+"""Packages that no installation has unless it was asked for them."""
 
 
 @pytest.mark.parametrize("engines", PLACES, ids=" ".join)
@@ -84,6 +87,29 @@ def test_an_engine_is_imported_where_the_list_says(engines: tuple[str, ...]):
         f"{place}:{line} imports {name}"
         for name, place, line in IMPORTS
         if name in engines and not any(place == one or place.startswith(f"{one}/") for one in allowed)
+    ]
+    assert wrong == []
+
+
+def at_import(tree: ast.AST) -> Iterator[str]:
+    """Yield the packages that are imported with a module: not in functions, nor for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from at_import(node)
+
+
+def test_no_module_needs_an_optional_package_to_be_imported():
+    wrong = [
+        f"{file.relative_to(LIBRARY)} imports {name}"
+        for file in sorted(LIBRARY.rglob("*.py"))
+        for name in at_import(ast.parse(file.read_text()))
+        if name in OPTIONAL
     ]
     assert wrong == []
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
 
@@ -25,6 +24,8 @@ def module_scores(module: Any, matrix: npt.NDArray[np.float64]) -> npt.NDArray[n
             (rows,), (rows, 1), or (rows, 2) with the probability of label 1 last.
         matrix: shape (rows, features).
     """
+    import torch  # an optional package
+
     values = torch.from_numpy(np.ascontiguousarray(matrix)).to(_precision(module))
     with torch.no_grad():
         found = module.eval()(values)
@@ -37,6 +38,8 @@ def add_module(graph: Graph, module: Any, table: Table) -> str:
     Raises:
         CannotCompile: PyTorch cannot export it, or it does not give probabilities.
     """
+    import torch
+
     example = torch.zeros((2, table.width), dtype=_precision(module))
     with torch.no_grad():
         answer = module.eval()(example)
@@ -52,10 +55,14 @@ def add_module(graph: Graph, module: Any, table: Table) -> str:
 
 
 def _precision(module: Any) -> Any:
+    import torch
+
     return next((one.dtype for one in module.parameters() if one.is_floating_point()), torch.float64)
 
 
 def _export(module: Any, example: Any) -> onnx.ModelProto:
+    import torch
+
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from catboost import CatBoostClassifier, CatBoostRegressor
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
@@ -52,6 +51,8 @@ def _fit(
     task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
 ) -> Iterator[Pipeline]:
     """Grow twice as many trees each round."""
+    from catboost import CatBoostClassifier, CatBoostRegressor  # an optional package
+
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind = CatBoostRegressor if task == "regression" else CatBoostClassifier
     for trees in _TREES:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
@@ -50,6 +49,8 @@ def _fit(
     task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
 ) -> Iterator[Pipeline]:
     """Grow twice as many trees each round."""
+    from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
+
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind = LGBMRegressor if task == "regression" else LGBMClassifier
     for trees in _TREES:

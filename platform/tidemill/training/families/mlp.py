@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
@@ -17,6 +16,9 @@ from tidemill.tasks.task_names import TaskName
 from tidemill.training.families.preparation import prepare_rows, with_preparation
 from tidemill.training.families.search_spaces import any_of, log_between
 from tidemill.training.model_spec import Family
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["mlp"]
 
@@ -27,7 +29,7 @@ _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512))
 """Rows up to, and rows in a batch."""
 _LARGEST_BATCH = 2_048
 
-_Layers = list[torch.Tensor]
+_Layers = list["torch.Tensor"]
 """Weights, shape (inputs, outputs), and shifts, shape (outputs,), of each layer in turn."""
 
 
@@ -52,6 +54,8 @@ def _fit(
     task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
 ) -> Iterator[Pipeline]:
     """Pass over the rows a few times each round."""
+    import torch  # an optional package
+
     prepare, prepared = prepare_rows(task, features, labels, dense=True)
     classes, target = (None, labels.to_numpy(np.float64)) if task == "regression" else _codes(labels)
     middle, scale = (target.mean(), target.std() or 1.0) if classes is None else (0.0, 1.0)
@@ -75,8 +79,10 @@ def _codes(labels: "pd.Series[Any]") -> tuple[npt.NDArray[Any], npt.NDArray[np.f
     return classes, places.astype(np.float64)
 
 
-def _layers(widths: list[int], drawn: torch.Generator) -> _Layers:
+def _layers(widths: list[int], drawn: "torch.Generator") -> _Layers:
     """Return layers that keep the variance of what passes through (He et al., 2015)."""
+    import torch
+
     layers = []
     for inputs, outputs in pairwise(widths):
         layers.append(torch.randn((inputs, outputs), generator=drawn) * (2 / inputs) ** 0.5)
@@ -85,6 +91,8 @@ def _layers(widths: list[int], drawn: torch.Generator) -> _Layers:
 
 
 def _loss(name: str | None, outputs: int, regression: bool) -> Any:
+    import torch
+
     if regression:
         return torch.nn.L1Loss() if name == "absolute_error" else torch.nn.MSELoss()
     return torch.nn.BCEWithLogitsLoss() if outputs == 1 else torch.nn.CrossEntropyLoss()
@@ -92,12 +100,14 @@ def _loss(name: str | None, outputs: int, regression: bool) -> Any:
 
 def _descend(
     layers: _Layers,
-    values: torch.Tensor,
-    wanted: torch.Tensor,
+    values: "torch.Tensor",
+    wanted: "torch.Tensor",
     loss: Any,
-    steps: torch.optim.Optimizer,
-    drawn: torch.Generator,
+    steps: "torch.optim.Optimizer",
+    drawn: "torch.Generator",
 ) -> None:
+    import torch
+
     rows = len(values)
     batch = next((size for most, size in _BATCHES if rows <= most), _LARGEST_BATCH)
     several = layers[-1].shape[0] > 1
@@ -110,7 +120,9 @@ def _descend(
             steps.step()
 
 
-def _forward(layers: _Layers, values: torch.Tensor) -> torch.Tensor:
+def _forward(layers: _Layers, values: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
     for place in range(0, len(layers), 2):
         values = (torch.relu(values) if place else values) @ layers[place] + layers[place + 1]
     return values
@@ -119,6 +131,8 @@ def _forward(layers: _Layers, values: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Compute on one thread: sums by several depend on how many there are."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

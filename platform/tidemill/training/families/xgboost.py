@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
-from xgboost import XGBClassifier, XGBRegressor
 
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.families.preparation import prepare_rows, with_preparation
@@ -45,6 +44,8 @@ def _fit(
     task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
 ) -> Iterator[Pipeline]:
     """Grow a boosted ensemble by a few trees a round."""
+    from xgboost import XGBClassifier, XGBRegressor  # an optional package
+
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind, weights = XGBRegressor, None
     if task != "regression":
