@@ -4,7 +4,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -115,15 +115,10 @@ def _loading(file: Path) -> Iterator[None]:
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
+    hint = "save it again with the installed version of PyTorch, or export it as ONNX"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _errors_as_ours(f"PyTorch cannot load {file}", hint):
             yield
-    except Exception as error:  # PyTorch's own
-        raise RegistryError(
-            f"PyTorch cannot load {file}: {_first_line(error)}",
-            hint="save it again with the installed version of PyTorch, or export it as ONNX",
-        ) from error
     finally:
         if before is None:
             del os.environ[name]
@@ -131,17 +126,20 @@ def _loading(file: Path) -> Iterator[None]:
             os.environ[name] = before
 
 
+def _exporting(file: Path) -> AbstractContextManager[None]:
+    return _errors_as_ours(
+        f"PyTorch has no ONNX for {file}", "export it as ONNX where it was made, and import that"
+    )
+
+
 @contextmanager
-def _exporting(file: Path) -> Iterator[None]:
+def _errors_as_ours(what: str, hint: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except Exception as error:  # PyTorch's own
-        raise RegistryError(
-            f"PyTorch has no ONNX for {file}: {_first_line(error)}",
-            hint="export it as ONNX where it was made, and import that",
-        ) from error
+        raise RegistryError(f"{what}: {_first_line(error)}", hint=hint) from error
 
 
 def _first_line(error: Exception) -> str:
