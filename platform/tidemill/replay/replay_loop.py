@@ -13,8 +13,8 @@ from tidemill.errors import RetrainingError, ServingError, TidemillError
 from tidemill.files.atomic import replace_file
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion_version
+from tidemill.replay.load_generator import LoadGenerator, LoadReport
 from tidemill.replay.replay_record import collect
-from tidemill.replay.test_load import LoadGenerator, LoadReport
 from tidemill.replay.traffic_replay import History, PlayedSpan, Player, instances
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn

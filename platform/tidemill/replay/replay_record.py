@@ -15,8 +15,8 @@ from tidemill.project import Project
 from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.model_versions import list_versions, load_scorer
+from tidemill.replay.load_generator import LoadReport
 from tidemill.replay.replay_periods import Facts, periods
-from tidemill.replay.test_load import LoadReport
 from tidemill.replay.traffic_replay import PlayedSpan
 from tidemill.state import State
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
