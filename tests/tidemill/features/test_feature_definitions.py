@@ -61,6 +61,7 @@ def test_a_transformation_may_import_what_it_needs(project, define):
         ("wind * wind", "math.pow(wind, 2)"),
     )
     features.apply(project)
+    assert len(features.service_features(project)) == 5
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,8 @@ def test_odd_columns(tmp_path):
             "# {odd}: 'name'\n\"": [1, 2, 3],
         }
     ).write_parquet(path)
-    accepts(path, infer(path, "odd", "odd.parquet", AS_OF), AS_OF)
+    declared = accepts(path, infer(path, "odd", "odd.parquet", AS_OF), AS_OF)
+    assert list(declared.columns) == pl.read_parquet_schema(path).names()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

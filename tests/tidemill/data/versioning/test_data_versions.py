@@ -218,6 +218,7 @@ def test_a_dead_process_whose_number_was_given_away_blocks_nothing(tiny: Project
     note = f'{{"write": {{"{tiny.root}/data/first.txt": {{"pid": {os.getpid()}, "cmd": "repro"}}}}}}'
     (tiny.root / ".dvc/tmp/rwlock").write_text(note)
     reproduce(tiny, {}, "First", patience=5)
+    assert [version.message for version in list_versions(tiny)] == ["First"]
 
 
 def test_two_at_once_wait_for_each_other(tiny: Project) -> None:

@@ -79,7 +79,9 @@ def test_what_cannot_work_names_the_fields(project, serve, said):
 
 
 def test_the_default_size_of_batches_is_no_choice_to_contradict(project):
-    require_coherent(project(batch={"loop_rows": 128}))
+    made = project(batch={"loop_rows": 128})
+    assert made.config.serve.batch.max_rows < 128
+    require_coherent(made)
 
 
 @pytest.mark.parametrize(

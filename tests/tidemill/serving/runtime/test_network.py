@@ -9,9 +9,12 @@ from tidemill.serving.runtime.network import free_block, free_port, require_port
 
 
 def test_a_free_port_can_be_listened_on():
+    port = free_port()
     with socket.socket() as server:
-        server.bind(("127.0.0.1", free_port()))
+        server.bind(("127.0.0.1", port))
         server.listen()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            assert client.getpeername()[1] == port
 
 
 def test_a_block_has_no_taken_port_in_it():
