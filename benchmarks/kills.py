@@ -222,7 +222,7 @@ def wait_for_nobody(server: ForkServer, table: Table, here: Counter[str], when: 
         time.sleep(0.5)
     table.longest = max(table.longest, time.monotonic() - began)
     for process in left:
-        with suppress(psutil.Error):
+        with suppress(psutil.Error):  # it has ended meanwhile
             note(table, here, f"{when}: left over: {' '.join(process.cmdline())[:100]}")
             process.kill()
 

@@ -147,7 +147,7 @@ def _wait_for_end(owner: int) -> None:
 def _descendants() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
@@ -159,7 +159,7 @@ def _kill(find: Callable[[], list[psutil.Process]], seconds: float = 20.0) -> li
     left = find()
     while left and time.monotonic() < deadline:
         for process in left:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):  # it is looked for again below
                 process.kill()
         psutil.wait_procs(left, timeout=0.5)
         left = find()

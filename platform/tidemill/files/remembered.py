@@ -20,7 +20,7 @@ def remembered(place: Path, digest: str, find_out: Callable[[], Any]) -> Any:
         digest: of everything that they depend on, as `digest_of` gives it.
         find_out: returns the values, to be called only if those on file are of another digest.
     """
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # no file, or a damaged one: as if never kept
         found = json.loads(place.read_bytes())
         if found["digest"] == digest:
             return found["value"]

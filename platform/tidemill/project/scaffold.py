@@ -194,14 +194,14 @@ def without_leftovers(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for path in missing:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # not made yet, or not empty
                 path.rmdir()
         raise
 
 
 def clear_folder(folder: Path, mark: str | None = None) -> None:
     """Delete the content of ``folder`` as far as possible; ``mark`` last, and only if all else is deleted."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # what cannot be deleted stays, and with it the mark
         for item in folder.iterdir():
             if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item, ignore_errors=True)

@@ -75,7 +75,7 @@ class Regression(Task):
         text = value if isinstance(value, str) else ""
         has_other = "_" in text or not text.isascii()  # Python's float reads 1_0, which no data file means
         if isinstance(value, int | float | str) and not isinstance(value, bool) and not has_other:
-            with suppress(ValueError, OverflowError):
+            with suppress(ValueError, OverflowError):  # refused below
                 number = float(value)
                 if math.isfinite(number):
                     return None, repr(number)

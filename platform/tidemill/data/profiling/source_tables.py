@@ -108,7 +108,7 @@ def _separator(file: Path) -> str:
     import gzip
 
     opened = gzip.open if file.suffix == ".gz" else open
-    with suppress(OSError, EOFError), opened(file, "rb") as stream:
+    with suppress(OSError, EOFError), opened(file, "rb") as stream:  # whoever reads the table names the error
         line = stream.readline(65536).decode(errors="replace")
         counts = {one: line.count(one) for one in (",", *_SEPARATORS)}
         return max(counts, key=lambda one: counts[one])

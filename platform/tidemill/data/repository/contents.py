@@ -161,7 +161,7 @@ def _fetch_lists(repo: Repo, wanted: Sequence[RequestedOutput]) -> None:
         if not cache.exists(output.md5):
             name = "md5-dos2unix" if output.legacy else "md5"
             remote = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):  # the caller names what no remote has
                 cache.add(remote.oid_to_path(output.md5), remote.fs, output.md5)
 
 

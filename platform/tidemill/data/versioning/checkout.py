@@ -206,7 +206,7 @@ def _made(link: Callable[[Path, Path], None], source: Path, target: Path, last: 
     try:
         link(source, target)
     except OSError as error:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # the attempt made no file
             target.unlink()
         if last or error.errno not in _NOT_HERE:
             raise

@@ -4,6 +4,7 @@ Plain Polars over plain frames, without Feast or files. `asof` applies these rul
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -229,19 +230,13 @@ def latest_features(asked: pl.LazyFrame, known: pl.LazyFrame, lookup: Lookup) ->
 
 def _bounds(history: History, dtype: pl.DataType, span: Span) -> list[pl.Expr]:
     """Return loose bounds on the plain timestamp column: those let whole row groups of parquet be skipped."""
-    bounds = []
-    try:
-        last = _literal(span.last + _MARGIN, dtype)
-        bounds.append(pl.col(literal_name(history.timestamp)) <= last)
-    except (OverflowError, ValueError):
-        pass  # a moment out of the type's range gives no bound
-    try:
-        if history.ttl:
-            bounds.append(
-                pl.col(literal_name(history.timestamp)) >= _literal(span.first - history.ttl - _MARGIN, dtype)
-            )
-    except (OverflowError, ValueError):
-        pass
+    moments, bounds = pl.col(literal_name(history.timestamp)), []
+    out_of_range = (OverflowError, ValueError)  # a moment that the type cannot hold gives no bound
+    with suppress(*out_of_range):
+        bounds.append(moments <= _literal(span.last + _MARGIN, dtype))
+    if history.ttl:
+        with suppress(*out_of_range):
+            bounds.append(moments >= _literal(span.first - history.ttl - _MARGIN, dtype))
     return bounds
 
 

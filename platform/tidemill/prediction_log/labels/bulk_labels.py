@@ -189,7 +189,7 @@ def _moment(place: _Place, index: int, row: Mapping[str, Any], column: str) -> d
         if isinstance(value, date):
             return datetime(value.year, value.month, value.day, tzinfo=UTC)
     except ValueError:
-        pass
+        pass  # refused below, with its place
     else:
         if value is None:
             return None

@@ -207,7 +207,7 @@ class _Segment:
                 if self._flushed < self.end:
                     self._flush()
                 elif not self.end:  # an empty segment
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(OSError):  # readers pass over an empty one
                         self.path.unlink()
             finally:
                 self._closed = True

@@ -105,7 +105,7 @@ def _delete(root: Path, model: str, kind: Kind, day: date) -> int:
             for part in manifest.parts:
                 place.delete(f"{below}/{part.name}")
             place.delete(name)
-    with suppress(OSError):
+    with suppress(OSError):  # other files are in it
         folder.rmdir()
     return len(everything) - len(ours)
 

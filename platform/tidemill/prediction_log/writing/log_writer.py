@@ -28,7 +28,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -276,5 +275,7 @@ def _shut(wake: threading.Event, stop: threading.Event, writers: Sequence[Segmen
     stop.set()
     wake.set()
     for writer in writers:
-        with suppress(OSError):
+        try:
             writer.close()
+        except OSError:  # nobody is there to catch it, and the others are to be closed as well
+            _log.exception("the last lines of the prediction log may not be on the disk")

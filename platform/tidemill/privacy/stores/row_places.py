@@ -267,7 +267,7 @@ def _count_loose(file: Path, subject: Subject) -> int:
         if format_of(file):
             return count_rows(file, subject)
     except DataError:
-        pass
+        pass  # it is searched as text instead
     return int(_names(file, replace(subject, pseudonyms=subject.values)))  # it may hold its pseudonym
 
 

@@ -111,7 +111,7 @@ def types_of_lines(file: SourceFile) -> pa.Schema:
     except pa.ArrowException:  # types differ: use the lines that agree with the first ones
         schema = _inferred(lines[0])
         for line in lines[1:_JUDGED]:
-            with suppress(pa.ArrowException):
+            with suppress(pa.ArrowException):  # such a line is rejected when it is read
                 schema = pa.unify_schemas([schema, _inferred(line)], promote_options="permissive")
     return pa.schema(
         [(f.name, pa.string() if any(kind(f.type) for kind in _TIMES) else f.type) for f in schema]

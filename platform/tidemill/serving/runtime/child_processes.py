@@ -93,7 +93,7 @@ class ChildProcess:
         """End it with SIGTERM, then SIGKILL."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             self._process.terminate()
         try:
             self._process.wait(seconds)

@@ -66,7 +66,7 @@ def up(
     try:
         return _wait(project, process, on_progress)
     except BaseException:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # it has ended by itself
             process.terminate()
             process.wait()
         raise
@@ -82,7 +82,7 @@ def down(project: Project, seconds: float = 60.0) -> StackInfo:
     if info is None:
         _clean(project)
         raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # it has ended by itself
         process = psutil.Process(info.pid)
         process.terminate()
         try:
@@ -119,7 +119,7 @@ def _stay(
         last = stack_record.read(project) or last
         on_progress(message)
 
-    with contextlib.suppress(SystemExit):
+    with contextlib.suppress(SystemExit):  # the way in which a signal ends it
         supervise(project, companions, tell)
     return last
 

@@ -180,7 +180,7 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
     try:
         yield
     except SearchInterrupted:
-        pass
+        pass  # raised again below, once Ray's handlers are gone
     finally:
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGUSR1, others)

@@ -57,6 +57,6 @@ def move_addresses(uri: str, home: Path, experiment: str, *, own: bool) -> None:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # one of them is not there
         return one.samefile(other)
     return False
