@@ -141,14 +141,14 @@ def init(
     }
     if asks and data is None and example is None and not any(about.values()):
         data = ask_text("your table, a file or another source (empty: copy the flights)", "") or None
-    _check_options(data, example, about, asks)
+    _check_options(data, example, about)
     if data is None:
         _copy_example(folder, example or "flights", remote, endpoint_url, json)
     else:
         _make_from_table(folder, data, about, remote, endpoint_url, json)
 
 
-def _check_options(data: str | None, example: str | None, about: dict[str, str | None], asks: bool) -> None:
+def _check_options(data: str | None, example: str | None, about: dict[str, str | None]) -> None:
     from typing import get_args
 
     from tidemill.tasks.task_names import TaskName
@@ -158,8 +158,6 @@ def _check_options(data: str | None, example: str | None, about: dict[str, str |
         raise UsageError(f"{given[0]} is about a table, but --data is missing", hint="--data table.csv")
     if data is not None and example is not None:
         raise UsageError("--data and --example exclude each other", hint="leave one of the two out")
-    if data is not None and about["--target"] is None and not asks:
-        raise UsageError("--target is missing: it names the column to predict", hint="--target churned")
     if about["--task"] is not None and about["--task"] not in get_args(TaskName):
         raise UsageError(
             f"--task {about['--task']}: there is no such task", hint=f"one of {', '.join(get_args(TaskName))}"

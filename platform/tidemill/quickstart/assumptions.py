@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+from tidemill.data.profiling.number_notations import NOTATIONS
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
+from tidemill.quickstart.wishes import alike
 
 __all__ = ["assumptions"]
 
@@ -24,6 +26,14 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
         Assumption("split", _split(choices), "params.yaml: split, gate"),
         Assumption("features", _features(choices), "features.yaml"),
     ]
+    if written := _written(choices):
+        lines.append(Assumption("written", written, "params.yaml: data.formats"))
+    if texts := choices.readings.nearly_numbers:
+        named = _some(f"{name} (numbers, but {value!r})" for name, value in texts.items())
+        where = "change the source, or the type in expectations.yaml and features.yaml"
+        lines.append(Assumption("text", f"{named}", where))
+    if twins := _alike(choices):
+        lines.append(Assumption("beware", twins, "make them one in the source, and init again"))
     if left_out := choices.features.left_out:
         named = _some(f"{name} ({why})" for name, why in left_out.items())
         lines.append(Assumption("left out", named, "features.yaml: add a line to use one"))
@@ -31,6 +41,27 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
         named = _some(f"{name} {why}" for name, why in suspicious.items())
         lines.append(Assumption("beware", f"{named}: is it known at the prediction?", "features.yaml"))
     return lines
+
+
+def _written(choices: Choices) -> str:
+    """Say how numbers are written; of moments the time alone matters, which has its own line."""
+    others = choices.readings.other_formats
+    return _some(
+        f"{name} as {form}" + (f" (or {others[name]}?)" if name in others else "")
+        for name, form in choices.readings.formats.items()
+        if form in NOTATIONS
+    )
+
+
+def _alike(choices: Choices) -> str:
+    rows, column = choices.target.rows, choices.target.column
+    classes = [
+        " and ".join(f"{name!r} ({rows[name]:,} rows)" for name in group) for group in choices.target.alike
+    ]
+    found = [f"{column}: {one} look like one class" for one in classes]
+    for feature in choices.features.chosen:
+        found += [f"{feature.name}: {' and '.join(map(repr, group))}" for group in alike(feature.categories)]
+    return _some(found)
 
 
 def _target(choices: Choices) -> str:
@@ -41,7 +72,7 @@ def _target(choices: Choices) -> str:
         profile = choices.profile.columns[target.column]
         what = f"a number ({profile.low:.4g} to {profile.high:.4g})"
     else:
-        shares = _some(f"{name} {count / target.labelled:.0%}" for name, count in target.rows.items())
+        shares = _some(f"{_shown(name)} {count / target.labelled:.0%}" for name, count in target.rows.items())
         what = f"{len(target.classes)} classes ({shares})"
         if target.positive is not None:
             what += f", the probability of {target.positive} is predicted"
@@ -53,7 +84,9 @@ def _time(choices: Choices) -> str:
     if time is None:
         return "none: rows are split at random, monitors go by the arrival of requests"
     known = f"labels known {choices.labels_after} later" if choices.labels_after else "labels known at once"
-    assumed = f"; {time.assumed}" if time.assumed else ""
+    assumed = ("" if time.zoned else "; it has no zone: taken as UTC") + (
+        f"; {time.assumed}" if time.assumed else ""
+    )
     return f"{time.column}, {time.first:%Y-%m-%d} to {time.last:%Y-%m-%d}; {known}{assumed}"
 
 
@@ -80,6 +113,10 @@ def _features(choices: Choices) -> str:
     kinds = [feature.type for feature in choices.features.chosen]
     parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(sorted(kinds)))
     return f"{len(kinds)} columns ({parts})"
+
+
+def _shown(name: str) -> str:
+    return name if name == name.strip() else repr(name)
 
 
 def _some(items: Iterable[str]) -> str:

@@ -1,6 +1,5 @@
 """Decides all that a project declares about a table, and says what was assumed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
@@ -9,6 +8,7 @@ import polars as pl
 
 from tidemill.clock import parse_duration
 from tidemill.data.profiling.table_profile import TableProfile
+from tidemill.data.profiling.text_values import Readings
 from tidemill.errors import DataError, UsageError
 from tidemill.quickstart.column_choices import (
     Features,
@@ -60,6 +60,8 @@ class Choices:
     """How the key was found; None if it was named, or there is none."""
     key_repeats: bool
     """Whether several rows have the same key."""
+    readings: Readings
+    """How the text of the table is read."""
     labels_after: str | None
     split: Split
     features: Features
@@ -79,7 +81,7 @@ def choose(
     raw: pl.LazyFrame,
     table: pl.LazyFrame,
     profile: TableProfile,
-    formats: Mapping[str, str],
+    readings: Readings,
     wishes: Wishes,
     ask: Ask,
 ) -> Choices:
@@ -89,7 +91,7 @@ def choose(
         raw: the table as it was read.
         table: the table with text read as what it means.
         profile: of ``table``.
-        formats: how the moments in ``raw`` are read.
+        readings: how the text in ``raw`` is read.
         wishes: what is said about it.
         ask: asks about the rest.
 
@@ -101,7 +103,7 @@ def choose(
         raise DataError("the table has no rows", hint="name a table with rows in --data")
     existing_column("--target", wishes.target, profile.columns)
     target = choose_target(table, profile.columns[wishes.target], wishes, ask)
-    time = choose_time(raw, profile, wishes, formats, ask)
+    time = choose_time(raw, profile, wishes, readings.formats, ask)
     if wishes.labels_after is not None:
         _check_duration(wishes.labels_after, time)
     found = choose_key(table, profile, wishes, time.column if time else None, ask)
@@ -117,6 +119,7 @@ def choose(
         key=key,
         key_assumed=found.assumed if found else None,
         key_repeats=repeats,
+        readings=readings,
         labels_after=wishes.labels_after,
         split=split,
         features=choose_features(profile, target, time, key, ask),

@@ -12,7 +12,7 @@ from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.profiling.text_values import moment_formats
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
-from tidemill.project.feature_columns import ColumnType
+from tidemill.project.feature_columns import ColumnType, Unseen
 from tidemill.quickstart.target_choice import TargetChoice
 from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 
@@ -30,6 +30,7 @@ __all__ = [
 _USUAL_TIMES = ("event_timestamp", "timestamp", "datetime", "time", "date", "created_at", "at", "day")
 _MOST_WITHOUT_TIME = 0.05
 _NOT_KNOWN_YET = 0.5
+_FREQUENT = 5
 
 
 class TimeChoice(NamedTuple):
@@ -42,6 +43,8 @@ class TimeChoice(NamedTuple):
     last: datetime
     assumed: str | None
     """What was assumed about it, as a sentence."""
+    zoned: bool = True
+    """Whether its values have a zone or an offset; those without are taken as UTC."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class FeatureChoice:
     example: Any
     length: int = 0
     """Of a list: its number of elements."""
+    unseen: Unseen = "unknown"
+    """What happens to other texts than ``categories``."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,7 @@ def choose_features(
         if ask(f"{name} {why}: leave it out?", ("yes", "no"), "yes") == "no":
             del leaks[name]
     left_out |= {name: f"a leak? It {why}" for name, why in leaks.items()}
-    chosen = tuple(_feature(one) for one in able if one.name not in leaks)
+    chosen = tuple(_feature(one, profile.sample) for one in able if one.name not in leaks)
     if not chosen:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:6])
         raise DataError(
@@ -236,9 +241,10 @@ def _time(
     from tidemill.data.profiling.text_values import conformed
 
     read = conformed(table, {}, {name: form} if form else {})
-    moments = moments_of(name, read.collect_schema()[name])
+    dtype = read.collect_schema()[name]
+    moments = moments_of(name, dtype)
     first, last = read.select(low=moments.min(), high=moments.max()).collect(engine="streaming").row(0)
-    return TimeChoice(name, form, first, last, assumed)
+    return TimeChoice(name, form, first, last, assumed, bool(getattr(dtype, "time_zone", None)))
 
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:
@@ -294,17 +300,25 @@ def _type(column: ColumnProfile) -> ColumnType | None:
     return "moment" if column.is_moment else None
 
 
-def _feature(column: ColumnProfile) -> FeatureChoice:
+def _feature(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
     kind = _type(column)
     assert kind is not None
+    categories = column.values if kind == "text" else ()
     return FeatureChoice(
         name=column.name,
         type=kind,
         required=not column.nulls,
-        categories=column.values if kind == "text" else (),
+        categories=categories,
+        unseen="flag" if categories and _are_all(sample[column.name]) else "unknown",
         example=_example(column.typical, kind),
         length=column.low if kind == "list" else 0,
     )
+
+
+def _are_all(values: pl.Series) -> bool:
+    """Return whether there are hardly other values: each of those that there are is frequent."""
+    fewest: Any = values.drop_nulls().value_counts()["count"].min()
+    return bool(fewest is not None and fewest >= _FREQUENT)
 
 
 def _example(value: Any, kind: ColumnType) -> Any:

@@ -1,6 +1,7 @@
 """Makes the files of a project out of a table, all or none."""
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.table_profile import TableProfile, profile_table
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.data.validation.inference import infer
-from tidemill.errors import DataError, TidemillError
+from tidemill.errors import DataError, TidemillError, UsageError
 from tidemill.quickstart.assumptions import assumptions
 from tidemill.quickstart.calibration import calibrate
 from tidemill.quickstart.choices import Assumption, Choices, choose
@@ -28,7 +29,7 @@ from tidemill.quickstart.project_files import (
     params_text,
     pipeline_text,
 )
-from tidemill.quickstart.wishes import Ask, Wishes, assume
+from tidemill.quickstart.wishes import Ask, Wishes, assume, columns_said
 
 __all__ = ["ProjectDraft", "draft_project", "write_draft"]
 
@@ -106,7 +107,7 @@ def _choose(
     conformed(raw, readings.types, formats).sink_parquet(typed)
     table = pl.scan_parquet(typed, glob=False)
     profile = profile_table(table)
-    choices = choose(raw, table, profile, formats, _with_target(wishes, profile, ask), ask)
+    choices = choose(raw, table, profile, readings, _with_target(wishes, profile, ask), ask)
     time = choices.time
     if time is not None and time.format and time.format != formats.get(time.column):
         formats[time.column] = time.format
@@ -116,11 +117,20 @@ def _choose(
 
 
 def _with_target(wishes: Wishes, profile: TableProfile, ask: Ask) -> Wishes:
-    """Ask for the column to predict where none is named."""
+    """Ask for the column to predict where none is named.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
     if wishes.target or not profile.columns:
         return wishes
     names = tuple(profile.columns)
     usual = next((name for name in names if _USUAL_TARGET.fullmatch(name)), names[-1])
+    if ask is assume:
+        raise UsageError(
+            "--target is missing: it names the column to predict",
+            hint=f"perhaps --target {shlex.quote(usual)}. {columns_said(names)}",
+        )
     return replace(wishes, target=ask("which column is to be predicted?", names, usual))
 
 

@@ -46,7 +46,7 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
         "# Read by the stages: where the rows come from, and how.",
         "data:",
         f"  source: {scalar(source)}",
-        f"  formats: {{{written}}}   # of moments that are written in a way of their own",
+        f"  formats: {{{written}}}   # of moments and numbers that are written otherwise",
         f"  key: {scalar(choices.key)}",
     ]
     if time is not None:
@@ -132,8 +132,14 @@ stages:
 
 def features_text(choices: Choices) -> str:
     """Return ``features.yaml``: the features, and as comments what is none."""
+    texts = any(feature.categories for feature in choices.features.chosen)
     lines = [
         "# The columns that a request brings and the model learns from. Every field: docs/project.md.",
+        *(
+            ["# Another category is unseen: unknown to the model; flag says so beside the answer; or refuse."]
+            if texts
+            else []
+        ),
         "columns:",
     ]
     for feature in choices.features.chosen:
@@ -145,6 +151,7 @@ def features_text(choices: Choices) -> str:
             parts.append("required: false")
         if feature.categories:
             parts.append(f"categories: [{', '.join(map(scalar, feature.categories))}]")
+            parts.append(f"unseen: {feature.unseen}")
         parts.append(f"example: {scalar(feature.example)}")
         lines.append(f"  - {{{', '.join(parts)}}}")
         if reason := choices.features.suspicious.get(feature.name):

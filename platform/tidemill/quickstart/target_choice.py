@@ -10,7 +10,7 @@ from tidemill.clock import is_number
 from tidemill.data.profiling.table_profile import ColumnProfile
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
-from tidemill.quickstart.wishes import Ask, Wishes
+from tidemill.quickstart.wishes import Ask, Wishes, alike
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
 from tidemill.tasks.task_names import TaskName
@@ -45,6 +45,11 @@ class TargetChoice:
         return tuple(self.rows)
 
     @property
+    def alike(self) -> list[list[str]]:
+        """Classes that differ by case or by spaces around them only, and are probably one."""
+        return alike(self.rows)
+
+    @property
     def are_zero_and_one(self) -> bool:
         """Whether the classes are 0 and 1, or false and true, which need no declaration."""
         plain = set(self.classes) in ({"0", "1"}, {"false", "true"})
@@ -77,7 +82,10 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
     task, assumed = _task(guessed, profile, counts, wishes, ask)
     if task == "regression":
         if wishes.positive is not None:
-            raise UsageError(f"--positive: {profile.name} has no classes: the task is regression")
+            raise UsageError(
+                f"--positive: {profile.name} has no classes: the task is regression",
+                hint="leave --positive out; for two classes name a column of two values, or make one",
+            )
         return TargetChoice(profile.name, task, {}, profile.known, profile.nulls, assumed=assumed)
     rows: Counter[str] = Counter()
     for value, count in counts.rows():
@@ -85,7 +93,10 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
     _check_classes(profile.name, rows)
     if task == "multiclass":
         if wishes.positive is not None:
-            raise UsageError(f"--positive: {profile.name} has {len(rows)} classes, not two")
+            raise UsageError(
+                f"--positive: {profile.name} has {len(rows)} classes, not two",
+                hint="leave --positive out: the probabilities of all classes are predicted",
+            )
         return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, assumed=assumed)
     positive, why = _positive(profile.name, rows, wishes.positive, ask)
     return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
@@ -93,6 +104,12 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
 
 def _check_filled(profile: ColumnProfile) -> None:
     name = profile.name
+    if profile.dtype.is_nested() or profile.dtype.is_temporal() or profile.dtype == pl.Binary:
+        raise DataError(
+            f"the target {name} is of type {profile.dtype}: what is predicted is a number, text, or true and "
+            "false",
+            hint="choose another --target, or make such a column of it, as hours until then of a moment",
+        )
     if profile.known == 0:
         raise DataError(
             f"the target {name} has no value in any row", hint="choose another --target, or fill it in"
@@ -135,7 +152,9 @@ def _task(
     if wishes.task == "regression" and not numeric:
         raise UsageError(
             f"--task regression: {name} holds {_kind(values)}, not numbers",
-            hint="choose a column of numbers, or leave --task out",
+            hint="leave --task out: two values are two classes; for an amount, write 0 and 1"
+            if values.dtype == pl.Boolean
+            else "choose a column of numbers, or leave --task out",
         )
     if wishes.task == "binary" and len(values) != 2:
         raise UsageError(
@@ -183,4 +202,4 @@ def _positive(name: str, rows: Mapping[str, int], wished: str | None, ask: Ask) 
 
 
 def _kind(values: pl.Series) -> str:
-    return "text" if values.dtype == pl.String else str(values.dtype)
+    return {pl.String: "text", pl.Boolean: "true and false"}.get(values.dtype, str(values.dtype))  # type: ignore[call-overload,no-any-return]

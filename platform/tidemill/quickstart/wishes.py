@@ -1,13 +1,16 @@
 """What a person says about her table, and how she is asked about the rest."""
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from tidemill.clock import is_number
 from tidemill.errors import UsageError
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["Ask", "Wishes", "assume", "existing_column"]
+__all__ = ["Ask", "Wishes", "alike", "assume", "columns_said", "existing_column"]
+
+_SHOWN = 12
 
 Ask = Callable[[str, Sequence[str], str], str]
 """Takes a question, the possible answers, and what is assumed without an answer; returns an answer."""
@@ -49,8 +52,35 @@ def existing_column(option: str, name: str, columns: Collection[str]) -> str:
         return name
     lowered = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
-    shown = ", ".join(list(columns)[:12]) + (" …" if len(columns) > 12 else "")
     hint = f"did you mean {lowered[near[0]]}? " if near else ""
     raise UsageError(
-        f"{option}: the table has no column {name!r}", hint=f"{hint}Its columns: {shown}".strip()
+        f"{option}: the table has no column {name!r}", hint=f"{hint}{columns_said(columns)}".strip()
+    )
+
+
+def alike(values: Iterable[str]) -> list[list[str]]:
+    """Return the values that differ by case or by spaces around them only, together.
+
+    >>> alike(["yes", "no", "yes ", "Yes"])
+    [['yes', 'yes ', 'Yes']]
+    """
+    groups: dict[str, list[str]] = {}
+    for value in values:
+        groups.setdefault(value.strip().casefold(), []).append(value)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def columns_said(columns: Collection[str]) -> str:
+    """Return the names of a table's columns in a sentence, and whether they look like values.
+
+    >>> columns_said(["0.13", "yes"])
+    'Its columns: 0.13, yes. Are these values? Then its first line must be one of names'
+    """
+    shown = ", ".join(list(columns)[:_SHOWN])
+    more = f", {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    if len(columns) == 1:
+        return f"Its only column: {shown}; values are set apart by commas, semicolons, tabs or |"
+    values = any(is_number(one) for one in columns)
+    return f"Its columns: {shown}{more}" + (
+        ". Are these values? Then its first line must be one of names" if values else ""
     )

@@ -1,5 +1,6 @@
 """Stage 1: reads the rows of ``data.source``, makes gaps nulls, and leaves erased subjects out."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ from polars.exceptions import PolarsError
 from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.personal.tombstones import keep_expression
 from tidemill.data.profiling.source_tables import open_source
-from tidemill.data.profiling.text_values import conformed
+from tidemill.data.profiling.text_values import conformed, is_format
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
 from tidemill.project import Project
@@ -36,7 +37,7 @@ def ingest_table(project: Project) -> None:
             hint="write it as /srv/orders.csv or sqlite:////srv/shop.db::orders",
         )
     [rules] = declared_sets(project).datasets.values()
-    formats = section.get("formats") or {}
+    formats = _formats(project, section)
     target = project.root / rules.source
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
         raw = open_source(source, project.root, Path(folder))
@@ -51,6 +52,18 @@ def ingest_table(project: Project) -> None:
                 f"{source} cannot be copied to {target}: {error}",
                 hint="check that it is complete, and that the disk has space",
             ) from error
+
+
+def _formats(project: Project, section: Mapping[str, Any]) -> dict[str, str]:
+    formats = section.get("formats") or {}
+    for name, form in formats.items():
+        if not is_format(form):
+            raise ConfigError(
+                f"{project.root / 'params.yaml'}: data.formats.{name} is {form!r}, which is no format",
+                hint="moments: '%d.%m.%Y %H:%M', seconds; numbers with a decimal comma: '1.234,56'; with "
+                "commas between thousands: '1,234.56'",
+            )
+    return dict(formats)
 
 
 def data_section(project: Project) -> dict[str, Any]:

@@ -85,7 +85,6 @@ def test_of_a_table_that_is_wrong_nothing_stays(tmp_path: Path):
     ("arguments", "message"),
     [
         (["new", "--target", "left"], "--data is missing"),
-        (["new", "--data", "t.csv"], "--target is missing"),
         (["new", "--data", "t.csv", "--example", "flights"], "exclude each other"),
         (["new", "--data", "t.csv", "--target", "left", "--task", "guess"], "no such task"),
         (["new", "--example", "boats"], "no example 'boats'"),

@@ -132,6 +132,35 @@ def test_moments_later_than_the_prediction_are_left_out(tmp_path: Path):
     assert "not known yet" in made.choices.features.left_out["closed_at"]
 
 
+def test_values_that_are_probably_one_are_said(tmp_path: Path):
+    classes = pl.when(pl.int_range(N) % 9 == 0).then(pl.lit("Yes ")).otherwise("left")
+    plans = pl.when(pl.int_range(N) % 7 == 0).then(pl.lit("Free")).otherwise("plan")
+    [beware] = [
+        one.text
+        for one in draft(TABLE.with_columns(left=classes, plan=plans), tmp_path).assumptions
+        if one.subject == "beware"
+    ]
+    assert beware.startswith("left: 'Yes ' (45 rows) and 'yes' (")
+    assert beware.endswith("look like one class, plan: 'Free' and 'free'")
+
+
+def test_what_is_assumed_of_moments_and_numbers_is_said(tmp_path: Path):
+    table = TIMED.with_columns(size=pl.lit("1,234"), age=pl.lit("7 %"))
+    said = {one.subject: one.text for one in draft(table, tmp_path).assumptions}
+    assert said["written"] == "size as 1,234.56 (or 1.234,56?)"
+    assert said["text"] == "age (numbers, but '7 %')"
+    assert "it has no zone: taken as UTC" in said["time"]
+    zoned = TIMED.with_columns(pl.col("at").dt.replace_time_zone("Asia/Tokyo"))
+    assert "UTC" not in " ".join(one.text for one in draft(zoned, tmp_path).assumptions)
+
+
+def test_a_category_that_would_be_new_is_flagged(tmp_path: Path):
+    rare = pl.when(pl.int_range(N) == 7).then(pl.lit("max")).otherwise("plan")
+    table = TABLE.with_columns(rare=rare)
+    unseen = {one["name"]: one.get("unseen") for one in read_columns_of(draft(table, tmp_path))}
+    assert unseen == {"size": None, "plan": "flag", "age": None, "rare": "unknown"}
+
+
 def test_infinite_numbers_are_gaps(tmp_path: Path):
     some = pl.int_range(N) % 50 == 0
     table = TABLE.with_columns(size=pl.when(some).then(float("inf")).otherwise("size"))
@@ -191,7 +220,15 @@ def without(rows: float) -> pl.Expr:
             "leave --task out",
         ),
         ({}, {"positive": "maybe"}, "no class 'maybe'", "no, yes"),
-        ({}, {"target": "size", "positive": "1"}, "the task is regression", ""),
+        ({}, {"target": "size", "positive": "1"}, "the task is regression", "leave --positive out"),
+        ({}, {"target": ""}, "--target is missing", "perhaps --target left. Its columns: id, size, plan"),
+        (
+            {"left": pl.lit(LEFT)},
+            {"task": "regression"},
+            "holds true and false, not numbers",
+            "write 0 and 1",
+        ),
+        ({"left": pl.struct("size")}, {}, "of type Struct", "another --target"),
         ({}, {"time": "plan"}, "cannot be read as moments: it has values such as 'free'", "31.12.2013"),
         ({}, {"labels_after": "2d"}, "needs a time", "--time"),
         ({"at": pl.lit("2024-01-01")}, {"time": "at", "labels_after": "soon"}, "--labels-after soon", "2d"),

@@ -24,6 +24,7 @@ ROWS = pl.DataFrame(
         "area": ["?" if n % 50 == 0 else str(n % 90) for n in range(N)],
         "kind": [["corner", "mall"][n % 2] for n in range(N)],
         "sales": [None if n % 30 == 0 else n * 1.5 for n in range(N)],
+        "rent": [f"{n * 37 % N * 9.99:,.2f}".translate(str.maketrans(",.", ".,")) for n in range(N)],
     }
 )
 
@@ -49,9 +50,11 @@ def test_the_training_set(tmp_path: Path):
         "shop": pl.String(),
         "area": pl.Int64(),
         "kind": pl.String(),
+        "rent": pl.Float64(),
         "label_known_at": pl.Datetime("us", "UTC"),
     }
     assert found["opened"].is_sorted()
+    assert found["rent"].max() == 2987.01  # 299 * 9.99, with a decimal comma and thousands in the file
     assert found.height == N - ROWS["sales"].null_count()
     assert (found["label_known_at"] - found["opened"]).unique().to_list() == [timedelta(days=2)]
     assert found["area"].null_count() == ROWS.filter(area="?", sales=pl.col("sales")).height
@@ -81,8 +84,8 @@ def test_what_is_declared_and_not_there_is_named(tmp_path: Path):
     project = make(tmp_path)
     run(project)
     features = project.root / "features.yaml"
-    features.write_text(features.read_text() + "  - {name: rent, type: number}\n")
-    with pytest.raises(DataError, match="no column rent"):
+    features.write_text(features.read_text() + "  - {name: wage, type: number}\n")
+    with pytest.raises(DataError, match="no column wage"):
         write_training_set(project)
     text = (project.root / "params.yaml").read_text()
     source = parse_yaml(text)["data"]["source"]
@@ -99,6 +102,14 @@ def test_a_table_of_a_database_is_read_again(tmp_path: Path):
     write_draft(draft, tmp_path / "p")
     assert "always_changed: true" in draft.files["dvc.yaml"]
     assert run(load_project(tmp_path / "p")).height == N - ROWS["sales"].null_count()
+
+
+def test_a_format_that_is_none_is_refused(tmp_path: Path):
+    project = make(tmp_path)
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace('"1.234,56"', '"3,14"'))
+    with pytest.raises(ConfigError, match=r"data\.formats\.rent is '3,14', which is no format"):
+        ingest_table(load_project(project.root))
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,48 @@
 """Finds out what columns of text mean, and reads them: numbers, truth values, moments, lists, gaps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from tidemill.data.profiling.number_notations import (
+    NOTATIONS,
+    notation_counts,
+    notations,
+    with_points,
+)
 from tidemill.data.tables.column_names import literal_name
 
-__all__ = ["EPOCHS", "Readings", "conformed", "infer_readings", "moment_formats", "unreadable_values"]
+__all__ = [
+    "EPOCHS",
+    "Readings",
+    "conformed",
+    "infer_readings",
+    "is_format",
+    "moment_formats",
+    "unreadable_values",
+]
 
 _MISSING = ("", "nan", "null", "#n/a", "n/a")
 """Text that means a gap anywhere, in lower case."""
-_MISSING_BESIDE_NUMBERS = (*_MISSING, "na", "none", "?", "-", "--", ".")
+_MISSING_BESIDE_NUMBERS = (
+    *_MISSING, "na", "none", "?", "-", "--", ".", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
+)  # fmt: skip
 """Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
 _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
+_WITH_UNIT = r"^[+-]?\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*\s*[%$€£¥]?$"
+_MOST_NUMBERS = 0.9
 _ELEMENT = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
 _LIST = rf"^\[{_ELEMENT}(,{_ELEMENT})*\]$"
 """A JSON array of numbers."""
-_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
+_DAYS = (
+    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
+    "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y",
+)  # fmt: skip
+_WHOLE_YEAR = r"^(\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{4})\b|[A-Za-z]"
+"""Polars reads 24 as the year 24 where a year has four digits."""
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
 _FORMATS = (
     *(day + time for day in _DAYS for time in _TIMES if day == "%Y-%m-%d" or not time.startswith("T")),
@@ -36,13 +59,18 @@ class Readings:
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
     """Column → Int64, Float64, Boolean or List(Float64)."""
     formats: Mapping[str, str] = field(default_factory=dict)
-    """Column → the format of its moments, as ``%d.%m.%Y``; a unit of `EPOCHS` for numbers since 1970."""
+    """Column → the format of its moments, as ``%d.%m.%Y``; a unit of `EPOCHS` for numbers since 1970; how its
+    numbers are written, as ``1.234,56``."""
     other_formats: Mapping[str, str] = field(default_factory=dict)
-    """Columns whose moments could as well be read by another format: 03/04/2013 may be in March or April."""
+    """Columns that could as well be read by another format: 03/04/2013 may be in March or April."""
+    nearly_numbers: Mapping[str, str] = field(default_factory=dict)
+    """Columns that stay text for a few values, or for the unit of all of them → one of these values."""
 
 
 def infer_readings(table: pl.LazyFrame) -> Readings:
     """Find the columns of text whose every value is a number, a truth value or a moment, apart from gaps.
+
+    Numbers may be written as in other countries, see `tidemill.data.profiling.number_notations`.
 
     >>> table = pl.LazyFrame({"age": ["31", "NA"], "zip": ["01067", "10115"], "at": ["31.12.2013", None]})
     >>> found = infer_readings(table)
@@ -56,15 +84,15 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         counted.alias(f"{what}\0{name}") for name in names for what, counted in _counts(_value(name)).items()
     ]
     counts = table.select(asked).collect(engine="streaming").row(0, named=True)
+    known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
     types: dict[str, pl.DataType] = {}
-    formats: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for name in names:
-        of = {
-            what: int(counts[f"{what}\0{name}"])
-            for what in ("there", "number", "infinite", "whole", "zero", "truth", "list")
-        }
+    formats, others = notations(known)
+    for name, of in known.items():
         if not of["there"]:
+            continue
+        if name in formats:
+            whole = unreadable_values(table, {name: pl.Int64()}, formats)[name] == 0
+            types[name] = pl.Int64() if whole else pl.Float64()
             continue
         if of["number"] > of["infinite"] and of["number"] == of["there"] and not of["zero"]:
             types[name] = pl.Int64() if of["whole"] == of["there"] else pl.Float64()
@@ -75,7 +103,22 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         elif found := moment_formats(table, name):
             formats[name] = found[0]
             others |= {name: found[1]} if len(found) > 1 else {}
-    return Readings(types, formats, others)
+    left = [
+        name for name, of in known.items() if name not in types and name not in formats and not of["zero"]
+    ]
+    return Readings(types, formats, others, _nearly_numbers(table, left, known))
+
+
+def _nearly_numbers(
+    table: pl.LazyFrame, names: Sequence[str], counts: Mapping[str, Mapping[str, int]]
+) -> dict[str, str]:
+    asked = []
+    for name in names:
+        value, of = _value(name), counts[name]
+        odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
+        if of["unit"] == of["there"] or _MOST_NUMBERS * of["there"] <= of["number"] < of["there"]:
+            asked.append(odd.first().alias(name))
+    return table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
 
 
 def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
@@ -118,6 +161,15 @@ def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
     return [one for one in able if "%.f" not in one or one.replace("%.f", "") not in able]
 
 
+def is_format(form: object) -> bool:
+    """Return whether columns may be written like this: a format of moments, or one of numbers.
+
+    >>> is_format("%d.%m.%Y"), is_format("1.234,56"), is_format("seconds"), is_format("3,14")
+    (True, True, True, False)
+    """
+    return isinstance(form, str) and ("%" in form or form in EPOCHS or form in NOTATIONS)
+
+
 def conformed(
     table: pl.LazyFrame, types: Mapping[str, pl.DataType], formats: Mapping[str, str]
 ) -> pl.LazyFrame:
@@ -129,22 +181,23 @@ def conformed(
     Args:
         table: as it was read.
         types: column → declared type.
-        formats: column → format of its moments.
+        formats: column → format of its moments or of its numbers.
 
     >>> table = pl.LazyFrame({"age": ["31", "NA"], "place": ["NA", "n/a"]})
     >>> conformed(table, {"age": pl.Int64()}, {}).collect().rows()
     [(31, 'NA'), (None, None)]
     """
     schema = table.collect_schema()
-    text = [name for name, dtype in schema.items() if dtype == pl.String and name not in formats]
+    moments = {name: form for name, form in formats.items() if form not in NOTATIONS}
+    text = [name for name, dtype in schema.items() if dtype == pl.String and name not in moments]
     read = {name: types[name] for name in text if name in types and _is_readable(types[name])}
-    failing = unreadable_values(table, read)
+    failing = unreadable_values(table, read, formats)
     columns = []
     for name in schema:
-        if name in formats:
+        if name in moments:
             columns.append(_moment(_value(name), formats[name]).alias(name))
         elif name in read and not failing[name]:
-            columns.append(_cast(_value(name), read[name]).alias(name))
+            columns.append(_cast(_written(name, formats), read[name]).alias(name))
         elif name in text:
             tokens = _MISSING_BESIDE_NUMBERS if name in read else _MISSING
             columns.append(_without(pl.col(literal_name(name)), tokens).alias(name))
@@ -153,12 +206,14 @@ def conformed(
     return table.with_columns(columns)
 
 
-def unreadable_values(table: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> dict[str, int]:
+def unreadable_values(
+    table: pl.LazyFrame, types: Mapping[str, pl.DataType], formats: Mapping[str, str]
+) -> dict[str, int]:
     """Return how many values of each column of text are not of its type."""
     if not types:
         return {}
     asked = [
-        (_value(name).is_not_null() & _cast(_value(name), dtype).is_null()).sum().alias(name)
+        (_value(name).is_not_null() & _cast(_written(name, formats), dtype).is_null()).sum().alias(name)
         for name, dtype in types.items()
     ]
     return table.select(asked).collect(engine="streaming").row(0, named=True)
@@ -173,6 +228,8 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "zero": value.str.contains(_NO_NUMBER).sum(),
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
         "list": value.str.contains(_LIST).sum(),
+        "unit": value.str.contains(_WITH_UNIT).sum(),
+        **notation_counts(value),
     }
 
 
@@ -182,6 +239,12 @@ def _is_readable(dtype: pl.DataType) -> bool:
 
 def _value(name: str) -> pl.Expr:
     return _without(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), _MISSING_BESIDE_NUMBERS)
+
+
+def _written(name: str, formats: Mapping[str, str]) -> pl.Expr:
+    """Return the values of a column, with numbers as they are written everywhere."""
+    form = formats.get(name)
+    return with_points(_value(name), form) if form in NOTATIONS else _value(name)
 
 
 def _without(column: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
@@ -208,6 +271,8 @@ def _moment(value: pl.Expr, form: str) -> pl.Expr:
         number = value.cast(pl.Float64, strict=False) * EPOCHS[form]
         return number.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
     zone = "UTC" if "z" in form else None
+    if "%Y" in form and form != "%Y%m%d":
+        value = pl.when(value.str.contains(_WHOLE_YEAR)).then(value)
     return value.str.to_datetime(form, time_unit="us", time_zone=zone, strict=False)
 
 

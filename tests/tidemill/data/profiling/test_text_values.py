@@ -29,6 +29,36 @@ def test_words_that_mean_a_gap_hide_no_numbers():
     }
 
 
+@pytest.mark.parametrize(
+    ("columns", "values"),
+    [
+        ({"a": ["3,14", "−2,5", "7", "NA"]}, [3.14, -2.5, 7, None]),
+        ({"a": ["1.234,5", "1.234.567", "-0,1"]}, [1234.5, 1234567, -0.1]),
+        ({"a": ["1,234.50", "12,345,678", "9.5"]}, [1234.5, 12345678, 9.5]),
+        ({"a": ["1 234,5", "12\u202f345", "9'876"]}, [1234.5, 12345, 9876]),
+        ({"a": ["1,234", "12,345", "9", ""]}, [1234, 12345, 9, None]),
+        ({"a": ["1,234", "12,345"], "b": ["0,1", "0,25"]}, [1.234, 12.345]),
+        ({"a": ["1.234", "12.345"], "b": ["0,1", "0,25"]}, [1234, 12345]),
+        ({"a": ["1.234", "12.345"], "b": ["0.1", "0.25"]}, [1.234, 12.345]),
+        ({"a": ["3,14", "#DIV/0!"]}, [3.14, None]),
+        ({"a": ["3,14", "1.5"]}, ["3,14", "1.5"]),
+        ({"a": ["01,5", "02,5"]}, ["01,5", "02,5"]),
+        ({"a": ["1,2,3", "4,5,6"]}, ["1,2,3", "4,5,6"]),
+    ],
+)
+def test_numbers_as_people_write_them(columns: dict[str, list[str]], values: list[object]):
+    table = pl.LazyFrame(columns, strict=False)
+    found = infer_readings(table)
+    assert conformed(table, found.types, found.formats).collect()["a"].to_list() == values
+
+
+def test_text_that_is_nearly_numbers_is_named():
+    price = ["$1.50", "$ 2", "$1,300.00"] + ["$7"] * 17
+    size = ["1"] * 19 + ["abc"]
+    table = pl.LazyFrame({"price": price, "size": size, "plan": ["a", "1"] * 10, "zip": ["01067"] * 20})
+    assert infer_readings(table).nearly_numbers == {"price": "$1.50", "size": "abc"}
+
+
 def test_infinite_numbers_are_numbers():
     table = pl.LazyFrame({"rate": ["1.5", "inf", "-Infinity", "NA"], "name": ["inf", "inf", None, "inf"]})
     found = infer_readings(table)
@@ -49,6 +79,9 @@ def test_infinite_numbers_are_numbers():
         (["31.12.2024 10:15"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
         (["12/31/2024"], datetime(2024, 12, 31, tzinfo=UTC)),
         (["31/12/2024"], datetime(2024, 12, 31, tzinfo=UTC)),
+        (["31.12.24", "01.01.25"], datetime(2024, 12, 31, tzinfo=UTC)),
+        (["31 Dec 2024 10:15", "1 June 2024 00:00"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
+        (["Dec 31, 2024"], datetime(2024, 12, 31, tzinfo=UTC)),
         ([20241231], datetime(2024, 12, 31, tzinfo=UTC)),
         ([1735603200], datetime(2024, 12, 31, tzinfo=UTC)),
         ([1735603200000], datetime(2024, 12, 31, tzinfo=UTC)),
