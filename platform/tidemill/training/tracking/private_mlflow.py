@@ -1,11 +1,27 @@
 """Undocumented names of MLflow that Tidemill uses, each with the reason."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NAMES", "address_columns", "artifact_repository", "local_path", "silence_telemetry"]
+__all__ = [
+    "NAMES",
+    "address_columns",
+    "artifact_repository",
+    "local_path",
+    "server_application",
+    "silence_telemetry",
+]
 
 _MOVED = "MLflow records absolute addresses, and has no way to change them when a project was moved or copied"
+_SERVER = "MLflow's command keeps a second process, as large as the one that serves, which only waits for it"
+_SERVER_VARIABLES = (
+    "BACKEND_STORE_URI",
+    "REGISTRY_STORE_URI",
+    "ARTIFACT_ROOT",
+    "ARTIFACTS_DESTINATION",
+    "SERVE_ARTIFACTS",
+)
 
 NAMES = (
     ("mlflow.store.tracking.dbmodels.models.SqlExperiment.artifact_location", _MOVED),
@@ -19,6 +35,9 @@ NAMES = (
         "the client's own methods find the files of a run by its id alone, and take those of a project for "
         "those of its copy; and none of them writes beside a model that exists",
     ),
+    ("mlflow.server.fastapi_app.app", _SERVER),
+    ("mlflow.server.handlers.initialize_backend_stores", _SERVER),
+    *((f"mlflow.server.constants.{name}_ENV_VAR", _SERVER) for name in _SERVER_VARIABLES),
     (
         "mlflow.telemetry.set_telemetry_client",
         "the environment variable that switches usage statistics off is read when MLflow is imported, which "
@@ -33,6 +52,19 @@ def artifact_repository(address: str, tracking_uri: str) -> Any:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     return get_artifact_repository(address, tracking_uri=tracking_uri)
+
+
+def server_application(tracking_uri: str, artifacts: str) -> Any:
+    """Return the ASGI application of MLflow's server, as ``mlflow server`` sets it up for its workers."""
+    from mlflow.server import constants, handlers
+
+    values = (tracking_uri, tracking_uri, artifacts, artifacts, "true")
+    for name, value in zip(_SERVER_VARIABLES, values, strict=True):
+        os.environ[getattr(constants, f"{name}_ENV_VAR")] = value
+    handlers.initialize_backend_stores(tracking_uri, tracking_uri, artifacts)
+    from mlflow.server.fastapi_app import app
+
+    return app
 
 
 def silence_telemetry() -> None:
