@@ -26,6 +26,7 @@ from tidemill.features.online.materialise import WritesRows, can_write_columns, 
 from tidemill.features.online.online_rows import OnlineRows, online_rows
 from tidemill.features.registration import apply
 from tidemill.project import Project
+from tidemill.project.feature_columns import FeatureValue
 
 __all__ = [
     "apply",
@@ -63,7 +64,9 @@ def training_frame(project: Project, entity_frame: pl.DataFrame) -> pl.DataFrame
     return entity_frame.hstack(filled(features, defaults))
 
 
-def known_features(project: Project, entity_frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, float]]:
+def known_features(
+    project: Project, entity_frame: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, FeatureValue]]:
     """Return the features of the service as of each row, before defaults are filled in, and those defaults.
 
     Args:

@@ -21,7 +21,8 @@ class FeatureRow(NamedTuple):
     """Feature → value, in the service's order; none where nothing valid is known and no default declared."""
     flags: tuple[str, ...]
     """Flags of these values: ``missing:<view>``, ``expired:<view>``, ``future:<view>``,
-    ``default:<feature>``, ``unseen:<feature>`` and ``refused:<feature>`` (a category that was not seen in
+    ``default:<feature>``, ``infinite:<feature>`` (the store's value, which counts as missing),
+    ``unseen:<feature>`` and ``refused:<feature>`` (a category that was not seen in
     training, see `tidemill.features.unseen_categories`), ``fallback:features`` (the store is down, so the
     features that it holds are unknown)."""
 
@@ -118,7 +119,7 @@ class StoreAndRequest:
     def _is_replaced(self, flag: str, given: set[str]) -> bool:
         """Return whether a flag is about values of the store that the row brings itself."""
         kind, _, about = flag.partition(":")
-        if kind in ("default", UNSEEN, REFUSED):
+        if kind in ("default", "infinite", UNSEEN, REFUSED):
             return about in given
         return kind in ("missing", "expired", "future") and self._views.get(about, {""}) <= given
 

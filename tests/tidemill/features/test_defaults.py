@@ -1,12 +1,15 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from feast import Field
+from feast.types import Array, Bool, Float64, Int64, String, UnixTimestamp
 
 from tests.tidemill.features.conftest import hours
 from tidemill.errors import FeatureError
 from tidemill.features import feature_store as features
-from tidemill.features.defaults import filled
+from tidemill.features.defaults import check_defaults, declared_defaults, filled
 from tidemill.features.online.online_features import OnlineFeatures
 
 pytestmark = pytest.mark.engine
@@ -92,10 +95,43 @@ def test_so_is_a_wrong_default_of_an_on_demand_view(project, define, name, value
         features.apply(project)
 
 
-def test_a_default_for_what_is_no_number_is_an_error(project, define):
-    define((RAIN, 'Field(name="rain", dtype=String, tags={"default": "0"})'))
-    with pytest.raises(FeatureError, match="cannot be used: String is not a number"):
-        features.apply(project)
+MOMENT = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "default", "value", "column"),
+    [
+        (String, "unknown", "unknown", pl.Series(["B1", None])),
+        (Bool, "true", 1.0, pl.Series([False, None])),
+        (UnixTimestamp, MOMENT.isoformat(), MOMENT.timestamp(), pl.Series([None, MOMENT])),
+        (Array(Float64), "[0, 1.5]", (0.0, 1.5), pl.Series([[2.0, 3.0], None])),
+        (Float64, "0.5", 0.5, pl.Series([1.0, float("inf")])),
+    ],
+)
+def test_features_of_every_type_have_defaults_in_training_as_in_serving(dtype, default, value, column):
+    field = Field(name="x", dtype=dtype, tags={"default": default})
+    service = SimpleNamespace(
+        feature_view_projections=[SimpleNamespace(name="v", features=[field], name_to_use=lambda: "v")]
+    )
+    defaults = declared_defaults(service, [])
+    assert defaults == {"x": value}
+    done = filled(column.to_frame("x"), defaults)["x"]
+    assert done.dtype == column.dtype
+    shown = {UnixTimestamp: MOMENT, Bool: True, Array(Float64): [0.0, 1.5]}.get(dtype, value)
+    assert shown in done.to_list()
+    assert done.null_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "default"),
+    [(Bool, "yes"), (UnixTimestamp, "2013-04-01"), (Array(Float64), "0"), (Array(Int64), "[0.5]")],
+)
+def test_a_default_of_another_type_is_an_error(dtype, default):
+    view = SimpleNamespace(
+        name="v", features=[Field(name="x", dtype=dtype, tags={"default": default})], tags={}
+    )
+    with pytest.raises(FeatureError, match="view 'v': the default of feature 'x'"):
+        check_defaults(view)
 
 
 def test_types_stay_as_they_are():

@@ -105,11 +105,11 @@ def test_the_api_needs_no_code_and_takes_keys_and_features(project):
 
 TABLE = pl.DataFrame(
     {
-        "depot": ["north", "south", "east", "north"],
-        "size": ["S", "L", "S", "XL"],
-        "picture": [[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], None],
-        "wind": [None, 3.0, None, None],
-        "event_timestamp": [AT] * 4,
+        "depot": ["north", "south", "east", "north", "south"],
+        "size": ["S", "L", "S", "XL", "S"],
+        "picture": [[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], None, None],
+        "wind": [None, 3.0, None, None, None],
+        "event_timestamp": [AT] * 5,
     },
     schema_overrides={"event_timestamp": pl.Datetime("us", "UTC")},
 )
@@ -122,13 +122,15 @@ def test_tables_are_scored_alike_and_refused_categories_set_aside(project, tmp_p
         (str(tmp_path / "in.parquet"),),
         str(tmp_path / "out"),
         features=mode,
-        max_rejected=1,
+        max_rejected=2,
         workers=0,
         keep=("depot",),
         log=mode == "keys",
     )
     outcome = score(project, request)
-    assert outcome.manifest["rejected"] == 1
+    assert outcome.manifest["rejected"] == 2
+    rejects = "".join(file.read_text() for file in (tmp_path / "out").rglob("*reject*.ndjson"))
+    assert "picture: the model gave nan where this is missing" in rejects
     found = pl.concat([pl.read_parquet(file) for file in sorted((tmp_path / "out").glob("*.parquet"))])
     assert dict(found.select("depot", "flags").rows()) == {
         "north": ["request:size", "request:picture"],

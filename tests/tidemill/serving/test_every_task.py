@@ -207,6 +207,18 @@ def test_a_wrong_field_is_refused_by_name(served):
     assert "number" in problem["msg"]
 
 
+def test_a_gap_that_the_model_does_not_take_is_told_by_row_and_feature(served):
+    kind, _, api = served
+    if kind == "multiclass":  # its trees take gaps
+        return
+    given = api.post("/invocations", json={"dataframe_records": [{"wind": 1, "rain": None}]})
+    assert (given.status_code, given.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert given.json()["message"].startswith("row 0, rain: Input should not be missing: version 1 of")
+    stored = api.post("/predict", json={"instances": [{"depot": "north"}, {"depot": "nowhere"}], "at": AT})
+    assert stored.status_code == 500
+    assert "takes no gaps, and the store has no wind for row 1" in stored.json()["detail"]
+
+
 def test_a_composition_needs_probabilities(projects):
     project = projects["regression"]
     (project.root / "composing_app.py").write_text(

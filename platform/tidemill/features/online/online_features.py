@@ -19,6 +19,7 @@ from tidemill.features.online.served_types import Convert, converters, served_fe
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
 from tidemill.features.request_features import FeatureRow
 from tidemill.features.unseen_categories import Categories, declared_categories
+from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["OnlineFeatures"]
 
@@ -91,7 +92,7 @@ class OnlineFeatures:
     def _resolve(
         self,
         on_demand: Sequence[Transformation],
-        defaults: Mapping[str, float],
+        defaults: Mapping[str, FeatureValue],
         types: Mapping[str, Convert],
         known: Mapping[str, Categories],
     ) -> None:

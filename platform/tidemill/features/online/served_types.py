@@ -1,5 +1,6 @@
 """Convert feature values of every type that the store holds to what models take and what is logged."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.encoding import microseconds
 from tidemill.project.feature_columns import FeatureValue
 
-__all__ = ["Convert", "as_list", "as_number", "converters", "served_features"]
+__all__ = ["Convert", "as_list", "as_number", "converters", "is_infinite", "served_features"]
 
 Convert = Callable[[Any], FeatureValue]
 
@@ -50,19 +51,31 @@ def converters(service: FeatureService) -> Mapping[str, Convert]:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number or a truth value as a float; NaN is nothing known.
+    """Return a number or a truth value as a float; NaN and infinity are nothing known, as in training.
 
-    >>> as_number(True), as_number(float("nan"))
-    (1.0, None)
+    >>> as_number(True), as_number(float("nan")), as_number(float("inf"))
+    (1.0, None, None)
     """
     if value is None:
         return None
     number = float(value)
-    return None if number != number else number
+    return number if math.isfinite(number) else None
+
+
+def is_infinite(value: Any) -> bool:
+    """Return whether a value, or an element of it, is infinite.
+
+    >>> is_infinite(float("-inf")), is_infinite([1.0, float("inf")]), is_infinite(None)
+    (True, True, False)
+    """
+    if isinstance(value, str | bytes) or value is None:
+        return False
+    values = value if isinstance(value, Sequence) else [value]
+    return any(isinstance(one, float) and math.isinf(one) for one in values)
 
 
 def as_list(value: Sequence[Any] | None) -> tuple[float, ...] | None:
-    """Return the elements of a list as floats.
+    """Return the elements of a list as floats; with an infinite one, nothing is known, as in training.
 
     Raises:
         TypeError, ValueError: an element is null or no number.
@@ -70,7 +83,9 @@ def as_list(value: Sequence[Any] | None) -> tuple[float, ...] | None:
     >>> as_list([1, 2.5])
     (1.0, 2.5)
     """
-    return None if value is None else tuple(float(element) for element in value)
+    if value is None or is_infinite(value):
+        return None
+    return tuple(float(element) for element in value)
 
 
 def _text(value: Any) -> str | None:

@@ -1,11 +1,12 @@
 """One view's part of a feature row: its served values, with defaults and flags."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
-from tidemill.features.online.served_types import Convert, as_number
+from tidemill.features.online.served_types import Convert, as_number, is_infinite
 from tidemill.features.unseen_categories import Categories
 from tidemill.project.feature_columns import FeatureValue
 
@@ -30,7 +31,7 @@ class ViewValues(NamedTuple):
     served: Sequence[FeatureValue]
     """The values that are served of it, in the service's order."""
     flags: tuple[str, ...]
-    """A flag for each of them that is a default, or a category that was not seen in training."""
+    """A flag for each of them that is a default, infinite, or a category that was not seen in training."""
 
 
 class _Served:
@@ -41,7 +42,7 @@ class _Served:
         name: str,
         given: Sequence[str],
         features: Features,
-        defaults: Mapping[str, float],
+        defaults: Mapping[str, FeatureValue],
         converters: Mapping[str, Convert] = NUMBERS,
         categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:
@@ -50,6 +51,7 @@ class _Served:
         self._all = self._places == list(range(len(given)))
         self._defaults = [defaults.get(feature) for feature in names]
         self._flags = [f"default:{feature}" for feature in names]
+        self._infinite = [f"infinite:{feature}" for feature in names]
         self._convert = [converters.get(feature, as_number) for feature in names]
         self._plain = not any(feature in converters for feature in names)
         self._categories = [
@@ -66,7 +68,7 @@ class _Served:
         values: list[FeatureValue]
         if self._plain:  # the common case, and the faster one
             values = [
-                value if value is None or (type(value) is float and value == value) else as_number(value)
+                value if value is None or (type(value) is float and abs(value) < inf) else as_number(value)
                 for value in picked
             ]
         else:
@@ -75,7 +77,11 @@ class _Served:
         if None not in values:
             return ViewValues(event, raw, tuple(values), tuple(flags))
         for place, default in enumerate(self._defaults):
-            if default is not None and values[place] is None:
+            if values[place] is not None:
+                continue
+            if is_infinite(picked[place]):
+                flags.append(self._infinite[place])
+            if default is not None:
                 values[place] = default
                 flags.append(self._flags[place])
         return ViewValues(event, raw, tuple(values), tuple(flags))
@@ -96,7 +102,7 @@ class StoredView:
         self,
         lookup: Lookup,
         features: Features,
-        defaults: Mapping[str, float],
+        defaults: Mapping[str, FeatureValue],
         converters: Mapping[str, Convert] = NUMBERS,
         categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:
@@ -128,7 +134,7 @@ class ComputedView:
         transformation: Transformation,
         stored: Sequence[StoredView],
         features: Features,
-        defaults: Mapping[str, float],
+        defaults: Mapping[str, FeatureValue],
         converters: Mapping[str, Convert] = NUMBERS,
         categories: Mapping[str, Categories] = NO_CATEGORIES,
     ) -> None:

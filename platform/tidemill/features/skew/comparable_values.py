@@ -64,10 +64,11 @@ def _as_lists(column: pl.Series) -> pl.Series:
 
 
 def as_number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return a number, a truth value or a moment as Float64."""
+    """Return a number, a truth value or a moment as Float64; null where it is infinite, as in training."""
     if dtype in (pl.Datetime, pl.Date):
         return value.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
-    return value.cast(pl.Float64)
+    number = value.cast(pl.Float64)
+    return pl.when(number.is_infinite().not_()).then(number)
 
 
 def is_text(dtype: pl.DataType) -> bool:

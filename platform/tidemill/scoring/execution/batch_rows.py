@@ -119,9 +119,13 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         found = parts.keyed.lookup.find(keys, at)
         features = brought_values(found, batch.table, names, parts.kinds, wrong)
     features = check_categories(features, parts.columns, wrong)
-    answers = _answers(parts, features.texts, features.matrix, wrong)
-    for position in np.flatnonzero(~parts.model.task.sound(answers)):
-        wrong.setdefault(int(position), f"the model gave {answers[position]}")
+    answers = _answers(parts, features, wrong)
+    unsound = np.flatnonzero(~parts.model.task.sound(answers))
+    gaps = features.gaps(parts.kinds) if len(unsound) else {}
+    for position in unsound:
+        gone = ", ".join(name for name, missing in gaps.items() if missing[position])
+        told = f"the model gave {answers[position]}"
+        wrong.setdefault(int(position), f"{gone}: {told} where this is missing" if gone else told)
     decisions = _decisions(parts, instances, answers, wrong)
     sound = np.ones(batch.table.num_rows, bool)
     sound[list(wrong)] = False
@@ -228,26 +232,28 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
     return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
 
 
-def _answers(parts: Parts, texts: Texts, rows: Matrix, wrong: Wrong) -> Scores:
+def _answers(parts: Parts, features: FeatureValues, wrong: Wrong) -> Scores:
     """Return the answer to each row; NaN for rows with missing values that the model refuses."""
     try:
-        return _run(parts, texts, rows)
+        return _run(parts, features.texts, features.matrix)
     except TidemillError:
         raise
     except Exception as error:  # a model can raise anything
-        whole = np.isfinite(rows).all(axis=1)
-        if whole.all() or parts.model.by_name is not None:
+        gaps = features.gaps(parts.kinds)
+        whole = ~np.any(list(gaps.values()), axis=0)
+        if whole.all():
             raise ServingError(
                 f"version {parts.job.version} of {parts.job.model} cannot score these rows: {error!r}",
                 hint="are the columns what the version was trained on? `tidemill models show`",
             ) from error
         for position in np.flatnonzero(~whole):
-            wrong.setdefault(int(position), f"the model takes no gaps: {error}"[:_SHOWN])
+            names = ", ".join(name for name, missing in gaps.items() if missing[position])
+            wrong.setdefault(int(position), f"{names}: the model takes no gaps: {error}"[:_SHOWN])
         last = parts.job.answer_fields[-1]
-        shape = (len(rows), len(last.keys)) if last.kind == "numbers" else (len(rows),)
+        shape = (len(whole), len(last.keys)) if last.kind == "numbers" else (len(whole),)
         answers: Scores = np.full(shape, np.nan, dtype=object if last.kind == "json" else np.float64)
         if whole.any():
-            answers[whole] = _answers(parts, texts, rows[whole], {})
+            answers[whole] = _answers(parts, features.filter(whole), {})
         return answers
 
 

@@ -20,6 +20,7 @@ from tidemill.features.online.online_features import OnlineFeatures
 from tidemill.features.private_feast import DUMMY_ENTITY_ID
 from tidemill.features.unseen_categories import Categories, declared_categories
 from tidemill.project import Project
+from tidemill.project.feature_columns import FeatureValue
 from tidemill.scoring.execution.feature_values import FeatureKinds, FeatureValues, given_values
 from tidemill.scoring.input.column_values import Wrong, typed
 
@@ -176,13 +177,13 @@ def _arranged(features: pl.DataFrame, kinds: FeatureKinds, flags: pl.Series) -> 
 def _flags(
     features: pl.DataFrame,
     keys: Keys,
-    defaults: Mapping[str, float],
+    defaults: Mapping[str, FeatureValue],
     categories: Mapping[str, Categories],
 ) -> pl.Expr:
     """Return lists of ``missing:<view>`` (nothing valid was known), ``default:<feature>`` and the like."""
     unknown = {
         name: pl.col(literal_name(name)).is_null()
-        | (pl.col(literal_name(name)).is_nan() if kind.is_float() else pl.lit(False))
+        | (~pl.col(literal_name(name)).is_finite() if kind.is_float() else pl.lit(False))
         for name, kind in features.schema.items()
     }
     told = [

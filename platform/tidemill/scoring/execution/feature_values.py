@@ -51,6 +51,18 @@ class FeatureValues:
     flags: pl.Series | None = None
     """The flags of each row, as lists of text; None: all features came with the rows, and nothing else."""
 
+    def gaps(self, kinds: FeatureKinds) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return for each feature the rows in which it is missing."""
+        found: dict[str, npt.NDArray[np.bool_]] = {}
+        end = 0
+        for name in kinds.names:
+            start, end = end, end + kinds.width(name)
+            if name in self.texts:
+                found[name] = self.texts[name].is_null().to_numpy()
+            else:
+                found[name] = np.isnan(self.matrix[:, start:end]).max(axis=1)
+        return found
+
     def filter(self, sound: npt.NDArray[np.bool_]) -> "FeatureValues":
         """Return some of the rows."""
         mask = pa.array(sound)

@@ -33,6 +33,7 @@ __all__ = [
     "Prediction",
     "Refused",
     "TimedOut",
+    "sentence",
 ]
 
 _PROBABILITY = Binary("")
@@ -65,6 +66,8 @@ class Call(NamedTuple):
     """The version that is to answer, of those that serve now; None: the one the traffic split chooses."""
     trace: "TracedRequest | None" = None
     """The trace of this request, if it has one; set there, too."""
+    flags: tuple[str, ...] = ()
+    """Of each of its predictions: what the codec did with the request."""
     context: Any = None
     """What the codec needs again in `Codec.render`; nothing else reads it."""
 
@@ -160,6 +163,28 @@ class Refused(Exception):
     """Raised by `Codec.parse` for an invalid request; any code below may raise it too."""
 
     failure: Failure
+
+    def __str__(self) -> str:
+        return sentence(self.failure.detail)
+
+
+def sentence(detail: object) -> str:
+    """Return a failure's detail as one sentence.
+
+    >>> sentence([{"loc": ["body", "at"], "msg": "Field required", "type": "missing"}])
+    'body.at: Field required'
+    >>> sentence([{"loc": ["body", "instances", 3, "wind"], "msg": "Field required", "type": "missing"}])
+    'row 3, wind: Field required'
+    """
+    if isinstance(detail, list):
+        return "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in detail)
+    return str(detail)
+
+
+def _place(loc: Sequence[str | int]) -> str:
+    if list(loc[:2]) == ["body", "instances"] and len(loc) > 2:
+        return ", ".join([f"row {loc[2]}", *([".".join(map(str, loc[3:]))] if loc[3:] else [])])
+    return ".".join(map(str, loc))
 
 
 class Overloaded(ServingError):

@@ -233,16 +233,20 @@ class Predictor(Generic[Request]):
         if call.instances is None:
             given = [] if call.features is None else call.features.tolist()
             fixed = fixed or serving.assign(call.request_id or new_id("req"))
-            return [Row(call, moment, *fixed, given=values) for values in given]
+            return [
+                Row(call, moment, *fixed, None, None, values, call.flags, place)
+                for place, values in enumerate(given)
+            ]
         feature_row = self.application.feature_row
         pairs = [(instance, feature_row(instance)) for instance in call.instances]  # type: ignore[arg-type]
-        if fixed is not None:
-            return [Row(call, moment, *fixed, *pair) for pair in pairs]
-        return [Row(call, moment, *serving.assign(serving.key(*pair)), *pair) for pair in pairs]
+        return [
+            Row(call, moment, *(fixed or serving.assign(serving.key(*pair))), *pair, None, call.flags, place)
+            for place, pair in enumerate(pairs)
+        ]
 
     def _without_secrets(self, call: Call, error: Exception) -> Exception:
         serving = self.serving()
-        if serving is None or not call.instances:
+        if serving is None or not call.instances or isinstance(error, Refused):  # its words are ours
             return error
         try:
             with serving.champion.redaction.in_errors(call.instances):

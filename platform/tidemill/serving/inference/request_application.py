@@ -15,6 +15,7 @@ from tidemill.serving.inference.request_moments import Moment
 
 __all__ = ["make_application", "request_model"]
 
+_LARGEST = 3.4028234663852886e38  # of float32
 _SHOWN = 20  # categories, or characters of a value, in a message
 
 
@@ -111,9 +112,9 @@ def _field(column: FeatureColumn, alias: bool = True) -> tuple[Any, Any]:
 def _kind(column: FeatureColumn) -> Any:
     match column.type:
         case "number":
-            return Annotated[float, Field(strict=True, allow_inf_nan=False)]
+            return Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_within)]
         case "integer":
-            return Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+            return Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(_within)]
         case "truth":
             return Annotated[bool, Field(strict=True)]
         case "moment":
@@ -149,6 +150,15 @@ def _list(column: FeatureColumn) -> Any:
 def _whole(value: object) -> object:
     """Return 3.0 as 3: clients whose columns have gaps send whole numbers so."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _within(value: float) -> float:
+    """Return a number that float32 can hold: most engines make others infinite, and some fail on that."""
+    if abs(value) > _LARGEST:
+        raise PydanticCustomError(
+            "out_of_range", "Input should lie within ±{largest}", {"largest": f"{_LARGEST:.4g}"}
+        )
+    return value
 
 
 def _one_of(column: FeatureColumn) -> Any:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from tidemill.errors import ServingError
-from tidemill.features.request_features import FeatureRow
+from tidemill.features.request_features import REQUEST, FeatureRow
 from tidemill.project.feature_columns import REFUSED
 from tidemill.serving.inference.calls import Call, Failure, Refused
+from tidemill.serving.inference.refused_gaps import refused_gaps
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import CHAMPION, NAMED
@@ -23,6 +24,7 @@ GIVEN = "features:given"
 FALLBACK = "fallback:champion"
 """Flag of a prediction that the champion made because the version that was to make it failed."""
 _log = logging.getLogger(__name__)
+_MOST = 100  # gaps in one answer
 _NOTHING = object()
 """In place of an answer that there is none."""
 
@@ -49,6 +51,8 @@ class Row(NamedTuple):
     """Features that came with the request; NaN and None mean "not known"."""
     flags: tuple[str, ...] = ()
     """Beside those of its features."""
+    place: int = 0
+    """Its place in the call."""
 
 
 def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
@@ -117,24 +121,25 @@ def score_rows(
 
     Raises:
         ModelFailed: the champion cannot score this.
+        Refused: the champion takes no gaps, and a request left a feature of its out.
         FeatureError: what the champion needs in another's place cannot be read.
     """
     first = rows[0].role
     # If no version stands in, the calls of a batch are answered again, each alone: failures count then.
     alone = rows[0].call is rows[-1].call
     if all(row.role == first for row in rows) and first == CHAMPION:
-        return rows, features, _counted(champion, CHAMPION, features, name, counters, failures=alone)
+        return rows, features, _counted(rows, features, name, counters, failures=alone)
     groups: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault((row.role, row.model.version), []).append(place)
     fallen: list[int] = []
     answers: list[Any] = [None] * len(rows)
     for (role, _), places in groups.items():
-        model, of_group = rows[places[0]].model, [features[place] for place in places]
+        group, of_group = [rows[place] for place in places], [features[place] for place in places]
         if role in (CHAMPION, NAMED):
-            found: Sequence[Any] = _counted(model, role, of_group, name, counters, failures=alone)
+            found: Sequence[Any] = _counted(group, of_group, name, counters, failures=alone)
         else:
-            found = _each(model, role, of_group, name, counters)
+            found = _each(group, of_group, name, counters)
         for place, answer in zip(places, found, strict=True):
             if answer is _NOTHING:
                 fallen.append(place)
@@ -144,45 +149,85 @@ def score_rows(
         return rows, features, answers
     rows, features = list(rows), list(features)
     for place in fallen:
-        rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=(FALLBACK,))
+        flags = (*rows[place].flags, FALLBACK)
+        rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=flags)
     read = read_features([rows[place] for place in fallen])
-    stood_in = _counted(champion, CHAMPION, read, name, counters, failures=alone)
+    stood_in = _counted([rows[place] for place in fallen], read, name, counters, failures=alone)
     for place, values, given in zip(fallen, read, stood_in, strict=True):
         features[place], answers[place] = values, given
     return rows, features, answers
 
 
 def _each(
-    model: LoadedModel, role: str, features: Sequence[FeatureRow], name: str, counters: VersionCounters
+    rows: Sequence[Row], features: Sequence[FeatureRow], name: str, counters: VersionCounters
 ) -> Sequence[Any]:
     """Return the answer to each row, or `_NOTHING`: a row that fails takes no other with it."""
     try:
-        return _counted(model, role, features, name, counters, failures=len(features) == 1)
+        return _counted(rows, features, name, counters, failures=len(rows) == 1)
     except ModelFailed as error:
-        if len(features) > 1:
-            return [answer for row in features for answer in _each(model, role, [row], name, counters)]
-        _log.warning("version %s (%s): the champion answers for it: %s", model.version, role, error)
+        if len(rows) > 1:
+            pairs = zip(rows, features, strict=True)
+            return [answer for row, values in pairs for answer in _each([row], [values], name, counters)]
+        role, version = rows[0].role, rows[0].model.version
+        _log.warning("version %s (%s): the champion answers for it: %s", version, role, error)
         return [_NOTHING]
 
 
 def _counted(
-    model: LoadedModel,
-    role: str,
+    rows: Sequence[Row],
     features: Sequence[FeatureRow],
     name: str,
     counters: VersionCounters,
     *,
     failures: bool = True,
 ) -> list[Any]:
+    """Return the answers of the version of some rows, all of the same one, and count them."""
+    model, role = rows[0].model, rows[0].role
     began = time.perf_counter()
     try:
         answers = _call(model, features, name)
     except ModelFailed as error:
-        if failures:
-            counters.failed(role, model.version, len(features), error)
-        raise
+        if not failures:
+            raise
+        raise _failure(rows, features, name, counters, error) from error
     counters.scored(role, model.version, len(features), time.perf_counter() - began)
     return answers
+
+
+def _failure(
+    rows: Sequence[Row],
+    features: Sequence[FeatureRow],
+    name: str,
+    counters: VersionCounters,
+    error: ModelFailed,
+) -> Exception:
+    """Return the error of a version that failed, and count it, unless a request left out what it needs."""
+    model, role = rows[0].model, rows[0].role
+    gaps = refused_gaps(model, features)
+    here = [(row, gap) for row, of_row in zip(rows, gaps, strict=True) for gap in of_row]
+    asked = [] if role not in (CHAMPION, NAMED) else [pair for pair in here if _is_asked(*pair)]
+    if asked:
+        message = f"Input should not be missing: version {model.version} of {name} takes no gaps in it"
+        problems = [
+            {"loc": ["body", "instances", row.place, gap], "msg": message, "type": "missing_value"}
+            for row, gap in asked[:_MOST]
+        ]
+        return Refused(Failure("malformed", problems))
+    if here:
+        row, gap = here[0]
+        error = ModelFailed(
+            f"version {model.version} of {name} takes no gaps, and the store has no {gap} for row "
+            f"{row.place}: its view may declare a default",
+            hint='tags={"default": "0.0"} at the field; or train a family that takes gaps',
+            version=model.version,
+        )
+    counters.failed(role, model.version, len(features), error)
+    return error
+
+
+def _is_asked(row: Row, name: str) -> bool:
+    """Return whether a feature's value comes in the request."""
+    return row.given is not None or (REQUEST, name) in row.model.features.features
 
 
 def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list[Any]:

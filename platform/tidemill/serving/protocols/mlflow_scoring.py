@@ -19,11 +19,11 @@ from tidemill.serving.inference.calls import (
     Kind,
     Prediction,
     Refused,
+    sentence,
 )
 from tidemill.serving.protocols.json_bodies import malformed, parse_json
 from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_frame
 from tidemill.serving.protocols.model_inputs import Inputs, moment
-from tidemill.serving.protocols.open_inference import sentence
 from tidemill.serving.protocols.query_parameters import wants_explanation
 
 __all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
+from tidemill.serving.inference.calls import (
+    Answer,
+    Call,
+    Content,
+    Failure,
+    Headers,
+    Prediction,
+    Refused,
+    sentence,
+)
 from tidemill.serving.protocols.given_features import Column
 from tidemill.serving.protocols.json_bodies import malformed, parse_json
 from tidemill.serving.protocols.model_inputs import Field, Inputs, moment
@@ -201,17 +210,6 @@ class OpenInference(OpenInferenceErrors):
             for name, tensor in tensors.items()
         }
         return self.inputs.call(columns)
-
-
-def sentence(detail: object) -> str:
-    """Return a failure's detail as one sentence.
-
-    >>> sentence([{"loc": ["body", "at"], "msg": "Field required", "type": "missing"}])
-    'body.at: Field required'
-    """
-    if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in detail)
-    return str(detail)
 
 
 def _parts(body: bytes, headers: Headers) -> tuple[dict[str, Any], memoryview]:

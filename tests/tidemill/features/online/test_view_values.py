@@ -1,3 +1,4 @@
+from tidemill.features.online.served_types import as_list
 from tidemill.features.online.view_values import _Served
 
 
@@ -8,3 +9,14 @@ def test_what_is_served_of_a_view_of_several_types_is_floats():
         assert all(value is None or type(value) is float for value in known.served)
     assert known.served == (0.5, None, None)
     assert served.known(0, [0.5, True, 7]).served == (0.5, 1.0, 7.0)
+
+
+def test_infinite_values_of_the_store_count_as_missing_and_are_flagged():
+    names = ("wind", "rain", "e")
+    features = [("gate", name) for name in names]
+    served = _Served("gate", names, features, {"rain": 0.0}, {"e": as_list})
+    known = served.known(0, [float("inf"), -float("inf"), [1.0, float("inf")]])
+    assert known.served == (None, 0.0, None)
+    assert known.flags == ("infinite:wind", "infinite:rain", "default:rain", "infinite:e")
+    numbers = _Served("gate", names[:2], features[:2], {})
+    assert numbers.known(0, [float("inf"), 1.0])[2:] == ((None, 1.0), ("infinite:wind",))

@@ -51,6 +51,8 @@ def test_every_type_becomes_what_a_model_takes():
         ({"wind (kt)": True}, "wind (kt)", "valid number"),
         ({"wind (kt)": None}, "wind (kt)", "valid number"),
         ({"wind (kt)": float("nan")}, "wind (kt)", "finite number"),
+        ({"wind (kt)": 1e39}, "wind (kt)", "within ±3.403e+38"),
+        ({"engines": -(10**39)}, "engines", "within ±3.403e+38"),
         ({"engines": 2.5}, "engines", "valid integer"),
         ({"engines": "2"}, "engines", "valid integer"),
         ({"engines": True}, "engines", "valid integer"),

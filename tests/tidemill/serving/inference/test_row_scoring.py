@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.features.request_features import FeatureRow
 from tidemill.prediction_log.prediction_log import PredictionRecord
-from tidemill.serving.inference.calls import Call
+from tidemill.serving.inference.calls import Call, Refused
 from tidemill.serving.inference.row_scoring import FALLBACK, ModelFailed, Row, score_rows
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
@@ -90,6 +90,48 @@ def test_the_champion_answers_for_a_version_that_fails(answer):
     assert features[0].values == {"wind": 1.0}  # read as the champion reads it
     assert (counts["canary", "2"].failed, counts["canary", "2"].answered) == (1, 0)
     assert counts["champion", "1"].answered == 2
+
+
+class Linear(Constant):
+    """Takes no gap in the wind, as scikit-learn's linear models; the rain may be missing."""
+
+    features = ("wind", "rain")
+
+    def score(self, matrix):
+        if np.isnan(matrix[:, 0]).any():
+            raise ValueError("Input contains NaN")
+        return np.full(len(matrix), self.answer)
+
+
+class Broken(Linear):
+    """Never answers."""
+
+    def score(self, matrix):
+        raise ValueError("broken")
+
+
+@pytest.mark.parametrize(
+    ("view", "given", "scorer", "error", "said"),
+    [
+        ("request", None, Linear, Refused, "row 1, wind: Input should not be missing"),
+        ("weather", [None, None], Linear, Refused, "row 1, wind: Input should not be missing"),
+        ("weather", None, Linear, ModelFailed, "takes no gaps, and the store has no wind for row 1"),
+        ("request", None, Broken, ModelFailed, "cannot score this: ValueError('broken')"),
+    ],
+)
+def test_a_gap_that_the_champion_does_not_take_is_told_by_row_and_feature(view, given, scorer, error, said):
+    reader, counters = Reader(1.0), VersionCounters()
+    reader.features = ((view, "wind"), (view, "rain"))
+    champion = LoadedModel("1", scorer(0.2), reader, NOW)
+    features = [FeatureRow({"wind": wind, "rain": None}, ()) for wind in (1.0, None)]
+    call = Call()
+    rows = [Row(call, NOW, champion, "champion", given=given, place=place) for place in range(2)]
+    with pytest.raises(error) as caught:
+        score_rows(rows, features, champion, "m", counters)
+    assert said in str(caught.value)
+    assert "rain" not in str(caught.value)
+    failed = [one.failed for one in counters.counts().values()]
+    assert failed == ([] if error is Refused else [2])
 
 
 class Picky(Constant):
