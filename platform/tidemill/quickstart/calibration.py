@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from tidemill.monitoring.drift.drift_columns import compare_column
+from tidemill.monitoring.drift.drift_columns import compare_categories, compare_column, compare_scores
 from tidemill.monitoring.monitor_config import DataDriftConfig
 from tidemill.quickstart.choices import Choices
 from tidemill.quickstart.column_choices import moments_of
@@ -39,6 +39,8 @@ class Thresholds:
     columns: Mapping[str, float]
     """Thresholds of columns that move more than the others by themselves."""
     score: float
+    classes: float
+    """Of the shares of predicted classes."""
     max_drop: float
     blocks: int
     """How many pieces of the table were compared with the rest of it."""
@@ -59,14 +61,13 @@ def calibrate(choices: Choices) -> Thresholds:
     categories: dict[str, list[float]] = {}
     missing: list[float] = []
     for piece in pieces:
-        for name in (*names, target):
+        for name in names:
             found = compare_column(name, whole[name], piece[name], _NEVER)
-            if name != target:
-                missing.append(abs(found.current_missing - found.reference_missing))
+            missing.append(abs(found.current_missing - found.reference_missing))
             if found.value is not None:
                 kind = numbers if found.method == "wasserstein" else categories
                 kind.setdefault(name, []).append(found.value)
-    of_target = [*numbers.pop(target, []), *categories.pop(target, [])]
+    of_scores, of_classes = _of_answers(choices, whole[target], [piece[target] for piece in pieces])
     numerical, far = _threshold(numbers, 0.1)
     categorical, far_too = _threshold(categories, 0.1, most=0.6)
     own = {name: _rounded(value) for name, value in {**far, **far_too}.items()}
@@ -78,10 +79,30 @@ def calibrate(choices: Choices) -> Thresholds:
         missing=min(_rounded(max(0.1, _MARGIN * _high(missing))), 1.0),
         share=0.3,
         columns=own,
-        score=_rounded(max(0.2, numerical, _MARGIN * _high(of_target))),
+        score=_rounded(max(0.2, numerical, _MARGIN * of_scores)),
+        classes=min(_rounded(max(0.1, _MARGIN * of_classes)), 0.6),
         max_drop=_max_drop(choices, min_rows),
         blocks=len(pieces),
     )
+
+
+def _of_answers(choices: Choices, whole: pl.Series, pieces: list[pl.Series]) -> tuple[float, float]:
+    """Return how far answers and predicted classes move by themselves, if they are as sure as the target.
+
+    There is no model yet. The answers of one that is always right and sure are the target; those of any other
+    move less. Classes are compared as scores are: 1 for the most frequent class, 0 for the others.
+    """
+    target, of_classes = choices.target, 0.0
+    if target.task == "regression":
+        scores = [column.cast(pl.Float64) for column in (whole, *pieces)]
+    else:
+        words = [column.drop_nulls().cast(pl.String) for column in (whole, *pieces)]
+        common = words[0].mode().sort()[0]
+        scores = [(column == common).cast(pl.Float64) for column in words]
+        shares = [compare_categories(words[0], piece, 1.0).value for piece in words[1:]]
+        of_classes = _high([value for value in shares if value is not None])
+    moved = [compare_scores(scores[0], piece, 1e9).value for piece in scores[1:]]
+    return _high([value for value in moved if value is not None]), of_classes
 
 
 def _window(choices: Choices) -> tuple[int, int]:

@@ -166,6 +166,8 @@ def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     """Return ``monitoring/monitors.yaml``."""
     pieces = "periods" if choices.time and choices.split.by == "time" else "random parts"
     own = ", ".join(f"{scalar(column)}: {value}" for column, value in found.columns.items())
+    classes = f"\n      categorical: {found.classes}   # of the shares of predicted classes"
+    classes = classes if choices.target.task == "multiclass" else ""
     return f"""\
 # What is watched, and when it is alarming. Every field: docs/project.md.
 # The thresholds come from the table: {found.blocks} {pieces} of it, compared with the whole, stay below.
@@ -182,7 +184,7 @@ monitors:
       missing: {found.missing}
       thresholds: {{{own}}}
     prediction_drift:
-      threshold: {found.score}
+      threshold: {found.score}{classes}
     quality:
       max_drop: {found.max_drop}   # more than chance with {found.min_rows} labels
 """

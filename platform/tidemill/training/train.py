@@ -10,7 +10,8 @@ from mlflow.exceptions import MlflowException
 from tidemill.clock import utc
 from tidemill.errors import TrainingError
 from tidemill.project import Project
-from tidemill.training.fitting.final_fit import finish, read_split, trial_data
+from tidemill.training.fitting.final_fit import finish
+from tidemill.training.fitting.split_rows import read_split, trial_data
 from tidemill.training.search.trial_records import Progress, TrialLog
 from tidemill.training.search.tuning import delete_search_files, search
 from tidemill.training.spec_loading import load_spec

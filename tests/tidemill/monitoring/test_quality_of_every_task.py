@@ -135,7 +135,7 @@ def test_the_shares_of_predicted_classes_drift_where_the_scores_do_not():
     assert found.categories.value == pytest.approx(jensenshannon([0.8, 0.1, 0.1], [0.4, 0.5, 0.1]))
     monitor = Monitor.model_validate({"name": "w", "window": "14d", "every": "7d", "prediction_drift": {}})
     (finding,) = judge_comparison(monitor, found, None, {}).found
-    assert finding.message == "the predicted classes have drifted: distance 0.327 (alert at 0.1)"
+    assert finding.message == "the predicted classes have drifted: distance 0.327 (alert at 0.152)"
 
 
 def test_values_of_a_regression_drift_by_their_distance():
@@ -177,3 +177,9 @@ def test_references_of_earlier_releases_have_no_answers():
     kept = ReferenceRows.from_table(old.with_columns(answer=pl.lit(json.dumps({"a": 1.0}))), "late")
     assert kept.answers.to_list() == ['{"a": 1.0}']
     assert kept.features.columns == ["wind"]
+
+
+def test_references_of_earlier_releases_have_answers_to_fitted_rows():
+    old = pl.DataFrame({"feature.wind": [1.0, 2.0], "label": [1, 0], "score": [0.5, 0.6]})
+    kept = ReferenceRows.from_table(old, "late")
+    assert (kept.features["wind"].to_list(), kept.scores.to_list()) == ([1.0, 2.0], [0.5, 0.6])

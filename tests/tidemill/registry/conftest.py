@@ -25,7 +25,8 @@ RUNS = (Trained("line", 70), Trained("trees", 100), Trained("constant", 130))
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
     """A project whose store has a finished run of each of `RUNS`, made without a search."""
-    from tidemill.training.fitting.final_fit import finish, read_split
+    from tidemill.training.fitting.final_fit import finish
+    from tidemill.training.fitting.split_rows import read_split
     from tidemill.training.search.trial_records import TrialRecord
     from tidemill.training.search.tuning import SearchResult, candidates
     from tidemill.training.spec_loading import load_spec

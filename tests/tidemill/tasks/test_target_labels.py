@@ -14,7 +14,7 @@ from tidemill.tasks.binary import Binary
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
 from tidemill.tasks.task_choice import Target, guess_task, make_task
-from tidemill.training.fitting.final_fit import read_split
+from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.training_rows import read_labelled
 
 TASK = Binary("roc_auc")

@@ -14,7 +14,8 @@ from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
 from tidemill.state import open_state
-from tidemill.training.fitting.final_fit import finish, read_split
+from tidemill.training.fitting.final_fit import finish
+from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.search.trial_records import TrialRecord
 from tidemill.training.search.tuning import SearchResult, candidates
 from tidemill.training.spec_loading import load_spec

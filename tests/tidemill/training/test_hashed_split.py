@@ -12,7 +12,7 @@ from tests.tidemill.training.small_project import rows as timed_rows
 from tidemill.errors import TrainingError
 from tidemill.project import load_project
 from tidemill.project.project_config import DatasetConfig, SplitConfig
-from tidemill.training.fitting.final_fit import read_split
+from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.hashed_split import ROW_NUMBER, split_by_hash
 
 DATASET = DatasetConfig(path="data/training_set.parquet", label="late", time=None, label_known=None)

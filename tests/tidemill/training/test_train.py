@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
-from tidemill.training.fitting.final_fit import read_split
+from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import read_file
 from tidemill.training.tracking.training_record import open_documents, read_lineage

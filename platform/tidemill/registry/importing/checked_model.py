@@ -28,7 +28,7 @@ from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.task import Answers
 from tidemill.training.feature_table import as_features, lengths_of
-from tidemill.training.fitting.final_fit import SplitRows, read_split
+from tidemill.training.fitting.split_rows import SplitRows, read_split
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking.mlflow_tracking import quiet_mlflow
 

@@ -13,7 +13,7 @@ from tidemill.project import Project
 from tidemill.registry.importing.checked_model import CheckedModel
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY, connect_registry
 from tidemill.registry.versions.new_versions import register
-from tidemill.training.fitting.final_fit import log_judged
+from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_saved
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_lineage import Lineage

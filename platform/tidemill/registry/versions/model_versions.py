@@ -167,7 +167,7 @@ def open_files(project: Project, version: str, model: str | None = None) -> Iter
 
 
 def load_reference(project: Project, version: str) -> ReferenceRows:
-    """Return a sample of the rows that a version was fitted on: features, labels, and its scores.
+    """Return what monitors compare with: features that a version was fitted on, its answers to its hold-out.
 
     Raises:
         RegistryError: the version has none, because Tidemill did not train it.

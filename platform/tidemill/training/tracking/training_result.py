@@ -12,7 +12,7 @@ from tidemill.tasks.task_names import TaskName
 __all__ = ["HOLDOUT", "REFERENCE", "TrainedModel"]
 
 REFERENCE = "reference/reference.parquet"
-"""Artifact of the run: a sample of the rows that the model was fitted on (`reference_rows`)."""
+"""Artifact of the run: what monitors compare with (`reference_rows`)."""
 HOLDOUT = "holdout/holdout.parquet"
 """Artifact of the run: the rows held out, for the gate."""
 
