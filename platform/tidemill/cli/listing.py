@@ -58,7 +58,8 @@ class Listing:
             return
         if self.title:
             yield Text(self.title, style="italic")
-        yield Text("\n\n".join("\n".join(_block(self.headers, row, options.max_width)) for row in self.rows))
+        blocks = ("\n".join(_block(self.headers, row, options.max_width)) for row in self.rows)
+        yield Text("\n\n".join(blocks), no_wrap=True, overflow="ignore")  # paths stay whole
 
     def _widths(self, available: int) -> list[int] | None:
         """Return the width of each column of a table; None if the table would be unreadable."""
@@ -112,9 +113,13 @@ def _block(headers: Iterable[str], row: Iterable[str], available: int) -> Iterat
     indent = max((len(header) for header, _ in cells), default=0) + _GAP
     for header, cell in cells:
         wide = max(available - indent, _SHORT)
-        lines = [part for line in _lines(cell) for part in (textwrap.wrap(line, wide) or [""])]
+        lines = [part for line in _lines(cell) for part in (_wrapped(line, wide) or [""])]
         for number, line in enumerate(lines):
             yield f"{'' if number else header:<{indent}}{line}"
+
+
+def _wrapped(line: str, wide: int) -> list[str]:
+    return textwrap.wrap(line, wide, break_long_words=False, break_on_hyphens=False)
 
 
 def _lines(cell: str) -> list[str]:
@@ -122,7 +127,7 @@ def _lines(cell: str) -> list[str]:
 
 
 def _height(cell: str, wide: int) -> int:
-    return sum(len(textwrap.wrap(line, wide)) or 1 for line in _lines(cell))
+    return sum(len(_wrapped(line, wide)) or 1 for line in _lines(cell))
 
 
 def _longest_word(cell: str) -> int:

@@ -31,7 +31,14 @@ def errors_console() -> "Console":
 def _console(stderr: bool) -> "Console":
     from rich.console import Console  # not needed for --json, nor for help
 
-    return Console(stderr=stderr, highlight=False, markup=False)
+    class Uncropped(Console):
+        """Leaves a path that is longer than the terminal to the line break of the terminal."""
+
+        def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+            """Print without cutting lines off."""
+            super().print(*objects, crop=crop, **options)
+
+    return Uncropped(stderr=stderr, highlight=False, markup=False)
 
 
 def as_json(value: Any) -> str:

@@ -200,14 +200,25 @@ def _make_from_table(
         from rich.table import Table
         from rich.text import Text
 
-        console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
+        console.print(
+            f"✓ {folder}: {len(written)} files, a git repository with DVC initialised", soft_wrap=True
+        )
         table = Table.grid(padding=(0, 2, 0, 0), pad_edge=True)
         for subject, text, where in draft.assumptions:
             table.add_row("", subject, Text.assemble(text, (f" → {where}", "dim")))
         console.print(table, highlight=False)
-        console.print(f"  next: cd {folder} && tidemill run --promote && tidemill up")
+        _say_next(console, folder)
 
     emit(facts, json, render)
+
+
+def _say_next(console: "Console", folder: Path) -> None:
+    """Show the next commands in one line, which can be copied however long it is."""
+    import shlex
+
+    console.print(
+        f"  next: cd {shlex.quote(str(folder))} && tidemill run --promote && tidemill up", soft_wrap=True
+    )
 
 
 def _untold(_step: str, _message: str, _done: int | None, _total: int | None) -> None:
@@ -224,8 +235,10 @@ def _copy_example(
         finish()
 
     def render(console: "Console") -> None:
-        console.print(f"✓ {folder}: {len(written)} files, a git repository with DVC initialised")
-        console.print(f"  next: cd {folder} && tidemill run --promote, then tidemill up")
+        console.print(
+            f"✓ {folder}: {len(written)} files, a git repository with DVC initialised", soft_wrap=True
+        )
+        _say_next(console, folder)
 
     emit({"project": folder.resolve(), "files": written}, json, render)
 

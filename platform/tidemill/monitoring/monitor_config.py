@@ -90,7 +90,7 @@ class QualityConfig(_Section):
     In the metric's own units. Unless it is set, metrics that are not between 0 and 1 may lose a tenth of the
     hold-out's value.
     """
-    floor: float | None = None
+    floor: float | None = Field(default=None, allow_inf_nan=False)
     """Alert when the metric lies below this; none: no floor."""
 
     def drop_allowed(self, metric: str, expected: float) -> float | None:

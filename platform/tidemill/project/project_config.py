@@ -1,7 +1,7 @@
 """Defines the sections of ``params.yaml``, the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -138,7 +138,7 @@ class TrainConfig(Section):
     """Ready-made model families that the trials try, where ``project.training`` is null (docs/project.md)."""
     metric: str = "roc_auc"
     """Metric that trials are compared by; higher is better. The default is that of the task."""
-    costs: tuple[tuple[float, ...], ...] = ()
+    costs: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...] = ()
     """For the metric ``neg_cost``: what a decision (column) costs where a class (row) is true."""
     trials: int = Field(default=12, ge=1)
     """Number of trials, spread evenly over the model families."""

@@ -23,9 +23,9 @@ _SHARE_LOST = 0.05
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``, in which an unknown field is an error."""
+    """A part of ``params.yaml``, in which an unknown field, infinity and NaN are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LogConfig(Section):

@@ -26,6 +26,19 @@ def shown(listing: Listing, width: int) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def test_a_path_is_whole_however_narrow_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    path = "/srv/my-project/.tidemill/reports/weekly-quality/2013-05-08_0000-v12-run_01kg7a.html"
+    listing = Listing("monitor", "report")
+    listing.add_row("weekly", path)
+    monkeypatch.setenv("COLUMNS", "40")
+    out_console.cache_clear()
+    emit({}, False, lambda console: console.print(listing))
+    assert capsys.readouterr().out.split("\n") == ["monitor  weekly", f"report   {path}", ""]
+    out_console.cache_clear()
+
+
 def test_short_rows_are_a_table_at_any_width():
     listing = Listing("version", "aliases", "since")
     listing.add_row("12", "champion", "2013-04-01 12:00")

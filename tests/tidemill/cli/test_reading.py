@@ -41,8 +41,8 @@ COMMANDS = {
     "alerts list --all": set(),
     "models list": set(),
     f"models show {MODEL} champion": set(),
-    f"models show {MODEL} 1": set(),
-    f"models history {MODEL}": set(),
+    "models show mine": set(),
+    "models history": set(),
     "monitor list": set(),
     "jobs list": set(),
     "jobs dead": set(),
@@ -228,6 +228,8 @@ def test_reading_writes_nothing(root: Path, tmp_path: Path):
 
 def test_a_version_is_shown_without_python(root: Path):
     done = run(root, f"models show {MODEL} champion")
+    assert run(root, "models show").stdout == done.stdout
+    assert run(root, f"models show {MODEL}").stdout == done.stdout
     assert not set("{}'") & set(done.stdout), done.stdout
     assert "holdout end 2013" in " ".join(done.stdout.split())
 

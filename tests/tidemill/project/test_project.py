@@ -1,13 +1,19 @@
+import math
 import os
 import sys
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from tidemill.errors import ConfigError, ProjectNotFound, UsageError
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import find_project, load_project, open_folder
+from tidemill.project.project_config import ProjectConfig
 from tidemill.settings import Settings
 
 PARAMS = {
@@ -79,6 +85,34 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path: Path):
     line = len(path.read_text().splitlines())
     with pytest.raises(ConfigError, match=rf"gate\.mode: .* \(line {line}\)"):
         load_project(tmp_path)
+
+
+def numbers(section: type[BaseModel], *keys: str) -> Iterator[tuple[str, ...]]:
+    for name, field in section.model_fields.items():
+        listed = get_origin(field.annotation) is tuple
+        kinds = {field.annotation} if listed else {field.annotation, *get_args(field.annotation)}
+        if kinds & {int, float}:
+            yield *keys, name
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from numbers(kind, *keys, name)
+
+
+def test_no_number_is_infinite_or_none_at_all(tmp_path: Path):
+    found = [keys for keys in numbers(ProjectConfig) if keys[0] in ("split", "train", "gate", "serve")]
+    assert {("gate", "floor"), ("train", "trials"), ("serve", "batch", "wait_ms")} < set(found)
+    for keys in found:
+        for value in (math.nan, math.inf, -math.inf):
+            wrong = reduce(lambda inner, key: {key: inner}, reversed(keys), value)
+            with pytest.raises(ConfigError, match=rf"{'.'.join(keys)}: .* \(line \d+\)"):
+                load_project(write(tmp_path, PARAMS | wrong))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_a_wrong_cost_is_named_with_its_place(tmp_path: Path, value: float):
+    wrong = PARAMS | {"train": {"metric": "neg_cost", "costs": [[0, 1], [value, 0]]}}
+    with pytest.raises(ConfigError, match=r"train\.costs\.1\.0: .* \(line \d+\)"):
+        load_project(write(tmp_path, wrong))
 
 
 def test_a_search_and_a_gate_for_different_things(tmp_path: Path):

@@ -69,6 +69,9 @@ def import_(
     What will be served is compared with the original on real rows, and judged on the project's hold-out; then
     the version goes through gate, canary and monitors like any other. See docs/importing.md.
     """
+    from tidemill.registry.importing.model_kinds import check_address
+
+    check_address(source, allow_code)  # which takes no seconds of imports
     from tidemill.project import load_project
     from tidemill.project.moments import turn_moment
     from tidemill.registry.importing.model_import import ImportRequest, import_model

@@ -15,13 +15,20 @@ from tidemill.cli.progress_lines import progress
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.project import ProjectFolder
     from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
 
 models_app = typer.Typer(no_args_is_help=True, help="See the versions of a model, and which one served when.")
 
-Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+Model = Annotated[
+    str | None, typer.Argument(help="Name of the model (default: the project's).", show_default=False)
+]
+Version = Annotated[
+    str | None,
+    typer.Argument(help="A version number or an alias (default: the champion).", show_default=False),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,10 +84,14 @@ def models_list(
     emit(facts, json, render)
 
 
-@models_app.command("show", epilog="Example: tidemill models show flight-delay champion --json")
+@models_app.command(
+    "show",
+    epilog="Examples: tidemill models show   ·   tidemill models show 3   ·   "
+    "tidemill models show flight-delay champion --json",
+)
 def models_show(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
+    model: Model = None,
+    version: Version = None,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
@@ -90,6 +101,7 @@ def models_show(
     from tidemill.state.record_queries import gate_decisions
 
     folder, records = open_reading(project)
+    model, version = _meant(folder, model, version)
     found = read_version(folder, version, model)
     decisions = gate_decisions(records, model, found.version)
     names = ("model", "version", "aliases", "run_id", "metrics", "lineage", "compiled")
@@ -122,8 +134,8 @@ def _decided(decision: "Row") -> dict[str, Any]:
 
 @models_app.command("compile", epilog="Example: tidemill models compile flight-delay 2")
 def models_compile(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
+    model: Model = None,
+    version: Version = None,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
@@ -136,6 +148,7 @@ def models_compile(
     from tidemill.registry.versions.new_versions import compile_version
 
     loaded = load_project(project)
+    model, version = _meant(loaded, model, version)
     found = get_version(loaded, version, model)
     with progress() as tell:
         tell("compile", "and compare with the original", None, None)
@@ -151,9 +164,9 @@ def models_compile(
     "export", epilog="Example: tidemill models export flight-delay champion --output flight-delay-edge"
 )
 def models_export(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="A version number or an alias.", show_default=False)],
     output: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
+    model: Model = None,
+    version: Version = None,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
@@ -164,7 +177,8 @@ def models_export(
     from tidemill.project import load_project
     from tidemill.registry.versions.export import export_version
 
-    done = export_version(load_project(project), model, version, output)
+    loaded = load_project(project)
+    done = export_version(loaded, *_meant(loaded, model, version), output)
 
     def render(console: "Console") -> None:
         console.print(f"✓ {done.model} {done.version} in {done.folder}: {', '.join(done.files)}")
@@ -175,7 +189,7 @@ def models_export(
 
 
 @models_app.command("history", epilog="Example: tidemill models history flight-delay")
-def models_history(model: Model, project: ProjectDir = None, json: AsJson = False) -> None:
+def models_history(model: Model = None, project: ProjectDir = None, json: AsJson = False) -> None:
     """Show which version served when, who decided it, and which versions the gate refused."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.history.service_periods import refusals, service_periods
@@ -183,6 +197,7 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
     from tidemill.state.record_queries import moves, refused_decisions
 
     folder, records = open_reading(project)
+    model = model or folder.model
     read_registered(folder, model)  # an unknown model is an error, not an empty history
     served, refused = service_periods(moves(records, model)), refusals(refused_decisions(records, model))
     services = sorted([*served, *refused], key=lambda each: each.since)
@@ -199,6 +214,18 @@ def models_history(model: Model, project: ProjectDir = None, json: AsJson = Fals
             console.print(table)
 
     emit(services, json, render)
+
+
+def _meant(folder: "ProjectFolder", model: str | None, version: str | None) -> tuple[str, str]:
+    """Return the model and the version that arguments mean; one alone may be either."""
+    from tidemill.registry.versions.alias_names import CHAMPION
+    from tidemill.registry.versions.registry_reader import read_alias_names
+
+    if model in (None, folder.model) or version is not None:
+        return model or folder.model, version or CHAMPION
+    if model.isdecimal() or model == CHAMPION or model in read_alias_names(folder):
+        return folder.model, model
+    return model, CHAMPION
 
 
 def _plain(value: Any) -> str:

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 _STAGE = re.compile(r"^Running stage '(?P<name>.+)':$")
+_OF_DVC = re.compile(r"^(Running stage |> |ERROR: failed to reproduce )")
+"""What DVC itself says around a stage that fails: the error names the stage already."""
 
 
 def reproduce(
@@ -103,8 +105,9 @@ def _check(root: Path, finished: CommandResult) -> None:
         if found := _STAGE.match(line):
             stage, start = found["name"], number
     failed = f"stage {stage!r} failed" if stage else "`dvc repro` failed"
+    said = [line for line in finished.lines[start:] if stage is None or not _OF_DVC.match(line)]
     raise DataError(
-        f"{root}: {failed}: {last_lines(finished.lines[start:])}",
+        f"{root}: {failed}: {last_lines(said)}",
         hint="correct it and run again: finished stages are not repeated, and params.yaml is unchanged",
     )
 

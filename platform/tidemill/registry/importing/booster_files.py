@@ -20,6 +20,8 @@ from tidemill.training.fitting.packaging import requirements
 __all__ = ["read_lightgbm", "read_xgboost"]
 
 _NO_NAME = re.compile(r"Column_\d+")
+_ENGINE_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+"""What an engine puts before its messages: the time, and the line of its own source."""
 _END = b"end of trees"
 
 
@@ -142,8 +144,8 @@ def _package(name: str, install: str) -> Any:
 
 
 def _broken(file: Path, package: str, error: Exception) -> RegistryError:
-    said = str(error).strip().splitlines()
+    said = _ENGINE_PLACE.sub("", next(iter(str(error).strip().splitlines()), "") or repr(error))
     return RegistryError(
-        f"{package} cannot load {file}: {said[0] if said else error!r}",
-        hint="save it again by `model.save_model(...)`",
+        f"{file} is cut off, damaged, or of another version: {package} cannot load it ({said})",
+        hint="copy it again, or save it again by `model.save_model(...)`",
     )

@@ -1,5 +1,6 @@
 """Read scikit-learn estimators: skops files, and pickles if the caller allows that they execute code."""
 
+import zlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from tidemill.training.fitting.packaging import save_estimator, trusted_types
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["about_estimator", "of_estimator", "read_pickle", "read_skops"]
+
+_DAMAGED = (
+    BadZipFile, zlib.error, EOFError, OSError, ImportError, ValueError, TypeError, KeyError, AttributeError,
+)  # fmt: skip
 
 
 def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignModel:
@@ -39,10 +44,11 @@ def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignMo
                 hint="name them in trusted_types of the project's TrainingSpec, if you do trust them",
             )
         estimator = skops.io.load(file, trusted=types)
-    except (BadZipFile, OSError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except _DAMAGED as error:
         raise RegistryError(
-            f"{file} cannot be loaded: {error}",
-            hint="save it again with the installed versions of scikit-learn and skops: `skops.io.dump`",
+            f"{file} is damaged or was written by other versions: skops cannot load it ({error})",
+            hint="copy it again, or save it again by `skops.io.dump` with the installed versions of "
+            "scikit-learn and skops",
         ) from error
     return of_estimator(estimator, declared)
 

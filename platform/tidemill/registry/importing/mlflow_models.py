@@ -29,10 +29,8 @@ from tidemill.registry.versions.model_description import read_description, reada
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
-__all__ = ["ADDRESS", "fetch_model", "read_folder_model"]
+__all__ = ["fetch_model", "read_folder_model"]
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/.*")
-"""An address of MLflow: ``runs:/…``, ``models:/…``, or of an artefact store."""
 _BOOSTER_FILES = {"xgboost": read_xgboost, "lightgbm": read_lightgbm}
 _ESTIMATORS = ("sklearn", "xgboost", "lightgbm", "catboost")
 _FORMS = "write it as runs:/<run>/<path>, models:/<name>/<version>, models:/<name>@<alias> or models:/<m-id>"
@@ -119,13 +117,15 @@ def read_folder_model(
         described = read_description(folder)
         flavors: Mapping[str, Any] = dict(described.flavors)
     except OSError as error:
-        raise UsageError(
-            f"{folder} has no {MLMODEL_FILE_NAME}: it is no MLflow model",
-            hint="name the folder that `mlflow.….save_model` wrote; export a SavedModel of TensorFlow as "
-            "ONNX first (tf2onnx)",
+        raise RegistryError(
+            f"{folder / MLMODEL_FILE_NAME} cannot be read: {error.strerror}",
+            hint="check that you may read it",
         ) from error
-    except (YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
-        raise RegistryError(f"{folder / MLMODEL_FILE_NAME} cannot be read: {error}") from error
+    except (YamlError, KeyError, TypeError, ValueError, AttributeError, MlflowException) as error:
+        raise RegistryError(
+            f"{folder / MLMODEL_FILE_NAME} is empty, cut off or damaged: it does not say what the model is",
+            hint="copy the whole folder again, or save the model again where it was made",
+        ) from error
     names = _input_names(described)
     found = _safe(folder, flavors, declared) or _with_code(folder, flavors, declared, allow_code)
     return replace(found, features=found.features or names)

@@ -1,20 +1,17 @@
 """Find the model that an address names: a file, a folder, an entry of MLflow, a class of the project."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.errors import UsageError
 from tidemill.project import Project
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.registry.importing.mlflow_models import ADDRESS, fetch_model, read_folder_model
+from tidemill.registry.importing.mlflow_models import fetch_model, read_folder_model
+from tidemill.registry.importing.model_kinds import ADDRESS, check_address
 from tidemill.registry.importing.model_sources import digest_of, read_file_model
 from tidemill.registry.importing.python_classes import CLASS_FILES, read_class
 from tidemill.training.spec_loading import load_spec
 
 __all__ = ["Origin", "open_model"]
-
-_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,7 @@ def open_model(
         ModelUnsafe: loading it could execute code, and ``allow_code`` is not set.
         RegistryError: it is damaged, or MLflow does not have it.
     """
+    check_address(address, allow_code)
     path = Path(address).absolute()
     path = path.parent.resolve() / path.name  # without "..", which says nothing on record
 
@@ -58,10 +56,5 @@ def open_model(
     if ADDRESS.fullmatch(address):
         fetched = fetch_model(project, address, scratch, tracking_uri)
         return Origin(read_folder_model(fetched, declared, allow_code), address, digest_of(fetched))
-    if _CLASS.fullmatch(address):
-        made = read_class(project, address, scratch)
-        return Origin(made, address, digest_of(scratch / CLASS_FILES))
-    raise UsageError(
-        f"{address}: there is no such file",
-        hint="name the file or folder of a model, runs:/…, models:/…, or module:Class (docs/importing.md)",
-    )
+    made = read_class(project, address, scratch)
+    return Origin(made, address, digest_of(scratch / CLASS_FILES))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from mlflow.models import infer_signature
 
-from tidemill.errors import RegistryError
+from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.versions.onnx_models import feeder, score_output
 from tidemill.tasks.task import Task
@@ -37,8 +37,11 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
         kind: for people.
         what: where it comes from, for messages.
     """
-    model = check_content(content)
-    session = start(content)
+    try:
+        model = check_content(content)
+        session = start(content)
+    except ModelUnsafe as error:
+        raise ModelUnsafe(f"{what}: {error}", hint=error.hint) from error
     taken, output = session.get_inputs(), score_output(session.get_outputs())
     if any(one.shape and isinstance(one.shape[0], int) for one in taken):
         raise RegistryError(

@@ -1,6 +1,7 @@
 """ONNX, PyTorch, MLflow's flavours and classes of the project are imported, and answer as they did."""
 
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from tests.tidemill.registry.importing.test_model_import import (
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
-from tidemill.registry.importing.model_sources import kind_of_file
+from tidemill.registry.importing.mlflow_models import read_folder_model
+from tidemill.registry.importing.model_kinds import kind_of_file
+from tidemill.registry.importing.model_sources import read_file_model
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
 from tidemill.training.tracking import mlflow_tracking
 
@@ -102,6 +105,42 @@ def elsewhere(tmp_path):
     """Another MLflow: its client and address."""
     uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     return MlflowClient(uri, uri), uri
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.skops", b"", "m.skops is empty"),
+        ("m.skops", b"PK\x03\x04" + b"\0" * 60, "m.skops is cut off or damaged"),
+        ("m.onnx", b"\x08\x07\x12\xff", "m.onnx: the file is not an ONNX model"),
+        (
+            "m.json",
+            b'{"learner":{"attributes":',
+            "m.json is cut off, damaged, or of another version",
+        ),
+        ("m.ubj", b"{L\0\0\0\0\0\0\0\x07learner{", "m.ubj is cut off, damaged, or of another version"),
+        ("MLmodel", b"", "MLmodel is empty, cut off or damaged"),
+        ("MLmodel", b"flavors: [a]\n", "MLmodel is empty, cut off or damaged"),
+    ],
+)
+def test_files_that_are_cut_off_say_what_to_do(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    read, path = (read_folder_model, tmp_path) if name == "MLmodel" else (read_file_model, tmp_path / name)
+    with pytest.raises((RegistryError, ModelUnsafe), match=re.escape(said)) as refused:
+        read(path, tuple, allow_code=True)
+    assert "again" in refused.value.hint
+    assert "/src/" not in str(refused.value)
+
+
+def test_what_is_not_there_is_refused_before_anything_is_loaded(tmp_path):
+    code = (
+        "import sys; from tidemill.registry.importing.model_kinds import check_address\n"
+        "try:\n    check_address('absent.skops', False)\n"
+        "except Exception as error:\n    print(error)\n"
+        "print({'mlflow', 'sklearn', 'numpy', 'onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "absent.skops: there is no such file\nset()\n", done.stderr
 
 
 def test_mlflow_addresses(project_of, imported, rows, tmp_path, elsewhere):
