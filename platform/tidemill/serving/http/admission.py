@@ -38,7 +38,7 @@ SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
 
 
 _ANY = "any"
-_OPEN = frozenset({"/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"})
+_OPEN = frozenset({"/", "/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"})
 _BY_PATH = {
     "/predict": PREDICT,
     "/invocations": PREDICT,
@@ -49,7 +49,6 @@ _BY_PATH = {
     "/feedback": FEEDBACK,
     "/metrics": METRICS,
     "/docs": _ANY,
-    "/redoc": _ANY,
     "/openapi.json": _ANY,
 }
 _BY_PREFIX = (

@@ -20,7 +20,14 @@ from tidemill.prediction_log.labels.label_matching import GivenLabel
 from tidemill.serving.http.failures import failure_of
 from tidemill.serving.http.mlflow_routes import mlflow_router
 from tidemill.serving.http.open_inference_routes import open_inference_router
-from tidemill.serving.http.openapi import COMMON, PredictionRoute, as_response, declare_admission, predicting
+from tidemill.serving.http.openapi import (
+    COMMON,
+    PredictionRoute,
+    add_documentation,
+    as_response,
+    declare_admission,
+    predicting,
+)
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import reply_to
 from tidemill.serving.inference.calls import Failure, Kind, Refused
@@ -42,6 +49,7 @@ from tidemill.version import __version__
 
 __all__ = ["create_api"]
 
+_NO_PATH = "there is nothing at this path: GET /docs shows all paths"
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -66,7 +74,14 @@ def create_api(
         keys_required: whether requests need an API key; for OpenAPI.
         routers: further routes.
     """
-    api = FastAPI(title=f"{plane.model} predictions", version=__version__, lifespan=lifespan)
+    api = FastAPI(
+        title=f"{plane.model} predictions",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from the internet
+        redoc_url=None,
+    )
+    add_documentation(api)
     _add_predictions(api, plane, predictions, protocols)
     _add_state(api, plane)
     _add_metrics(api, metrics)
@@ -162,7 +177,8 @@ def _add_errors(api: FastAPI) -> None:
         if error.status_code == 400 and isinstance(cause, ValueError | RecursionError):
             return _failed(request, not_json(None, str(cause)))
         kind: Kind = "not_found" if error.status_code == 404 else "refused"
-        response = _failed(request, Failure(kind, error.detail), error.status_code)
+        detail = _NO_PATH if error.status_code == 404 and error.detail == "Not Found" else error.detail
+        response = _failed(request, Failure(kind, detail), error.status_code)
         response.headers.update(error.headers or {})
         return response
 

@@ -1,17 +1,21 @@
 """Describe in OpenAPI the routes that FastAPI does not parse itself, and admission."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from html import escape
+from importlib.util import find_spec
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import Reply
 
-__all__ = ["COMMON", "PredictionRoute", "as_response", "declare_admission", "predicting"]
+__all__ = ["COMMON", "PredictionRoute", "add_documentation", "as_response", "declare_admission", "predicting"]
 
 COMMON: Mapping[str, tuple[Any, Any]] = {
     "x_tidemill_test": (
@@ -25,6 +29,35 @@ COMMON: Mapping[str, tuple[Any, Any]] = {
 }
 """Parameters of all requests for predictions, for `predicting`."""
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="docs/assets/swagger-ui.css">
+<link rel="icon" href="docs/assets/favicon.png">
+<title>{title}</title>
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; <a href="openapi.json">openapi.json</a> says the same.</noscript>
+<script src="docs/assets/swagger-ui-bundle.js"></script>
+<script src="docs/assets/start.js"></script>
+</body>
+</html>
+"""
+_START = (
+    'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, '
+    "presets: [SwaggerUIBundle.presets.apis]});\n"
+)
+_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+_POLICY = {
+    # Swagger UI sets styles of its own, and draws its icons from data.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 _REFUSALS = {
     401: "There is no API key, or one that is unknown, expired or revoked.",
     403: "The key lacks the scope; or, where none is needed, a page of another site asks.",
@@ -73,6 +106,35 @@ def as_response(reply: Reply) -> Response:
     """Return a reply as the web framework sends it."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
     return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())
+
+
+def add_documentation(api: FastAPI) -> None:
+    """Add the page that shows OpenAPI, with assets from an installed package: it works without a network."""
+    title = escape(api.title)
+
+    @api.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("docs")
+
+    @api.get("/docs", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse(_PAGE.format(title=title), headers=_POLICY)
+
+    @api.get("/docs/assets/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        if name == "start.js":
+            return Response(_START, media_type="text/javascript", headers=_POLICY)
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        return FileResponse(_assets() / name, headers={**_POLICY, "Cache-Control": "max-age=86400"})
+
+
+def _assets() -> Path:
+    """Return the folder of Swagger UI, of which fastapi-offline holds a copy."""
+    found = find_spec("fastapi_offline")
+    if found is None or found.origin is None:
+        raise HTTPException(404)
+    return Path(found.origin).parent / "static"
 
 
 def declare_admission(api: FastAPI, required: bool) -> None:

@@ -1,6 +1,7 @@
 """The prediction API with its real parts: feature store, registry, log, records; only Ray is not there."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 
@@ -53,6 +54,24 @@ def test_an_answer_has_version_probability_decision_and_is_in_the_log(api, serve
     assert json.loads(row["keys"])["depot"] == "north"
     assert row["at"] == KNOWN + timedelta(hours=1)
     assert row["milliseconds"] > 0
+
+
+def test_the_documentation_page_loads_nothing_from_elsewhere(api):
+    page = api.get("/")
+    assert (page.status_code, page.url.path) == (200, "/docs")
+    policy = page.headers["content-security-policy"]
+    assert ("script-src 'self';" in policy, "http" in policy) == (True, False)
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(linked) == 5
+    for path in linked:
+        assert "//" not in path
+        found = api.get(f"/{path}")
+        assert (found.status_code, len(found.content) > 100) == (200, True)
+    lost = api.get("/prediction")
+    assert (lost.status_code, lost.json()["detail"]) == (
+        404,
+        "there is nothing at this path: GET /docs shows all paths",
+    )
 
 
 def test_an_unknown_key_gets_a_flagged_answer(api):
