@@ -41,6 +41,7 @@ class RequestFeatures:
         self.features = tuple((REQUEST, column.name) for column in columns)
         self.keys = tuple(column.name for column in columns)
         """What decides which version answers a row, where nothing else is declared: all that it brings."""
+        self.truths = _truths(columns)
         self._columns = [_Reader(column) for column in columns]
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
@@ -68,6 +69,8 @@ class StoredFeatures(Protocol):
     features: tuple[tuple[str, str], ...]
     """View and feature, in the service's order."""
     keys: tuple[str, ...]
+    truths: frozenset[str]
+    """The features that are truth values."""
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, as of its moment."""
@@ -82,6 +85,7 @@ class StoreAndRequest:
         further = [column for column in columns if column.name not in served]
         self.features = (*store.features, *((REQUEST, column.name) for column in further))
         self.keys = store.keys
+        self.truths = store.truths | _truths(columns)
         self._store = store
         self._columns = [_Reader(column) for column in columns]
         self._views: dict[str, set[str]] = {}
@@ -122,6 +126,10 @@ class StoreAndRequest:
         if kind in ("default", "infinite", UNSEEN, REFUSED):
             return about in given
         return kind in ("missing", "expired", "future") and self._views.get(about, {""}) <= given
+
+
+def _truths(columns: Sequence[FeatureColumn]) -> frozenset[str]:
+    return frozenset(column.name for column in columns if column.type == "truth")
 
 
 class _Reader:

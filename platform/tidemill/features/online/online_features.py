@@ -15,7 +15,7 @@ from tidemill.features.lookups import lookups, reader
 from tidemill.features.on_demand import Transformation
 from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, GuardedRead
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
-from tidemill.features.online.served_types import Convert, converters, served_features
+from tidemill.features.online.served_types import Convert, converters, served_features, truth_features
 from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
 from tidemill.features.request_features import FeatureRow
 from tidemill.features.unseen_categories import Categories, declared_categories
@@ -72,6 +72,7 @@ class OnlineFeatures:
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = served_features(service)
+        self.truths = truth_features(service)
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]

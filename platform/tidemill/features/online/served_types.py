@@ -12,7 +12,15 @@ from tidemill.errors import FeatureError
 from tidemill.features.encoding import microseconds
 from tidemill.project.feature_columns import FeatureValue
 
-__all__ = ["Convert", "as_list", "as_number", "converters", "is_infinite", "served_features"]
+__all__ = [
+    "Convert",
+    "as_list",
+    "as_number",
+    "converters",
+    "is_infinite",
+    "served_features",
+    "truth_features",
+]
 
 Convert = Callable[[Any], FeatureValue]
 
@@ -41,6 +49,12 @@ def served_features(service: FeatureService) -> tuple[tuple[str, str], ...]:
             hint="names must differ: declare a second view whose source maps the fields to others",
         )
     return tuple(features)
+
+
+def truth_features(service: FeatureService) -> frozenset[str]:
+    """Return the features of a service that are truth values."""
+    fields = [field for projection in service.feature_view_projections for field in projection.features]
+    return frozenset(field.name for field in fields if field.dtype == Bool)
 
 
 def converters(service: FeatureService) -> Mapping[str, Convert]:

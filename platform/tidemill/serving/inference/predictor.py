@@ -1,6 +1,7 @@
 """Answer calls and log the answers: features, models, business logic, log. Without HTTP or Ray."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -201,9 +202,10 @@ class Predictor(Generic[Request]):
         self.meter.flags(features)
         for flag in further:
             self.meter.flag(flag, len(rows))
-        fallen = sum(FALLBACK in row.flags for row in rows)
-        if fallen:
-            self.meter.flag(FALLBACK, fallen)
+        for flag, count in Counter(
+            flag for row in rows for flag in row.flags if flag == FALLBACK or flag in row.call.flags
+        ).items():
+            self.meter.flag(flag, count)
         if self.shadow is not None and serving.shadows:
             self.shadow.offer(serving, _served(rows, features, records))
 

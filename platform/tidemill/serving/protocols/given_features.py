@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.serving.inference.calls import GivenFeatures
-from tidemill.serving.protocols.json_bodies import malformed
+from tidemill.serving.protocols.json_bodies import malformed, type_given
 
 __all__ = ["Column", "Features", "arranged", "feature_values"]
 
@@ -26,6 +26,10 @@ class Features(NamedTuple):
     """Those of ``needed`` that are text."""
     lists: Mapping[str, int] = {}
     """Those of ``needed`` that are lists, and the length of each."""
+    truths: frozenset[str] = frozenset()
+    """Those of the service that are truth values."""
+    requested: bool = False
+    """Whether requests bring all of them, by fields of the same names."""
 
 
 def feature_values(name: str, column: Column, features: Features) -> npt.NDArray[Any]:
@@ -36,14 +40,18 @@ def feature_values(name: str, column: Column, features: Features) -> npt.NDArray
     """
     if name in features.lists:
         return _lists(name, column, features.lists[name])
-    return _texts(name, column) if name in features.words else _numbers(name, column)
+    if name in features.words:
+        return _texts(name, column)
+    return _numbers(name, column, name in features.truths)
 
 
 def _texts(name: str, column: Column) -> npt.NDArray[Any]:
     values = column.tolist() if isinstance(column, np.ndarray) else column
     for row, value in enumerate(values):
         if value is not None and not isinstance(value, str):
-            raise malformed(f"row {row}, {name}: the feature is text, this is {type(value).__name__}")
+            raise malformed(
+                f"row {row}, {name}: Input should be a valid string, and {type_given(value)} was given"
+            )
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found
@@ -55,8 +63,10 @@ def _lists(name: str, column: Column, length: int) -> npt.NDArray[Any]:
         if value is None or (isinstance(value, float) and value != value):
             continue
         if not isinstance(value, list | tuple | np.ndarray) or len(value) != length:
-            given = f"a list of {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
-            raise malformed(f"row {row}, {name}: the feature is a list of {length} numbers, this is {given}")
+            given = f"a list of {len(value)}" if isinstance(value, list | tuple) else type_given(value)
+            raise malformed(
+                f"row {row}, {name}: Input should be a list of {length} numbers, and {given} was given"
+            )
         numbers = _numbers(f"{name} of row {row}", value)
         large = np.flatnonzero(~(np.abs(numbers) <= _LARGEST))
         if len(large):
@@ -67,12 +77,14 @@ def _lists(name: str, column: Column, length: int) -> npt.NDArray[Any]:
     return found
 
 
-def _numbers(name: str, column: Column) -> npt.NDArray[np.float64]:
+def _numbers(name: str, column: Column, truths: bool = False) -> npt.NDArray[np.float64]:
     if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
         return column.astype(np.float64)
     for row, value in enumerate(column):
-        if value is not None and not isinstance(value, int | float):
-            raise malformed(f"row {row}, {name}: a feature is a number, this is {type(value).__name__}")
+        if value is not None and (not isinstance(value, int | float) or (type(value) is bool and not truths)):
+            raise malformed(
+                f"row {row}, {name}: Input should be a valid number, and {type_given(value)} was given"
+            )
     try:
         return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
     except OverflowError:
@@ -97,6 +109,6 @@ def arranged(columns: Mapping[str, npt.NDArray[Any]], features: Features, count:
         # What float32 cannot hold becomes infinite in most engines, and some of them fail on that.
         large = np.flatnonzero(np.abs(column) > _LARGEST)
         if len(large):
-            raise malformed(f"row {large[0]}, {name}: a feature lies within ±{_LARGEST:.4g}")
+            raise malformed(f"row {large[0]}, {name}: Input should lie within ±{_LARGEST:.4g}")
         matrix[:, place] = column
     return matrix

@@ -7,11 +7,20 @@ import orjson
 
 from tidemill.serving.inference.calls import Failure, Headers, Refused
 
-__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "parse_json"]
+__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "parse_json", "type_given"]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; what we write ourselves must stay far below what parsers bear."""
 
+_KINDS = {
+    type(None): "null",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -42,6 +51,15 @@ def parse_json(body: bytes, headers: Headers) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(not_json(error.pos, error.msg)) from None
+
+
+def type_given(value: object) -> str:
+    """Return what a value is, for messages.
+
+    >>> type_given(True), type_given("x")
+    ('a truth value', 'text')
+    """
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
 def nesting(body: bytes) -> int:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from tidemill.serving.protocols.json_bodies import malformed
-from tidemill.serving.protocols.model_inputs import Field, Rows
+from tidemill.serving.protocols.model_inputs import Rows
+from tidemill.serving.protocols.request_fields import Field
 
 __all__ = ["FORMS", "Frame", "parse_csv", "parse_frame"]
 
@@ -169,7 +170,9 @@ def _value(name: str, kind: str | None, row: int, text: str) -> Any:
             return orjson.loads(text)
         if kind == "boolean" and text.strip().lower() in _BOOLEANS:
             return _BOOLEANS[text.strip().lower()]
-        return float(text) if kind in ("number", None) else text
+        if kind == "integer" and text.strip().lstrip("+-").isdecimal():
+            return int(text)  # all its digits
+        return float(text) if kind in ("number", "integer", None) else text
     except ValueError:
         if kind is None:  # a feature, which must be a number, or one of the columns that are not read
             return text

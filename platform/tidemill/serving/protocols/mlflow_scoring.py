@@ -26,8 +26,10 @@ from tidemill.serving.protocols.mlflow_frames import Frame, parse_csv, parse_fra
 from tidemill.serving.protocols.model_inputs import Inputs, moment
 from tidemill.serving.protocols.query_parameters import wants_explanation
 
-__all__ = ["PARAMS", "MlflowErrors", "MlflowScoring"]
+__all__ = ["IGNORED", "PARAMS", "MlflowErrors", "MlflowScoring"]
 
+IGNORED = "columns:ignored"
+"""Flag of a prediction whose row had columns that nothing reads."""
 PARAMS = ("at", "test", "explain")
 """What ``params`` may name."""
 
@@ -92,10 +94,12 @@ class MlflowScoring(MlflowErrors):
             params = _params(content)
             frame = parse_frame(content)
         instances, features = self._asked(frame)
+        ignored = frame.rows is not None and self.inputs.has_extra(frame.rows)
         request_id = headers.get(b"x-request-id")
         return Call(
             instances=instances,
             features=features,
+            flags=(IGNORED,) if ignored else (),
             at=moment(params["at"]) if params.get("at") is not None else None,
             test=headers.get(b"x-tidemill-test") == b"1" or params.get("test") is True,
             explain=wants_explanation(query) or params.get("explain") is True,
@@ -121,7 +125,7 @@ class MlflowScoring(MlflowErrors):
 
     def _asked(self, frame: Frame) -> tuple[Any, GivenFeatures | None]:
         if frame.matrix is not None:
-            return None, self.inputs.matrix(frame.matrix)
+            return self.inputs.matrix_call(frame.matrix)
         # MLflow leaves aside columns that the model does not read.
         return self.inputs.call(frame.rows or [], extra=True)
 

@@ -5,43 +5,31 @@ Protocols bring rows as columns or records of named values; `Inputs.call` works 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tidemill.serving.inference.calls import GivenFeatures
+from tidemill.serving.inference.calls import GivenFeatures, sentence
 from tidemill.serving.inference.predictor import NoChampion
 from tidemill.serving.protocols.given_features import Column, Features, arranged, feature_values
 from tidemill.serving.protocols.json_bodies import malformed
+from tidemill.serving.protocols.predict_codec import problems
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, Moment, too_many
+from tidemill.serving.protocols.request_fields import Field, Kind, fields_of
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
 
-__all__ = ["Field", "Inputs", "Kind", "Rows", "fields_of", "moment"]
+__all__ = ["Inputs", "Rows", "moment"]
 
 Rows: TypeAlias = Mapping[str, Column] | Sequence[Mapping[str, Any]]
 """Columns of equal length, or records that may lack names."""
-Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "list", "json"]
 
 _PROBABILITY = Binary("")
 _MOMENT = TypeAdapter[datetime](Moment)
 _SHOWN = 5  # problems in one message
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of the application's request, as protocols without nesting see it."""
-
-    name: str
-    kind: Kind
-    """``list``: as many numbers as ``width``; ``json``: anything else that is nested, as JSON text."""
-    required: bool
-    nullable: bool
-    width: int | None = None
-    """Of a list: how many numbers it has."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,39 @@ class Inputs:
         known = {field.name for field in self.fields}
         if names <= known:
             return self._instances(rows, names), None
+        if extra and self._are_fields(names):
+            return self._instances(_only(rows, known), names & known), None
         return None, self._matrix(rows, names, count, extra)
+
+    def has_extra(self, rows: Rows) -> bool:
+        """Return whether rows have columns beyond those that a model takes, which `call` leaves aside."""
+        names, features = _names(rows), self.features()
+        if features is None or names <= {field.name for field in self.fields}:
+            return False
+        return not names <= set(features.service)
+
+    def matrix_call(
+        self, values: npt.NDArray[Any] | Sequence[Sequence[Any]]
+    ) -> tuple[list[BaseModel] | None, GivenFeatures | None]:
+        """Return instances, or the matrix of features as given, as `call` does, of what `matrix` takes.
+
+        Where requests bring all features, these are fields without names, and checked as such.
+
+        Raises:
+            Refused: as `matrix`, or a value is not what its field takes.
+            NoChampion: no model says which features there are.
+        """
+        features = self._known_features()
+        if not self._are_fields(set(features.needed)):
+            return None, self.matrix(values)
+        columns = self._columns(values, features)
+        kinds = {field.name: field.kind for field in self.fields}
+        typed = isinstance(values, np.ndarray) and values.dtype.kind in "fiub"
+        rows = {
+            name: _as_field(column, kinds[name]) if typed else list(column)
+            for name, column in columns.items()
+        }
+        return self._instances(rows, set(rows)), None
 
     def matrix(self, values: npt.NDArray[Any] | Sequence[Sequence[Any]]) -> GivenFeatures:
         """Check rows whose columns are the needed features in order, and complete them.
@@ -94,6 +114,15 @@ class Inputs:
             NoChampion: no model says which features there are.
         """
         features = self._known_features()
+        columns = self._columns(values, features)
+        return arranged(
+            {name: feature_values(name, column, features) for name, column in columns.items()},
+            features,
+            len(values),
+        )
+
+    def _columns(self, values: Any, features: Features) -> dict[str, Column]:
+        """Return the columns of rows without names."""
         if not 1 <= len(values) <= self.max_rows:
             raise malformed(f"a request has 1 to {self.max_rows:,} rows, this one has {len(values):,}")
         values = _with_lists(values, features)
@@ -103,10 +132,15 @@ class Inputs:
                 f"these have {len(values[0])}"
             )
         columns = values.T if isinstance(values, np.ndarray) else zip(*values, strict=True)
-        given = zip(features.needed, columns, strict=True)
-        return arranged(
-            {name: feature_values(name, column, features) for name, column in given}, features, len(values)
-        )
+        return dict(zip(features.needed, columns, strict=True))
+
+    def _are_fields(self, names: set[str]) -> bool:
+        """Return whether columns are all that requests have to bring, and the model needs nothing else."""
+        features = self.features()
+        if features is None or not features.requested:
+            return False
+        needed = {*features.needed, *(field.name for field in self.fields if field.required)}
+        return needed <= names and set(features.needed) <= {field.name for field in self.fields}
 
     def _instances(self, rows: Rows, names: set[str]) -> list[BaseModel]:
         records = _records(rows, names)
@@ -115,11 +149,8 @@ class Inputs:
         except ValidationError as error:
             if error.error_count() > MOST_ERRORS:
                 raise malformed(too_many(error).message()) from None
-            problems = [
-                f"row {item['loc'][0]}, {'.'.join(map(str, item['loc'][1:]))}: {item['msg']}"
-                for item in error.errors(include_url=False, include_input=False, include_context=False)
-            ]
-            raise malformed(_joined(problems)) from None
+            found = problems(error.errors(include_url=False, include_context=False), ("body", "instances"))
+            raise malformed(_joined([sentence([problem]) for problem in found])) from None
 
     def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> GivenFeatures:
         features = self._known_features()
@@ -147,6 +178,30 @@ class Inputs:
         return features
 
 
+def _only(rows: Rows, names: set[str]) -> Rows:
+    """Return rows without other columns."""
+    if isinstance(rows, Mapping):
+        return {name: column for name, column in rows.items() if name in names}
+    return [{name: value for name, value in row.items() if name in names} for row in rows]
+
+
+def _as_field(column: Column, kind: Kind) -> list[Any]:
+    """Return the numbers of a tensor as a field takes them: truth values as such, moments from seconds."""
+    values = _plain(column)
+    if kind == "boolean":
+        return [bool(value) if value in (0, 1) else value for value in values]
+    if kind == "text":
+        return [None if value is None else _moment_of(value) for value in values]
+    return list(values)
+
+
+def _moment_of(seconds: float) -> object:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return seconds
+
+
 def _with_lists(values: Any, features: Features) -> Any:
     """Return rows whose lists are given by element with each list as one value."""
     widths = [features.lists.get(name) for name in features.needed]
@@ -168,26 +223,6 @@ def _grouped(row: Sequence[Any], widths: Sequence[int | None]) -> list[Any]:
     return found
 
 
-def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
-    """Return the fields of a request's schema.
-
-    >>> class Parcel(BaseModel):
-    ...     depot: str
-    ...     weight: float | None = None
-    >>> [(field.name, field.kind, field.required, field.nullable) for field in fields_of(Parcel)]
-    [('depot', 'text', True, False), ('weight', 'number', False, True)]
-    """
-    found = _FIELDS.get(instance)
-    if found is None:
-        schema = instance.model_json_schema()
-        required, definitions = set(schema.get("required", ())), schema.get("$defs", {})
-        found = _FIELDS[instance] = tuple(
-            Field(name, *_kind(declared, definitions, name in required), _list_width(declared))
-            for name, declared in schema.get("properties", {}).items()
-        )
-    return found
-
-
 def moment(text: object) -> datetime:
     """Return the moment that a request's ``at`` names.
 
@@ -200,7 +235,6 @@ def moment(text: object) -> datetime:
         raise malformed(f"at: {error.errors(include_input=False)[0]['msg']}") from None
 
 
-_FIELDS: dict[type[BaseModel], tuple[Field, ...]] = {}
 _ADAPTERS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}
 
 
@@ -209,38 +243,6 @@ def _adapter(instance: type[BaseModel]) -> TypeAdapter[list[Any]]:
     if found is None:
         found = _ADAPTERS[instance] = TypeAdapter(list[instance])  # type: ignore[valid-type]
     return found
-
-
-def _kind(
-    declared: Mapping[str, Any], definitions: Mapping[str, Any], required: bool
-) -> tuple[Kind, bool, bool]:
-    choices = declared.get("anyOf", [declared])
-    types = {
-        definitions.get(str(choice.get("$ref", "")).rpartition("/")[2], choice).get("type", "object")
-        for choice in choices
-    }
-    nullable = "null" in types
-    types.discard("null")
-    if types == {"integer", "number"}:
-        types = {"number"}
-    kinds: dict[str, Kind] = {
-        "string": "text",
-        "number": "number",
-        "integer": "integer",
-        "boolean": "boolean",
-    }
-    kind = kinds.get(types.pop(), "json") if len(types) == 1 else "json"
-    return "list" if _list_width(declared) else kind, required, nullable
-
-
-def _list_width(declared: Mapping[str, Any]) -> int | None:
-    """Return the length of a field that is a list of so many numbers; None for any other field."""
-    for choice in declared.get("anyOf", [declared]):
-        length = choice.get("minItems")
-        numbers = choice.get("items", {}).get("type") in ("number", "integer")
-        if numbers and length and length == choice.get("maxItems"):
-            return int(length)
-    return None
 
 
 def _names(rows: Rows) -> set[str]:

@@ -25,8 +25,9 @@ from tidemill.serving.inference.calls import (
 )
 from tidemill.serving.protocols.given_features import Column
 from tidemill.serving.protocols.json_bodies import malformed, parse_json
-from tidemill.serving.protocols.model_inputs import Field, Inputs, moment
+from tidemill.serving.protocols.model_inputs import Inputs, moment
 from tidemill.serving.protocols.query_parameters import wants_explanation
+from tidemill.serving.protocols.request_fields import Field
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
 from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.task import Task
@@ -202,7 +203,7 @@ class OpenInference(OpenInferenceErrors):
     def _asked(self, tensors: Mapping[str, Tensor]) -> tuple[Any, Any]:
         fields = {field.name: field for field in self.inputs.fields}
         if set(tensors) == {FEATURES} and FEATURES not in fields:
-            return None, self.inputs.matrix(tensors[FEATURES].matrix())
+            return self.inputs.matrix_call(tensors[FEATURES].matrix())
         features = None if set(tensors) <= set(fields) else self.inputs.features()
         lists = {} if features is None else features.lists
         columns = {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from tidemill.features.request_features import REQUEST
 from tidemill.serving.inference.calls import Codec
 from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.open_inference import OpenInference
@@ -30,8 +31,9 @@ def features_of(serving: ServingVersions | None) -> Features | None:
         return None
     champion = serving.champion
     service = tuple(name for _, name in champion.features.features)
-    scorer = champion.scorer
-    return Features(service, tuple(scorer.features), scorer.words, scorer.lists)
+    scorer, reader = champion.scorer, champion.features
+    requested = all(view == REQUEST for view, _ in reader.features)
+    return Features(service, tuple(scorer.features), scorer.words, scorer.lists, reader.truths, requested)
 
 
 def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:

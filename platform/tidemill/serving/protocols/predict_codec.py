@@ -8,22 +8,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.clock import utc
 from tidemill.serving.inference.calls import Answer, Call, Content, Failure, Headers, Prediction, Refused
-from tidemill.serving.protocols.json_bodies import parse_json
+from tidemill.serving.protocols.json_bodies import parse_json, type_given
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, request_schema, too_many
 from tidemill.serving.protocols.query_parameters import wants_explanation
 
 __all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
-
-
-_KINDS = {
-    type(None): "null",
-    bool: "a truth value",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-}
 
 
 class PlainErrors:
@@ -104,8 +93,7 @@ def _message(item: Mapping[str, Any]) -> str:
     kind = str(item["type"])
     if "input" not in item or not kind.endswith("_type") or kind == "datetime_type":
         return str(item["msg"])
-    given = item["input"]
-    return f"{item['msg']}, and {_KINDS.get(type(given), f'a {type(given).__name__}')} was given"
+    return f"{item['msg']}, and {type_given(item['input'])} was given"
 
 
 def _shown(prediction: Prediction) -> dict[str, Any]:

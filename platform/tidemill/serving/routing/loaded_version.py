@@ -58,6 +58,10 @@ class FeatureReader(Protocol):
     def keys(self) -> tuple[str, ...]:
         """The columns of a row that are entity keys."""
 
+    @property
+    def truths(self) -> frozenset[str]:
+        """The features that are truth values."""
+
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, as of its moment."""
 

@@ -129,6 +129,7 @@ class Store:
 
     features = (("weather", "wind"), ("weather", "rain"))
     keys = ("depot",)
+    truths = frozenset()
 
     def read(self, rows, at):
         flags = ("missing:weather", "default:wind") if rows[0]["depot"] is None else ()

@@ -130,7 +130,11 @@ def test_what_mlflow_refuses_we_refuse(body):
     [
         (b'{"instances": [[1, 2, 3]]}', JSON, "2 columns (wind, rain), these have 3"),
         (b'{"instances": [[1, 2], [1]]}', JSON, "different widths: 1, 2"),
-        (b'{"instances": [[1, "x"]]}', JSON, "row 0, rain: a feature is a number, this is str"),
+        (
+            b'{"instances": [[1, "x"]]}',
+            JSON,
+            "row 0, rain: Input should be a valid number, and text was given",
+        ),
         (b'{"instances": []}', JSON, "1 to 100 rows"),
         (b'{"dataframe_split": {"columns": ["wind", "wind"], "data": [[1, 2]]}}', JSON, "twice"),
         (b'{"dataframe_split": {"data": [[1, 2]], "index": [1, 2]}}', JSON, "one entry a row"),
@@ -139,7 +143,7 @@ def test_what_mlflow_refuses_we_refuse(body):
         (b'{"inputs": [[1, 2]], "params": {"test": 1}}', JSON, "params.test must be"),
         (b"", CSV, "no header"),
         (b"wind,rain\n1\n", CSV, "row 0 of the CSV has 1 values"),
-        (b"wind,rain\n1,x\n", CSV, "row 0, rain: a feature is a number, this is str"),
+        (b"wind,rain\n1,x\n", CSV, "row 0, rain: Input should be a valid number, and text was given"),
         (b"depot,weight\nn,x\n", CSV, "row 0 of the CSV, weight: number is wanted"),
         (b"wind,rain\n\xff,1\n", CSV, "UTF-8"),
         (b'wind,rain\n"1,2', CSV, "not CSV"),

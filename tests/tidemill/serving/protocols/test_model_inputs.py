@@ -1,11 +1,15 @@
 """What every protocol can ask for: fields or features, as columns or records."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.predictor import NoChampion
+from tidemill.serving.inference.request_application import request_model
 from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.model_inputs import Inputs
 
@@ -38,7 +42,7 @@ def test_records_may_lack_what_is_optional():
 
 
 @pytest.mark.parametrize(
-    "rows", [{"rain": [1, None], "wind": [True, 2.5]}, [{"rain": 1, "wind": 1}, {"wind": 2.5}]]
+    "rows", [{"rain": [1, None], "wind": [1, 2.5]}, [{"rain": 1, "wind": 1}, {"wind": 2.5}]]
 )
 def test_features_get_the_services_order_and_unread_ones_may_be_left_out(rows):
     _, matrix = INPUTS.call(rows)
@@ -74,8 +78,10 @@ def test_columns_beyond_the_features_are_refused_unless_they_may_be_left_aside()
         ({"depot": ["a", "N0"]}, "row 1, depot: String should match"),
         ({"weight": [1]}, "row 0, depot: Field required"),
         ({"depot": ["a"], "pieces": [1.5]}, "row 0, pieces: "),
-        ({"wind": ["1"], "rain": [1]}, "row 0, wind: a feature is a number"),
-        ({"wind": [1e39], "rain": [1]}, "row 0, wind: a feature lies within"),
+        ({"wind": ["1"], "rain": [1]}, "row 0, wind: Input should be a valid number, and text was given"),
+        ({"wind": [1e39], "rain": [1]}, "row 0, wind: Input should lie within"),
+        ({"wind": [True], "rain": [1]}, "row 0, wind: Input should be a valid number, and a truth value"),
+        ({"depot": [None]}, "row 0, depot: Input should be a valid string, and null was given"),
         ({"wind": [10**400], "rain": [1]}, "wind: an integer is too large"),
     ],
 )
@@ -96,3 +102,55 @@ def test_many_problems_are_not_all_told():
 def test_without_a_model_nobody_knows_the_features():
     with pytest.raises(NoChampion):
         Inputs("parcels", Parcel, 3, lambda: None).call({"wind": [1]})
+
+
+COLUMNS = [
+    FeatureColumn("wind", "number"),
+    FeatureColumn("open", "truth", required=False),
+    FeatureColumn("left", "moment", required=False),
+    FeatureColumn("sky", "text", False, ("grey", "blue"), "refuse"),
+]
+NAMES = tuple(column.name for column in COLUMNS)
+REQUESTED = Inputs(
+    "parcels",
+    request_model(COLUMNS),
+    3,
+    lambda: Features(NAMES, NAMES, ("sky",), truths=frozenset({"open"}), requested=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            (True, None, None, None),
+            "row 0, wind: Input should be a valid number, and a truth value was given",
+        ),
+        ((None, None, None, None), "row 0, wind: Input should be a valid number, and null was given"),
+        ((1, 1, None, None), "row 0, open: Input should be a valid boolean, and a number was given"),
+        ((1, True, 60, None), "row 0, left: Input should be a moment such as"),
+        ((1, True, None, "pink"), "row 0, sky: Input should be one of the categories seen in training"),
+    ],
+)
+def test_rows_of_a_project_whose_requests_bring_all_features_are_checked_as_such(values, words):
+    named = dict(zip(NAMES, values, strict=True))
+    for ask in (
+        lambda: REQUESTED.call([named]),
+        lambda: REQUESTED.call([{**named, "more": 1}], extra=True),
+        lambda: REQUESTED.call({name: [value] for name, value in {**named, "more": 1}.items()}, extra=True),
+        lambda: REQUESTED.matrix_call([values]),
+    ):
+        with pytest.raises(Refused) as refused:
+            ask()
+        assert refused.value.failure.detail.startswith(words)
+
+
+def test_a_tensor_of_numbers_has_truth_values_and_moments_as_numbers():
+    names = NAMES[:3]
+    inputs = Inputs("parcels", request_model(COLUMNS[:3]), 3, lambda: Features(names, names, requested=True))
+    instances, given = inputs.matrix_call(np.array([[1.5, 1, 60], [2, 0, np.nan]]))
+    assert given is None
+    assert [tuple(one.model_dump().values()) for one in instances] == [
+        (1.5, True, datetime(1970, 1, 1, 0, 1, tzinfo=UTC)),
+        (2.0, False, None),
+    ]

@@ -47,8 +47,14 @@ def test_columns_and_rows_hold_text_and_numbers():
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"wind": [1], "sky": [5], "rain": [1]}, "row 0, sky: the feature is text, this is int"),
-        ({"wind": ["x"], "sky": ["grey"], "rain": [1]}, "row 0, wind: a feature is a number, this is str"),
+        (
+            {"wind": [1], "sky": [5], "rain": [1]},
+            "row 0, sky: Input should be a valid string, and a number was given",
+        ),
+        (
+            {"wind": ["x"], "sky": ["grey"], "rain": [1]},
+            "row 0, wind: Input should be a valid number, and text was given",
+        ),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(rows, words):
