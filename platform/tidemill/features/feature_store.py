@@ -13,7 +13,7 @@ from feast.types import UnixTimestamp
 from tqdm import tqdm
 
 from tidemill.clock import utc
-from tidemill.data.tables.column_names import literal_name, literal_names
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults, filled
@@ -87,13 +87,14 @@ def known_features(
     if not isinstance(store.provider.offline_store, PolarsOfflineStore):
         asked = asked.to_pandas()  # pandas turns whole numbers with gaps into floats, as callers expect
     with feast_errors(f"joining the features of {service.name!r}"):
-        joined = pl.from_arrow(store.get_historical_features(entity_df=asked, features=service).to_arrow())
-    if not isinstance(joined, pl.DataFrame) or joined.height != entity_frame.height:
+        answered = store.get_historical_features(entity_df=asked, features=service).to_arrow()
+        joined = pl.DataFrame(answered.select([_ROW, *names]))  # other columns would be copied for nothing
+    if joined.height != entity_frame.height:
         raise FeatureError(
             f"the offline store did not return each of {entity_frame.height} rows exactly once",
             hint="use the offline store tidemill.features.offline.PolarsOfflineStore in feature_store.yaml",
         )
-    features = joined.select(_ROW, *literal_names(names)).sort(_ROW).drop(_ROW)
+    features = (joined if joined[_ROW].is_sorted() else joined.sort(_ROW)).drop(_ROW)
     features = features.with_columns(_whole_seconds(service, features.schema))
     return features, declared_defaults(service, store.list_on_demand_feature_views())
 
