@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.preparation import fit_each
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -53,8 +53,6 @@ def _fit(
     """Grow twice as many trees each round."""
     from catboost import CatBoostClassifier, CatBoostRegressor  # an optional package
 
-    prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind = CatBoostRegressor if task == "regression" else CatBoostClassifier
-    for trees in _TREES:
-        model = kind(**params, **_FIXED, iterations=trees)
-        yield with_preparation(prepare, model.fit(prepared, labels.to_numpy()))
+    models = (kind(**params, **_FIXED, iterations=trees) for trees in _TREES)
+    return fit_each(task, features, labels, models)

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.preparation import fit_each
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -42,10 +42,7 @@ def _fit(
     task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
 ) -> Iterator[Pipeline]:
     """Grow a boosted ensemble by a few trees a round."""
-    prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     model = kind(**params, early_stopping=False, warm_start=True, random_state=0)
-    for round_ in range(1, _ROUNDS + 1):
-        model.set_params(max_iter=round_ * _TREES)
-        model.fit(prepared, labels)
-        yield with_preparation(prepare, model)
+    grown = (model.set_params(max_iter=round_ * _TREES) for round_ in range(1, _ROUNDS + 1))
+    return fit_each(task, features, labels, grown)

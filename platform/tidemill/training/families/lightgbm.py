@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.preparation import fit_each
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -51,8 +51,6 @@ def _fit(
     """Grow twice as many trees each round."""
     from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
 
-    prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind = LGBMRegressor if task == "regression" else LGBMClassifier
-    for trees in _TREES:
-        model = kind(**params, **_FIXED, n_estimators=trees)
-        yield with_preparation(prepare, model.fit(prepared, labels))
+    models = (kind(**params, **_FIXED, n_estimators=trees) for trees in _TREES)
+    return fit_each(task, features, labels, models)

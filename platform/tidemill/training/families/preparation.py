@@ -1,7 +1,7 @@
 """Prepare any table for a model: pass numbers, or fill and scale them; encode text inside the pipeline."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from tidemill.errors import TrainingError
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["FEW", "prepare_rows", "with_preparation"]
+__all__ = ["FEW", "fit_each", "prepare_rows", "with_preparation"]
 
 FEW = 12
 """Text with at most this many categories becomes one column for each."""
@@ -58,6 +58,22 @@ def prepare_rows(
         warnings.filterwarnings("ignore", "`TargetEncoder.shuffle`", FutureWarning)
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return made, made.fit_transform(features, labels)
+
+
+def fit_each(
+    task: TaskName, features: pd.DataFrame, labels: "pd.Series[Any]", models: Iterable[Any]
+) -> Iterator[Pipeline]:
+    """Yield each model, fitted to the table, with the preparation; numbers pass, and may be NaN.
+
+    Args:
+        task: what is predicted.
+        features: as for `prepare_rows`.
+        labels: of the rows.
+        models: each is fitted before the next is taken.
+    """
+    prepare, prepared = prepare_rows(task, features, labels, dense=False)
+    for model in models:
+        yield with_preparation(prepare, model.fit(prepared, labels))
 
 
 def with_preparation(prepare: ColumnTransformer, model: Any) -> Pipeline:
