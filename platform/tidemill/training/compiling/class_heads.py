@@ -9,7 +9,7 @@ from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
 from tidemill.training.compiling.heads import (
     class_name,
-    histogram_columns,
+    histogram_head,
     probability,
     tree_columns,
     unwrapped,
@@ -62,11 +62,6 @@ def _descent(graph: Graph, model: Any, table: Table) -> str:
     return graph.add("Div", each, graph.add("ReduceSum", each, axis, keepdims=1))
 
 
-def _histogram(graph: Graph, model: Any, table: Table) -> str:
-    columns = graph.numbers(histogram_columns(graph, model, table))
-    return add_trees(graph, scikit_trees.histogram_boosted(model), columns)
-
-
 def _boosted(graph: Graph, model: Any, table: Table) -> str:
     values = graph.numbers(table)
     tree_columns(graph, model, table, values)
@@ -102,7 +97,7 @@ def _voting(graph: Graph, model: Any, table: Table) -> str:
 _MARGINS: dict[str, Head] = {
     "sklearn.LogisticRegression": _linear,
     "sklearn.LogisticRegressionCV": _linear,
-    "sklearn.HistGradientBoostingClassifier": _histogram,
+    "sklearn.HistGradientBoostingClassifier": histogram_head,
     "sklearn.GradientBoostingClassifier": _boosted,
     "sklearn.MLPClassifier": network_output,
     "xgboost.XGBClassifier": lambda graph, model, table: add_trees(

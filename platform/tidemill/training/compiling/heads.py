@@ -15,7 +15,14 @@ from tidemill.training.compiling.private_scikit import category_encoder
 from tidemill.training.compiling.transformers import prepare
 from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
 
-__all__ = ["class_name", "histogram_columns", "probability", "tree_columns", "unwrapped"]
+__all__ = [
+    "class_name",
+    "histogram_head",
+    "probability",
+    "scikit_trees_head",
+    "tree_columns",
+    "unwrapped",
+]
 
 Head = Callable[[Graph, Any, Table], str]
 
@@ -78,7 +85,9 @@ def _trees(read: Callable[[Any], Ensemble]) -> Head:
     return lambda graph, model, table: add_trees(graph, read(model), graph.numbers(table))
 
 
-def _scikit_trees(read: Callable[[Any], Ensemble]) -> Head:
+def scikit_trees_head(read: Callable[[Any], Ensemble]) -> Head:
+    """Return a head that adds the trees that ``read`` finds in a model of scikit-learn."""
+
     def head(graph: Graph, model: Any, table: Table) -> str:
         values = graph.numbers(table)
         tree_columns(graph, model, table, values)
@@ -94,7 +103,7 @@ def tree_columns(graph: Graph, model: Any, table: Table, values: str) -> None:
         graph.refuse_unknown(values)
 
 
-def histogram_columns(graph: Graph, model: Any, table: Table) -> Table:
+def _histogram_columns(graph: Graph, model: Any, table: Table) -> Table:
     """Return the columns as a histogram gradient boosting sees them: categories first, as codes."""
     encoder = category_encoder(model)
     if encoder is None:
@@ -104,8 +113,9 @@ def histogram_columns(graph: Graph, model: Any, table: Table) -> Table:
     return encoded + table.take(np.flatnonzero(~categories).tolist())
 
 
-def _histogram(graph: Graph, model: Any, table: Table) -> str:
-    columns = graph.numbers(histogram_columns(graph, model, table))
+def histogram_head(graph: Graph, model: Any, table: Table) -> str:
+    """Add the trees of a histogram gradient boosting; return what they add up to."""
+    columns = graph.numbers(_histogram_columns(graph, model, table))
     return add_trees(graph, scikit_trees.histogram_boosted(model), columns)
 
 
@@ -189,7 +199,7 @@ _MARGINS: dict[str, Head] = {
     "sklearn.LogisticRegression": _linear,
     "sklearn.LogisticRegressionCV": _linear,
     "sklearn.SGDClassifier": _descent,
-    "sklearn.HistGradientBoostingClassifier": _histogram,
+    "sklearn.HistGradientBoostingClassifier": histogram_head,
     "sklearn.GradientBoostingClassifier": _boosted,
     "sklearn.MLPClassifier": network_output,
     "xgboost.XGBClassifier": _trees(boosters.xgboost),
@@ -201,10 +211,10 @@ _MARGINS: dict[str, Head] = {
 """Classifiers whose probability is the sigmoid of a margin."""
 
 _DIRECT: dict[str, Head] = {
-    "sklearn.RandomForestClassifier": _scikit_trees(scikit_trees.forest),
-    "sklearn.ExtraTreesClassifier": _scikit_trees(scikit_trees.forest),
-    "sklearn.DecisionTreeClassifier": _scikit_trees(scikit_trees.single_tree),
-    "sklearn.ExtraTreeClassifier": _scikit_trees(scikit_trees.single_tree),
+    "sklearn.RandomForestClassifier": scikit_trees_head(scikit_trees.forest),
+    "sklearn.ExtraTreesClassifier": scikit_trees_head(scikit_trees.forest),
+    "sklearn.DecisionTreeClassifier": scikit_trees_head(scikit_trees.single_tree),
+    "sklearn.ExtraTreeClassifier": scikit_trees_head(scikit_trees.single_tree),
     "sklearn.DummyClassifier": _constant,
     "sklearn.VotingClassifier": _voting,
     "sklearn.CalibratedClassifierCV": _calibrated,

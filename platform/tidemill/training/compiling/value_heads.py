@@ -7,7 +7,7 @@ import numpy as np
 
 from tidemill.training.compiling import boosters, scikit_trees
 from tidemill.training.compiling.foreign import predict_foreign
-from tidemill.training.compiling.heads import class_name, histogram_columns, tree_columns, unwrapped
+from tidemill.training.compiling.heads import class_name, histogram_head, scikit_trees_head, unwrapped
 from tidemill.training.compiling.networks import network_output
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
 from tidemill.training.compiling.trees import Ensemble, Tree, add_trees
@@ -45,18 +45,8 @@ def _exponential(graph: Graph, model: Any, table: Table) -> str:
 
 
 def _histogram(graph: Graph, model: Any, table: Table) -> str:
-    columns = graph.numbers(histogram_columns(graph, model, table))
-    found = add_trees(graph, scikit_trees.histogram_boosted(model), columns)
+    found = histogram_head(graph, model, table)
     return graph.add("Exp", found) if model.loss in ("poisson", "gamma") else found
-
-
-def _scikit_trees(read: Callable[[Any], Ensemble]) -> Head:
-    def head(graph: Graph, model: Any, table: Table) -> str:
-        values = graph.numbers(table)
-        tree_columns(graph, model, table, values)
-        return add_trees(graph, read(model), values)
-
-    return head
 
 
 def _boosted_elsewhere(read: Callable[[Any], tuple[Ensemble, str | None]]) -> Head:
@@ -129,11 +119,11 @@ _HEADS: dict[str, Head] = {
     "sklearn.PoissonRegressor": _exponential,
     "sklearn.GammaRegressor": _exponential,
     "sklearn.HistGradientBoostingRegressor": _histogram,
-    "sklearn.GradientBoostingRegressor": _scikit_trees(scikit_trees.boosted),
-    "sklearn.RandomForestRegressor": _scikit_trees(scikit_trees.forest_of_values),
-    "sklearn.ExtraTreesRegressor": _scikit_trees(scikit_trees.forest_of_values),
-    "sklearn.DecisionTreeRegressor": _scikit_trees(scikit_trees.forest_of_values),
-    "sklearn.ExtraTreeRegressor": _scikit_trees(scikit_trees.forest_of_values),
+    "sklearn.GradientBoostingRegressor": scikit_trees_head(scikit_trees.boosted),
+    "sklearn.RandomForestRegressor": scikit_trees_head(scikit_trees.forest_of_values),
+    "sklearn.ExtraTreesRegressor": scikit_trees_head(scikit_trees.forest_of_values),
+    "sklearn.DecisionTreeRegressor": scikit_trees_head(scikit_trees.forest_of_values),
+    "sklearn.ExtraTreeRegressor": scikit_trees_head(scikit_trees.forest_of_values),
     "sklearn.MLPRegressor": network_output,
     "sklearn.DummyRegressor": _constant,
     "sklearn.VotingRegressor": _voting,
