@@ -4,6 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tidemill.data.tables.remote_files import has_credentials, open_address
 from tidemill.errors import DataError, UsageError
 
 __all__ = ["fetch_table", "is_object_store"]
@@ -36,21 +37,12 @@ def fetch_table(address: str, scratch: Path) -> Path:
         UsageError: no file system for such addresses is installed.
         DataError: there is no table, or the store cannot be reached.
     """
-    import fsspec
-
-    protocol = address.partition("://")[0]
-    if re.search(r"://[^/@]*@", address):
+    if has_credentials(address):
         raise UsageError(
             "--data has a user or password in it, and would be written into params.yaml, which goes into git",
             hint="leave it out, and put credentials into the environment, such as AWS_ACCESS_KEY_ID",
         )
-    try:
-        files, path = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{protocol}:// cannot be used here: {error}",
-            hint=f"install the fsspec package for {protocol}, for example s3fs for s3 (tidemill[s3])",
-        ) from error
+    files, path = open_address(address)
     target = scratch / "fetched"
     try:
         found = _tables(files, path)

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from tidemill.data.tables.remote_files import has_credentials, open_address
 from tidemill.errors import DataError, UsageError
 from tidemill.files.atomic import replace_file
 from tidemill.files.literal_paths import literal, split_pattern
@@ -127,19 +127,13 @@ def locate(text: str, root: Path) -> Place:
     if not separator or protocol in ("file", "local"):
         path = os.path.normpath(root / (rest if separator else text))
         return Place(path, path, LocalFileSystem())
-    if re.search(r"://[^/@]*@", text):
+    if has_credentials(text):
         raise UsageError(
             f"{re.sub(r'://[^/@]*@', '://', text)} has a user or password in its address",
             hint="credentials belong in the environment, such as AWS_ACCESS_KEY_ID",
         )
-    try:
-        files, path = fsspec.core.url_to_fs(text)
-    except (ImportError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{protocol}:// cannot be used here: {error}",
-            hint=f"install the fsspec package for {protocol}, for example s3fs for s3 (tidemill[s3])",
-        ) from error
-    return Place(text.rstrip("/"), str(path).rstrip("/"), files)
+    files, path = open_address(text)
+    return Place(text.rstrip("/"), path.rstrip("/"), files)
 
 
 def table_format(path: str) -> str | None:
