@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import pyarrow as pa
+
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
@@ -66,19 +68,13 @@ def plan(
     """
     files, shapes = _examined(request, folder)
     schemas = column_types(files, shapes, request.rename)
-    there = schemas[0].names
-    mode = _mode(project, request, features, there)
-    decide = _decides(project, request, there)
-    at_column = _at_column(request, there, mode)
-    needed = _needed(project, features, mode, at_column, decide, there, files[0])
-    if mode == "columns":
+    mode, decide, at_column, needed = _way(project, request, features, schemas[0].names, files[0])
+    keyed = mode != "columns"
+    if not keyed:
         require_values(features, schemas[0], files[0], words)
     fields = recorded_fields(task)
-    keep = kept_columns(request, there, features if mode == "columns" else (), added_columns(fields))
-    form, schema = _format(request), shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])])
-    if form == "csv":
-        require_writable(keep, schema)
-    keyed = mode != "columns"
+    keep = kept_columns(request, schemas[0].names, () if keyed else features, added_columns(fields))
+    schema = shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])])
     return Job(
         id=new_job_id(),
         started_at=now,
@@ -93,7 +89,7 @@ def plan(
         keep=keep,
         rename=dict(request.rename),
         decide=decide,
-        format=form,
+        format=_format(request, keep, schema),
         log=request.log,
         schema=schema,
         files=tuple(files),
@@ -101,6 +97,19 @@ def plan(
         code=_code(project),
         answer_fields=fields,
     )
+
+
+def _way(
+    project: Project,
+    request: ScoreRequest,
+    features: Sequence[str],
+    there: Sequence[str],
+    file: SourceFile,
+) -> tuple[Mode, bool, str | None, list[str]]:
+    """Return where features come from, whether rows get decisions, the column of moments, what is read."""
+    mode = _mode(project, request, features, there)
+    decide, at_column = _decides(project, request, there), _at_column(request, there, mode)
+    return mode, decide, at_column, _needed(project, features, mode, at_column, decide, there, file)
 
 
 def _mode(project: Project, request: ScoreRequest, features: Sequence[str], there: Sequence[str]) -> Mode:
@@ -215,7 +224,8 @@ def _keys(project: Project) -> list[str]:
     return list(keys_of(project).columns)
 
 
-def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:
+def _format(request: ScoreRequest, keep: Sequence[str], schema: pa.Schema) -> Literal["parquet", "csv"]:
+    """Return the output's format, after checking that it takes the columns to keep."""
     name = PurePosixPath(request.output).suffix.lower()
     own: Literal["parquet", "csv"] | None = {".parquet": "parquet", ".csv": "csv"}.get(name)  # type: ignore[assignment]
     if own and request.format and own != request.format:
@@ -223,7 +233,10 @@ def _format(request: ScoreRequest) -> Literal["parquet", "csv"]:
             f"--format {request.format} does not fit the output {request.output}",
             hint="leave --format out, or name a folder",
         )
-    return own or request.format or "parquet"
+    form = own or request.format or "parquet"
+    if form == "csv":
+        require_writable(keep, schema)
+    return form
 
 
 def _definition(project: Project, features: tuple[str, ...]) -> str:
