@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 _DATA = ("data.versions", "data.validation", "data.privacy")
 ENTRIES = (
     Entry("init", "Begin", "Make a new project, out of a table or as a copy of an example.", ("setup",)),
-    Entry("demo", "Begin", "Run the whole loop on a year of history.", ("setup",)),
+    Entry("demo", "Begin", "Run the whole loop on a year of history.", ("loop.replaying",)),
     Entry("replay", "Begin", "Play past rows as traffic through the whole loop.", ("loop.replaying",)),
     Entry("run", "The loop", "Train a model and register it as a version.", ("loop.turns",)),
     Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop.turns",)),

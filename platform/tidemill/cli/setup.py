@@ -1,4 +1,4 @@
-"""``tidemill init`` and ``tidemill demo``."""
+"""``tidemill init``."""
 
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.questions import ask, ask_text, can_ask
@@ -39,81 +39,89 @@ class _Init(TyperCommand):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(
         cls=_Init,
         epilog="Examples: tidemill init my-model --data table.csv --target churned   ·   "
         "tidemill init --example   ·   tidemill init wine --example wine   ·   "
         "tidemill init my-flights --remote s3://bucket/flights --endpoint-url http://minio:9000",
     )(init)
-    app.command(epilog="Example: tidemill demo --workspace /tmp/mill --json")(demo)
+
+
+_Folder = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)
+]
+_Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TABLE",
+        help="Make the project out of a table: a CSV, parquet or JSON lines file, a folder of them, a "
+        "pattern in quotes, all of these on S3 (s3://bucket/table.csv), or a table of a database, as "
+        "sqlite:///shop.db::orders.",
+        show_default=False,
+    ),
+]
+_Target = Annotated[str | None, typer.Option(metavar="COL", help="Column to predict.", show_default=False)]
+_Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK",
+        help="binary, multiclass or regression (default: by the target).",
+        show_default=False,
+    ),
+]
+_Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL",
+        help="Column with the moment of the prediction (default: looked for).",
+        show_default=False,
+    ),
+]
+_Key = Annotated[
+    str | None,
+    typer.Option(metavar="COL", help="Column that says what a row is about.", show_default=False),
+]
+_Positive = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASS", help="Of two classes, the one whose probability is wanted.", show_default=False
+    ),
+]
+_LabelsAfter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="How long after its time a row's label is known, as 2d.", show_default=False
+    ),
+]
+_Example = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Copy this example; alone: list them all.", show_default=False),
+]
+_Remote = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|URL",
+        help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path or "
+        "ssh://user@host/path, with credentials from the environment (default: .tidemill/remote in it).",
+        show_default=False,
+    ),
+]
+_EndpointUrl = Annotated[str | None, typer.Option(help="Of an S3-compatible store.", show_default=False)]
 
 
 def init(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TABLE",
-            help="Make the project out of a table: a CSV, parquet or JSON lines file, a folder of them, a "
-            "pattern in quotes, all of these on S3 (s3://bucket/table.csv), or a table of a database, as "
-            "sqlite:///shop.db::orders.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column to predict.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TASK",
-            help="binary, multiclass or regression (default: by the target).",
-            show_default=False,
-        ),
-    ] = None,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL",
-            help="Column with the moment of the prediction (default: looked for).",
-            show_default=False,
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="COL", help="Column that says what a row is about.", show_default=False),
-    ] = None,
-    positive: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS", help="Of two classes, the one whose probability is wanted.", show_default=False
-        ),
-    ] = None,
-    labels_after: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="How long after its time a row's label is known, as 2d.", show_default=False
-        ),
-    ] = None,
-    example: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Copy this example; alone: list them all.", show_default=False),
-    ] = None,
-    remote: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER|URL",
-            help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path or "
-            "ssh://user@host/path, with credentials from the environment (default: .tidemill/remote in it).",
-            show_default=False,
-        ),
-    ] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Of an S3-compatible store.", show_default=False)
-    ] = None,
+    folder: _Folder = None,
+    data: _Data = None,
+    target: _Target = None,
+    task: _Task = None,
+    time: _Time = None,
+    key: _Key = None,
+    positive: _Positive = None,
+    labels_after: _LabelsAfter = None,
+    example: _Example = None,
+    remote: _Remote = None,
+    endpoint_url: _EndpointUrl = None,
     json: AsJson = False,
 ) -> None:
     """Make a new project, out of a table or as a copy of an example.
@@ -277,38 +285,3 @@ def _new_project(
     place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
     with without_leftovers(place.folder or folder), new_folder(folder):
         yield lambda: init_workspace(folder, place.address, endpoint_url)
-
-
-def demo(
-    project: ProjectDir = None,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to work in; remade each time (default: workspace/ in the project).",
-            show_default=False,
-        ),
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Run the whole loop on a year of history.
-
-    It trains, serves, watches and retrains: one candidate is promoted, one is refused.
-    """
-    from tidemill.errors import ProjectNotFound
-    from tidemill.project import load_project
-    from tidemill.project.scaffold import reference_project
-    from tidemill.replay.replay_summary import render_summary
-
-    try:
-        source = load_project(project).root
-    except ProjectNotFound:
-        if project is not None:
-            raise
-        source = reference_project()
-    target = workspace or (source if project or source != reference_project() else Path.cwd()) / "workspace"
-    with progress() as tell:
-        tell("engines", "loading DVC, Feast, Ray, MLflow and Evidently", None, None)
-        from tidemill.demo.demo_run import run_demo
-
-        facts = run_demo(source, target, tell)
-    emit(facts, json, lambda console: render_summary(facts, console))

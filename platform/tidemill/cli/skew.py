@@ -32,38 +32,45 @@ def add_to(app: typer.Typer) -> None:
     )(skew)
 
 
+_Since = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="First moment of the predictions (ISO 8601).", show_default=False),
+]
+_Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN", help="End, itself not in it (default: all that is logged).", show_default=False
+    ),
+]
+_Days = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"How many days before the end, in place of --since; {_DAYS} if neither is given.",
+        show_default=False,
+    ),
+]
+_Threshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of a feature's rows that may differ at most.")
+]
+_Tolerance = Annotated[float, typer.Option(min=0, help="Largest relative difference of two equal values.")]
+_Version = Annotated[
+    str | None, typer.Option(help="Predictions by this model version only.", show_default=False)
+]
+_Feature = Annotated[
+    list[str] | None, typer.Option(help="This feature only; may be repeated.", show_default=False)
+]
+
+
 def skew(
     project: ProjectDir = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="WHEN", help="First moment of the predictions (ISO 8601).", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHEN", help="End, itself not in it (default: all that is logged).", show_default=False
-        ),
-    ] = None,
-    days: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help=f"How many days before the end, in place of --since; {_DAYS} if neither is given.",
-            show_default=False,
-        ),
-    ] = None,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of a feature's rows that may differ at most.")
-    ] = 0.01,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest relative difference of two equal values.")
-    ] = 1e-6,
-    version: Annotated[
-        str | None, typer.Option(help="Predictions by this model version only.", show_default=False)
-    ] = None,
-    feature: Annotated[
-        list[str] | None, typer.Option(help="This feature only; may be repeated.", show_default=False)
-    ] = None,
+    since: _Since = None,
+    until: _Until = None,
+    days: _Days = None,
+    threshold: _Threshold = 0.01,
+    tolerance: _Tolerance = 1e-6,
+    version: _Version = None,
+    feature: _Feature = None,
     test: Annotated[bool, typer.Option("--test", help="Test traffic, too.")] = False,
     json: AsJson = False,
 ) -> None:

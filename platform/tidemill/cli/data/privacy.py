@@ -1,7 +1,8 @@
 """``tidemill data privacy`` and ``tidemill data erase``."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,24 +75,26 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
     emit(found, json, render)
 
 
+_Entity = Annotated[
+    list[str] | None,
+    typer.Option("--entity", metavar="COLUMN=VALUE", help="Whom; again for each column of a key of several."),
+]
+_Actor = Annotated[
+    str | None, typer.Option(help="Who asks for it (default: the logged-in user).", show_default=False)
+]
+_History = Annotated[
+    bool, typer.Option("--history", help="Purge earlier data versions from DVC's cache and remotes too.")
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Finish erasures that did not come to an end.")]
+
+
 def erase(
-    entity: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--entity", metavar="COLUMN=VALUE", help="Whom; again for each column of a key of several."
-        ),
-    ] = None,
+    entity: _Entity = None,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-    actor: Annotated[
-        str | None, typer.Option(help="Who asks for it (default: the logged-in user).", show_default=False)
-    ] = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Purge earlier data versions from DVC's cache and remotes too.")
-    ] = False,
+    actor: _Actor = None,
+    history: _History = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Finish erasures that did not come to an end.")
-    ] = False,
+    resume: _Resume = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     project: ProjectDir = None,
     json: AsJson = False,
@@ -109,32 +112,29 @@ def erase(
     loaded = load_project(project)
     values = parse_entity(entity) if entity else {}
     if (not resume and not yes) or dry_run:
-        with progress() as tell:
-            found = erasing.preview(loaded, values, lambda step, message: tell(step, message, None, None))
+        with _progress() as told:
+            found = erasing.preview(loaded, values, told)
         emit(found, json and dry_run, lambda console: _show(console, found))
         if dry_run:
             return
         typer.confirm("Erase this for good?", abort=True, err=True)
-    with progress() as tell:
-
-        def told(step: str, message: str) -> None:
-            tell(step, message, None, None)
-
+    with _progress() as told:
         if resume:
             done = erasing.resume(loaded, SystemClock(), told)
         else:
+            who = actor or loaded.settings.who
             done = erasing.erase(
-                loaded,
-                values,
-                actor=actor or loaded.settings.who,
-                reason=reason,
-                history=history,
-                clock=SystemClock(),
-                tell=told,
+                loaded, values, actor=who, reason=reason, history=history, clock=SystemClock(), tell=told
             )
     emit(done, json, lambda console: _show_all(console, done))
     if any(each.status != "done" for each in done):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, str], None]]:
+    with progress() as tell:
+        yield lambda step, message: tell(step, message, None, None)
 
 
 def _check_options(entity: Sequence[str] | None, *, resume: bool, dry_run: bool, confirmed: bool) -> None:

@@ -24,42 +24,49 @@ def add_to(app: typer.Typer) -> None:
     )(import_)
 
 
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A file (skops, ONNX, XGBoost, LightGBM, PyTorch), a folder with MLmodel, an MLflow address "
+        "(runs:/…, models:/…), or module:Class of the project.",
+        show_default=False,
+    ),
+]
+_Examples = Annotated[
+    Path | None,
+    typer.Option(
+        help="Rows with the model's columns, in its order; needed where the file names none.",
+        show_default=False,
+    ),
+]
+_Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,…",
+        help="The project's classes in the order of the model's outputs (default: what the file says).",
+        show_default=False,
+    ),
+]
+_AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Let it execute code while it is loaded (pickles), if you trust its maker; recorded.",
+    ),
+]
+_TrackingUri = Annotated[
+    str | None,
+    typer.Option(help="Of the MLflow that SOURCE is in (default: the project's).", show_default=False),
+]
+
+
 def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A file (skops, ONNX, XGBoost, LightGBM, PyTorch), a folder with MLmodel, an MLflow address "
-            "(runs:/…, models:/…), or module:Class of the project.",
-            show_default=False,
-        ),
-    ],
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            help="Rows with the model's columns, in its order; needed where the file names none.",
-            show_default=False,
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The project's classes in the order of the model's outputs (default: what the file says).",
-            show_default=False,
-        ),
-    ] = None,
-    allow_code: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code",
-            help="Let it execute code while it is loaded (pickles), if you trust its maker; recorded.",
-        ),
-    ] = False,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(help="Of the MLflow that SOURCE is in (default: the project's).", show_default=False),
-    ] = None,
+    source: _Source,
+    examples: _Examples = None,
+    classes: _Classes = None,
+    allow_code: _AllowCode = False,
+    tracking_uri: _TrackingUri = None,
     as_of: AsOf = None,
     project: ProjectDir = None,
     json: AsJson = False,

@@ -18,38 +18,42 @@ if TYPE_CHECKING:
 __all__ = ["rollout"]
 
 
+_Version = Annotated[
+    str | None,
+    typer.Argument(
+        help="Number or alias (default: follow the one under way, with --watch).", show_default=False
+    ),
+]
+_Steps = Annotated[
+    str | None,
+    typer.Option(help="Shares (default: serve.rollout of params.yaml).", show_default=False),
+]
+_Minutes = Annotated[float | None, typer.Option(help="Least time of each step.", min=0, show_default=False)]
+_Requests = Annotated[
+    int | None, typer.Option(help="Rows the canary must answer in each step.", min=0, show_default=False)
+]
+_Watch = Annotated[bool, typer.Option(help="Stay until it ends, checking here instead of in the controller.")]
+_AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="WHEN",
+        help="Event time from which on answers count, for history that is replayed (default: now).",
+        show_default=False,
+    ),
+]
+
+
 def rollout(
-    version: Annotated[
-        str | None,
-        typer.Argument(
-            help="Number or alias (default: follow the one under way, with --watch).", show_default=False
-        ),
-    ] = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(help="Shares (default: serve.rollout of params.yaml).", show_default=False),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Least time of each step.", min=0, show_default=False)
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option(help="Rows the canary must answer in each step.", min=0, show_default=False)
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option(help="Stay until it ends, checking here instead of in the controller.")
-    ] = False,
+    version: _Version = None,
+    steps: _Steps = None,
+    minutes: _Minutes = None,
+    requests: _Requests = None,
+    watch: _Watch = False,
     every: Annotated[float, typer.Option(help="Seconds between two checks with --watch.", min=0.1)] = 5.0,
     project: ProjectDir = None,
     reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled out by hand",
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of",
-            metavar="WHEN",
-            help="Event time from which on answers count, for history that is replayed (default: now).",
-            show_default=False,
-        ),
-    ] = None,
+    as_of: _AsOf = None,
     json: AsJson = False,
 ) -> None:
     """Make a version the champion by steps.
@@ -58,7 +62,7 @@ def rollout(
     The controller (`tidemill up`) takes it from step to step; with --watch, this command does.
     """
     from tidemill.project import load_project
-    from tidemill.rollouts.rollout import begin, running
+    from tidemill.rollouts.rollout import begin
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -70,31 +74,33 @@ def rollout(
         now, since = SystemClock().now(), moment(as_of) if as_of else None
         begun = begin(loaded, state, version, loaded.settings.who, reason, now, plan, since)
     else:
-        found = running(state, loaded.model)
-        if found is None:
-            raise UsageError(
-                f"no version of {loaded.model} is being rolled out",
-                hint="name a version to begin: `tidemill deploy rollout VERSION`",
-            )
-        begun = found
+        begun = _running(state, loaded.model)
     if watch:
         begun = _watch(loaded, state, begun, every, json)
-    shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
-
-    def render(console: "Console") -> None:
-        if begun.outcome:
-            console.print(f"✓ {begun.outcome}")
-        else:
-            console.print(
-                f"✓ version {begun.version} is being rolled out: {shares}; `tidemill deploy show` follows it"
-            )
-
     if begun.status in ("rolled_back", "stopped"):
         raise GateRefused(
             f"version {begun.version} did not become champion: {begun.outcome}",
             hint="`tidemill deploy show --json` has the checks of each step",
         )
-    emit(_facts(begun), json, render)
+    emit(_facts(begun), json, lambda console: _render(console, begun))
+
+
+def _running(state: Any, model: str) -> Any:
+    from tidemill.rollouts.rollout import running
+
+    found = running(state, model)
+    if found is None:
+        raise UsageError(
+            f"no version of {model} is being rolled out",
+            hint="name a version to begin: `tidemill deploy rollout VERSION`",
+        )
+    return found
+
+
+def _render(console: "Console", begun: Any) -> None:
+    shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
+    under_way = f"version {begun.version} is being rolled out: {shares}; `tidemill deploy show` follows it"
+    console.print(f"✓ {begun.outcome or under_way}")
 
 
 def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | None) -> Any:

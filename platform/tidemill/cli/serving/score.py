@@ -1,5 +1,6 @@
 """``tidemill score``: whole tables through a model version, by hand or by a schedule."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
@@ -12,6 +13,8 @@ from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tidemill.scoring.scoring_job import ScoreRequest
 
 __all__ = ["add_to"]
 
@@ -32,79 +35,86 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(score_app, name="score")
 
 
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="Parquet, CSV or ndjson: a file, a folder, a pattern, an address like s3://…; repeatable.",
+        show_default=False,
+    ),
+]
+_Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="A new folder, or a file .parquet or .csv.", show_default=False),
+]
+_Version = Annotated[str, typer.Option("--model-version", help="Number or alias; an alias is resolved once.")]
+_Columns = Annotated[
+    bool, typer.Option("--columns", help="Features are columns of the input (default: if all are there).")
+]
+_Keys = Annotated[
+    bool, typer.Option("--keys", help="Features are looked up by key, as known at each row's moment.")
+]
+_Online = Annotated[bool, typer.Option("--online", help="Features are the latest ones of the online store.")]
+_AtColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with the moment of each prediction (default: event_timestamp).", show_default=False
+    ),
+]
+_At = Annotated[str | None, typer.Option(metavar="WHEN", help="One moment for all rows.", show_default=False)]
+_Rename = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=OURS",
+        help="A column that is called otherwise; may be repeated.",
+        show_default=False,
+    ),
+]
+_Keep = Annotated[
+    str, typer.Option(help="Columns to keep: rest (all that are no features), all, none, or A,B,C.")
+]
+_Decide = Annotated[
+    bool | None,
+    typer.Option(
+        "--decide/--no-decide",
+        help="Rows are instances of the request, and get a decision (default: if they have its columns).",
+        show_default=False,
+    ),
+]
+_Form = Annotated[
+    str | None, typer.Option("--format", help="parquet or csv (default: by the output's name).")
+]
+_MaxRejected = Annotated[
+    int, typer.Option(min=0, help="With more rejected rows than this nothing is published.")
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes on Ray; 0: threads here (default: by the work).", show_default=False),
+]
+_PartRows = Annotated[int | None, typer.Option(min=1, help="Rows of a part, roughly.", show_default=False)]
+
+
 def score(
     context: typer.Context,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            "-i",
-            help="Parquet, CSV or ndjson: a file, a folder, a pattern, an address like s3://…; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="A new folder, or a file .parquet or .csv.", show_default=False),
-    ] = None,
-    version: Annotated[
-        str, typer.Option("--model-version", help="Number or alias; an alias is resolved once.")
-    ] = "champion",
-    columns: Annotated[
-        bool, typer.Option("--columns", help="Features are columns of the input (default: if all are there).")
-    ] = False,
-    keys: Annotated[
-        bool, typer.Option("--keys", help="Features are looked up by key, as known at each row's moment.")
-    ] = False,
-    online: Annotated[
-        bool, typer.Option("--online", help="Features are the latest ones of the online store.")
-    ] = False,
-    at_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column with the moment of each prediction (default: event_timestamp).", show_default=False
-        ),
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="One moment for all rows.", show_default=False)
-    ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=OURS",
-            help="A column that is called otherwise; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    keep: Annotated[
-        str, typer.Option(help="Columns to keep: rest (all that are no features), all, none, or A,B,C.")
-    ] = "rest",
-    decide: Annotated[
-        bool | None,
-        typer.Option(
-            "--decide/--no-decide",
-            help="Rows are instances of the request, and get a decision (default: if they have its columns).",
-            show_default=False,
-        ),
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="parquet or csv (default: by the output's name).")
-    ] = None,
-    max_rejected: Annotated[
-        int, typer.Option(min=0, help="With more rejected rows than this nothing is published.")
-    ] = 0,
+    inputs: _Inputs = None,
+    output: _Output = None,
+    version: _Version = "champion",
+    columns: _Columns = False,
+    keys: _Keys = False,
+    online: _Online = False,
+    at_column: _AtColumn = None,
+    at: _At = None,
+    rename: _Rename = None,
+    keep: _Keep = "rest",
+    decide: _Decide = None,
+    form: _Form = None,
+    max_rejected: _MaxRejected = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Forget a run that was killed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.")] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Processes on Ray; 0: threads here (default: by the work).", show_default=False
-        ),
-    ] = None,
-    part_rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows of a part, roughly.", show_default=False)
-    ] = None,
+    workers: _Workers = None,
+    part_rows: _PartRows = None,
     log: Annotated[bool, typer.Option("--log", help="Into the prediction log, too.")] = False,
     project: ProjectDir = None,
     json: AsJson = False,
@@ -119,12 +129,7 @@ def score(
         raise UsageError("--input and --output are needed", hint="tidemill score --help")
     features = _chosen(columns=columns, keys=keys, online=online)
     existing = _chosen(resume=resume, restart=restart) or "refuse"
-    if form not in (None, "parquet", "csv"):
-        raise UsageError(f"--format {form} is not known", hint="parquet or csv")
-    from tidemill.project import load_project
-    from tidemill.scoring.score import score as run
     from tidemill.scoring.scoring_job import ScoreRequest
-    from tidemill.serving.runtime.local_stack import attach
 
     request = ScoreRequest(
         inputs=tuple(inputs),
@@ -136,7 +141,7 @@ def score(
         keep=_keep(keep),
         rename=_renamed(rename or []),
         decide=decide,
-        format=cast("Literal['parquet', 'csv'] | None", form),
+        format=_known_format(form),
         log=log,
         max_rejected=max_rejected,
         existing=cast("Any", existing),
@@ -144,12 +149,26 @@ def score(
         workers=workers,
         part_rows=part_rows,
     )
+    _score(project, request, json)
+
+
+def _score(project: Path | None, request: "ScoreRequest", json: bool) -> None:
+    from tidemill.project import load_project
+    from tidemill.scoring.score import score as run
+    from tidemill.serving.runtime.local_stack import attach
+
     with progress() as tell:
         outcome = run(attach(load_project(project)), request, tell)
-    show(outcome, json)
+    _show(outcome, json)
 
 
-def show(outcome: Any, json: bool) -> None:
+def _known_format(form: str | None) -> 'Literal["parquet", "csv"] | None':
+    if form not in (None, "parquet", "csv"):
+        raise UsageError(f"--format {form} is not known", hint="parquet or csv")
+    return cast("Literal['parquet', 'csv'] | None", form)
+
+
+def _show(outcome: Any, json: bool) -> None:
     """Show the result of a batch scoring."""
     manifest = outcome.manifest
     facts = {
