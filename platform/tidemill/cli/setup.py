@@ -14,9 +14,11 @@ from tidemill.cli.questions import ask, ask_text, can_ask
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console
+
+    from tidemill.quickstart.choices import Assumption
 
 __all__ = ["add_to"]
 
@@ -205,19 +207,23 @@ def _make_from_table(
     }
 
     def render(console: "Console") -> None:
-        from rich.table import Table
-        from rich.text import Text
-
         console.print(
             f"✓ {folder}: {len(written)} files, a git repository with DVC initialised", soft_wrap=True
         )
-        table = Table.grid(padding=(0, 2, 0, 0), pad_edge=True)
-        for subject, text, where in draft.assumptions:
-            table.add_row("", subject, Text.assemble(text, (f" → {where}", "dim")))
-        console.print(table, highlight=False)
+        _show_assumptions(console, draft.assumptions)
         _say_next(console, folder)
 
     emit(facts, json, render)
+
+
+def _show_assumptions(console: "Console", assumptions: "Iterable[Assumption]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=True)
+    for subject, text, where in assumptions:
+        table.add_row("", subject, Text.assemble(text, (f" → {where}", "dim")))
+    console.print(table, highlight=False)
 
 
 def _say_next(console: "Console", folder: Path) -> None:

@@ -114,17 +114,7 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
             hint="write it like 10% or 0.1",
         )
     version, aliases = get_version(project, wanted.version).version, read_aliases(project)
-    champion = aliases.get(CHAMPION)
-    if champion is None:
-        raise RegistryError(
-            f"{project.model} has no champion that a version could be deployed beside",
-            hint=f"`tidemill promote {project.model} {version}` makes one",
-        )
-    if version == champion:
-        raise RegistryError(
-            f"{project.model} {version} is the champion: it answers all other keys already",
-            hint=f"`tidemill models list {project.model}` shows the other versions",
-        )
+    champion = _other_champion(project.model, version, aliases.get(CHAMPION))
     before = next((row for row in live(state, project.model) if row.name == name), None)
     same = before is not None and before.version == version and before.kind == wanted.kind
     if before is not None and same and (before.share, before.champion) == (wanted.share, champion):
@@ -145,6 +135,21 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
         at=now,
         requested_at=datetime.now(UTC),
     )
+
+
+def _other_champion(model: str, version: str, champion: str | None) -> str:
+    """Return the champion, after checking that there is one and that it is another version."""
+    if champion is None:
+        raise RegistryError(
+            f"{model} has no champion that a version could be deployed beside",
+            hint=f"`tidemill promote {model} {version}` makes one",
+        )
+    if version == champion:
+        raise RegistryError(
+            f"{model} {version} is the champion: it answers all other keys already",
+            hint=f"`tidemill models list {model}` shows the other versions",
+        )
+    return champion
 
 
 def make_live(project: Project, state: State, row: Deployment) -> Deployment:

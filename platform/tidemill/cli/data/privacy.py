@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tidemill.privacy.erasure.erasing import Erased
+    from tidemill.privacy.inventory import FieldInventory
 
 __all__ = ["add_to"]
 
@@ -44,25 +45,8 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
     found = take_inventory(loaded)
 
     def render(console: "Console") -> None:
-        table = Listing("field", "kind", "declared by", "views", "in the log")
-        for field in found.fields:
-            table.add_row(
-                field.name,
-                field.kind,
-                field.declared,
-                ", ".join(field.views) or "–",
-                ("null" if field.kind == "feature" else "hidden")
-                if field.hidden
-                else "NOT hidden: not applied yet",
-            )
         if found.fields:
-            console.print(table)
-            for field in found.fields:
-                console.print(
-                    f"files that hold {field.name}:" if field.files else f"no file holds {field.name}"
-                )
-                for file in field.files:
-                    console.print(f"  {file}", soft_wrap=True)
+            _show_fields(console, found.fields)
         else:
             where = 'tag one in the feature definitions, tags={"personal": "true"}'
             where = where if loaded.has_store else "mark one in features.yaml, personal: true"
@@ -73,6 +57,24 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
             console.print(f"unfinished  {found.unfinished}: tidemill data erase --resume")
 
     emit(found, json, render)
+
+
+def _show_fields(console: "Console", fields: "Sequence[FieldInventory]") -> None:
+    table = Listing("field", "kind", "declared by", "views", "in the log")
+    for field in fields:
+        hidden = "null" if field.kind == "feature" else "hidden"
+        table.add_row(
+            field.name,
+            field.kind,
+            field.declared,
+            ", ".join(field.views) or "–",
+            hidden if field.hidden else "NOT hidden: not applied yet",
+        )
+    console.print(table)
+    for field in fields:
+        console.print(f"files that hold {field.name}:" if field.files else f"no file holds {field.name}")
+        for file in field.files:
+            console.print(f"  {file}", soft_wrap=True)
 
 
 _Entity = Annotated[

@@ -12,6 +12,8 @@ from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
 __all__ = ["add_to"]
@@ -159,21 +161,26 @@ def alerts_list(
     ]
 
     def render(console: "Console") -> None:
-        ids = shorten(records.ids("alerts", folder.model))
-        table = Listing("id", "status", "kind", "version", "raised", "by", "message")
-        for a in alerts:
-            table.add_row(
-                ids[a.id],
-                a.status,
-                a.kind,
-                _whether_it_serves(a, champion),
-                format_moment(a.raised_at),
-                a.acknowledged_by or "–",
-                a.message,
-            )
-        console.print(table if alerts else "no alerts")
+        _render_alerts(console, alerts, shorten(records.ids("alerts", folder.model)), champion)
 
     emit(facts, json, render)
+
+
+def _render_alerts(
+    console: "Console", alerts: "Sequence[Any]", ids: "Mapping[str, str]", champion: str | None
+) -> None:
+    table = Listing("id", "status", "kind", "version", "raised", "by", "message")
+    for a in alerts:
+        table.add_row(
+            ids[a.id],
+            a.status,
+            a.kind,
+            _whether_it_serves(a, champion),
+            format_moment(a.raised_at),
+            a.acknowledged_by or "–",
+            a.message,
+        )
+    console.print(table if alerts else "no alerts")
 
 
 def _whether_it_serves(alert: Any, champion: str | None) -> str:

@@ -13,9 +13,12 @@ from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from tidemill.project import ProjectFolder
+    from tidemill.registry.versions.registry_reader import ShownVersion
     from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
@@ -65,23 +68,23 @@ def models_list(
         for v in versions
     ]
 
-    def render(console: "Console") -> None:
-        table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
-        name = declared_metric(folder.params)
-        runs = shorten(v.run_id for v in versions)
-        for v in versions:
-            metric = v.metrics.get(f"holdout_{name}")
-            table.add_row(
-                v.version,
-                ", ".join(v.aliases) or "–",
-                "–" if metric is None else f"{name} {metric:.4f}",
-                (v.data_revision or "–")[:10],
-                format_moment(v.registered_at),
-                runs[v.run_id],
-            )
-        console.print(table if versions else "no version yet: tidemill run")
+    emit(facts, json, lambda console: _render_versions(console, versions, declared_metric(folder.params)))
 
-    emit(facts, json, render)
+
+def _render_versions(console: "Console", versions: "Sequence[ShownVersion]", metric: str) -> None:
+    table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
+    runs = shorten(v.run_id for v in versions)
+    for v in versions:
+        value = v.metrics.get(f"holdout_{metric}")
+        table.add_row(
+            v.version,
+            ", ".join(v.aliases) or "–",
+            "–" if value is None else f"{metric} {value:.4f}",
+            (v.data_revision or "–")[:10],
+            format_moment(v.registered_at),
+            runs[v.run_id],
+        )
+    console.print(table if versions else "no version yet: tidemill run")
 
 
 @models_app.command(

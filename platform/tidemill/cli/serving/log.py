@@ -14,8 +14,11 @@ from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
+    from tidemill.prediction_log.reading.log_counts import Files, LogCounts
     from tidemill.project import Project
 
 __all__ = ["add_to"]
@@ -55,32 +58,39 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
     }
 
     def render(console: "Console") -> None:
-        console.print(
-            f"{loaded.model}: {counts.predictions:,} predictions, {format_moment(counts.first_at)} to "
-            f"{format_moment(counts.last_at)}; {counts.labels:,} labels"
-        )
-        console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
-        wrong = "labels other than 0 and 1" if loaded.task.kind == "binary" else "labels without a value"
-        console.print(
-            f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
-            f"different labels, {counts.invalid:,} {wrong}, {counts.torn:,} lines torn by "
-            "crashes"
-        )
-        table = Listing("", "segments", "MiB", "parts", "rows", "MiB")
-        for kind, each in files.items():
-            table.add_row(
-                kind,
-                f"{each.segments:,}",
-                f"{each.segment_bytes / 2**20:,.1f}",
-                f"{each.parts:,}",
-                f"{each.part_rows:,}",
-                f"{each.part_bytes / 2**20:,.1f}",
-            )
-        console.print(table)
+        _render_counts(console, loaded, counts)
+        _render_files(console, files)
         kept = "all of it" if config.retention_days is None else f"{config.retention_days} days"
         console.print(f"  parts go to {config.store or root}; kept: {kept}")
 
     emit(facts, json, render)
+
+
+def _render_counts(console: "Console", project: "Project", counts: "LogCounts") -> None:
+    console.print(
+        f"{project.model}: {counts.predictions:,} predictions, {format_moment(counts.first_at)} to "
+        f"{format_moment(counts.last_at)}; {counts.labels:,} labels"
+    )
+    console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
+    wrong = "labels other than 0 and 1" if project.task.kind == "binary" else "labels without a value"
+    console.print(
+        f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
+        f"different labels, {counts.invalid:,} {wrong}, {counts.torn:,} lines torn by crashes"
+    )
+
+
+def _render_files(console: "Console", files: "Mapping[str, Files]") -> None:
+    table = Listing("", "segments", "MiB", "parts", "rows", "MiB")
+    for kind, each in files.items():
+        table.add_row(
+            kind,
+            f"{each.segments:,}",
+            f"{each.segment_bytes / 2**20:,.1f}",
+            f"{each.parts:,}",
+            f"{each.part_rows:,}",
+            f"{each.part_bytes / 2**20:,.1f}",
+        )
+    console.print(table)
 
 
 def compact(project: ProjectDir = None, json: AsJson = False) -> None:

@@ -63,16 +63,22 @@ def entity_rows(frame: Any) -> EntityRows:
         raise FeatureError(
             f"the entity frame has two columns {', '.join(map(repr, twice))}", hint="rename one of them"
         )
-    if isinstance(frame, pd.DataFrame):
-        at = _moment_column({str(name): _holds_moments(dtype) for name, dtype in frame.dtypes.items()})
-        try:
-            table = pa.Table.from_pandas(frame.assign(**{at: _moments(frame[at])}), preserve_index=False)
-        except pa.ArrowException as error:
-            raise FeatureError(
-                f"the entity frame has a column of mixed types: {error}",
-                hint="give each column one type",
-            ) from error
-        return EntityRows(in_utc(table).replace_schema_metadata(), at)
+    return _of_pandas(frame) if isinstance(frame, pd.DataFrame) else _of_arrow(frame)
+
+
+def _of_pandas(frame: pd.DataFrame) -> EntityRows:
+    at = _moment_column({str(name): _holds_moments(dtype) for name, dtype in frame.dtypes.items()})
+    try:
+        table = pa.Table.from_pandas(frame.assign(**{at: _moments(frame[at])}), preserve_index=False)
+    except pa.ArrowException as error:
+        raise FeatureError(
+            f"the entity frame has a column of mixed types: {error}",
+            hint="give each column one type",
+        ) from error
+    return EntityRows(in_utc(table).replace_schema_metadata(), at)
+
+
+def _of_arrow(frame: pa.Table) -> EntityRows:
     at = _moment_column(
         {
             field.name: pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)

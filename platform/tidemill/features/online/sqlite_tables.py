@@ -67,17 +67,7 @@ def bring_up(
     Raises:
         FeatureError: two features differ by case only, there are too many, or another store has the table.
     """
-    names = [*_OWN, *(name.lower() for name in kinds)]
-    if len(set(names)) < len(names):
-        raise FeatureError(
-            f"view {view!r} has features that differ by case only, or one of {', '.join(_OWN)}",
-            hint="rename it: SQLite takes such columns for the same",
-        )
-    if len(kinds) > _MOST_COLUMNS:
-        raise FeatureError(
-            f"view {view!r} has {len(kinds)} features, and SQLite takes {_MOST_COLUMNS}",
-            hint="split the view",
-        )
+    _check_features(view, kinds)
     present = {name: kind for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})")}
     if present and "event_us" not in present:
         if not replace:
@@ -103,6 +93,20 @@ def bring_up(
     for name, kind in wanted.items():
         if present.get(name) != kind:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {kind}")
+
+
+def _check_features(view: str, kinds: Mapping[str, ValueType]) -> None:
+    names = [*_OWN, *(name.lower() for name in kinds)]
+    if len(set(names)) < len(names):
+        raise FeatureError(
+            f"view {view!r} has features that differ by case only, or one of {', '.join(_OWN)}",
+            hint="rename it: SQLite takes such columns for the same",
+        )
+    if len(kinds) > _MOST_COLUMNS:
+        raise FeatureError(
+            f"view {view!r} has {len(kinds)} features, and SQLite takes {_MOST_COLUMNS}",
+            hint="split the view",
+        )
 
 
 def drop(connection: sqlite3.Connection, table: str) -> None:

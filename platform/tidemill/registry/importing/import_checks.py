@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tidemill.errors import DataError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
@@ -169,8 +170,11 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> N
             hint="import it into a project of its task, or export the output with the "
             + ("value" if task.kind == "regression" else "probability of each class"),
         )
-    if task.kind == "regression":
-        return
+    if task.kind != "regression":
+        _check_probabilities(found, rows, width)
+
+
+def _check_probabilities(found: npt.NDArray[np.float64], rows: int, width: int) -> None:
     known = found.reshape(rows, width)[np.isfinite(found.reshape(rows, width)).all(axis=1)]
     outside = bool(((known < -_ROUNDING) | (known > 1 + _ROUNDING)).any())
     if outside or (width > 1 and bool((np.abs(known.sum(axis=1) - 1) > _ROUNDING * 10).any())):

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +68,15 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
             pip_requirements=requirements((), ("mlflow", "numpy", "onnx", "onnxruntime")),
         )  # fmt: skip
 
-    several = len(taken) > 1
-    shape = [size for size in taken[0].shape[1:] if isinstance(size, int)] if taken else []
-    width = 1
-    for size in shape:
-        width *= size
+    features, width = _columns(model, taken)
+    return ForeignModel(kind=kind, answer=answer, save=save, features=features, width=width)
+
+
+def _columns(model: Any, taken: Sequence[Any]) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of a model's columns and how many there are, as far as the file says so."""
+    if len(taken) > 1:
+        return tuple(one.name for one in taken), len(taken)
     named = [one.value for one in model.metadata_props if one.key == FEATURES]
-    known = [str(column["name"]) for column in json.loads(named[0])] if named else []
-    return ForeignModel(
-        kind=kind,
-        answer=answer,
-        save=save,
-        features=tuple(one.name for one in taken) if several else tuple(known),
-        width=len(taken) if several else width if shape else None,
-    )
+    known = tuple(str(column["name"]) for column in json.loads(named[0])) if named else ()
+    shape = [size for one in taken for size in one.shape[1:] if isinstance(size, int)]
+    return known, math.prod(shape) if shape else None

@@ -35,13 +35,7 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
         ModelUnsafe: the file reads other files, or needs operators that are not ONNX's own.
         RegistryError: there is no such file, or it takes or gives something else.
     """
-    try:
-        content = (folder / Path(flavor["data"]).name).read_bytes()
-    except (OSError, KeyError) as error:
-        raise RegistryError(
-            f"version {version} has no ONNX file in {folder}: {error}",
-            hint="register the version again with its file",
-        ) from error
+    content = _content(folder, version, flavor)
     check_content(content)
     session = start(content)
     output, what = score_output(session.get_outputs()), f"version {version}"
@@ -71,6 +65,16 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
         return found
 
     return given.scorer(version, by_name, "onnx", None)
+
+
+def _content(folder: Path, version: str, flavor: Mapping[str, Any]) -> bytes:
+    try:
+        return (folder / Path(flavor["data"]).name).read_bytes()
+    except (OSError, KeyError) as error:
+        raise RegistryError(
+            f"version {version} has no ONNX file in {folder}: {error}",
+            hint="register the version again with its file",
+        ) from error
 
 
 def score_output(outputs: Sequence[Any]) -> str | None:

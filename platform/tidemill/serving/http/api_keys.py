@@ -71,17 +71,7 @@ def create_key(
     Raises:
         UsageError: the name is taken or not valid, or there is no such scope.
     """
-    if re.fullmatch(_NAME, name) is None:
-        raise UsageError(
-            f"{name!r} cannot be the name of a key",
-            hint="take up to 64 letters, digits, spaces and any of . @ _ -",
-        )
-    unknown = sorted(set(scopes) - set(SCOPES))
-    if unknown or not scopes:
-        raise UsageError(
-            f"there is no scope {', '.join(unknown)}" if unknown else "a key needs a scope",
-            hint=f"scopes are: {', '.join(SCOPES)}",
-        )
+    _check_name_and_scopes(name, scopes)
     identity = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
     secret = secrets.token_urlsafe(32)
     row = ApiKey(
@@ -103,6 +93,20 @@ def create_key(
             hint="take another name, or `tidemill keys rotate` or `tidemill keys revoke` that one",
         ) from error
     return NewKey(key_info(row, now), _whole(identity, secret))
+
+
+def _check_name_and_scopes(name: str, scopes: Sequence[str]) -> None:
+    if re.fullmatch(_NAME, name) is None:
+        raise UsageError(
+            f"{name!r} cannot be the name of a key",
+            hint="take up to 64 letters, digits, spaces and any of . @ _ -",
+        )
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise UsageError(
+            f"there is no scope {', '.join(unknown)}" if unknown else "a key needs a scope",
+            hint=f"scopes are: {', '.join(SCOPES)}",
+        )
 
 
 def rotate_key(

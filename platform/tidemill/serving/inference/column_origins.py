@@ -52,14 +52,7 @@ def origins(step: Any, given: list[int]) -> list[int]:
         case OneHotEncoder():
             return [place for place, n in zip(given, one_hot_widths(step), strict=True) for _ in range(n)]
         case SimpleImputer():
-            kept = [
-                place
-                for place, fill in zip(given, step.statistics_, strict=True)
-                if step.keep_empty_features or fill == fill
-            ]
-            if step.add_indicator:
-                kept += [given[int(index)] for index in step.indicator_.features_]
-            return kept
+            return _of_imputer(step, given)
         case TargetEncoder() if step.target_type_ == "multiclass":  # a column for each class
             return [place for place in given for _ in step.classes_]
         case FunctionTransformer() if step.func is None:
@@ -69,3 +62,14 @@ def origins(step: Any, given: list[int]) -> list[int]:
     if hasattr(step, "get_support"):
         return [given[int(index)] for index in step.get_support(indices=True)]
     raise MixedFeatures(f"{type(step).__name__} mixes features")
+
+
+def _of_imputer(step: SimpleImputer, given: list[int]) -> list[int]:
+    kept = [
+        place
+        for place, fill in zip(given, step.statistics_, strict=True)
+        if step.keep_empty_features or fill == fill
+    ]
+    if step.add_indicator:
+        kept += [given[int(index)] for index in step.indicator_.features_]
+    return kept

@@ -157,21 +157,9 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
     haproxy = folder / "haproxy"
     haproxy.mkdir(parents=True, exist_ok=True)
     wrapper = write_wrapper(haproxy, host, port, limits.header_seconds)
-    replicas = free_block(2 * REPLICA_PORTS)
-    ports = {
-        name: str(free_port())
-        for name in (
-            "RAY_SERVE_HAPROXY_METRICS_PORT",
-            "RAY_SERVE_HAPROXY_STATS_PORT",
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
-            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
-            "AUTOSCALER_METRIC_PORT",
-            "DASHBOARD_METRIC_PORT",
-        )
-    }
     return {
         **_JOIN,
-        **ports,
+        **_free_ports(),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -195,11 +183,27 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         # no client received.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "2",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + REPLICA_PORTS - 1),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + REPLICA_PORTS),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+
+
+def _free_ports() -> dict[str, str]:
+    """Return the variables that give each process of a cluster a port that is free now."""
+    first = free_block(2 * REPLICA_PORTS)
+    alone = (
+        "RAY_SERVE_HAPROXY_METRICS_PORT",
+        "RAY_SERVE_HAPROXY_STATS_PORT",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+        "AUTOSCALER_METRIC_PORT",
+        "DASHBOARD_METRIC_PORT",
+    )
+    return {
+        **{name: str(free_port()) for name in alone},
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + REPLICA_PORTS - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + REPLICA_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 2 * REPLICA_PORTS - 1),
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -109,8 +109,6 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
     position = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
     inner = np.flatnonzero(~leaf)
     yes, no = forest.yes[inner], forest.no[inner]
-    modes = np.full(len(leaf), _MODES[ensemble.test], np.uint8)
-    modes[list(forest.members)] = _MEMBER
     lists = {
         "nodes_featureids": forest.feature[inner],
         "nodes_truenodeids": position[yes],
@@ -121,14 +119,7 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
         "leaf_targetids": owners[leaf],
         "tree_roots": position[roots],
     }
-    tensors = {
-        "nodes_splits": forest.threshold[inner],
-        "nodes_modes": modes[inner],
-        "leaf_weights": forest.value[leaf],
-    }
-    if forest.members:
-        sets = [[*forest.members[node], np.nan] for node in sorted(forest.members)]
-        tensors["membership_values"] = np.concatenate(sets)
+    tensors = _tensors(forest, ensemble.test, leaf)
     total = graph.add(
         "TreeEnsemble",
         values,
@@ -141,6 +132,21 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
     )
     base = np.asarray(ensemble.base, np.float64).reshape(1, -1)
     return graph.add("Add", total, graph.constant(base)) if base.any() else total
+
+
+def _tensors(forest: Tree, test: str, leaf: Bools) -> dict[str, npt.NDArray[Any]]:
+    """Return thresholds and tests of the inner nodes, weights of the leaves, and sets of categories."""
+    modes = np.full(len(leaf), _MODES[test], np.uint8)
+    modes[list(forest.members)] = _MEMBER
+    found: dict[str, npt.NDArray[Any]] = {
+        "nodes_splits": forest.threshold[~leaf],
+        "nodes_modes": modes[~leaf],
+        "leaf_weights": forest.value[leaf],
+    }
+    if forest.members:
+        sets = [[*forest.members[node], np.nan] for node in sorted(forest.members)]
+        found["membership_values"] = np.concatenate(sets)
+    return found
 
 
 def add_leaf_rows(graph: Graph, trees: Sequence[Tree], rows: Sequence[Floats], values: str) -> str:
