@@ -1,4 +1,4 @@
-"""Turns the loop of one project on replayed time: first champion, traffic, monitors, policies, more turns."""
+"""Runs the loop of a project on replayed time: first champion, traffic, monitors, policies, more turns."""
 
 import contextlib
 import json

@@ -97,7 +97,7 @@ def _metrics(task: Task, rows: pl.DataFrame) -> dict[str, float | None]:
 
 
 def _drift(runs: Sequence[MonitorRun]) -> Facts | None:
-    """Return the most that monitors found drifted at once; None if they judged nothing."""
+    """Return the largest number of features that drifted in one run of a monitor; None if none judged."""
     judged = [run.results for run in runs if "findings" in run.results]
     if not judged:
         return None

@@ -18,7 +18,7 @@ from tidemill.replay.table_history import TableHistory, read_history
 if TYPE_CHECKING:
     from tidemill.replay.traffic_replay import History
 
-__all__ = ["ReplayWish", "run_replay"]
+__all__ = ["ReplayRequest", "run_replay"]
 
 _LEARNT = 0.6
 """Share of the rows that lie before a replay whose beginning is not said."""
@@ -28,8 +28,8 @@ _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class ReplayWish:
-    """What is to be played; what is None is chosen by the rows."""
+class ReplayRequest:
+    """The period, the rate and the delay of labels that were asked for; None: chosen by the rows."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -51,7 +51,7 @@ class _Period:
         return _HOUR if length < 5 * _DAY else _DAY if length <= 400 * _DAY else 7 * _DAY
 
 
-def run_replay(source: Path, target: Path, wish: ReplayWish, tell: Tell) -> Facts:
+def run_replay(source: Path, target: Path, wanted: ReplayRequest, tell: Tell) -> Facts:
     """Replay rows of the project at ``source`` in the workspace ``target``, a copy of it.
 
     The first champion knows what was known when the replay begins. Nothing in the project itself changes.
@@ -64,16 +64,16 @@ def run_replay(source: Path, target: Path, wish: ReplayWish, tell: Tell) -> Fact
         UsageError: the period is empty, or an option does not fit the project.
         TidemillError: a part of the loop failed; all started processes are stopped.
     """
-    _check(load_project(source), wish)
+    _check(load_project(source), wanted)
     tell("workspace", str(target), None, None)
     project = prepare_workspace(source, target, project_files(source))
     if project.config.project.replay is not None:
         history: History = project.load(project.config.project.replay)
-        period, rate = _declared(project, wish)
+        period, rate = _declared(project, wanted)
     else:
-        project, table = _whole_history(project, wish, tell)
-        history, period = table, _period_of(table, wish)
-        rate = wish.rate or max(1, int(_MOST_REQUESTS / max(1.0, (period.end - period.start) / _DAY)))
+        project, table = _whole_history(project, wanted, tell)
+        history, period = table, _period_of(table, wanted)
+        rate = wanted.rate or max(1, int(_MOST_REQUESTS / max(1.0, (period.end - period.start) / _DAY)))
         _tell_sample(table, period, rate, tell)
     return run_scenes(
         project, history, period.start, Pace(rate), "replay", tell, lambda loop: _scenes(loop, period)
@@ -85,7 +85,7 @@ def _scenes(loop: ReplayLoop, period: _Period) -> None:
     loop.play(period.start, period.end, watched=True, step=period.step)
 
 
-def _check(project: Project, wish: ReplayWish) -> None:
+def _check(project: Project, wanted: ReplayRequest) -> None:
     """Refuse what cannot be replayed, before anything is written."""
     params = project.root / "params.yaml"
     if project.config.dataset.time is None:
@@ -101,17 +101,17 @@ def _check(project: Project, wish: ReplayWish) -> None:
             hint="name an object with the methods of tidemill.History; `tidemill init --example flights` "
             "copies a project that has one",
         )
-    if wish.labels_after is not None and (own is not None or not _has(project, "labels_after")):
+    if wanted.labels_after is not None and (own is not None or not _has(project, "labels_after")):
         raise UsageError(
             "--labels-after: the project's own code says when labels are known",
             hint=f"leave the option out, or change what writes {project.config.dataset.label_known}",
         )
-    if wish.start is not None and wish.end is not None and utc(wish.start) >= utc(wish.end):
+    if wanted.start is not None and wanted.end is not None and utc(wanted.start) >= utc(wanted.end):
         raise UsageError(
-            f"--to {wish.end:%Y-%m-%d %H:%M} is not after --from {wish.start:%Y-%m-%d %H:%M}",
+            f"--to {wanted.end:%Y-%m-%d %H:%M} is not after --from {wanted.start:%Y-%m-%d %H:%M}",
             hint="the first model learns what lies before --from; rows from there to --to are played",
         )
-    turn_moment(project, wish.start or SystemClock().now())
+    turn_moment(project, wanted.start or SystemClock().now())
 
 
 def _has(project: Project, name: str) -> bool:
@@ -119,12 +119,12 @@ def _has(project: Project, name: str) -> bool:
     return isinstance(section, dict) and name in section
 
 
-def _declared(project: Project, wish: ReplayWish) -> tuple[_Period, int]:
+def _declared(project: Project, wanted: ReplayRequest) -> tuple[_Period, int]:
     """Return the period and rate of a project with a history of its own: as given, else as for the demo."""
     section = project.params.get("demo")
     scenario = section if isinstance(section, dict) else {}
-    start = wish.start or _moment(scenario.get("start"))
-    end = wish.end or _moment(scenario.get("end"))
+    start = wanted.start or _moment(scenario.get("start"))
+    end = wanted.end or _moment(scenario.get("end"))
     if start is None or end is None:
         raise UsageError(
             "--from and --to are needed: project.replay does not say how long its history is",
@@ -135,20 +135,20 @@ def _declared(project: Project, wish: ReplayWish) -> tuple[_Period, int]:
             f"the replay would end on {end:%Y-%m-%d %H:%M}, before it begins on {start:%Y-%m-%d %H:%M}",
             hint="give --from and --to",
         )
-    return _Period(utc(start), utc(end)), wish.rate or int(scenario.get("requests_per_day", 100))
+    return _Period(utc(start), utc(end)), wanted.rate or int(scenario.get("requests_per_day", 100))
 
 
 def _moment(value: object) -> datetime | None:
     return None if value is None else utc(datetime.fromisoformat(str(value)))
 
 
-def _whole_history(project: Project, wish: ReplayWish, tell: Tell) -> tuple[Project, TableHistory]:
+def _whole_history(project: Project, wanted: ReplayRequest, tell: Tell) -> tuple[Project, TableHistory]:
     """Run the stages once with all that will be known, and return the rows."""
     overrides: dict[str, object] = {}
-    if wish.labels_after is not None:
-        overrides = {"data.labels_after": wish.labels_after, "dataset.label_known": "label_known_at"}
+    if wanted.labels_after is not None:
+        overrides = {"data.labels_after": wanted.labels_after, "dataset.label_known": "label_known_at"}
     now = SystemClock().now()
-    late = now if wish.end is None else max(now, utc(wish.end) + 31 * _DAY)
+    late = now if wanted.end is None else max(now, utc(wanted.end) + 31 * _DAY)
     tell("history", "running the stages on all rows", None, None)
     reproduce(
         project,
@@ -160,12 +160,12 @@ def _whole_history(project: Project, wish: ReplayWish, tell: Tell) -> tuple[Proj
     return project, read_history(project)
 
 
-def _period_of(table: TableHistory, wish: ReplayWish) -> _Period:
+def _period_of(table: TableHistory, wanted: ReplayRequest) -> _Period:
     """Return the period asked for; by default it begins after 60 % of the rows and ends after the last."""
     first, last = table.first, table.last
-    end = utc(wish.end) if wish.end else _floor(last, _DAY) + _DAY
-    start = utc(wish.start) if wish.start else table.after(_LEARNT)
-    if wish.start is None:
+    end = utc(wanted.end) if wanted.end else _floor(last, _DAY) + _DAY
+    start = utc(wanted.start) if wanted.start else table.after(_LEARNT)
+    if wanted.start is None:
         start = _floor(start, _DAY if last - first >= 5 * _DAY else _HOUR)
     if not first < start < end or not table.requests(start, end, 1, 0).height:
         raise UsageError(

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.tidemill.retraining.small_table import write_table_project
 from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.replay.replay_periods import periods
-from tidemill.replay.replay_run import ReplayWish, run_replay
+from tidemill.replay.replay_run import ReplayRequest, run_replay
 from tidemill.replay.replay_summary import render_summary
 from tidemill.replay.replay_workspace import project_files
 from tidemill.replay.table_history import TableHistory
@@ -64,29 +64,29 @@ def test_the_files_of_a_project_are_what_git_keeps_and_what_stages_read(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("sections", "wish", "error", "said"),
+    ("sections", "wanted", "error", "said"),
     [
-        ({}, ReplayWish(), ConfigError, "dataset.time is null"),
+        ({}, ReplayRequest(), ConfigError, "dataset.time is null"),
         (
             {"dataset": {"time": "when"}},
-            ReplayWish(START, START - timedelta(days=1)),
+            ReplayRequest(START, START - timedelta(days=1)),
             UsageError,
             "--to 2024-02-29 06:00 is not after --from 2024-03-01 06:00",
         ),
         (
             {"dataset": {"time": "when"}},
-            ReplayWish(labels_after="2d"),
+            ReplayRequest(labels_after="2d"),
             UsageError,
             "--labels-after: the project's own code says when labels are known",
         ),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_before_anything_is_written(
-    tmp_path: Path, sections: dict, wish: ReplayWish, error: type[TidemillError], said: str
+    tmp_path: Path, sections: dict, wanted: ReplayRequest, error: type[TidemillError], said: str
 ):
     write_table_project(tmp_path / "wine", **sections)
     with pytest.raises(error, match=said.replace("(", r"\(")):
-        run_replay(tmp_path / "wine", tmp_path / "work", wish, lambda *_: None)
+        run_replay(tmp_path / "wine", tmp_path / "work", wanted, lambda *_: None)
     assert not (tmp_path / "work").exists()
 
 

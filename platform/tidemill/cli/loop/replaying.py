@@ -100,10 +100,10 @@ def replay(
     first, last = moment(start) if start else None, moment(end) if end else None
 
     def play(tell: "Tell") -> "Facts":
-        from tidemill.replay.replay_run import ReplayWish, run_replay
+        from tidemill.replay.replay_run import ReplayRequest, run_replay
 
-        wish = ReplayWish(first, last, rate, labels_after)
-        return run_replay(source, workspace or source / "workspace", wish, tell)
+        wanted = ReplayRequest(first, last, rate, labels_after)
+        return run_replay(source, workspace or source / "workspace", wanted, tell)
 
     _play(play, "DVC, Ray, MLflow and Evidently", json)
 
