@@ -28,7 +28,7 @@ _NEVER = DataDriftConfig(numerical=1e9, categorical=1.0, missing=1.0)
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is alarming, and over which window."""
+    """The thresholds of the monitors, and the window that they hold for."""
 
     window_days: int
     min_rows: int

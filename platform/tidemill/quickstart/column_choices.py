@@ -73,7 +73,7 @@ class FeatureChoice:
 
 @dataclass(frozen=True)
 class Features:
-    """The features, and what is none."""
+    """The features, and the columns that are left out."""
 
     chosen: tuple[FeatureChoice, ...]
     left_out: Mapping[str, str]

@@ -162,8 +162,8 @@ def _exists(path: Path) -> bool:
 def _expectations(document: str, choices: Choices) -> str:
     """Return inferred expectations as the stages need them.
 
-    They get the paths of the outputs and are open to more rows. Of a key new values are expected, and a
-    column that is left out may become whatever it likes, as long as its type stays.
+    They name the files that the stages write, and they allow later rows: new values of a key, and any values
+    of its type in a column that is left out.
     """
     used = {feature.name for feature in choices.features.chosen} | {choices.target.column}
     used |= {choices.time.column} if choices.time else set()

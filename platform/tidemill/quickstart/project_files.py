@@ -131,7 +131,7 @@ stages:
 
 
 def features_text(choices: Choices) -> str:
-    """Return ``features.yaml``: the features, and as comments what is none."""
+    """Return ``features.yaml``: the features, and as comments the columns that are left out."""
     texts = any(feature.categories for feature in choices.features.chosen)
     lines = [
         "# The columns that a request brings and the model learns from. Every field: docs/project.md.",

@@ -140,7 +140,7 @@ def _words(sample: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> object:
-    """Return what the original says, after checking that it can be answers of the task.
+    """Return the original's answers, after checking that the task can take them.
 
     Raises:
         DataError: it does not take the rows, or answers something else.

@@ -14,7 +14,7 @@ __all__ = ["ForeignModel"]
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A model of another maker, ready to be asked and saved."""
+    """A model that was made elsewhere: how it answers, how it is saved, and what its file tells."""
 
     kind: str
     """Which kind it is, for people: ``scikit-learn Pipeline``."""

@@ -134,7 +134,7 @@ def read_folder_model(
 def _safe(
     folder: Path, flavors: Mapping[str, Any], declared: Callable[[], Collection[str]]
 ) -> ForeignModel | None:
-    """Read what is saved without code; None if nothing is."""
+    """Read the model from a file that cannot execute code; None if the folder has no such file."""
     sklearn = flavors.get("sklearn")
     if sklearn and sklearn.get("serialization_format", "pickle") == "skops":
         return read_skops(_inside(folder, sklearn.get("pickled_model")), declared)
@@ -147,7 +147,7 @@ def _safe(
 
 
 def _inside(folder: Path, name: Any) -> Path:
-    """Return a file of the folder; what MLmodel says must not lead out of it."""
+    """Return the file that MLmodel names, looked for in the folder alone."""
     file = folder / Path(str(name)).name
     if not file.is_file():
         raise RegistryError(

@@ -80,7 +80,7 @@ def read_script(file: Path) -> ForeignModel:
 
 
 def _as_onnx(torch: Any, module: Any, content: bytes, kind: str, file: Path) -> ForeignModel:
-    """Return a model that is asked by PyTorch and served from ONNX."""
+    """Return a model whose original answers in PyTorch, and that is served as ONNX."""
     made = of_onnx(content, kind, str(file))
     precision = _precision(torch, module)
     [taken] = start(content).get_inputs()
