@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tidemill.data.bias.group_rates import BiasReport, Proportion
+    from tidemill.data.validation.inference import Inferred
     from tidemill.data.validation.validation_report import SetReport
     from tidemill.project import Project
 
@@ -131,24 +132,23 @@ def infer(
         found = infer_from(path, called, source, _moment(loaded, as_of) if loaded or as_of else None)
     if append and loaded:
         append_expectations(loaded.root / EXPECTATIONS, found)
+    place = str(loaded.root / EXPECTATIONS) if append and loaded else None
     facts = {
         "name": found.name,
         "yaml": found.document,
         "personal": dict(found.personal),
-        "appended_to": str(loaded.root / EXPECTATIONS) if append and loaded else None,
+        "appended_to": place,
     }
+    emit(facts, json, lambda console: _show_inferred(console, found, place))
 
-    def render(console: Console) -> None:
-        if append:
-            console.print(
-                f"✓ {facts['appended_to']} declares {found.name} now: review it, and tighten its rules"
-            )
-            for column, kind in found.personal.items():
-                console.print(f"  {column} looks like {kind}")
-        else:
-            console.out(found.document, end="", highlight=False)
 
-    emit(facts, json, render)
+def _show_inferred(console: Console, found: "Inferred", place: str | None) -> None:
+    if place is None:
+        console.out(found.document, end="", highlight=False)
+        return
+    console.print(f"✓ {place} declares {found.name} now: review it, and tighten its rules")
+    for column, kind in found.personal.items():
+        console.print(f"  {column} looks like {kind}")
 
 
 def bias(

@@ -187,16 +187,8 @@ def _judged(
     wrong.add(f"no moment of the label such as {_EXAMPLE}", lost)
     late = [p for p, m in zip(places, made, strict=True) if m is not None and m > utc(now)]
     wrong.add("labelled in the future", late)
-    frame = pl.DataFrame(
-        [
-            *(columns[name].alias(name) for name in request.key),
-            typed("label", [row["label"] for row in rows]),
-            made.alias("labelled_at"),
-            pl.Series("annotator", [row["annotator"] for row in rows], dtype=pl.String),
-            pl.Series("source", [row["source"] for row in rows], dtype=pl.String),
-            pl.Series("__place", places, dtype=pl.String),
-        ]
-    )
+    keyed = [columns[name].alias(name) for name in request.key]
+    frame = pl.DataFrame([*keyed, *_annotations(rows, made)])
     if request.against is not None:
         keys = {name: [row["key"][position] for row in rows] for position, name in enumerate(request.key)}
         frame = _known_to(request.against, types, frame, keys, wrong)
@@ -204,6 +196,16 @@ def _judged(
         wrong.add("two labels at the same moment", _undecided(frame, request.key))
     wrong.tell()
     return frame.drop("__place")
+
+
+def _annotations(rows: Sequence[Mapping[str, Any]], labelled_at: pl.Series) -> list[pl.Series]:
+    """Return the columns of the rows beside their key, and their places in the file."""
+    texts = {"annotator": "annotator", "source": "source", "__place": "place"}
+    return [
+        typed("label", [row["label"] for row in rows]),
+        labelled_at.alias("labelled_at"),
+        *(pl.Series(name, [row[field] for row in rows], dtype=pl.String) for name, field in texts.items()),
+    ]
 
 
 class _Wrong:

@@ -69,14 +69,18 @@ def finish(
         classes=tuple(getattr(task, "classes", ())),
         lists=lengths_of(rows.fit.schema, rows.features),
     )
+    _log_trained(client, rows, trained)
+    return trained
+
+
+def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -> None:
     mlflow_tracking.log_values(
         client,
-        run_id,
-        metrics={**trained.metrics, "trials": found.trials, "failed_trials": found.failed},
+        trained.run_id,
+        metrics={**trained.metrics, "trials": trained.trials, "failed_trials": trained.failed_trials},
         params={**trained.params, "family": trained.family, "rounds": trained.rounds, **rows.sizes()},
     )
-    log_summary(client, run_id, trained)
-    return trained
+    log_summary(client, trained.run_id, trained)
 
 
 def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult) -> Any:
