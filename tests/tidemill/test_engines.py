@@ -36,7 +36,7 @@ PLACES = {
         "registry/importing/estimator_files.py",
     ],
     ("sklearn",): ["training", "serving/inference/column_origins.py"],
-    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_sources.py"],
+    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_files.py"],
     ("torch",): [
         "training/compiling/torch_modules.py",
         "training/families/mlp.py",

@@ -6,8 +6,8 @@ from pathlib import Path
 from tidemill.project import Project
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.mlflow_models import fetch_model, read_folder_model
+from tidemill.registry.importing.model_files import digest_of, read_file_model
 from tidemill.registry.importing.model_kinds import ADDRESS, check_address
-from tidemill.registry.importing.model_sources import digest_of, read_file_model
 from tidemill.registry.importing.python_classes import CLASS_FILES, read_class
 from tidemill.training.spec_loading import load_spec
 

@@ -31,8 +31,8 @@ from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.importing.mlflow_models import read_folder_model
+from tidemill.registry.importing.model_files import read_file_model
 from tidemill.registry.importing.model_kinds import kind_of_file
-from tidemill.registry.importing.model_sources import read_file_model
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
 from tidemill.training.tracking import mlflow_tracking
 
