@@ -5,7 +5,7 @@ view or of a request source makes itself personal. What an on-demand view comput
 not personal unless its own field is tagged: only its author knows whether it still tells who it is about.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class PersonalField:
     name: str
     """The column: in sources, requests and keys."""
     kind: str
-    """``key``, ``request`` (read by on-demand views only) or ``feature``."""
+    """``key``, ``request`` (read by on-demand views only), ``feature`` or ``label``."""
     declared: str
     """What carries the tag, such as ``entity aircraft``."""
     views: tuple[str, ...]
@@ -74,7 +74,7 @@ def registered_personal(store: FeatureStore) -> tuple[PersonalField, ...]:
 
 
 def declared_personal(project: Project) -> tuple[PersonalField, ...]:
-    """Return the personal fields declared in the feature repository and in ``features.yaml``.
+    """Return the personal fields declared in the feature repository, ``features.yaml`` and ``params.yaml``.
 
     Raises:
         FeatureError: they cannot be imported.
@@ -92,7 +92,15 @@ def declared_personal(project: Project) -> tuple[PersonalField, ...]:
             for column in brought.values()
             if column.personal and column.name not in names
         ),
+        *_personal_label(project, names),
     )
+
+
+def _personal_label(project: Project, known: Set[str]) -> tuple[PersonalField, ...]:
+    label = project.config.dataset.label
+    if not project.config.dataset.label_personal or label in known:
+        return ()
+    return (PersonalField(label, "label", "dataset.label_personal in params.yaml", ()),)
 
 
 def declared_columns(project: Project) -> frozenset[str]:

@@ -55,7 +55,7 @@ def features_digest(project: Project) -> str:
 
 
 def hidden_fields(project: Project) -> frozenset[str]:
-    """Return the names of the personal fields: of the applied definitions, and of ``features.yaml``.
+    """Return the names of the personal fields: of the applied definitions, ``features.yaml``, and the label.
 
     Raises:
         ConfigError: ``features.yaml`` is missing or wrong.
@@ -70,4 +70,6 @@ def hidden_fields(project: Project) -> frozenset[str]:
     if project.config.features.source != "store":
         listed = (*read_columns(project), *read_keys(project))
         found |= {column.name for column in listed if column.personal}
+    if project.config.dataset.label_personal:
+        found.add(project.config.dataset.label)
     return frozenset(found)

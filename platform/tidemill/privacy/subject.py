@@ -142,7 +142,7 @@ def find_subject(project: Project, values: Mapping[str, str], hide: Pseudonymise
     definitions = load_definitions(repository(project)) if project.has_store else []
     entities = [thing for thing in definitions if isinstance(thing, Entity)]
     types = {entity.join_key: entity.value_type for entity in entities}
-    personal = {thing.name for thing in declared_personal(project) if thing.kind != "feature"}
+    personal = {thing.name for thing in declared_personal(project) if thing.kind in ("key", "request")}
     keys = {*types, *_keys_of_table(project)}
     unknown = sorted(values.keys() - keys - personal)
     if unknown:

@@ -54,6 +54,8 @@ class DatasetConfig(Section):
     """Column whose rows of one value stay on one side of a split by group."""
     label: str
     """Column with the label."""
+    label_personal: bool = False
+    """Whether the label tells something private: the log has pseudonyms; quality is not measured."""
     classes: tuple[bool | int | float | str, ...] = ()
     """All classes of the label, as text or numbers; default for binary: 0 and 1."""
     positive: bool | int | float | str | None = None

@@ -14,6 +14,7 @@ from polars.exceptions import PolarsError
 from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.table_profile import TableProfile, profile_table
 from tidemill.data.profiling.text_values import conformed, infer_readings
+from tidemill.data.tables.frames import unreadable
 from tidemill.data.validation.inference import infer
 from tidemill.errors import DataError, TidemillError, UsageError
 from tidemill.quickstart.assumptions import assumptions
@@ -80,10 +81,7 @@ def draft_project(
             tell("looking at its columns")
             choices, formats, typed = _choose(pl.scan_parquet(copy, glob=False), scratch, wishes, ask)
         except PolarsError as error:
-            raise DataError(
-                f"{data} cannot be read: {str(error).splitlines()[0]}",
-                hint="check that it is complete, and that its suffix names its format",
-            ) from error
+            raise unreadable(Path(source), error) from error
         tell("choosing thresholds for monitors")
         expectations = _expectations(infer(typed, TABLE, RAW).document, choices)
     found = calibrate(choices)

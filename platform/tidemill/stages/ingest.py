@@ -12,6 +12,7 @@ from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.personal.tombstones import keep_expression
 from tidemill.data.profiling.source_tables import open_source
 from tidemill.data.profiling.text_values import conformed, is_format
+from tidemill.data.tables.frames import unreadable
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
 from tidemill.project import Project
@@ -47,7 +48,9 @@ def ingest_table(project: Project) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as draft:
                 (table if keep is None else table.filter(keep)).sink_parquet(draft)
-        except (OSError, PolarsError) as error:
+        except PolarsError as error:
+            raise unreadable(Path(source), error) from error
+        except OSError as error:
             raise DataError(
                 f"{source} cannot be copied to {target}: {error}",
                 hint="check that it is complete, and that the disk has space",

@@ -17,6 +17,7 @@ def validate_table(project: Project) -> None:
         ConfigError: ``expectations.yaml`` or ``features.yaml`` is wrong.
     """
     personal = [column.name for column in read_columns(project) if column.personal]
+    personal += [project.config.dataset.label] if project.config.dataset.label_personal else []
     for name, report in write_checked(project, declared_moment(project), personal=personal).items():
         if report.failing:
             say(

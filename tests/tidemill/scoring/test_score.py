@@ -177,6 +177,9 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path)
     (tmp_path / "rows.csv").write_bytes(b"id,wind,rain\r1,1,2\r2,3,4\r")
     with pytest.raises(DataError, match="carriage returns"):
         run(parcels, "rows.csv", features="columns")
+    (tmp_path / "rows.csv").write_bytes(b"id;wind;rain\n1;1,5;2\n")
+    with pytest.raises(DataError, match="set apart by ';': write commas, and numbers with a point"):
+        run(parcels, "rows.csv", features="columns")
 
 
 @pytest.mark.parametrize("suffix", ["csv.gz", "ndjson.gz"])

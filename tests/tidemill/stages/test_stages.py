@@ -7,9 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tidemill.errors import ConfigError, DataError
+from tidemill.data.personal.pseudonyms import Pseudonymiser
+from tidemill.errors import ConfigError, DataError, UsageError
+from tidemill.features.personal_fields import declared_columns
+from tidemill.features.project_features import hidden_fields
 from tidemill.files.yaml_reading import parse_yaml
+from tidemill.prediction_log.writing.redaction import redaction_for
+from tidemill.privacy.subject import find_subject
 from tidemill.project import Project, load_project
+from tidemill.project.serve_config import ServeConfig
 from tidemill.quickstart.new_project import draft_project, write_draft
 from tidemill.quickstart.wishes import Wishes
 from tidemill.stages.ingest import ingest_table
@@ -102,6 +108,19 @@ def test_a_table_of_a_database_is_read_again(tmp_path: Path):
     write_draft(draft, tmp_path / "p")
     assert "always_changed: true" in draft.files["dvc.yaml"]
     assert run(load_project(tmp_path / "p")).height == N - ROWS["sales"].null_count()
+
+
+def test_a_label_that_is_personal_is_hidden(tmp_path: Path):
+    project = make(tmp_path)
+    assert hidden_fields(project) == frozenset()
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("  label: sales", "  label: sales\n  label_personal: true"))
+    project = load_project(project.root)
+    assert hidden_fields(project) == {"sales"} == declared_columns(project)
+    redaction = redaction_for(project, ServeConfig, hidden_fields(project))
+    assert (redaction.label(None, "41000.0")[1] or "").startswith("psn_")
+    with pytest.raises(UsageError):
+        find_subject(project, {"sales": "41000"}, Pseudonymiser(b"a key of at least 16 bytes"))
 
 
 def test_a_format_that_is_none_is_refused(tmp_path: Path):

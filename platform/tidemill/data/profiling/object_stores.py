@@ -10,7 +10,8 @@ from tidemill.errors import DataError, UsageError
 __all__ = ["fetch_table", "is_object_store"]
 
 _TABLES = (
-    ".parquet", ".pq", ".csv", ".csv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".ipc",
+    ".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl",
+    ".arrow", ".feather", ".ipc",
 )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Opens the table that a project is made of: files here or in an object store, or a table of a database."""
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
+from tidemill.data.tables.csv_headers import separator_of
 from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["absolute_address", "is_sql", "open_source"]
 
-_SEPARATORS = (";", "\t", "|")
 _SQL_TYPES: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
     int: pl.Int64(),
@@ -88,31 +87,20 @@ def _of_files(path: Path) -> pl.LazyFrame:
         return open_table(path)
     files = table_files(path)
     with opening(path):
-        table = scan_csv_as_text(files, separator=_separator(files[0]))
-        table.collect_schema()
-    return table
+        table = scan_csv_as_text(files, separator=separator_of(files[0]))
+        names = table.collect_schema().names()
+    plain = [name.strip() for name in names]
+    return table.rename(dict(zip(names, plain, strict=True))) if len({*plain}) == len(names) else table
 
 
 def _pattern(folder: Path) -> Path:
     """Return the pattern of the only kind of table in a folder."""
-    kinds = (".csv", ".csv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".pq")
+    kinds = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".pq")
     found = [kind for kind in kinds if any(folder.rglob(f"*{kind}"))]
     if len(found) != 1:
         what = "files of several kinds: " + ", ".join(found) if found else "no file of a table"
         raise DataError(f"{folder} has {what}", hint="put parquet, CSV or JSON lines files of one kind in it")
     return folder / "**" / f"*{found[0]}"
-
-
-def _separator(file: Path) -> str:
-    """Return what separates the values of a CSV file, by its first line."""
-    import gzip
-
-    opened = gzip.open if file.suffix == ".gz" else open
-    with suppress(OSError, EOFError), opened(file, "rb") as stream:  # whoever reads the table names the error
-        line = stream.readline(65536).decode(errors="replace")
-        counts = {one: line.count(one) for one in (",", *_SEPARATORS)}
-        return max(counts, key=lambda one: counts[one])
-    return ","
 
 
 def _copied(address: str, target: Path) -> pl.LazyFrame:

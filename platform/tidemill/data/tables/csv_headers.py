@@ -6,13 +6,24 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from tidemill.errors import DataError
 
-__all__ = ["check_files", "check_header", "encoding_problem", "read_header", "repeated"]
+__all__ = [
+    "check_files",
+    "check_header",
+    "encoding_problem",
+    "read_header",
+    "repeated",
+    "separator_of",
+    "uneven_line",
+]
 
 _HEAD = 4096
+_SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = "it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8"
 
@@ -37,22 +48,56 @@ def check_header(file: Path, separator: str = ",") -> None:
         OSError: it cannot be read.
     """
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            problem = encoding_problem(stream.read(_HEAD))
+        with _opened(file) as stream:
+            head = stream.read(_HEAD)
             stream.seek(0)
             with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
-                twice = repeated(read_header(text, separator))
+                names = read_header(text, separator)
     except (EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}", hint="check that it is complete") from error
-    if problem:
+    if problem := encoding_problem(head):
         raise DataError(
             f"{file} cannot be read: {problem}", hint="`iconv -f UTF-16 -t UTF-8` converts a file"
         )
-    if twice:
+    if b"\r" in head and b"\n" not in head:
+        raise DataError(
+            f"{file} cannot be read: its lines end in carriage returns only",
+            hint="write line feeds: `tr '\\r' '\\n'` converts a file",
+        )
+    if names and names[0].lower().startswith("sep="):
+        raise DataError(
+            f"{file} begins with the line {names[0]!r} of a spreadsheet, not with the names of its columns",
+            hint="remove that line",
+        )
+    if twice := repeated(names):
         raise DataError(
             f"{file} has several columns of the name {', '.join(map(repr, twice))}",
             hint="rename or remove one of them",
         )
+
+
+def separator_of(file: Path) -> str:
+    """Return what separates the values of a CSV file, by its first line: a comma where nothing tells."""
+    with suppress(OSError, EOFError, zlib.error), _opened(file) as stream:  # whoever reads it names the error
+        line = stream.readline(65536).decode(errors="replace")
+        return max(_SEPARATORS, key=line.count)
+    return ","
+
+
+def uneven_line(file: Path) -> str | None:
+    """Return a sentence about the first line that has more values than the header; None if there is none."""
+    with suppress(OSError, EOFError, zlib.error, csv.Error), _opened(file) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+        rows = csv.reader(text, delimiter=separator_of(file))
+        columns = len(next(rows, []))
+        for row in rows:
+            if len(row) > columns:
+                return f"line {rows.line_num:,} has {len(row)} values where the header has {columns}"
+    return None
+
+
+def _opened(file: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
 def encoding_problem(head: bytes) -> str | None:

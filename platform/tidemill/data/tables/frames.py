@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
+from tidemill.data.tables.csv_headers import separator_of, uneven_line
 from tidemill.data.tables.scanning import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
 from tidemill.files.atomic import move_into_place
@@ -25,12 +26,20 @@ __all__ = [
     "opening",
     "table_files",
     "temporary_beside",
+    "unreadable",
 ]
 
 BATCH_ROWS = 250_000
 """Rows in one batch; it bounds the memory for files of any size."""
 
-_CSV = (".csv", ".csv.gz")
+_CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_OTHER_WAYS = {
+    ".json": "write one object a line, as .ndjson: `jq -c '.[]' table.json > table.ndjson`",
+    ".xlsx": "save the sheet as CSV (UTF-8)",
+    ".xls": "save the sheet as CSV (UTF-8)",
+    ".ods": "save the sheet as CSV (UTF-8)",
+    ".zip": "unpack it; .csv.gz is read as it is",
+}
 
 
 def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
@@ -57,7 +66,7 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
             case ".parquet" | ".pq":
                 table = scan_parquet(files)
             case suffix if suffix in _CSV:
-                table = scan_csv(files, dates=True, types=types)
+                table = scan_csv(files, separator=separator_of(files[0]), dates=True, types=types)
             case ".ndjson" | ".jsonl":
                 table = scan_ndjson(files)
             case ".arrow" | ".feather" | ".ipc":
@@ -65,7 +74,7 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
             case _:
                 raise DataError(
                     f"{path} has a format that cannot be read: {suffix or 'it has no suffix'}",
-                    hint="write it as .parquet, .csv, .ndjson or .arrow",
+                    hint=_OTHER_WAYS.get(suffix, "write it as .parquet, .csv, .ndjson or .arrow"),
                 )
         table.collect_schema()
     return table
@@ -81,9 +90,30 @@ def opening(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, PolarsError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", hint="check that its suffix names its format"
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Return the error for a table that cannot be read: which line is wrong, and what to do.
+
+    >>> print(unreadable(Path("t.csv"), PolarsError("invalid utf-8 sequence")).hint)
+    save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file
+    """
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "utf-8" in said:
+        return DataError(
+            f"{path} cannot be read: it is not in UTF-8, but perhaps in Latin-1 or Windows-1252",
+            hint="save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file",
+        )
+    if is_csv(path) and path.is_file() and (found := uneven_line(path)):
+        return DataError(
+            f"{path} cannot be read: {found}",
+            hint="correct that line; a value with a separator in it stands in quotes",
+        )
+    return DataError(
+        f"{path} cannot be read: {said}",
+        hint="check that it is complete, and that its suffix names its format",
+    )
 
 
 def is_csv(path: Path) -> bool:
@@ -92,7 +122,7 @@ def is_csv(path: Path) -> bool:
 
 
 def _suffix(file: Path) -> str:
-    return "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:])
+    return "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:]).lower()
 
 
 def table_files(path: Path) -> list[Path]:

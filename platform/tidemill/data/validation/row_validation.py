@@ -192,6 +192,8 @@ def _uncoerced_values(key: str, column: pa.Column, found: pl.DataType, values: o
     if isinstance(values, pl.DataFrame) and values.height:
         examples = ", ".join(repr(value) for value in values.to_series().unique(maintain_order=True).head(3))
         problem += f" in {values.height} rows, such as {examples}"
+        if column.dtype.type.is_numeric() and values.to_series().cast(pl.String).str.contains(r"\d,\d").any():
+            problem += " (numbers are written as 1234.5, with a point)"
     return problem
 
 

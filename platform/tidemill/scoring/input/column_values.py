@@ -1,6 +1,7 @@
 """Convert columns of any type for a model or the feature store, and record values that do not fit."""
 
 import json
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -17,6 +18,8 @@ Wrong = MutableMapping[int, str]
 """Position of a row in its batch → its first error."""
 
 _UNKNOWN = ("", "na", "nan", "null", "none")
+_COMMA = re.compile(r"[+-]?\d[\d.,' ]*[.,]\d+")
+"""A number with a decimal comma, or with marks between thousands."""
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -90,7 +93,12 @@ def _are_numbers(values: Any) -> bool:
 
 
 def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
-    """Return a column as float64; nulls and values recorded in ``wrong`` become NaN."""
+    """Return a column as float64; nulls and values recorded in ``wrong`` become NaN.
+
+    >>> noted: dict[int, str] = {}
+    >>> numbers(pa.chunked_array([["1.5", "3,14"]]), "a", noted).tolist(), noted
+    ([1.5, nan], {1: "a: '3,14' is not a number; write numbers as 1234.5"})
+    """
     if is_text(column.type):
         return _read(column, name, wrong)
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
@@ -175,4 +183,6 @@ def _read(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.fl
 
 def _note(given: pl.Series, found: pl.Series, what: str, wrong: Wrong) -> None:
     for position in (found.is_null() & given.is_not_null()).arg_true().to_list():
-        wrong.setdefault(position, f"{given.name}: {given[position]!r} {what}")
+        value = given[position]
+        point = "; write numbers as 1234.5" if isinstance(value, str) and _COMMA.fullmatch(value) else ""
+        wrong.setdefault(position, f"{given.name}: {value!r} {what}{point}")

@@ -151,6 +151,8 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
         raise ValueError(f"several columns have the name {', '.join(map(repr, twice))}: rename one of them")
     if next(header, None) is not None:
         raise ValueError("its lines end in carriage returns only: write line feeds")
+    if len(names) == 1 and (other := next((one for one in ";\t|" if one in names[0]), None)):
+        raise ValueError(f"its values are set apart by {other!r}: write commas, and numbers with a point")
     pieces, first = [], 0
     for index, piece in enumerate(text):
         start, lines = (piece.start, piece.lines) if index else (head, piece.lines - 1)

@@ -8,6 +8,8 @@ import pytest
 from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.errors import DataError, UsageError
+from tidemill.quickstart.new_project import draft_project
+from tidemill.quickstart.wishes import Wishes
 
 ROWS = pl.DataFrame({"name": ["a;b", None, "c"], "n": [1, 2, None]})
 
@@ -27,6 +29,33 @@ def read(address: str, folder: Path) -> pl.DataFrame:
 def test_csv_with_any_separator(tmp_path: Path, separator: str):
     ROWS.write_csv(tmp_path / "t.csv", separator=separator)
     assert read("t.csv", tmp_path).equals(ROWS)
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.TXT", "T.CSV", "t.txt"])
+def test_text_by_other_names(tmp_path: Path, name: str):
+    (tmp_path / name).write_text(" name\tn \r\na\t1\r\n")
+    assert read(name, tmp_path).rows(named=True) == [{"name": "a", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "hint"),
+    [
+        ("t.csv", "a,b\n1,ü\n".encode("latin-1"), "not in UTF-8, but perhaps in Latin-1", "iconv"),
+        ("t.csv", b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 has 3 values where the header has 2", "quotes"),
+        ("t.csv", b"a,b\r1,2\r", "end in carriage returns only", "tr "),
+        ("t.csv", b"sep=;\na;b\n1;2\n", "begins with the line 'sep='", "remove that line"),
+        ("t.json", b'[{"a": 1}]', "cannot be read: .json", "one object a line"),
+        ("t.xlsx", b"PK", "cannot be read: .xlsx", "save the sheet as CSV"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_with_the_way_out(
+    tmp_path: Path, name: str, content: bytes, message: str, hint: str
+):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        draft_project("x", name, tmp_path, Wishes("b"))
+    assert message in str(raised.value)
+    assert hint in str(raised.value.hint)
 
 
 def test_parquet_json_lines_folders_and_patterns(tmp_path: Path):

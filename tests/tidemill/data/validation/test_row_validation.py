@@ -113,13 +113,14 @@ def test_every_column_that_cannot_be_coerced_is_named_and_no_other() -> None:
     schema = pa.DataFrameSchema(
         {"a": pa.Column(int), "b": pa.Column(float), "c": pa.Column(str)}, coerce=True
     )
-    rows = pl.DataFrame({"a": ["1", "one", "uno"], "b": ["1.5", "x", "2"], "c": [1, 2, 3]})
+    rows = pl.DataFrame({"a": ["1", "one", "uno"], "b": ["1.5", "3,14", "2"], "c": [1, 2, 3]})
     with pytest.raises(DataError) as caught:
         validate(rows, schema, "numbers")
     problems = str(caught.value).splitlines()[1:]
     assert problems == [
         "  - column 'a' must be Int64; its String cannot be made that in 2 rows, such as 'one', 'uno'",
-        "  - column 'b' must be Float64; its String cannot be made that in 1 rows, such as 'x'",
+        "  - column 'b' must be Float64; its String cannot be made that in 1 rows, such as '3,14' "
+        "(numbers are written as 1234.5, with a point)",
     ]
 
 
