@@ -273,7 +273,11 @@ def test_down_leaves_nothing(project, stack):
 
 def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path, template):
     project = copy_of(template, tmp_path / "project")
-    (project.root / "parcels_app.py").write_text("raise ImportError('a library is missing')")
+    elsewhere = (
+        f"import os\nif os.getpid() != {os.getpid()}:\n    raise ImportError('a library is missing')\n"
+    )
+    application = project.root / "parcels_app.py"
+    application.write_text(elsewhere + application.read_text())
     with pytest.raises(ServingError, match="a library is missing") as refused:
         up(project)
     assert "__main__" not in str(refused.value)
