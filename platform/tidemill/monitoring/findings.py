@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, get_args
 
 from tidemill.digits import digits_apart
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
-from tidemill.monitoring.monitor_config import Monitor, QualityConfig
+from tidemill.monitoring.monitor_config import Kind, Monitor, QualityConfig
+from tidemill.monitoring.quality.estimated_quality import EstimatedQuality
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
 from tidemill.tasks.task_names import loss_name
 
-__all__ = ["KINDS", "Finding", "Findings", "Kind", "judge_comparison"]
+__all__ = ["KINDS", "Finding", "Findings", "judge_comparison"]
 
-Kind = Literal["data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew"]
-KINDS: tuple[Kind, ...] = ("data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAMED = 5
 
@@ -47,6 +47,7 @@ def judge_comparison(
     quality: WindowQuality | None,
     unjudged: Mapping[Kind, str],
     skew: SkewReport | None = None,
+    estimated: EstimatedQuality | None = None,
 ) -> Findings:
     """Judge a comparison by a monitor's thresholds.
 
@@ -56,6 +57,7 @@ def judge_comparison(
         quality: the quality of the answers; None if it is not monitored.
         unjudged: kinds that are already known not to be judged, and why.
         skew: the differences between served and training features; None if they are not monitored.
+        estimated: the quality estimated without labels; None if it is not monitored.
     """
     reasons, found = dict(unjudged), list[Finding]()
     if monitor.data_drift is not None:
@@ -73,6 +75,10 @@ def judge_comparison(
             reasons.setdefault("quality", quality.note or "it could not be measured")
         elif quality.decayed:
             found.append(_decay(quality, monitor))
+    if estimated is not None and estimated.decayed is None:
+        reasons.setdefault("estimated_quality", estimated.note or "it could not be estimated")
+    elif estimated is not None and estimated.decayed:
+        found.append(_estimated_decay(estimated))
     if monitor.feature_skew is not None and skew is not None:
         skewed = [each for each in skew.skewed if each.rows >= monitor.min_rows]
         if skewed:
@@ -84,6 +90,7 @@ def judge_comparison(
         "feature_drift": monitor.data_drift,
         "prediction_drift": monitor.prediction_drift,
         "quality": monitor.quality,
+        "estimated_quality": monitor.estimated_quality,
         "feature_skew": monitor.feature_skew,
     }
     judged = frozenset(kind for kind in KINDS if watched[kind] is not None and kind not in reasons)
@@ -175,6 +182,25 @@ def _decay(quality: WindowQuality, monitor: Monitor) -> Finding:
             "rows": quality.overall.rows,
         },
     )
+
+
+def _estimated_decay(found: EstimatedQuality) -> Finding:
+    loss = loss_name(found.metric)
+    name, sign = (found.metric, 1) if loss is None else (loss, -1)
+    value, low, high = (sign * float(number) for number in (found.value, found.low, found.high))  # type: ignore[arg-type]
+    digits = digits_apart(
+        (value, low), (value, high), *([] if found.expected is None else [(high, sign * found.expected)])
+    )
+    span = " to ".join(f"{end:.{digits}f}" for end in sorted((low, high)))
+    said = f"{name} will be about {value:.{digits}f} ({span}) "
+    said += f"for {found.rows:,} predictions whose labels are not known yet"
+    if found.expected is not None:
+        said += f"; on the hold-out it was {sign * found.expected:.{digits}f}"
+    details = {
+        name: getattr(found, name)
+        for name in ("metric", "value", "low", "high", "expected", "max_drop", "rows")
+    }
+    return Finding("estimated_quality", said, details)
 
 
 def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:

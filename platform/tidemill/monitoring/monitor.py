@@ -31,10 +31,11 @@ from tidemill.ids import new_id
 from tidemill.monitoring.alerts import record_alerts
 from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers, values_of
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
-from tidemill.monitoring.findings import Findings, Kind, judge_comparison
-from tidemill.monitoring.monitor_config import Monitor, unknown_features
+from tidemill.monitoring.findings import Findings, judge_comparison
+from tidemill.monitoring.monitor_config import Kind, Monitor, unknown_features
 from tidemill.monitoring.monitor_results import results_of, title_of, write_json
-from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.monitoring.quality.estimated_quality import EstimatedQuality, Predictions, estimate
+from tidemill.monitoring.quality.labelled_quality import Expected, WindowQuality, measure
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
@@ -139,29 +140,66 @@ def _judge(
     reference = _without_personal(project, load_reference(project, run.version))
     own = rows.filter(pl.col("version") == run.version)
     unjudged: dict[Kind, str] = {}
-    quality = None
-    if monitor.quality is not None and _label_is_hidden(project):
-        unjudged["quality"] = "the label is personal: the log keeps pseudonyms, by which no answer is judged"
-    elif monitor.quality is not None:
-        held_out = serving.metrics
-        quality = measure(
-            labelled,
-            project.task,
-            monitor.quality,
-            lambda metric: held_out.get(f"holdout_{metric}"),
-            monitor.min_labelled,
-        )
+    quality, estimated = None, None
+    if (monitor.quality or monitor.estimated_quality) and _label_is_hidden(project):
+        told = "the label is personal: the log keeps pseudonyms, by which no answer is judged"
+        unjudged |= dict.fromkeys(("quality", "estimated_quality"), told)
+    else:
+        quality = _quality(project, monitor, serving, labelled)
+        estimated = _estimated(project, monitor, serving, run, reference, own, unjudged)
     skew = _measure_skew(project, monitor, run, unjudged)
     comparison = _compare(project, monitor, run.version, reference, rows, unjudged)
-    findings = judge_comparison(monitor, comparison, quality, unjudged, skew)
+    findings = judge_comparison(monitor, comparison, quality, unjudged, skew, estimated)
     if unknown := unknown_features(monitor, reference.features.columns):
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}
     run.verdict = "alert" if findings.found else "ok"
-    run.results = {**run.results, **results_of(monitor, comparison, quality, findings, skew)}
+    run.results = {**run.results, **results_of(monitor, comparison, quality, findings, skew, estimated)}
     if findings.found or with_report:
         title = title_of(monitor, run, own.height, quality, skew)
         _report(project, run, title, comparison, reference, rows, labelled)
     return findings
+
+
+def _quality(
+    project: Project, monitor: Monitor, serving: ModelVersion, labelled: pl.DataFrame
+) -> WindowQuality | None:
+    if monitor.quality is None:
+        return None
+    return measure(labelled, project.task, monitor.quality, _on_holdout(serving), monitor.min_labelled)
+
+
+def _estimated(
+    project: Project,
+    monitor: Monitor,
+    serving: ModelVersion,
+    run: MonitorRun,
+    reference: ReferenceRows,
+    own: pl.DataFrame,
+    unjudged: dict[Kind, str],
+) -> EstimatedQuality | None:
+    """Estimate the window's quality; labels of as long a time before it, too, check the estimate."""
+    if monitor.estimated_quality is None:
+        return None
+    if own.height < monitor.min_rows:
+        unjudged["estimated_quality"] = _too_few(own, monitor)
+        return None
+    start = run.window_start - (run.window_end - run.window_start)
+    known = read_labelled(project.predictions, project.model, start, run.window_end, known_by=run.window_end)
+    known = known.filter(pl.col("version") == serving.version)
+    return estimate(
+        reference,
+        Predictions(own, features_of(own)),
+        Predictions(known, features_of(known)),
+        project.task,
+        monitor.estimated_quality,
+        _on_holdout(serving),
+        monitor.min_labelled,
+    )
+
+
+def _on_holdout(serving: ModelVersion) -> Expected:
+    metrics = serving.metrics
+    return lambda metric: metrics.get(f"holdout_{metric}")
 
 
 def _compare(
@@ -181,9 +219,7 @@ def _compare(
     if monitor.prediction_drift is None:
         return comparison
     if own.height < monitor.min_rows:
-        unjudged["prediction_drift"] = (
-            f"{own.height} predictions by this version, {monitor.min_rows} are needed"
-        )
+        unjudged["prediction_drift"] = _too_few(own, monitor)
         return comparison
     comparison = compare_answers(comparison, project.task, monitor.prediction_drift, reference, own)
     if not comparison.of_answers:
@@ -191,6 +227,10 @@ def _compare(
             "answers are neither numbers, text nor lists of numbers: their drift is not measured"
         )
     return comparison
+
+
+def _too_few(own: pl.DataFrame, monitor: Monitor) -> str:
+    return f"{own.height} predictions by this version, {monitor.min_rows} are needed"
 
 
 def _label_is_hidden(project: Project) -> bool:
@@ -238,13 +278,7 @@ def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRo
     """Drop personal features, which are neither logged nor reported."""
     if project.has_store and not has_repository(project):
         return reference
-    hidden = hidden_fields(project)
-    return ReferenceRows(
-        reference.features[[name for name in reference.features.columns if name not in hidden]],
-        reference.labels,
-        reference.scores,
-        reference.answers,
-    )
+    return reference.without(hidden_fields(project))
 
 
 def _measure_skew(

@@ -17,6 +17,7 @@ __all__ = [
     "DataDriftConfig",
     "Duration",
     "FeatureSkewConfig",
+    "Kind",
     "Monitor",
     "PredictionDriftConfig",
     "QualityConfig",
@@ -26,6 +27,11 @@ __all__ = [
 ]
 
 _SHARE = 0.1
+
+Kind = Literal[
+    "data_drift", "feature_drift", "prediction_drift", "quality", "estimated_quality", "feature_skew"
+]
+"""What a monitor can find."""
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A positive length of time, written as in ``14d``."""
@@ -140,15 +146,24 @@ class Monitor(_Section):
     """None: not watched."""
     feature_skew: FeatureSkewConfig | None = None
     """None: not watched."""
+    estimated_quality: QualityConfig | None = None
+    """Quality before labels are known (`monitoring.quality.estimated_quality`). None: not watched."""
     severity: Literal["info", "warning", "critical"] = "warning"
     """Severity of its alerts."""
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Monitor":
-        if not (self.data_drift or self.prediction_drift or self.quality or self.feature_skew):
+        watched = (
+            self.data_drift,
+            self.prediction_drift,
+            self.quality,
+            self.feature_skew,
+            self.estimated_quality,
+        )
+        if not any(watched):
             raise ValueError(
-                "nothing to watch: set data_drift, prediction_drift, quality or feature_skew "
-                "({} for the defaults)"
+                "nothing to watch: set data_drift, prediction_drift, quality, estimated_quality or "
+                "feature_skew ({} for the defaults)"
             )
         return self
 

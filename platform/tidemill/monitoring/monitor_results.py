@@ -10,6 +10,7 @@ from tidemill.features.skew.skew_report import SkewReport
 from tidemill.monitoring.drift.drift_columns import Comparison
 from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.quality.estimated_quality import EstimatedQuality
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.state.tables import MonitorRun
@@ -23,6 +24,7 @@ def results_of(
     quality: WindowQuality | None,
     findings: Findings,
     skew: SkewReport | None,
+    estimated: EstimatedQuality | None,
 ) -> dict[str, Any]:
     """Return the results of a run as JSON values."""
     drift = monitor.data_drift
@@ -40,6 +42,7 @@ def results_of(
         "prediction_drift": asdict(comparison.prediction) if comparison.prediction is not None else None,
         "class_drift": asdict(comparison.categories) if comparison.categories is not None else None,
         "quality": {**asdict(quality), "drop": quality.drop} if quality is not None else None,
+        "estimated_quality": asdict(estimated) if estimated is not None else None,
         "feature_skew": skew.as_dict() if skew is not None else None,
         "findings": [{"kind": each.kind, "message": each.message} for each in findings.found],
         "unjudged": dict(findings.unjudged),

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
-from tidemill.monitoring.monitor_config import Duration
+from tidemill.monitoring.monitor_config import Duration, Kind
 from tidemill.project import ProjectFolder
 
 __all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
-
-AlertKind = Literal["data_drift", "feature_drift", "prediction_drift", "quality", "feature_skew"]
 
 
 class Policy(BaseModel):
@@ -27,7 +25,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
-    alerts: tuple[AlertKind, ...] = Field(min_length=1)
+    alerts: tuple[Kind, ...] = Field(min_length=1)
     """Kinds of alert that ask for a turn, the most telling first.
 
     Feature skew seldom belongs here: a person must correct what serves or what trains, as a new model would

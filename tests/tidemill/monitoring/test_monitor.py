@@ -111,7 +111,8 @@ def register(project: Project, holdout_roc_auc: float = 0.78) -> str:
     run_id = client.create_run(experiment_id(client, project)).info.run_id
     tags = log_lineage(client, run_id, lineage) | log_summary(client, run_id, trained)
     rows = draw(3000, 0, 0.0)
-    reference = ReferenceRows(rows.select("wind", "rain"), rows["late"], rows["score"])
+    features, labels = rows.select("wind", "rain"), rows["late"]
+    reference = ReferenceRows(features, labels, rows["score"], held_out=features, held_out_labels=labels)
     log_table(client, run_id, reference.table(), REFERENCE)
     if not client.search_registered_models():
         client.create_registered_model(project.model)
@@ -220,6 +221,30 @@ def test_labels_that_became_known_later_do_not_count(project: Project, state: St
     found = run(project, state)
     assert (found.verdict, found.labelled) == ("ok", 0)
     assert found.results["unjudged"] == {"quality": "0 labels, 300 are needed"}
+
+
+def test_quality_is_estimated_before_labels_are_known_and_checked_by_them_later(
+    project: Project, state: State
+):
+    monitors = project.root / "monitoring" / "monitors.yaml"
+    monitors.write_text(MONITORS.replace("quality:", "estimated_quality:"))
+    register(project)
+    rows = draw(9000, 1, 0.0).filter(pl.col("score").is_between(0.2, 0.35))
+    serve(project, rows, labels_after=20 * DAY)
+    found = run(project, state)
+    estimated = found.results["estimated_quality"]
+    assert estimated["check"] is None, "no label is known"
+    assert estimated["low"] < estimated["value"] < estimated["high"] < 0.7
+    (alert,) = (alert for alert in list_alerts(state) if alert.kind == "estimated_quality")
+    assert "roc_auc will be about 0.5" in alert.message
+    assert "on the hold-out it was 0.7800" in alert.message
+    serve(project, draw(1400, 2, 0.0).with_columns(late=pl.lit(1) - pl.col("late")), end=NOW + 14 * DAY)
+    later = run(project, state, NOW + 14 * DAY)
+    assert "labels depend on the rows in another way" in later.results["unjudged"]["estimated_quality"]
+    assert not later.results["estimated_quality"]["check"]["holds"]
+    assert "estimated_quality" in {alert.kind for alert in list_alerts(state)}, (
+        "an alert stays while nothing is judged"
+    )
 
 
 def test_another_versions_scores_say_nothing_about_this_one(project: Project, state: State):

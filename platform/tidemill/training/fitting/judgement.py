@@ -66,11 +66,14 @@ def reference_of(project: Project, rows: SplitRows, answers: Answers) -> Referen
     task, label, seed = project.task, project.config.dataset.label, project.config.train.seed
     fitted = sample_rows(rows.fit, _REFERENCE_ROWS, seed)
     size = min(len(answers), _REFERENCE_ROWS)
-    answers = answers[np.sort(np.random.default_rng(seed).permutation(len(answers))[:size])]
+    places = np.sort(np.random.default_rng(seed).permutation(len(answers))[:size])
+    answers, held_out = answers[places], rows.holdout[places]
     logged = pl.Series([task.logged(answer) for answer in answers], dtype=pl.String)
     return ReferenceRows(
         fitted[list(rows.features)],
         fitted[label],
         pl.Series(task.scores(answers)),
         logged if logged.null_count() < len(logged) else None,
+        held_out[list(rows.features)],
+        held_out[label],
     )

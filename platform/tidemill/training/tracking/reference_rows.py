@@ -5,7 +5,8 @@ answers to those rows would be no measure of live answers: a model is surer of w
 the answers are those of the version itself to its hold-out, on which it was judged, too.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -36,15 +37,21 @@ class ReferenceRows:
     """What `Task.scores` gives of the version's answers to its hold-out; another number of rows."""
     answers: pl.Series | None = None
     """What `Task.logged` gives; None where the scores are all of the answers."""
+    held_out: pl.DataFrame | None = None
+    """Features of the rows that ``scores`` answers; None in references of an earlier release."""
+    held_out_labels: pl.Series | None = None
+    """Of the same rows."""
 
     def table(self) -> pl.DataFrame:
         """Return it as one table: ``held_out``, ``feature.<name>``, ``label``, ``score``, ``answer``.
 
-        Rows that were fitted have no score and no answer, those held out no feature and no label.
+        Rows that were fitted have no score and no answer.
         """
-        fitted = self.features.rename(lambda name: f"{_PREFIX}{name}").with_columns(self.labels.alias(_LABEL))
+        fitted = _prefixed(self.features, self.labels)
         answers = [] if self.answers is None else [self.answers.alias(_ANSWER)]
         held_out = pl.DataFrame([self.scores.alias(_SCORE), *answers])
+        if self.held_out is not None and self.held_out_labels is not None:
+            held_out = pl.concat([_prefixed(self.held_out, self.held_out_labels), held_out], how="horizontal")
         sides = [
             side.select(pl.lit(place == 1).alias(_HELD_OUT), pl.all())
             for place, side in enumerate((fitted, held_out))
@@ -65,5 +72,21 @@ class ReferenceRows:
         fitted = answered = table
         if _HELD_OUT in table.columns:
             fitted, answered = table.filter(~pl.col(_HELD_OUT)), table.filter(pl.col(_HELD_OUT))
-        features = fitted.drop(ours, strict=False).rename(lambda name: name.removeprefix(_PREFIX))
-        return cls(features, fitted[_LABEL], answered[_SCORE], answered.get_column(_ANSWER, default=None))
+        features, held_out = (
+            side.drop(ours, strict=False).rename(lambda name: name.removeprefix(_PREFIX))
+            for side in (fitted, answered)
+        )
+        found = cls(features, fitted[_LABEL], answered[_SCORE], answered.get_column(_ANSWER, default=None))
+        if answered is fitted or answered[_LABEL].null_count() == answered.height:
+            return found
+        return replace(found, held_out=held_out, held_out_labels=answered[_LABEL])
+
+    def without(self, names: Collection[str]) -> "ReferenceRows":
+        """Return it without some features."""
+        kept = [name for name in self.features.columns if name not in names]
+        held_out = None if self.held_out is None else self.held_out[kept]
+        return replace(self, features=self.features[kept], held_out=held_out)
+
+
+def _prefixed(features: pl.DataFrame, labels: pl.Series) -> pl.DataFrame:
+    return features.rename(lambda name: f"{_PREFIX}{name}").with_columns(labels.alias(_LABEL))

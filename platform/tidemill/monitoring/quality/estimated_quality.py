@@ -1,0 +1,233 @@
+"""Estimates the quality of predictions whose labels are not known yet, and says when that cannot be trusted.
+
+The estimate holds while rows with the same answer (and, for numbers, the same features) have labels as they
+had in the reference: it sees a change of the inputs, and not a change of the concept. So it comes with two
+checks, and counts only while both pass: rows whose labels are known must have the quality that is estimated
+for them, and most rows must lie in the region of the reference. Imports no engine.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.monitoring.drift.column_pair import as_comparable
+from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.quality.label_draws import draw_classes, draw_numbers
+from tidemill.monitoring.quality.labelled_quality import Expected
+from tidemill.tasks.task import Answers, Task
+from tidemill.tasks.task_names import metric_name
+from tidemill.training.tracking.reference_rows import ReferenceRows
+
+__all__ = ["EstimatedQuality", "Predictions", "QualityCheck", "estimate"]
+
+Floats = npt.NDArray[np.float64]
+
+_WIDER = 1.4
+"""How much wider intervals of numbers are than the draws, which know little of rows that have moved."""
+_DRAWS = 200
+_MOST_ROWS = 20_000
+_LEAST_REFERENCE = 200
+_OUTSIDE = 0.1
+_TOO_FAR = 3.0
+
+
+@dataclass(frozen=True)
+class QualityCheck:
+    """The estimate for rows whose labels are known, beside the truth."""
+
+    rows: int
+    estimated: float
+    low: float
+    high: float
+    truth: float
+    holds: bool
+    """Whether the truth lies within three standard deviations of the draws."""
+
+
+@dataclass(frozen=True)
+class EstimatedQuality:
+    """What the metric will be when the labels are there."""
+
+    metric: str
+    rows: int
+    value: float | None
+    low: float | None
+    """The metric is between ``low`` and ``high`` in 95 of 100 windows for which the assumptions hold."""
+    high: float | None
+    expected: float | None
+    """The metric on the serving version's hold-out."""
+    max_drop: float | None
+    outside: float | None
+    """Share of the rows that lie outside of the reference: beyond its range, or in a new category."""
+    check: QualityCheck | None
+    """None while too few labels are known."""
+    decayed: bool | None
+    """None if it cannot be judged; see ``note``."""
+    note: str | None = None
+
+
+class Predictions(NamedTuple):
+    """Predictions as the log has them."""
+
+    rows: pl.DataFrame
+    """With ``score``, and ``answer`` for tasks with one; ``label`` and ``target`` where they are known."""
+    features: pl.DataFrame
+    """Of the same rows, by their names."""
+
+    def taken(self, places: pl.Series) -> "Predictions":
+        """Return the rows where ``places`` is true."""
+        return Predictions(self.rows.filter(places), self.features.filter(places))
+
+    def sampled(self) -> "Predictions":
+        """Return all rows, or as many as an estimate needs."""
+        if self.rows.height <= _MOST_ROWS:
+            return self
+        places = np.random.default_rng(0).permutation(self.rows.height)[:_MOST_ROWS]
+        return Predictions(self.rows[places], self.features[places])
+
+
+def estimate(
+    reference: ReferenceRows,
+    window: Predictions,
+    labelled: Predictions,
+    task: Task,
+    config: QualityConfig,
+    on_holdout: Expected,
+    min_labelled: int,
+) -> EstimatedQuality:
+    """Estimate the quality of a window's predictions from a reference.
+
+    Args:
+        reference: of the version; its held-out rows count.
+        window: predictions of the version.
+        labelled: the version's latest predictions with known labels.
+        task: what is predicted.
+        config: which metric is judged, and when it is too low.
+        on_holdout: returns a metric on the version's hold-out; None if there is none on record.
+        min_labelled: with fewer labels the estimate is not checked by them.
+    """
+    metric = metric_name(task.kind, config.metric or task.metric)
+    task, expected = replace(task, metric=metric), on_holdout(metric)
+    allowed = None if expected is None else config.drop_allowed(metric, expected)
+    made = EstimatedQuality(
+        metric, window.rows.height, None, None, None, expected, allowed, None, None, None, None
+    )
+    if task.kind == "custom":
+        return replace(made, note="answers of a custom task say nothing of their errors")
+    known = _HeldOut.of(reference, task, window.features.columns)
+    if known is None:
+        least = f"{_LEAST_REFERENCE} held-out rows with labels are needed"
+        return replace(made, note=f"{least}: the version's reference has fewer, or is of an earlier release")
+    draws = known.draws(window.sampled(), task)
+    if not len(draws):
+        return replace(made, note=f"{metric} is undefined for labels as they may be")
+    value, low, high = _interval(draws)
+    outside = _outside(reference.features, window.features)
+    made = replace(made, value=value, low=low, high=high, outside=outside)
+    if labelled.rows.height >= min_labelled:
+        made = replace(made, check=_check(known, labelled, task))
+    return _judge(made, config)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Rows of the reference that the model was not fitted on, with a label and a finite answer."""
+
+    features: pl.DataFrame
+    truth: Floats
+    answers: Answers
+
+    @classmethod
+    def of(cls, reference: ReferenceRows, task: Task, names: Collection[str]) -> "_HeldOut | None":
+        if reference.held_out is None or reference.held_out_labels is None:
+            return None
+        labels = task.labels(reference.held_out_labels).values.cast(pl.Float64).to_numpy()
+        answers = task.answers_of_log(reference.scores, reference.answers)
+        usable = np.isfinite(labels) & task.sound(answers)
+        if usable.sum() < _LEAST_REFERENCE:
+            return None
+        features = reference.held_out.select(name for name in reference.held_out.columns if name in names)
+        return cls(features.filter(pl.Series(usable)), labels[usable], answers[usable])
+
+    def draws(self, predictions: Predictions, task: Task) -> Floats:
+        """Return the metric under each draw of the rows' labels, where it is defined."""
+        answers, rng = task.given_in_log(predictions.rows), np.random.default_rng(0)
+        sound = task.sound(answers)
+        answers = answers[sound]
+        drawn: Iterator[npt.NDArray[Any]]
+        if task.kind == "regression":
+            features = predictions.features.select(self.features.columns).filter(pl.Series(sound))
+            drawn = draw_numbers(self.features, self.truth, self.answers, features, answers, _DRAWS, rng)
+        else:
+            before, now = _of_classes(self.answers), _of_classes(answers)
+            drawn = draw_classes(before, self.truth.astype(np.int64), now, _DRAWS, rng)
+        weights = np.ones((1, len(answers)))
+        found = [task.measure(task.metric, labels, answers)(weights)[0] for labels in drawn]
+        values = np.array(found, dtype=np.float64)
+        values = values[np.isfinite(values)]
+        wider = _WIDER if task.kind == "regression" and len(values) else 1.0
+        return values if wider == 1.0 else values.mean() + wider * (values - values.mean())
+
+
+def _of_classes(answers: Answers) -> Answers:
+    return answers if answers.ndim == 2 else np.column_stack([1 - answers, answers])
+
+
+def _interval(draws: Floats) -> tuple[float, float, float]:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(draws.mean()), float(low), float(high)
+
+
+def _check(known: _HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
+    truth = task.truth_of_log(labelled.rows)
+    chosen = labelled.taken(pl.Series(np.isfinite(truth))).sampled()
+    draws = known.draws(chosen, task)
+    found = task.evaluate(task.truth_of_log(chosen.rows), task.given_in_log(chosen.rows))[task.metric]
+    if len(draws) < 2 or not np.isfinite(found):
+        return None
+    value, low, high = _interval(draws)
+    holds = abs(found - value) <= _TOO_FAR * float(draws.std(ddof=1))
+    return QualityCheck(chosen.rows.height, value, low, high, found, bool(holds))
+
+
+def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
+    assert made.high is not None
+    if made.check is not None and not made.check.holds:
+        told = made.check
+        return replace(
+            made,
+            note=f"for {told.rows:,} rows whose labels are known, {made.metric} would be estimated as "
+            f"{told.estimated:.4g} ({told.low:.4g} to {told.high:.4g}), and is {told.truth:.4g}: "
+            "labels depend on the rows in another way than in training",
+        )
+    if made.outside is not None and made.outside > _OUTSIDE:
+        return replace(made, note=f"{made.outside:.0%} of the rows are unlike any row of the training set")
+    too_low = config.floor is not None and made.high < config.floor
+    if made.expected is None and config.floor is None:
+        return replace(made, note=f"no hold-out {made.metric} is on record for this version")
+    if made.expected is not None and made.max_drop is not None:
+        too_low = too_low or made.high < made.expected - made.max_drop
+    return replace(made, decayed=too_low)
+
+
+def _outside(before: pl.DataFrame, now: pl.DataFrame) -> float:
+    """Return the share of rows with a value that no row of ``before`` can have: beyond its range, or new."""
+    found = pl.Series("outside", [False] * now.height, pl.Boolean)
+    for name in before.columns:
+        if name not in now.columns:
+            continue
+        known, values = as_comparable(before[name]), as_comparable(now[name])
+        if known.dtype == pl.Float64 and values.dtype == pl.Float64:
+            low, high = known.min(), known.max()
+            if low is not None and high is not None:
+                found |= ((values < low) | (values > high)).fill_null(False)
+        else:
+            seen = known.drop_nulls().cast(pl.String).unique()
+            found |= ~values.cast(pl.String).is_in(seen.implode()).fill_null(True)
+        if known.null_count() == 0:
+            found |= values.is_null()
+    return float(found.mean() or 0.0)  # type: ignore[arg-type]

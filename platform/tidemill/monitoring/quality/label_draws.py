@@ -1,0 +1,150 @@
+"""Draws the labels that rows may have, from what a reference with labels says of the model's answers. Pure.
+
+For classes, the model's probabilities are calibrated on the reference (beta calibration: Kull, Silva Filho
+and Flach, AISTATS 2017; of several classes each against the rest), and labels are drawn by them: the mean of
+a metric is then that of confidence-based performance estimation (CBPE). For numbers, a second model learns
+from features and answers how wide the errors are, out of fold, and each row gets the error of a row of the
+reference with a similar width; it stands in for direct loss estimation (DLE), for any metric.
+
+Each draw resamples the reference, too, so that the spread of the draws holds both uncertainties: that of the
+labels, and that of the calibration.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.monitoring.drift.column_pair import as_comparable
+
+__all__ = ["draw_classes", "draw_numbers"]
+
+Floats = npt.NDArray[np.float64]
+
+_TINY = 1e-6
+_STEPS, _LATER_STEPS = 25, 3
+_RIDGE = 1.0  # rows' worth of belief that the probabilities are calibrated already
+_FOLDS = 4
+_PART = 40  # an error is drawn from as large a part of the reference, on each side
+_MOST_CODES = 254  # categories that scikit-learn's histograms take
+
+
+def draw_classes(
+    reference: Floats, truth: npt.NDArray[np.int64], window: Floats, draws: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield, ``draws`` times, a number of a class for each row of the window, shape (rows,).
+
+    Args:
+        reference: probability of each class, shape (rows, classes), for rows the model was not fitted on.
+        truth: number of the class of these rows.
+        window: probability of each class, shape (rows, classes).
+        draws: how many.
+        rng: chance.
+    """
+    classes = reference.shape[1]
+    judged = range(1, 2) if classes == 2 else range(classes)  # of two classes one says all
+    before, now = [_evidence(reference[:, k]) for k in judged], [_evidence(window[:, k]) for k in judged]
+    is_true = [(truth == k).astype(np.float64) for k in judged]
+    every = np.ones(len(truth))
+    fitted = [_fitted(x, y, every, _START, _STEPS) for x, y in zip(before, is_true, strict=True)]
+    for _ in range(draws):
+        weights = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth)).astype(float)
+        found = []
+        for x, y, start, shown in zip(before, is_true, fitted, now, strict=True):
+            found.append(_sigmoid(shown @ _fitted(x, y, weights, start, _LATER_STEPS)))
+        chances = np.column_stack([1 - found[0], found[0]] if classes == 2 else found)
+        sums = np.cumsum(chances, axis=1)
+        yield (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
+
+
+def draw_numbers(
+    reference: pl.DataFrame,
+    truth: Floats,
+    answers: Floats,
+    window: pl.DataFrame,
+    window_answers: Floats,
+    draws: int,
+    rng: np.random.Generator,
+) -> Iterator[Floats]:
+    """Yield, ``draws`` times, a label for each row of the window, shape (rows,).
+
+    Args:
+        reference: features of rows that the model was not fitted on.
+        truth: labels of these rows.
+        answers: what the model said of them.
+        window: features, with the same columns.
+        window_answers: what the model said.
+        draws: how many.
+        rng: chance.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
+
+    before, now, categories = _matrices(reference, window)
+    before, now = np.column_stack([before, answers]), np.column_stack([now, window_answers])
+    errors = truth - answers
+    folds = rng.permutation(len(errors)) % _FOLDS
+    widths, wanted = np.zeros(len(errors)), []
+    for fold in range(_FOLDS):
+        model = HistGradientBoostingRegressor(
+            max_iter=60, learning_rate=0.07, categorical_features=categories, random_state=0
+        )
+        model.fit(before[folds != fold], np.abs(errors[folds != fold]))
+        widths[folds == fold] = model.predict(before[folds == fold])
+        wanted.append(model.predict(now))
+    order, near = np.argsort(widths), max(len(errors) // _PART, 1)
+    widths, errors = widths[order], errors[order]
+    for draw in range(draws):
+        sample = np.sort(rng.integers(len(errors), size=len(errors)))
+        width = wanted[draw % _FOLDS]  # how far the folds' models differ is uncertainty, too
+        place = np.searchsorted(widths[sample], width) + rng.integers(-near, near + 1, size=len(width))
+        yield window_answers + errors[sample[np.clip(place, 0, len(errors) - 1)]]
+
+
+_START = np.array([1.0, 1.0, 0.0])
+"""Beta calibration that changes nothing."""
+
+
+def _evidence(probability: Floats) -> Floats:
+    """Return ln p, -ln (1 - p) and 1, shape (rows, 3)."""
+    clipped = np.clip(probability, _TINY, 1 - _TINY)
+    return np.column_stack([np.log(clipped), -np.log1p(-clipped), np.ones(len(clipped))])
+
+
+def _fitted(x: Floats, y: Floats, weights: Floats, start: Floats, steps: int) -> Floats:
+    """Return the coefficients of a logistic regression, near `_START`, by Newton's method."""
+    found = start
+    for _ in range(steps):
+        chance = _sigmoid(x @ found)
+        slope = x.T @ (weights * (y - chance)) - _RIDGE * (found - _START)
+        bend = (x * (weights * chance * (1 - chance))[:, None]).T @ x + _RIDGE * np.eye(3)
+        step = np.clip(np.linalg.solve(bend, slope), -2, 2)
+        found = found + step
+        if np.abs(step).max() < 1e-6:
+            break
+    return found
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))), dtype=np.float64)
+
+
+def _matrices(before: pl.DataFrame, now: pl.DataFrame) -> tuple[Floats, Floats, list[int]]:
+    """Return both sides as numbers, text as numbers of categories, and the places of these columns."""
+    sides: tuple[list[Floats], list[Floats]] = [], []
+    categories = []
+    for place, name in enumerate(before.columns):
+        pair = [as_comparable(before[name]), as_comparable(now[name])]
+        if any(column.dtype == pl.String for column in pair):
+            categories.append(place)
+            known = pair[0].drop_nulls().value_counts(sort=True)[name].head(_MOST_CODES)
+            codes = pl.DataFrame({name: known}).with_row_index("code")
+            pair = [
+                column.cast(pl.String)
+                .to_frame(name)
+                .join(codes, on=name, how="left", maintain_order="left")["code"]
+                for column in pair
+            ]
+        for side, column in zip(sides, pair, strict=True):
+            side.append(column.cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    return np.column_stack(sides[0]), np.column_stack(sides[1]), [*categories]

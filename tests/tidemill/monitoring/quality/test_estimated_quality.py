@@ -1,0 +1,154 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.quality.estimated_quality import Predictions, estimate
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+from tidemill.tasks.task_choice import Custom
+from tidemill.training.tracking.reference_rows import ReferenceRows
+
+NOTHING = Predictions(pl.DataFrame({"score": [], "answer": [], "label": [], "target": []}), pl.DataFrame())
+NAMES = ("a", "b", "c")
+
+
+def binary(random, rows, shift=0.0, concept=1.0):
+    """Rows of two classes, and an overconfident model that is right about the order while concept is 1."""
+    x, z = random.normal(shift, 1, rows), random.normal(0, 1, rows)
+    chance = 1 / (1 + np.exp(-concept * (1.5 * x + 0.5 * z)))
+    scores = 1 / (1 + np.exp(-(2.5 * x + 0.8 * z)))
+    labels = (random.random(rows) < chance).astype(np.int64)
+    return pl.DataFrame({"x": x, "z": z}), pl.DataFrame(
+        {"score": scores, "label": labels, "answer": None, "target": None}
+    )
+
+
+def classes(random, rows, shift=0.0, concept=1.0):
+    x = random.normal([shift, 0, 0], 1, (rows, 3))
+    chances = np.exp(concept * x) / np.exp(concept * x).sum(axis=1, keepdims=True)
+    sure = np.exp(2 * x) / np.exp(2 * x).sum(axis=1, keepdims=True)
+    labels = (random.random((rows, 1)) > np.cumsum(chances, axis=1)).sum(axis=1)
+    task = Multiclass("neg_log_loss", classes=NAMES)
+    logged = pl.DataFrame(
+        {
+            "score": task.scores(sure),
+            "answer": [task.logged(one) for one in sure],
+            "label": None,
+            "target": [NAMES[number] for number in labels],
+        }
+    )
+    return pl.DataFrame({"x": x[:, 0], "kind": np.where(x[:, 1] > 0, "up", "down")}), logged
+
+
+def numbers(random, rows, shift=0.0, concept=1.0):
+    """Numbers whose errors grow with x, and are twice as large in one of two categories."""
+    x, kind = random.normal(shift, 1, rows), random.choice(["b", "w"], rows)
+    noise = random.normal(0, 1, rows) * np.exp(0.5 * x) * np.where(kind == "w", 2, 1)
+    truth = 3 * x + noise * (2 - concept)
+    logged = pl.DataFrame(
+        {"score": 3 * x + 0.1, "answer": None, "label": None, "target": list(map(str, truth))}
+    )
+    return pl.DataFrame({"x": x, "kind": kind}), logged
+
+
+WORLDS = [
+    (binary, Binary("roc_auc")),
+    (binary, Binary("neg_log_loss")),
+    (binary, Binary("f1")),
+    (classes, Multiclass("neg_log_loss", classes=NAMES)),
+    (classes, Multiclass("f1_macro", classes=NAMES)),
+    (numbers, Regression("neg_mae")),
+    (numbers, Regression("r2")),
+]
+
+
+def reference_of(task, features, logged):
+    labels = logged["label"] if task.kind == "binary" else logged["target"]
+    answers = None if task.kind != "multiclass" else logged["answer"]
+    return ReferenceRows(features, labels, logged["score"], answers, features, labels)
+
+
+def found(task, reference, window, labelled=NOTHING, expected=None, **config):
+    return estimate(reference, window, labelled, task, QualityConfig(**config), lambda _: expected, 500)
+
+
+def true_quality(task, window):
+    return task.evaluate(task.truth_of_log(window.rows), task.given_in_log(window.rows))[task.metric]
+
+
+@pytest.mark.parametrize(("world", "task"), WORLDS, ids=lambda it: getattr(it, "metric", ""))
+def test_the_truth_lies_in_the_interval_though_inputs_have_moved(world, task):
+    random, hits = np.random.default_rng(7), 0
+    for shift in (-0.8, -0.4, 0.0, 0.4, 0.8):
+        features, logged = world(random, 2000)
+        moved, later = world(random, 1000, shift)
+        made = found(task, reference_of(task, features, logged), Predictions(later, moved))
+        assert made.low <= made.value <= made.high
+        hits += made.low <= true_quality(task, Predictions(later, moved)) <= made.high
+    assert hits >= 4, "95 of 100 are promised; 3 or fewer of 5 have a chance of 1 in 40"
+
+
+@pytest.mark.parametrize(
+    ("world", "task"), [WORLDS[0], WORLDS[3], WORLDS[5]], ids=lambda it: getattr(it, "metric", "")
+)
+def test_inputs_that_the_model_is_worse_on_are_alarming_and_the_same_inputs_are_not(world, task):
+    random = np.random.default_rng(3)
+    features, logged = world(random, 3000)
+    reference, before = (
+        reference_of(task, features, logged),
+        true_quality(task, Predictions(logged, features)),
+    )
+    same = found(task, reference, Predictions(*reversed(world(random, 1500))), expected=before)
+    assert (same.decayed, same.note) == (False, None)
+    moved, later = world(random, 6000, 0.9)
+    if task.kind != "regression":  # rows near the boundary, which are inside the reference
+        near = later["score"].is_between(0.4, 0.6) if task.kind == "binary" else later["score"] < 0.6
+        moved, later = moved.filter(near), later.filter(near)
+    worse = found(task, reference, Predictions(later, moved), expected=before, max_drop=0.05)
+    assert worse.decayed, worse
+    assert true_quality(task, Predictions(later, moved)) < before - worse.max_drop
+
+
+@pytest.mark.parametrize(
+    ("world", "task"), [WORLDS[0], WORLDS[3], WORLDS[5]], ids=lambda it: getattr(it, "metric", "")
+)
+def test_a_changed_concept_makes_the_estimate_invalid(world, task):
+    random = np.random.default_rng(5)
+    features, logged = world(random, 3000)
+    reference = reference_of(task, features, logged)
+    window = Predictions(*reversed(world(random, 1500, concept=0.3)))
+    trusting = found(task, reference, window, expected=-9.0)
+    assert (trusting.decayed, trusting.check) == (False, None), "without labels nobody can know"
+    checked = found(task, reference, window, Predictions(*reversed(world(random, 1500, concept=0.3))), -9.0)
+    assert checked.decayed is None
+    assert not checked.check.holds
+    assert "labels depend on the rows in another way" in checked.note
+    sound = found(task, reference, window, Predictions(*reversed(world(random, 1500))), -9.0)
+    assert sound.check.holds
+    assert sound.decayed is False
+
+
+def test_rows_unlike_any_of_training_make_it_invalid():
+    random = np.random.default_rng(5)
+    features, logged = binary(random, 3000)
+    moved, later = binary(random, 1000, shift=4.0)
+    made = found(
+        Binary("roc_auc"), reference_of(Binary("roc_auc"), features, logged), Predictions(later, moved)
+    )
+    assert made.decayed is None
+    assert "of the rows are unlike any row of the training set" in made.note
+
+
+def test_without_what_it_needs_it_says_so():
+    random = np.random.default_rng(5)
+    features, logged = binary(random, 300)
+    window, task = Predictions(logged, features), Binary("roc_auc")
+    whole = reference_of(task, features, logged)
+    old = ReferenceRows(whole.features, whole.labels, whole.scores)
+    assert "of an earlier release" in found(task, old, window).note
+    assert "fewer" in found(task, reference_of(task, features[:100], logged[:100]), window).note
+    assert "custom task" in found(Custom("m:f"), whole, window).note
+    assert "no hold-out roc_auc is on record" in found(task, whole, window).note
+    assert found(task, whole, window, floor=0.99, max_drop=None).decayed is True
