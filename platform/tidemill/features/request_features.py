@@ -41,6 +41,7 @@ class RequestFeatures:
         self.features = tuple((REQUEST, column.name) for column in columns)
         self.keys = tuple(column.name for column in columns)
         """What decides which version answers a row, where nothing else is declared: all that it brings."""
+        self.inputs = self.keys
         self.truths = _truths(columns)
         self._columns = [_Reader(column) for column in columns]
 
@@ -69,6 +70,8 @@ class StoredFeatures(Protocol):
     features: tuple[tuple[str, str], ...]
     """View and feature, in the service's order."""
     keys: tuple[str, ...]
+    inputs: tuple[str, ...]
+    """The columns of a row, beside the keys, that features are computed from."""
     truths: frozenset[str]
     """The features that are truth values."""
 
@@ -85,6 +88,7 @@ class StoreAndRequest:
         further = [column for column in columns if column.name not in served]
         self.features = (*store.features, *((REQUEST, column.name) for column in further))
         self.keys = store.keys
+        self.inputs = (*store.inputs, *(column.name for column in columns))
         self.truths = store.truths | _truths(columns)
         self._store = store
         self._columns = [_Reader(column) for column in columns]

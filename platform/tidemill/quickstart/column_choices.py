@@ -21,6 +21,7 @@ __all__ = [
     "Features",
     "KeyChoice",
     "TimeChoice",
+    "as_field",
     "choose_features",
     "choose_key",
     "choose_time",
@@ -197,7 +198,7 @@ def choose_features(
         if ask(f"{name} {why}: leave it out?", ("yes", "no"), "yes") == "no":
             del leaks[name]
     left_out |= {name: f"a leak? It {why}" for name, why in leaks.items()}
-    chosen = tuple(_feature(one, profile.sample) for one in able if one.name not in leaks)
+    chosen = tuple(as_field(one, profile.sample) for one in able if one.name not in leaks)
     if not chosen:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:6])
         raise DataError(
@@ -300,7 +301,8 @@ def _type(column: ColumnProfile) -> ColumnType | None:
     return "moment" if column.is_moment else None
 
 
-def _feature(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
+def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
+    """Return a column as a field of requests."""
     kind = _type(column)
     assert kind is not None
     categories = column.values if kind == "text" else ()

@@ -9,6 +9,7 @@ from typing import Any
 from tidemill.project.scaffold import DVCIGNORE, GITIGNORE
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Choices
+from tidemill.quickstart.column_choices import as_field
 
 __all__ = [
     "CLEAN",
@@ -156,10 +157,26 @@ def features_text(choices: Choices) -> str:
         lines.append(f"  - {{{', '.join(parts)}}}")
         if reason := choices.features.suspicious.get(feature.name):
             lines.append(f"    # beware: it {reason}")
+    if choices.key is not None:
+        lines += [
+            "# A request may bring its key: it is logged, no feature, and labels may name predictions by it.",
+            "keys:",
+            f"  - {{{', '.join(_key_parts(choices, choices.key))}}}",
+        ]
     if choices.features.left_out:
         lines.append("# Left out:")
         lines += [f"#   {_printable(name)}: {why}" for name, why in choices.features.left_out.items()]
     return "\n".join(lines) + "\n"
+
+
+def _key_parts(choices: Choices, name: str) -> list[str]:
+    """Return the fields of the key, which a request need not have."""
+    column = choices.profile.columns[name]
+    key = as_field(column, choices.profile.sample)
+    parts = [f"name: {scalar(name)}", f"type: {key.type}", "required: false"]
+    if column.personal is not None:
+        return [*parts, "personal: true"]
+    return [*parts, f"example: {scalar(key.example)}"]
 
 
 def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:

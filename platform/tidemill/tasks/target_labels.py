@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tidemill.errors import DataError
+from tidemill.tasks.answer_fields import truth_classes
 
 __all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_number", "class_text"]
 
@@ -90,16 +91,23 @@ def as_class_numbers(labels: pl.Series, classes: Sequence[str]) -> Labels:
 
     Args:
         labels: text, numbers or truth values; NaN counts as null. Where the classes are 0 and 1, true and
-            false are labels too.
+            false are labels too; where they are called True and False, truth values are these classes.
         classes: as `class_text` writes them.
 
     >>> as_class_numbers(pl.Series([True, None, False]), ["0", "1"]).values.to_list()
     [1, None, 0]
+    >>> as_class_numbers(pl.Series([True, None, False]), ["True", "False"]).values.to_list()
+    [0, None, 1]
     >>> found = as_class_numbers(pl.Series(["b", "a", "z", "z"]), ["a", "b"])
     >>> found.values.to_list(), found.described()
     ([1, 0, None, None], "'z' (2 rows)")
     """
     text = _as_text(labels)
+    if labels.dtype == pl.Boolean:
+        named = truth_classes(classes).items()
+        text = text.replace(
+            {str(value).lower(): name for value, name in named if str(value).lower() not in classes}
+        )
     if set(classes) == {"0", "1"} and not {"true", "false"} & set(classes):
         text = text.replace(_TRUTH)
     places = {name: place for place, name in enumerate(classes)}
@@ -115,8 +123,12 @@ def class_number(value: object, classes: Sequence[str], meant: str) -> int:
 
     >>> [class_number(value, ["0", "1"], "0 or 1") for value in (1, "1", 1.0, True, "0", "false")]
     [1, 1, 1, 1, 0, 0]
+    >>> class_number(True, ["True", "False"], "True or False")
+    0
     """
     text = class_text(value) if isinstance(value, str | int | float) else None
+    if isinstance(value, bool) and text not in classes:
+        text = truth_classes(classes).get(value, text)
     if text not in classes and set(classes) == {"0", "1"}:
         text = _TRUTH.get(str(text), text)
     if text not in classes:

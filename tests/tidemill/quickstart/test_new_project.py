@@ -62,6 +62,9 @@ def test_rows_without_time(tmp_path: Path):
     assert params(made)["dataset"]["time"] is None
     assert params(made)["split"] == {"by": "stratified"}
     assert params(made)["data"]["key"] == "id"
+    (key,) = yaml.safe_load(made.files["features.yaml"])["keys"]
+    assert (key["name"], key["type"], key["required"]) == ("id", "integer", False)
+    assert type(key["example"]) is int
     assert draft(TABLE, tmp_path, "size").choices.split.by == "random"
     repeated = TABLE.with_columns(shop=pl.Series(range(N)) % 20)
     assert params(draft(repeated, tmp_path, key="shop"))["dataset"]["group"] == "shop"

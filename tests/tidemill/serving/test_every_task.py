@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
@@ -16,7 +17,9 @@ from tests.tidemill.serving.small_project import KNOWN, add_model, crown
 from tidemill.errors import ConfigError
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.project import load_project
+from tidemill.serving.protocols.answer_schemas import feedback_schema
 from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.tasks.binary import Binary
 
 pytestmark = pytest.mark.engine
 AT = (KNOWN + timedelta(hours=1)).isoformat()
@@ -217,6 +220,17 @@ def test_a_gap_that_the_model_does_not_take_is_told_by_row_and_feature(served):
     stored = api.post("/predict", json={"instances": [{"depot": "north"}, {"depot": "nowhere"}], "at": AT})
     assert stored.status_code == 500
     assert "takes no gaps, and the store has no wind for row 1" in stored.json()["detail"]
+
+
+@pytest.mark.parametrize("classes", [("False", "True"), ("true", "false")])
+def test_truth_values_in_labels_are_the_classes_called_so(classes):
+    schema = feedback_schema(Binary("", classes=classes))
+    for value in (True, False):
+        body = {"labels": [{"prediction_id": "p", "label": value}]}
+        (label,) = schema.model_validate(body).labels
+        assert classes[label.label[0]].lower() == str(value).lower()
+    with pytest.raises(ValidationError):
+        schema.model_validate({"labels": [{"prediction_id": "p", "label": 1}]})
 
 
 def test_a_composition_needs_probabilities(projects):

@@ -79,6 +79,9 @@ class OnlineFeatures:
         self._cache = (
             FeatureCache[ViewValues](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
         )
+        self.inputs = tuple(
+            dict.fromkeys(name for view in on_demand for name in Transformation(view).request)
+        )
         self._count = count
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"

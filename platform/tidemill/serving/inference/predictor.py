@@ -19,6 +19,7 @@ from tidemill.prediction_log.writing.redaction import NO_REDACTION
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
 from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
+from tidemill.serving.inference.label_keys import refuse_unknown_keys
 from tidemill.serving.inference.prediction_records import Batch, records_of
 from tidemill.serving.inference.row_scoring import (
     FALLBACK,
@@ -121,6 +122,7 @@ class Predictor(Generic[Request]):
 
         Raises:
             NoChampion: a label is given by keys, and what of them is personal is not known yet.
+            Refused: a label is given by a key that predictions do not have.
             ServingError: the log cannot be written.
         """
         serving = self.serving()
@@ -129,6 +131,8 @@ class Predictor(Generic[Request]):
                 f"no version of {self.model} answers yet: which keys are personal is not known",
                 hint="send labels by prediction_id, or when a version answers",
             )
+        if serving is not None:
+            refuse_unknown_keys(labels, self.application.request, serving.champion.features)
         redaction = NO_REDACTION if serving is None else serving.champion.redaction
         self.log.append_labels(as_records(labels, self.clock.now(), redaction))
         return len(labels)

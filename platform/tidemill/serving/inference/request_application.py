@@ -34,6 +34,9 @@ def make_application(project: Project, own: Application[Any] | None = None) -> A
         return _extended(own, columns)
     if project.config.features.source == "both":
         columns = (*_keys(project, columns), *columns)
+    else:
+        names = {column.name for column in columns}
+        columns = (*(key for key in read_keys(project) if key.name not in names), *columns)
     return Application(
         request=request_model(columns), feature_row=_values, decide=lambda instance, answer: {}
     )

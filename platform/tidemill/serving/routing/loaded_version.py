@@ -59,6 +59,10 @@ class FeatureReader(Protocol):
         """The columns of a row that are entity keys."""
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of a row, beside the keys, that features are taken or computed from."""
+
+    @property
     def truths(self) -> frozenset[str]:
         """The features that are truth values."""
 

@@ -56,6 +56,15 @@ def test_an_answer_has_version_probability_decision_and_is_in_the_log(api, serve
     assert row["milliseconds"] > 0
 
 
+def test_labels_by_keys_that_no_prediction_has_are_refused(api):
+    label = {"keys": {"depot": "north", "depto": "n"}, "predicted_at": AT, "label": 1}
+    answer = api.post("/feedback", json={"labels": [label]})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "labels", 0, "keys", "depto"]
+    assert problem["msg"] == "Input should be a key of predictions: depot, weight, pickup"
+
+
 def test_the_documentation_page_loads_nothing_from_elsewhere(api):
     page = api.get("/")
     assert (page.status_code, page.url.path) == (200, "/docs")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tidemill.errors import FeatureError
 from tidemill.features.request_features import FeatureRow, RequestFeatures, StoreAndRequest
 from tidemill.files.declaration_files import read_declaration
-from tidemill.project.feature_columns import FeatureColumn, parse_columns
+from tidemill.project.feature_columns import FeatureColumn, parse_columns, read_columns
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.request_application import make_application, request_model
 
@@ -129,6 +129,7 @@ class Store:
 
     features = (("weather", "wind"), ("weather", "rain"))
     keys = ("depot",)
+    inputs = ()
     truths = frozenset()
 
     def read(self, rows, at):
@@ -164,3 +165,20 @@ def test_keys_may_be_missing_and_flags_of_replaced_values_go():
 def test_a_value_of_another_type_is_named():
     with pytest.raises(FeatureError, match="feature 'wind' must be of type number, and 'x' was given"):
         RequestFeatures([FeatureColumn("wind", "number")]).read([{"wind": "x"}], [AT])
+
+
+def test_a_request_may_bring_its_key_which_is_logged_and_no_feature(tmp_path):
+    (tmp_path / "features.yaml").write_text(
+        "columns:\n- {name: wind, type: number, example: 1.5}\n"
+        "keys:\n- {name: order, type: integer, required: false, example: 17}\n"
+    )
+    features = SimpleNamespace(source="request")
+    project = SimpleNamespace(root=tmp_path, config=SimpleNamespace(features=features))
+    application = make_application(project)
+    assert application.request.model_json_schema()["examples"] == [{"order": 17, "wind": 1.5}]
+    keys = application.feature_row(application.request.model_validate({"wind": 1, "order": 17}))
+    assert keys == {"order": 17, "wind": 1.0}
+    assert RequestFeatures(read_columns(project)).read([keys], [AT])[0].values == {"wind": 1.0}
+    assert application.request.model_validate({"wind": 1}).model_dump()["order"] is None
+    with pytest.raises(ValidationError, match="valid integer"):
+        application.request.model_validate({"wind": 1, "order": "x"})

@@ -203,6 +203,7 @@ class _NoFeatures:
 
     features: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     truths: frozenset[str] = frozenset()
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[object]) -> list[FeatureRow]:
