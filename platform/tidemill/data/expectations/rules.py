@@ -97,7 +97,7 @@ class ColumnRules(_Section):
     regex: Annotated[str, AfterValidator(_regex)] | None = None
     """The whole value must match (the syntax of Rust's regex)."""
     min_length: int | None = Field(default=None, ge=0)
-    """Characters."""
+    """Characters of text, elements of a list."""
     max_length: int | None = Field(default=None, ge=0)
     unique: bool = False
 
@@ -106,13 +106,27 @@ class ColumnRules(_Section):
         """The declared type."""
         return None if self.type is None else parse_dtype(self.type)
 
+    def misfit(self, dtype: pl.DataType) -> str | None:
+        """Return which rule is for other types than this one; None if all are for it.
+
+        >>> ColumnRules(regex="a+").misfit(pl.Int64()), ColumnRules(min_length=3).misfit(pl.List(pl.Float64))
+        ('regex is for strings', None)
+        """
+        if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+            return None
+        if self.regex is not None:
+            return "regex is for strings"
+        lengths = [name for name in ("min_length", "max_length") if getattr(self, name) is not None]
+        if lengths and not isinstance(dtype, pl.List | pl.Array):
+            return f"{lengths[0]} is for strings and lists"
+        return None
+
     @model_validator(mode="after")
     def _fits_its_type(self) -> "ColumnRules":
         dtype = self.dtype
         if dtype is not None:
-            words = [n for n in ("regex", "min_length", "max_length") if getattr(self, n) is not None]
-            if words and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-                raise ValueError(f"{words[0]} is for strings, but type is {self.type}")
+            if problem := self.misfit(dtype):
+                raise ValueError(f"{problem}, but type is {self.type}")
             for value in (self.min, self.max, *(self.one_of or ())):
                 if value is not None:
                     literal(value, dtype)

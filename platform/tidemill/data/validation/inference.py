@@ -48,7 +48,8 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
     """Infer expectations from a file: types, nulls, ranges, categories, uniqueness, volume, freshness.
 
     Ranges get a margin of a tenth on each side, volume half and twice the rows. Few categories are listed,
-    except those of a column that looks personal, because the file goes into git.
+    except those of a column that looks personal, because the file goes into git. Lists that all have one
+    length must keep it.
 
     Args:
         path: the file, see `tidemill.data.tables.frames.open_table`.
@@ -104,6 +105,9 @@ def _facts(schema: pl.Schema) -> list[pl.Expr]:
             found += [column.min().alias(f"min\0{name}"), column.max().alias(f"max\0{name}")]
         if dtype == pl.String:
             found += [column.str.len_chars().max().alias(f"longest\0{name}")]
+        if isinstance(dtype, pl.List | pl.Array):
+            lengths = (column.arr.to_list() if isinstance(dtype, pl.Array) else column).list.len()
+            found += [lengths.min().alias(f"min\0{name}"), lengths.max().alias(f"max\0{name}")]
         if isinstance(dtype, pl.Datetime | pl.Date):
             found.append(as_moments(name, dtype).max().alias(f"newest\0{name}"))
     return found
@@ -126,6 +130,8 @@ def _column(
     low, high = facts.get(f"min\0{name}"), facts.get(f"max\0{name}")
     if nulls == rows:
         return rules, note or (f"{_printable(name)} is always missing" if rows else "")
+    if isinstance(dtype, pl.List | pl.Array):
+        return {**rules, **({"min_length": low, "max_length": high} if low == high else {})}, note
     if low is not None and kind and schema[name] != pl.Time:
         rules |= _range(low, high, schema[name])
     if dtype == pl.String or dtype.is_integer():

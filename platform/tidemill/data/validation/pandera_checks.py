@@ -146,20 +146,31 @@ def _checks(column: ColumnRules, dtype: pl.DataType) -> list[pa.Check]:
         shown = ", ".join(repr(value) for value in values[:_SHOWN_VALUES])
         rest = f", … {len(values)} values" if len(values) > _SHOWN_VALUES else ""
         found.append(_one_of(values, dtype, f"isin({shown}{rest})"))
-    words = column.regex is not None or column.min_length is not None or column.max_length is not None
-    if words and not isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-        raise ValueError(f"regex and lengths are for strings, but the column is {spell_dtype(dtype)}")
+    if problem := column.misfit(dtype):
+        raise ValueError(f"{problem}, but the column is {spell_dtype(dtype)}")
     if column.regex is not None:
         pattern = f"^(?:{column.regex})$"
         found.append(pa.Check.str_matches(pattern, error=f"str_matches('{column.regex}')"))
-    if column.min_length is not None or column.max_length is not None:
-        limits = (column.min_length, column.max_length)
+    limits = column.min_length, column.max_length
+    if limits != (None, None) and isinstance(dtype, pl.List | pl.Array):
+        found.append(_list_length(column.min_length or 0, column.max_length, dtype))
+    elif limits != (None, None):
         found.append(
             pa.Check.str_length(
                 min_value=limits[0], max_value=limits[1], error=f"str_length({limits[0]}, {limits[1]})"
             )
         )
     return found
+
+
+def _list_length(least: int, most: int | None, dtype: pl.DataType) -> pa.Check:
+    def fits(data: Any) -> pl.LazyFrame:
+        values = pl.col(literal_name(data.key))
+        lengths = (values.arr.to_list() if isinstance(dtype, pl.Array) else values).list.len()
+        whole: pl.LazyFrame = data.lazyframe
+        return whole.select(lengths >= least if most is None else lengths.is_between(least, most))
+
+    return pa.Check(fits, name="list_length", error=f"list_length({least}, {most})")
 
 
 def _one_of(values: list[Any], dtype: pl.DataType, error: str) -> pa.Check:

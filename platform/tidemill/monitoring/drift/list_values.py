@@ -1,4 +1,4 @@
-"""Measures the drift of lists of numbers, such as embeddings: by their norm and by element. Pure."""
+"""Measures the drift of lists of numbers, such as embeddings: by norm, element and direction. Pure."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,12 @@ from tidemill.monitoring.drift.distances import wasserstein
 __all__ = ["element_matrix", "is_list", "list_distance", "norms"]
 
 Floats = npt.NDArray[np.float64]
+
+_FEW_ROWS = 20
+"""With fewer no direction is found."""
+_MANY_ROWS = 2_000
+_OF_NORMALS = (2 / np.pi) ** 0.5
+"""The Wasserstein distance of two normals whose standard deviations differ by 1."""
 
 _MOST = 256
 """Elements that are compared; of longer lists as many, evenly spread."""
@@ -33,16 +39,25 @@ def norms(column: pl.Series) -> pl.Series:
 
 def element_matrix(column: pl.Series, length: int) -> Floats:
     """Return the lists without gaps that have this length, shape (lists, length)."""
-    lists = [values for values in column.to_list() if values is not None and len(values) == length]
-    matrix = np.array(lists, dtype=np.float64).reshape(len(lists), length)
+    lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    fitting = lists.filter((lists.list.len() == length).fill_null(False))
+    flat = fitting.explode().cast(pl.Float64) if length else pl.Series([], dtype=pl.Float64)
+    matrix: Floats = flat.fill_null(float("nan")).to_numpy().reshape(len(fitting), length)
     return matrix[np.isfinite(matrix).all(axis=1)]
 
 
 def list_distance(before: Floats, now: Floats) -> float:
-    """Return how far lists have moved: the larger of the norms' distance and the elements' mean distance.
+    """Return how far lists have moved: the largest of four distances, in standard deviations of ``before``.
 
-    Each is a Wasserstein distance in standard deviations of ``before``. The mean over the elements has no
-    more noise than the distance of a single number, and sees a shift that leaves the norms as they are.
+    - the norms': Wasserstein;
+    - the elements', on average: Wasserstein of each. It has no more noise than that of a single number;
+    - that of the means, along the line between them. A shift that many elements share, or that one of
+      hundreds has, is small in each of them and great along this line;
+    - that of the spread, along the direction in which it has changed most: a turn that leaves norms, means
+      and elements as they are.
+
+    The last two are found in one half of the rows and measured in the other, and the reverse, so that chance
+    alone brings about zero.
 
     Args:
         before: shape (rows, length), at least one row, finite.
@@ -55,7 +70,41 @@ def list_distance(before: Floats, now: Floats) -> float:
     step = max(1, -(-before.shape[1] // _MOST))
     of_elements = [_distance(before[:, place], now[:, place]) for place in range(0, before.shape[1], step)]
     of_norms = _distance(np.linalg.norm(before, axis=1), np.linalg.norm(now, axis=1))
-    return max(of_norms, float(np.mean(of_elements)))
+    return max(of_norms, float(np.mean(of_elements)), *_along_lines(before, now, step))
+
+
+def _along_lines(before: Floats, now: Floats, step: int) -> tuple[float, float]:
+    """Return the distances of the means and of the spreads, each along the line where it is greatest."""
+    if min(len(before), len(now)) < _FEW_ROWS:
+        return 0.0, 0.0
+    before = before[:: max(1, len(before) // max(_MANY_ROWS, 4 * len(now)))]  # more make it no surer
+    scale = before.std(axis=0)
+    scale[scale <= 1e-9 * np.abs(before).max(axis=0, initial=0.0)] = np.inf  # it has no scale of its own
+    centre = before.mean(axis=0)
+    sides = [(side - centre) / scale for side in (before, now)]
+    halves = [tuple(side[half::2] for side in sides) for half in range(2)]
+    means, spreads = [], []
+    for (old, new), (old_too, new_too) in (halves, halves[::-1]):
+        line = new.mean(axis=0) - old.mean(axis=0)
+        ahead = old_too @ line
+        if ahead.std() > 0:
+            means.append(float(((new_too @ line).mean() - ahead.mean()) / ahead.std()))
+        spreads.append(_spread(*(part[:, ::step] for part in (old, new, old_too, new_too))))
+    return max(0.0, float(np.mean(means or [0.0]))), max(0.0, float(np.mean(spreads)))
+
+
+def _spread(old: Floats, new: Floats, old_too: Floats, new_too: Floats) -> float:
+    """Return how the spread changed in two halves, along the direction of the first one's greatest change.
+
+    Of two normals with one mean it is their Wasserstein distance.
+    """
+    values, lines = np.linalg.eigh(np.cov(new, rowvar=False) - np.cov(old, rowvar=False))
+    most = int(np.abs(values).argmax())
+    line = lines[:, most]
+    before = float((old_too @ line).std())
+    if not before:
+        return 0.0
+    return float(np.sign(values[most]) * ((new_too @ line).std() / before - 1) * _OF_NORMALS)
 
 
 def _distance(before: Floats, now: Floats) -> float:

@@ -217,3 +217,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
         (tmp_path / name).write_text(string.printable)
     with pytest.raises(DataError, match=name):
         infer(tmp_path / name, "broken", name)
+
+
+def test_lists_of_one_length_keep_it(tmp_path):
+    lists = pl.DataFrame(
+        {"e": [[1.0, 2.0], None, [3.0, 4.0]], "tags": [["a"], [], ["b", "c"]], "n": [1, 2, 3]}
+    )
+    lists.write_parquet(tmp_path / "t.parquet")
+    inferred = infer(tmp_path / "t.parquet", "t", "t.parquet", AS_OF)
+    declared = accepts(tmp_path / "t.parquet", inferred, AS_OF)
+    rules = {name: (column.min_length, column.max_length) for name, column in declared.columns.items()}
+    assert rules == {"e": (2, 2), "tags": (None, None), "n": (None, None)}
+    other = lists.with_columns(e=pl.Series([[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]]))
+    parted = validate_frames({"t": other}, parse_expectations(inferred.document, Path("inferred")), AS_OF)[
+        "t"
+    ]
+    assert parted.rejected["reason"].to_list() == ["e: list_length(2, 2)"] * 2

@@ -177,6 +177,28 @@ def test_lists_drift_by_their_norms_and_their_elements():
     assert other_length == (None, True, "lists of 3 numbers in the reference, of 2 in the window")
 
 
+def test_lists_that_turn_are_found_where_norms_and_elements_look_as_before():
+    random = np.random.default_rng(5)
+    embeddings = random.normal(size=(4000, 64))
+
+    def drifted(now, before=embeddings):
+        sides = (pl.Series(side.tolist()) for side in (before, now))
+        return compare_column("e", *sides, CONFIG).drifted
+
+    ordinary = [drifted(random.normal(size=(1000, 64))) for _ in range(10)]
+    assert sum(ordinary) <= 1
+    shift = random.normal(size=64)
+    moved = random.normal(size=(1000, 64)) + 0.6 * shift / np.linalg.norm(shift)
+    moved *= np.linalg.norm(embeddings, axis=1).mean() / np.linalg.norm(moved, axis=1).mean()
+    assert drifted(moved), "0.075 standard deviations in each element, and the norms stay"
+    one = random.normal(size=(1000, 64))
+    one[:, 7] += 2
+    assert drifted(one), "a thirty-second of a standard deviation an element"
+    pairs = random.normal(size=(1000, 64))
+    pairs[:, 1] = 0.9 * pairs[:, 0] + np.sqrt(1 - 0.81) * pairs[:, 1]
+    assert drifted(pairs), "each element is as before; two go together"
+
+
 @pytest.mark.parametrize(
     ("now", "why"),
     [
