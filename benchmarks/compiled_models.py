@@ -13,6 +13,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pandas as pd
+import polars as pl
 import xgboost
 from rich.console import Console
 from rich.table import Table
@@ -90,7 +91,10 @@ def microseconds(work: Callable[[], object], least: float = 0.03) -> float:
 def explained(model: Any, frame: pd.DataFrame) -> tuple[float, float, float]:
     """Return the seconds until the first explanation, and the milliseconds of one and of 100 more."""
     features = tuple(frame.columns)
-    explainer = Explainer(lambda version: Scorer(version, features, lambda _: _, "skops", None, model))
+    explainer = Explainer(
+        lambda version: Scorer(version, features, lambda _: _, "skops", None, model),
+        lambda version: pl.from_pandas(frame),
+    )
     served = [
         FeatureRow(dict(zip(features, row, strict=True)), ()) for row in frame[:100].to_numpy().tolist()
     ]

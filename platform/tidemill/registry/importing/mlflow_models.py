@@ -26,6 +26,7 @@ from tidemill.registry.importing.onnx_files import read_onnx_file
 from tidemill.registry.versions.artifacts import connect_registry
 from tidemill.registry.versions.boosted_models import BOOSTERS
 from tidemill.registry.versions.model_description import read_description, readable_folder
+from tidemill.registry.versions.model_signature import LISTS, array_inputs, with_arrays
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
@@ -198,22 +199,29 @@ def _with_code(
 def of_pyfunc(folder: Path, model: Any, what: str) -> ForeignModel:
     """Return a loaded MLflow model as one that will be served from a copy of its folder, with its code.
 
+    A list is one column of arrays where the signature wants it so, and a column for each element otherwise.
+
     Args:
         folder: with the file ``MLmodel``.
         model: loaded from it, with ``predict``.
         what: its flavour, for people.
     """
+    arrays = array_inputs(read_description(folder))
 
     def save(target: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         shutil.copytree(folder, target)
         described = read_description(target)
-        described.signature = infer_signature(example, output)
+        whole = with_arrays(example, arrays)
+        if lists := {name: len(whole[name].iloc[0]) for name in arrays if name not in example}:
+            described.metadata = {**(described.metadata or {}), LISTS: lists}
+        else:
+            described.signature = infer_signature(example, output)
         described.saved_input_example_info = None
         described.save(str(target / MLMODEL_FILE_NAME))
 
     return ForeignModel(
         kind=f"MLflow {what}",
-        answer=lambda rows, task: model.predict(rows),
+        answer=lambda rows, task: model.predict(with_arrays(rows, arrays)),
         save=save,
         features=_input_names(read_description(folder)),
         runs_code=True,
@@ -224,6 +232,10 @@ def of_pyfunc(folder: Path, model: Any, what: str) -> ForeignModel:
 def _input_names(described: Model) -> tuple[str, ...]:
     try:
         inputs = described.signature.inputs
-        return () if inputs.is_tensor_spec() else tuple(map(str, inputs.input_names()))
+        return (
+            ()
+            if inputs.is_tensor_spec() and not array_inputs(described)
+            else tuple(map(str, inputs.input_names()))
+        )
     except (AttributeError, MlflowException):
         return ()

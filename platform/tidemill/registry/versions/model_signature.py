@@ -1,18 +1,22 @@
 """What a saved model takes and gives: its features, and the order of its outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from mlflow.models import Model
 
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores, Texts
 from tidemill.tasks.task import Answers, Task
+from tidemill.training.feature_table import element_names
 
-__all__ = ["Kind", "ModelSignature"]
+__all__ = ["LISTS", "Kind", "ModelSignature", "array_inputs", "with_arrays"]
 
 Kind = Literal["onnx", "skops", "native", "pyfunc"]
+LISTS = "tidemill.lists"
+"""Metadata of an MLflow model: the inputs that it takes as arrays, and the length of each."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,46 @@ class ModelSignature:
 
         found = Scorer(version, self.features, score, kind, None, model, task=self.task, places=self.places)
         return replace(found, by_name=by_name, words=self.words, mixed=mixed) if words else found
+
+
+def array_inputs(described: Model) -> dict[str, Any]:
+    """Return the inputs that a model's signature wants as one array a row, with the type of its numbers.
+
+    >>> from mlflow.models import ModelSignature
+    >>> from mlflow.types import ColSpec, DataType, Schema
+    >>> from mlflow.types.schema import Array
+    >>> inputs = Schema([ColSpec(Array(DataType.float), "image"), ColSpec(DataType.double, "age")])
+    >>> array_inputs(Model(signature=ModelSignature(inputs)))
+    {'image': dtype('float32')}
+    """
+    inputs = getattr(described.signature, "inputs", None)
+    found = {}
+    for one in inputs or ():
+        shape = getattr(one, "shape", None)  # of a tensor
+        inner: Any = getattr(one.type, "dtype", None) if shape is None else None  # of a column of arrays
+        if one.name is not None and shape is not None and len(shape) > 1:
+            found[str(one.name)] = one.type
+        elif hasattr(inner, "to_numpy"):
+            found[str(one.name)] = np.dtype(inner.to_numpy())
+    return found
+
+
+def with_arrays(frame: pd.DataFrame, arrays: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame with one column of arrays for each list, in place of the columns of its elements.
+
+    Args:
+        frame: with columns ``<list>.0``, ``<list>.1`` and so on.
+        arrays: the type of the numbers of each list; one that the frame does not have is left out.
+
+    >>> with_arrays(pd.DataFrame({"e.0": [1.0], "e.1": [2.0], "age": [9.0]}), {"e": np.dtype("float32")})
+       age           e
+    0  9.0  [1.0, 2.0]
+    """
+    made = {}
+    for name, kind in arrays.items():
+        width = sum(column.rpartition(".")[0] == name for column in map(str, frame.columns))
+        columns = [column for column in element_names(name, width) if column in frame.columns]
+        if columns:
+            made[name] = pd.Series(list(frame[columns].to_numpy(kind)), index=frame.index, dtype=object)
+            frame = frame.drop(columns=columns)
+    return frame.assign(**made) if made else frame

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import mlflow.pyfunc
 import skops.io
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from tidemill.errors import ModelUnsafe, RegistryError
@@ -19,10 +20,17 @@ from tidemill.files.yaml_reading import YamlError
 from tidemill.registry.versions.boosted_models import BOOSTERS, read_boosted
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_description import read_description, readable_folder
-from tidemill.registry.versions.model_signature import Kind, ModelSignature
+from tidemill.registry.versions.model_signature import (
+    LISTS,
+    Kind,
+    ModelSignature,
+    array_inputs,
+    with_arrays,
+)
 from tidemill.registry.versions.onnx_models import read_onnx
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
+from tidemill.training.feature_table import column_names
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["read_original"]
@@ -40,6 +48,8 @@ _BROKEN = (
 )
 """What skops raises for a file that is damaged, or was written by other versions of its packages."""
 _BINARY = Binary("")
+_WORDS = ("string", "object")
+"""Types of text: of a column, of a tensor."""
 _ESTIMATORS = {"lightgbm", "sklearn", "xgboost"}
 
 
@@ -76,21 +86,24 @@ def read_original(
         described = read_description(folder)
         flavors: dict[str, Any] = described.flavors
         inputs = described.signature.inputs
+        lists = dict((described.metadata or {}).get(LISTS, {}))
         names = tuple(map(str, inputs.input_names()))
         types = zip(names, inputs.input_types(), strict=True)
-        words = tuple(name for name, kind in types if kind.name == "string")
-        given = ModelSignature(names, words, task, tuple(places))
+        words = tuple(name for name, kind in types if getattr(kind, "name", None) in _WORDS)
+        given = ModelSignature(column_names(names, lists), words, task, tuple(places))
     except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
         raise RegistryError(
             f"version {version} in {folder} is not a scikit-learn model with a signature, "
             f"nor any other that can be served: {error!r}",
             hint="register models by `tidemill run`, or log them with a signature",
         ) from error
-    if inputs.is_tensor_spec():
+    if inputs.is_tensor_spec() and not lists:
         raise RegistryError(
             f"the signature of version {version} is a tensor's, which has no names for the features",
             hint="log it with the signature of a frame: `infer_signature(frame, scores)`",
         )
+    if lists:
+        return replace(_by_arrays(folder, version, given, described, trusted), reason=reason)
     return replace(_choose(folder, version, given, flavors, recorded, declared, trusted), reason=reason)
 
 
@@ -156,6 +169,18 @@ def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping
             hint="restore the files, or register the version again",
         ) from error
     return given.scorer(version, lambda rows: given.answers(model.predict(rows)), "pyfunc", model)
+
+
+def _by_arrays(folder: Path, version: str, given: ModelSignature, described: Model, trusted: bool) -> Scorer:
+    """Return a scorer for a model that takes its lists as arrays, one column each."""
+    if not trusted:
+        raise _refusal(version, described.flavors)
+    arrays = array_inputs(described)
+    found = _pickled(folder, version, given, {})
+    model = found.estimator
+    return given.scorer(
+        version, lambda rows: given.answers(model.predict(with_arrays(rows, arrays))), "pyfunc", model
+    )
 
 
 def _by_module(version: str, given: ModelSignature, module: Any) -> Scorer:

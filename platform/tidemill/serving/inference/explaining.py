@@ -1,4 +1,6 @@
-"""Explain predictions by the contribution of each feature: SHAP values of tree models, on request.
+"""Explain predictions by the contribution of each feature, on request: SHAP values of models of trees.
+
+Networks, linear models and others are explained by asking them (`sampled_explanation`).
 
 The original model is explained, not the compiled one; it is loaded at the first request for it. All of this
 is slow beside a prediction, so it runs in a thread, for few rows.
@@ -14,11 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import polars as pl
 
 from tidemill.features.request_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.inference.column_origins import MixedFeatures, origins
+from tidemill.serving.inference.sampled_explanation import SampledExplanation, sampled
 from tidemill.training.feature_table import column_names, with_elements
 
 __all__ = ["Explainer", "TreeExplanation"]
@@ -118,13 +122,16 @@ class TreeExplanation:
         return np.allclose(totals[~sure], said[~sure], atol=_CLOSE * size, rtol=_CLOSE)
 
 
+Explanation = TreeExplanation | SampledExplanation
+
+
 class Explainer:
     """Explains the predictions of the versions that serve; keeps the last few. Threads may share it."""
 
-    def __init__(self, load: Callable[[str], Scorer]) -> None:
-        """Take a function that loads a version as it was made."""
-        self._load = load
-        self._ready: OrderedDict[str, TreeExplanation] = OrderedDict()
+    def __init__(self, load: Callable[[str], Scorer], reference: Callable[[str], pl.DataFrame]) -> None:
+        """Take functions that load a version as it was made, and features of rows that it was fitted on."""
+        self._load, self._reference = load, reference
+        self._ready: OrderedDict[str, Explanation] = OrderedDict()
         self._lock = threading.Lock()
 
     def explain(self, version: str, rows: Sequence[FeatureRow]) -> list[Mapping[str, Any]]:
@@ -138,7 +145,7 @@ class Explainer:
             rows: features as served.
 
         Raises:
-            Refused: there are too many rows, the model is none of trees, or the package SHAP is missing.
+            Refused: there are too many rows, the task is custom, or the package SHAP is missing.
         """
         if len(rows) > _MOST_ROWS:
             raise Refused(
@@ -155,17 +162,23 @@ class Explainer:
             for start, contributed in zip(base.tolist(), values.tolist(), strict=True)
         ]
 
-    def _explanation(self, version: str) -> TreeExplanation:
+    def _explanation(self, version: str) -> Explanation:
         with self._lock:
             if version not in self._ready:
-                self._ready[version] = _open(self._load(version))
+                scorer = self._load(version)
+                if _has_trees(scorer):
+                    self._ready[version] = _open(scorer)
+                elif scorer.task.kind == "custom":
+                    raise _impossible("answers of a custom task are no single number")
+                else:
+                    self._ready[version] = sampled(scorer, self._reference(version))
                 while len(self._ready) > _KEPT:
                     self._ready.popitem(last=False)
             self._ready.move_to_end(version)
             return self._ready[version]
 
 
-def _frame(made: TreeExplanation, rows: Sequence[FeatureRow]) -> pd.DataFrame:
+def _frame(made: Explanation, rows: Sequence[FeatureRow]) -> pd.DataFrame:
     """Return the features as the model was fitted to them: numbers with NaN, text as objects with None."""
     given = {name: [row.values[name] for row in rows] for name in made.features}
     objects = {*made.words, *made.lists}
@@ -178,6 +191,14 @@ def _frame(made: TreeExplanation, rows: Sequence[FeatureRow]) -> pd.DataFrame:
     if not made.lists:
         return frame
     return with_elements(frame, made.lists)[list(column_names(made.features, made.lists))]
+
+
+def _has_trees(scorer: Scorer) -> bool:
+    """Return whether a model, behind its preparation, is one of trees."""
+    model = scorer.estimator
+    while hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    return type(model).__name__ in _LOG_ODDS | _PROBABILITY | _VALUE
 
 
 def _open(scorer: Scorer) -> TreeExplanation:
@@ -199,8 +220,6 @@ def _open(scorer: Scorer) -> TreeExplanation:
             raise _impossible("it is a pipeline in a pipeline")
         prepare, model = model[:-1] if len(model.steps) > 1 else None, model.steps[-1][1]
     kind = type(model).__name__
-    if kind not in _LOG_ODDS | _PROBABILITY | _VALUE:
-        raise _impossible(f"{kind if model is not None else 'a model made as ONNX'} is not a model of trees")
     places = [place for place, name in enumerate(scorer.features) for _ in range(scorer.lists.get(name, 1))]
     try:
         places = places if prepare is None else origins(prepare, places)

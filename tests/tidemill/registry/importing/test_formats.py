@@ -11,14 +11,18 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import yaml
 from mlflow import MlflowClient
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.linear_model import LogisticRegression
 
+from tests.tidemill.registry.importing.conftest import FEATURES
 from tests.tidemill.registry.importing.test_model_import import (
     NUMBERS,
     answers_as,
@@ -27,11 +31,13 @@ from tests.tidemill.registry.importing.test_model_import import (
     skops_file,
     taught,
 )
+from tests.tidemill.training.small_project import Data, day
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.importing.mlflow_models import read_folder_model
 from tidemill.registry.importing.model_files import read_file_model
+from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
 from tidemill.registry.importing.model_kinds import kind_of_file
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
 from tidemill.training.tracking import mlflow_tracking
@@ -249,6 +255,41 @@ def test_a_class_whose_answers_are_json(project_of, imported, rows, tmp_path):
     [answer] = load_scorer(trusting, done.version).predict(pd.DataFrame({"wind": [1.0]}))
     assert answer == {"low": 15.0, "high": 25.0, "why": ["wind"]}
     assert compare(trusting, get_version(trusting, done.version), None).passed
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow would rather have type hints and an example
+@pytest.mark.parametrize("wanted", ["array", "tensor"])
+def test_a_list_goes_as_one_array_where_the_signature_says_so(project_of, rows, tmp_path, wanted):
+    class Mean(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            images = np.stack(list(model_input["e"]))
+            assert images.dtype == np.float32
+            assert images.shape[1:] == ((4,) if wanted == "array" else (2, 2))
+            return images.reshape(len(images), -1).mean(axis=1) + np.asarray(model_input["wind"]).ravel()
+
+    inputs = {
+        "array": [ColSpec(DataType.double, "wind"), ColSpec(Array(DataType.float), "e")],
+        "tensor": [
+            TensorSpec(np.dtype("float64"), (-1,), "wind"),
+            TensorSpec(np.dtype("float32"), (-1, 2, 2), "e"),
+        ],
+    }
+    signature = ModelSignature(Schema(inputs[wanted]), Schema([ColSpec(DataType.double)]))
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=Mean(), signature=signature, pip_requirements=[]
+    )
+    project, lists = project_of("regression"), np.random.default_rng(0).normal(size=(len(rows), 4))
+    rows.with_columns(e=pl.Series(lists.tolist())).write_parquet(project.dataset_path)
+    now = ProjectState(Data(), (*FEATURES, "e"), "small_service", "77c2", ())
+    request = ImportRequest(str(tmp_path / "model"), day(70), allow_code=True)
+    done = import_version(project, request, now)
+    assert done.features == ("wind", "e")
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text() + f"\nserve: {{trust_pickled: [small-model/{done.version}]}}\n")
+    scorer = load_scorer(load_project(project.root, project.settings), done.version)
+    assert (scorer.features, scorer.lists) == (("wind", "e"), {"e": 4})
+    given = pd.DataFrame({"wind": [1.0, 2.0], "e": [[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 4.0]]})
+    assert scorer.predict(given) == pytest.approx([4.0, 3.0])
 
 
 def test_classes_that_are_none(project_of, imported):

@@ -6,6 +6,7 @@ import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import xgboost
 from fastapi.testclient import TestClient
@@ -19,7 +20,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
@@ -27,11 +28,15 @@ from tests.tidemill.serving.small_project import KNOWN
 from tidemill.features.request_features import FeatureRow
 from tidemill.project import load_project
 from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.explaining import Explainer
 from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
+from tidemill.training.families.preparation import prepare_rows, with_preparation
 
 pytestmark = pytest.mark.engine
 
@@ -47,6 +52,10 @@ def rows():
     return frame
 
 
+def reference(version):
+    return pl.from_pandas(rows())
+
+
 def explainer(model, count):
     frame = rows()
     late = (frame["wind"] + (frame["carrier"] == 2) > 0.5).to_numpy().astype(int)
@@ -60,7 +69,7 @@ def explainer(model, count):
         return Scorer(version, FEATURES, None, "skops", None, model)
 
     served = [FeatureRow(dict(zip(FEATURES, row, strict=True)), ()) for row in frame[:count].to_numpy()]
-    return Explainer(load), served, model.predict_proba(frame[:count])[:, 1], asked
+    return Explainer(load, reference), served, model.predict_proba(frame[:count])[:, 1], asked
 
 
 def prepared(model):
@@ -140,7 +149,7 @@ def test_values_and_several_classes_are_explained_and_text_is_a_feature(model, u
         FeatureRow({name: None if one != one else one for name, one in row.items()}, ())
         for row in asked.to_dict("records")
     ]
-    found = Explainer(lambda version: scorer).explain("1", served)
+    found = Explainer(lambda version: scorer, reference).explain("1", served)
     totals = np.array([one["base_value"] + sum(one["contributions"].values()) for one in found])
     answers = task.answers(fitted, asked)
     assert {one["unit"] for one in found} == {unit}
@@ -159,7 +168,6 @@ def test_values_and_several_classes_are_explained_and_text_is_a_feature(model, u
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (make_pipeline(SimpleImputer(), LogisticRegression()), "LogisticRegression is not a model of trees"),
         (make_pipeline(SimpleImputer(), PCA(2), RandomForestClassifier(2)), "PCA mixes features"),
         (HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier"]), "do not add up"),
     ],
@@ -170,6 +178,60 @@ def test_what_cannot_be_explained_says_why(model, why):
         explain.explain("1", served)
     assert refused.value.failure.kind == "unsupported"
     assert why in refused.value.failure.detail
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_models_that_are_none_of_trees_are_explained_by_asking_them(task):
+    """A network as the family `mlp` keeps it, with text, a list and a gap."""
+    draw = np.random.default_rng(3)
+    frame = pd.DataFrame(draw.normal(size=(300, 3)), columns=["wind", "e.0", "e.1"])
+    frame["noise"] = draw.normal(size=300)
+    frame["origin"] = draw.choice(["JFK", "EWR", None], 300).astype(object)
+    frame.loc[::9, "noise"] = np.nan
+    amount = 2 * frame["wind"] + frame["e.0"] + 2 * (frame["origin"] == "JFK")
+    kind, made = {
+        "binary": (Binary("roc_auc"), MLPClassifier),
+        "multiclass": (Multiclass("neg_log_loss", classes=("low", "middle", "high")), MLPClassifier),
+        "regression": (Regression("neg_mae"), MLPRegressor),
+    }[task]
+    labels = {"binary": amount > 1, "multiclass": np.digitize(amount, [-1, 2])}.get(task, amount)
+    labels = pd.Series(labels).astype(float if task == "regression" else int)
+    prepare, prepared_rows = prepare_rows(task, frame, labels, dense=True)
+    network = made(hidden_layer_sizes=[16], max_iter=400, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.fit(prepared_rows, labels)
+    model = with_preparation(prepare, network)
+    features = ("wind", "e", "noise", "origin")
+    signature = ModelSignature(("wind", "e.0", "e.1", "noise", "origin"), ("origin",), kind)
+    scorer = signature.scorer(
+        "1", lambda given: kind.answers(model, given[list(frame.columns)]), "skops", model
+    ).with_lists(features, {"e": 2})
+    known = pl.DataFrame({"wind": frame["wind"], "noise": frame["noise"], "origin": frame["origin"]})
+    known = known.with_columns(e=pl.Series(frame[["e.0", "e.1"]].to_numpy(), dtype=pl.Array(pl.Float64, 2)))
+    served = [
+        FeatureRow({"wind": 2.0, "e": [1.0, 0.0], "noise": None, "origin": "JFK"}, ()),
+        FeatureRow({"wind": -2.0, "e": [1.0, 0.0], "noise": 0.5, "origin": None}, ()),
+    ]
+    found = Explainer(lambda version: scorer, lambda version: known).explain("1", served)
+    answers = scorer.predict(pd.DataFrame([row.values for row in served]))
+    answers = answers.max(axis=1) if answers.ndim == 2 else answers
+    totals = [one["base_value"] + sum(one["contributions"].values()) for one in found]
+    assert totals == pytest.approx(answers, abs=1e-9)
+    assert {one["unit"] for one in found} == {"value" if task == "regression" else "probability"}
+    for one in found:
+        assert tuple(one["contributions"]) == features
+        sizes = {name: abs(value) for name, value in one["contributions"].items()}
+        assert max(sizes, key=sizes.get) == "wind"
+        assert sizes["noise"] < sizes["wind"] / 2
+    assert found == Explainer(lambda version: scorer, lambda version: known).explain("1", served)
+
+
+def test_custom_answers_are_not_explained():
+    scorer = Scorer("1", FEATURES, None, "pyfunc", None, task=Custom("m:f"))
+    with pytest.raises(Refused, match="custom") as refused:
+        Explainer(lambda version: scorer, reference).explain("1", [FeatureRow({}, ())])
+    assert refused.value.failure.kind == "unsupported"
 
 
 def test_rows_are_limited():

@@ -20,6 +20,7 @@ from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 from tidemill.registry.deployments import live
 from tidemill.registry.versions.model_cache import load_cacheable_original, load_cacheable_scorer
+from tidemill.registry.versions.model_versions import load_reference
 from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import AdmissionMiddleware
 from tidemill.serving.http.jobs_api import jobs_router
@@ -146,7 +147,10 @@ def _predictor(shared: _Shared, watcher: Watcher) -> Predictor[Any]:
         meter=metrics,
         shadow=shadows,
         counters=shared.counters,
-        explain=Explainer(lambda version: load_cacheable_original(project, version)).explain,
+        explain=Explainer(
+            lambda version: load_cacheable_original(project, version),
+            lambda version: load_reference(project, version).features,
+        ).explain,
         compose=composer(application, project.task, serve.timeout_seconds),
     )
 
