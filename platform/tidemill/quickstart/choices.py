@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from tidemill.clock import parse_duration
-from tidemill.data.profiling.table_profile import TableProfile
+from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.profiling.text_values import Readings
 from tidemill.errors import DataError, UsageError
 from tidemill.quickstart.column_choices import (
@@ -26,6 +26,8 @@ __all__ = ["Assumption", "Choices", "Split", "choose"]
 _SHARE = 0.15
 _SEARCHED = 20_000
 """Rows that a trial is fitted on, in tables that have more."""
+_CLASSES = 12
+"""More different values than so many numbers are no classes."""
 _SIDES = 3
 """Training, validation and hold-out: a stratified split has rows of each class on each."""
 
@@ -102,6 +104,8 @@ def choose(
     if not profile.columns or not profile.rows:
         raise DataError("the table has no rows", hint="name a table with rows in --data")
     existing_column("--target", wishes.target, profile.columns)
+    if wishes.task in (None, "regression"):
+        _check_numbers(profile.columns[wishes.target], readings)
     target = choose_target(table, profile.columns[wishes.target], wishes, ask)
     time = choose_time(raw, profile, wishes, readings.formats, ask)
     if wishes.labels_after is not None:
@@ -124,6 +128,16 @@ def choose(
         split=split,
         features=choose_features(profile, target, time, key, ask),
     )
+
+
+def _check_numbers(target: ColumnProfile, readings: Readings) -> None:
+    odd = readings.nearly_numbers.get(target.name)
+    if odd is not None and target.distinct > _CLASSES:
+        raise DataError(
+            f"the target {target.name} is text: most of its values are numbers, but {odd!r} is not",
+            hint="leave units out of the source, and empty the other values; if it has classes, say "
+            "--task multiclass",
+        )
 
 
 def _check_duration(text: str, time: TimeChoice | None) -> None:

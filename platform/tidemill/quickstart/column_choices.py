@@ -9,7 +9,7 @@ import polars as pl
 
 from tidemill.data.profiling.leakage import Kind, find_leaks
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
-from tidemill.data.profiling.text_values import moment_formats
+from tidemill.data.profiling.text_values import moment_formats, no_moments
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
 from tidemill.project.feature_columns import ColumnType, Unseen
@@ -249,8 +249,7 @@ def _time(
 
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:
-    values = table.select(pl.col(literal_name(name)).alias("value")).drop_nulls().unique().head(3).collect()
-    shown = ", ".join(repr(value) for value in sorted(values["value"].to_list(), key=str))
+    shown = ", ".join(repr(value) for value in no_moments(table, name))
     raise DataError(
         f"--time: {name} cannot be read as moments: it has values such as {shown}",
         hint="write moments like 2013-12-31 or 2013-12-31T10:15:00+01:00, 31.12.2013 10:15, 12/31/2013, or "

@@ -231,6 +231,18 @@ def without(rows: float) -> pl.Expr:
             "holds true and false, not numbers",
             "write 0 and 1",
         ),
+        (
+            {"left": pl.format("{} %", pl.int_range(N))},
+            {},
+            "most of its values are numbers, but '0 %' is not",
+            "leave units out",
+        ),
+        (
+            {"at": pl.when(pl.int_range(N) == 7).then(pl.lit("soon")).otherwise(pl.lit("2024-01-01"))},
+            {"time": "at"},
+            "at cannot be read as moments: it has values such as 'soon'",
+            "seconds since 1970",
+        ),
         ({"left": pl.struct("size")}, {}, "of type Struct", "another --target"),
         ({}, {"time": "plan"}, "cannot be read as moments: it has values such as 'free'", "31.12.2013"),
         ({}, {"labels_after": "2d"}, "needs a time", "--time"),

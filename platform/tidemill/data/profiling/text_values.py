@@ -20,6 +20,7 @@ __all__ = [
     "infer_readings",
     "is_format",
     "moment_formats",
+    "no_moments",
     "unreadable_values",
 ]
 
@@ -44,9 +45,11 @@ _DAYS = (
 _WHOLE_YEAR = r"^(\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{4})\b|[A-Za-z]"
 """Polars reads 24 as the year 24 where a year has four digits."""
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
+_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p")
 _FORMATS = (
     *(day + time for day in _DAYS for time in _TIMES if day == "%Y-%m-%d" or not time.startswith("T")),
     *(f"%Y-%m-%d{time}%#z" for time in _TIMES if time),
+    *(day + time for day in _DAYS for time in _HALF_DAYS),
 )
 EPOCHS: Mapping[str, int] = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
 """Name of the unit of moments that are numbers since 1970 → microseconds in it."""
@@ -159,6 +162,19 @@ def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
     counts = table.select(fails).collect(engine="streaming").row(0, named=True)
     able = [one for one in candidates if counts[one] == 0]
     return [one for one in able if "%.f" not in one or one.replace("%.f", "") not in able]
+
+
+def no_moments(table: pl.LazyFrame, name: str) -> list[str]:
+    """Return values of a column that cannot be read as moments; of one that is mostly moments the others.
+
+    >>> no_moments(pl.LazyFrame({"at": ["2024-01-01", "2024-01-02", "soon"]}), "at")
+    ['soon']
+    """
+    values = table.select(_value(name).alias("value")).drop_nulls().unique().sort("value").head(10_000)
+    found = values.collect()["value"]
+    fails = [found.filter(_read(found, form).is_null()) for form in _FORMATS]
+    fewest = min(fails, key=len, default=found)
+    return (fewest if 0 < len(fewest) <= len(found) / 2 else found).head(3).to_list()
 
 
 def is_format(form: object) -> bool:

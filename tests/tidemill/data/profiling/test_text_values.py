@@ -81,6 +81,7 @@ def test_infinite_numbers_are_numbers():
         (["31/12/2024"], datetime(2024, 12, 31, tzinfo=UTC)),
         (["31.12.24", "01.01.25"], datetime(2024, 12, 31, tzinfo=UTC)),
         (["31 Dec 2024 10:15", "1 June 2024 00:00"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
+        (["12/31/2024 10:15 AM", "1/2/2024 3:05 PM"], datetime(2024, 12, 31, 10, 15, tzinfo=UTC)),
         (["Dec 31, 2024"], datetime(2024, 12, 31, tzinfo=UTC)),
         ([20241231], datetime(2024, 12, 31, tzinfo=UTC)),
         ([1735603200], datetime(2024, 12, 31, tzinfo=UTC)),
