@@ -12,7 +12,7 @@ from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters, turn_moment
 from tidemill.replay.replay_loop import Pace, ReplayLoop, Tell, run_scenes
 from tidemill.replay.replay_periods import Facts
-from tidemill.replay.replay_workspace import prepare_workspace, project_files
+from tidemill.replay.replay_workspace import paths_elsewhere, prepare_workspace, project_files
 from tidemill.replay.table_history import TableHistory, read_history
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def run_replay(source: Path, target: Path, wanted: ReplayRequest, tell: Tell) ->
         UsageError: the period is empty, or an option does not fit the project.
         TidemillError: a part of the loop failed; all started processes are stopped.
     """
-    _check(load_project(source), wanted)
+    asked = load_project(source)
+    _check(asked, wanted)
+    _check_paths(asked, target)
     tell("workspace", str(target), None, None)
     project = prepare_workspace(source, target, project_files(source))
     if project.config.project.replay is not None:
@@ -112,6 +114,16 @@ def _check(project: Project, wanted: ReplayRequest) -> None:
             hint="the first model learns what lies before --from; rows from there to --to are played",
         )
     turn_moment(project, wanted.start or SystemClock().now())
+
+
+def _check_paths(project: Project, target: Path) -> None:
+    """Refuse paths that lead out of the project's folder, and in a copy of it to other files."""
+    if found := paths_elsewhere(project, target):
+        raise UsageError(
+            f"{', '.join(found)} in {project.root} would be another file in the workspace {target}",
+            hint="write the whole path in params.yaml and dvc.yaml, or name a workspace beside the project: "
+            f"--workspace {project.root.parent / f'{project.root.name}-replay'}",
+        )
 
 
 def _has(project: Project, name: str) -> bool:

@@ -98,7 +98,7 @@ def _metrics_shown(facts: Facts) -> Sequence[str]:
 def _holdout(metrics: Facts, names: Sequence[str]) -> str:
     found = {name: metrics.get(f"holdout_{name}") for name in names}
     return "hold-out " + ", ".join(
-        f"{name} {value:.4f}" for name, value in found.items() if value is not None
+        f"{_short_metric(name)} {value:.4f}" for name, value in found.items() if value is not None
     )
 
 
@@ -113,7 +113,10 @@ def _periods(facts: Facts) -> Table:
     months = len(facts["periods"][0]["period"]) == len("2013-04") if facts["periods"] else False
     table = Table(
         Column("month" if months else "day", no_wrap=True),
-        *(Column(name, justify="right", no_wrap=True) for name in ("sent", "labels", facts["metric"])),
+        *(
+            Column(name, justify="right", no_wrap=True)
+            for name in ("sent", "labels", _short_metric(facts["metric"]))
+        ),
         *(Column(name, overflow="fold") for name in ("version", "drift", "alerts", "turns")),
         title=f"What happened, {'month by month' if months else 'day by day'}",
         title_justify="left",
@@ -150,9 +153,18 @@ def _gain(facts: Facts) -> Text:
     sure = "" if interval is None else f" (gain between {interval[0]:+.4f} and {interval[1]:+.4f}, 90 %)"
     return Text(
         f"Was it worth it? Since the second champion took over on {gain['since'][:10]}, {gain['rows']:,} "
-        f"labelled rows: {metric} {_value(served['metrics'].get(metric))} by what was served, "
+        f"labelled rows: {_short_metric(metric)} {_value(served['metrics'].get(metric))} by what was served, "
         f"{_value(first['metrics'].get(metric))} by version {first['version']} left alone{sure}.\n"
     )
+
+
+def _short_metric(name: str) -> str:
+    """Return a metric's name without the module that a metric of the project's own is in.
+
+    >>> _short_metric("pipelines.forecast:closeness")
+    'closeness'
+    """
+    return name.rpartition(":")[2]
 
 
 def _value(value: float | None) -> str:

@@ -7,6 +7,7 @@ import glob
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from tidemill.data.personal.pseudonyms import KEY_FILE
@@ -18,7 +19,7 @@ from tidemill.project import Project, load_project
 from tidemill.project.scaffold import PROJECT_FILES, clear_folder, copy_project, reference_project
 from tidemill.serving.runtime.stack_record import status_in
 
-__all__ = ["prepare_workspace", "project_files"]
+__all__ = ["paths_elsewhere", "prepare_workspace", "project_files"]
 
 _MARK = ".tidemill-demo"
 _OWN = {"dvc.lock", ".dvc/config", ".dvc/.gitignore"}
@@ -65,13 +66,30 @@ def project_files(source: Path) -> list[str]:
     return sorted((found | read) - _OWN)
 
 
-def _read_by_stages(source: Path) -> set[str]:
-    """Return the paths in the project's folder that stages read and none of them writes."""
+def paths_elsewhere(project: Project, target: Path) -> list[str]:
+    """Return relative paths, of ``data.source`` and of what stages read, that mean others in a workspace."""
+    section = project.params.get("data")
+    source = section.get("source") if isinstance(section, dict) else None
+    read = {name for stage in _stages(project.root) for name in _paths(stage.get("deps"))}
+    given = read | ({source} if isinstance(source, str) else set())
+    outside = [name for name in given if "://" not in name and ".." in Path(name).parts]
+    return sorted(
+        name for name in outside if (project.root / name).resolve() != (target.resolve() / name).resolve()
+    )
+
+
+def _stages(source: Path) -> list[dict[str, Any]]:
+    """Return the stages that run in the project's folder."""
     try:
         stages = parse_dvc_yaml((source / "dvc.yaml").read_text(encoding="utf-8")).get("stages", {})
     except (OSError, UnicodeDecodeError, YamlError, AttributeError):
-        return set()  # whoever runs the stages says what is wrong
-    bodies = [stage for stage in stages.values() if isinstance(stage, dict) and "wdir" not in stage]
+        return []  # whoever runs the stages says what is wrong
+    return [stage for stage in stages.values() if isinstance(stage, dict) and "wdir" not in stage]
+
+
+def _read_by_stages(source: Path) -> set[str]:
+    """Return the paths in the project's folder that stages read and none of them writes."""
+    bodies = _stages(source)
     read = {name for stage in bodies for name in _paths(stage.get("deps"))}
     written = {
         name for stage in bodies for kind in ("outs", "metrics", "plots") for name in _paths(stage.get(kind))

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from rich.console import Console
 
 from tests.tidemill.retraining.small_table import write_table_project
 from tidemill.errors import ConfigError, TidemillError, UsageError
+from tidemill.project import load_project
 from tidemill.replay.replay_periods import periods
 from tidemill.replay.replay_run import ReplayRequest, run_replay
 from tidemill.replay.replay_summary import render_summary
-from tidemill.replay.replay_workspace import project_files
+from tidemill.replay.replay_workspace import paths_elsewhere, project_files
 from tidemill.replay.table_history import TableHistory
 from tidemill.replay.traffic_replay import PlayedSpan, instances
 from tidemill.state.tables import Alert, MonitorRun, Turn
@@ -164,3 +166,28 @@ def test_the_summary_speaks_of_the_metric_of_the_task_and_shows_what_failed():
     assert "422 [wind] is text" in shown
     assert "…" not in shown
     assert "AUC" not in shown
+    own = Console(file=io.StringIO(), width=80)
+    render_summary({**facts, "task": "custom", "metric": "pipelines.forecast:closeness"}, own)
+    assert "sent   labels   closeness   version   drift   alerts   turns" in own.file.getvalue()
+
+
+@pytest.mark.parametrize("place", ["params", "stage"])
+def test_paths_that_lead_elsewhere_in_a_workspace_are_refused_with_the_way_out(tmp_path, place):
+    root = tmp_path / "made"
+    root.mkdir()
+    params = {
+        "project": {"name": "made", "model": "made"},
+        "dataset": {"path": "t.parquet", "time": "at", "label": "y", "label_known": "at"},
+    }
+    params |= {
+        "features": {"from": "request"},
+        "data": {"source": "../t.csv" if place == "params" else "t.csv", "as_of": None},
+    }
+    stages = {"ingest": {"cmd": "true", "deps": ["a.py", {"../u.csv": {}}] if place == "stage" else ["a.py"]}}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    with pytest.raises(UsageError, match="would be another file in the workspace") as refused:
+        run_replay(root, root / "workspace", ReplayRequest(), lambda *_: None)
+    assert f"--workspace {tmp_path / 'made-replay'}" in refused.value.hint
+    assert not (root / "workspace").exists()
+    assert paths_elsewhere(load_project(root), tmp_path / "made-replay") == []
