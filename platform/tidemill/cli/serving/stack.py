@@ -148,13 +148,13 @@ def predict(
         answer = client.predict(asked, at=moment(at) if at else None)
 
     def render(console: "Console") -> None:
-        version = answer.model_version or "of several versions"
+        version = "several versions" if answer.model_version is None else f"version {answer.model_version}"
         names = list(answer.predictions[0].answer)
-        table = Listing(*names, "decision", "flags", "prediction", title=f"{answer.model} {version}")
+        table = Listing(*names, "decision", "flags", "prediction", title=f"{answer.model}, {version}")
         for p in answer.predictions:
             shown = [_shown(p.answer.get(name)) for name in names]
             decision = ", ".join(f"{name}: {value}" for name, value in p.decision.items())
-            table.add_row(*shown, decision, ", ".join(p.flags) or "–", p.prediction_id)
+            table.add_row(*shown, decision or "–", ", ".join(p.flags) or "–", p.prediction_id)
         console.print(table)
 
     emit(answer.model_dump(mode="json"), json, render)
@@ -177,7 +177,7 @@ def _shown(value: object) -> str:
 
 def _example(project: Path | None) -> list[dict[str, Any]]:
     """Return the instance that the examples of ``features.yaml`` make."""
-    from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
+    from tidemill.project.feature_columns import COLUMNS_FILE, read_columns, read_keys
     from tidemill.project.project import open_folder
 
     folder = open_folder(project)
@@ -186,7 +186,7 @@ def _example(project: Path | None) -> list[dict[str, Any]]:
             f"--example: {folder.root} has no {COLUMNS_FILE}, which would give an example",
             hint="write the instance as JSON; /docs of the API shows one",
         )
-    columns = read_columns(folder)
+    columns = (*read_keys(folder), *read_columns(folder))
     return [{column.name: column.example for column in columns if column.example is not None}]
 
 

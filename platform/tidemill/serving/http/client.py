@@ -129,6 +129,9 @@ class PredictionClient:
         raise ServingError(f"{method} {self._url}{path}: {answer.status_code} {_detail(answer)}", hint=hint)
 
 
+_PROBLEMS = 10  # in one message
+
+
 def _detail(answer: httpx.Response) -> str:
     try:
         detail = answer.json()["detail"]
@@ -136,7 +139,10 @@ def _detail(answer: httpx.Response) -> str:
         return answer.text[:500]
     if not isinstance(detail, list):
         return str(detail)
-    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in detail)
+    from tidemill.serving.inference.calls import sentence  # it imports numpy, which few answers need
+
+    more = len(detail) - _PROBLEMS
+    return sentence(detail[:_PROBLEMS]) + (f"; and {more:,} more" if more > 0 else "")
 
 
 def _read(schema: type[Out], answer: httpx.Response) -> Out:

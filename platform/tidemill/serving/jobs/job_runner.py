@@ -20,7 +20,7 @@ from tidemill.errors import FeatureError, RegistryError, ServingError, TidemillE
 from tidemill.prediction_log.log_records import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.inference.application import Application
-from tidemill.serving.inference.calls import Answer, Call, Prediction
+from tidemill.serving.inference.calls import Answer, Call, Prediction, Refused
 from tidemill.serving.inference.predictor import Compose, NoChampion, Predictor
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
@@ -130,7 +130,7 @@ class JobRunner:
         """Answer the rows from ``first`` on; return how many."""
         prepared = files.prepared(first)
         if prepared is None:
-            made, answers = self._scored(job, model, instances)
+            made, answers = self._scored(job, model, instances, first)
             files.prepare(first, made, answers)
         else:
             made, answers = [_record(values) for values in prepared[0]], prepared[1]
@@ -150,7 +150,7 @@ class JobRunner:
             made = [record for record in made if record.prediction_id not in there]
 
     def _scored(
-        self, job: Job, model: LoadedModel, instances: list[Any]
+        self, job: Job, model: LoadedModel, instances: list[Any], first: int
     ) -> tuple[list[PredictionRecord], list[dict[str, Any]]]:
         held = _Held()
         predictor = Predictor(
@@ -166,7 +166,7 @@ class JobRunner:
         call = Call(requests, at=job.at, test=job.test, request_id=job.id, caller=job.caller or None)
         (answer,) = predictor.answer([call])
         if not isinstance(answer, Answer):
-            raise answer
+            raise _of_job(answer, first)
         if any(_NO_FEATURES in prediction.flags for prediction in answer.predictions):
             raise FeatureError("the online store does not answer; the job waits for it")
         return held.records, [shown(prediction) for prediction in answer.predictions]
@@ -195,7 +195,9 @@ class JobRunner:
         _log.info("job %s is %s", job.id, status)
 
     def _failed(self, job: Job, files: JobFiles, error: Exception) -> None:
-        said = str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"
+        said = (
+            str(error) if isinstance(error, TidemillError | Refused) else f"{type(error).__name__}: {error}"
+        )
         where = f" (rows {self.progress.rows})" if self.progress.job_id else ""
         _log.error("job %s: %s%s", job.id, said, where, exc_info=error)
         now = self.clock.now()
@@ -217,6 +219,21 @@ class _Held:
     def append(self, records: Sequence[PredictionRecord]) -> bool:
         self.records.extend(records)
         return True
+
+
+def _of_job(error: Exception, first: int) -> Exception:
+    """Return an error about rows of a chunk as one about rows of the job; ``first`` is that of the chunk.
+
+    >>> from tidemill.serving.inference.calls import Failure
+    >>> problem = {"loc": ["body", "instances", 3, "wind"], "msg": "Input should not be missing"}
+    >>> str(_of_job(Refused(Failure("malformed", [problem])), 500))
+    'row 503, wind: Input should not be missing'
+    """
+    if isinstance(error, Refused) and isinstance(error.failure.detail, list):
+        for problem in error.failure.detail:
+            if len(problem["loc"]) > 2 and isinstance(problem["loc"][2], int):
+                problem["loc"][2] += first
+    return error
 
 
 def shown(prediction: Prediction) -> dict[str, Any]:
