@@ -9,6 +9,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import distributions as installed
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -62,9 +63,12 @@ def _sets(value: object, name: str) -> bool:
     return any(re.search(rf"self\.{name}\b[^=\n(]*=[^=]", source) for source in sources)
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for file in sorted(LIBRARY.rglob("*.py")):
-        yield file.relative_to(LIBRARY).as_posix(), ast.parse(file.read_text())
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    return [
+        (file.relative_to(LIBRARY).as_posix(), ast.parse(file.read_text()))
+        for file in sorted(LIBRARY.rglob("*.py"))
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # what an engine warns of when it is imported is its own affair
