@@ -72,10 +72,23 @@ def state(project):
     opened.close()
 
 
-@pytest.fixture
-def registered(project, runs):
-    """The project with all three registered: 1 is good, 2 better, 3 a constant."""
+@pytest.fixture(scope="session")
+def registered_template(template, tmp_path_factory):
+    """The template with all its runs registered, and compiled."""
     from tidemill.registry.versions.new_versions import register
 
-    assert [register(project, run) for run in runs] == ["1", "2", "3"]
+    root = tmp_path_factory.mktemp("registered")
+    shutil.copytree(template[0], root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
+    project = load_project(root, Settings())
+    assert [register(project, model.run_id) for model in template[1]] == ["1", "2", "3"]
+    return root
+
+
+@pytest.fixture
+def registered(project, registered_template):
+    """The project with all three registered: 1 is good, 2 better, 3 a constant."""
+    for file in project.home.glob("mlflow.db*"):
+        file.unlink()
+    home, ignored = registered_template / ".tidemill", shutil.ignore_patterns("*.lock")
+    shutil.copytree(home, project.home, dirs_exist_ok=True, ignore=ignored)
     return project

@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from tests.tidemill.registry.conftest import project, registered, runs, state, template  # noqa: F401
+from tests.tidemill.registry.conftest import (  # noqa: F401
+    project,
+    registered,
+    registered_template,
+    runs,
+    state,
+    template,
+)
 from tidemill.errors import RegistryError
 from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
