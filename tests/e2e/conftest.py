@@ -16,8 +16,8 @@ from tidemill.project.scaffold import copy_project, reference_project
 SMALL = {
     "split.validation_days": 5,
     "split.holdout_days": 5,
-    "train.trials": 4,
-    "train.max_rows": 8000,
+    "train.trials": 2,
+    "train.max_rows": 4000,
     "gate.min_rows": 200,
     "gate.min_gain": -1.0,
     "demo.start": "2013-02-01T05:00:00Z",

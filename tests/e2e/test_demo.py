@@ -22,7 +22,7 @@ def test_the_loop_turns_and_leaves_nothing_behind(facts: dict, small_project: Pa
     first, retrained, champion, challenger = facts["turns"]
 
     assert (first["trigger"], first["status"], first["version"]) == ("manual", "promoted", "1")
-    assert first["training"]["trials"] == 4
+    assert first["training"]["trials"] == 2
     assert first["gate"]["champion"] is None
 
     assert (retrained["trigger"], retrained["status"]) == ("data_drift", "promoted")

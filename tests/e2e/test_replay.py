@@ -35,7 +35,7 @@ POLICIES = """\
 policies:
   - name: keep-fresh
     alerts: [quality, data_drift]
-    cooldown: 5d
+    cooldown: 14d
 """
 
 
