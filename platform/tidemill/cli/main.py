@@ -24,6 +24,7 @@ from tidemill.errors import (
     UsageError,
     VersionNotFound,
 )
+from tidemill.garbage import collect_rarely
 from tidemill.version import __version__
 
 __all__ = ["app", "exit_code", "main", "missing_extra"]
@@ -143,6 +144,7 @@ def _use_utf8() -> None:
 def main() -> None:
     """Run the command line."""
     _use_utf8()
+    collect_rarely()
     guard_streams()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
     signal.signal(signal.SIGTERM, _terminate)

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
+from tidemill.garbage import collect_rarely
 from tidemill.monitoring.monitoring_round import run_due
 from tidemill.prediction_log.upkeep.housekeeping import run_housekeeping
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
@@ -197,6 +198,7 @@ def _keep_log(project: Project) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the controller of a project until SIGTERM: ``python -m tidemill.retraining.controller``."""
+    collect_rarely()
     parser = argparse.ArgumentParser(prog="tidemill-controller", description=main.__doc__)
     parser.add_argument("--project", type=Path, required=True, help="folder of the project")
     parser.add_argument(

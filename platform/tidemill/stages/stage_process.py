@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tidemill.errors import TidemillError
+from tidemill.garbage import collect_rarely
 from tidemill.project import Project, load_project
 
 __all__ = ["run_stage", "say"]
@@ -13,6 +14,7 @@ __all__ = ["run_stage", "say"]
 
 def run_stage(stage: Callable[[Project], None]) -> None:
     """Run a stage on the project in the current folder; a failure is one message and exit code 1."""
+    collect_rarely()
     try:
         stage(load_project(Path.cwd()))
     except TidemillError as error:

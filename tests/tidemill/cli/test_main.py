@@ -75,6 +75,7 @@ def test_help_imports_no_command():
         "tidemill.cli.output_streams",
         "tidemill.cli.private_typer",
         "tidemill.errors",
+        "tidemill.garbage",
         "tidemill.version",
     }
 

@@ -16,6 +16,7 @@ import psutil
 
 from tidemill.errors import ServingError, TidemillError
 from tidemill.files.locks import locked
+from tidemill.garbage import collect_rarely
 from tidemill.project import Project, load_project
 from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.serving.runtime.stack_record import StackInfo, forget, write
@@ -97,6 +98,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
+    collect_rarely()
     parser = argparse.ArgumentParser(prog="python -m tidemill.serving.runtime.stack_supervisor")
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--companions", type=json.loads, default={}, help="JSON: name → command line")

@@ -9,6 +9,7 @@ serves in the process it runs in, which halves the memory and the start:
 import sys
 from collections.abc import Sequence
 
+from tidemill.garbage import collect_rarely
 from tidemill.project import Project
 
 __all__ = ["command", "environment"]
@@ -35,6 +36,7 @@ def environment() -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until a signal ends the process; an unusable tracking store ends it at once."""
+    collect_rarely()
     import uvicorn  # first: MLflow refuses foreign hosts and origins where it finds a server loaded
 
     from tidemill.training.tracking.private_mlflow import server_application

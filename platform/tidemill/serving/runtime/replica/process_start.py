@@ -13,6 +13,7 @@ import logging
 import os
 from pathlib import Path
 
+from tidemill.garbage import collect_rarely
 from tidemill.project import Project, load_project
 from tidemill.serving.runtime.private_ray import listen_on_loopback_only
 from tidemill.settings import Settings
@@ -27,6 +28,7 @@ OPTIONS = {"ray_actor_options": {"num_cpus": 0}, "health_check_period_s": 5}
 
 def start_process(root: str, settings: Settings) -> Project:
     """Prepare this process, and return the project at ``root``; engines are imported after this."""
+    collect_rarely()
     os.environ["OMP_NUM_THREADS"] = "1"  # read when scikit-learn is imported
     # The registry is polled again anyway; MLflow's own retries would take minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

@@ -1,0 +1,21 @@
+"""How often Python looks for garbage in processes of Tidemill's own."""
+
+import gc
+
+__all__ = ["collect_rarely"]
+
+
+def collect_rarely() -> None:
+    """Let Python look for garbage less often than by default; call it before engines are imported.
+
+    While engines are imported, hardly any of a million new objects is garbage: to look through them again and
+    again takes a quarter of the time.
+
+    >>> import gc
+    >>> before = gc.get_threshold()
+    >>> collect_rarely()
+    >>> gc.get_threshold()
+    (50000, 10, 10)
+    >>> gc.set_threshold(*before)
+    """
+    gc.set_threshold(50_000, 10, 10)
