@@ -2,6 +2,7 @@
 
 import contextlib
 import linecache
+import logging
 import os
 import shutil
 import socket
@@ -181,6 +182,23 @@ def any_records(any_state_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the records of this test's projects are, and those of its child processes: on both."""
     monkeypatch.setenv("TIDEMILL_STATE_URL", any_state_url)
     return any_state_url
+
+
+@pytest.fixture(scope="session")
+def ray_of_the_session() -> Iterator[None]:
+    """One Ray for whatever trains or scores in this process: each of its own takes 5 s of CPU."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ NEEDED = {"arrival_delay": "lightgbm", "wine": "sklearn", "digits": "torch", "no
 
 
 @pytest.fixture(scope="module", params=NEEDED)
-def example(request, tmp_path_factory) -> Example:
+def example(request, tmp_path_factory, ray_of_the_session) -> Example:
     pytest.importorskip(NEEDED[request.param])
     return Example(request.param, tmp_path_factory.mktemp("examples") / request.param)
 

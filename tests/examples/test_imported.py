@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 README = Path(__file__).parents[2] / "examples" / "imported" / "README.md"
 
 
-def test_a_model_from_elsewhere_takes_the_place_of_ones_own(tmp_path):
+def test_a_model_from_elsewhere_takes_the_place_of_ones_own(tmp_path, ray_of_the_session):
     commands = re.findall(r"^    (?!tidemill init)((?:tidemill|python) .*)", README.read_text(), re.MULTILINE)
     assert commands[1:4] == [
         "python elsewhere/make_model.py",

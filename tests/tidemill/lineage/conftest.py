@@ -74,7 +74,7 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, ray_of_the_session: None) -> World:
     collector = Collector("")
     server = serve(collector)
     root = tmp_path_factory.mktemp("world") / "parcels"

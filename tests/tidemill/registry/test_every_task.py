@@ -101,7 +101,7 @@ def rows(kind):
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def made(request, tmp_path_factory):
+def made(request, tmp_path_factory, ray_of_the_session):
     root = tmp_path_factory.mktemp("every")
     project, dataset, spec, metric = TASKS[request.param]
     (root / "task_model.py").write_text(MODEL)

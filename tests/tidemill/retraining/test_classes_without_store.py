@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, ray_of_the_session):
     project = write_iris_project(tmp_path_factory.mktemp("classes") / "iris")
     state = open_state(project.state_url)
     turn = make_turn(project, state, TurnRequest(datetime.now(UTC), "a turn", "ada"))

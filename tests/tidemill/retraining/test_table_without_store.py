@@ -25,7 +25,7 @@ FEATURES = [name for name in wines().columns if name != "first_grower"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, ray_of_the_session):
     """Two turns, each with a promotion."""
     project = write_table_project(tmp_path_factory.mktemp("table") / "wine")
     state = open_state(project.state_url)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def turned(tmp_path_factory):
+def turned(tmp_path_factory, ray_of_the_session):
     """One turn of a project with an edited stage and a new module."""
     project = write_loop(tmp_path_factory.mktemp("uncommitted") / "parcels")
     for name in ("feature_repo/parcel_views.py", "pipelines/observe.py", "pipelines/training_set.py"):

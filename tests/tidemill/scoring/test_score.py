@@ -470,7 +470,7 @@ def test_object_stores(parcels, table, tmp_path, bucket, monkeypatch):
     assert pl.read_parquet(files.cat_file(f"{bucket}/one.parquet")).height == 10_000
 
 
-def test_ray_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path):
+def test_ray_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path, ray_of_the_session):
     outcome = run(parcels, "rows.parquet", workers=2, part_rows=2000)
     found = parts(tmp_path / "out")
     assert found["id"].to_list() == table["id"].to_list()
@@ -479,7 +479,9 @@ def test_ray_spreads_it_and_the_rows_stay_in_order(parcels, table, tmp_path):
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9] + b"not the end")
 
 
-def test_a_worker_that_dies_is_replaced_and_its_part_scored_anew(parcels, table, tmp_path):
+def test_a_worker_that_dies_is_replaced_and_its_part_scored_anew(
+    parcels, table, tmp_path, ray_of_the_session
+):
     killed = []
 
     def kill_a_worker(step, _message, done, _total):
@@ -496,7 +498,9 @@ def test_a_worker_that_dies_is_replaced_and_its_part_scored_anew(parcels, table,
     assert parts(tmp_path / "out")["id"].to_list() == table["id"].to_list()
 
 
-def test_ray_is_started_for_what_threads_of_one_machine_cannot_share(parcels, table, tmp_path, monkeypatch):
+def test_ray_is_started_for_what_threads_of_one_machine_cannot_share(
+    parcels, table, tmp_path, monkeypatch, ray_of_the_session
+):
     monkeypatch.setattr("tidemill.scoring.score._RAY_STARTS", 0.0)  # everything takes long now
 
     def told(output, **asked):

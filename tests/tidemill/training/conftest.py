@@ -1,16 +1,10 @@
-"""One Ray for all tests here, and MLflow's tables made only once: both take seconds to start."""
+"""MLflow's tables are made only once, which takes seconds."""
 
 import shutil
 
 import pytest
 
-from tests.tidemill.training.small_project import make_project, some_ray
-
-
-@pytest.fixture(scope="session")
-def ray_of_the_session():
-    with some_ray(cpus=2):
-        yield
+from tests.tidemill.training.small_project import make_project
 
 
 @pytest.fixture(scope="session")

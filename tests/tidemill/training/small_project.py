@@ -1,8 +1,6 @@
 """A project small enough to train in seconds: synthetic rows whose labels really depend on the features."""
 
-import logging
 import textwrap
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -132,25 +130,3 @@ class Data:
 def day(number):
     """Noon of the given day of the synthetic history."""
     return START + timedelta(days=number, hours=12)
-
-
-@contextmanager
-def some_ray(cpus=1):
-    """Give a Ray on this machine: the one of the session, if there is one."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tidemill.training.small_project import FEATURES, Data, day, make_project, some_ray
+from tests.tidemill.training.small_project import FEATURES, Data, day, make_project
 from tidemill.project import load_project
 from tidemill.registry.promotion import promote
 from tidemill.registry.versions.model_cache import load_cacheable_scorer
@@ -43,13 +43,7 @@ def files(folder):
     return {path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("mlflow.db")}
 
 
-@pytest.fixture(scope="module")
-def ray_here():
-    with some_ray():
-        yield
-
-
-def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_here):
+def test_a_project_works_in_any_folder_and_wherever_it_is_taken(tmp_path, ray_of_the_session):
     (tmp_path / NAME).mkdir()
     project = make_project(tmp_path / NAME, trials=1)
     assert train_version(project, "turn_1", day(100)) == "1"

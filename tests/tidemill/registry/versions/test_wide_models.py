@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.tidemill.training.small_project import Data, day, make_project, rows, some_ray
+from tests.tidemill.training.small_project import Data, day, make_project, rows
 from tidemill.project import load_project
 from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.versions.export import export_version
@@ -61,10 +61,9 @@ def wide(tmp_path_factory):
     ).write_parquet(project.dataset_path)
     project = load_project(project.root)
     data = Data(outputs={f"data/day_{n:03d}.parquet": f"{n:032x}" for n in range(500)})
-    with some_ray():
-        trained = train(
-            project, data, day(100), "turn_1", features=FEATURES, service="small_service", definition="77c2"
-        )
+    trained = train(
+        project, data, day(100), "turn_1", features=FEATURES, service="small_service", definition="77c2"
+    )
     return project, data, trained
 
 
