@@ -21,7 +21,6 @@ import polars as pl
 from tidemill.features.request_features import FeatureRow
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.serving.inference.calls import Failure, Refused
-from tidemill.serving.inference.column_origins import MixedFeatures, origins
 from tidemill.serving.inference.sampled_explanation import SampledExplanation, sampled
 from tidemill.training.feature_table import column_names, with_elements
 
@@ -210,6 +209,11 @@ def _open(scorer: Scorer) -> TreeExplanation:
         raise Refused(
             Failure("unsupported", "explanations need SHAP: pip install 'tidemill[explain]'")
         ) from error
+    from tidemill.serving.inference.column_origins import (
+        MixedFeatures,
+        origins,  # scikit-learn takes seconds too, and compiled models do without it
+    )
+
     if scorer.places:
         raise _impossible(
             "the outputs of this imported model are in another order than the project's classes"

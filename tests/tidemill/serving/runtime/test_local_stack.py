@@ -115,6 +115,17 @@ def test_everything_listens_on_loopback_only(stack):
     assert {ip.removeprefix("::ffff:") for _, ip in listening} == {"127.0.0.1"}
 
 
+def test_a_replica_of_a_compiled_model_needs_no_scikit_learn(stack):
+    (replica,) = [
+        one
+        for one in marked_processes(stack.mark)
+        if "ServeReplica:tidemill:predictions" in one.name() + "".join(one.cmdline()[:1])
+    ]
+    loaded = " ".join(one.path for one in replica.memory_maps())
+    assert "/onnxruntime/" in loaded
+    assert "/sklearn/" not in loaded
+
+
 def test_mlflows_server_shows_the_projects_versions(project, stack):
     from mlflow import MlflowClient
 
