@@ -35,7 +35,7 @@ PLACES = {
         "registry/versions/original_models.py",
         "registry/importing/estimator_files.py",
     ],
-    ("sklearn",): ["training", "serving/inference/column_origins.py"],
+    ("sklearn",): ["training", "serving/inference/column_origins.py", "monitoring/quality/label_draws.py"],
     ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_kinds.py"],
     ("torch",): [
         "training/compiling/torch_modules.py",
