@@ -123,6 +123,7 @@ def _periods(facts: Facts) -> Table:
         box=box.SIMPLE_HEAD,  # as `tidemill.cli.listing` has it
         show_edge=False,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for period in facts["periods"]:
         turns = [f"{turn['version'] or ''} {turn['status']}".strip() for turn in period["turns"]]
@@ -133,8 +134,8 @@ def _periods(facts: Facts) -> Table:
             _value(period["metrics"].get(facts["metric"])),
             ", ".join(period["versions"]) or "–",
             _drifted(period["drift"]),
-            ", ".join(dict.fromkeys(period["alerts"])) or "–",
-            ", ".join(turns) or "–",
+            "\n".join(dict.fromkeys(period["alerts"])) or "–",
+            "\n".join(turns) or "–",
         )
     return table
 
