@@ -2,7 +2,10 @@
 
 import importlib
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,25 +14,24 @@ from tidemill.errors import ConfigError, TidemillError
 
 __all__ = ["load_object"]
 
-_roots: set[Path] = set()
-"""Projects whose code this process has imported."""
+_lock = threading.RLock()
+_modules: dict[Path, dict[str, ModuleType]] = {}
+"""The modules of each project that this process has imported, by the project's folder."""
 
 
 def load_object(root: Path, reference: str) -> Any:
     """Import ``module:object`` from the code in a project's folder.
 
-    A process may read several projects whose modules have the same names: modules of another project
-    make room for this one's.
+    A process may read several projects whose modules have the same names. Only those of the one that was
+    loaded last can be imported; an import inside a function of another project's finds them, too.
 
     Raises:
         ConfigError: the module or object does not exist, or its import fails.
     """
     module_name, _, attribute = reference.partition(":")
-    _make_room(root)
-    if sys.path[:1] != [str(root)]:
-        sys.path.insert(0, str(root))
     try:
-        module = importlib.import_module(module_name)
+        with _lock, _importable(root):
+            module = importlib.import_module(module_name)
     except TidemillError:
         raise
     except Exception as error:  # the project's own code may raise anything
@@ -47,22 +49,34 @@ def load_object(root: Path, reference: str) -> Any:
         ) from error
 
 
-def _make_room(root: Path) -> None:
-    """Forget modules of other projects that have the name of a file or folder of this one."""
-    others = _roots - {root}
-    _roots.add(root)
-    if not others:
-        return
-    names = {path.stem for path in root.iterdir() if path.suffix == ".py" or path.is_dir()}
-    for name, module in list(sys.modules.items()):
-        place = _place_of(module) if name.partition(".")[0] in names else None
-        if place and _is_own(place, others) and not _is_own(place, {root}):
-            del sys.modules[name]
+@contextmanager
+def _importable(root: Path) -> Iterator[None]:
+    """Put a project's folder and modules in the place of the last one's, and keep what is imported."""
+    for other in _modules.keys() - {root}:
+        for name, module in _modules[other].items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        if str(other) in sys.path:
+            sys.path.remove(str(other))
+    sys.modules.update(_modules.setdefault(root, {}))
+    if sys.path[:1] != [str(root)]:
+        sys.path.insert(0, str(root))
     importlib.invalidate_caches()
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        imported = {name: sys.modules[name] for name in set(sys.modules) - before}
+        own = {name: module for name, module in imported.items() if _is_own(name, module, root)}
+        _modules[root] |= own
 
 
-def _is_own(place: Path, roots: set[Path]) -> bool:
-    return "site-packages" not in place.parts and any(place.is_relative_to(root) for root in roots)
+def _is_own(name: str, module: ModuleType, root: Path) -> bool:
+    """Return whether a module is the project's, and neither a package below its folder nor Tidemill."""
+    place = _place_of(module)
+    if place is None or name.partition(".")[0] == __name__.partition(".")[0]:
+        return False
+    return place.is_relative_to(root) and "site-packages" not in place.parts
 
 
 def _place_of(module: ModuleType) -> Path | None:

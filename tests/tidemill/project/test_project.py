@@ -151,6 +151,25 @@ def test_two_projects_in_one_process_have_modules_of_the_same_name(tmp_path: Pat
         projects.append(load_project(write(tmp_path / name, PARAMS)))
     assert [one.load("named_alike:number") for one in projects] == [1, 2]
     assert [one.load("parts.number:number") for one in projects] == [1, 2]
+    (tmp_path / "first" / "only_here.py").write_text("number = 3\n")
+    assert projects[0].load("only_here:number") == 3
+    with pytest.raises(ConfigError, match="No module named 'only_here'"):
+        projects[1].load("only_here:number")
+    inner = tmp_path / "second" / "inner"
+    inner.mkdir()
+    (inner / "named_alike.py").write_text("number = 4\n")
+    nested = load_project(write(inner, PARAMS))
+    assert [one.load("named_alike:number") for one in (nested, projects[1], nested)] == [4, 2, 4]
+
+
+def test_a_projects_modules_are_imported_once_though_another_project_is_read_between(tmp_path: Path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "with_a_class.py").write_text("class Family: pass\n")
+    one, other = (load_project(write(tmp_path / name, PARAMS)) for name in ("one", "other"))
+    family = one.load("with_a_class:Family")
+    assert other.load("with_a_class:Family") is not family
+    assert one.load("with_a_class:Family") is family
 
 
 def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
