@@ -6,6 +6,7 @@ checks, and counts only while both pass: rows whose labels are known must have t
 for them, and most rows must lie in the region of the reference. Imports no engine.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ _DRAWS = 200
 _MOST_ROWS = 20_000
 _LEAST_REFERENCE = 200
 _OUTSIDE = 0.1
+_RARELY = 2.3
+"""Standard deviations that chance exceeds once in a hundred times."""
 _TOO_FAR = 3.0
 
 
@@ -78,16 +81,15 @@ class Predictions(NamedTuple):
     features: pl.DataFrame
     """Of the same rows, by their names."""
 
-    def taken(self, places: pl.Series) -> "Predictions":
-        """Return the rows where ``places`` is true."""
-        return Predictions(self.rows.filter(places), self.features.filter(places))
+    def taken(self, places: npt.NDArray[Any]) -> "Predictions":
+        """Return the rows at ``places``, or where it is true."""
+        return Predictions(_taken(self.rows, places), _taken(self.features, places))
 
     def sampled(self) -> "Predictions":
         """Return all rows, or as many as an estimate needs."""
         if self.rows.height <= _MOST_ROWS:
             return self
-        places = np.random.default_rng(0).permutation(self.rows.height)[:_MOST_ROWS]
-        return Predictions(self.rows[places], self.features[places])
+        return self.taken(np.random.default_rng(0).permutation(self.rows.height)[:_MOST_ROWS])
 
 
 def estimate(
@@ -151,7 +153,7 @@ class _HeldOut:
         if usable.sum() < _LEAST_REFERENCE:
             return None
         features = reference.held_out.select(name for name in reference.held_out.columns if name in names)
-        return cls(features.filter(pl.Series(usable)), labels[usable], answers[usable])
+        return cls(_taken(features, usable), labels[usable], answers[usable])
 
     def draws(self, predictions: Predictions, task: Task) -> Floats:
         """Return the metric under each draw of the rows' labels, where it is defined."""
@@ -160,7 +162,7 @@ class _HeldOut:
         answers = answers[sound]
         drawn: Iterator[npt.NDArray[Any]]
         if task.kind == "regression":
-            features = predictions.features.select(self.features.columns).filter(pl.Series(sound))
+            features = _taken(predictions.features.select(self.features.columns), sound)
             drawn = draw_numbers(self.features, self.truth, self.answers, features, answers, _DRAWS, rng)
         else:
             before, now = _of_classes(self.answers), _of_classes(answers)
@@ -184,7 +186,7 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
 
 def _check(known: _HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
     truth = task.truth_of_log(labelled.rows)
-    chosen = labelled.taken(pl.Series(np.isfinite(truth))).sampled()
+    chosen = labelled.taken(np.isfinite(truth)).sampled()
     draws = known.draws(chosen, task)
     found = task.evaluate(task.truth_of_log(chosen.rows), task.given_in_log(chosen.rows))[task.metric]
     if len(draws) < 2 or not np.isfinite(found):
@@ -215,19 +217,39 @@ def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
 
 
 def _outside(before: pl.DataFrame, now: pl.DataFrame) -> float:
-    """Return the share of rows with a value that no row of ``before`` can have: beyond its range, or new."""
-    found = pl.Series("outside", [False] * now.height, pl.Boolean)
+    """Return the share of rows that are unlike all of ``before``.
+
+    Either of one column, which is beyond its range or in a new category, or of rows where more columns are
+    than chance brings: of as many rows as ``before`` has, two would lie outside by a number. Moments do not
+    count, as they are later by themselves.
+    """
+    counts, worst, columns = np.zeros(now.height), 0.0, 0
     for name in before.columns:
-        if name not in now.columns:
+        if name not in now.columns or before[name].dtype.is_temporal():
             continue
-        known, values = as_comparable(before[name]), as_comparable(now[name])
-        if known.dtype == pl.Float64 and values.dtype == pl.Float64:
-            low, high = known.min(), known.max()
-            if low is not None and high is not None:
-                found |= ((values < low) | (values > high)).fill_null(False)
-        else:
-            seen = known.drop_nulls().cast(pl.String).unique()
-            found |= ~values.cast(pl.String).is_in(seen.implode()).fill_null(True)
-        if known.null_count() == 0:
-            found |= values.is_null()
-    return float(found.mean() or 0.0)  # type: ignore[arg-type]
+        outside = _column_outside(as_comparable(before[name]), as_comparable(now[name]))
+        counts, worst, columns = counts + outside, max(worst, float(outside.mean())), columns + 1
+    if not len(counts):
+        return 0.0
+    by_chance = 2 * columns / max(before.height, 1)
+    many = math.ceil(1 + by_chance + _RARELY * math.sqrt(by_chance))
+    return max(worst, float((counts >= many).mean()))
+
+
+def _column_outside(known: pl.Series, values: pl.Series) -> npt.NDArray[np.bool_]:
+    found = pl.Series([False] * len(values), dtype=pl.Boolean)
+    if known.dtype == pl.Float64 and values.dtype == pl.Float64:
+        low, high = known.min(), known.max()
+        if low is not None and high is not None:
+            found = ((values < low) | (values > high)).fill_null(False)
+    else:
+        seen = known.drop_nulls().cast(pl.String).unique()
+        found = ~values.cast(pl.String).is_in(seen.implode()).fill_null(True)
+    return np.asarray((found | values.is_null() if known.null_count() == 0 else found).to_numpy())
+
+
+def _taken(features: pl.DataFrame, places: npt.NDArray[Any]) -> pl.DataFrame:
+    """Return some rows; a frame without columns has none to choose from."""
+    return (
+        features[np.flatnonzero(places) if places.dtype == bool else places] if features.width else features
+    )

@@ -80,8 +80,7 @@ def draw_numbers(
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
 
-    before, now, categories = _matrices(reference, window)
-    before, now = np.column_stack([before, answers]), np.column_stack([now, window_answers])
+    before, now, categories = _matrices((reference, answers), (window, window_answers))
     errors = truth - answers
     folds = rng.permutation(len(errors)) % _FOLDS
     widths, wanted = np.zeros(len(errors)), []
@@ -129,22 +128,25 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))), dtype=np.float64)
 
 
-def _matrices(before: pl.DataFrame, now: pl.DataFrame) -> tuple[Floats, Floats, list[int]]:
-    """Return both sides as numbers, text as numbers of categories, and the places of these columns."""
-    sides: tuple[list[Floats], list[Floats]] = [], []
-    categories = []
-    for place, name in enumerate(before.columns):
-        pair = [as_comparable(before[name]), as_comparable(now[name])]
+def _matrices(
+    before: tuple[pl.DataFrame, Floats], now: tuple[pl.DataFrame, Floats]
+) -> tuple[Floats, Floats, list[int]]:
+    """Return answers and features of both sides as numbers, and the places of those that are categories.
+
+    Moments are left out: those of a later window are all later.
+    """
+    sides = [before[1]], [now[1]]
+    categories = list[int]()
+    for name in before[0].columns:
+        if before[0][name].dtype.is_temporal():
+            continue
+        pair = [as_comparable(side[0][name]) for side in (before, now)]
         if any(column.dtype == pl.String for column in pair):
-            categories.append(place)
-            known = pair[0].drop_nulls().value_counts(sort=True)[name].head(_MOST_CODES)
-            codes = pl.DataFrame({name: known}).with_row_index("code")
-            pair = [
-                column.cast(pl.String)
-                .to_frame(name)
-                .join(codes, on=name, how="left", maintain_order="left")["code"]
-                for column in pair
-            ]
+            categories.append(len(sides[0]))
+            words = [column.cast(pl.String).to_frame("word") for column in pair]
+            common = words[0].drop_nulls().group_by("word").len("rows").sort("rows", "word", descending=True)
+            codes = common.head(_MOST_CODES).select("word").with_row_index("code")
+            pair = [side.join(codes, on="word", how="left", maintain_order="left")["code"] for side in words]
         for side, column in zip(sides, pair, strict=True):
             side.append(column.cast(pl.Float64).fill_null(float("nan")).to_numpy())
-    return np.column_stack(sides[0]), np.column_stack(sides[1]), [*categories]
+    return np.column_stack(sides[0]), np.column_stack(sides[1]), categories

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -139,6 +141,35 @@ def test_rows_unlike_any_of_training_make_it_invalid():
     )
     assert made.decayed is None
     assert "of the rows are unlike any row of the training set" in made.note
+
+
+def test_many_columns_and_moments_are_not_outside_by_themselves():
+    random, start = np.random.default_rng(5), datetime(2013, 1, 1, tzinfo=UTC)
+    task = Binary("roc_auc")
+
+    def wide(rows, since):
+        features, logged = binary(random, rows)
+        moments = pl.Series("at", [start + timedelta(days=since, minutes=minute) for minute in range(rows)])
+        others = pl.DataFrame(random.normal(size=(rows, 80)), schema=[f"c{number}" for number in range(80)])
+        return Predictions(logged, features.with_columns(moments, *others))
+
+    fitted, window = wide(1000, 0), wide(1000, 90)
+    reference = reference_of(task, fitted.features, fitted.rows)
+    assert found(task, reference, window).outside < 0.05
+    broken = Predictions(window.rows, window.features.with_columns(pl.lit(50.0).alias("c7")))
+    assert found(task, reference, broken).outside == 1.0
+
+
+@pytest.mark.parametrize(("world", "task"), [WORLDS[0], WORLDS[5]], ids=lambda it: getattr(it, "metric", ""))
+@pytest.mark.parametrize("names", [{}, {"x": "rows", "kind": "word", "z": "count"}])
+def test_features_may_have_any_name_or_be_none(world, task, names):
+    random = np.random.default_rng(5)
+    features, logged = world(random, 400)
+    features = features.rename({old: new for old, new in names.items() if old in features.columns})
+    features = features if names else features.select()
+    made = found(task, reference_of(task, features, logged), Predictions(logged, features))
+    assert made.low <= made.value <= made.high
+    assert made.outside == 0.0
 
 
 def test_without_what_it_needs_it_says_so():
