@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,8 @@ class HashedSplit:
     """By class: rows whose number is below it, and not held out, chose the trial."""
     rows: int
     """How many rows were split."""
+    sizes: Mapping[str, int] | None = None
+    """Rows of train, validation and holdout; versions of earlier releases have none."""
 
     def held_out(self, rows: pl.DataFrame, split: object) -> npt.NDArray[np.bool_]:
         """Return which rows of another training's hold-out are held out here too, shape (rows,).
@@ -94,7 +96,8 @@ class HashedSplit:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         plain = {"holdout": dict(self.holdout), "validation": dict(self.validation)}
-        return {**vars(self), "columns": list(self.columns), **plain}
+        sizes = None if self.sizes is None else dict(self.sizes)
+        return {**vars(self), "columns": list(self.columns), **plain, "sizes": sizes}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HashedSplit":
@@ -146,7 +149,9 @@ def split_by_hash(
     split = HashedSplit(
         config.by, seed, columns, dataset.label, group, copies, holdout, validation, rows.height
     )
-    return split, split.sides(rows, numbers)
+    sides = split.sides(rows, numbers)
+    sizes = {name: getattr(sides, name).height for name in ("train", "validation", "holdout")}
+    return replace(split, sizes=sizes), sides
 
 
 def _numbers(contents: Sequence[bytes], seed: int, copies: bool) -> npt.NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Splits of rows without time: reproducible, stable while rows are added, and known to the next training."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +15,7 @@ from tidemill.errors import TrainingError
 from tidemill.project import load_project
 from tidemill.project.project_config import DatasetConfig, SplitConfig
 from tidemill.training.fitting.split_rows import read_split
-from tidemill.training.hashed_split import ROW_NUMBER, split_by_hash
+from tidemill.training.hashed_split import ROW_NUMBER, HashedSplit, split_by_hash
 
 DATASET = DatasetConfig(path="data/training_set.parquet", label="late", time=None, label_known=None)
 NAMES = ("wind", "origin")
@@ -39,7 +41,9 @@ def split(rows, by="stratified", seed=0, dataset=DATASET, **shares):
 @given(count=st.integers(30, 300), seed=st.integers(-5, 5), by=st.sampled_from(["random", "stratified"]))
 def test_every_row_is_on_one_side_and_the_shares_are_those_asked_for(count, seed, by):
     rows = table(count).with_row_index("n")
-    _, sides = split(rows, by, seed, holdout=0.2, validation=0.1)
+    made, sides = split(rows, by, seed, holdout=0.2, validation=0.1)
+    heights = {name: getattr(sides, name).height for name in ("train", "validation", "holdout")}
+    assert HashedSplit.from_dict(json.loads(json.dumps(made.as_dict()))).sizes == heights
     places = [*sides.train["n"], *sides.validation["n"], *sides.holdout["n"]]
     assert sorted(places) == list(range(count))
     assert sides.fit["n"].to_list() == sorted([*sides.train["n"], *sides.validation["n"]])

@@ -115,6 +115,8 @@ def models_show(
         changed = found.lineage.get("uncommitted")
         said = "unknown" if changed is None else ", ".join(changed) or "none"
         lineage = {**found.lineage, "uncommitted": said} if found.lineage else {}
+        if "by" in (split := lineage.get("split") or {}):
+            lineage["split"] = _shares(split)
         for section, values in (("metrics", found.metrics), ("lineage", lineage)):
             table = Listing(section, "")
             for name, value in sorted(values.items()):
@@ -249,6 +251,20 @@ def _plain(value: Any) -> str:
             return ", ".join(map(_plain, value)) or "–"
         case _:
             return str(value)
+
+
+def _shares(split: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a split by hash with the rows of each side, in place of the hashes where sides begin.
+
+    >>> sizes = {"train": 70, "validation": 15, "holdout": 15}
+    >>> split = {"by": "random", "holdout": {"": 0.14}, "validation": {"": 0.3}, "rows": 100}
+    >>> _shares({**split, "sizes": sizes})["holdout"], _shares(split)
+    ('15 rows, 15.0 %', {'by': 'random', 'rows': 100})
+    """
+    plain = {name: value for name, value in split.items() if name not in ("holdout", "validation", "sizes")}
+    sizes = split.get("sizes") or {}  # versions of earlier releases have none
+    said = {name: f"{size:,} rows, {100 * size / split['rows']:.1f} %" for name, size in sizes.items()}
+    return plain | said
 
 
 def _compiled(facts: Mapping[str, Any] | None) -> str:
