@@ -22,7 +22,11 @@ _WINDOWS = (1, 2, 7, 14, 28, 91)
 _WANTED_ROWS = 500
 _MARGIN = 1.5
 _SPREAD = 1.2
-"""Columns that move by chance alone differ by about so much."""
+"""Answers that move by chance alone differ by about so much."""
+_LEAST = 0.1
+"""No threshold is smaller."""
+_MOST_APART = 0.6
+"""No threshold of categories is greater."""
 _NEVER = DataDriftConfig(numerical=1e9, categorical=1.0, missing=1.0)
 
 
@@ -37,7 +41,7 @@ class Thresholds:
     missing: float
     share: float
     columns: Mapping[str, float]
-    """Thresholds of columns that move more than the others by themselves."""
+    """Thresholds of columns that move more than ``numerical`` or ``categorical`` by themselves."""
     score: float
     classes: float
     """Of the shares of predicted classes."""
@@ -68,18 +72,18 @@ def calibrate(choices: Choices) -> Thresholds:
                 kind = numbers if found.method == "wasserstein" else categories
                 kind.setdefault(name, []).append(found.value)
     of_scores, of_classes = _of_answers(choices, whole[target], [piece[target] for piece in pieces])
-    numerical, far = _threshold(numbers, 0.1)
-    categorical, far_too = _threshold(categories, 0.1, most=0.6)
-    own = {name: _rounded(value) for name, value in {**far, **far_too}.items()}
+    moved = {name: _MARGIN * _high(values) for name, values in numbers.items()}
+    apart = {name: min(_MARGIN * _high(values), _MOST_APART) for name, values in categories.items()}
+    own = {name: _rounded(value) for name, value in {**moved, **apart}.items() if value > _LEAST}
     return Thresholds(
         window_days=days,
         min_rows=min_rows,
-        numerical=numerical,
-        categorical=categorical,
+        numerical=_LEAST,
+        categorical=_LEAST,
         missing=min(_rounded(max(0.1, _MARGIN * _high(missing))), 1.0),
         share=0.3,
         columns=own,
-        score=_rounded(max(0.2, numerical, _MARGIN * of_scores)),
+        score=_rounded(max(0.2, *_usual(moved), _MARGIN * of_scores)),
         classes=min(_rounded(max(0.1, _MARGIN * of_classes)), 0.6),
         max_drop=_max_drop(choices, min_rows),
         blocks=len(pieces),
@@ -155,16 +159,9 @@ def _pieces(choices: Choices, whole: pl.DataFrame, days: int, min_rows: int) -> 
     return [whole.sample(size, seed=seed) for seed in range(_BLOCKS)]
 
 
-def _threshold(
-    distances: Mapping[str, list[float]], least: float, most: float = math.inf
-) -> tuple[float, dict[str, float]]:
-    """Return a threshold for all columns, and those of the columns that need a greater one."""
-    highest = {name: _MARGIN * _high(values) for name, values in distances.items()}
-    if not highest:
-        return least, {}
-    shared = min(max(least, _SPREAD * float(np.median(list(highest.values())))), most)
-    own = {name: min(value, most) for name, value in highest.items() if value > _SPREAD * shared}
-    return _rounded(shared), own
+def _usual(moved: Mapping[str, float]) -> list[float]:
+    """Return about how far features move, which moves the answers; nothing if no feature is a number."""
+    return [_SPREAD * float(np.median(list(moved.values())))] if moved else []
 
 
 def _high(values: list[float]) -> float:
