@@ -83,7 +83,9 @@ def draft_project(
         except PolarsError as error:
             raise unreadable(Path(source), error) from error
         tell("choosing thresholds for monitors")
-        expectations = _expectations(infer(typed, TABLE, RAW).document, choices)
+        classes = [choices.target.column] if choices.target.classes else []
+        inferred = infer(typed, TABLE, RAW, classes=classes)
+        expectations = _expectations(inferred.document, choices)
     found = calibrate(choices)
     files = {
         "params.yaml": params_text(choices, name, source, formats),

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tidemill.errors import DataError, TidemillError, UsageError
+from tidemill.monitoring.drift.drift_columns import compare_column
 from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.project.feature_columns import read_columns
 from tidemill.project.project import load_project
@@ -29,6 +30,7 @@ TABLE = pl.DataFrame(
     }
 )
 DAYS = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 12, 31), interval="1d", eager=True)
+FOUR = ("season", "bill", "outages", "plan")
 TIMED = TABLE.with_columns(at=DAYS.sample(N, with_replacement=True, seed=0).sort())
 
 
@@ -185,8 +187,42 @@ def test_thresholds_come_from_the_table(tmp_path: Path):
     made = draft(TIMED.with_columns(season=season), tmp_path, time="at")
     [monitor] = yaml.safe_load(made.files["monitoring/monitors.yaml"])["monitors"]
     drift = monitor["data_drift"]
-    assert drift["thresholds"]["season"] > 3 * drift["numerical"]
-    assert 0.1 <= drift["numerical"] < 0.5
+    assert drift["thresholds"]["season"] > 3 * drift["thresholds"]["size"]
+    assert drift["numerical"] == drift["categorical"] == 0.1
+    assert all(value > 0.1 for value in drift["thresholds"].values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_periods_of_the_table_itself_alarm_and_a_steady_column_is_watched_closely(
+    tmp_path: Path, seed: int
+):
+    random, rows = np.random.default_rng(seed), 20_000
+    day = np.arange(rows) * 200 // rows
+    table = pl.DataFrame(
+        {
+            "at": pl.Series(day).map_elements(lambda d: DAYS[d], return_dtype=pl.Datetime),
+            "season": np.sin(day / 30) * 3 + random.normal(size=rows),
+            "bill": random.gamma(4, 15, rows),
+            "outages": random.poisson(0.8, rows),
+            "plan": random.choice(["free", "pro", "max"], rows),
+            "left": random.integers(0, 2, rows),
+        }
+    )
+    made = draft(table, tmp_path, time="at")
+    write_draft(made, tmp_path / "p")
+    [monitor] = load_monitors(load_project(tmp_path / "p"))
+    drift = monitor.data_drift
+    assert drift is not None
+
+    def drifted(rows: pl.DataFrame) -> list[str]:
+        found = [compare_column(name, table[name], rows[name], drift) for name in FOUR]
+        return [one.name for one in found if one.drifted]
+
+    weeks = [table.filter(pl.col("at").dt.ordinal_day() // 7 == week) for week in range(28)]
+    false = [week for week in weeks if len(drifted(week)) >= drift.share * len(FOUR)]
+    assert len(false) <= 0.05 * len(weeks)
+    dearer = weeks[5].with_columns(pl.col("bill") * 1.4, pl.col("outages") * 2)
+    assert {"bill", "outages"} <= set(drifted(dearer))
 
 
 def without(rows: float) -> pl.Expr:

@@ -129,7 +129,8 @@ def infer(
     called = _dataset_name(name, file)
     with progress() as tell:
         tell("infer", str(file), None, None)
-        found = infer_from(path, called, source, _moment(loaded, as_of) if loaded or as_of else None)
+        at = _moment(loaded, as_of) if loaded or as_of else None
+        found = infer_from(path, called, source, at, classes=_classes(loaded))
     if append and loaded:
         append_expectations(loaded.root / EXPECTATIONS, found)
     place = str(loaded.root / EXPECTATIONS) if append and loaded else None
@@ -206,6 +207,13 @@ def _dataset_name(given: str | None, file: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", name):
         raise UsageError(f"{name!r} cannot be the name of a data set", hint="choose one with --name")
     return name
+
+
+def _classes(project: "Project | None") -> list[str]:
+    """Return the label, if it has classes."""
+    if project is None or project.config.project.task not in ("binary", "multiclass"):
+        return []
+    return [project.config.dataset.label]
 
 
 def _moment(project: "Project | None", as_of: str | None) -> Any:

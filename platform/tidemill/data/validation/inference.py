@@ -1,7 +1,7 @@
 """Infers expectations from a good data set, as a starting point that accepts this data set."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,12 @@ from tidemill.errors import DataError
 
 __all__ = ["Inferred", "infer"]
 
-_MARGIN = 0.1
+_WIDE = 10
+"""Spans of the seen values beyond which others are taken for errors, on each side."""
+_NEAR = 0.05
+"""Shares come so near to 0 and to 1."""
+_LONGEST = 100
+"""Text may always have so many characters."""
 _FEW = 20
 _SAMPLE = 1000
 _ENOUGH = 20
@@ -44,18 +49,22 @@ class Inferred:
         return f"datasets:\n{indent(self.text, '  ')}"
 
 
-def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> Inferred:
-    """Infer expectations from a file: types, nulls, ranges, categories, uniqueness, volume, freshness.
+def infer(
+    path: Path, name: str, source: str, as_of: datetime | None = None, classes: Collection[str] = ()
+) -> Inferred:
+    """Infer expectations from a file: types, nulls, ranges, uniqueness, volume, freshness.
 
-    Ranges get a margin of a tenth on each side, volume half and twice the rows. Few categories are listed,
-    except those of a column that looks personal, because the file goes into git. Lists that all have one
-    length must keep it.
+    Later rows may differ: ranges are those of quantities that are never negative and of shares, otherwise
+    ten times the span of what was seen on each side; new categories are allowed. Volume is half and twice the
+    rows. Lists that all have one length must keep it.
 
     Args:
         path: the file, see `tidemill.data.tables.frames.open_table`.
         name: of the data set.
         source: path of the file in the declaration.
         as_of: the moment at which it is fresh; None: freshness is not inferred.
+        classes: columns of classes, where few values are all that there may be. Those of a column that looks
+            personal are never listed, because the file goes into git.
 
     Raises:
         DataError: the file cannot be read.
@@ -82,7 +91,8 @@ def infer(path: Path, name: str, source: str, as_of: datetime | None = None) -> 
                     "give the column another one"
                 )
                 continue
-            rules, note = _column(seen, schema, column, facts, rows, kind is not None)
+            listed = column in classes and kind is None
+            rules, note = _column(seen, schema, column, facts, rows, listed)
             lines += [f"    # {note}"] if note else []
             lines.append(f"    {_yaml(column)}: {_flow(rules)}")
         lines += _freshness(schema, facts, as_of)
@@ -114,7 +124,7 @@ def _facts(schema: pl.Schema) -> list[pl.Expr]:
 
 
 def _column(
-    seen: pl.LazyFrame, schema: pl.Schema, name: str, facts: Mapping[str, Any], rows: int, personal: bool
+    seen: pl.LazyFrame, schema: pl.Schema, name: str, facts: Mapping[str, Any], rows: int, listed: bool
 ) -> tuple[dict[str, Any], str]:
     """Return the rules of one column, and a remark."""
     rules: dict[str, Any] = {}
@@ -135,7 +145,11 @@ def _column(
     if low is not None and kind and schema[name] != pl.Time:
         rules |= _range(low, high, schema[name])
     if dtype == pl.String or dtype.is_integer():
-        rules |= _values(seen, name, dtype, rows, nulls, personal, facts.get(f"longest\0{name}"))
+        found = _values(seen, name, rows, nulls, listed, facts.get(f"longest\0{name}"))
+        if found.keys() & {"in", "unique"}:
+            rules.pop("max", None)  # ids grow
+            rules |= {"min": 0} if rules.pop("min", None) == 0 and "in" not in found else {}
+        rules |= found
     return rules, note
 
 
@@ -144,19 +158,20 @@ def _range(low: Any, high: Any, dtype: pl.DataType) -> dict[str, Any]:
         return {}  # later rows have later moments
     if not (math.isfinite(low) and math.isfinite(high)):
         return {}
+    margin = (high - low) * _WIDE
     if isinstance(low, int):
-        if (low, high) == (0, 1):
-            return {"in": [0, 1]}
-        margin = math.ceil((high - low) * _MARGIN)
         smallest, greatest = pl.select(dtype.min(), high=dtype.max()).row(0)  # type: ignore[attr-defined]
         least, most = max(low - margin, smallest), min(high + margin, greatest)
-        return {"min": max(least, 0) if low >= 0 else least, "max": min(most, 0) if high <= 0 else most}
-    first, last = float(low), float(high)
-    margin_ = (last - first) * _MARGIN
-    least_, most_ = _outward(first - margin_, -1), _outward(last + margin_, 1)
-    if not (math.isfinite(least_) and math.isfinite(most_)):
+    else:
+        least, most = _outward(float(low - margin), -1), _outward(float(high + margin), 1)
+        if 0 <= low <= _NEAR and 1 - _NEAR <= high <= 1:
+            least, most = 0.0, 1.0
+    if not (math.isfinite(least) and math.isfinite(most)):
         return {}
-    return {"min": max(least_, 0.0) if first >= 0 else least_, "max": min(most_, 0.0) if last <= 0 else most_}
+    zero = 0 if isinstance(low, int) else 0.0
+    if low == high:  # what else there may be, one value does not say
+        return {"min": zero} if low >= 0 else {"max": zero}
+    return {"min": max(least, zero) if low >= 0 else least, "max": min(most, zero) if high <= 0 else most}
 
 
 def _outward(value: float, direction: int) -> float:
@@ -175,27 +190,16 @@ def _outward(value: float, direction: int) -> float:
 
 
 def _values(
-    seen: pl.LazyFrame,
-    name: str,
-    dtype: pl.DataType,
-    rows: int,
-    nulls: int,
-    personal: bool,
-    longest: int | None,
+    seen: pl.LazyFrame, name: str, rows: int, nulls: int, listed: bool, longest: int | None
 ) -> dict[str, Any]:
-    distinct = int(
-        seen.select(pl.col(literal_name(name)).drop_nulls().n_unique()).collect(engine="streaming").item()
-    )
+    known = seen.select(pl.col(literal_name(name)).drop_nulls())
+    distinct = int(known.select(pl.all().n_unique()).collect(engine="streaming").item())
+    length = {"max_length": max(_LONGEST, 10 * longest)} if longest else {}
     if distinct == rows - nulls and not nulls and rows >= _ENOUGH:
-        return {"unique": True, **({"max_length": 2 * longest} if longest else {})}
-    if dtype != pl.String:
-        return {}
-    if distinct <= _FEW and rows >= _ENOUGH and distinct * 2 <= rows and not personal:
-        values = seen.select(pl.col(literal_name(name)).drop_nulls().unique().sort()).collect(
-            engine="streaming"
-        )
-        return {"in": values.to_series().to_list()}
-    return {"max_length": 2 * longest} if longest else {}
+        return {"unique": True, **length}
+    if listed and distinct <= _FEW and rows >= _ENOUGH and distinct * 2 <= rows:
+        return {"in": known.unique().collect(engine="streaming").to_series().sort().to_list()}
+    return length
 
 
 def _freshness(schema: pl.Schema, facts: Mapping[str, Any], as_of: datetime | None) -> list[str]:

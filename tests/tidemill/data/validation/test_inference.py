@@ -57,12 +57,12 @@ def test_a_starting_point(good):
         for name, rules in declared.columns.items()
     }
     assert rules == {
-        "id": {"type": "int64", "min": 96, "max": 143, "unique": True},
-        "state": {"type": "string", "in": ("9e1", "NO", "on hold", "open")},
-        "price": {"type": "float64", "min": 0.6099, "max": 5.29},
+        "id": {"type": "int64", "min": 0, "unique": True},
+        "state": {"type": "string", "max_length": 100},
+        "price": {"type": "float64", "min": 0.0, "max": 43.9},
         "placed_at": {"type": "datetime[us, UTC]"},
-        "e: mail, of": {"type": "string", "unique": True, "max_length": 36},
-        "contact_name": {"type": "string", "nullable": True, "max_length": 24},
+        "e: mail, of": {"type": "string", "unique": True, "max_length": 180},
+        "contact_name": {"type": "string", "nullable": True, "max_length": 120},
     }
     assert declared.freshness.column == "placed_at"
     assert (declared.volume.min, declared.volume.max) == (20, 80)
@@ -199,19 +199,53 @@ def test_it_is_added_where_there_is_a_place_for_it(good, tmp_path, text, added):
         assert path.read_text() == text
 
 
-def test_a_column_of_0_and_1_may_hold_nothing_else(tmp_path):
+def test_classes_are_listed_and_other_columns_may_bring_new_values(tmp_path, good):
+    columns = accepts(good, infer(good, "o", "o.parquet", AS_OF, classes=["state"]), AS_OF).columns
+    assert columns["state"].model_dump(exclude_defaults=True, by_alias=True) == {
+        "type": "string",
+        "in": ("9e1", "NO", "on hold", "open"),
+    }
+    declared = parse_expectations(infer(good, "o", "o.parquet").document, Path("inferred"))
+    later = pl.read_parquet(good).with_columns(
+        id=pl.col("id") + 100_000, state=pl.lit("returned"), price=pl.col("price") * 2 + 1
+    )
+    assert validate_frames({"o": later}, declared, AS_OF)["o"].report.failing == 0
+    wrong = later.with_columns(price=pl.Series([-1.0, 99_999.0] + [2.0] * 38))
+    assert validate_frames({"o": wrong}, declared, AS_OF)["o"].report.failing == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([0.0, 0.5, 0.99], 0, 1),  # shares
+        ([0.2, 0.5, 0.6], 0, 4.6),
+        ([-1.0, 1.0, 0.0], -21, 21),
+        ([-3, -2, -1], -23, 0),
+        ([7, 7, 7], 0, None),
+        ([-7.0] * 3, None, 0),
+    ],
+)
+def test_ranges_leave_room_for_what_comes_later(tmp_path, values, low, high):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": values}).write_parquet(path)
+    rules = accepts(path, infer(path, "t", "t.parquet"), AS_OF).columns["x"]
+    assert (rules.min, rules.max) == (low, high)
+
+
+def test_a_class_of_0_and_1_may_hold_nothing_else(tmp_path):
     path = tmp_path / "orders.parquet"
     pl.DataFrame({"late": [0, 1] * 20, "stops": [0, 1, 2, 3] * 10, "same": [1] * 40}).write_parquet(path)
-    columns = accepts(path, infer(path, "orders", "o.parquet"), AS_OF).columns
+    classes = ["late", "stops"]
+    columns = accepts(path, infer(path, "orders", "o.parquet", classes=classes), AS_OF).columns
     assert columns["late"].model_dump(exclude_defaults=True, by_alias=True) == {
         "type": "int64",
         "in": (0, 1),
     }
-    assert (columns["stops"].min, columns["stops"].max) == (0, 4)
-    assert (columns["same"].min, columns["same"].max) == (1, 1)
+    assert columns["stops"].one_of == (0, 1, 2, 3)
+    assert (columns["same"].min, columns["same"].max) == (0, None)
 
 
-@pytest.mark.parametrize("name", ["broken.parquet", "broken.txt", "missing.csv"])
+@pytest.mark.parametrize("name", ["broken.parquet", "broken.bin", "missing.csv"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     if "broken" in name:
         (tmp_path / name).write_text(string.printable)
