@@ -168,6 +168,8 @@ class _Entry:
         name = self.entry.get("name")
         if not isinstance(name, str) or not name:
             raise self.wrong("name", "it must be the name of a column of the training set, as text")
+        if name.startswith("^") and name.endswith("$"):
+            raise self.wrong("name", "it reads as a pattern of names; rename the column")
         kind = self._one_of("type", get_args(ColumnType))
         return FeatureColumn(
             name=name,

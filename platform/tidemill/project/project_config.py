@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tidemill.errors import ConfigError
 from tidemill.project.serve_config import Section, ServeConfig
@@ -68,6 +68,13 @@ class DatasetConfig(Section):
     """Dotted name of the parameter that names the last month (YYYY-MM); null: none."""
     as_of: str | None = "data.as_of"
     """Dotted name of the parameter with the moment after which no data is used; null: none."""
+
+    @field_validator("time", "group", "label", "label_known")
+    @classmethod
+    def _is_no_pattern(cls, name: str | None) -> str | None:
+        if name is not None and name.startswith("^") and name.endswith("$"):
+            raise ValueError("it reads as a pattern of names; rename the column")
+        return name
 
     @property
     def time_column(self) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from tidemill.data.profiling.leakage import Kind, find_leaks
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.profiling.text_values import moment_formats, no_moments
-from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.errors import DataError, UsageError
 from tidemill.project.feature_columns import ColumnType, Unseen
 from tidemill.quickstart.target_choice import TargetChoice
@@ -112,6 +112,7 @@ def choose_time(
         and one.distinct > 2
         and one.personal is None
         and one.name != wishes.target
+        and not is_pattern(one.name)
     ]
     if not able:
         return None
@@ -147,8 +148,10 @@ def choose_key(
             f"--key: {key} is the {'target' if key == wishes.target else 'time'}", hint="name another column"
         )
     columns = [literal_name(name) for name in (key, time) if name is not None]
-    doubled = table.group_by(columns).len().filter(pl.col("len") > 1)
-    rows, example = doubled.select(pl.col("len").sum(), pl.nth(0).first()).collect(engine="streaming").row(0)
+    doubled = table.group_by(columns).agg(pl.len().alias("\0rows")).filter(pl.col("\0rows") > 1)
+    rows, example = (
+        doubled.select(pl.col("\0rows").sum(), pl.nth(0).first()).collect(engine="streaming").row(0)
+    )
     if rows and time is not None:
         raise DataError(
             f"{rows:,} rows have the {key} and {time} of another row, for example {key} {example!r}",
@@ -161,7 +164,11 @@ def _assumed_key(profile: TableProfile, wishes: Wishes, time: str | None, ask: A
     able = [
         one.name
         for one in profile.columns.values()
-        if one.is_unique and one.looks_like_id and not one.personal and one.name not in (wishes.target, time)
+        if one.is_unique
+        and one.looks_like_id
+        and not one.personal
+        and one.name not in (wishes.target, time)
+        and not is_pattern(one.name)
     ]
     if not able:
         return None
@@ -258,6 +265,8 @@ def _refuse_time(table: pl.LazyFrame, name: str) -> None:
 
 
 def _reason_against(column: ColumnProfile) -> str | None:
+    if is_pattern(column.name):
+        return "its name reads as a pattern of names: rename it"
     if column.is_constant:
         return "always missing" if column.distinct == 0 else "one value in all rows"
     if isinstance(column.dtype, pl.List) and column.low != column.high:
@@ -318,7 +327,7 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
 
 def _are_all(values: pl.Series) -> bool:
     """Return whether there are hardly other values: each of those that there are is frequent."""
-    fewest: Any = values.drop_nulls().value_counts()["count"].min()
+    fewest: Any = values.drop_nulls().unique_counts().min()
     return bool(fewest is not None and fewest >= _FREQUENT)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tidemill.clock import is_number
+from tidemill.data.tables.column_names import is_pattern
 from tidemill.errors import UsageError
 from tidemill.tasks.task_names import TaskName
 
@@ -42,13 +43,17 @@ def existing_column(option: str, name: str, columns: Collection[str]) -> str:
     """Return ``name`` if the table has such a column.
 
     Raises:
-        UsageError: it has none; the message names the nearest.
+        UsageError: it has none, and the message names the nearest; or the name reads as a pattern.
 
     >>> existing_column("--target", "churnd", ["churned", "age"])
     Traceback (most recent call last):
     tidemill.errors.UsageError: --target: the table has no column 'churnd'
     """
     if name in columns:
+        if is_pattern(name):
+            raise UsageError(
+                f"{option}: the name {name!r} reads as a pattern of names", hint="rename the column"
+            )
         return name
     lowered = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)

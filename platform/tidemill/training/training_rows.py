@@ -181,8 +181,8 @@ def _is_number(dtype: Any) -> bool:
 def _of_one_length(column: pl.Series, name: str, path: str) -> pl.Series:
     """Return lists of numbers as arrays of Float64."""
     lists = column if isinstance(column.dtype, pl.List) else column.arr.to_list()
-    lengths = lists.list.len().drop_nulls().value_counts(sort=True)
-    if not lengths[name].max():
+    lengths = lists.list.len().alias("length").drop_nulls().value_counts(sort=True)
+    if not lengths["length"].max():
         raise TrainingError(
             f"feature {name} in {path} has no list with elements", hint="leave it out of the features"
         )
@@ -196,4 +196,4 @@ def _of_one_length(column: pl.Series, name: str, path: str) -> pl.Series:
     known = lists.cast(pl.List(pl.Float64)).list.eval(
         pl.when(pl.element().is_infinite().not_()).then(pl.element())
     )
-    return known.cast(pl.Array(pl.Float64, lengths[name][0]))
+    return known.cast(pl.Array(pl.Float64, lengths["length"][0]))

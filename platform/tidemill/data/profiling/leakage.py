@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
+
 __all__ = ["CERTAIN", "Leak", "find_leaks"]
 
 CERTAIN = 0.999
@@ -48,7 +50,7 @@ def find_leaks(sample: pl.DataFrame, target: str, kind: Kind, columns: Sequence[
     >>> [(leak.column, leak.reason) for leak in find_leaks(sample, "paid", "binary", ["state", "n"])]
     [('state', 'determines the target: each of its 2 values has one class')]
     """
-    rows = sample.filter(pl.col(target).is_not_null())
+    rows = sample.filter(pl.col(literal_name(target)).is_not_null())
     if rows.height < _FEWEST:
         return []
     truth = rows[target].alias("truth")

@@ -153,7 +153,8 @@ def _column(
     name: str, dtype: pl.DataType, rows: int, facts: Mapping[str, Any], sample: pl.DataFrame
 ) -> ColumnProfile:
     nulls = int(facts.get(f"nulls\0{name}", rows))
-    values = sample[name].drop_nulls()
+    column = sample[name].alias("")  # methods of a series named like a pattern fail
+    values = column.drop_nulls()
     typical: Any = None
     if len(values) and (dtype.is_numeric() or dtype.is_temporal()) and dtype != pl.Boolean:
         typical = values.sort()[len(values) // 2] if not dtype.is_float() else values.median()
@@ -170,7 +171,7 @@ def _column(
         low=facts.get(f"low\0{name}"),
         high=facts.get(f"high\0{name}"),
         typical=typical,
-        personal=looks_personal(name, sample[name].head(1000)),
+        personal=looks_personal(name, column.head(1000)),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["literal_name", "literal_names"]
+__all__ = ["is_pattern", "literal_name", "literal_names"]
 
 
 def literal_name(name: str) -> str:
@@ -16,8 +16,12 @@ def literal_name(name: str) -> str:
     >>> literal_name("wind"), literal_name("^wind$"), literal_name("*")
     ('wind', '^\\\\^wind\\\\$$', '^\\\\*$')
     """
-    is_pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
-    return f"^{re.escape(name)}$" if is_pattern else name
+    return f"^{re.escape(name)}$" if is_pattern(name) else name
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether Polars and pandera take the name of a column for a pattern of names."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
 def literal_names(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.expectations.rules import ColumnRules, DatasetRules, sql
-from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.data.tables.column_types import literal, spell_dtype
 from tidemill.data.validation.validation_report import CheckOutcome, Kind
 
@@ -60,7 +60,7 @@ def misdeclared(rules: DatasetRules, schema: pl.Schema) -> list[str]:
     wrong += [
         f"columns.{name}: pandera takes this name for a pattern; give the column another one"
         for name in rules.columns
-        if literal_name(name) != name
+        if is_pattern(name)
     ]
     sound = _structure(rules, schema)[1]
     for name, text in rules.rules.items():
