@@ -188,7 +188,7 @@ def _make_from_table(
     said = {option[2:].replace("-", "_"): value for option, value in about.items()}
     wishes = Wishes(**{**said, "target": about["--target"] or ""})  # type: ignore[arg-type]
     asks = can_ask(json)
-    with _new_project(folder, remote, endpoint_url) as finish:
+    with _new_project(folder, remote, endpoint_url) as (made, finish):
         with nullcontext(_untold) if asks else progress() as tell:
             draft = draft_project(
                 folder.resolve().name,
@@ -198,7 +198,7 @@ def _make_from_table(
                 ask if asks else assume,
                 lambda message: tell("profile", message, None, None),
             )
-        written = write_draft(draft, folder)
+        written = write_draft(draft, made)
         finish()
     facts = {
         "project": folder.resolve(),
@@ -244,8 +244,8 @@ def _copy_example(
 ) -> None:
     from tidemill.project.scaffold import copy_example
 
-    with _new_project(folder, remote, endpoint_url) as finish:
-        written = copy_example(example, folder)
+    with _new_project(folder, remote, endpoint_url) as (made, finish):
+        written = copy_example(example, made)
         finish()
 
     def render(console: "Console") -> None:
@@ -279,15 +279,19 @@ def _list_examples(json: bool) -> None:
 @contextmanager
 def _new_project(
     folder: Path, remote: str | None, endpoint_url: str | None
-) -> "Iterator[Callable[[], None]]":
-    """Make the folder of a project; undo everything if the block fails.
+) -> "Iterator[tuple[Path, Callable[[], None]]]":
+    """Make the folder of a project, whole or not at all.
 
-    The block gets a function that makes the folder a git and DVC repository.
+    The block gets a folder to fill, which becomes the project's at the end, and a function that makes it a
+    git and DVC repository.
     """
     from tidemill.data.repository.remotes import parse_remote
     from tidemill.data.repository.repository_setup import init_workspace
-    from tidemill.project.scaffold import new_folder, without_leftovers
+    from tidemill.project.scaffold import whole_folder, without_leftovers
 
     place = parse_remote(remote or folder / ".tidemill" / "remote", endpoint_url)
-    with without_leftovers(place.folder or folder), new_folder(folder):
-        yield lambda: init_workspace(folder, place.address, endpoint_url)
+    with without_leftovers(place.folder or folder), whole_folder(folder) as made:
+        address: str | Path = place.address
+        if place.folder is not None and place.folder.is_relative_to(folder.resolve()):
+            address = made / place.folder.relative_to(folder.resolve())
+        yield made, lambda: init_workspace(made, address, endpoint_url)

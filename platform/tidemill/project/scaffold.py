@@ -3,11 +3,13 @@
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from tidemill.errors import ConfigError, TidemillError, UsageError
+from tidemill.files.drafts import discard_draft, new_draft_folder, published
 from tidemill.project.folder_names import check_folder_name
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "examples",
     "new_folder",
     "reference_project",
+    "whole_folder",
     "without_leftovers",
 ]
 
@@ -166,24 +169,71 @@ def new_folder(target: Path, mark: str | None = None) -> Iterator[None]:
     """
     check_folder_name(target.absolute())
     with without_leftovers(target):
-        try:
-            taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
-            if not taken:
-                target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"{target} cannot be used as a folder: {error.strerror}",
-                hint="name a new folder in a place you may write to; nothing was written",
-            ) from error
-        if taken:
-            raise UsageError(
-                f"{target} exists and is not an empty folder", hint="name a new folder; nothing was written"
-            )
+        with _usable(target):
+            _refuse_taken(target)
+            target.mkdir(parents=True, exist_ok=True)
         try:
             yield
         except BaseException:
             clear_folder(target, mark)
             raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a hidden folder that becomes ``target`` when the block succeeds, or else is deleted.
+
+    It lies beside ``target``, or in it where that is a mount point or its parent cannot be written. What a
+    killed process left is removed by the next one that makes such a folder there.
+
+    Raises:
+        UsageError: ``target`` is a file, a folder that is not empty, or cannot be made.
+    """
+    check_folder_name(target.absolute())
+    place = target.resolve()
+    with without_leftovers(place):
+        with _usable(target):
+            inside = place.is_dir() and (place.is_mount() or not os.access(place.parent, os.W_OK))
+            draft = new_draft_folder(place / "project" if inside else place)
+        try:
+            with _usable(target):
+                _refuse_taken(target, draft)
+            yield draft
+            with _usable(target):
+                _refuse_taken(target, draft)
+                _move(draft, place)
+            published(draft)
+        finally:
+            discard_draft(draft)
+
+
+def _move(draft: Path, place: Path) -> None:
+    if place.is_dir() and (draft.parent == place or Path.cwd().is_relative_to(place)):
+        for item in list(draft.iterdir()):  # the folder itself stays: it is a shell's, or a file system's
+            item.rename(place / item.name)
+        return
+    if place.is_dir():
+        draft.chmod(stat.S_IMODE(place.stat().st_mode))
+    draft.rename(place)
+
+
+@contextlib.contextmanager
+def _usable(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be used as a folder: {error.strerror}",
+            hint="name a new folder in a place you may write to; nothing was written",
+        ) from error
+
+
+def _refuse_taken(target: Path, draft: Path | None = None) -> None:
+    ours = draft and draft.name
+    if target.exists() and (not target.is_dir() or any(item.name != ours for item in target.iterdir())):
+        raise UsageError(
+            f"{target} exists and is not an empty folder", hint="name a new folder; nothing was written"
+        )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,38 @@ def test_a_project_out_of_a_table(tmp_path: Path):
         ["git", "ls-files"], cwd=tmp_path / "new", capture_output=True, text=True, check=True
     )
     assert set(facts["files"]) < set(tracked.stdout.split())
+
+
+_KILLED = """
+import os, signal, sys
+from tidemill.cli.main import main
+from tidemill.data.repository import repository_setup
+repository_setup.commit_staged = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(main())
+"""
+
+
+def test_a_killed_init_leaves_only_what_the_next_one_removes(tmp_path: Path):
+    rows = [f"{n},{n % 7},{'yes' if n % 3 == 0 else 'no'}" for n in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["row,size,left", *rows]))
+    (tmp_path / "empty").mkdir()
+    table = ["--data", f"{tmp_path / 't.csv'}", "--target", "left"]
+    for arguments in ([f"{tmp_path / 'a' / 'new'}", *table], [f"{tmp_path / 'empty'}", "--example", "wine"]):
+        done = subprocess.run([sys.executable, "-c", _KILLED, "init", *arguments], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    [leftover] = (tmp_path / "a").iterdir()
+    assert leftover.name.startswith(".new.")
+    assert (leftover / "params.yaml").exists()
+    assert not any((tmp_path / "empty").iterdir())
+    done = init(tmp_path / "a" / "new", *table)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
+    config = (tmp_path / "a" / "new" / ".dvc" / "config").read_text()
+    assert "url = ../.tidemill/remote" in config
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=tmp_path / "a" / "new", capture_output=True, check=True
+    )
+    assert status.stdout == b""
 
 
 def test_of_a_table_that_is_wrong_nothing_stays(tmp_path: Path):
