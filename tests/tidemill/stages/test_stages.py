@@ -77,6 +77,49 @@ def test_later_rows_of_the_source_are_read_and_wrong_ones_set_aside(tmp_path: Pa
     assert json.loads((project.root / "data" / "validation.json").read_text())["table"]["failing"] == 1
 
 
+def test_a_cell_that_cannot_be_read_leaves_the_others_of_its_column_as_they_are_written(tmp_path: Path):
+    rows = pl.DataFrame(
+        {
+            "revenue": [f"{n}.113" if n % 5 else f"{n}.113,5" for n in range(10, 60)],
+            "rate": [f"{n},25" for n in range(50)],
+            "pieces": [f"{n}.113" for n in range(10, 60)],
+            "open": [["True", "False"][n % 2] for n in range(50)],
+            "place": [f"[{n}.5, 1.5]" for n in range(50)],
+            "y": [float(n) for n in range(50)],
+        }
+    )
+    rows.write_csv(tmp_path / "t.csv", separator=";")
+    write_draft(draft_project("p", "t.csv", tmp_path, Wishes("y")), tmp_path / "p")
+    project = load_project(tmp_path / "p")
+    clean = project.root / "data" / "clean" / "table.parquet"
+    run(project)
+    before = pl.read_parquet(clean)
+    assert before["revenue"].to_list()[:2] == [10113.5, 11113.0]
+    assert (before["pieces"][0], before.schema["pieces"]) == (10113, pl.Int64())
+    bad = {"revenue": "abc", "rate": "1.5", "pieces": "2.5", "open": "maybe", "place": "[1,x]"}
+    # one bad row in fifty at a time, as more would stop the pipeline
+    for name, value in bad.items():
+        worse = pl.concat([rows, rows.head(1).with_columns(pl.lit(value).alias(name))])
+        worse.write_csv(tmp_path / "t.csv", separator=";")
+        run(project)
+        assert pl.read_parquet(clean).equals(before), name
+        rejected = pl.read_parquet(project.root / "data" / "rejected" / "table.parquet")
+        assert rejected[name][0] == (f"{value} (not written as 1.234,56)" if name == "rate" else value)
+        assert rejected["reason"][0].startswith(f"{name}: can be ")
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path):
+    project = make(tmp_path)
+    before = run(project)
+    again = ROWS.with_columns(area=pl.col("area").str.replace(r"^(\d+)$", "${1}.0"))
+    again.write_csv(tmp_path / "t.csv", separator=";")
+    assert run(project).equals(before)
+    more = again.tail(1).with_columns(area=pl.lit("5.5"))
+    again.vstack(more).write_csv(tmp_path / "t.csv", separator=";")
+    assert run(project).equals(before)
+    assert pl.read_parquet(project.root / "data" / "rejected" / "table.parquet")["area"].to_list() == ["5.5"]
+
+
 def test_nothing_is_used_before_it_is_known(tmp_path: Path):
     project = make(tmp_path)
     text = (project.root / "params.yaml").read_text()

@@ -5,6 +5,15 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from tidemill.data.profiling.cell_values import (
+    EPOCHS,
+    GAPS_BESIDE_NUMBERS,
+    LIST,
+    as_moment,
+    read_cells,
+    respelled,
+    without_gaps,
+)
 from tidemill.data.profiling.number_notations import (
     NOTATIONS,
     notation_counts,
@@ -14,7 +23,6 @@ from tidemill.data.profiling.number_notations import (
 from tidemill.data.tables.column_names import literal_name
 
 __all__ = [
-    "EPOCHS",
     "Readings",
     "conformed",
     "infer_readings",
@@ -24,26 +32,15 @@ __all__ = [
     "unreadable_values",
 ]
 
-_MISSING = ("", "nan", "null", "#n/a", "n/a")
-"""Text that means a gap anywhere, in lower case."""
-_MISSING_BESIDE_NUMBERS = (
-    *_MISSING, "na", "none", "?", "-", "--", ".", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
-)  # fmt: skip
-"""Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
 _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
 _WITH_UNIT = r"^[+-]?\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*\s*[%$€£¥]?$"
 _MOST_NUMBERS = 0.9
-_ELEMENT = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
-_LIST = rf"^\[{_ELEMENT}(,{_ELEMENT})*\]$"
-"""A JSON array of numbers."""
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
     "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y",
 )  # fmt: skip
-_WHOLE_YEAR = r"^(\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{4})\b|[A-Za-z]"
-"""Polars reads 24 as the year 24 where a year has four digits."""
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
 _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p")
 _FORMATS = (
@@ -51,8 +48,6 @@ _FORMATS = (
     *(f"%Y-%m-%d{time}%#z" for time in _TIMES if time),
     *(day + time for day in _DAYS for time in _HALF_DAYS),
 )
-EPOCHS: Mapping[str, int] = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
-"""Name of the unit of moments that are numbers since 1970 → microseconds in it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,8 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         if not of["there"]:
             continue
         if name in formats:
-            whole = unreadable_values(table, {name: pl.Int64()}, formats)[name] == 0
+            written = with_points(_value(name), formats[name]).str.contains(_WHOLE)
+            whole = table.select(written.all()).collect(engine="streaming").item()
             types[name] = pl.Int64() if whole else pl.Float64()
             continue
         if of["number"] > of["infinite"] and of["number"] == of["there"] and not of["zero"]:
@@ -156,7 +152,7 @@ def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
     if not candidates:
         return []
     fails = [
-        (_value(name).is_not_null() & _moment(_value(name), one).is_null()).sum().alias(one)
+        (_value(name).is_not_null() & as_moment(_value(name), one).is_null()).sum().alias(one)
         for one in candidates
     ]
     counts = table.select(fails).collect(engine="streaming").row(0, named=True)
@@ -191,8 +187,9 @@ def conformed(
 ) -> pl.LazyFrame:
     """Return the table with gaps as nulls, and with text read as its columns are declared.
 
-    A column of text with a value that is not of the declared type stays text, so that the validation can set
-    the row aside with its reason. Moments that do not have their format become nulls.
+    A column of text with a value that is not of the declared type stays text, its numbers written as 1234.5,
+    so that the validation can set the row aside with its reason. Moments that do not have their format
+    become nulls.
 
     Args:
         table: as it was read.
@@ -211,12 +208,12 @@ def conformed(
     columns = []
     for name in schema:
         if name in moments:
-            columns.append(_moment(_value(name), formats[name]).alias(name))
-        elif name in read and not failing[name]:
-            columns.append(_cast(_written(name, formats), read[name]).alias(name))
+            columns.append(as_moment(_value(name), formats[name]).alias(name))
+        elif name in read:
+            reads = respelled if failing[name] else read_cells
+            columns.append(reads(pl.col(literal_name(name)), read[name], formats.get(name)).alias(name))
         elif name in text:
-            tokens = _MISSING_BESIDE_NUMBERS if name in read else _MISSING
-            columns.append(_without(pl.col(literal_name(name)), tokens).alias(name))
+            columns.append(without_gaps(pl.col(literal_name(name))).alias(name))
         elif isinstance(kind := schema[name], pl.Array):
             columns.append(pl.col(literal_name(name)).cast(pl.List(kind.inner)))
     return table.with_columns(columns)
@@ -229,7 +226,12 @@ def unreadable_values(
     if not types:
         return {}
     asked = [
-        (_value(name).is_not_null() & _cast(_written(name, formats), dtype).is_null()).sum().alias(name)
+        (
+            _value(name).is_not_null()
+            & read_cells(pl.col(literal_name(name)), dtype, formats.get(name)).is_null()
+        )
+        .sum()
+        .alias(name)
         for name, dtype in types.items()
     ]
     return table.select(asked).collect(engine="streaming").row(0, named=True)
@@ -243,54 +245,21 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "whole": value.str.contains(_WHOLE).sum(),
         "zero": value.str.contains(_NO_NUMBER).sum(),
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
-        "list": value.str.contains(_LIST).sum(),
+        "list": value.str.contains(LIST).sum(),
         "unit": value.str.contains(_WITH_UNIT).sum(),
         **notation_counts(value),
     }
 
 
 def _is_readable(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype in (pl.Boolean, pl.List(pl.Float64))
+    return (
+        dtype.is_numeric() or dtype == pl.Boolean or (isinstance(dtype, pl.List) and dtype.inner.is_numeric())
+    )
 
 
 def _value(name: str) -> pl.Expr:
-    return _without(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), _MISSING_BESIDE_NUMBERS)
-
-
-def _written(name: str, formats: Mapping[str, str]) -> pl.Expr:
-    """Return the values of a column, with numbers as they are written everywhere."""
-    form = formats.get(name)
-    return with_points(_value(name), form) if form in NOTATIONS else _value(name)
-
-
-def _without(column: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
-    return pl.when(~column.str.strip_chars().str.to_lowercase().is_in(list(tokens))).then(column)
-
-
-def _cast(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.Boolean:
-        return value.str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-        )
-    if isinstance(dtype, pl.List):
-        elements = (
-            value.str.strip_chars("[] \t")
-            .str.split(",")
-            .list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
-        )
-        return pl.when(value.str.contains(_LIST)).then(elements)
-    return value.cast(dtype, strict=False)
-
-
-def _moment(value: pl.Expr, form: str) -> pl.Expr:
-    if form in EPOCHS:
-        number = value.cast(pl.Float64, strict=False) * EPOCHS[form]
-        return number.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
-    zone = "UTC" if "z" in form else None
-    if "%Y" in form and form != "%Y%m%d":
-        value = pl.when(value.str.contains(_WHOLE_YEAR)).then(value)
-    return value.str.to_datetime(form, time_unit="us", time_zone=zone, strict=False)
+    return without_gaps(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), GAPS_BESIDE_NUMBERS)
 
 
 def _read(values: pl.Series, form: str) -> pl.Series:
-    return values.to_frame("value").select(_moment(pl.col("value"), form)).to_series()
+    return values.to_frame("value").select(as_moment(pl.col("value"), form)).to_series()

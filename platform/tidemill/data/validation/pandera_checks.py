@@ -9,6 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.expectations.rules import ColumnRules, DatasetRules, sql
+from tidemill.data.profiling.cell_values import as_type
 from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.data.tables.column_types import literal, spell_dtype
 from tidemill.data.validation.validation_report import CheckOutcome, Kind
@@ -220,10 +221,8 @@ def _cast(values: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
             return values.str.to_date(strict=False)
         if wanted == pl.Time:
             return values.str.to_time(strict=False)
-        if wanted == pl.Boolean:
-            return values.replace_strict(
-                {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-            )
+        if wanted.is_numeric() or wanted == pl.Boolean or isinstance(wanted, pl.List):
+            return as_type(values, wanted)
         values = values.str.strip_chars()
     cast = values.cast(wanted, strict=False)
     if found.is_float() and wanted.is_integer():  # no silent rounding
