@@ -96,6 +96,8 @@ class Job:
     """Versions of Tidemill and of the project."""
     answer_fields: tuple[AnswerField, ...] = _PROBABILITY
     """What the version answers."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """How the text in columns is written, as the project's ``data.formats`` says it."""
 
     @property
     def rows(self) -> int:

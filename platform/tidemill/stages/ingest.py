@@ -1,6 +1,5 @@
 """Stage 1: reads the rows of ``data.source``, makes gaps nulls, and leaves erased subjects out."""
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from tidemill.files.atomic import replacing
 from tidemill.project import Project
 from tidemill.stages.stage_process import run_stage
 
-__all__ = ["data_section", "ingest_table"]
+__all__ = ["column_formats", "data_section", "ingest_table"]
 
 _NAMES = ("source", "formats", "key", "labels_after", "as_of")
 
@@ -38,7 +37,7 @@ def ingest_table(project: Project) -> None:
             hint="write it as /srv/orders.csv or sqlite:////srv/shop.db::orders",
         )
     [rules] = declared_sets(project).datasets.values()
-    formats = _formats(project, section)
+    formats = column_formats(project)
     target = project.root / rules.source
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
         raw = open_source(source, project.root, Path(folder))
@@ -57,7 +56,13 @@ def ingest_table(project: Project) -> None:
             ) from error
 
 
-def _formats(project: Project, section: Mapping[str, Any]) -> dict[str, str]:
+def column_formats(project: Project) -> dict[str, str]:
+    """Return how the numbers and moments of columns are written: ``data.formats`` of ``params.yaml``.
+
+    Raises:
+        ConfigError: one is no format.
+    """
+    section = data_section(project)
     formats = section.get("formats") or {}
     for name, form in formats.items():
         if not is_format(form):

@@ -76,7 +76,8 @@ class Parts:
     @property
     def kinds(self) -> FeatureKinds:
         """The version's features, and what each is."""
-        return FeatureKinds(self.job.features, self.model.words, self.model.lists)
+        types = {column.name: column.type for column in self.columns}
+        return FeatureKinds(self.job.features, self.model.words, self.model.lists, types, self.job.formats)
 
 
 @dataclass(frozen=True)

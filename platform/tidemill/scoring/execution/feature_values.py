@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.features.request_features import REQUEST
-from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn
-from tidemill.scoring.input.column_values import Wrong, elements, numbers
+from tidemill.project.feature_columns import REFUSED, UNSEEN, ColumnType, FeatureColumn
+from tidemill.scoring.input.column_values import Wrong, elements, numbers, texts
 
 __all__ = [
     "FeatureKinds",
@@ -34,6 +34,10 @@ class FeatureKinds(NamedTuple):
     """Those that are text."""
     lists: Mapping[str, int]
     """Those that are lists of numbers, and the length of each."""
+    types: Mapping[str, ColumnType] = {}
+    """What ``features.yaml`` declares of those that rows bring."""
+    formats: Mapping[str, str] = {}
+    """How text is written, by column, where it is not as everywhere."""
 
     def width(self, name: str) -> int:
         """Return how many columns of the matrix a feature has."""
@@ -76,7 +80,7 @@ class FeatureValues:
 def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureValues:
     """Return the features that are columns of a table; null and infinite values become NaN.
 
-    Text that is no number where one is needed, and lists of another length, are recorded in ``wrong``.
+    What is not of the declared type, and lists of another length, are recorded in ``wrong``.
 
     >>> table = pa.table({"wind": [float("inf"), 1, None], "e": [[1, 2], [3, 4], None]})
     >>> given_values(table, FeatureKinds(("wind", "e"), (), {"e": 2}), {}).matrix.tolist()
@@ -89,7 +93,8 @@ def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureV
         elif name in kinds.lists:
             columns += list(elements(table[name], name, kinds.lists[name], wrong).T)
         else:
-            columns.append(numbers(table[name], name, wrong))
+            form = kinds.formats.get(name)
+            columns.append(numbers(table[name], name, wrong, kinds.types.get(name, "number"), form))
     # As in training, where an infinite value counts as missing.
     columns = [np.where(np.isinf(one), np.nan, one) if np.isinf(one).any() else one for one in columns]
     rows = np.empty((table.num_rows, len(columns)), np.float64)
@@ -97,7 +102,7 @@ def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureV
         for position, column in enumerate(columns):
             rows[start : start + _ROWS, position] = column[start : start + _ROWS]
     return FeatureValues(
-        rows, {name: table[name].cast(pa.string()) for name in kinds.names if name in kinds.words}
+        rows, {name: texts(table[name], name in kinds.types) for name in kinds.names if name in kinds.words}
     )
 
 

@@ -27,6 +27,7 @@ from tidemill.scoring.input.fragments import FRAGMENT_ROWS, Shape, examine, frag
 from tidemill.scoring.input.prediction_ids import new_job_id
 from tidemill.scoring.input.table_places import SourceFile, find_files, locate
 from tidemill.scoring.scoring_job import Job, Mode, ScoreRequest
+from tidemill.stages.ingest import column_formats
 from tidemill.tasks.task import Task
 from tidemill.version import __version__
 
@@ -96,6 +97,7 @@ def plan(
         fragments=tuple(fragments_of(files, shapes, _part_rows(request, decide, mode))),
         code=_code(project),
         answer_fields=fields,
+        formats=column_formats(project) if project.config.features.source != "store" else {},
     )
 
 

@@ -12,12 +12,20 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Wrong", "elements", "is_feature", "is_numeric", "is_text", "moments", "numbers", "typed"]
+from tidemill.data.profiling.cell_values import GAPS_BESIDE_NUMBERS, read_cells, without_gaps
+from tidemill.project.feature_columns import ColumnType
+
+__all__ = ["Wrong", "elements", "is_feature", "is_numeric", "is_text", "moments", "numbers", "texts", "typed"]
 
 Wrong = MutableMapping[int, str]
 """Position of a row in its batch → its first error."""
 
-_UNKNOWN = ("", "na", "nan", "null", "none")
+_TYPES: dict[ColumnType, tuple[pl.DataType, str]] = {
+    "number": (pl.Float64(), "a number"),
+    "integer": (pl.Float64(), "a whole number"),
+    "truth": (pl.Boolean(), "true or false"),
+    "moment": (pl.Datetime("us", "UTC"), "a moment"),
+}
 _COMMA = re.compile(r"[+-]?\d[\d.,' ]*[.,]\d+")
 """A number with a decimal comma, or with marks between thousands."""
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -79,7 +87,7 @@ def elements(column: pa.ChunkedArray, name: str, length: int, wrong: Wrong) -> n
 
 def _array(text: str) -> Any:
     """Return what a JSON array of numbers in a text is; the text itself where it is none."""
-    if text.strip().lower() in _UNKNOWN:
+    if text.strip().lower() in GAPS_BESIDE_NUMBERS:
         return None
     try:
         read = json.loads(text)
@@ -92,25 +100,65 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, list) and all(type(one) in (int, float) for one in values)
 
 
-def numbers(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
+def texts(column: pa.ChunkedArray, gaps: bool) -> pa.ChunkedArray:
+    """Return a column as text; with ``gaps``, what means a gap in a table is null, as in training.
+
+    >>> texts(pa.chunked_array([["a", "null", ""]]), True).to_pylist()
+    ['a', None, None]
+    """
+    found = column.cast(pa.string())
+    if not gaps:
+        return found
+    read = pl.Series("text", found).to_frame().select(without_gaps(pl.col("text"))).to_series()
+    return pa.chunked_array([read.to_arrow().cast(pa.string())])
+
+
+def numbers(
+    column: pa.ChunkedArray, name: str, wrong: Wrong, kind: ColumnType = "number", form: str | None = None
+) -> npt.NDArray[np.float64]:
     """Return a column as float64; nulls and values recorded in ``wrong`` become NaN.
+
+    Args:
+        column: of any type that `is_numeric` allows.
+        name: of the column.
+        wrong: gets the values that are not of the declared type.
+        kind: the declared type.
+        form: how text is written, as ``data.formats`` says it.
 
     >>> noted: dict[int, str] = {}
     >>> numbers(pa.chunked_array([["1.5", "3,14"]]), "a", noted).tolist(), noted
     ([1.5, nan], {1: "a: '3,14' is not a number; write numbers as 1234.5"})
     """
-    if is_text(column.type):
-        return _read(column, name, wrong)
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if _is_moment(array.type):  # seconds since 1970, as in training
-        moments_read = pl.Series(array).cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
-        return moments_read.fill_null(float("nan")).to_numpy()
-    if pa.types.is_decimal(array.type):
-        array = pc.cast(array, pa.float64())
-    elif not pa.types.is_floating(array.type) or pa.types.is_float16(array.type):
-        array = pc.cast(array, pa.float64(), safe=False)  # large integers are rounded, as in training
-    found: npt.NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
-    return found
+    if _is_moment(column.type):  # seconds since 1970, as in training
+        return _seconds(pl.Series(name, column))
+    if is_text(column.type) or (kind == "moment" and form is not None):
+        found = _read(column, name, wrong, kind, form)
+    else:
+        array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if pa.types.is_decimal(array.type):
+            array = pc.cast(array, pa.float64())
+        elif not pa.types.is_floating(array.type) or pa.types.is_float16(array.type):
+            array = pc.cast(array, pa.float64(), safe=False)  # large integers are rounded, as in training
+        found = array.to_numpy(zero_copy_only=False)
+    return _declared(found, name, kind, wrong)
+
+
+def _declared(
+    found: npt.NDArray[np.float64], name: str, kind: ColumnType, wrong: Wrong
+) -> npt.NDArray[np.float64]:
+    """Return numbers; record those that are no whole numbers or truth values where these are declared."""
+    if kind not in ("integer", "truth"):
+        return found
+    fits = ~np.isfinite(found)
+    fits |= (found == np.floor(found)) if kind == "integer" else np.isin(found, (0.0, 1.0))
+    for position in np.flatnonzero(~fits):
+        wrong.setdefault(int(position), f"{name}: {found[position]:g} is not {_TYPES[kind][1]}")
+    return found if fits.all() else np.where(fits, found, np.nan)
+
+
+def _seconds(found: pl.Series) -> npt.NDArray[np.float64]:
+    seconds = found.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64) / 1e6
+    return seconds.fill_null(float("nan")).to_numpy()
 
 
 def typed(column: pa.ChunkedArray, name: str, wanted: pl.DataType, wrong: Wrong) -> pl.Series:
@@ -171,18 +219,26 @@ def moments(column: pa.ChunkedArray, name: str, wrong: Wrong) -> pl.Series:
     return found
 
 
-def _read(column: pa.ChunkedArray, name: str, wrong: Wrong) -> npt.NDArray[np.float64]:
-    text = pl.Series(name, column).cast(pl.String).str.strip_chars()
-    found = text.cast(pl.Float64, strict=False)
-    unread = found.is_null() & text.is_not_null()
-    if unread.any():
-        known = text.str.to_lowercase().is_in(_UNKNOWN)
-        _note(text.set(known, None), found, "is not a number", wrong)
-    return found.to_numpy()
+def _read(
+    column: pa.ChunkedArray, name: str, wrong: Wrong, kind: ColumnType, form: str | None
+) -> npt.NDArray[np.float64]:
+    """Return cells of text as numbers, read as the stages read the tables that a version is trained on."""
+    cells = pl.Series(name, column).cast(pl.String).alias("text").to_frame()
+    text = cells.select(without_gaps(pl.col("text").str.strip_chars(), GAPS_BESIDE_NUMBERS)).to_series()
+    dtype, meant = _TYPES[kind]
+    if kind == "moment" and form is None:
+        return _seconds(moments(pa.chunked_array([text.to_arrow()]), name, wrong))
+    found = cells.select(read_cells(pl.col("text"), dtype, form)).to_series()
+    _note(text.alias(name), found, f"is not {meant}" + (f" written as {form}" if form else ""), wrong)
+    return _seconds(found) if kind == "moment" else found.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _note(given: pl.Series, found: pl.Series, what: str, wrong: Wrong) -> None:
     for position in (found.is_null() & given.is_not_null()).arg_true().to_list():
         value = given[position]
-        point = "; write numbers as 1234.5" if isinstance(value, str) and _COMMA.fullmatch(value) else ""
+        point = (
+            "; write numbers as 1234.5"
+            if isinstance(value, str) and _COMMA.fullmatch(value) and "written as" not in what
+            else ""
+        )
         wrong.setdefault(position, f"{given.name}: {value!r} {what}{point}")

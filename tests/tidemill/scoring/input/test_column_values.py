@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from tidemill.scoring.execution.feature_values import FeatureKinds, given_values
 from tidemill.scoring.input.column_values import is_numeric
@@ -16,3 +17,39 @@ def test_moments_become_seconds_as_in_training():
     assert found.tolist()[0] == [3600.0, 86400.0]
     assert np.isnan(found[1]).all()
     assert all(is_numeric(field.type) for field in table.schema)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "given", "right"),
+    [
+        ("number", "1.234,56", ["43.113", "3,20", "n/a", "?", "-"], [43113, 3.2, None, None, None]),
+        ("number", "1.234,56", ["abc", "1.5"], ["is not a number written as 1.234,56"] * 2),
+        ("number", None, ["43.113", "n/a", "?"], [43.113, None, None]),
+        ("integer", None, ["5", "5.0", "#N/A"], [5, 5, None]),
+        ("integer", "1.234,56", ["43.113", "5,5"], [43113, "5.5 is not a whole number"]),
+        ("integer", None, [5.0, 5.5, None], [5, "5.5 is not a whole number", None]),
+        ("truth", None, ["true", "False", "1", "0", "NA"], [1, 0, 1, 0, None]),
+        ("truth", None, ["maybe", "7"], ["'maybe' is not true or false", "'7' is not true or false"]),
+        ("truth", None, [7.0, 0.5, 1.0], ["7 is not true or false", "0.5 is not true or false", 1]),
+        ("truth", None, [True, False, None], [1, 0, None]),
+        ("moment", "%d.%m.%Y", ["02.01.1970", "1970-01-02"], [86400, "is not a moment written as %d.%m.%Y"]),
+        ("moment", "milliseconds", [86_400_000, None], [86400, None]),
+        ("moment", None, ["1970-01-01T01:00:00+01:00", "?", "x"], [0, None, "is not a moment in ISO 8601"]),
+    ],
+)
+def test_cells_are_read_as_in_training(kind, form, given, right):
+    noted: dict[int, str] = {}
+    kinds = FeatureKinds(("a",), (), {}, {"a": kind}, {"a": form} if form else {})
+    found = given_values(pa.table({"a": given}), kinds, noted).matrix[:, 0].tolist()
+    for place, (value, wanted) in enumerate(zip(found, right, strict=True)):
+        if isinstance(wanted, str):
+            assert noted[place].endswith(wanted), noted
+        else:
+            assert place not in noted
+            assert (None if np.isnan(value) else value) == wanted
+
+
+def test_what_means_a_gap_in_training_is_no_category():
+    table = pa.table({"a": ["null", "", "NA", "x", "n/a"]})
+    found = given_values(table, FeatureKinds(("a",), ("a",), {}, {"a": "text"}), {})
+    assert found.texts["a"].to_pylist() == [None, None, "NA", "x", None]
