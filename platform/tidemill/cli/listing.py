@@ -135,12 +135,15 @@ def _longest_word(cell: str) -> int:
 
 
 def shortest_length(ids: Iterable[str], least: int = 8) -> int:
-    """Return how many leading characters make the ids distinct; at least ``least``.
+    """Return how many leading characters make the ids distinct; at least ``least`` after the prefix.
 
-    >>> shortest_length(["alert_01kg7a", "alert_01kg7b", "alert_01m2"])
-    12
+    Ids begin with the time they were made, so fewer would be those of later ones, too.
+
+    >>> shortest_length(["alert_01kg7axyz", "alert_01kg7bxyz", "alert_01m2abxyz"])
+    14
     """
     ordered = sorted(set(ids))
+    least += max((each.rfind("_") + 1 for each in ordered), default=0)
     for one, other in pairwise(ordered):
         same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
         least = max(least, same + 1)
@@ -150,8 +153,8 @@ def shortest_length(ids: Iterable[str], least: int = 8) -> int:
 def shorten(ids: Iterable[str], least: int = 8) -> dict[str, str]:
     """Return each id with its first characters that no other of ``ids`` has.
 
-    >>> shorten(["alert_01kg7abc", "alert_01kg7bcd"])
-    {'alert_01kg7abc': 'alert_01kg7a', 'alert_01kg7bcd': 'alert_01kg7b'}
+    >>> shorten(["alert_01kg7abcxyz", "alert_01kg7bcdxyz"])
+    {'alert_01kg7abcxyz': 'alert_01kg7abc', 'alert_01kg7bcdxyz': 'alert_01kg7bcd'}
     """
     known = list(ids)
     length = shortest_length(known, least)
