@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tidemill.cli.models.version_arguments import Model, NamedVersion, named_version
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.clock import SystemClock
@@ -13,22 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="The reason, for the record.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
-        epilog="Examples: tidemill promote flight-delay 2   ·   "
+        epilog="Examples: tidemill promote 2   ·   "
         'tidemill promote flight-delay 2 --reason "summer schedule" --json'
     )(promote)
-    app.command(epilog="Example: tidemill rollback flight-delay")(rollback)
+    app.command(epilog="Examples: tidemill rollback   ·   tidemill rollback flight-delay --to 3")(rollback)
 
 
 def promote(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="Number of the version.", show_default=False)],
+    model: Model = None,
+    version: NamedVersion = None,
     project: ProjectDir = None,
     reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "asked for by hand",
     as_of: Now = None,
@@ -45,8 +45,9 @@ def promote(
     from tidemill.state import open_state
 
     loaded = load_project(project)
-    state = open_state(loaded.state_url)
     now = moment(as_of) if as_of else SystemClock().now()
+    model, version = named_version(loaded, model, version, "promote")
+    state = open_state(loaded.state_url)
     found = get_version(loaded, version, model)
     decision = evaluate_gate(loaded, state, found.version, now)
     done = move(
@@ -69,7 +70,7 @@ def promote(
 
 
 def rollback(
-    model: Model,
+    model: Model = None,
     project: ProjectDir = None,
     to: Annotated[
         str | None,
@@ -91,6 +92,7 @@ def rollback(
 
     loaded = load_project(project)
     state = open_state(loaded.state_url)
+    model = model or loaded.model
     list_versions(loaded, model)
     done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
     emit(

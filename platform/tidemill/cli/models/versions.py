@@ -8,30 +8,23 @@ import typer
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.models import model_import
+from tidemill.cli.models.version_arguments import Model, Version, meant_version
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from tidemill.project import ProjectFolder
     from tidemill.registry.versions.registry_reader import ShownVersion
     from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
 
 models_app = typer.Typer(no_args_is_help=True, help="See the versions of a model, and which one served when.")
-
-Model = Annotated[
-    str | None, typer.Argument(help="Name of the model (default: the project's).", show_default=False)
-]
-Version = Annotated[
-    str | None,
-    typer.Argument(help="A version number or an alias (default: the champion).", show_default=False),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -104,14 +97,15 @@ def models_show(
     from tidemill.state.record_queries import gate_decisions
 
     folder, records = open_reading(project)
-    model, version = _meant(folder, model, version)
+    model, version = meant_version(folder, model, version)
     found = read_version(folder, version, model)
     decisions = gate_decisions(records, model, found.version)
     names = ("model", "version", "aliases", "run_id", "metrics", "lineage", "compiled")
     facts = {name: getattr(found, name) for name in names} | {"gate": [_decided(one) for one in decisions]}
 
     def render(console: "Console") -> None:
-        console.print(f"{found.model} {found.version} {', '.join(found.aliases)}  · run {found.run_id}")
+        named = " ".join(filter(None, (found.model, found.version, ", ".join(found.aliases))))
+        console.print(f"{named} · run {found.run_id}")
         changed = found.lineage.get("uncommitted")
         said = "unknown" if changed is None else ", ".join(changed) or "none"
         lineage = {**found.lineage, "uncommitted": said} if found.lineage else {}
@@ -153,7 +147,7 @@ def models_compile(
     from tidemill.registry.versions.new_versions import compile_version
 
     loaded = load_project(project)
-    model, version = _meant(loaded, model, version)
+    model, version = meant_version(loaded, model, version)
     found = get_version(loaded, version, model)
     with progress() as tell:
         tell("compile", "and compare with the original", None, None)
@@ -183,11 +177,11 @@ def models_export(
     from tidemill.registry.versions.export import export_version
 
     loaded = load_project(project)
-    done = export_version(loaded, *_meant(loaded, model, version), output)
+    done = export_version(loaded, *meant_version(loaded, model, version), output)
 
     def render(console: "Console") -> None:
         console.print(f"✓ {done.model} {done.version} in {done.folder}: {', '.join(done.files)}")
-        console.print(f"  {done.size:,} bytes of ONNX, SHA-256 {done.sha256}")
+        console.print(f"  {counted(done.size, 'byte')} of ONNX, SHA-256 {done.sha256}")
         console.print(f"  try it: pip install onnxruntime numpy && python {done.folder / 'predict.py'}")
 
     emit(done, json, render)
@@ -219,18 +213,6 @@ def models_history(model: Model = None, project: ProjectDir = None, json: AsJson
             console.print(table)
 
     emit(services, json, render)
-
-
-def _meant(folder: "ProjectFolder", model: str | None, version: str | None) -> tuple[str, str]:
-    """Return the model and the version that arguments mean; one alone may be either."""
-    from tidemill.registry.versions.alias_names import CHAMPION
-    from tidemill.registry.versions.registry_reader import read_alias_names
-
-    if model in (None, folder.model) or version is not None:
-        return model or folder.model, version or CHAMPION
-    if model.isdecimal() or model == CHAMPION or model in read_alias_names(folder):
-        return folder.model, model
-    return model, CHAMPION
 
 
 def _plain(value: Any) -> str:
@@ -280,7 +262,7 @@ def _compiled(facts: Mapping[str, Any] | None) -> str:
     said = f"yes, {facts['size']:,} bytes of ONNX"
     if parity := facts["parity"]:
         largest = parity["max_difference"]
-        said += f", compared on {parity['rows']:,} rows" + (
+        said += f", compared on {counted(parity['rows'], 'row')}" + (
             "" if largest is None else f": the largest difference is {largest:.2g}"
         )
     return f"{said}; in {facts['seconds']:.1f} s"
