@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, errors_console
+from tidemill.plurals import counted
 from tidemill.tasks.task_names import DEFAULT_METRIC
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def lineage(
             console.print(shown)
         if graph.gaps:
             count = len(graph.gaps)
-            console.print(f"{count} gap{'s' if count > 1 else ''} in the record, marked with !")
+            console.print(f"{counted(count, 'gap')} in the record, marked with !")
 
     emit(as_dict(graph), json, render)
 
@@ -103,7 +104,7 @@ def _events(thing: str, project: Path | None, send: bool, json: bool) -> None:
         return
     address, sent = deliver(loaded, events), len(events.events)
     facts = {"turns": events.turns, "sent": sent, "to": address}
-    emit(facts, json, lambda console: console.print(f"✓ {sent} events sent to {address}"))
+    emit(facts, json, lambda console: console.print(f"✓ {counted(sent, 'event')} sent to {address}"))
 
 
 def _grow(parent: Tree, branch: "Branch", cut: frozenset[str], relations: bool) -> None:
@@ -177,7 +178,7 @@ def _served(facts: Mapping[str, Any]) -> str:
 
 def _count(facts: Mapping[str, Any]) -> str:
     test = f" ({facts['test']:,} of them test traffic)" if facts.get("test") else ""
-    return f"{facts['predictions']:,} predictions{test}"
+    return f"{counted(facts['predictions'], 'prediction')}{test}"
 
 
 def _score(facts: Mapping[str, Any]) -> str | None:
@@ -192,7 +193,7 @@ _SUMMARIES: dict[str, Any] = {
     "training-set": lambda f: (f["path"],),
     "service": lambda f: (_definition(f),),
     "view": lambda f: (
-        f"{len(f.get('features') or ())} features",
+        counted(len(f.get("features") or ()), "feature"),
         f"by {', '.join(f['entities'])}"
         if f.get("entities")
         else "on demand"

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "emit", "errors_console", "format_moment", "out_console"]
+__all__ = ["as_json", "emit", "errors_console", "format_moment", "out_console", "print_indented"]
+
+
+_INDENT = "  "
 
 
 @cache
@@ -67,6 +70,15 @@ def emit(value: Any, as_machine: bool, render: "Callable[[Console], None]") -> N
         sys.stdout.write(as_json(value) + "\n")
     else:
         render(out_console())
+
+
+def print_indented(console: "Console", text: str) -> None:
+    """Print text with all of its lines indented; what a narrow terminal breaks off, too."""
+    import textwrap
+
+    wide = max(console.width - len(_INDENT), 1)
+    for line in textwrap.wrap(text, wide, break_long_words=False, break_on_hyphens=False):
+        console.print(_INDENT + line, soft_wrap=True)
 
 
 def format_moment(moment: datetime | None) -> str:

@@ -10,6 +10,7 @@ from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import SkewFound, UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,8 +149,8 @@ def _stretch(skew: "FeatureSkew") -> str:
 
 def _how(skew: "FeatureSkew") -> str:
     apart = f"mean difference {skew.mean_difference:.4g}" if skew.mean_difference is not None else ""
-    absent = f"nothing served in {skew.served_null:,} rows" if skew.served_null else ""
-    surplus = f"nothing expected in {skew.expected_null:,} rows" if skew.expected_null else ""
+    absent = f"nothing served in {counted(skew.served_null, 'row')}" if skew.served_null else ""
+    surplus = f"nothing expected in {counted(skew.expected_null, 'row')}" if skew.expected_null else ""
     return ", ".join(filter(None, (apart, absent, surplus)))
 
 
@@ -179,7 +180,8 @@ def _notes(report: "SkewReport") -> list[str]:
         listed = ", ".join(f"{view} {count:,}" for view, count in unresolved.items())
         lines.append(f"unresolved, with a pseudonym that no key of the view has: {listed}")
     if report.without_keys:
-        lines.append(f"without keys, logged by an earlier release: {report.without_keys:,} predictions")
+        predictions = counted(report.without_keys, "prediction")
+        lines.append(f"without keys, logged by an earlier release: {predictions}")
     if report.not_logged:
         lines.append(f"personal, so not in the log: {', '.join(report.not_logged)}")
     few_compared = f"– not judged: {report.compared:,} of {report.predictions:,} predictions compared"

@@ -11,6 +11,7 @@ from typing import Any
 from tidemill.clock import ReplayClock
 from tidemill.errors import RetrainingError, ServingError, TidemillError
 from tidemill.files.atomic import replace_file
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.replay.load_generator import LoadGenerator, LoadReport
@@ -107,7 +108,8 @@ class ReplayLoop:
                 for number, span in enumerate(player.play(start, end, step), 1):
                     self.spans.append(span)
                     self.clock.advance_to(span.ends)
-                    self.tell(name, f"{span.begins:%Y-%m-%d %H:%M}: {span.sent} predictions", number, total)
+                    sent = counted(span.sent, "prediction")
+                    self.tell(name, f"{span.begins:%Y-%m-%d %H:%M}: {sent}", number, total)
                     if controller is not None:
                         self._tick(controller)
                 self.spans[-1].labels += player.flush()

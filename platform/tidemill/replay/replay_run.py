@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill.clock import SystemClock, utc
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import ConfigError, UsageError
+from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters, turn_moment
 from tidemill.replay.replay_loop import Pace, ReplayLoop, Tell, run_scenes
@@ -199,7 +200,8 @@ def _tell_sample(table: TableHistory, period: _Period, rate: int, tell: Tell) ->
     few = "" if played == whole else f" of {whole:,}, at most {rate:,} a day"
     tell(
         "history",
-        f"{played:,} rows{few}, from {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC",
+        f"{counted(played, 'row')}{few}, "
+        f"from {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC",
         None,
         None,
     )

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
+from tidemill.plurals import counted
 from tidemill.tasks.task_names import METRICS
 
 __all__ = ["render_summary"]
@@ -55,7 +56,9 @@ def _turn(number: int, turn: Facts, metrics: Sequence[str]) -> Panel:
     )
     if training := turn["training"]:
         failed = f", {training['failed_trials']} failed" if training["failed_trials"] else ""
-        grid.add_row("search", f"{training['trials']} trials{failed}; the best is {training['family']}")
+        grid.add_row(
+            "search", f"{counted(training['trials'], 'trial')}{failed}; the best is {training['family']}"
+        )
         grid.add_row("model", f"version {turn['version']}: {_holdout(training['metrics'], metrics)}")
     for index, reason in enumerate(turn["gate"]["reasons"] if turn["gate"] else []):
         grid.add_row("" if index else "gate", reason)
@@ -73,8 +76,8 @@ def _drift(results: Facts) -> Sequence[tuple[str, str]]:
     if drift := results.get("data_drift"):
         worst = [column for column in drift["columns"] if column["drifted"]][:4]
         named = ", ".join(map(_moved, worst))
-        counted = f"{len(drift['drifted'])} of {len(drift['columns'])} features"
-        lines.append(("drift", f"{counted}: {named}" if named else counted))
+        share = f"{len(drift['drifted'])} of {counted(len(drift['columns']), 'feature')}"
+        lines.append(("drift", f"{share}: {named}" if named else share))
     if (quality := results.get("quality")) and quality["value"] is not None:
         expected = (
             f", on the hold-out it was {quality['expected']:.4f}" if quality["expected"] is not None else ""
@@ -106,7 +109,7 @@ def _swap(swap: Facts) -> str:
     versions = ", ".join(f"{count:,} by version {version}" for version, count in swap["versions"].items())
     slow = "" if swap["p99_milliseconds"] is None else f"; p99 {swap['p99_milliseconds']:.0f} ms"
     failed = "none failed" if not swap["failed"] else f"{swap['failed']} FAILED"
-    return f"{swap['sent']:,} requests meanwhile, {failed} ({versions}){slow}"
+    return f"{counted(swap['sent'], 'request')} meanwhile, {failed} ({versions}){slow}"
 
 
 def _periods(facts: Facts) -> Table:
@@ -153,8 +156,9 @@ def _gain(facts: Facts) -> Text:
     interval = served["gain_interval"]
     sure = "" if interval is None else f" (gain between {interval[0]:+.4f} and {interval[1]:+.4f}, 90 %)"
     return Text(
-        f"Was it worth it? Since the second champion took over on {gain['since'][:10]}, {gain['rows']:,} "
-        f"labelled rows: {_short_metric(metric)} {_value(served['metrics'].get(metric))} by what was served, "
+        f"Was it worth it? Since the second champion took over on {gain['since'][:10]}, "
+        f"{counted(gain['rows'], 'labelled row')}: {_short_metric(metric)} "
+        f"{_value(served['metrics'].get(metric))} by what was served, "
         f"{_value(first['metrics'].get(metric))} by version {first['version']} left alone{sure}.\n"
     )
 
@@ -180,9 +184,10 @@ def _traffic(facts: Facts) -> Text:
     refused = "".join(f"  {error}\n" for error in traffic["errors"][:2])
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total")
     return Text.from_markup(
-        f"Traffic: {traffic['sent']:,} requests over HTTP, {failed}; {traffic['logged']:,} in the log; "
-        f"{traffic['labels']:,} labels came.\n{escape(refused)}"
-        f"Watching: {len(facts['monitor_runs'])} monitor runs, {len(alerts)} alerts.\n"
+        f"Traffic: {counted(traffic['sent'], 'request')} over HTTP, {failed}; "
+        f"{traffic['logged']:,} in the log; "
+        f"{counted(traffic['labels'], 'label')} came.\n{escape(refused)}"
+        f"Watching: {counted(len(facts['monitor_runs']), 'monitor run')}, {counted(len(alerts), 'alert')}.\n"
         f"Time: {seconds['total']:.0f} s ({phases})\n"
     )
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.output import emit, out_console
+from tidemill.cli.output import emit, out_console, print_indented
 
 
 def test_square_brackets_in_what_people_write_are_text(capsys: pytest.CaptureFixture[str]):
@@ -92,6 +92,17 @@ def test_a_word_is_never_cut():
     listing = Listing("id", "message")
     listing.add_row("alert_01m7wkx42kewabcdefghjkmnpq", "something is wrong, and it is a long story")
     assert any("alert_01m7wkx42kewabcdefghjkmnpq" in line for line in shown(listing, 50))
+
+
+def test_what_is_indented_stays_so_where_lines_are_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "30")
+    out_console.cache_clear()
+    path = "/srv/my-project/.tidemill/predictions"
+    emit({}, False, lambda console: print_indented(console, f"some [words] come before {path} here"))
+    assert capsys.readouterr().out == f"  some [words] come before\n  {path}\n  here\n"
+    out_console.cache_clear()
 
 
 def test_an_empty_listing_shows_its_headers():

@@ -112,7 +112,7 @@ def fill(session):
     for number in range(3):
         session.add(
             Alert(
-                id=f"alert_01kg7{number}zzz",
+                id=f"alert_01kg7{number}zzzxyz",
                 monitor=run.monitor,
                 **of,
                 kind="quality",
@@ -127,7 +127,7 @@ def fill(session):
         )
         session.add(
             Job(
-                id=f"job_01kg7{number}zzz",
+                id=f"job_01kg7{number}zzzxyz",
                 **of,
                 caller="",
                 digest="d",
@@ -314,12 +314,32 @@ def test_an_unknown_model_or_version_is_said_to_be_so(root: Path):
 
 def test_json_has_whole_ids_and_lists_short_ones(root: Path):
     told = json.loads(run(root, "alerts list --json").stdout)
-    assert [alert["id"] for alert in told] == ["alert_01kg72zzz", "alert_01kg71zzz"]
+    assert [alert["id"] for alert in told] == ["alert_01kg72zzzxyz", "alert_01kg71zzzxyz"]
     assert told[0]["raised_at"] == "2013-05-01T14:00:00+00:00"
-    assert "alert_01kg72\n" in run(root, "alerts list").stdout
+    assert "alert_01kg72zz\n" in run(root, "alerts list").stdout
     jobs = json.loads(run(root, "jobs list --json").stdout)
     assert jobs["counts"] == {"queued": 0, "running": 0, "done": 1, "dead": 2, "cancelled": 0}
     assert jobs["jobs"][0]["cancel_requested"] is False
+
+
+def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    with closing(sqlite3.connect(copy / ".tidemill" / "state.db")) as database, database:
+        database.execute("DELETE FROM alerts WHERE id NOT LIKE 'alert_01kg72%'")
+    assert "alert_01kg72zz" in run(copy, "alerts list").stdout.split()
+
+
+def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    with_model, without = run(copy, f"promote {MODEL} 7"), run(copy, "promote 7")
+    assert (without.returncode, without.stderr) == (2, with_model.stderr)
+    assert "has no version '7'" in " ".join(without.stderr.split())
+    alone = run(copy, f"promote {MODEL}")
+    assert alone.returncode == 2
+    assert f"promote needs a version of {MODEL}" in " ".join(alone.stderr.split())
+    assert run(copy, "promote").stderr == alone.stderr
+    done = json.loads(run(copy, "rollback --to 1 --json").stdout)
+    assert done == {"model": MODEL, "from": "2", "to": "1"}
 
 
 def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_path: Path):
@@ -361,11 +381,11 @@ def test_the_history_has_what_the_gate_refused(root: Path):
 def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     done = run(copy, "alerts ack alert_01kg71 --json")
-    assert json.loads(done.stdout)["id"] == "alert_01kg71zzz"
+    assert json.loads(done.stdout)["id"] == "alert_01kg71zzzxyz"
     several = run(copy, "alerts ack alert_01kg7")
     assert several.returncode == 2
     assert "is the beginning of 3 ids of alerts" in " ".join(several.stderr.split())
-    assert json.loads(run(copy, "jobs show job_01kg71 --json").stdout)["id"] == "job_01kg71zzz"
+    assert json.loads(run(copy, "jobs show job_01kg71 --json").stdout)["id"] == "job_01kg71zzzxyz"
     assert json.loads(run(copy, "jobs retry job_01kg72 --json").stdout)["status"] == "queued"
     assert run(copy, "jobs show job_99").returncode == 2
 

@@ -10,6 +10,7 @@ from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,8 +89,11 @@ def import_(
 
 def _show(console: "Console", done: "Imported") -> None:
     verb = "is in version" if done.changed else "has not changed since version"
-    console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {done.labels:,} labels")
-    console.print(f"  from {done.annotations:,} annotations; {done.contradicted:,} keys had different labels")
+    console.print(f"✓ {done.path} {verb} {done.revision[:10]}: {counted(done.labels, 'label')}")
+    console.print(
+        f"  from {counted(done.annotations, 'annotation')}; "
+        f"{counted(done.contradicted, 'key')} had different labels"
+    )
     if left := done.cancelled + done.unlabelled + done.erased:
         console.print(
             f"  left out {left:,}: {done.cancelled:,} cancelled, {done.unlabelled:,} without a label, "

@@ -13,6 +13,7 @@ from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,14 +169,15 @@ def _show(console: "Console", erased: "Erased") -> None:
     found = erased.found
     table = Listing("place", "what", "found")
     for name, keys in found["online"].items():
-        table.add_row(name, "online store", f"{keys} keys")
+        table.add_row(name, "online store", counted(keys, "key"))
     for place in found["places"]:
-        table.add_row(place["name"], place["what"], f"{place['rows']:,} rows")
+        table.add_row(place["name"], place["what"], counted(place["rows"], "row"))
     for job in found.get("jobs", ()):  # an order of before they were looked for has none
-        table.add_row(job["id"], f"slow prediction, {job['status']}", f"{job['lines']:,} lines")
+        table.add_row(job["id"], f"slow prediction, {job['status']}", counted(job["lines"], "line"))
     for name, count in found["texts"].items():
-        table.add_row(name, "log or report", f"{count} mentions")
-    table.add_row("predictions", "prediction log", f"{found['predictions']:,} and {found['labels']:,} labels")
+        table.add_row(name, "log or report", counted(count, "mention"))
+    told = f"{found['predictions']:,} and {counted(found['labels'], 'label')}"
+    table.add_row("predictions", "prediction log", told)
     console.print(table)
     for name, outcome in erased.steps.items():
         if outcome["status"] == "failed":
@@ -190,7 +192,7 @@ def _show(console: "Console", erased: "Erased") -> None:
 def _show_elsewhere(console: "Console", outputs: Sequence[Mapping[str, Any]]) -> None:
     for schedule in dict.fromkeys(place["schedule"] for place in outputs):
         written = [place["output"] for place in outputs if place["schedule"] == schedule]
-        what = "1 output" if len(written) == 1 else f"{len(written)} outputs"
+        what = counted(len(written), "output")
         console.print(
             f"not searched: {what} of schedule {schedule} outside the project, the latest {written[-1]}",
             soft_wrap=True,

@@ -11,6 +11,7 @@ from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import ProjectNotFound, UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,12 +240,12 @@ def _only_declared(project: "Project") -> str:
 def _show_reports(console: Console, reports: "Mapping[str, SetReport]") -> None:
     for name, report in reports.items():
         if report.mode == "off":
-            console.print(f"– {name}: {report.rows:,} rows, not checked (mode off)")
+            console.print(f"– {name}: {counted(report.rows, 'row')}, not checked (mode off)")
             continue
         mark = "✓" if not report.failed else "✗" if report.mode == "stop" else "!"
         passed = sum(check.outcome == "passed" for check in report.checks)
         console.print(
-            f"{mark} {name}: {report.rows:,} rows, {report.failing:,} fail; "
+            f"{mark} {name}: {counted(report.rows, 'row')}, {report.failing:,} fail; "
             f"{passed} of {len(report.checks)} checks passed (mode {report.mode})"
         )
         table = Listing("check", "kind", "outcome", "rows", "detail")

@@ -17,9 +17,10 @@ from tidemill.cli.data.version_display import (
 )
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import RegistryError, VersionNotFound
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,9 +83,9 @@ def log(
                 f"{entry.revision[:_ID]} · {format_moment(entry.time)} · {entry.message}", style="bold"
             )
             if entry.models:
-                console.print(f"  trained on it: {', '.join(entry.models)}")
+                print_indented(console, f"trained on it: {', '.join(entry.models)}")
             for line in first_lines(parameter_lines(entry), 12):
-                console.print(f"  {line}")
+                print_indented(console, line)
             for line in first_lines(files):
                 console.print(f"  {line}", soft_wrap=True)
         if not entries:
@@ -250,7 +251,8 @@ def add(
         verb = "is in version" if added.changed else "has not changed since version"
         console.print(f"✓ {added.path} {verb} {added.version.revision[:_ID]}")
         if added.erased:
-            console.print(f"  {added.erased} rows of erased subjects were left out, here and on disk")
+            rows = counted(added.erased, "row")
+            console.print(f"  left out, here and on disk: {rows} of erased subjects")
 
     facts = {
         "path": added.path,

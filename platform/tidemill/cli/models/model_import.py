@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit
+from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
 
 if TYPE_CHECKING:
@@ -93,18 +93,18 @@ def import_(
     def render(console: "Console") -> None:
         metric = loaded.task.metric
         judged = done.metrics.get(f"holdout_{metric}")
-        held = "" if judged is None else f" · {metric} {judged:.4f} on the hold-out"
-        console.print(
-            f"✓ {done.model} {done.version}: {done.kind}, imported from {done.source}", soft_wrap=True
-        )
-        console.print(f"  served as the original answers: {done.parity}{held}", soft_wrap=True)
+        console.print(f"✓ {done.model} {done.version}: {done.kind}")
+        console.print(f"  imported from {done.source}", soft_wrap=True)
+        print_indented(console, f"served as the original answers: {done.parity}")
+        if judged is not None:
+            console.print(f"  {metric} {judged:.4f} on the hold-out")
         if done.compiled is not None:
-            console.print(f"  not compiled: {done.compiled}", soft_wrap=True)
+            print_indented(console, f"not compiled: {done.compiled}")
         if done.runs_code:
-            console.print(
-                f"  loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
+            print_indented(
+                console,
+                f"loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
                 "params.yaml first, if you trust it",
-                soft_wrap=True,
             )
         console.print(f"  next: tidemill promote {done.model} {done.version}")
 

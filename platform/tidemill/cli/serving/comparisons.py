@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.serving.shares import as_percent
+from tidemill.plurals import counted
 from tidemill.rollouts.comparison_results import Agreement, Comparison
 from tidemill.rollouts.group_differences import Difference
 
@@ -23,7 +24,7 @@ def render_comparison(console: "Console", name: str, found: Comparison | Agreeme
         for one in (found.quality, found.score, *found.decisions):
             _add(table, one)
     else:
-        console.print(f"{name}: version {found.version} on the same {found.answers:,} requests")
+        console.print(f"{name}: version {found.version} on the same {counted(found.answers, 'request')}")
         _add(table, found.quality)
     if table.row_count:
         console.print(table)

@@ -1,6 +1,7 @@
 """``tidemill log``: the prediction log and its labels."""
 
 from dataclasses import asdict
+from json import loads as from_json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +9,11 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import as_json, emit, format_moment, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,22 +62,24 @@ def status(project: ProjectDir = None, json: AsJson = False) -> None:
     def render(console: "Console") -> None:
         _render_counts(console, loaded, counts)
         _render_files(console, files)
-        kept = "all of it" if config.retention_days is None else f"{config.retention_days} days"
-        console.print(f"  parts go to {config.store or root}; kept: {kept}")
+        kept = "all of it" if config.retention_days is None else counted(config.retention_days, "day")
+        print_indented(console, f"parts go to {config.store or root}; kept: {kept}")
 
     emit(facts, json, render)
 
 
 def _render_counts(console: "Console", project: "Project", counts: "LogCounts") -> None:
     console.print(
-        f"{project.model}: {counts.predictions:,} predictions, {format_moment(counts.first_at)} to "
-        f"{format_moment(counts.last_at)}; {counts.labels:,} labels"
+        f"{project.model}: {counted(counts.predictions, 'prediction')}, {format_moment(counts.first_at)} to "
+        f"{format_moment(counts.last_at)}; {counted(counts.labels, 'label')}"
     )
-    console.print(f"  of them {counts.test:,} test traffic, {counts.shadows:,} shadows")
-    wrong = "labels other than 0 and 1" if project.task.kind == "binary" else "labels without a value"
-    console.print(
-        f"  {counts.unmatched:,} labels without a prediction, {counts.contradicted:,} predictions with "
-        f"different labels, {counts.invalid:,} {wrong}, {counts.torn:,} lines torn by crashes"
+    print_indented(console, f"of them {counts.test:,} test traffic, {counted(counts.shadows, 'shadow')}")
+    wrong = "other than 0 and 1" if project.task.kind == "binary" else "without a value"
+    print_indented(
+        console,
+        f"{counted(counts.unmatched, 'label')} without a prediction, "
+        f"{counted(counts.contradicted, 'prediction')} with different labels, "
+        f"{counted(counts.invalid, 'label')} {wrong}, {counted(counts.torn, 'line')} torn by crashes",
     )
 
 
@@ -115,11 +119,12 @@ def compact(project: ProjectDir = None, json: AsJson = False) -> None:
 
     def render(console: "Console") -> None:
         console.print(
-            f"✓ {done.rows:,} records of {done.segments:,} segments: {done.bytes_before / 2**20:,.1f} MiB "
-            f"are {done.bytes_after / 2**20:,.1f} MiB in {done.parts:,} parts"
+            f"✓ {counted(done.rows, 'record')} of {counted(done.segments, 'segment')}: "
+            f"{done.bytes_before / 2**20:,.1f} MiB are {done.bytes_after / 2**20:,.1f} MiB in "
+            f"{counted(done.parts, 'part')}"
         )
         if done.torn:
-            console.print(f"  {done.torn:,} lines torn by crashes were left out")
+            console.print(f"  left out: {counted(done.torn, 'line')} torn by crashes")
 
     emit(done, json, render)
 
@@ -159,13 +164,14 @@ def prune(
     }
 
     def render(console: "Console") -> None:
-        verb = "would go" if dry_run else "are gone"
+        verb = "would go" if dry_run else "is gone" if len(done.dates) == 1 else "are gone"
         console.print(
-            f"{len(done.dates):,} dates before {done.before} {verb}: {done.predictions:,} predictions and "
-            f"{done.labels:,} labels, {done.bytes / 2**20:,.1f} MiB"
+            f"{counted(len(done.dates), 'date')} before {done.before} {verb}: "
+            f"{counted(done.predictions, 'prediction')} and {counted(done.labels, 'label')}, "
+            f"{done.bytes / 2**20:,.1f} MiB"
         )
         if done.in_use:
-            console.print(f"  {done.in_use:,} segments were kept: a replica still writes to them")
+            console.print(f"  kept: {counted(done.in_use, 'segment')} that a replica still writes to")
 
     emit(facts, json, render)
 
@@ -203,9 +209,39 @@ def _show_one(project: "Project", identifier: str, json: bool) -> None:
     facts = record | {"labels": find_labels(project.predictions, project.model, identifier)}
 
     def render(console: "Console") -> None:
-        console.print_json(data=facts)
+        console.print_json(data=_rounded(facts))
 
     emit(facts, json, render)
+
+
+def _answer(text: str | None) -> str:
+    """Return an answer of the log, which is JSON, as people read it.
+
+    >>> _answer('{"class": "b", "probabilities": {"a": 0.25000000000000006, "b": 0.75}}')
+    'class: b, probabilities: a: 0.25, b: 0.75'
+    >>> _answer("[0.12345678901234567, 2]")
+    '[0.1235, 2]'
+    """
+    return "–" if text is None else _plain(_rounded(from_json(text)))
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with numbers of four significant digits after the point at most."""
+    match value:
+        case float():
+            return float(f"{value:.4g}") if abs(value) < 1 else round(value, 4)
+        case dict():
+            return {name: _rounded(each) for name, each in value.items()}
+        case list():
+            return [_rounded(each) for each in value]
+        case _:
+            return value
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(each)}" for name, each in value.items())
+    return value if isinstance(value, str) else as_json(value)
 
 
 def _show_latest(project: "Project", count: int, json: bool) -> None:
@@ -226,7 +262,7 @@ def _show_latest(project: "Project", count: int, json: bool) -> None:
                 row["version"],
                 row["role"] or "–",
                 "–" if row["score"] is None else f"{row['score']:.3f}",
-                *(row[name] or "–" for name in whole),
+                *(_answer(row[name]) for name in whole),
                 " ".join(row["flags"]),
                 row["keys"] or "–",
             )
@@ -257,6 +293,8 @@ def labels(
 
     def render(console: "Console") -> None:
         how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"
-        console.print(f"✓ {done.labels:,} labels, {how}; `tidemill log status` says how many are matched")
+        console.print(
+            f"✓ {counted(done.labels, 'label')}, {how}; `tidemill log status` says how many are matched"
+        )
 
     emit(done, json, render)

@@ -10,6 +10,7 @@ from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.score_schedules import schedule_app
 from tidemill.errors import UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -181,13 +182,13 @@ def _show(outcome: Any, json: bool) -> None:
     def render(console: "Console") -> None:
         rate = manifest["rows"] / max(manifest["seconds"], 1e-9)
         console.print(
-            f"✓ {manifest['scored']:,} rows scored by {manifest['model']} {manifest['version']} "
+            f"✓ {counted(manifest['scored'], 'row')} scored by {manifest['model']} {manifest['version']} "
             f"in {manifest['seconds']:.1f} s" + ("" if outcome.resumed else f" ({rate:,.0f} rows/s)")
         )
         if outcome.resumed:
             console.print(f"  {outcome.resumed} of {len(manifest['parts'])} parts were finished before")
         if outcome.rejects:
-            console.print(f"  {manifest['rejected']:,} rows were rejected: {outcome.rejects}")
+            console.print(f"  rejected: {counted(manifest['rejected'], 'row')}, see {outcome.rejects}")
         console.print(f"  {outcome.output}")
 
     emit(facts, json, render)
