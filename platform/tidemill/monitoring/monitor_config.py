@@ -1,9 +1,9 @@
 """Reads the monitors that a project declares in ``monitoring/monitors.yaml``. Imports no engine."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -112,6 +112,16 @@ class QualityConfig(_Section):
         return self
 
 
+def _settings_of(section: object) -> dict[str, object] | None:
+    """Return what a section of quality sets; None if it is none, which its own checks say better."""
+    if isinstance(section, QualityConfig):
+        return section.model_dump(exclude_unset=True)
+    if not isinstance(section, Mapping):
+        return None
+    known = {name: section[name] for name in QualityConfig.model_fields if name in section}
+    return known if known.keys() == section.keys() else None
+
+
 class FeatureSkewConfig(_Section):
     """Thresholds for differences between served features and training features (`docs/skew.md`)."""
 
@@ -147,9 +157,25 @@ class Monitor(_Section):
     feature_skew: FeatureSkewConfig | None = None
     """None: not watched."""
     estimated_quality: QualityConfig | None = None
-    """Quality before labels are known (`monitoring.quality.estimated_quality`). None: not watched."""
+    """Quality before labels are known (`monitoring.quality.estimated_quality`). None: not watched.
+
+    Judged as ``quality`` is, where that is declared for the same metric and this sets nothing else.
+    """
     severity: Literal["info", "warning", "critical"] = "warning"
     """Severity of its alerts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _estimate_as_quality(cls, given: Any) -> Any:
+        """Take what ``estimated_quality`` does not set from ``quality``; limits only of the same metric."""
+        if not isinstance(given, Mapping):
+            return given
+        quality, estimated = (_settings_of(given.get(name)) for name in ("quality", "estimated_quality"))
+        if quality is None or estimated is None:
+            return given
+        if estimated.get("metric", quality.get("metric")) != quality.get("metric"):
+            return given
+        return {**given, "estimated_quality": {**quality, **estimated}}
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Monitor":

@@ -122,3 +122,39 @@ def test_a_feature_that_is_gone_is_named_with_its_field():
         "monitor 'a': data_drift.thresholds names 'rain', not a feature of the version (it has: wind)"
     ]
     assert unknown_features(monitor, ["rain", "wind"]) == []
+
+
+@pytest.mark.parametrize(
+    ("quality", "estimated", "settings"),
+    [
+        ("{max_drop: 0.05, floor: 0.6}", "{}", {"max_drop": 0.05, "floor": 0.6}),
+        ("{metric: pr_auc, max_drop: null, floor: 0.3}", "{max_drop: 0.1}",
+         {"metric": "pr_auc", "max_drop": 0.1, "floor": 0.3}),
+        ("{metric: pr_auc, floor: 0.3}", "{metric: pr_auc}", {"metric": "pr_auc", "floor": 0.3}),
+        ("{metric: neg_log_loss, floor: -2}", "{metric: roc_auc}", {"metric": "roc_auc"}),
+        ("{floor: 0.6}", "{floor: null}", {"floor": None}),
+        ("null", "{}", {}),
+        ("{}", "{}", {}),
+    ],
+)  # fmt: skip
+def test_estimated_quality_is_judged_as_quality_is(
+    project: Project, quality: str, estimated: str, settings: dict[str, object]
+):
+    section = f"quality: {quality}, estimated_quality: {estimated}"
+    declare(project, f"monitors: [{{name: weekly, window: 14d, every: 7d, {section}}}]")
+    (monitor,) = load_monitors(project)
+    assert monitor.estimated_quality is not None
+    assert monitor.estimated_quality.model_dump(exclude_unset=True) == settings
+
+
+def test_quality_that_is_not_estimated_stays_so(project: Project):
+    declare(project, "monitors: [{name: weekly, window: 14d, every: 7d, quality: {floor: 0.6}}]")
+    assert load_monitors(project)[0].estimated_quality is None
+
+
+def test_a_wrong_field_of_quality_is_said_once(project: Project):
+    section = "quality: {flor: 0.6}, estimated_quality: {}"
+    declare(project, f"monitors: [{{name: weekly, window: 14d, every: 7d, {section}}}]")
+    with pytest.raises(ConfigError, match=r"quality\.flor") as refused:
+        load_monitors(project)
+    assert str(refused.value).count("flor") == 1
