@@ -9,6 +9,7 @@ from tidemill.errors import MonitoringError
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.monitoring.drift.drift_columns import Comparison
 from tidemill.monitoring.findings import Findings
+from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.quality.estimated_quality import EstimatedQuality
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
@@ -53,7 +54,10 @@ def results_of(
 def title_of(
     monitor: Monitor, run: MonitorRun, own: int, quality: WindowQuality | None, skew: SkewReport | None
 ) -> str:
-    """Return the title of a report in Markdown; ``own`` is the number of the version's own predictions."""
+    """Return the title of a report in Markdown; ``own`` is the number of the version's own predictions.
+
+    The figures are those of the run's results.
+    """
     lines = [
         f"# {monitor.name}: {run.model} version {run.version}",
         f"Window: {Window(run.window_start, run.window_end)}. "
@@ -62,9 +66,7 @@ def title_of(
         f"Reference: what version {run.version} was trained on. Distances: for "
         "numbers Wasserstein's, in standard deviations of the reference; for categories Jensen–Shannon's.",
     ]
-    if quality is not None and quality.value is not None:
-        expected = f"; on the hold-out it was {quality.expected:.4f}" if quality.expected is not None else ""
-        lines.append(f"Quality: {quality.metric} {quality.value:.4f}{expected}.")
+    lines += [f"{name.capitalize()}: {said}." for name, said in measured(run.results).items()]
     if quality is not None and quality.wrong is not None:
         lines.append(f"Labels that do not count: {quality.wrong}.")
     if skew is not None:

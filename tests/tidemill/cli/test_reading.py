@@ -93,7 +93,12 @@ def fill(session):
     run = MonitorRun(
         id="run_01kg7a", monitor="weekly-quality-of-all-the-depots", **of, window_start=NOW,
         window_end=NOW + timedelta(days=7), rows=1200, labelled=900, verdict="alert",
-        results={"findings": [{"kind": "quality"}]}, report_path="reports/weekly/2013-05-08.html", at=NOW,
+        results={
+            "findings": [{"kind": "quality"}],
+            "quality": {"metric": "roc_auc", "value": 0.70341, "expected": 0.75124},
+            "unjudged": {"estimated_quality": WHY},
+        },
+        report_path="reports/weekly/2013-05-08.html", at=NOW,
     )  # fmt: skip
     gate = GateDecision(
         id="gate_1", model=MODEL, candidate="2", champion="1", mode="enforce", passed=True,
@@ -320,6 +325,12 @@ def test_json_has_whole_ids_and_lists_short_ones(root: Path):
     jobs = json.loads(run(root, "jobs list --json").stdout)
     assert jobs["counts"] == {"queued": 0, "running": 0, "done": 1, "dead": 2, "cancelled": 0}
     assert jobs["jobs"][0]["cancel_requested"] is False
+
+
+def test_the_list_of_monitor_runs_has_their_figures(root: Path):
+    said = " ".join(run(root, "monitor list").stdout.split())
+    assert "quality: roc_auc 0.7034; 0.7512 on the hold-out" in said
+    assert f"not judged: estimated quality: {WHY.strip()}" in said
 
 
 def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tmp_path: Path):

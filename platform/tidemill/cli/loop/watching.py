@@ -86,6 +86,8 @@ def monitor_list(
 
 
 def _show_runs(runs: list[Any], json: bool) -> None:
+    from tidemill.monitoring.measured_figures import measured
+
     facts = [
         {
             "id": r.id,
@@ -102,7 +104,8 @@ def _show_runs(runs: list[Any], json: bool) -> None:
     ]
 
     def render(console: "Console") -> None:
-        table = Listing("monitor", "version", "window", "rows", "labelled", "verdict", "found", "report")
+        about = "monitor", "version", "window", "rows", "labelled", "verdict"
+        table = Listing(*about, "measured", "found", "report")
         for r in runs:
             window = f"{format_moment(r.window_start)} … {format_moment(r.window_end)}"
             table.add_row(
@@ -112,6 +115,7 @@ def _show_runs(runs: list[Any], json: bool) -> None:
                 f"{r.rows:,}",
                 f"{r.labelled:,}",
                 r.verdict,
+                "\n".join(f"{name}: {said}" for name, said in measured(r.results).items()) or "–",
                 _found(r.results),
                 r.report_path or "–",
             )
