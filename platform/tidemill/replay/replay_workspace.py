@@ -6,6 +6,7 @@ If one is killed, its folder contains the mark, is empty, or does not exist; the
 import glob
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.project import Project, load_project
 from tidemill.project.scaffold import PROJECT_FILES, clear_folder, copy_project, reference_project
 from tidemill.serving.runtime.stack_record import status_in
+from tidemill.settings import Settings
 
 __all__ = ["paths_elsewhere", "prepare_workspace", "project_files"]
 
@@ -29,7 +31,8 @@ _OWN = {"dvc.lock", ".dvc/config", ".dvc/.gitignore"}
 def prepare_workspace(source: Path, target: Path, names: Sequence[str] = PROJECT_FILES) -> Project:
     """Copy files of the project at ``source`` to ``target``, under git and DVC with a local remote.
 
-    An earlier workspace is replaced.
+    An earlier workspace is replaced. Its servers take free ports, as the ones that the settings name may be
+    those of a stack that runs.
 
     Raises:
         UsageError: ``target`` contains something that neither a replay nor a demo made, cannot be made or
@@ -48,7 +51,7 @@ def prepare_workspace(source: Path, target: Path, names: Sequence[str] = PROJECT
         ignore.write(f"\n/{_MARK}\n/demo.json\n/replay.json\n/.tidemill/\n")
     init_workspace(target, target / ".tidemill" / "remote")
     _bring_key(source, target)
-    return load_project(target)
+    return load_project(target, replace(Settings(), serve_port=0, mlflow_port=0))
 
 
 def project_files(source: Path) -> list[str]:

@@ -52,6 +52,16 @@ def test_an_earlier_workspace_is_replaced_even_if_broken(tmp_path: Path):
     assert ignored.stdout == ""
 
 
+def test_a_workspace_takes_free_ports_beside_a_stack_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TIDEMILL_SERVE_PORT", "8000")
+    monkeypatch.setenv("TIDEMILL_MLFLOW_PORT", "5000")
+    monkeypatch.setenv("TIDEMILL_ACTOR", "ada")
+    settings = prepare_workspace(reference_project(), tmp_path / "work").settings
+    assert (settings.serve_port, settings.mlflow_port, settings.actor) == (0, 0, "ada")
+
+
 def test_what_no_demo_made_stays(tmp_path: Path):
     target = tmp_path / "work"
     target.mkdir()
