@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tidemill.cli.command_tree import ENTRIES, Entry
+from tidemill.cli.command_tree import ENTRIES, Entry, _folded
 from tidemill.cli.main import app, exit_code
 from tidemill.errors import (
     AlertNotFound,
@@ -108,7 +108,10 @@ def test_the_moment_of_a_command_is_that_of_params_yaml_only_where_stages_or_rul
 
 
 def test_a_long_example_is_one_command_for_a_shell():
-    examples = LEAVES["predict",].epilog.partition(":\n")[2].replace("\n  ", "\n")
+    instance = {"city": "Rome", "tailnum": "N31412", "scheduled_departure": "2013-12-23T10:15:00-05:00"}
+    line = f"tidemill predict '{json.dumps(instance)}' --at 2013-12-23T06:00"
+    examples = "\n".join(_folded(line))
+    assert len(examples.splitlines()) > 2
     shell = subprocess.run(
         ["bash", "-c", f"tidemill() {{ printf '%s\\n' \"$@\"; }}\n{examples}"], capture_output=True, text=True
     )
@@ -116,6 +119,12 @@ def test_a_long_example_is_one_command_for_a_shell():
     assert words[0] == "predict"
     assert words[-3:] == ["--at", "2013-12-23T06:00", ""]
     assert json.loads("".join(words[1:-3]))["tailnum"] == "N31412"
+
+
+def test_the_help_of_predict_is_about_any_project():
+    epilog = LEAVES["predict",].epilog
+    assert "tidemill predict --example" in epilog
+    assert not {"carrier", "tailnum", "flight"} & set(epilog.replace('"', " ").split())
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

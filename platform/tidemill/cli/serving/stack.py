@@ -25,8 +25,9 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Examples: tidemill up   ·   tidemill up --port 8000 --foreground")(up)
     app.command(epilog="Example: tidemill down")(down)
     app.command(
-        epilog="""Example: tidemill predict '{"carrier": "UA", "origin": "EWR", "dest": "IAH", """
-        """"tailnum": "N31412", "scheduled_departure": "2013-12-23T10:15:00-05:00"}' --at 2013-12-23T06:00""",
+        epilog="Examples: tidemill predict --example   ·   "
+        """tidemill predict '{"city": "Rome", "wind": 3.5}' --at 2024-03-01T06:00   ·   """
+        "tidemill predict @rows.json --json",
     )(predict)
 
 
@@ -113,7 +114,7 @@ def predict(
         typer.Argument(metavar="JSON", help="One instance, a list of them, or @FILE.", show_default=False),
     ] = None,
     example: Annotated[
-        bool, typer.Option("--example", help="Ask for the example that features.yaml gives.")
+        bool, typer.Option("--example", help="Ask for the project's own example, which features.yaml gives.")
     ] = False,
     project: ProjectDir = None,
     url: Annotated[

@@ -114,7 +114,7 @@ class Jobs:
         try:
             return TypeAdapter(schema).validate_python(content)
         except ValidationError as error:
-            found = listed(error)
+            found = listed(error, schema)
             for problem in found:
                 if len(problem["loc"]) > 2:  # body, instances, and which of them
                     problem["loc"][2] += first

@@ -16,7 +16,7 @@ from tidemill.serving.inference.calls import GivenFeatures, sentence
 from tidemill.serving.inference.predictor import NoChampion
 from tidemill.serving.protocols.given_features import Column, Features, arranged, feature_values
 from tidemill.serving.protocols.json_bodies import malformed
-from tidemill.serving.protocols.predict_codec import problems
+from tidemill.serving.protocols.predict_codec import name_fields, problems
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, Moment, too_many
 from tidemill.serving.protocols.request_fields import Field, Kind, fields_of
 from tidemill.tasks.binary import Binary
@@ -150,6 +150,7 @@ class Inputs:
             if error.error_count() > MOST_ERRORS:
                 raise malformed(too_many(error).message()) from None
             found = problems(error.errors(include_url=False, include_context=False), ("body", "instances"))
+            name_fields(found, ("body", "instances", 0), self.instance)
             raise malformed(_joined([sentence([problem]) for problem in found])) from None
 
     def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> GivenFeatures:

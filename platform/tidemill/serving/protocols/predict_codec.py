@@ -1,7 +1,8 @@
 """The project's own protocol: ``POST /predict``, by entity keys."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -12,7 +13,12 @@ from tidemill.serving.protocols.json_bodies import parse_json, type_given
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, request_schema, too_many
 from tidemill.serving.protocols.query_parameters import wants_explanation
 
-__all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "problems"]
+__all__ = ["PLAIN", "PlainErrors", "PredictCodec", "listed", "name_fields", "problems"]
+
+_MOST_MEANT = 10
+"""Names for which the nearest field is looked for in one body: a comparison of texts takes time."""
+_MOST_NAMED = 40
+_LONGEST = 100
 
 
 class PlainErrors:
@@ -49,7 +55,7 @@ class PredictCodec(PlainErrors):
         try:
             request = self._validate(content)
         except ValidationError as error:
-            raise Refused(Failure("malformed", listed(error))) from None
+            raise Refused(Failure("malformed", listed(error, self.schema))) from None
         request_id = headers.get(b"x-request-id")
         return Call(
             instances=request.instances,
@@ -69,11 +75,15 @@ class PredictCodec(PlainErrors):
         return Content(orjson.dumps(content, default=str))
 
 
-def listed(error: ValidationError) -> list[dict[str, Any]]:
+def listed(error: ValidationError, schema: type[BaseModel]) -> list[dict[str, Any]]:
     """Return the errors of a body, one a field; beyond 1,000 only their number, as listing takes seconds."""
     if error.error_count() > MOST_ERRORS:
         return problems([{"loc": (), "msg": too_many(error).message(), "type": too_many(error).type}])
-    return problems(error.errors(include_url=False))
+    found = problems(error.errors(include_url=False))
+    instance = get_args(schema.model_fields["instances"].annotation)[0]
+    name_fields(found, ("body",), schema)
+    name_fields(found, ("body", "instances", 0), instance)
+    return found
 
 
 def problems(
@@ -87,6 +97,49 @@ def problems(
     [{'loc': ['body', 'wind'], 'msg': 'Input should be a number, and text was given', 'type': 'float_type'}]
     """
     return [{"loc": [*within, *item["loc"]], "msg": _message(item), "type": item["type"]} for item in errors]
+
+
+def name_fields(found: Sequence[dict[str, Any]], place: tuple[str | int, ...], schema: Any) -> None:
+    """Add to the errors about unknown fields at ``place`` which one is meant, or which there are.
+
+    Args:
+        found: errors as `problems` returns them.
+        place: of the object; a number in it stands for any.
+        schema: of the object; nothing is known of the fields of another type, such as ``Any``.
+    """
+    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return
+    names = [field.alias or name for name, field in schema.model_fields.items()]
+    said: dict[str, str] = {}
+    for item in found:
+        *inside, name = item["loc"]
+        if item["type"] != "extra_forbidden" or not _same_place(inside, place):
+            continue
+        if name not in said and len(said) < _MOST_MEANT:
+            said[name] = _which_field(str(name), names)
+        item["msg"] = said.get(name, "There is no such field")
+
+
+def _same_place(one: Sequence[str | int], other: Sequence[str | int]) -> bool:
+    return len(one) == len(other) and all(
+        a == b or (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _which_field(name: str, names: Sequence[str]) -> str:
+    """Return a message about an unknown field.
+
+    >>> _which_field("Petal_Length", ["petal length", "petal width"])
+    "There is no such field; is 'petal length' meant?"
+    >>> _which_field("colour", ["petal length", "petal width"])
+    'There is no such field; there are: petal length, petal width'
+    """
+    lowered = {each.lower(): each for each in reversed(names)}
+    near = get_close_matches(name[:_LONGEST].lower(), lowered, n=1)
+    if near:
+        return f"There is no such field; is {lowered[near[0]]!r} meant?"
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"There is no such field; there are: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _message(item: Mapping[str, Any]) -> str:
