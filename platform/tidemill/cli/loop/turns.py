@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.loop.set_aside import read_set_aside, said_set_aside
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
@@ -84,9 +85,12 @@ def _turn(
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
+    aside = read_set_aside(project, turn.data_revision)
 
     def render(console: "Console") -> None:
         console.print(f"{turn.model} version {turn.version} · {turn.status} · run {turn.run_id}")
+        for name, found in aside.items():
+            console.print(said_set_aside(name, found), soft_wrap=True)
         for sentence in decision.reasons if decision else []:
             console.print(f"  {sentence}")
         if changed:
@@ -94,7 +98,7 @@ def _turn(
         if turn.status == "registered":
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
 
-    emit(_facts(turn, decision, changed), json, render)
+    emit({**_facts(turn, decision, changed), "set_aside": aside}, json, render)
     if turn.status == "refused":
         raise GateRefused(
             f"the gate refused version {turn.version} of {turn.model}",
