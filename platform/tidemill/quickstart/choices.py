@@ -17,6 +17,7 @@ from tidemill.quickstart.column_choices import (
     choose_key,
     choose_time,
 )
+from tidemill.quickstart.label_delay import ask_labels_after
 from tidemill.quickstart.target_choice import TargetChoice, choose_target
 from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 from tidemill.tasks.task_names import DEFAULT_METRIC
@@ -110,6 +111,7 @@ def choose(
     time = choose_time(raw, profile, wishes, readings.formats, ask)
     if wishes.labels_after is not None:
         _check_duration(wishes.labels_after, time)
+    labels_after = wishes.labels_after or (ask_labels_after(profile, time, ask) if time else None)
     found = choose_key(table, profile, wishes, time.column if time else None, ask)
     key = found.column if found else None
     repeats = key is not None and not profile.columns[key].is_unique
@@ -124,7 +126,7 @@ def choose(
         key_assumed=found.assumed if found else None,
         key_repeats=repeats,
         readings=readings,
-        labels_after=wishes.labels_after,
+        labels_after=labels_after,
         split=split,
         features=choose_features(profile, target, time, key, ask),
     )

@@ -96,8 +96,7 @@ def choose_time(
         ask: asks where several could be it.
 
     Raises:
-        UsageError: there is no such column.
-        DataError: its values cannot be read as moments, or many rows have none.
+        UsageError: there is no such column, its values cannot be read as moments, or many rows have none.
     """
     if wishes.time is not None:
         name = existing_column("--time", wishes.time, profile.columns)
@@ -137,46 +136,57 @@ def choose_key(
     """Choose the column that says what a row is about; None if there is none.
 
     Raises:
-        UsageError: there is no such column.
-        DataError: several rows have the same key and the same time.
+        UsageError: there is no such column, or several rows have the same key and the same time.
     """
     if wishes.key is None:
-        return _assumed_key(profile, wishes, time, ask)
+        return _assumed_key(table, profile, wishes, time, ask)
     key = existing_column("--key", wishes.key, profile.columns)
     if key in (wishes.target, time):
         raise UsageError(
             f"--key: {key} is the {'target' if key == wishes.target else 'time'}", hint="name another column"
         )
-    columns = [literal_name(name) for name in (key, time) if name is not None]
-    doubled = table.group_by(columns).agg(pl.len().alias("\0rows")).filter(pl.col("\0rows") > 1)
-    rows, example = (
-        doubled.select(pl.col("\0rows").sum(), pl.nth(0).first()).collect(engine="streaming").row(0)
-    )
+    rows, example = _copies(table, key, time)
     if rows and time is not None:
-        raise DataError(
-            f"{rows:,} rows have the {key} and {time} of another row, for example {key} {example!r}",
+        raise UsageError(
+            f"--key: {rows:,} rows have the {key} and {time} of another row, for example {key} {example!r}",
             hint="remove the copies, name a --key that tells the rows apart, or leave --key out",
         )
     return KeyChoice(key, None)
 
 
-def _assumed_key(profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask) -> KeyChoice | None:
-    able = [
-        one.name
+def _copies(table: pl.LazyFrame, key: str, time: str | None) -> tuple[int, Any]:
+    """Return how many rows have the key and the time of another row, and one of these keys."""
+    columns = [literal_name(name) for name in (key, time) if name is not None]
+    doubled = table.group_by(columns).agg(pl.len().alias("\0rows")).filter(pl.col("\0rows") > 1)
+    found = doubled.select(pl.col("\0rows").sum(), pl.nth(0).first()).collect(engine="streaming").row(0)
+    return int(found[0]), found[1]
+
+
+def _assumed_key(
+    table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask
+) -> KeyChoice | None:
+    left = [
+        one
         for one in profile.columns.values()
-        if one.is_unique
-        and one.looks_like_id
+        if one.name not in (wishes.target, time)
         and not one.personal
-        and one.name not in (wishes.target, time)
+        and not one.is_constant
         and not is_pattern(one.name)
     ]
-    if not able:
+    able = [one.name for one in left if one.is_unique and one.looks_like_id]
+    repeated = [
+        one.name
+        for one in left
+        if one.is_named_id and not one.is_unique and (time is None or not _copies(table, one.name, time)[0])
+    ]
+    if not able and not repeated:
         return None
-    if len(able) == 1:
-        return KeyChoice(able[0], "assumed, else: --key")
-    chosen = ask("which column says what a row is about?", (*able, "none"), able[0])
-    assumed = f"assumed, one of {len(able)} columns with a value of its own in each row; else: --key"
-    return None if chosen == "none" else KeyChoice(chosen, assumed)
+    assumed = able[0] if able else "none"
+    chosen = ask("which column says what a row is about?", (*able, *repeated, "none"), assumed)
+    if chosen == "none":
+        return None
+    others = f", one of {len(able)} columns with a value of its own in each row;" if len(able) > 1 else ","
+    return KeyChoice(chosen, f"assumed{others} else: --key")
 
 
 def choose_features(
@@ -242,7 +252,7 @@ def _time(
         form = ask(f"how are the moments in {name} written?", found, form)
         assumed = f"{name} is written as {form}, though {found[1]} fits too; else: params.yaml, data.formats"
     if column.nulls > _MOST_WITHOUT_TIME * column.rows:
-        raise DataError(
+        raise UsageError(
             f"--time: {column.nulls:,} of {column.rows:,} rows have no {name}",
             hint="name another column, or take only rows that have one",
         )
@@ -257,7 +267,7 @@ def _time(
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:
     shown = ", ".join(repr(value) for value in no_moments(table, name))
-    raise DataError(
+    raise UsageError(
         f"--time: {name} cannot be read as moments: it has values such as {shown}",
         hint="write moments like 2013-12-31 or 2013-12-31T10:15:00+01:00, 31.12.2013 10:15, 12/31/2013, or "
         "seconds since 1970; or name another column",

@@ -16,7 +16,7 @@ from tidemill.data.profiling.table_profile import TableProfile, profile_table
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.data.tables.frames import unreadable
 from tidemill.data.validation.inference import infer
-from tidemill.errors import DataError, TidemillError, UsageError
+from tidemill.errors import TidemillError, UsageError
 from tidemill.quickstart.assumptions import assumptions
 from tidemill.quickstart.calibration import calibrate
 from tidemill.quickstart.choices import Assumption, Choices, choose
@@ -30,6 +30,7 @@ from tidemill.quickstart.project_files import (
     params_text,
     pipeline_text,
 )
+from tidemill.quickstart.target_choice import can_be_target
 from tidemill.quickstart.wishes import Ask, Wishes, assume, columns_said
 
 __all__ = ["ProjectDraft", "draft_project", "write_draft"]
@@ -71,7 +72,7 @@ def draft_project(
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
     source = absolute_address(data, here)
     if "://" not in source and not _exists(Path(source)):
-        raise DataError(f"--data {data}: there is no such file or folder", hint="check the path")
+        raise UsageError(f"--data {data}: there is no such file or folder", hint="check the path")
     with TemporaryDirectory(prefix="tidemill-init-") as folder:
         scratch = Path(folder)
         tell(f"reading {data}")
@@ -124,12 +125,13 @@ def _with_target(wishes: Wishes, profile: TableProfile, ask: Ask) -> Wishes:
     """
     if wishes.target or not profile.columns:
         return wishes
-    names = tuple(profile.columns)
+    able = tuple(name for name, column in profile.columns.items() if can_be_target(column))
+    names = able or tuple(profile.columns)
     usual = next((name for name in names if _USUAL_TARGET.fullmatch(name)), names[-1])
     if ask is assume:
         raise UsageError(
             "--target is missing: it names the column to predict",
-            hint=f"perhaps --target {shlex.quote(usual)}. {columns_said(names)}",
+            hint=f"perhaps --target {shlex.quote(usual)}. {columns_said(profile.columns)}",
         )
     return replace(wishes, target=ask("which column is to be predicted?", names, usual))
 

@@ -15,9 +15,11 @@ from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["TargetChoice", "choose_target"]
+__all__ = ["TargetChoice", "can_be_target", "choose_target"]
 
 _MOST_MISSING = 0.9
+_FEW = 20
+"""A column that is called an id may be a class if it has no more values."""
 _MOST_CLASSES_EVER = 1000
 _POSITIVE = ("1", "true", "yes", "y", "t", "positive", "pos")
 
@@ -61,7 +63,7 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
 
     Raises:
         DataError: nothing can be learnt from this column; the message says why.
-        UsageError: a wish does not fit the column.
+        UsageError: a wish does not fit the column, or its type cannot be predicted.
     """
     _check_filled(profile)
     name = literal_name(profile.name)
@@ -102,10 +104,21 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
     return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
 
 
+def can_be_target(profile: ColumnProfile) -> bool:
+    """Return whether a column may be predicted: it has several values of a fitting type, no ids."""
+    try:
+        _check_filled(profile)
+    except (DataError, UsageError):
+        return False
+    return not (
+        profile.looks_like_id or profile.identifies or (profile.is_named_id and profile.distinct > _FEW)
+    )
+
+
 def _check_filled(profile: ColumnProfile) -> None:
     name = profile.name
     if profile.dtype.is_nested() or profile.dtype.is_temporal() or profile.dtype == pl.Binary:
-        raise DataError(
+        raise UsageError(
             f"the target {name} is of type {profile.dtype}: what is predicted is a number, text, or true and "
             "false",
             hint="choose another --target, or make such a column of it, as hours until then of a moment",

@@ -106,7 +106,12 @@ def test_what_is_ambiguous_is_asked(tmp_path: Path):
 
     table = TIMED.with_columns(left=pl.Series(R.integers(0, 4, N)), seen_at=pl.col("at"))
     made = draft(table, tmp_path, ask=ask)
-    assert [options for _, options, _ in asked] == [("multiclass", "regression"), ("at", "seen_at", "none")]
+    assert [options for _, options, _ in asked] == [
+        ("multiclass", "regression"),
+        ("at", "seen_at", "none"),
+        ("id", "none"),
+    ]
+    assert params(made)["data"]["key"] is None
     assert params(made)["project"]["task"] == "regression"
     assert params(made)["dataset"]["time"] is None
 
@@ -121,6 +126,26 @@ def test_what_is_assumed_of_the_key_is_said(tmp_path: Path):
     assert draft(two, tmp_path, ask=lambda *_: "none").choices.key is None
 
 
+def test_the_target_the_key_and_the_delay_of_labels_are_asked_for_where_columns_offer_them(tmp_path: Path):
+    asked = {}
+
+    def ask(question: str, options: Any, default: str) -> str:
+        asked[question] = (tuple(options), default)
+        return str(options[1]) if "label" in question else default
+
+    table = TIMED.with_columns(pl.lit("x").alias("same"), closed_at=pl.col("at") + pl.duration(days=3))
+    draft_table = table.drop("id").with_columns(customer_id=pl.int_range(N) % 200)
+    made = draft(draft_table, tmp_path, "", ask)
+    names = ("size", "plan", "age", "left")
+    assert asked["which column is to be predicted?"] == (names, "left")
+    assert asked["which column says what a row is about?"] == (("customer_id", "none"), "none")
+    [[delays, at_once]] = [found for question, found in asked.items() if "label known" in question]
+    assert (delays, at_once) == (("at once", "3d"), "at once")
+    assert made.choices.labels_after == "3d"
+    assert params(made)["data"]["labels_after"] == "3d"
+    assert draft(draft_table, tmp_path, time="at").choices.labels_after is None
+
+
 def test_leaks_are_left_out_and_named(tmp_path: Path):
     made = draft(TABLE.with_columns(reason=np.where(LEFT, "moved", "-")), tmp_path)
     assert "determines the target" in made.choices.features.left_out["reason"]
@@ -128,7 +153,11 @@ def test_leaks_are_left_out_and_named(tmp_path: Path):
         column["name"] for column in yaml.safe_load(made.files["features.yaml"])["columns"]
     ]
     assert any("reason" in one.text for one in made.assumptions if one.subject == "left out")
-    kept = draft(TABLE.with_columns(reason=np.where(LEFT, "moved", "-")), tmp_path, ask=lambda *_: "no")
+    kept = draft(
+        TABLE.with_columns(reason=np.where(LEFT, "moved", "-")),
+        tmp_path,
+        ask=lambda _, options, default: "no" if "no" in options else default,
+    )
     assert "reason" in [one.name for one in kept.choices.features.chosen]
 
 
@@ -296,6 +325,7 @@ def test_what_is_wrong_is_said_with_the_way_out(
 ):
     with pytest.raises(TidemillError) as raised:
         draft(TABLE.with_columns(**change), tmp_path, **{"target": "left", **wishes})
+    assert isinstance(raised.value, UsageError) or not str(raised.value).startswith("--")
     assert message in str(raised.value)
     assert hint in (raised.value.hint or "")
 
@@ -308,7 +338,7 @@ def test_tables_without_rows_or_features(tmp_path: Path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match=r"empty\.csv"):
         draft_project("x", "empty.csv", tmp_path, Wishes("left"))
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         draft_project("x", "absent.csv", tmp_path, Wishes("left"))
     (tmp_path / "t.xlsx").write_text("PK")
     with pytest.raises(DataError, match="format that cannot be read"):

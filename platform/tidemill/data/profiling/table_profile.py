@@ -83,10 +83,15 @@ class ColumnProfile:
             return self.distinct >= max(1, _MOST_OWN * self.known)
         if not self.dtype.is_integer():
             return False
-        named = _ID.search(self.name) is not None
+        named = self.is_named_id
         if self.is_unique and (named or self.high - self.low < 2 * self.rows):
             return True
         return named and self.distinct > max(1000, self.known // 10)
+
+    @property
+    def is_named_id(self) -> bool:
+        """Whether it is called an id, and may be one: text or whole numbers."""
+        return _ID.search(self.name) is not None and (self.is_text or self.dtype.is_integer())
 
     @property
     def identifies(self) -> bool:
