@@ -6,11 +6,15 @@ longer than the model. Where columns have no names, the caller gets a list of ro
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from io import StringIO
 from typing import Any, NamedTuple
 
 import orjson
+import polars as pl
 
+from tidemill.clock import utc
+from tidemill.data.profiling.cell_values import GAPS, GAPS_BESIDE_NUMBERS, read_cells
 from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.model_inputs import Rows
 from tidemill.serving.protocols.request_fields import Field
@@ -20,8 +24,8 @@ __all__ = ["FORMS", "Frame", "parse_csv", "parse_frame"]
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 """A body has exactly one of them."""
 
-_MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})
-_BOOLEANS = {"true": True, "false": False}
+_MISSING = frozenset({*GAPS_BESIDE_NUMBERS, "<na>"})
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Frame(NamedTuple):
@@ -61,12 +65,17 @@ def parse_frame(content: Mapping[str, Any]) -> Frame:
 
 
 def parse_csv(
-    body: bytes, fields: Sequence[Field], words: Sequence[str] = (), lists: Sequence[str] = ()
+    body: bytes,
+    fields: Sequence[Field],
+    words: Sequence[str] = (),
+    lists: Sequence[str] = (),
+    formats: Mapping[str, str] = {},
 ) -> Frame:
     """Return the frame of a CSV body: a header with the names, then the rows.
 
     Values of the request's fields have the field's type; features in ``words`` are text, those in ``lists``
-    JSON; all others are numbers if they can be. What is empty is unknown.
+    JSON; all others are numbers if they can be. Columns in ``formats`` are read as training reads them, and
+    what means a gap in a table is unknown.
 
     Raises:
         Refused: it is not UTF-8, its rows have different widths, or a value does not fit its field.
@@ -91,7 +100,9 @@ def parse_csv(
         **{field.name: field.kind for field in fields},
     }
     columns = {
-        name: [_value(name, kinds.get(name), number, row[place]) for number, row in enumerate(rows)]
+        name: _formatted(name, formats[name], [row[place] for row in rows])
+        if name in formats
+        else [_value(name, kinds.get(name), number, row[place]) for number, row in enumerate(rows)]
         for place, name in enumerate(header)
     }
     return Frame(columns)
@@ -160,9 +171,19 @@ def _width(form: str, rows: object) -> int:
     return widths.pop() if widths else 0
 
 
+def _formatted(name: str, form: str, texts: Sequence[str]) -> list[Any]:
+    """Return a column's numbers, or its moments in ISO 8601; those without an offset are UTC."""
+    cells = pl.DataFrame({"text": texts}, schema={"text": pl.String})
+    found = cells.select(read_cells(pl.col("text"), pl.Float64(), form)).to_series().to_list()
+    for row, (text, value) in enumerate(zip(texts, found, strict=True)):
+        if value is None and text.strip().lower() not in _MISSING:
+            raise malformed(f"row {row} of the CSV, {name}: {text!r} is not written as {form}")
+    return [utc(value).isoformat() if isinstance(value, datetime) else value for value in found]
+
+
 def _value(name: str, kind: str | None, row: int, text: str) -> Any:
     if kind == "text":
-        return text or None
+        return None if text.strip().lower() in GAPS else text
     if text.strip().lower() in _MISSING:
         return None
     try:

@@ -86,6 +86,7 @@ class MlflowScoring(MlflowErrors):
                 self.inputs.fields,
                 () if known is None else known.words,
                 () if known is None else tuple(known.lists),
+                self.inputs.formats,
             )
         else:
             content = parse_json(body, headers)

@@ -4,7 +4,7 @@ Protocols bring rows as columns or records of named values; `Inputs.call` works 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -45,6 +45,9 @@ class Inputs:
     """None as long as no model answers."""
     task: Callable[[], Task] = lambda: _PROBABILITY
     """What the champion predicts; what the project declares, as long as there is none."""
+
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """How numbers and moments are written in CSV, by column, where it is not as everywhere."""
 
     @property
     def fields(self) -> tuple[Field, ...]:

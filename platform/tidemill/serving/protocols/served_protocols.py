@@ -26,6 +26,7 @@ class Protocols:
         max_rows: int,
         now: Callable[[], ServingVersions | None],
         task: Task,
+        formats: Mapping[str, str],
     ) -> None:
         """Take what is served.
 
@@ -35,13 +36,14 @@ class Protocols:
             max_rows: the largest number of rows in one request.
             now: returns the versions that answer at this moment.
             task: what the project declares that its model predicts.
+            formats: how numbers and moments are written in CSV, by column, as ``data.formats`` says it.
         """
 
         def current() -> Task:
             serving = now()
             return task if serving is None else serving.champion.task
 
-        inputs = Inputs(model, instance, max_rows, lambda: features_of(now()), current)
+        inputs = Inputs(model, instance, max_rows, lambda: features_of(now()), current, formats)
         self.task = task
         self.predict = PredictCodec(model, instance, max_rows)
         self.open_inference = OpenInference(inputs)

@@ -96,3 +96,15 @@ def test_compiled_and_original_answer_as_the_estimator_does(parcels):
         loaded = LoadedModel(version, scorer, None, datetime.now(UTC))
         np.testing.assert_allclose(loaded.answers(rows), expected, rtol=1e-9)
         np.testing.assert_allclose(loaded.answers(rows[2:3]), expected[2:3], rtol=1e-9)
+
+
+def test_csv_is_read_as_training_reads_tables():
+    formats = {"wind": "1.234,56"}
+    codec = MlflowScoring(
+        Inputs("parcels", Parcel, 3, lambda: Features(NAMES, NAMES, ("sky",)), formats=formats)
+    )
+    body = b'wind,sky,rain\n43.113,null,?\n"3,20",grey,-\n'
+    found = codec.parse(body, {b"content-type": b"text/csv"}, b"").features
+    assert plain(found) == [[43113.0, None, None], [3.2, "grey", None]]
+    with pytest.raises(Refused, match=r"'1\.5' is not written as 1\.234,56"):
+        codec.parse(b"wind,sky,rain\n1.5,grey,1\n", {b"content-type": b"text/csv"}, b"")

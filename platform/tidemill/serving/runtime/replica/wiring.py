@@ -162,8 +162,15 @@ def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Admi
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
     batcher = _batcher(project, predictor, pool, metrics)
     plane = DataPlane(predictor, batcher, pool, lambda: watcher.status, dependencies.degradation.now)
+    tables = project.params.get("data") if project.config.features.source != "store" else None
+    formats = tables.get("formats") if isinstance(tables, dict) else None
     protocols = Protocols(
-        project.model, shared.application.request, serve.max_instances, watcher.current, project.task
+        project.model,
+        shared.application.request,
+        serve.max_instances,
+        watcher.current,
+        project.task,
+        formats or {},
     )
     predictions = Predictions(
         plane,
