@@ -97,8 +97,24 @@ class _Terminated(SystemExit):
     """SIGTERM: the process ends as after Ctrl-C, which stops all started processes."""
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+_AGAIN = 1.0  # seconds
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    """Raise `_Terminated`, and again until it gets through: Python drops what is raised in some callbacks."""
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, _Terminated):
+            return  # the process is cleaning up already
+        error = error.__context__
     raise _Terminated(143)
+
+
+def _tell_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    """Tell of an exception that a callback dropped, unless it is ours, which comes again."""
+    if not isinstance(dropped.exc_value, _Terminated):
+        sys.__unraisablehook__(dropped)
 
 
 def _hide_deprecations() -> None:
@@ -147,13 +163,16 @@ def main() -> None:
     collect_rarely()
     guard_streams()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
-    signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _tell_dropped
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _terminate)
     if not sys.warnoptions:
         _hide_deprecations()
     try:
         try:
             app()
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             sys.stdout.flush()
     except ModuleNotFoundError as error:
         _fail(missing_extra(error))

@@ -219,3 +219,37 @@ def test_sigterm_is_one_plain_line_and_exit_code_143():
         process.terminate()
         assert process.communicate(timeout=30)[1] == "terminated\n"
     assert process.returncode == 143
+
+
+DROPS = """
+import time, weakref
+from tidemill.cli import main
+
+class Collected: pass
+
+def app():
+    def slow(_):
+        print("in a callback", flush=True)
+        time.sleep(0.5)
+    collected = Collected()
+    watched = weakref.ref(collected, slow)
+    del collected
+    try:
+        time.sleep(20)
+    finally:
+        time.sleep(1.5)
+        print("cleaned", flush=True)
+
+main.app = app
+main.main()
+"""
+
+
+def test_sigterm_is_not_lost_where_python_drops_exceptions_nor_cuts_the_cleaning_off():
+    process = subprocess.Popen(
+        [sys.executable, "-c", DROPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "in a callback\n"
+    process.terminate()
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said) == (143, "cleaned\n", "terminated\n")
