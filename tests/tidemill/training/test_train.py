@@ -117,8 +117,9 @@ def test_the_model_is_an_ordinary_mlflow_model(searched):
     assert info.flavors["sklearn"]["serialization_format"] == "skops"
     assert info.saved_input_example_info
     reference = pl.read_parquet(client.download_artifacts(trained.run_id, REFERENCE))
-    assert reference.columns == [*(f"feature.{name}" for name in FEATURES), "label", "score"]
-    assert reference["score"].is_between(0, 1).all()
+    assert reference.columns == ["held_out", *(f"feature.{name}" for name in FEATURES), "label", "score"]
+    assert reference["held_out"].to_list() == reference["score"].is_between(0, 1).fill_null(False).to_list()
+    assert reference["held_out"].any()
 
 
 def test_a_finished_training_of_the_turn_is_not_made_again(searched):

@@ -124,7 +124,7 @@ def test_a_scorer_gives_probabilities_whatever_the_order_of_columns(registered):
 
 def test_a_loaded_model_scores_as_when_it_was_trained(registered):
     reference = load_reference(registered, "2")
-    scores = load_scorer(registered, "2").predict(reference.features.to_pandas())
+    scores = load_scorer(registered, "2").predict(reference.held_out.to_pandas())
     assert scores == pytest.approx(reference.scores.to_numpy())
     holdout = load_holdout(registered, "2")
     assert {"event_timestamp", "late", "label_known_at", *FEATURES} == set(holdout.columns)
