@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tidemill.data.profiling.number_notations import NOTATIONS
+from tidemill.data.profiling.number_notations import is_notation
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
 from tidemill.quickstart.wishes import alike
 
@@ -49,7 +49,7 @@ def _written(choices: Choices) -> str:
     return _some(
         f"{name} as {form}" + (f" (or {others[name]}?)" if name in others else "")
         for name, form in choices.readings.formats.items()
-        if form in NOTATIONS
+        if is_notation(form)
     )
 
 

@@ -137,8 +137,8 @@ def _check_numbers(target: ColumnProfile, readings: Readings) -> None:
     if odd is not None and target.distinct > _CLASSES:
         raise DataError(
             f"the target {target.name} is text: most of its values are numbers, but {odd!r} is not",
-            hint="leave units out of the source, and empty the other values; if it has classes, say "
-            "--task multiclass",
+            hint="give all values the same unit, € or %, or none, and empty those that are no numbers"
+            + ("; if it has classes, say --task multiclass" if target.distinct <= 1000 else ""),
         )
 
 

@@ -149,7 +149,8 @@ def _task(
         if guessed == "custom":
             raise UsageError(
                 f"--target: {name} has {profile.distinct:,} different texts, too many to be classes",
-                hint="choose another column, merge rare values, or say --task multiclass if they are classes",
+                hint="choose another column, or merge rare values until there are few"
+                + ("; say --task multiclass if all are classes" if len(values) <= _MOST_CLASSES_EVER else ""),
             )
         if guessed != "multiclass" or not numeric:
             return guessed, None
@@ -167,7 +168,8 @@ def _task(
             f"--task regression: {name} holds {_kind(values)}, not numbers",
             hint="leave --task out: two values are two classes; for an amount, write 0 and 1"
             if values.dtype == pl.Boolean
-            else "choose a column of numbers, or leave --task out",
+            else "choose a column of numbers, or write its values as numbers, such as 12.5"
+            + ("; for classes leave --task out" if guessed != "custom" else ""),
         )
     if wishes.task == "binary" and len(values) != 2:
         raise UsageError(

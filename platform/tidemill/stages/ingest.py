@@ -69,7 +69,7 @@ def column_formats(project: Project) -> dict[str, str]:
             raise ConfigError(
                 f"{project.root / 'params.yaml'}: data.formats.{name} is {form!r}, which is no format",
                 hint="moments: '%d.%m.%Y %H:%M', seconds; numbers with a decimal comma: '1.234,56'; with "
-                "commas between thousands: '1,234.56'",
+                "commas between thousands: '1,234.56'; with a sign: '1,234.56 €'",
             )
     return dict(formats)
 

@@ -179,13 +179,25 @@ def test_values_that_are_probably_one_are_said(tmp_path: Path):
 
 
 def test_what_is_assumed_of_moments_and_numbers_is_said(tmp_path: Path):
-    table = TIMED.with_columns(size=pl.lit("1,234"), age=pl.lit("7 %"))
+    table = TIMED.with_columns(
+        size=pl.lit("1,234"),
+        age=pl.when(pl.int_range(N) % 2 == 0).then(pl.lit("7 %")).otherwise(pl.lit("7 €")),
+        fee=pl.lit("$ 3.50"),
+    )
     said = {one.subject: one.text for one in draft(table, tmp_path).assumptions}
-    assert said["written"] == "size as 1,234.56 (or 1.234,56?)"
+    assert said["written"] == "fee as 1,234.56 $, size as 1,234.56 (or 1.234,56?)"
     assert said["text"] == "age (numbers, but '7 %')"
     assert "it has no zone: taken as UTC" in said["time"]
     zoned = TIMED.with_columns(pl.col("at").dt.replace_time_zone("Asia/Tokyo"))
     assert "UTC" not in " ".join(one.text for one in draft(zoned, tmp_path).assumptions)
+
+
+@pytest.mark.parametrize("form", ["{} €", "€ {}", "${}", "{} %", "CHF {}"])
+def test_a_sign_before_or_after_all_numbers_is_no_hindrance(tmp_path: Path, form: str):
+    target = pl.format(form, pl.int_range(N) + 0.5)
+    made = draft(TABLE.with_columns(left=target), tmp_path)
+    assert made.choices.target.task == "regression"
+    assert params(made)["data"]["formats"] == {"left": f"1,234.56 {form.replace('{}', '').strip()}"}
 
 
 def test_a_category_that_would_be_new_is_flagged(tmp_path: Path):
@@ -280,7 +292,8 @@ def without(rows: float) -> pl.Expr:
             "merge",
         ),
         ({"left": pl.col("email")}, {}, "400 different texts", "--task multiclass"),
-        ({}, {"task": "regression"}, "holds text, not numbers", "leave --task out"),
+        ({}, {"task": "regression"}, "holds text, not numbers", "for classes leave --task out"),
+        ({"left": pl.col("email")}, {"task": "regression"}, "holds text, not numbers", "such as 12.5"),
         (
             {"left": pl.int_range(N) % 3},
             {"task": "binary"},
@@ -297,10 +310,10 @@ def without(rows: float) -> pl.Expr:
             "write 0 and 1",
         ),
         (
-            {"left": pl.format("{} %", pl.int_range(N))},
+            {"left": pl.format("{} %", pl.int_range(N)).str.replace("^399 %$", "k.A.")},
             {},
-            "most of its values are numbers, but '0 %' is not",
-            "leave units out",
+            "most of its values are numbers, but 'k.A.' is not",
+            "empty those that are no numbers",
         ),
         (
             {"at": pl.when(pl.int_range(N) == 7).then(pl.lit("soon")).otherwise(pl.lit("2024-01-01"))},

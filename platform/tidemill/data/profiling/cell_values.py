@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from tidemill.data.profiling.number_notations import NOTATIONS, with_points
+from tidemill.data.profiling.number_notations import is_notation, with_points
 
 __all__ = [
     "EPOCHS",
@@ -49,7 +49,7 @@ def read_cells(text: pl.Expr, dtype: pl.DataType, form: str | None = None) -> pl
     [43113.0, 43113.5, None, None]
     """
     value = without_gaps(text.str.strip_chars(), GAPS_BESIDE_NUMBERS)
-    if form in NOTATIONS:
+    if form is not None and is_notation(form):
         value = with_points(value, form)
     elif form is not None:
         return as_moment(value, form)
@@ -64,7 +64,7 @@ def respelled(text: pl.Expr, dtype: pl.DataType, form: str | None) -> pl.Expr:
     ['43113', '43113.5', None, 'abc', '1.5 (not written as 1.234,56)']
     """
     left = without_gaps(text, GAPS_BESIDE_NUMBERS)
-    if form not in NOTATIONS:
+    if form is None or not is_notation(form):
         return left
     spelled = with_points(left.str.strip_chars(), form)
     mistaken = as_type(left.str.strip_chars(), dtype).is_not_null()

@@ -1,10 +1,22 @@
 """Reads numbers as they are written in other countries: ``3,14``, ``1.234,56``, ``1,234.56``."""
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
 
-__all__ = ["COMMA", "NOTATIONS", "POINT", "notation_counts", "notations", "with_points"]
+__all__ = [
+    "COMMA",
+    "NOTATIONS",
+    "POINT",
+    "SIGN",
+    "is_notation",
+    "notation_counts",
+    "notations",
+    "sign",
+    "with_points",
+    "without_sign",
+]
 
 COMMA = "1.234,56"
 """The name of the notation with a decimal comma."""
@@ -12,6 +24,12 @@ POINT = "1,234.56"
 """The name of the notation with a decimal point, whose thousands are set apart by commas."""
 NOTATIONS = (POINT, COMMA)
 """What ``data.formats`` may say of numbers."""
+
+SIGN = (
+    r"(?:[A-Z]{0,2}\$|[%\p{Sc}]|Fr\.|kr|zł|Kč|"
+    r"AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|NOK|NZD|PLN|SEK|USD|ZAR)"
+)
+"""A currency, or percent, before or after a number."""
 
 _SPACES = r" \u00a0\u202f'’"
 """Characters that set thousands apart in either notation."""
@@ -21,6 +39,37 @@ _WRITTEN = {
 }
 _IN_THOUSANDS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 """A number with three decimals, or thousands that are set apart by points."""
+
+
+def is_notation(form: object) -> bool:
+    """Return whether this says how numbers are written, with a sign after it or without.
+
+    >>> is_notation("1.234,56"), is_notation("1.234,56 €"), is_notation("%d.%m.%Y")
+    (True, True, False)
+    """
+    return isinstance(form, str) and form.partition(" ")[0] in NOTATIONS
+
+
+def sign(value: pl.Expr) -> pl.Expr:
+    """Return the sign that every value of a column has; null if they have none, or several.
+
+    >>> frame = pl.DataFrame({"a": ["$1", "$ 2", None], "b": ["1 €", "2 %", "3"]})
+    >>> frame.select(sign(pl.col("a", "b"))).row(0)
+    ('$', None)
+    """
+    found = pl.coalesce(
+        value.str.extract(rf"^[+−-]?\s*({SIGN})\s*[+−-]?\d"), value.str.extract(rf"\d\s*({SIGN})$")
+    )
+    one = (found.drop_nulls().n_unique() == 1) & (found.is_not_null() == value.is_not_null()).all()
+    return pl.when(one).then(found.drop_nulls().first())
+
+
+def without_sign(value: pl.Expr, mark: str | None) -> pl.Expr:
+    """Return text without this sign before or after the number."""
+    if mark is None:
+        return value
+    quoted = re.escape(mark)
+    return value.str.replace(rf"^([+−-]?)\s*{quoted}\s*", "${1}").str.replace(rf"\s*{quoted}$", "")
 
 
 def notation_counts(value: pl.Expr) -> dict[str, pl.Expr]:
@@ -72,7 +121,11 @@ def with_points(value: pl.Expr, notation: str) -> pl.Expr:
     >>> frame = pl.DataFrame({"a": ["1.234,5", "−3,14", "7", "1,234.5"]})
     >>> frame.select(with_points(pl.col("a"), COMMA)).to_series().to_list()
     ['1234.5', '-3.14', '7', None]
+    >>> frame.select(with_points(pl.lit("-€ 1.234,5"), "1.234,56 €")).item()
+    '-1234.5'
     """
+    notation, _, mark = notation.partition(" ")
+    value = without_sign(value, mark or None)
     thousands = "," if notation == POINT else "."
     plain = value.str.replace_all(rf"[{thousands}{_SPACES}]", "").str.replace("−", "-", literal=True)
     plain = plain.str.replace(",", ".", literal=True) if notation == COMMA else plain

@@ -15,10 +15,14 @@ from tidemill.data.profiling.cell_values import (
     without_gaps,
 )
 from tidemill.data.profiling.number_notations import (
-    NOTATIONS,
+    POINT,
+    SIGN,
+    is_notation,
     notation_counts,
     notations,
+    sign,
     with_points,
+    without_sign,
 )
 from tidemill.data.tables.column_names import literal_name
 
@@ -35,7 +39,7 @@ __all__ = [
 _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
-_WITH_UNIT = r"^[+-]?\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*\s*[%$€£¥]?$"
+_WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
 _MOST_NUMBERS = 0.9
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
@@ -78,13 +82,25 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     if not names:
         return Readings()
+    signs = table.select(sign(_value(name)).alias(name) for name in names)
+    marks = signs.collect(engine="streaming").row(0, named=True)
     asked = [
-        counted.alias(f"{what}\0{name}") for name in names for what, counted in _counts(_value(name)).items()
+        counted.alias(f"{what}\0{name}")
+        for name in names
+        for what, counted in _counts(without_sign(_value(name), marks[name])).items()
     ]
     counts = table.select(asked).collect(engine="streaming").row(0, named=True)
     known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
     types: dict[str, pl.DataType] = {}
     formats, others = notations(known)
+    plain = [
+        name for name, of in known.items() if marks[name] and of[POINT] == of["there"] and not of["zero"]
+    ]
+    formats = dict.fromkeys(plain, POINT) | formats
+    formats, others = (
+        {name: f"{form} {marks[name]}" if marks[name] else form for name, form in found.items()}
+        for found in (formats, others)
+    )
     for name, of in known.items():
         if not of["there"]:
             continue
@@ -115,7 +131,11 @@ def _nearly_numbers(
     for name in names:
         value, of = _value(name), counts[name]
         odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
-        if of["unit"] == of["there"] or _MOST_NUMBERS * of["there"] <= of["number"] < of["there"]:
+        if _MOST_NUMBERS * of["there"] <= of["unit"]:
+            asked.append(
+                pl.coalesce(odd.filter(~odd.str.contains(_WITH_UNIT)).first(), odd.first()).alias(name)
+            )
+        elif _MOST_NUMBERS * of["there"] <= of["number"] < of["there"]:
             asked.append(odd.first().alias(name))
     return table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
 
@@ -179,7 +199,7 @@ def is_format(form: object) -> bool:
     >>> is_format("%d.%m.%Y"), is_format("1.234,56"), is_format("seconds"), is_format("3,14")
     (True, True, True, False)
     """
-    return isinstance(form, str) and ("%" in form or form in EPOCHS or form in NOTATIONS)
+    return isinstance(form, str) and ("%" in form or form in EPOCHS or is_notation(form))
 
 
 def conformed(
@@ -201,7 +221,7 @@ def conformed(
     [(31, 'NA'), (None, None)]
     """
     schema = table.collect_schema()
-    moments = {name: form for name, form in formats.items() if form not in NOTATIONS}
+    moments = {name: form for name, form in formats.items() if not is_notation(form)}
     text = [name for name, dtype in schema.items() if dtype == pl.String and name not in moments]
     read = {name: types[name] for name in text if name in types and _is_readable(types[name])}
     failing = unreadable_values(table, read, formats)

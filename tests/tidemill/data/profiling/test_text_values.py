@@ -42,6 +42,15 @@ def test_words_that_mean_a_gap_hide_no_numbers():
         ({"a": ["1.234", "12.345"], "b": ["0.1", "0.25"]}, [1.234, 12.345]),
         ({"a": ["3,14", "#DIV/0!"]}, [3.14, None]),
         ({"a": ["3,14", "1.5"]}, ["3,14", "1.5"]),
+        ({"a": ["754.331,66 €", "12 €", "−3,5 €"]}, [754331.66, 12, -3.5]),
+        ({"a": ["$1,234.50", "-$2", "$ -3"]}, [1234.5, -2, -3]),
+        ({"a": ["€ 12", "12 €"]}, [12, 12]),
+        ({"a": ["12 %", "NA"]}, [12, None]),
+        ({"a": ["CHF 1'234.50", "CHF 2.00"]}, [1234.5, 2]),
+        ({"a": ["1.234 €", "2.000 €"], "b": ["0,1", "0,25"]}, [1234, 2000]),
+        ({"a": ["12 €", "12 %"]}, ["12 €", "12 %"]),
+        ({"a": ["12 €", "12"]}, ["12 €", "12"]),
+        ({"a": ["ABC 12", "ABC 13"]}, ["ABC 12", "ABC 13"]),
         ({"a": ["01,5", "02,5"]}, ["01,5", "02,5"]),
         ({"a": ["1,2,3", "4,5,6"]}, ["1,2,3", "4,5,6"]),
     ],
@@ -56,7 +65,11 @@ def test_text_that_is_nearly_numbers_is_named():
     price = ["$1.50", "$ 2", "$1,300.00"] + ["$7"] * 17
     size = ["1"] * 19 + ["abc"]
     table = pl.LazyFrame({"price": price, "size": size, "plan": ["a", "1"] * 10, "zip": ["01067"] * 20})
-    assert infer_readings(table).nearly_numbers == {"price": "$1.50", "size": "abc"}
+    found = infer_readings(table)
+    assert found.nearly_numbers == {"size": "abc"}
+    assert found.formats == {"price": "1,234.56 $"}
+    mixed = pl.LazyFrame({"price": [*price[:19], "on request"], "size": ["7 %", "7 €"] * 10})
+    assert infer_readings(mixed).nearly_numbers == {"price": "on request", "size": "7 %"}
 
 
 def test_infinite_numbers_are_numbers():
