@@ -4,6 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.tidemill.monitoring.quality.made_worlds import (
+    NAMES,
+    binary,
+    classes,
+    numbers,
+    reference_of,
+    true_quality,
+)
 from tidemill.monitoring.monitor_config import QualityConfig
 from tidemill.monitoring.quality.estimated_quality import Predictions, estimate
 from tidemill.tasks.binary import Binary
@@ -13,46 +21,6 @@ from tidemill.tasks.task_choice import Custom
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 NOTHING = Predictions(pl.DataFrame({"score": [], "answer": [], "label": [], "target": []}), pl.DataFrame())
-NAMES = ("a", "b", "c")
-
-
-def binary(random, rows, shift=0.0, concept=1.0):
-    """Rows of two classes, and an overconfident model that is right about the order while concept is 1."""
-    x, z = random.normal(shift, 1, rows), random.normal(0, 1, rows)
-    chance = 1 / (1 + np.exp(-concept * (1.5 * x + 0.5 * z)))
-    scores = 1 / (1 + np.exp(-(2.5 * x + 0.8 * z)))
-    labels = (random.random(rows) < chance).astype(np.int64)
-    return pl.DataFrame({"x": x, "z": z}), pl.DataFrame(
-        {"score": scores, "label": labels, "answer": None, "target": None}
-    )
-
-
-def classes(random, rows, shift=0.0, concept=1.0):
-    x = random.normal([shift, 0, 0], 1, (rows, 3))
-    chances = np.exp(concept * x) / np.exp(concept * x).sum(axis=1, keepdims=True)
-    sure = np.exp(2 * x) / np.exp(2 * x).sum(axis=1, keepdims=True)
-    labels = (random.random((rows, 1)) > np.cumsum(chances, axis=1)).sum(axis=1)
-    task = Multiclass("neg_log_loss", classes=NAMES)
-    logged = pl.DataFrame(
-        {
-            "score": task.scores(sure),
-            "answer": [task.logged(one) for one in sure],
-            "label": None,
-            "target": [NAMES[number] for number in labels],
-        }
-    )
-    return pl.DataFrame({"x": x[:, 0], "kind": np.where(x[:, 1] > 0, "up", "down")}), logged
-
-
-def numbers(random, rows, shift=0.0, concept=1.0):
-    """Numbers whose errors grow with x, and are twice as large in one of two categories."""
-    x, kind = random.normal(shift, 1, rows), random.choice(["b", "w"], rows)
-    noise = random.normal(0, 1, rows) * np.exp(0.5 * x) * np.where(kind == "w", 2, 1)
-    truth = 3 * x + noise * (2 - concept)
-    logged = pl.DataFrame(
-        {"score": 3 * x + 0.1, "answer": None, "label": None, "target": list(map(str, truth))}
-    )
-    return pl.DataFrame({"x": x, "kind": kind}), logged
 
 
 WORLDS = [
@@ -66,18 +34,8 @@ WORLDS = [
 ]
 
 
-def reference_of(task, features, logged):
-    labels = logged["label"] if task.kind == "binary" else logged["target"]
-    answers = None if task.kind != "multiclass" else logged["answer"]
-    return ReferenceRows(features, labels, logged["score"], answers, features, labels)
-
-
 def found(task, reference, window, labelled=NOTHING, expected=None, **config):
     return estimate(reference, window, labelled, task, QualityConfig(**config), lambda _: expected, 500)
-
-
-def true_quality(task, window):
-    return task.evaluate(task.truth_of_log(window.rows), task.given_in_log(window.rows))[task.metric]
 
 
 @pytest.mark.parametrize(("world", "task"), WORLDS, ids=lambda it: getattr(it, "metric", ""))
