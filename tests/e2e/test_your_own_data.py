@@ -31,5 +31,5 @@ def test_every_command_of_the_page(tmp_path: Path):
     lines = [line.strip() for line in PAGE.read_text().splitlines() if line.startswith("      data  ")]
     assert [line for line in lines if line not in done.stdout] == []
     assert "tumours version 1 · promoted" in done.stdout
-    assert re.search(r"^[01]\.\d{4} +– +pred_", done.stdout, re.MULTILINE)
+    assert re.search(r"^[01]\.\d{4} +– +– +pred_", done.stdout, re.MULTILINE)
     assert "too_few" in done.stdout

@@ -54,7 +54,7 @@ def sign(value: pl.Expr) -> pl.Expr:
     """Return the sign that every value of a column has; null if they have none, or several.
 
     >>> frame = pl.DataFrame({"a": ["$1", "$ 2", None], "b": ["1 €", "2 %", "3"]})
-    >>> frame.select(sign(pl.col("a", "b"))).row(0)
+    >>> frame.select(sign(pl.col(name)).alias(name) for name in frame.columns).row(0)
     ('$', None)
     """
     found = pl.coalesce(

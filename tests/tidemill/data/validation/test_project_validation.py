@@ -296,9 +296,7 @@ def test_inference_needs_no_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a b.csv").write_text("x\n1\n")
     inferred = CliRunner().invoke(app, ["data", "infer", "a b.csv"])
-    assert yaml.safe_load(inferred.stdout)["datasets"]["a_b"]["columns"] == {
-        "x": {"type": "int64", "min": 1, "max": 1}
-    }
+    assert yaml.safe_load(inferred.stdout)["datasets"]["a_b"]["columns"] == {"x": {"type": "int64", "min": 0}}
 
 
 def test_csv_has_the_types_that_are_declared(project):
