@@ -155,7 +155,8 @@ def serving(
     port = free_port()
     log = project.root / "server.log"
     if name in OURS:
-        _set(project, {"serve.feature_cache": name != FRESH})
+        if project.has_store:
+            _set(project, {"serve.feature_cache": name != FRESH})
         line = [sys.executable, "-m", "tidemill.cli.main", "up", "--foreground", "--interval", "3600"]
         line += ["-p", str(project.root), "--port", str(port)]
     else:
