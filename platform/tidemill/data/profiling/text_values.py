@@ -207,9 +207,9 @@ def conformed(
 ) -> pl.LazyFrame:
     """Return the table with gaps as nulls, and with text read as its columns are declared.
 
-    A column of text with a value that is not of the declared type stays text, its numbers written as 1234.5,
-    so that the validation can set the row aside with its reason. Moments that do not have their format
-    become nulls.
+    A column of text with a value that is not of the declared type stays text, its numbers written as 1234.5
+    and its moments as ISO 8601 has them, so that the validation can set the row aside with its reason.
+    Moments that are not declared, or are declared as dates, become nulls where they lack their format.
 
     Args:
         table: as it was read.
@@ -225,10 +225,13 @@ def conformed(
     text = [name for name, dtype in schema.items() if dtype == pl.String and name not in moments]
     read = {name: types[name] for name in text if name in types and _is_readable(types[name])}
     failing = unreadable_values(table, read, formats)
+    declared = [name for name in moments if name in schema and isinstance(types.get(name), pl.Datetime)]
+    failing |= _counted(table, {name: _is_unreadable(name, formats[name]) for name in declared})
     columns = []
     for name in schema:
         if name in moments:
-            columns.append(as_moment(_value(name), formats[name]).alias(name))
+            written = _rewritten if failing.get(name) else as_moment
+            columns.append(written(_value(name), formats[name]).alias(name))
         elif name in read:
             reads = respelled if failing[name] else read_cells
             columns.append(reads(pl.col(literal_name(name)), read[name], formats.get(name)).alias(name))
@@ -243,18 +246,31 @@ def unreadable_values(
     table: pl.LazyFrame, types: Mapping[str, pl.DataType], formats: Mapping[str, str]
 ) -> dict[str, int]:
     """Return how many values of each column of text are not of its type."""
-    if not types:
-        return {}
-    asked = [
-        (
-            _value(name).is_not_null()
-            & read_cells(pl.col(literal_name(name)), dtype, formats.get(name)).is_null()
-        )
-        .sum()
-        .alias(name)
+    cells = {
+        name: read_cells(pl.col(literal_name(name)), dtype, formats.get(name))
         for name, dtype in types.items()
-    ]
-    return table.select(asked).collect(engine="streaming").row(0, named=True)
+    }
+    return _counted(
+        table, {name: _value(name).is_not_null() & cell.is_null() for name, cell in cells.items()}
+    )
+
+
+def _counted(table: pl.LazyFrame, where: Mapping[str, pl.Expr]) -> dict[str, int]:
+    if not where:
+        return {}
+    counts = [expression.sum().alias(name) for name, expression in where.items()]
+    return table.select(counts).collect(engine="streaming").row(0, named=True)
+
+
+def _is_unreadable(name: str, form: str) -> pl.Expr:
+    return _value(name).is_not_null() & as_moment(_value(name), form).is_null()
+
+
+def _rewritten(value: pl.Expr, form: str) -> pl.Expr:
+    """Return moments as text that any reader of moments takes; others as they are, with what is wrong."""
+    moment = as_moment(value, form)
+    written = moment.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
+    return pl.when(moment.is_not_null()).then(written).otherwise(value + f" (not written as {form})")
 
 
 def _counts(value: pl.Expr) -> dict[str, pl.Expr]:

@@ -7,6 +7,19 @@ import pytest
 from tidemill.data.profiling.text_values import conformed, infer_readings, moment_formats
 
 
+def test_a_moment_in_another_format_is_kept_for_the_validation_to_refuse():
+    days = pl.LazyFrame({"day": ["01.03.2024", "2024-03-02", None, "soon"], "other": ["x"] * 4})
+    types, formats = {"day": pl.Datetime("us", "UTC")}, {"day": "%d.%m.%Y"}
+    assert conformed(days, types, formats).collect()["day"].to_list() == [
+        "2024-03-01T00:00:00.000000",
+        "2024-03-02 (not written as %d.%m.%Y)",
+        None,
+        "soon (not written as %d.%m.%Y)",
+    ]
+    sound = conformed(days.head(1), types, formats).collect()["day"]
+    assert sound.to_list() == [datetime(2024, 3, 1)]  # noqa: DTZ001 - it gets its zone from the validation
+
+
 def test_words_that_mean_a_gap_hide_no_numbers():
     table = pl.LazyFrame(
         {
