@@ -11,7 +11,7 @@ import polars as pl
 from tidemill.monitoring.drift.drift_columns import compare_categories, compare_column, compare_scores
 from tidemill.monitoring.monitor_config import DataDriftConfig
 from tidemill.quickstart.choices import Choices
-from tidemill.quickstart.column_choices import moments_of
+from tidemill.quickstart.time_and_key import moments_of
 
 __all__ = ["Thresholds", "calibrate"]
 

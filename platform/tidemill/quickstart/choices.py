@@ -10,15 +10,10 @@ from tidemill.clock import parse_duration
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.profiling.text_values import Readings
 from tidemill.errors import DataError, UsageError
-from tidemill.quickstart.column_choices import (
-    Features,
-    TimeChoice,
-    choose_features,
-    choose_key,
-    choose_time,
-)
+from tidemill.quickstart.feature_choice import Features, choose_features
 from tidemill.quickstart.label_delay import ask_labels_after
 from tidemill.quickstart.target_choice import TargetChoice, choose_target
+from tidemill.quickstart.time_and_key import TimeChoice, choose_key, choose_time
 from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 from tidemill.tasks.task_names import DEFAULT_METRIC
 

@@ -9,7 +9,7 @@ from typing import Any
 from tidemill.project.scaffold import DVCIGNORE, GITIGNORE
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Choices
-from tidemill.quickstart.column_choices import as_field
+from tidemill.quickstart.feature_choice import as_field
 
 __all__ = [
     "CLEAN",

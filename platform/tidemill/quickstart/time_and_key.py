@@ -1,37 +1,22 @@
-"""Decides which column is the time and which the key, and which columns are features."""
+"""Decides which column is the moment of the prediction, and which says what a row is about."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from tidemill.data.profiling.leakage import Kind, find_leaks
+from tidemill.data.profiling.moment_formats import moment_formats, no_moments
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
-from tidemill.data.profiling.text_values import moment_formats, no_moments
 from tidemill.data.tables.column_names import is_pattern, literal_name
-from tidemill.errors import DataError, UsageError
-from tidemill.project.feature_columns import ColumnType, Unseen
-from tidemill.quickstart.target_choice import TargetChoice
+from tidemill.errors import UsageError
 from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 
-__all__ = [
-    "FeatureChoice",
-    "Features",
-    "KeyChoice",
-    "TimeChoice",
-    "as_field",
-    "choose_features",
-    "choose_key",
-    "choose_time",
-    "moments_of",
-]
+__all__ = ["KeyChoice", "TimeChoice", "choose_key", "choose_time", "moments_of"]
 
 _USUAL_TIMES = ("event_timestamp", "timestamp", "datetime", "time", "date", "created_at", "at", "day")
 _MOST_WITHOUT_TIME = 0.05
-_NOT_KNOWN_YET = 0.5
-_FREQUENT = 5
 
 
 class TimeChoice(NamedTuple):
@@ -55,32 +40,6 @@ class KeyChoice:
     column: str
     assumed: str | None
     """How it was found; None if it was named."""
-
-
-@dataclass(frozen=True)
-class FeatureChoice:
-    """A column that is a feature, as ``features.yaml`` declares it."""
-
-    name: str
-    type: ColumnType
-    required: bool
-    categories: tuple[str, ...]
-    example: Any
-    length: int = 0
-    """Of a list: its number of elements."""
-    unseen: Unseen = "unknown"
-    """What happens to other texts than ``categories``."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features, and the columns that are left out."""
-
-    chosen: tuple[FeatureChoice, ...]
-    left_out: Mapping[str, str]
-    """Column → the reason."""
-    suspicious: Mapping[str, str]
-    """Features that predict the target suspiciously well → how well."""
 
 
 def choose_time(
@@ -189,43 +148,6 @@ def _assumed_key(
     return KeyChoice(chosen, f"assumed{others} else: --key")
 
 
-def choose_features(
-    profile: TableProfile, target: TargetChoice, time: TimeChoice | None, key: str | None, ask: Ask
-) -> Features:
-    """Choose the features among the columns, and give the reasons why the others are left out.
-
-    Raises:
-        DataError: none is left.
-    """
-    left_out: dict[str, str] = {}
-    able: list[ColumnProfile] = []
-    for one in profile.columns.values():
-        if one.name in (target.column, key) or (time and one.name == time.column):
-            continue
-        if reason := _reason_against(one) or _known_later(profile, one, time):
-            left_out[one.name] = reason
-        else:
-            able.append(one)
-    kind = cast("Kind", target.task)
-    found = find_leaks(profile.sample, target.column, kind, [one.name for one in able])
-    leaks = {leak.column: leak.reason for leak in found if leak.certain}
-    if leaks and len(leaks) == len(able):
-        leaks = {name: why for name, why in leaks.items() if not why.startswith("predicts")}
-    for name, why in list(leaks.items()):
-        if ask(f"{name} {why}: leave it out?", ("yes", "no"), "yes") == "no":
-            del leaks[name]
-    left_out |= {name: f"a leak? It {why}" for name, why in leaks.items()}
-    chosen = tuple(as_field(one, profile.sample) for one in able if one.name not in leaks)
-    if not chosen:
-        reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:6])
-        raise DataError(
-            f"no column is left as a feature of {target.column}" + (f": {reasons}" if reasons else ""),
-            hint="add columns that are known before the target is",
-        )
-    suspicious = {leak.column: leak.reason for leak in found if leak.column not in leaks}
-    return Features(chosen, left_out, suspicious)
-
-
 def moments_of(name: str, dtype: pl.DataType) -> pl.Expr:
     """Return a column of dates or moments as moments in UTC; those without a time zone count as UTC."""
     column = pl.col(literal_name(name)).cast(pl.Datetime("us", getattr(dtype, "time_zone", None)))
@@ -272,81 +194,3 @@ def _refuse_time(table: pl.LazyFrame, name: str) -> None:
         hint="write moments like 2013-12-31 or 2013-12-31T10:15:00+01:00, 31.12.2013 10:15, 12/31/2013, or "
         "seconds since 1970; or name another column",
     )
-
-
-def _reason_against(column: ColumnProfile) -> str | None:
-    if is_pattern(column.name):
-        return "its name reads as a pattern of names: rename it"
-    if column.is_constant:
-        return "always missing" if column.distinct == 0 else "one value in all rows"
-    if isinstance(column.dtype, pl.List) and column.low != column.high:
-        return f"lists of {column.low} to {column.high} elements: a feature has one length"
-    if _type(column) is None:
-        return f"of type {column.dtype}, which is not a feature"
-    if column.identifies:
-        return f"looks like {column.personal}"
-    if column.looks_like_id:
-        return "nearly every row has its own value" if column.is_text else "an id"
-    return None
-
-
-def _known_later(profile: TableProfile, column: ColumnProfile, time: TimeChoice | None) -> str | None:
-    if time is None or not column.is_moment:
-        return None
-    sample = profile.sample
-    if not isinstance(sample.schema[time.column], pl.Datetime | pl.Date):
-        return None
-    both = sample.select(
-        (moments_of(column.name, column.dtype) > moments_of(time.column, sample.schema[time.column])).mean()
-    )
-    share = both.item()
-    if share is None or share < _NOT_KNOWN_YET:
-        return None
-    return f"later than {time.column} in {share:.0%} of the rows: not known yet"
-
-
-def _type(column: ColumnProfile) -> ColumnType | None:
-    if column.dtype == pl.Boolean:
-        return "truth"
-    if column.dtype.is_integer():
-        return "integer"
-    if column.dtype.is_numeric():
-        return "number"
-    if column.is_text:
-        return "text"
-    if column.is_list_of_numbers:
-        return "list"
-    return "moment" if column.is_moment else None
-
-
-def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
-    """Return a column as a field of requests."""
-    kind = _type(column)
-    assert kind is not None
-    categories = column.values if kind == "text" else ()
-    return FeatureChoice(
-        name=column.name,
-        type=kind,
-        required=not column.nulls,
-        categories=categories,
-        unseen="flag" if categories and _are_all(sample[column.name]) else "unknown",
-        example=_example(column.typical, kind),
-        length=column.low if kind == "list" else 0,
-    )
-
-
-def _are_all(values: pl.Series) -> bool:
-    """Return whether there are hardly other values: each of those that there are is frequent."""
-    fewest: Any = values.drop_nulls().unique_counts().min()
-    return bool(fewest is not None and fewest >= _FREQUENT)
-
-
-def _example(value: Any, kind: ColumnType) -> Any:
-    if kind == "list":
-        return [float(f"{one:.4g}") for one in value]
-    if kind == "number":
-        return float(f"{float(value):.4g}")
-    if kind == "moment":
-        moment = value if isinstance(value, datetime) else datetime.combine(value, datetime.min.time())
-        return moment.isoformat() + ("" if moment.tzinfo else "+00:00")
-    return value
