@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import orjson
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tidemill.clock import FIRST_YEAR, LAST_YEAR
 from tidemill.errors import ServingError, TidemillError
 from tidemill.project.feature_columns import FeatureColumn
 from tidemill.registry.versions.loaded_model import Matrix, Scores
 from tidemill.scoring.execution.answer_columns import answer_columns, answer_types
+from tidemill.scoring.execution.application_rows import SHOWN, decide_rows, feature_rows, read_instances
 from tidemill.scoring.execution.feature_values import (
     FeatureKinds,
     FeatureValues,
@@ -30,10 +30,9 @@ from tidemill.scoring.scoring_job import Job
 from tidemill.tasks.task import Task
 from tidemill.training.feature_table import column_names
 
-__all__ = ["Model", "Parts", "Scored", "output_schema", "request_columns", "score_batch"]
+__all__ = ["Model", "Parts", "Scored", "output_schema", "score_batch"]
 
 Texts = Mapping[str, pa.ChunkedArray]
-_SHOWN = 300  # characters of a validator's message
 
 
 class Model(Protocol):
@@ -109,7 +108,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         TidemillError: features cannot be looked up, or the model fails.
     """
     job, wrong = parts.job, dict[int, str]()
-    instances = _instances(parts, batch.table, wrong)
+    instances = read_instances(parts.application.request, batch.table, wrong) if job.decide else []
     at = _moments(job, batch.table, wrong)
     keys = None
     if parts.keyed is None:
@@ -127,7 +126,8 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         gone = ", ".join(name for name, missing in gaps.items() if missing[position])
         told = f"the model gave {answers[position]}"
         wrong.setdefault(int(position), f"{gone}: {told} where this is missing" if gone else told)
-    decisions = _decisions(parts, instances, answers, wrong)
+    inputs = map(parts.model.task.decided_on, answers.tolist())
+    decisions = decide_rows(parts.application, instances, inputs, wrong)
     sound = np.ones(batch.table.num_rows, bool)
     sound[list(wrong)] = False
     answered = answer_columns(parts.model.task, job.answer_fields, answers)
@@ -146,18 +146,6 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     )
 
 
-def request_columns(request: type[BaseModel]) -> dict[str, bool]:
-    """Return the columns of a request's instances, and whether each is required.
-
-    >>> class Parcel(BaseModel):
-    ...     depot: str
-    ...     weight: float | None = None
-    >>> request_columns(Parcel)
-    {'depot': True, 'weight': False}
-    """
-    return {field.alias or name: field.is_required() for name, field in request.model_fields.items()}
-
-
 def output_schema(job: Job) -> pa.Schema:
     """Return the columns of the output and their types; CSV has lists of flags as text."""
     listed = pa.list_(pa.string()) if job.format == "parquet" else pa.string()
@@ -169,36 +157,6 @@ def output_schema(job: Job) -> pa.Schema:
         "flags": listed,
     }
     return pa.schema([*(job.schema.field(name) for name in job.keep), *added.items()])
-
-
-def _instances(parts: Parts, table: pa.Table, wrong: Wrong) -> list[BaseModel | None]:
-    """Return the rows as instances of the application's request; None for invalid rows."""
-    if not parts.job.decide:
-        return []
-    request: type[BaseModel] = parts.application.request
-    columns = request_columns(request)
-    here = table.select([name for name in table.column_names if name in columns])
-    instances: list[BaseModel | None] = []
-    for position, row in enumerate(_aware(here).to_pylist()):
-        values = {name: value for name, value in row.items() if value is not None or columns[name]}
-        try:
-            instances.append(request.model_validate(values))
-        except ValidationError as error:
-            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
-            wrong.setdefault(position, said[:_SHOWN])
-            instances.append(None)
-    return instances
-
-
-def _aware(table: pa.Table) -> pa.Table:
-    """Return moments in microseconds, as in Python; naive ones are UTC."""
-    for index, column in enumerate(table.schema):
-        if pa.types.is_timestamp(column.type):
-            moment = table[index].cast(pa.timestamp("us", column.type.tz), safe=False)
-            table = table.set_column(
-                index, column.name, moment.cast(pa.timestamp("us", column.type.tz or "UTC"))
-            )
-    return table
 
 
 def _moments(job: Job, table: pa.Table, wrong: Wrong) -> pl.Series | None:
@@ -221,15 +179,7 @@ def _keys(parts: Parts, table: pa.Table, instances: list[BaseModel | None], wron
     """Return the keys for the feature lookup: from the application, or from columns of these names."""
     if not parts.job.decide:
         return parts.keyed.keys.frame(table, wrong)  # type: ignore[no-any-return]
-    rows: list[dict[str, Any]] = []
-    for position, instance in enumerate(instances):
-        row: dict[str, Any] = {}
-        if instance is not None:
-            try:
-                row = dict(parts.application.feature_row(instance))
-            except Exception as error:  # noqa: BLE001 - the project's code: anything can come out of it
-                wrong.setdefault(position, f"feature_row failed: {error!r}"[:_SHOWN])
-        rows.append(row)
+    rows = feature_rows(parts.application, instances, wrong)
     return parts.keyed.keys.frame_of(rows)  # type: ignore[no-any-return]
 
 
@@ -249,7 +199,7 @@ def _answers(parts: Parts, features: FeatureValues, wrong: Wrong) -> Scores:
             ) from error
         for position in np.flatnonzero(~whole):
             names = ", ".join(name for name, missing in gaps.items() if missing[position])
-            wrong.setdefault(int(position), f"{names}: the model takes no gaps: {error}"[:_SHOWN])
+            wrong.setdefault(int(position), f"{names}: the model takes no gaps: {error}"[:SHOWN])
         last = parts.job.answer_fields[-1]
         shape = (len(whole), len(last.keys)) if last.kind == "numbers" else (len(whole),)
         answers: Scores = np.full(shape, np.nan, dtype=object if last.kind == "json" else np.float64)
@@ -266,23 +216,6 @@ def _run(parts: Parts, texts: Texts, rows: Matrix) -> Scores:
     for name, column in texts.items():
         frame[name] = column.to_pandas()
     return parts.model.by_name(frame)
-
-
-def _decisions(
-    parts: Parts, instances: list[BaseModel | None], answers: Scores, wrong: Wrong
-) -> list[str | None]:
-    told: list[str | None] = []
-    decided_on = parts.model.task.decided_on
-    for position, (instance, answer) in enumerate(zip(instances, answers.tolist(), strict=False)):
-        decision = None
-        if instance is not None and position not in wrong:
-            try:
-                made = parts.application.decide(instance, decided_on(answer))
-                decision = orjson.dumps(dict(made), str).decode()
-            except Exception as error:  # noqa: BLE001 - the project's code: anything can come out of it
-                wrong.setdefault(position, f"decide failed: {error!r}"[:_SHOWN])
-        told.append(decision)
-    return told
 
 
 def _output(

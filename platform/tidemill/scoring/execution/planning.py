@@ -14,7 +14,7 @@ from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns
 from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
-from tidemill.scoring.execution.batch_rows import request_columns
+from tidemill.scoring.execution.application_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
     column_types,
     kept_columns,
@@ -67,8 +67,7 @@ def plan(
         DataError: an input is not there, or cannot be read.
         FeatureError: features are to be looked up, and the definitions were not applied.
     """
-    files, shapes = _examined(request, folder)
-    schemas = column_types(files, shapes, request.rename)
+    files, shapes, schemas = _examined(request, folder)
     mode, decide, at_column, needed = _way(project, request, features, schemas[0].names, files[0])
     keyed = mode != "columns"
     if not keyed:
@@ -122,16 +121,17 @@ def _mode(project: Project, request: ScoreRequest, features: Sequence[str], ther
     return request.features or ("columns" if given else "keys")
 
 
-def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], list[Shape]]:
-    """Return the input's files, with the headers of CSV files, and what each looks like."""
+def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], list[Shape], list[pa.Schema]]:
+    """Return the input's files, with the headers of CSV files, what each looks like, and its columns."""
     files = _files(request, folder)
     shapes = examine(files)
-    return [
+    headed = [
         replace(file, header=() if shape.schema is None else tuple(shape.schema.names))
         if file.format == "csv"
         else file
         for file, shape in zip(files, shapes, strict=True)
-    ], shapes
+    ]
+    return headed, shapes, column_types(headed, shapes, request.rename)
 
 
 def _needed(
