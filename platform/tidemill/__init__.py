@@ -15,7 +15,8 @@ from tidemill.version import __version__
 if TYPE_CHECKING:
     from tidemill.clock import Clock, ReplayClock, SystemClock, parse_duration, utc
     from tidemill.data.expectations.declarations import load_expectations
-    from tidemill.data.labels.label_import import LabelRequest, import_labels
+    from tidemill.data.labels.annotation_checks import LabelRequest
+    from tidemill.data.labels.label_import import import_labels
     from tidemill.data.labels.labels_as_of import join_labels
     from tidemill.data.personal.tombstones import without_erased
     from tidemill.data.validation.in_memory import validate_frames
@@ -151,7 +152,7 @@ _PLACES = {
     "parse_duration": "clock:parse_duration",
     "utc": "clock:utc",
     "load_expectations": "data.expectations.declarations:load_expectations",
-    "LabelRequest": "data.labels.label_import:LabelRequest",
+    "LabelRequest": "data.labels.annotation_checks:LabelRequest",
     "import_labels": "data.labels.label_import:import_labels",
     "join_labels": "data.labels.labels_as_of:join_labels",
     "without_erased": "data.personal.tombstones:without_erased",

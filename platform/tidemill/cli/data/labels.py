@@ -75,7 +75,8 @@ def import_(
 
     It keeps one label a key, with when it was known and who gave it.
     """
-    from tidemill.data.labels.label_import import LabelRequest, import_labels
+    from tidemill.data.labels.annotation_checks import LabelRequest
+    from tidemill.data.labels.label_import import import_labels
     from tidemill.project import load_project
 
     loaded = load_project(project)

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from tests.tidemill.data.labels.test_labels_as_of import NOW, minimal
+from tidemill.data.labels.annotation_checks import LabelRequest
 from tidemill.data.labels.label_files import read_labels
-from tidemill.data.labels.label_import import LabelRequest, import_labels
+from tidemill.data.labels.label_import import import_labels
 from tidemill.data.labels.label_types import cast_like, moment, typed
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tidemill.data.conftest import FLIGHTS, put
+from tidemill.data.labels.annotation_checks import LabelRequest
 from tidemill.data.labels.label_files import read_labels
-from tidemill.data.labels.label_import import Imported, LabelRequest, import_labels
+from tidemill.data.labels.label_import import Imported, import_labels
 from tidemill.data.labels.label_rules import resolve_labels
 from tidemill.data.labels.labels_as_of import join_labels
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
