@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from tidemill.data.profiling.number_notations import is_notation, with_points
+from tidemill.data.tables.column_names import literal_name
 
 __all__ = [
     "EPOCHS",
@@ -13,6 +14,7 @@ __all__ = [
     "LIST",
     "as_moment",
     "as_type",
+    "cell_value",
     "read_cells",
     "respelled",
     "without_gaps",
@@ -75,6 +77,11 @@ def respelled(text: pl.Expr, dtype: pl.DataType, form: str | None) -> pl.Expr:
         .then(left + f" (not written as {form})")
         .otherwise(left)
     )
+
+
+def cell_value(name: str) -> pl.Expr:
+    """Return a column as text without spaces around it, with null for what means a gap beside numbers."""
+    return without_gaps(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), GAPS_BESIDE_NUMBERS)
 
 
 def without_gaps(text: pl.Expr, words: tuple[str, ...] = GAPS) -> pl.Expr:

@@ -7,13 +7,14 @@ import polars as pl
 
 from tidemill.data.profiling.cell_values import (
     EPOCHS,
-    GAPS_BESIDE_NUMBERS,
     LIST,
     as_moment,
+    cell_value,
     read_cells,
     respelled,
     without_gaps,
 )
+from tidemill.data.profiling.moment_formats import moment_formats
 from tidemill.data.profiling.number_notations import (
     POINT,
     SIGN,
@@ -26,32 +27,13 @@ from tidemill.data.profiling.number_notations import (
 )
 from tidemill.data.tables.column_names import literal_name
 
-__all__ = [
-    "Readings",
-    "conformed",
-    "infer_readings",
-    "is_format",
-    "moment_formats",
-    "no_moments",
-    "unreadable_values",
-]
+__all__ = ["Readings", "conformed", "infer_readings", "is_format", "unreadable_values"]
 
 _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
 _WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
 _MOST_NUMBERS = 0.9
-_DAYS = (
-    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
-    "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y",
-)  # fmt: skip
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
-_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p")
-_FORMATS = (
-    *(day + time for day in _DAYS for time in _TIMES if day == "%Y-%m-%d" or not time.startswith("T")),
-    *(f"%Y-%m-%d{time}%#z" for time in _TIMES if time),
-    *(day + time for day in _DAYS for time in _HALF_DAYS),
-)
 
 
 @dataclass(frozen=True)
@@ -82,12 +64,12 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     if not names:
         return Readings()
-    signs = table.select(sign(_value(name)).alias(name) for name in names)
+    signs = table.select(sign(cell_value(name)).alias(name) for name in names)
     marks = signs.collect(engine="streaming").row(0, named=True)
     asked = [
         counted.alias(f"{what}\0{name}")
         for name in names
-        for what, counted in _counts(without_sign(_value(name), marks[name])).items()
+        for what, counted in _counts(without_sign(cell_value(name), marks[name])).items()
     ]
     counts = table.select(asked).collect(engine="streaming").row(0, named=True)
     known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
@@ -105,7 +87,7 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         if not of["there"]:
             continue
         if name in formats:
-            written = with_points(_value(name), formats[name]).str.contains(_WHOLE)
+            written = with_points(cell_value(name), formats[name]).str.contains(_WHOLE)
             whole = table.select(written.all()).collect(engine="streaming").item()
             types[name] = pl.Int64() if whole else pl.Float64()
             continue
@@ -129,7 +111,7 @@ def _nearly_numbers(
 ) -> dict[str, str]:
     asked = []
     for name in names:
-        value, of = _value(name), counts[name]
+        value, of = cell_value(name), counts[name]
         odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
         if _MOST_NUMBERS * of["there"] <= of["unit"]:
             asked.append(
@@ -138,59 +120,6 @@ def _nearly_numbers(
         elif _MOST_NUMBERS * of["there"] <= of["number"] < of["there"]:
             asked.append(odd.first().alias(name))
     return table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
-
-
-def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
-    """Return the formats that read every value of a column as a moment, the likeliest first.
-
-    A format with fractions of a second is left out where the one without reads every value too.
-
-    Numbers may be seconds, milliseconds or microseconds since 1970, between 1980 and 2100, or days as
-    20131231.
-    """
-    dtype = table.collect_schema()[name]
-    if dtype.is_numeric():
-        values = table.select(pl.col(literal_name(name)).alias("value"))
-        low, high = (
-            values.select(low=pl.min("value"), high=pl.max("value")).collect(engine="streaming").row(0)
-        )
-        if low is None:
-            return []
-        for unit, size in EPOCHS.items():
-            second = 1_000_000 / size
-            if 315_532_800 * second <= low and high <= 4_102_444_800 * second:
-                return [unit]
-        if not (dtype.is_integer() and low >= 19_000_101 and high <= 21_001_231):
-            return []
-        candidates: tuple[str, ...] = ("%Y%m%d",)
-    elif dtype == pl.String:
-        few = table.select(_value(name).alias("value")).filter(pl.col("value").is_not_null()).head(200)
-        sample = few.collect()["value"]
-        candidates = tuple(one for one in _FORMATS if _read(sample, one).null_count() == 0 and len(sample))
-    else:
-        return []
-    if not candidates:
-        return []
-    fails = [
-        (_value(name).is_not_null() & as_moment(_value(name), one).is_null()).sum().alias(one)
-        for one in candidates
-    ]
-    counts = table.select(fails).collect(engine="streaming").row(0, named=True)
-    able = [one for one in candidates if counts[one] == 0]
-    return [one for one in able if "%.f" not in one or one.replace("%.f", "") not in able]
-
-
-def no_moments(table: pl.LazyFrame, name: str) -> list[str]:
-    """Return values of a column that cannot be read as moments; of one that is mostly moments the others.
-
-    >>> no_moments(pl.LazyFrame({"at": ["2024-01-01", "2024-01-02", "soon"]}), "at")
-    ['soon']
-    """
-    values = table.select(_value(name).alias("value")).drop_nulls().unique().sort("value").head(10_000)
-    found = values.collect()["value"]
-    fails = [found.filter(_read(found, form).is_null()) for form in _FORMATS]
-    fewest = min(fails, key=len, default=found)
-    return (fewest if 0 < len(fewest) <= len(found) / 2 else found).head(3).to_list()
 
 
 def is_format(form: object) -> bool:
@@ -231,7 +160,7 @@ def conformed(
     for name in schema:
         if name in moments:
             written = _rewritten if failing.get(name) else as_moment
-            columns.append(written(_value(name), formats[name]).alias(name))
+            columns.append(written(cell_value(name), formats[name]).alias(name))
         elif name in read:
             reads = respelled if failing[name] else read_cells
             columns.append(reads(pl.col(literal_name(name)), read[name], formats.get(name)).alias(name))
@@ -251,7 +180,7 @@ def unreadable_values(
         for name, dtype in types.items()
     }
     return _counted(
-        table, {name: _value(name).is_not_null() & cell.is_null() for name, cell in cells.items()}
+        table, {name: cell_value(name).is_not_null() & cell.is_null() for name, cell in cells.items()}
     )
 
 
@@ -263,7 +192,7 @@ def _counted(table: pl.LazyFrame, where: Mapping[str, pl.Expr]) -> dict[str, int
 
 
 def _is_unreadable(name: str, form: str) -> pl.Expr:
-    return _value(name).is_not_null() & as_moment(_value(name), form).is_null()
+    return cell_value(name).is_not_null() & as_moment(cell_value(name), form).is_null()
 
 
 def _rewritten(value: pl.Expr, form: str) -> pl.Expr:
@@ -291,11 +220,3 @@ def _is_readable(dtype: pl.DataType) -> bool:
     return (
         dtype.is_numeric() or dtype == pl.Boolean or (isinstance(dtype, pl.List) and dtype.inner.is_numeric())
     )
-
-
-def _value(name: str) -> pl.Expr:
-    return without_gaps(pl.col(literal_name(name)).cast(pl.String).str.strip_chars(), GAPS_BESIDE_NUMBERS)
-
-
-def _read(values: pl.Series, form: str) -> pl.Series:
-    return values.to_frame("value").select(as_moment(pl.col("value"), form)).to_series()

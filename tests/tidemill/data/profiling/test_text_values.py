@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from tidemill.data.profiling.text_values import conformed, infer_readings, moment_formats
+from tidemill.data.profiling.moment_formats import moment_formats
+from tidemill.data.profiling.text_values import conformed, infer_readings
 
 
 def test_a_moment_in_another_format_is_kept_for_the_validation_to_refuse():

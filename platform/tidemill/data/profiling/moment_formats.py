@@ -1,0 +1,77 @@
+"""Finds the formats in which a column of text or numbers has its moments."""
+
+import polars as pl
+
+from tidemill.data.profiling.cell_values import EPOCHS, as_moment, cell_value
+from tidemill.data.tables.column_names import literal_name
+
+__all__ = ["moment_formats", "no_moments"]
+
+_DAYS = (
+    "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
+    "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y",
+)  # fmt: skip
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
+_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p")
+_FORMATS = (
+    *(day + time for day in _DAYS for time in _TIMES if day == "%Y-%m-%d" or not time.startswith("T")),
+    *(f"%Y-%m-%d{time}%#z" for time in _TIMES if time),
+    *(day + time for day in _DAYS for time in _HALF_DAYS),
+)
+
+
+def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
+    """Return the formats that read every value of a column as a moment, the likeliest first.
+
+    A format with fractions of a second is left out where the one without reads every value too.
+
+    Numbers may be seconds, milliseconds or microseconds since 1970, between 1980 and 2100, or days as
+    20131231.
+    """
+    dtype = table.collect_schema()[name]
+    if dtype.is_numeric():
+        values = table.select(pl.col(literal_name(name)).alias("value"))
+        low, high = (
+            values.select(low=pl.min("value"), high=pl.max("value")).collect(engine="streaming").row(0)
+        )
+        if low is None:
+            return []
+        for unit, size in EPOCHS.items():
+            second = 1_000_000 / size
+            if 315_532_800 * second <= low and high <= 4_102_444_800 * second:
+                return [unit]
+        if not (dtype.is_integer() and low >= 19_000_101 and high <= 21_001_231):
+            return []
+        candidates: tuple[str, ...] = ("%Y%m%d",)
+    elif dtype == pl.String:
+        few = table.select(cell_value(name).alias("value")).filter(pl.col("value").is_not_null()).head(200)
+        sample = few.collect()["value"]
+        candidates = tuple(one for one in _FORMATS if _read(sample, one).null_count() == 0 and len(sample))
+    else:
+        return []
+    if not candidates:
+        return []
+    fails = [
+        (cell_value(name).is_not_null() & as_moment(cell_value(name), one).is_null()).sum().alias(one)
+        for one in candidates
+    ]
+    counts = table.select(fails).collect(engine="streaming").row(0, named=True)
+    able = [one for one in candidates if counts[one] == 0]
+    return [one for one in able if "%.f" not in one or one.replace("%.f", "") not in able]
+
+
+def no_moments(table: pl.LazyFrame, name: str) -> list[str]:
+    """Return values of a column that cannot be read as moments; of one that is mostly moments the others.
+
+    >>> no_moments(pl.LazyFrame({"at": ["2024-01-01", "2024-01-02", "soon"]}), "at")
+    ['soon']
+    """
+    values = table.select(cell_value(name).alias("value")).drop_nulls().unique().sort("value").head(10_000)
+    found = values.collect()["value"]
+    fails = [found.filter(_read(found, form).is_null()) for form in _FORMATS]
+    fewest = min(fails, key=len, default=found)
+    return (fewest if 0 < len(fewest) <= len(found) / 2 else found).head(3).to_list()
+
+
+def _read(values: pl.Series, form: str) -> pl.Series:
+    return values.to_frame("value").select(as_moment(pl.col("value"), form)).to_series()
