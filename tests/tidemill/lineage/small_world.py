@@ -18,7 +18,7 @@ from tidemill.project import Project, load_project
 from tidemill.retraining.turn import TurnRequest, make_turn
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.traffic_split import ServingVersions
-from tidemill.serving.runtime.replica.wiring import load_model
+from tidemill.serving.runtime.replica.version_loading import load_model
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import Alert, MonitorRun, Turn

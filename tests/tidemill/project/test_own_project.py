@@ -19,7 +19,7 @@ from tidemill import SystemClock, load_project
 from tidemill.prediction_log.prediction_log import PredictionLog
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.traffic_split import ServingVersions
-from tidemill.serving.runtime.replica.wiring import load_model
+from tidemill.serving.runtime.replica.version_loading import load_model
 project = load_project()
 application = project.load(project.config.project.application)
 log = PredictionLog(project.predictions, project.model)

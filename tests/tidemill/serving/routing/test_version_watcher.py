@@ -15,7 +15,7 @@ from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.traffic_split import DeployedVersion, DesiredState
 from tidemill.serving.routing.version_watcher import DeployedStatus, Status, Watcher
-from tidemill.serving.runtime.replica.wiring import load_model
+from tidemill.serving.runtime.replica.version_loading import load_model
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
 

@@ -29,8 +29,8 @@ class Dependencies:
 
     admission: Admission
     keyring: Keyring
-    outage: CircuitBreaker
-    wanted: CachedDesiredState
+    breaker: CircuitBreaker
+    desired_state: CachedDesiredState
     degradation: Degradation
 
     def start(self) -> None:
@@ -40,7 +40,7 @@ class Dependencies:
     def stop(self) -> None:
         """End the threads."""
         self.keyring.stop()
-        self.outage.stop()
+        self.breaker.stop()
 
 
 def body_bytes(project: Project) -> int:
@@ -57,21 +57,21 @@ def open_dependencies(
     larger = {"/jobs": jobs.max_bytes} if jobs.enabled else {}
     admission = Admission(keys_required(project), body_bytes(project), larger=larger)
     keyring = Keyring(admission, state, project.model, project.home / "keys.json", clock)
-    outage = CircuitBreaker(project.config.serve.feature_seconds)
-    wanted = CachedDesiredState(
+    breaker = CircuitBreaker(project.config.serve.feature_seconds)
+    desired_state = CachedDesiredState(
         desired_state_reader(project, state),
         project.home / "models" / project.model / "wanted.json",
         lambda: _is_empty(project),
     )
     degradation = Degradation(
         {
-            "features": lambda: outage.problem,
-            "registry": lambda: wanted.problem,
+            "features": lambda: breaker.problem,
+            "registry": lambda: desired_state.problem,
             "records": lambda: keyring.problem,
             "log": lambda: log_health().error,
         }
     )
-    return Dependencies(admission, keyring, outage, wanted, degradation)
+    return Dependencies(admission, keyring, breaker, desired_state, degradation)
 
 
 def _is_empty(project: Project) -> bool:

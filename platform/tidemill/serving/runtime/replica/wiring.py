@@ -5,21 +5,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 
-import pandas as pd
-
 from tidemill.clock import Clock, SystemClock
-from tidemill.features.online.circuit_breaker import CircuitBreaker
 from tidemill.features.online.view_freshness import ViewFreshness
-from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
-from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 from tidemill.registry.deployments import live
-from tidemill.registry.versions.model_cache import load_cacheable_original, load_cacheable_scorer
+from tidemill.registry.versions.model_cache import load_cacheable_original
 from tidemill.registry.versions.model_versions import load_reference
 from tidemill.serving.http.api import create_api
 from tidemill.serving.http.front import AdmissionMiddleware
@@ -29,7 +23,6 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.explaining import Explainer
-from tidemill.serving.inference.feature_readers import ReaderCache, open_reader
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.jobs.job_records import count_jobs
@@ -41,19 +34,18 @@ from tidemill.serving.observability.request_tracing import Tracing, open_tracing
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.protocols.served_protocols import Protocols
 from tidemill.serving.routing.desired_state import deployed_version
-from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.replicas import forget_replica, record_status
 from tidemill.serving.routing.shadows import Shadows
 from tidemill.serving.routing.traffic_split import router
 from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.composed_replicas import composer
 from tidemill.serving.runtime.replica.dependencies import Dependencies, open_dependencies
+from tidemill.serving.runtime.replica.version_loading import feature_readers, load_model
 from tidemill.state import State, expect_state
 
-__all__ = ["build_api", "load_model"]
+__all__ = ["build_api"]
 
 _THREADS = 4
-_CACHED_ROWS = 100_000  # of all views together; those used least recently go first
 
 
 def build_api(project: Project, replica: str, clock: Clock | None = None) -> AdmissionMiddleware:
@@ -103,9 +95,9 @@ class _Shared:
 def _watcher(shared: _Shared) -> Watcher:
     project, application, state, clock = shared.project, shared.application, shared.state, shared.clock
     model, replica, counters = project.model, shared.replica, shared.counters
-    readers = _readers(project, shared.dependencies.outage, shared.metrics)
+    readers = feature_readers(project, shared.dependencies.breaker, shared.metrics)
     return Watcher(
-        read=shared.dependencies.wanted,
+        read=shared.dependencies.desired_state,
         load=lambda version: load_model(project, application, version, clock.now(), readers),
         report=lambda status: record_status(state, model, replica, status, clock.now(), counters),
         leave=lambda: forget_replica(state, model, replica, clock.now(), counters),
@@ -238,24 +230,6 @@ def _freshness(project: Project, clock: Clock) -> Callable[[], Sequence[ViewFres
     return lambda: freshness(store(), project.feature_service, clock.now())
 
 
-def _readers(project: Project, outage: CircuitBreaker, metrics: Metrics) -> ReaderCache | None:
-    if not project.has_store:
-        return None
-    from tidemill.features.online.online_features import OnlineFeatures  # importing Feast takes seconds
-
-    serve = project.config.serve
-    return ReaderCache(
-        project.feature_service,
-        lambda store, service: OnlineFeatures(
-            store,
-            service,
-            outage,
-            cached_rows=_CACHED_ROWS if serve.feature_cache else 0,
-            count=metrics.cache,
-        ),
-    )
-
-
 def _batcher(
     project: Project, predictor: Predictor[Any], pool: ThreadPoolExecutor, metrics: Metrics
 ) -> Batcher:
@@ -285,32 +259,3 @@ def _jobs(shared: _Shared) -> Jobs:
         limits=project.config.serve.jobs,
         clock=shared.clock,
     )
-
-
-def load_model(
-    project: Project,
-    application: Application[Any],
-    version: str,
-    now: datetime,
-    readers: ReaderCache | None = None,
-) -> LoadedModel:
-    """Load a version with the features it reads, and try it out on a row of the service's shape.
-
-    Args:
-        project: whose model it is.
-        application: what answers with it.
-        version: a number or an alias.
-        now: wall-clock time.
-        readers: give what reads the features; default: one of its own.
-
-    Raises:
-        TidemillError: it cannot be loaded, or needs features that the service does not have.
-    """
-    features = open_reader(project, readers)
-    scorer = load_cacheable_scorer(project, version)
-    # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    unknown = {*scorer.words, *scorer.lists}
-    trial = {name: None if name in unknown else 0.0 for _, name in features.features}
-    scorer.predict(pd.DataFrame({name: [value] for name, value in trial.items()}))
-    redaction = redaction_for(project, application.request, hidden_fields(project))
-    return LoadedModel(version, scorer, features, now, redaction)

@@ -15,7 +15,7 @@ from tidemill.serving.jobs.job_records import Retries
 from tidemill.serving.jobs.job_runner import JobRunner
 from tidemill.serving.jobs.sweeper import Sweeper
 from tidemill.serving.runtime.replica.composed_replicas import composer
-from tidemill.serving.runtime.replica.wiring import load_model
+from tidemill.serving.runtime.replica.version_loading import load_model
 from tidemill.state import open_state
 
 __all__ = ["build_worker"]
