@@ -13,8 +13,8 @@ from tidemill.serving.protocols.open_inference import (
     DATATYPE,
     FEATURES,
     OpenInference,
-    outputs_of,
 )
+from tidemill.serving.protocols.open_inference_outputs import outputs_of
 from tidemill.serving.protocols.open_inference_paths import Now, features_of, no_version, versions_of
 from tidemill.serving.protocols.protocol_schemas import (
     InferenceError,

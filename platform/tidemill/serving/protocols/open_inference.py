@@ -4,8 +4,7 @@ Specification: https://github.com/kserve/open-inference-protocol, with Triton's 
 data. How its tensors name what is asked: docs/protocols.md.
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -19,20 +18,19 @@ from tidemill.serving.inference.calls import (
     Content,
     Failure,
     Headers,
-    Prediction,
     Refused,
     sentence,
 )
 from tidemill.serving.protocols.given_features import Column
 from tidemill.serving.protocols.json_bodies import malformed, parse_json
 from tidemill.serving.protocols.model_inputs import Inputs, moment
+from tidemill.serving.protocols.open_inference_outputs import Output, outputs_of
 from tidemill.serving.protocols.query_parameters import wants_explanation
 from tidemill.serving.protocols.request_fields import Field
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
-from tidemill.tasks.answer_fields import AnswerField
 from tidemill.tasks.task import Task
 
-__all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors", "Output", "outputs_of"]
+__all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors"]
 
 FEATURES = "features"
 """Name of the input with all features as one tensor [N, F]."""
@@ -44,55 +42,6 @@ DATATYPE: Mapping[str, str] = {
 
 _LENGTH = b"inference-header-content-length"
 _PER_ROW = 4096  # values of one row in one tensor, at most
-
-
-class Output(NamedTuple):
-    """One output: its datatype, and how it is made of predictions."""
-
-    datatype: str
-    make: Callable[[Prediction], Any]
-    width: int | None = None
-    """Of shape [N, width]; None: of shape [N]."""
-
-
-_FURTHER: Mapping[str, Output] = {
-    "prediction_id": Output("BYTES", lambda one: one.prediction_id),
-    "model_version": Output("BYTES", lambda one: one.version),
-    "flags": Output("BYTES", lambda one: ",".join(one.flags)),
-    "decision": Output("BYTES", lambda one: orjson.dumps(one.decision, default=str).decode()),
-    "explanation": Output("BYTES", lambda one: orjson.dumps(one.explanation or {}).decode()),
-}
-"""Outputs of every task; the explanation only where it was asked for."""
-_KINDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "number": ("FP64", lambda value: value),
-    "text": ("BYTES", lambda value: value),
-    "numbers": ("FP64", lambda value: list(value.values())),
-    "json": ("BYTES", lambda value: orjson.dumps(value).decode()),
-}
-
-
-@functools.cache
-def outputs_of(task: Task) -> Mapping[str, Output]:
-    """Return the outputs of a task's models, in order.
-
-    >>> from tidemill.tasks.multiclass import Multiclass
-    >>> [(name, one.width) for name, one in outputs_of(Multiclass("", classes=("a", "b"))).items()][:2]
-    [('class', None), ('probabilities', 2)]
-    """
-    return {**{field.name: _output(field) for field in task.answer_fields}, **_FURTHER}
-
-
-def _output(field: AnswerField) -> Output:
-    datatype, make = _KINDS[field.kind]
-    width = len(field.keys) if field.kind == "numbers" else None
-
-    def made(one: Prediction) -> Any:
-        shown = one.task.shown(one.answer)
-        if field.name not in shown or (width is not None and len(shown[field.name]) != width):
-            raise Refused(Failure("unsupported", f"version {one.version} has no output {field.name!r}"))
-        return make(shown[field.name])
-
-    return Output(datatype, made, width)
 
 
 class _Wish(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tidemill.serving.protocols.answer_schemas import field_types, raw_type
-from tidemill.serving.protocols.open_inference import outputs_of
+from tidemill.serving.protocols.open_inference_outputs import outputs_of
 from tidemill.serving.protocols.predict_schema import ExplanationOut, Moment
 from tidemill.tasks.task import Task
 
