@@ -12,11 +12,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tidemill.data.tables.table_stats import ColumnStats
-    from tidemill.data.versioning.diff import FileDiff
+    from tidemill.data.versioning.diff import DataDiff, FileDiff
     from tidemill.data.versioning.version_log import LogEntry
 
-__all__ = ["first_lines", "parameter_lines", "render_details", "size", "statistics_table", "validation_table"]
+__all__ = [
+    "SHORT_ID",
+    "first_lines",
+    "parameter_lines",
+    "render_diff",
+    "size",
+    "statistics_table",
+    "validation_table",
+]
 
+SHORT_ID = 10
+"""Characters of a revision that are shown."""
 _MEASURES = ("dtype", "nulls", "distinct", "mean", "std", "min", "max")
 _SHOWN = ("type", *_MEASURES[1:])
 _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.0+)?(?:\+00:00)?$")
@@ -60,7 +70,25 @@ def size(value: float | None) -> str:
     return f"{value / 1e3:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.1f} MB"
 
 
-def render_details(console: "Console", one: "FileDiff", in_full: bool) -> None:
+def render_diff(console: "Console", found: "DataDiff", in_full: bool) -> None:
+    """Show what differs between two versions; ``in_full`` with the columns that are the same."""
+    console.print(f"{found.before[:SHORT_ID]} → {found.after[:SHORT_ID]}: {found.unchanged} unchanged")
+    table = Listing("", "path", "size", "rows", "added", "removed", "changed")
+    for one in found.changes:
+        rows = ["–"] * 4
+        if one.table is not None:
+            moved = "–" if one.table.changed is None else f"{one.table.changed:,}"
+            was, now = one.table.rows_before, one.table.rows_after
+            rows = [f"{was:,}\n→ {now:,}", f"{one.table.added:,}", f"{one.table.removed:,}", moved]
+        sizes = f"{size(one.size_before)}\n→ {size(one.size_after)}"
+        table.add_row({"added": "+", "removed": "-"}.get(one.change, "~"), one.path, sizes, *rows)
+    if found.changes:
+        console.print(table)
+    for one in found.changes:
+        _render_details(console, one, in_full)
+
+
+def _render_details(console: "Console", one: "FileDiff", in_full: bool) -> None:
     """Show the details that do not fit in the table of changes."""
     if one.note:
         console.print(f"{one.path}: {one.note}")

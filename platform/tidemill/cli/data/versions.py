@@ -8,9 +8,10 @@ import typer
 
 from tidemill.cli.data.labels import Key, key_columns, labels_app
 from tidemill.cli.data.version_display import (
+    SHORT_ID,
     first_lines,
     parameter_lines,
-    render_details,
+    render_diff,
     size,
     statistics_table,
     validation_table,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from tidemill.project import ProjectFolder
 
 __all__ = ["add_to"]
-
-_ID = 10  # characters of a revision that are shown
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,7 +79,7 @@ def log(
             files = [f"+ {path}" for path in entry.added] + [f"- {path}" for path in entry.removed]
             files += [f"~ {path}" for path in entry.changed]
             console.print(
-                f"{entry.revision[:_ID]} · {format_moment(entry.time)} · {entry.message}", style="bold"
+                f"{entry.revision[:SHORT_ID]} · {format_moment(entry.time)} · {entry.message}", style="bold"
             )
             if entry.models:
                 print_indented(console, f"trained on it: {', '.join(entry.models)}")
@@ -122,12 +121,12 @@ def show(
         shown = look(folder, named or "HEAD", path, tell)
 
     def render(console: "Console") -> None:
-        console.print(f"version {shown.revision[:_ID]} · {format_moment(shown.time)} · {shown.message}")
+        console.print(f"version {shown.revision[:SHORT_ID]} · {format_moment(shown.time)} · {shown.message}")
         table = Listing("path", "size", "files", "rows", "columns", "md5")
         for one in shown.outputs:
             rows = "–" if one.rows is None else f"{one.rows:,}"
             width = "–" if one.schema is None else str(len(one.schema))
-            table.add_row(one.path, size(one.size), str(one.files or "–"), rows, width, one.md5[:_ID])
+            table.add_row(one.path, size(one.size), str(one.files or "–"), rows, width, one.md5[:SHORT_ID])
         console.print(table)
         for one in shown.outputs:
             if one.stats is not None:
@@ -176,20 +175,7 @@ def diff(
         )
 
     def render(console: "Console") -> None:
-        console.print(f"{found.before[:_ID]} → {found.after[:_ID]}: {found.unchanged} unchanged")
-        table = Listing("", "path", "size", "rows", "added", "removed", "changed")
-        for one in found.changes:
-            rows = ["–"] * 4
-            if one.table is not None:
-                moved = "–" if one.table.changed is None else f"{one.table.changed:,}"
-                was, now = one.table.rows_before, one.table.rows_after
-                rows = [f"{was:,}\n→ {now:,}", f"{one.table.added:,}", f"{one.table.removed:,}", moved]
-            sizes = f"{size(one.size_before)}\n→ {size(one.size_after)}"
-            table.add_row({"added": "+", "removed": "-"}.get(one.change, "~"), one.path, sizes, *rows)
-        if found.changes:
-            console.print(table)
-        for one in found.changes:
-            render_details(console, one, in_full=given[2] is not None)
+        render_diff(console, found, in_full=given[2] is not None)
 
     emit(found, json, render)
 
@@ -218,7 +204,7 @@ def checkout(
 
     def render(console: "Console") -> None:
         ways = ", ".join(f"{count} by {way}" for way, count in done.links.items())
-        console.print(f"✓ {done.folder}: version {done.revision[:_ID]}, {size(done.size)}, {ways}")
+        console.print(f"✓ {done.folder}: version {done.revision[:SHORT_ID]}, {size(done.size)}, {ways}")
         if "hardlink" in done.links:
             console.print("  hard links are read-only: copy a file before you change it")
         if done.not_kept:
@@ -249,7 +235,7 @@ def add(
 
     def render(console: "Console") -> None:
         verb = "is in version" if added.changed else "has not changed since version"
-        console.print(f"✓ {added.path} {verb} {added.version.revision[:_ID]}")
+        console.print(f"✓ {added.path} {verb} {added.version.revision[:SHORT_ID]}")
         if added.erased:
             rows = counted(added.erased, "row")
             console.print(f"  left out, here and on disk: {rows} of erased subjects")
