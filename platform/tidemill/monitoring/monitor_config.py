@@ -38,7 +38,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataDriftConfig(_Section):
@@ -96,7 +96,7 @@ class QualityConfig(_Section):
     In the metric's own units. Unless it is set, metrics that are not between 0 and 1 may lose a tenth of the
     hold-out's value.
     """
-    floor: float | None = Field(default=None, allow_inf_nan=False)
+    floor: float | None = Field(default=None)
     """Alert when the metric lies below this; none: no floor."""
 
     def drop_allowed(self, metric: str, expected: float) -> float | None:

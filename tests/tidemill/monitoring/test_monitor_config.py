@@ -1,5 +1,7 @@
 from datetime import timedelta
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -46,6 +48,34 @@ def test_what_is_no_duration_is_refused(value: object):
 
 def test_a_project_without_monitors_has_none(project: Project):
     assert load_monitors(project) == ()
+
+
+def thresholds():
+    for section in ("data_drift", "prediction_drift", "quality", "estimated_quality", "feature_skew"):
+        (kind,) = (one for one in get_args(Monitor.model_fields[section].annotation) if one is not NoneType)
+        for name, field in kind.model_fields.items():
+            if float in (field.annotation, *get_args(field.annotation)):
+                yield section, name
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_a_threshold_is_a_finite_number(project: Project, value: str):
+    found = list(thresholds())
+    assert {("data_drift", "severe"), ("quality", "max_drop"), ("feature_skew", "share")} < set(found)
+    for section, name in found:
+        declare(
+            project,
+            f"monitors:\n  - {{name: a, window: 1d, every: 1d,\n     {section}: {{{name}: {value}}}}}",
+        )
+        with pytest.raises(
+            ConfigError, match=rf"monitors.yaml is wrong: .*'a': {section}.{name}: .*\(line 3\)"
+        ):
+            load_monitors(project)
+    declare(
+        project, f"monitors: [{{name: a, window: 1d, every: 1d, data_drift: {{thresholds: {{x: {value}}}}}}}]"
+    )
+    with pytest.raises(ConfigError, match=r"data_drift.thresholds.x: must be "):
+        load_monitors(project)
 
 
 def test_what_is_not_declared_is_not_watched(project: Project):

@@ -59,8 +59,11 @@ def _check(file: Declaration) -> Expectations:
 
 def _place(location: tuple[int | str, ...]) -> str:
     # pydantic adds the member of a union that it tried
-    tried = {"bool", "int", "float", "datetime", "date", "str", "Edges"}
-    return ".".join(str(part) for n, part in enumerate(location) if n < 4 or part not in tried) or "file"
+    return ".".join(str(part) for n, part in enumerate(location) if n < 4 or not _is_tried(part)) or "file"
+
+
+def _is_tried(part: int | str) -> bool:
+    return part in ("str", "Edges") or str(part).startswith("function-")
 
 
 def _inconsistencies(declared: Expectations) -> list[str]:

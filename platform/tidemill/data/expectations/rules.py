@@ -1,6 +1,7 @@
 """Defines the rules for data sets in ``expectations.yaml``. Imports no engine except Polars."""
 
 from datetime import date, datetime
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -70,6 +71,14 @@ def sql(text: str) -> pl.Expr:
         ) from error
 
 
+def _single(value: object) -> object:
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"must be a finite number, not {value}")
+    if not isinstance(value, bool | int | float | date | str):
+        raise ValueError("must be a number, a text, a moment, true or false")
+    return value
+
+
 def _expression(text: str) -> str:
     sql(text)
     return text
@@ -78,11 +87,11 @@ def _expression(text: str) -> str:
 Duration = Annotated[Any, BeforeValidator(_duration)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
 Expression = Annotated[str, AfterValidator(_expression)]
-Value = bool | int | float | datetime | date | str
+Value = Annotated[bool | int | float | datetime | date | str, BeforeValidator(_single)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class ColumnRules(_Section):

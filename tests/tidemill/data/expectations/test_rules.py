@@ -38,6 +38,22 @@ def outcomes(parted):
     ("text", "where", "what"),
     [
         ("datasets: {a: {sorce: x}}", "datasets.a.sorce", "no such field"),
+        (
+            "datasets: {a: {source: x, columns: {c: {min: .nan}}}}",
+            "datasets.a.columns.c.min",
+            "finite number, not nan",
+        ),
+        (
+            "datasets: {a: {source: x, columns: {c: {in: [1, .inf]}}}}",
+            "columns.c.in.1",
+            "finite number, not inf",
+        ),
+        (
+            "datasets: {a: {source: x, columns: {c: {max: [1]}}}}",
+            "columns.c.max",
+            "a number, a text, a moment",
+        ),
+        ("datasets: {a: {source: x, volume: {change: .inf}}}", "a.volume.change", "finite number, not inf"),
         ("datasets: {a: {mode: stop}}", "datasets.a.source", "is missing"),
         ("datasets: {a: {source: x, mode: halt}}", "datasets.a.mode", "'off', 'warn' or 'stop'"),
         ("datasets: {a: {source: x, max_rejected: 2}}", "datasets.a.max_rejected", "less than or equal"),
