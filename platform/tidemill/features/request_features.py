@@ -36,12 +36,12 @@ class RequestFeatures:
     [FeatureRow(values={'wind': 3.0, 'origin': 'LGA'}, flags=('unseen:origin',))]
     """
 
-    def __init__(self, columns: Sequence[FeatureColumn]) -> None:
-        """Take the columns of ``features.yaml``."""
+    def __init__(self, columns: Sequence[FeatureColumn], keys: Sequence[FeatureColumn] = ()) -> None:
+        """Take the columns and the keys of ``features.yaml``."""
         self.features = tuple((REQUEST, column.name) for column in columns)
-        self.keys = tuple(column.name for column in columns)
-        """What decides which version answers a row, where nothing else is declared: all that it brings."""
-        self.inputs = self.keys
+        self.keys = tuple(column.name for column in keys or columns)
+        """What decides which version answers a row; all that it brings where no key is declared."""
+        self.inputs = tuple(column.name for column in columns)
         self.truths = _truths(columns)
         self._columns = [_Reader(column) for column in columns]
 

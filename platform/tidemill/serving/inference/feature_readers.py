@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidemill.features.request_features import RequestFeatures, StoreAndRequest
 from tidemill.project import Project
-from tidemill.project.feature_columns import read_columns
+from tidemill.project.feature_columns import read_columns, read_keys
 from tidemill.serving.routing.loaded_version import FeatureReader
 
 if TYPE_CHECKING:  # importing Feast takes seconds, and projects without a feature store need none
@@ -38,7 +38,7 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
     """
     source = project.config.features.source
     if source == "request":
-        return RequestFeatures(read_columns(project))
+        return RequestFeatures(read_columns(project), read_keys(project))
     from tidemill.features.feast_session import open_store
     from tidemill.features.online.online_features import OnlineFeatures
 

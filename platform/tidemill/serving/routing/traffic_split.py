@@ -95,12 +95,13 @@ def entity_key(row: Mapping[str, object], columns: Sequence[str] | None = None) 
 
     Args:
         row: what the features are looked up by.
-        columns: those that are entity keys; default: all that are no moments.
+        columns: those that are entity keys; default: all that are no moments. A row without any of them is
+            routed by all that it has, so that not all such rows go to one version.
 
     >>> entity_key({"origin": "EWR", "carrier": "UA", "weight": 2.5}, ["carrier", "origin"])
     '{"carrier":"UA","origin":"EWR"}'
     """
-    names = row if columns is None else columns
+    names = row if columns is None or all(row.get(name) is None for name in columns) else columns
     kept = {name: row.get(name) for name in names if not isinstance(row.get(name), datetime)}
     return orjson.dumps(kept, str, orjson.OPT_SORT_KEYS).decode()
 

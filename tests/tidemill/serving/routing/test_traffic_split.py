@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidemill.features.request_features import RequestFeatures
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.serving.routing.loaded_version import LoadedModel
-from tidemill.serving.routing.traffic_split import DeployedVersion, ServingVersions, entity_key
+from tidemill.serving.routing.traffic_split import DeployedVersion, ServingVersions, entity_key, router
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 ONE, TWO, THREE = (LoadedModel(version, None, None, NOW) for version in "123")
@@ -47,6 +49,18 @@ def test_lanes_choose_independently():
     canary, test = roles(CANARY), roles(TEST)
     both = sum(a == "canary" and b == "ab:fee" for a, b in zip(canary, test, strict=True))
     assert abs(both / canary.count("canary") - 0.5) < 0.04
+
+
+def test_a_key_that_comes_in_the_request_decides_alone():
+    """Whatever else the request brings: a customer whose features change stays with one version."""
+    columns = [FeatureColumn("wind", "number"), FeatureColumn("rain", "number")]
+    keyed = RequestFeatures(columns, [FeatureColumn("customer", "integer")])
+    route = router(None, keyed.keys)
+    rows = [{"customer": 7, "wind": wind, "rain": 0.5} for wind in range(50)]
+    assert {route(None, row) for row in rows} == {'{"customer":7}'}
+    without = [{**row, "customer": None} for row in rows]
+    assert len({route(None, row) for row in without}) == 50  # not all to one version
+    assert len({router(None, RequestFeatures(columns).keys)(None, row) for row in rows}) == 50
 
 
 def test_shadows_and_challengers_answer_nobody():
