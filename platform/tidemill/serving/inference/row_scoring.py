@@ -25,8 +25,6 @@ FALLBACK = "fallback:champion"
 """Flag of a prediction that the champion made because the version that was to make it failed."""
 _log = logging.getLogger(__name__)
 _MOST = 100  # gaps in one answer
-_NOTHING = object()
-"""In place of an answer that there is none."""
 
 
 class ModelFailed(ServingError):
@@ -36,6 +34,12 @@ class ModelFailed(ServingError):
         super().__init__(message, hint=hint)
         self.version = version
         """Which is to blame; empty if none is, but what is composed of them."""
+
+
+class _Fallen(NamedTuple):
+    """In place of an answer: why a version beside the champion gave none."""
+
+    error: Exception
 
 
 class Row(NamedTuple):
@@ -80,16 +84,16 @@ def read_features(rows: Sequence[Row]) -> list[FeatureRow]:
             for place, values_read in zip(places, read, strict=True):
                 found[place] = values_read
                 if values_read.flags:
-                    _refuse_unseen(values_read)
+                    _refuse_unseen(values_read, rows[place].place)
     return [row for row in found if row is not None]
 
 
-def _refuse_unseen(row: FeatureRow) -> None:
+def _refuse_unseen(row: FeatureRow, place: int) -> None:
     for flag in row.flags:
         kind, _, name = flag.partition(":")
         if kind == REFUSED:
             message = f"Feature {name} has a category that was not seen in training"
-            problem = {"loc": ["body", "instances", name], "msg": message, "type": "unseen_category"}
+            problem = {"loc": ["body", "instances", place, name], "msg": message, "type": "unseen_category"}
             raise Refused(Failure("malformed", [problem]))
 
 
@@ -110,7 +114,9 @@ def score_rows(
 ) -> tuple[list[Row], list[FeatureRow], list[Any]]:
     """Return the answer to each row, and the rows and features as they are then.
 
-    The champion answers for a version beside it that fails: those rows come back as the champion's, flagged.
+    The champion answers for a version beside it that fails: those rows come back as the champion's, flagged,
+    and are counted as failures of that version. What the champion refuses too is the client's mistake, and
+    counts as nobody's.
 
     Args:
         rows: at least one.
@@ -132,7 +138,7 @@ def score_rows(
     groups: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault((row.role, row.model.version), []).append(place)
-    fallen: list[int] = []
+    fallen: dict[int, Exception] = {}
     answers: list[Any] = [None] * len(rows)
     for (role, _), places in groups.items():
         group, of_group = [rows[place] for place in places], [features[place] for place in places]
@@ -141,36 +147,48 @@ def score_rows(
         else:
             found = _each(group, of_group, name, counters)
         for place, answer in zip(places, found, strict=True):
-            if answer is _NOTHING:
-                fallen.append(place)
+            if isinstance(answer, _Fallen):
+                fallen[place] = answer.error
             else:
                 answers[place] = answer
     if not fallen:
         return rows, features, answers
+    failed = [(rows[place], error) for place, error in fallen.items()]
     rows, features = list(rows), list(features)
     for place in fallen:
         flags = (*rows[place].flags, FALLBACK)
         rows[place] = rows[place]._replace(model=champion, role=CHAMPION, flags=flags)
-    read = read_features([rows[place] for place in fallen])
-    stood_in = _counted([rows[place] for place in fallen], read, name, counters, failures=alone)
+    try:
+        read = read_features([rows[place] for place in fallen])
+        stood_in = _counted([rows[place] for place in fallen], read, name, counters, failures=alone)
+    except Exception as error:
+        if alone and not isinstance(error, Refused):
+            _count_failed(failed, counters)
+        raise
+    _count_failed(failed, counters)
     for place, values, given in zip(fallen, read, stood_in, strict=True):
         features[place], answers[place] = values, given
     return rows, features, answers
 
 
+def _count_failed(failed: Sequence[tuple[Row, Exception]], counters: VersionCounters) -> None:
+    for row, error in failed:
+        _log.warning("version %s (%s): the champion answers for it: %s", row.model.version, row.role, error)
+        counters.failed(row.role, row.model.version, 1, error)
+
+
 def _each(
     rows: Sequence[Row], features: Sequence[FeatureRow], name: str, counters: VersionCounters
 ) -> Sequence[Any]:
-    """Return the answer to each row, or `_NOTHING`: a row that fails takes no other with it."""
+    """Return the answer to each row, or why there is none: a row that fails takes no other with it."""
     try:
-        return _counted(rows, features, name, counters, failures=len(rows) == 1)
+        return _counted(rows, features, name, counters, failures=False)
     except ModelFailed as error:
         if len(rows) > 1:
             pairs = zip(rows, features, strict=True)
             return [answer for row, values in pairs for answer in _each([row], [values], name, counters)]
-        role, version = rows[0].role, rows[0].model.version
-        _log.warning("version %s (%s): the champion answers for it: %s", version, role, error)
-        return [_NOTHING]
+        gaps = [(rows[0], gap) for gap in refused_gaps(rows[0].model, features)[0]]
+        return [_Fallen(_gap_failure(*gaps[0], name) if gaps else error)]
 
 
 def _counted(
@@ -205,7 +223,7 @@ def _failure(
     model, role = rows[0].model, rows[0].role
     gaps = refused_gaps(model, features)
     here = [(row, gap) for row, of_row in zip(rows, gaps, strict=True) for gap in of_row]
-    asked = [] if role not in (CHAMPION, NAMED) else [pair for pair in here if _is_asked(*pair)]
+    asked = [pair for pair in here if _is_asked(*pair)]
     if asked:
         message = f"Input should not be missing: version {model.version} of {name} takes no gaps in it"
         problems = [
@@ -214,15 +232,22 @@ def _failure(
         ]
         return Refused(Failure("malformed", problems))
     if here:
-        row, gap = here[0]
-        error = ModelFailed(
-            f"version {model.version} of {name} takes no gaps, and the store has no {gap} for row "
-            f"{row.place}: its view may declare a default",
-            hint='tags={"default": "0.0"} at the field; or train a family that takes gaps',
-            version=model.version,
-        )
+        error = _gap_failure(*here[0], name)
     counters.failed(role, model.version, len(features), error)
     return error
+
+
+def _gap_failure(row: Row, gap: str, name: str) -> ModelFailed:
+    """Return the error of a version that does not take a gap."""
+    version, asked = row.model.version, _is_asked(row, gap)
+    where = "the request" if asked else "the store"
+    advice = "" if asked else ": its view may declare a default"
+    hint = "train a family that takes gaps"
+    return ModelFailed(
+        f"version {version} of {name} takes no gaps, and {where} has no {gap} for row {row.place}{advice}",
+        hint=hint if asked else f'tags={{"default": "0.0"}} at the field; or {hint}',
+        version=version,
+    )
 
 
 def _is_asked(row: Row, name: str) -> bool:

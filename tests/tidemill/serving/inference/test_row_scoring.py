@@ -134,6 +134,40 @@ def test_a_gap_that_the_champion_does_not_take_is_told_by_row_and_feature(view, 
     assert failed == ([] if error is Refused else [2])
 
 
+def answered_for(champion, mine, counters):
+    """Let a canary answer a row whose client left the wind out, beside a champion."""
+    reader = Reader(1.0)
+    reader.features = (("request", "wind"), ("request", "rain"))
+    reader.read = lambda rows, at: [FeatureRow({"wind": None, "rain": 1.0}, ()) for _ in rows]
+    champion.features = mine.features = ("wind", "rain")
+    canary = Row(Call(), NOW, LoadedModel("2", mine, reader, NOW), "canary", None, {})
+    features = reader.read([canary], [NOW])
+    return score_rows([canary], features, LoadedModel("1", champion, reader, NOW), "m", counters)[2]
+
+
+@pytest.mark.parametrize(
+    ("champion", "mine", "error", "failed"),
+    [
+        (Linear, Linear, Refused, {}),  # the client's mistake
+        (Linear, Broken, Refused, {}),
+        (Broken, Broken, ModelFailed, {"canary": 1, "champion": 1}),
+    ],
+)
+def test_what_the_champion_refuses_too_is_no_failure_of_a_canary(champion, mine, error, failed):
+    counters = VersionCounters()
+    with pytest.raises(error):
+        answered_for(champion(0.2), mine(0.8), counters)
+    assert {role: one.failed for (role, _), one in counters.counts().items() if one.failed} == failed
+
+
+def test_a_canary_that_refuses_what_the_champion_answers_has_failed():
+    counters = VersionCounters()
+    assert answered_for(Constant(0.2), Linear(0.8), counters) == [0.2]
+    count = counters.counts()["canary", "2"]
+    assert count.failed == 1
+    assert "version 2 of m takes no gaps, and the request has no wind for row 0" in count.error
+
+
 class Picky(Constant):
     """Cannot score what is calm."""
 
