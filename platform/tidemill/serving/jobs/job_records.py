@@ -204,8 +204,19 @@ def finish(state: State, job_id: str, status: str, now: datetime) -> None:
     _change(state, job_id, status=status, finished_at=now, worker=None, **error)
 
 
-def fail(state: State, job_id: str, reason: str, retries: Retries, now: datetime) -> Job | None:
-    """Record a failed attempt: the job is queued again, or dead after too many of them."""
+def fail(
+    state: State, job_id: str, reason: str, retries: Retries, now: datetime, *, again: bool = True
+) -> Job | None:
+    """Record a failed attempt: the job is queued again, or dead after too many of them.
+
+    Args:
+        state: the records.
+        job_id: the job.
+        reason: what is told of it.
+        retries: how often it is tried.
+        now: wall-clock time.
+        again: whether another attempt could end otherwise; if not, the job is dead at once.
+    """
     with state.transaction() as session:
         job = session.get(Job, job_id)
         if job is None or job.status != "running":
@@ -213,7 +224,7 @@ def fail(state: State, job_id: str, reason: str, retries: Retries, now: datetime
         job.error, job.worker, job.published_at = reason[:_LONGEST_ERROR], None, None
         if job.cancel_requested:
             job.status, job.finished_at = "cancelled", now
-        elif job.attempts >= retries.attempts:
+        elif not again or job.attempts >= retries.attempts:
             job.status, job.finished_at = "dead", now
         else:
             job.status, job.due_at = "queued", now + retries.wait(job.attempts)

@@ -205,7 +205,8 @@ class JobRunner:
         if (full or isinstance(error, _AWAY)) and now - job.requested_at < self.keep:
             job_records.postpone(self.state, job.id, said, now + _AWAY_WAIT)
             return
-        after = job_records.fail(self.state, job.id, said + where, self.retries, now)
+        again = not isinstance(error, Refused)  # by its own input, which stays as it is
+        after = job_records.fail(self.state, job.id, said + where, self.retries, now, again=again)
         if after is not None and after.status == "cancelled":
             files.drop_input()
 

@@ -16,6 +16,7 @@ from tidemill.cli.main import app
 from tidemill.errors import JobNotFound, TidemillError
 from tidemill.prediction_log.prediction_log import LogHealth, read_predictions
 from tidemill.serving.http.api_keys import active_keys, create_key
+from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records, submission
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.serving.runtime.replica.worker_wiring import build_worker
@@ -153,6 +154,22 @@ def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(
     runner.run(job)
     assert api.get(f"/jobs/{job}").json()["status"] == "done"
     assert logged(project).height == 25
+
+
+def test_a_job_that_is_refused_is_dead_at_once_with_the_reason(api, project, worker):
+    """Its input stays as it is: another attempt ends the same way."""
+    runner, _ = worker
+    problem = {"loc": ["body", "instances", 3, "wind"], "msg": "Input should not be missing", "type": "gap"}
+
+    def decide(parcel, probability):
+        raise Refused(Failure("malformed", [{**problem, "loc": [*problem["loc"]]}]))
+
+    refusing = replace(runner, application=replace(runner.application, decide=decide))
+    job = submit(api, 5).json()["id"]
+    refusing.run(job)
+    state = api.get(f"/jobs/{job}").json()
+    assert (state["status"], state["attempts"], state["rows_done"]) == ("dead", 1, 0)
+    assert state["error"] == "row 3, wind: Input should not be missing (rows 0 to 4)"
 
 
 @pytest.mark.parametrize("step", ["prepare", "write_chunk"])
