@@ -202,12 +202,28 @@ def test_openapi_says_what_the_task_answers_and_takes(served):
 
 
 def test_a_wrong_field_is_refused_by_name(served):
-    _, _, api = served
+    kind, _, api = served
     refused = api.post("/predict", json={"instances": [{"depot": "north", "weight": "heavy"}]})
     assert refused.status_code == 422
     problem = refused.json()["detail"][0]
     assert problem["loc"] == ["body", "instances", 0, "weight"]
     assert "number" in problem["msg"]
+    sent = {"prediction_id": "p", "label": LABELS[kind][0]}
+    for body, place, message in (
+        ({"labels": [sent, {**sent, "lable": 1}]}, [1, "lable"], "There is no such field; is 'label' meant?"),
+        (
+            {"labels": [{**sent, "colour": 1}]},
+            [0, "colour"],
+            "There is no such field; there are: prediction_id, keys, predicted_at, label, at",
+        ),
+        ({"labels": [{**sent, "prediction_id": 5}]}, [0, "prediction_id"], "and a number was given"),
+    ):
+        refused = api.post("/feedback", json=body)
+        (problem,) = refused.json()["detail"]
+        assert (refused.status_code, problem["loc"]) == (422, ["body", "labels", *place])
+        assert message in problem["msg"]
+    (problem,) = api.post("/feedback", json={"labels": [sent], "label": 1}).json()["detail"]
+    assert problem["msg"] == "There is no such field; is 'labels' meant?"
 
 
 def test_a_gap_that_the_model_does_not_take_is_told_by_row_and_feature(served):

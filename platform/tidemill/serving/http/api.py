@@ -36,7 +36,7 @@ from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.protocols.answer_schemas import feedback_schema, response_schema
 from tidemill.serving.protocols.error_bodies import error_codec
 from tidemill.serving.protocols.json_bodies import not_json
-from tidemill.serving.protocols.predict_codec import problems
+from tidemill.serving.protocols.predict_codec import name_fields, problems
 from tidemill.serving.protocols.predict_schema import (
     Accepted,
     Error,
@@ -164,7 +164,10 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        return _failed(request, Failure("malformed", problems(error.errors(), within=())))
+        found = problems(error.errors(), within=())
+        body = getattr(request.scope.get("route"), "body_field", None)
+        name_fields(found, None if body is None else body.field_info.annotation)
+        return _failed(request, Failure("malformed", found))
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

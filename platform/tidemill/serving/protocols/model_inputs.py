@@ -153,7 +153,7 @@ class Inputs:
             if error.error_count() > MOST_ERRORS:
                 raise malformed(too_many(error).message()) from None
             found = problems(error.errors(include_url=False, include_context=False), ("body", "instances"))
-            name_fields(found, ("body", "instances", 0), self.instance)
+            name_fields(found, list[self.instance], within=2)  # type: ignore[name-defined]
             raise malformed(_joined([sentence([problem]) for problem in found])) from None
 
     def _matrix(self, rows: Rows, names: set[str], count: int, extra: bool) -> GivenFeatures:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -80,9 +81,7 @@ def listed(error: ValidationError, schema: type[BaseModel]) -> list[dict[str, An
     if error.error_count() > MOST_ERRORS:
         return problems([{"loc": (), "msg": too_many(error).message(), "type": too_many(error).type}])
     found = problems(error.errors(include_url=False))
-    instance = get_args(schema.model_fields["instances"].annotation)[0]
-    name_fields(found, ("body",), schema)
-    name_fields(found, ("body", "instances", 0), instance)
+    name_fields(found, schema)
     return found
 
 
@@ -99,31 +98,56 @@ def problems(
     return [{"loc": [*within, *item["loc"]], "msg": _message(item), "type": item["type"]} for item in errors]
 
 
-def name_fields(found: Sequence[dict[str, Any]], place: tuple[str | int, ...], schema: Any) -> None:
-    """Add to the errors about unknown fields at ``place`` which one is meant, or which there are.
+def name_fields(found: Sequence[dict[str, Any]], schema: Any, within: int = 1) -> None:
+    """Add to the errors about unknown fields which one is meant, or which there are.
 
     Args:
         found: errors as `problems` returns them.
-        place: of the object; a number in it stands for any.
-        schema: of the object; nothing is known of the fields of another type, such as ``Any``.
+        schema: of the body.
+        within: how many parts of an error's place lead to the body.
     """
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return
-    names = [field.alias or name for name, field in schema.model_fields.items()]
-    said: dict[str, str] = {}
+    said: dict[tuple[Any, str], str] = {}
     for item in found:
-        *inside, name = item["loc"]
-        if item["type"] != "extra_forbidden" or not _same_place(inside, place):
+        if item["type"] != "extra_forbidden":
             continue
-        if name not in said and len(said) < _MOST_MEANT:
-            said[name] = _which_field(str(name), names)
-        item["msg"] = said.get(name, "There is no such field")
+        *inside, name = item["loc"][within:]
+        model = _schema_at(schema, inside)
+        item["msg"] = "There is no such field"
+        if model is None:
+            continue
+        if (model, name) not in said and len(said) < _MOST_MEANT:
+            said[model, name] = _which_field(str(name), _names_of(model))
+        item["msg"] = said.get((model, name), item["msg"])
 
 
-def _same_place(one: Sequence[str | int], other: Sequence[str | int]) -> bool:
-    return len(one) == len(other) and all(
-        a == b or (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one, other, strict=True)
-    )
+def _schema_at(schema: Any, place: Sequence[str | int]) -> type[BaseModel] | None:
+    """Return the model at a place in a body; None if it is of another type, such as ``Any``, or of several.
+
+    >>> class Flight(BaseModel):
+    ...     origin: str
+    >>> _schema_at(request_schema(Flight, 9), ["instances", 3]).__name__
+    'Flight'
+    """
+    for part in place:
+        if isinstance(part, int):
+            schema = next(iter(get_args(schema)), None)
+        elif _is_model(schema):
+            fields = schema.model_fields.items()
+            schema = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+        else:
+            return None
+        models = [one for one in get_args(schema) if _is_model(one)]
+        if get_origin(schema) in (Union, UnionType) and len(models) == 1:  # which may be null
+            schema = models[0]
+    return schema if _is_model(schema) else None
+
+
+def _is_model(schema: Any) -> bool:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
+
+
+def _names_of(schema: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in schema.model_fields.items()]
 
 
 def _which_field(name: str, names: Sequence[str]) -> str:

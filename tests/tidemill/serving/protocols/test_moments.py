@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tidemill.cli.options import moment as option
 from tidemill.errors import DataError, UsageError
-from tidemill.prediction_log.labels.bulk_labels import import_label_file
+from tidemill.prediction_log.bulk_labels import import_label_file
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.jobs.submission import Jobs
 from tidemill.serving.protocols.given_features import Features
