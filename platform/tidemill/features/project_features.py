@@ -7,7 +7,7 @@ from tidemill.features.request_features import REQUEST
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns, read_keys
 
-__all__ = ["feature_names", "feature_source", "features_digest", "hidden_fields"]
+__all__ = ["feature_names", "feature_source", "features_digest", "hidden_fields", "lookup_columns"]
 
 
 def feature_names(project: Project) -> tuple[str, ...]:
@@ -31,6 +31,25 @@ def feature_names(project: Project) -> tuple[str, ...]:
 def feature_source(project: Project) -> str:
     """Return the name of the feature service, or ``request`` where there is no feature store."""
     return project.config.features.service or REQUEST
+
+
+def lookup_columns(project: Project) -> tuple[str, ...]:
+    """Return the names of the keys, and of the columns that requests may bring.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the service was not applied.
+    """
+    found: list[str] = []
+    if project.has_store:
+        from tidemill.features.feast_session import open_store
+        from tidemill.features.online.online_features import OnlineFeatures
+
+        reader = OnlineFeatures(open_store(project), project.feature_service)
+        found += [*reader.keys, *reader.inputs]
+    if project.config.features.source != "store":
+        found += [column.name for column in (*read_keys(project), *read_columns(project))]
+    return tuple(dict.fromkeys(found))
 
 
 def features_digest(project: Project) -> str:

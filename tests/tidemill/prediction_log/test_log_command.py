@@ -14,8 +14,8 @@ from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import DataError
 from tidemill.features.feature_store import apply
-from tidemill.prediction_log.labels import bulk_labels
-from tidemill.prediction_log.labels.bulk_labels import import_label_file
+from tidemill.prediction_log import bulk_labels
+from tidemill.prediction_log.bulk_labels import import_label_file
 from tidemill.prediction_log.prediction_log import count_log, read_labelled
 from tidemill.project import load_project
 from tidemill.serving.runtime.replica.wiring import build_api
@@ -94,8 +94,9 @@ def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, 
         "labels": 3,
         "by_keys": 3,
         "keys": ["depot"],
+        "unmatched": 1,
     }
-    tidemill("labels", str(file))
+    assert "by depot and predicted_at; without a prediction in the log: 1" in tidemill("labels", str(file))
     assert labels(project) == {("north", 0): 1, ("south", 1): 0, ("north", 1): 1}
 
     status = json.loads(tidemill("status", "--json"))
@@ -138,6 +139,10 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
         ({"label": [1]}, "does not say which predictions"),
         ({"label": [1], "depot": ["north"]}, "does not say which predictions"),
         ({"label": [1], "prediction_id": ["p"], "depot": ["north"]}, "both by id and by keys"),
+        (
+            {"label": [1], "predicted_at": ["2013-04-01T12:00Z"], "depot": ["north"], "city": ["Oslo"]},
+            "have no key city; they have: depot, weight, pickup",
+        ),
         (
             {"label": [2, 1, 0, 2, 3], "prediction_id": list("pqrst")},
             "3 of 5 labels are not 0 or 1: 2 (2), 3 (1)",
@@ -189,7 +194,8 @@ def test_an_error_names_the_row_of_the_file(served_parcels, tmp_path, monkeypatc
                 assert message.format(row=row) in str(refused.value)
 
 
-def test_keys_may_be_called_like_the_columns_of_the_file(served_parcels, tmp_path):
+def test_keys_may_be_called_like_the_columns_of_the_file(served_parcels, tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk_labels, "_known_keys", lambda project: ("at", "label", "depot"))
     file = tmp_path / "labels.csv"
     file.write_text("key.at,key.label,depot,predicted_at,label\n5,x,north,2013-04-01T12:00Z,1\n")
     done = import_label_file(served_parcels, file, SystemClock())

@@ -286,15 +286,14 @@ def labels(
 
     Importing a file again changes no label.
     """
-    from tidemill.prediction_log.labels.bulk_labels import import_label_file
+    from tidemill.prediction_log.bulk_labels import import_label_file
     from tidemill.project import load_project
 
     done = import_label_file(load_project(project), file, SystemClock())
 
     def render(console: "Console") -> None:
         how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"
-        console.print(
-            f"✓ {counted(done.labels, 'label')}, {how}; `tidemill log status` says how many are matched"
-        )
+        without = f"without a prediction in the log: {done.unmatched:,}"
+        console.print(f"✓ {counted(done.labels, 'label')}, {how}; {without}")
 
     emit(done, json, render)

@@ -10,9 +10,12 @@ import pytest
 from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, record
 from tidemill.clock import SystemClock
 from tidemill.errors import DataError
-from tidemill.prediction_log.labels import bulk_labels
-from tidemill.prediction_log.labels.bulk_labels import import_label_file
+from tidemill.prediction_log import bulk_labels
+from tidemill.prediction_log.bulk_labels import import_label_file
 from tidemill.prediction_log.prediction_log import PredictionLog, count_log, read_labelled
+from tidemill.prediction_log.storage.log_parts import Sizes
+from tidemill.prediction_log.storage.log_places import Folder
+from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.prediction_log.writing.redaction import NO_REDACTION
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.custom import Custom
@@ -35,6 +38,7 @@ def project(tmp_path, monkeypatch):
     log = PredictionLog(tmp_path / "log", "m")
     log.append([record(f"p{n}", NOON + timedelta(minutes=n), score=2.0, answer="[2]") for n in range(4)])
     log.close()
+    monkeypatch.setattr(bulk_labels, "_known_keys", lambda project: ("city",))
     monkeypatch.setattr(bulk_labels, "_redaction", lambda project: NO_REDACTION)
     monkeypatch.setattr(bulk_labels, "open_log", lambda project: PredictionLog(project.predictions, "m"))
     return lambda task: Logged(tmp_path / "log", task)
@@ -67,6 +71,24 @@ def test_labels_are_logged_by_task(project, tmp_path, kind, task, labels, truth)
     assert done.labels == 4
     found = read_labelled(tmp_path / "log", "m", *ALWAYS, ALWAYS[1])
     assert task.truth_of_log(found).tolist() == truth
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_labels_that_match_no_prediction_are_counted(project, tmp_path, compacted):
+    """Also those of an earlier day, by id, and those of another moment, by keys."""
+    log = PredictionLog(tmp_path / "log", "m")
+    log.append([record("early", NOON - timedelta(days=3), keys={"city": "Oslo"})])
+    log.close()
+    if compacted:
+        compact(tmp_path / "log", "m", Folder(tmp_path / "log"), Sizes().all_of_it())
+    file = tmp_path / "labels.csv"
+    file.write_text("prediction_id,label\np0,1\nearly,0\nlost,1\n")
+    assert import_label_file(project(Binary("roc_auc")), file, SystemClock()).unmatched == 1
+    then = NOON - timedelta(days=3)
+    rows = [(then, "Oslo"), (then, "Rome"), (NOON, "Oslo")]
+    lines = [f"{at.isoformat()},{city},1" for at, city in rows]
+    file.write_text("\n".join(["predicted_at,city,label", *lines]))
+    assert import_label_file(project(Binary("roc_auc")), file, SystemClock()).unmatched == 2
 
 
 def test_a_custom_label_may_be_a_list(project, tmp_path):

@@ -1,19 +1,23 @@
 """Import labels from a file into the prediction log."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
-from tidemill.features.project_features import hidden_fields
+from tidemill.features.project_features import hidden_fields, lookup_columns
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
+from tidemill.prediction_log.log_records import LabelRecord
+from tidemill.prediction_log.reading.unmatched_labels import count_unmatched
+from tidemill.prediction_log.storage.log_schema import TYPED
 from tidemill.prediction_log.writing.log_writer import open_log
 from tidemill.prediction_log.writing.redaction import Redaction, redaction_for
 from tidemill.project import Project
@@ -34,6 +38,8 @@ class Imported:
     by_keys: int
     keys: tuple[str, ...]
     """Columns that were read as entity keys."""
+    unmatched: int = 0
+    """Labels of predictions that the log does not hold (yet)."""
 
 
 def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
@@ -48,11 +54,13 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
         clock: wall-clock time.
 
     Raises:
-        DataError: the file cannot be read, or one of its rows is not a label. Nothing is logged then.
+        DataError: the file cannot be read, one of its rows is not a label, or a column is no key of the
+            project's predictions. Nothing is logged then.
         ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
     """
     table, task = open_table(file), project.task
     keys = _keys_of(file, table.collect_schema().names())
+    _require_known(file, tuple(map(_key, keys)), project)
     _require_labels(file, table, task)
     before = 0
     for rows in batches(table, _ROWS):
@@ -60,15 +68,50 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
             pass
         before += rows.height
     hide = _redaction(project)
-    count, log = 0, open_log(project)
+    count, named, log = 0, [_named([])], open_log(project)
     try:
         for rows in batches(table, _ROWS):
             given = list(_labels(_Place(file, count), rows, keys, task))
             count += len(records := as_records(given, clock.now(), hide))
             log.append_labels(records)
+            named.append(_named(records))
     finally:
         log.close()
-    return Imported(count, count if keys else 0, tuple(map(_key, keys)))
+    unmatched = count_unmatched(project.predictions, project.model, pl.concat(named))
+    return Imported(count, count if keys else 0, tuple(map(_key, keys)), unmatched)
+
+
+def _named(records: Sequence[LabelRecord]) -> pl.DataFrame:
+    """Return which predictions labels name."""
+    return pl.DataFrame(
+        {
+            "prediction_id": [each.prediction_id for each in records],
+            "keys": [
+                None if each.keys is None else orjson.dumps(each.keys, str).decode() for each in records
+            ],
+            "predicted_at": [each.predicted_at for each in records],
+        },
+        schema={name: TYPED["labels"][name] for name in ("prediction_id", "keys", "predicted_at")},
+    )
+
+
+def _require_known(file: Path, keys: Sequence[str], project: Project) -> None:
+    """Raise an error for keys by which no prediction of the project is logged."""
+    known = _known_keys(project) if keys else ()
+    unknown = [key for key in keys if key not in known]
+    if unknown:
+        raise DataError(
+            f"{file}: predictions of {project.model} have no {'key' if len(unknown) == 1 else 'keys'} "
+            f"{', '.join(unknown)}; they have: {', '.join(known)}",
+            hint="rename or remove the columns that are no keys; none of the labels was imported",
+        )
+
+
+def _known_keys(project: Project) -> tuple[str, ...]:
+    """Return what a prediction may be logged by: fields of a request, and what features are looked up by."""
+    fields = project.load_application().request.model_fields.items()
+    names = [field.alias or name for name, field in fields]
+    return tuple(dict.fromkeys([*lookup_columns(project), *names]))
 
 
 def _redaction(project: Project) -> Redaction:
