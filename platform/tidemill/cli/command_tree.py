@@ -46,7 +46,7 @@ ENTRIES = (
     Entry("run", "The loop", "Train a model and register it as a version.", ("loop.turns",)),
     Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop.turns",)),
     Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("loop.watching",)),
-    Entry("alerts", "The loop", "See alerts, and acknowledge them.", ("loop.watching",)),
+    Entry("alerts", "The loop", "See alerts, acknowledge and resolve them.", ("loop.alerts",)),
     Entry(
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),

@@ -16,6 +16,7 @@ run that is killed in between leaves a file that no record names, and is made ag
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 import polars as pl
@@ -28,9 +29,9 @@ from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
-from tidemill.monitoring.alerts import record_alerts
 from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers, values_of
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
+from tidemill.monitoring.example_predictions import example_ids
 from tidemill.monitoring.findings import Findings, judge_comparison
 from tidemill.monitoring.monitor_config import Kind, Monitor, unknown_features
 from tidemill.monitoring.monitor_results import results_of, title_of, write_json
@@ -45,15 +46,24 @@ from tidemill.state import State
 from tidemill.state.tables import MonitorRun
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
-__all__ = ["FAILED", "evaluate", "forget_failures", "new_run", "nothing_serves"]
+__all__ = ["FAILED", "MISSED", "RecordAlerts", "evaluate", "forget_failures", "new_run", "nothing_serves"]
 
 FAILED = "failed"
 """Verdict of a run that failed."""
+MISSED = "missed"
+"""Verdict in place of the runs that a monitor should have made and did not."""
+RecordAlerts = Callable[[Session, MonitorRun, Findings, Monitor], object]
+"""Raises, sees again and resolves alerts in the transaction that records a run."""
 log = logging.getLogger(__name__)
 
 
 def evaluate(
-    project: Project, state: State, monitor: Monitor, now: datetime, with_report: bool = False
+    project: Project,
+    state: State,
+    monitor: Monitor,
+    now: datetime,
+    record_alerts: RecordAlerts,
+    with_report: bool = False,
 ) -> MonitorRun:
     """Evaluate a monitor over the window that ends at ``now``; labels known later do not count.
 
@@ -62,6 +72,7 @@ def evaluate(
         state: the records, to which the run and its alerts are written.
         monitor: the monitor to evaluate.
         now: event time, aware; also the end of the window.
+        record_alerts: called in the transaction that records the run.
         with_report: whether to make a report even if nothing is alarming.
 
     Returns:
@@ -90,7 +101,7 @@ def evaluate(
         forget_failures(session, run)
         session.add(run)
         session.flush()
-        record_alerts(session, run, findings, monitor.severity)
+        record_alerts(session, run, findings, monitor)
     return run
 
 
@@ -154,6 +165,8 @@ def _judge(
         run.results = {**run.results, "warnings": [f"monitoring/monitors.yaml: {each}" for each in unknown]}
     run.verdict = "alert" if findings.found else "ok"
     run.results = {**run.results, **results_of(monitor, comparison, quality, findings, skew, estimated)}
+    if examples := example_ids(findings, comparison, rows, labelled):
+        run.results = {**run.results, "examples": examples}
     if findings.found or with_report:
         title = title_of(monitor, run, own.height, quality, skew)
         _report(project, run, title, comparison, reference, rows, labelled)

@@ -163,6 +163,15 @@ class Monitor(_Section):
     """
     severity: Literal["info", "warning", "critical"] = "warning"
     """Severity of its alerts."""
+    persistence: int = Field(default=1, ge=1)
+    """An alert fires when it was found in so many runs in a row; until then it is pending."""
+    reopen_within: Duration | None = None
+    """An alert that comes back less than this after it was resolved is reopened. None: ``every``."""
+
+    @property
+    def reopens_within(self) -> timedelta:
+        """Return ``reopen_within``, or what stands in for it."""
+        return self.every if self.reopen_within is None else self.reopen_within
 
     @model_validator(mode="before")
     @classmethod

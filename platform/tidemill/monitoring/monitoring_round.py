@@ -9,7 +9,15 @@ from sqlalchemy import func, select
 
 from tidemill.clock import utc
 from tidemill.errors import TidemillError
-from tidemill.monitoring.monitor import FAILED, evaluate, forget_failures, new_run, nothing_serves
+from tidemill.monitoring.monitor import (
+    FAILED,
+    MISSED,
+    RecordAlerts,
+    evaluate,
+    forget_failures,
+    new_run,
+    nothing_serves,
+)
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.monitoring.windows.time_windows import due_at
 from tidemill.project import Project
@@ -26,6 +34,7 @@ def evaluate_all(
     project: Project,
     state: State,
     due: Sequence[tuple[Monitor, datetime]],
+    record_alerts: RecordAlerts,
     with_report: bool = False,
     listen: Callable[[MonitorRun], None] | None = None,
 ) -> list[MonitorRun]:
@@ -35,6 +44,7 @@ def evaluate_all(
         project: the project with the champion and the prediction log.
         state: the records, to which runs and alerts are written.
         due: the monitors, and the end of the window of each.
+        record_alerts: as of `monitor.evaluate`.
         with_report: whether to make reports even if nothing is alarming.
         listen: called with each run.
 
@@ -49,7 +59,7 @@ def evaluate_all(
         raise nothing_serves(project)
     for monitor, now in due:
         try:
-            run = evaluate(project, state, monitor, now, with_report)
+            run = evaluate(project, state, monitor, now, record_alerts, with_report)
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - on record, and logged
             run = _record_failure(state, new_run(project, monitor, version, utc(now)), error)
         runs.append(run)
@@ -58,7 +68,7 @@ def evaluate_all(
     return runs
 
 
-def run_due(project: Project, state: State, now: datetime) -> list[MonitorRun]:
+def run_due(project: Project, state: State, now: datetime, record_alerts: RecordAlerts) -> list[MonitorRun]:
     """Evaluate every monitor that is due at ``now``, each for the moment at which it became due.
 
     A monitor that fails is recorded, stays due, and does not stop the others. While no version serves, no
@@ -75,7 +85,7 @@ def run_due(project: Project, state: State, now: datetime) -> list[MonitorRun]:
         moment = due_at(monitor.every, _last_run_at(state, project.model, monitor.name, now), now)
         if moment is not None:
             due.append((monitor, moment))
-    return evaluate_all(project, state, due)
+    return evaluate_all(project, state, due, record_alerts)
 
 
 def _record_failure(state: State, run: MonitorRun, error: BaseException) -> MonitorRun:
@@ -96,7 +106,7 @@ def _last_run_at(state: State, model: str, monitor: str, now: datetime) -> datet
         MonitorRun.model == model,
         MonitorRun.monitor == monitor,
         MonitorRun.at <= now,
-        MonitorRun.verdict != FAILED,
+        MonitorRun.verdict.not_in((FAILED, MISSED)),
     )
     with state.transaction() as session:
         return session.scalar(query)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from tidemill.alerting.alert_states import record_alerts
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.garbage import collect_rarely
@@ -100,7 +101,7 @@ class Controller:
             except TurnInProgress:
                 busy = True
         with _reported("monitors", failures):
-            runs = run_due(self._project, self._state, now)
+            runs = run_due(self._project, self._state, now, record_alerts)
         if not busy:
             with _reported("policies", failures):
                 decision = decide(load_policies(self._project), *self._facts(), now)
@@ -115,7 +116,7 @@ class Controller:
             alerts = session.scalars(
                 select(Alert)
                 .where(Alert.model == self._project.model, Alert.version == serving)
-                .where(Alert.status != "resolved")
+                .where(Alert.status.in_(("firing", "acknowledged")))
             )
             turns = session.scalars(select(Turn).where(Turn.model == self._project.model))
             return (

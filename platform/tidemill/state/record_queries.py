@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from tidemill.errors import UsageError
+from tidemill.errors import AlertNotFound, UsageError
 from tidemill.state.record_reader import Records, Row
 
 __all__ = [
+    "AlertRecords",
+    "alert_records",
     "alerts",
     "batch_runs",
     "full_id",
@@ -26,6 +29,23 @@ __all__ = [
     "runs_of_schedule",
 ]
 
+
+class AlertRecords(NamedTuple):
+    """An alert and the records that explain it."""
+
+    alert: Row
+    steps: Sequence[Row]
+    first_run: Row
+    """The monitor run that found it first."""
+    last_run: Row
+    """The one that found it last."""
+    moves: Sequence[Row]
+    """The moves of the champion alias until then, in order."""
+    turn: Row | None
+    """The turn that made the version."""
+    notifications: Sequence[Row]
+
+
 _ALIVE = timedelta(seconds=20)
 """As in `tidemill.serving.routing.replicas`."""
 
@@ -34,6 +54,32 @@ def alerts(records: Records, model: str, *, include_resolved: bool) -> list[Row]
     """Return alerts, the latest first."""
     over = "" if include_resolved else " AND status <> 'resolved'"
     return records.select("alerts", f"model = ?{over}", model, order="raised_at DESC, id DESC")
+
+
+def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
+    """Return an alert and the records that explain it.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+    """
+    found = records.select("alerts", "model = ? AND id = ?", model, alert_id)
+    if not found:
+        raise AlertNotFound(
+            f"there is no alert {alert_id!r}", hint="`tidemill alerts list --all` shows their ids"
+        )
+    [alert] = found
+    first = records.select("monitor_runs", "id = ?", alert.monitor_run_id)
+    about = "model = ? AND monitor = ? AND at = ?", model, alert.monitor, alert.last_seen_at
+    made = "model = ? AND version = ?", model, alert.version
+    return AlertRecords(
+        alert,
+        records.select("alert_steps", "alert_id = ?", alert_id, order="at, id"),
+        first[0],
+        next(iter(records.select("monitor_runs", *about, order="id DESC", limit=1)), first[0]),
+        [move for move, _ in moves(records, model) if move.at <= alert.raised_at],
+        next(iter(records.select("turns", *made, order="requested_at DESC", limit=1)), None),
+        records.select("notifications", "alert_id = ?", alert_id, order="at, id"),
+    )
 
 
 def monitor_runs(records: Records, model: str, last: int) -> list[Row]:

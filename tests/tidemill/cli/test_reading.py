@@ -41,6 +41,7 @@ WHY = "the model has fallen far below what it reached on the hold-out, and nobod
 COMMANDS = {
     "status": {"pydantic"},  # it checks the files that the controller reads
     "alerts list --all": set(),
+    "alerts show alert_01kg72": set(),
     "models list": set(),
     f"models show {MODEL} champion": set(),
     "models show mine": set(),
@@ -125,7 +126,7 @@ def fill(session):
                 message=WHY,
                 details={},
                 monitor_run_id=run.id,
-                status="open" if number else "resolved",
+                status="firing" if number else "resolved",
                 raised_at=NOW + timedelta(hours=number),
                 last_seen_at=NOW,
             ),
@@ -325,6 +326,15 @@ def test_json_has_whole_ids_and_lists_short_ones(root: Path):
     jobs = json.loads(run(root, "jobs list --json").stdout)
     assert jobs["counts"] == {"queued": 0, "running": 0, "done": 1, "dead": 2, "cancelled": 0}
     assert jobs["jobs"][0]["cancel_requested"] is False
+
+
+def test_an_alert_is_shown_with_its_evidence(root: Path):
+    told = json.loads(run(root, "alerts show alert_01kg72 --json").stdout)
+    assert (told["id"], told["status"], told["kind"]) == ("alert_01kg72zzzxyz", "firing", "quality")
+    assert told["measured"]["quality"] == "roc_auc 0.7034; 0.7512 on the hold-out"
+    assert told["first_window"] == ["2013-05-01T12:00:00+00:00", "2013-05-08T12:00:00+00:00"]
+    assert told["next"][0] == "tidemill alerts ack alert_01kg72zzzxyz"
+    assert run(root, "alerts show alert_9").returncode == 2
 
 
 def test_the_list_of_monitor_runs_has_their_figures(root: Path):

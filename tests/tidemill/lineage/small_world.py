@@ -151,7 +151,7 @@ def watch(project: Project, version: str) -> str:
     )  # fmt: skip
     alert = Alert(
         id=new_id("alert"), **of, kind="quality", severity="warning", message="AUC fell", details={},
-        monitor_run_id=run.id, status="open", raised_at=day, last_seen_at=day,
+        monitor_run_id=run.id, status="firing", raised_at=day, last_seen_at=day,
     )  # fmt: skip
     with state.transaction() as session:
         session.add(run)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import tidemill.monitoring.monitor
 from tests.tidemill.recorded import list_alerts
+from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
 from tidemill.monitoring.monitor import evaluate
@@ -159,7 +160,7 @@ def serve(
 
 def run(project: Project, state: State, now: datetime = NOW) -> MonitorRun:
     (monitor,) = load_monitors(project)
-    return evaluate(project, state, monitor, now)
+    return evaluate(project, state, monitor, now, record_alerts)
 
 
 def test_a_quiet_window(project: Project, state: State):
@@ -175,7 +176,7 @@ def test_a_quiet_window(project: Project, state: State):
     assert list_alerts(state) == []
     assert found.report_path is None, "a report is made when something is alarming"
     (monitor,) = load_monitors(project)
-    asked = evaluate(project, state, monitor, NOW, with_report=True)
+    asked = evaluate(project, state, monitor, NOW, record_alerts, with_report=True)
     assert (project.root / asked.report_path).is_file()
 
 
@@ -189,6 +190,12 @@ def test_what_was_found_is_recorded_reported_and_alarming(project: Project, stat
     assert set(alerts) == {"data_drift", "feature_drift", "prediction_drift", "quality"}
     assert {alert.monitor_run_id for alert in alerts.values()} == {found.id}
     assert "2 of 2 features have drifted" in alerts["data_drift"].message
+    examples = found.results["examples"]
+    assert set(examples) == set(alerts)
+    far = read_predictions(project.predictions, project.model, NOW - 14 * DAY, NOW)
+    worst = found.results["data_drift"]["columns"][0]
+    distance = (pl.col(f"feature.{worst['name']}") - worst["reference_mean"]).abs()
+    assert examples["data_drift"] == far.sort(distance, descending=True)["prediction_id"].head(5).to_list()
     with state.transaction() as session:
         recorded = session.scalars(select(MonitorRun)).one()
         assert recorded.results == found.results
@@ -269,17 +276,17 @@ def test_without_a_champion_there_is_nothing_to_watch(project: Project, state: S
     with pytest.raises(MonitoringError, match="delay has no champion") as caught:
         run(project, state)
     assert "tidemill run --promote" in caught.value.hint
-    assert run_due(project, state, NOW) == []
+    assert run_due(project, state, NOW, record_alerts) == []
 
 
 def test_monitors_run_when_they_are_due_for_the_moment_they_were_due(project: Project, state: State):
     register(project)
     serve(project, draw(1400, 1, 0.0))
-    assert run_due(project, state, NOW + timedelta(hours=9))[0].window_end == NOW
-    assert run_due(project, state, NOW + 6 * DAY) == []
-    (late,) = run_due(project, state, NOW + 16 * DAY)
+    assert run_due(project, state, NOW + timedelta(hours=9), record_alerts)[0].window_end == NOW
+    assert run_due(project, state, NOW + 6 * DAY, record_alerts) == []
+    (late,) = run_due(project, state, NOW + 16 * DAY, record_alerts)
     assert late.at == NOW + 14 * DAY
-    assert run_due(project, state, NOW + 16 * DAY) == []
+    assert run_due(project, state, NOW + 16 * DAY, record_alerts) == []
 
 
 def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_others(
@@ -295,7 +302,7 @@ def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_other
     broken.parent.mkdir(parents=True)
     broken.write_text("no manifest")
     for _attempt in range(2):
-        failed = run_due(project, state, NOW)[0]
+        failed = run_due(project, state, NOW, record_alerts)[0]
         assert (failed.monitor, failed.verdict) == ("long", "failed")
         assert "is not a manifest of the prediction log" in failed.results["error"]
         assert "backup" in failed.results["hint"]
@@ -303,7 +310,7 @@ def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_other
         recorded = {each.monitor: each.verdict for each in session.scalars(select(MonitorRun))}
     assert recorded == {"long": "failed", "weekly": "ok"}, "one record a monitor and moment"
     broken.unlink()
-    (mended,) = run_due(project, state, NOW)
+    (mended,) = run_due(project, state, NOW, record_alerts)
     assert (mended.monitor, mended.verdict) == ("long", "ok")
     with state.transaction() as session:
         assert not session.scalars(select(MonitorRun).where(MonitorRun.verdict == "failed")).all()
@@ -315,7 +322,7 @@ def test_an_error_that_nobody_expected_is_on_record_too(
     register(project)
     serve(project, draw(1400, 1, 0.0))
     monkeypatch.setattr(tidemill.monitoring.monitor, "judge_comparison", lambda *_: 1 / 0)
-    (failed,) = run_due(project, state, NOW)
+    (failed,) = run_due(project, state, NOW, record_alerts)
     assert failed.results["error"] == "ZeroDivisionError: division by zero"
 
 
@@ -385,7 +392,7 @@ def test_a_reference_of_an_earlier_release_is_read(project: Project, state: Stat
 def test_a_wrong_declaration_is_an_error(project: Project, state: State):
     (project.root / "monitoring" / "monitors.yaml").write_text("monitors: 3")
     with pytest.raises(ConfigError, match="monitors"):
-        run_due(project, state, NOW)
+        run_due(project, state, NOW, record_alerts)
 
 
 def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_1(

@@ -3,17 +3,19 @@
 ``*_at`` is event time unless noted.
 """
 
+from tidemill.state.tables.alerts import Alert, AlertStep, Notification, Silence
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
 from tidemill.state.tables.erasures import Erasure
 from tidemill.state.tables.jobs import BatchRun, Job
 from tidemill.state.tables.keys import ApiKey
-from tidemill.state.tables.monitor_runs import Alert, MonitorRun
+from tidemill.state.tables.monitor_runs import MonitorRun
 from tidemill.state.tables.promotions import GateDecision, Promotion
 from tidemill.state.tables.turns import Turn
 
 __all__ = [
     "Alert",
+    "AlertStep",
     "ApiKey",
     "BatchRun",
     "Deployment",
@@ -21,9 +23,11 @@ __all__ = [
     "GateDecision",
     "Job",
     "MonitorRun",
+    "Notification",
     "Promotion",
     "ReplicaState",
     "Rollout",
+    "Silence",
     "Table",
     "Turn",
     "UtcDateTime",

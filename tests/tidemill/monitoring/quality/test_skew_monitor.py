@@ -17,6 +17,7 @@ from tests.tidemill.monitoring.small_project import (
     make_project,
 )
 from tests.tidemill.recorded import list_alerts
+from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app, exit_code
 from tidemill.errors import SkewFound, UsageError
 from tidemill.features.feature_store import definition_hash
@@ -220,17 +221,17 @@ def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
         0, 70
     )
     state = open_state(project.state_url)
-    assert evaluate(project, state, monitor, hour(20)).results["unjudged"] == {}
+    assert evaluate(project, state, monitor, hour(20), record_alerts).results["unjudged"] == {}
     path = project.root / "data" / "weather.parquet"
     whole = pl.read_parquet(path)
     whole.filter(pl.col("event_timestamp") <= hour(5)).write_parquet(path)
-    early = evaluate(project, state, monitor, hour(20))
+    early = evaluate(project, state, monitor, hour(20), record_alerts)
     assert early.results["unjudged"] == {
         "feature_skew": "4 of 6 features: 30 predictions can be compared yet, 50 are needed "
         "(view weather, whose newest row in the offline store is of 2013-01-01 05:00 UTC)"
     }
     whole.write_parquet(path)
-    bad = evaluate(project, state, monitor, hour(70))
+    bad = evaluate(project, state, monitor, hour(70), record_alerts)
     assert bad.verdict == "alert"
     assert bad.results["feature_skew"]["skewed"] == ["wind", "rain", "wind_squared"]
     (alert,) = list_alerts(state)
@@ -241,10 +242,10 @@ def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
     assert "since 2013-01-01 22:10 or earlier: expired (weather)" in alert.message
     assert "3 of 6 features differ" in (project.root / bad.report_path).read_text()
     path.unlink()
-    broken = evaluate(project, state, monitor, hour(71))
+    broken = evaluate(project, state, monitor, hour(71), record_alerts)
     assert broken.verdict == "ok"
     assert "weather.parquet" in broken.results["unjudged"]["feature_skew"]
-    assert [each.status for each in list_alerts(state)] == ["open"]
+    assert [each.status for each in list_alerts(state)] == ["firing"]
     state.close()
 
 

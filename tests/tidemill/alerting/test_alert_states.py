@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -7,12 +8,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.tidemill.recorded import list_alerts
-from tidemill.errors import AlertNotFound, MonitoringError
+from tidemill.alerting.alert_actions import acknowledge, comment_on, resolve
+from tidemill.alerting.alert_states import record_alerts
+from tidemill.errors import AlertNotFound, MonitoringError, UsageError
 from tidemill.ids import new_id
-from tidemill.monitoring.alerts import acknowledge, record_alerts
 from tidemill.monitoring.findings import KINDS, Finding, Findings
+from tidemill.monitoring.monitor_config import Monitor
 from tidemill.state import State, open_state
-from tidemill.state.tables import Alert, MonitorRun
+from tidemill.state.tables import Alert, AlertStep, MonitorRun
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -28,7 +31,14 @@ def findings(*found: str, judged: tuple[str, ...] = KINDS) -> Findings:
     return Findings(tuple(Finding(kind, f"{kind} is bad") for kind in found), frozenset(judged), {})
 
 
-def run_monitor(state: State, what: Findings, day: int, version: str = "1", monitor: str = "weekly") -> None:
+def weekly(**settings: Any) -> Monitor:
+    given = {"name": "weekly", "window": "14d", "every": "7d", "quality": {}, **settings}
+    return Monitor.model_validate(given)
+
+
+def run_monitor(
+    state: State, what: Findings, day: float, version: str = "1", monitor: str = "weekly", **settings: Any
+) -> None:
     at = START + timedelta(days=day)
     run = MonitorRun(
         id=new_id("mon"),
@@ -47,14 +57,14 @@ def run_monitor(state: State, what: Findings, day: int, version: str = "1", moni
     with state.transaction() as session:
         session.add(run)
         session.flush()
-        record_alerts(session, run, what, "warning")
+        record_alerts(session, run, what, weekly(**settings))
 
 
 def test_an_alert_is_raised_once_and_seen_again(state: State):
     run_monitor(state, findings("data_drift"), day=0)
     run_monitor(state, findings("data_drift"), day=7)
     (alert,) = list_alerts(state, "delay")
-    assert (alert.status, alert.kind, alert.severity) == ("open", "data_drift", "warning")
+    assert (alert.status, alert.kind, alert.severity) == ("firing", "data_drift", "warning")
     assert (alert.raised_at, alert.last_seen_at) == (START, START + timedelta(days=7))
 
 
@@ -65,7 +75,7 @@ def test_it_is_resolved_when_it_is_no_longer_found_and_raised_anew_when_it_is(st
     run_monitor(state, findings("quality"), day=14)
     newer, older = list_alerts(state, include_resolved=True)
     assert (older.status, older.resolved_at) == ("resolved", START + timedelta(days=7))
-    assert (newer.status, newer.raised_at) == ("open", START + timedelta(days=14))
+    assert (newer.status, newer.raised_at) == ("firing", START + timedelta(days=14))
 
 
 def test_what_was_not_judged_is_not_resolved(state: State):
@@ -93,7 +103,7 @@ def test_a_look_at_the_past_changes_nothing_that_is_known_later(state: State):
     run_monitor(state, findings(), day=7)
     run_monitor(state, findings("quality"), day=7)
     (alert,) = list_alerts(state, include_resolved=True)
-    assert (alert.status, alert.last_seen_at) == ("open", START + timedelta(days=14))
+    assert (alert.status, alert.last_seen_at) == ("firing", START + timedelta(days=14))
 
 
 def test_an_acknowledged_alert_stays_so_while_it_is_seen_and_can_be_resolved(state: State):
@@ -124,6 +134,77 @@ def test_alerts_of_other_models_are_left_out(state: State):
     run_monitor(state, findings("quality"), day=0)
     assert list_alerts(state, "other") == []
     assert len(list_alerts(state, "delay")) == 1
+
+
+def steps_of(state: State, alert: Alert) -> list[tuple[str, int, str, str | None]]:
+    """Return the step, the day, the person and the comment of each step."""
+    with state.transaction() as session:
+        query = select(AlertStep).where(AlertStep.alert_id == alert.id).order_by(AlertStep.at, AlertStep.id)
+        return [
+            (each.step, (each.at - START).days, each.person, each.comment) for each in session.scalars(query)
+        ]
+
+
+def test_an_alert_fires_when_its_cause_persists(state: State):
+    for day in (0, 7):
+        run_monitor(state, findings("quality"), day, persistence=3)
+        run_monitor(state, findings("quality"), day, persistence=3)  # the same window counts once
+    (alert,) = list_alerts(state)
+    assert (alert.status, alert.found_in, alert.fired_at) == ("pending", 2, None)
+    with pytest.raises(MonitoringError, match="pending"):
+        acknowledge(state, alert.id, "ann", START)
+    run_monitor(state, findings("quality"), day=14, persistence=3)
+    (alert,) = list_alerts(state)
+    assert (alert.status, alert.fired_at) == ("firing", START + timedelta(days=14))
+    by = "monitor:weekly"
+    assert steps_of(state, alert) == [("pending", 0, by, None), ("firing", 14, by, None)]
+
+
+def test_what_does_not_persist_never_fires_and_counts_anew(state: State):
+    for day, found in enumerate([True, False, True, True]):
+        run_monitor(state, findings(*["quality"] * found), 7 * day, persistence=3, reopen_within="60d")
+    newer, older = list_alerts(state, include_resolved=True)
+    assert (older.status, older.fired_at) == ("resolved", None)
+    assert (newer.status, newer.found_in) == ("pending", 2)
+
+
+def test_an_alert_that_flaps_is_reopened_and_wants_a_new_acknowledgement(state: State):
+    run_monitor(state, findings("quality"), day=0, reopen_within="8d")
+    (alert,) = list_alerts(state)
+    acknowledge(state, alert.id, "ann", START + timedelta(days=1), "the feed is late")
+    run_monitor(state, findings(), day=7, reopen_within="8d")
+    run_monitor(state, findings("quality"), day=14, reopen_within="8d")
+    (alert,) = list_alerts(state, include_resolved=True)
+    assert (alert.status, alert.occurrence, alert.acknowledged_by) == ("firing", 2, None)
+    assert (alert.resolved_at, alert.fired_at) == (None, START + timedelta(days=14))
+    by = "monitor:weekly"
+    assert steps_of(state, alert) == [
+        ("firing", 0, by, None),
+        ("acknowledged", 1, "ann", "the feed is late"),
+        ("resolved", 7, by, None),
+        ("reopened", 14, by, None),
+    ]
+
+
+def test_a_person_resolves_and_comments_and_the_cause_reopens(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    (alert,) = list_alerts(state)
+    comment_on(state, alert.id, "bob", START + timedelta(days=1), "a holiday?")
+    resolve(state, alert.id, "ann", START + timedelta(days=2), "backfilled")
+    assert list_alerts(state) == []
+    with pytest.raises(MonitoringError, match="resolved at 2013-04-03"):
+        resolve(state, alert.id, "ann", START)
+    with pytest.raises(UsageError, match="empty"):
+        comment_on(state, alert.id, "bob", START, " ")
+    run_monitor(state, findings("quality"), day=7)
+    (again,) = list_alerts(state)
+    assert (again.id, again.status, again.occurrence) == (alert.id, "firing", 2)
+    told = [(step, person, said) for step, _, person, said in steps_of(state, alert)][1:]
+    assert told == [
+        ("comment", "bob", "a holiday?"),
+        ("resolved", "ann", "backfilled"),
+        ("reopened", "monitor:weekly", None),
+    ]
 
 
 kinds = st.sets(st.sampled_from(KINDS))

@@ -1,0 +1,1 @@
+"""Alerts: their states, what people do about them, and who is told."""

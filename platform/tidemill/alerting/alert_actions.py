@@ -1,0 +1,89 @@
+"""What people do about alerts: acknowledge them, resolve them, comment on them. Each is on record."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from tidemill.alerting.alert_states import record_step
+from tidemill.errors import AlertNotFound, MonitoringError, UsageError
+from tidemill.state import State
+from tidemill.state.tables import Alert
+
+__all__ = ["acknowledge", "comment_on", "resolve"]
+
+
+def acknowledge(state: State, alert_id: str, by: str, now: datetime, comment: str | None = None) -> Alert:
+    """Record who looks after an alert. If several acknowledge it, the first stays on record.
+
+    Args:
+        state: the records.
+        alert_id: id of the alert.
+        by: name of the person.
+        now: event time.
+        comment: what the person wants to say about it.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+        MonitoringError: it is resolved, or does not fire yet.
+    """
+    with state.transaction() as session:
+        alert = _unresolved(session, alert_id)
+        if alert.status == "pending":
+            raise MonitoringError(
+                f"alert {alert_id} is pending: it does not fire yet",
+                hint="comment on it with `tidemill alerts comment`, or wait for the next run of its monitor",
+            )
+        if alert.status == "firing":
+            alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", by, now
+            record_step(session, alert_id, "acknowledged", now, by, comment)
+        elif comment:
+            record_step(session, alert_id, "comment", now, by, comment)
+        return alert
+
+
+def resolve(state: State, alert_id: str, by: str, now: datetime, comment: str | None = None) -> Alert:
+    """Resolve an alert by hand. If the cause is found again soon, its monitor reopens it.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+        MonitoringError: it is resolved.
+    """
+    with state.transaction() as session:
+        alert = _unresolved(session, alert_id)
+        alert.status, alert.resolved_at = "resolved", now
+        record_step(session, alert_id, "resolved", now, by, comment)
+        return alert
+
+
+def comment_on(state: State, alert_id: str, by: str, now: datetime, comment: str) -> Alert:
+    """Add a comment to an alert, whatever its state.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+        UsageError: the comment is empty.
+    """
+    if not comment.strip():
+        raise UsageError("the comment is empty", hint="say what others should know about the alert")
+    with state.transaction() as session:
+        alert = _known(session, alert_id)
+        record_step(session, alert_id, "comment", now, by, comment)
+        return alert
+
+
+def _known(session: Session, alert_id: str) -> Alert:
+    alert = session.get(Alert, alert_id)
+    if alert is None:
+        raise AlertNotFound(
+            f"there is no alert {alert_id!r}", hint="`tidemill alerts list --all` shows their ids"
+        )
+    return alert
+
+
+def _unresolved(session: Session, alert_id: str) -> Alert:
+    alert = _known(session, alert_id)
+    if alert.status == "resolved":
+        raise MonitoringError(
+            f"alert {alert_id} was resolved at {alert.resolved_at:%Y-%m-%d %H:%M} UTC",
+            hint="`tidemill alerts list` shows the ones that are not",
+        )
+    return alert

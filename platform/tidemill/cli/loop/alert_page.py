@@ -1,0 +1,77 @@
+"""Shows one alert on a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tidemill.cli.output import format_moment, print_indented
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["render_alert"]
+
+
+def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
+    """Print the facts that `tidemill.alerting.alert_evidence.describe` gives."""
+    console.print(f"{facts['id']}  {facts['status']} · {facts['severity']} · {facts['kind']}")
+    print_indented(console, facts["message"])
+    console.print()
+    seen_in = f"{facts['rows']:,} rows, {facts['labelled']:,} labels"
+    about = {
+        "monitor": facts["monitor"],
+        "version": f"{facts['model']} {facts['version']}",
+        "first window": _window(facts["first_window"]),
+        "last window": f"{_window(facts['last_window'])}, {seen_in}",
+        "report": facts["report"] or "–",
+        **facts["measured"],
+    }
+    for name, said in about.items():
+        print_indented(console, f"{name}: {said}")
+    _section(console, "worst features", [_feature(each) for each in facts["features"]])
+    _section(console, "example predictions", facts["examples"])
+    _section(
+        console,
+        "changed before",
+        [f"{format_moment(each['at'])}  {each['what']}: {each['why']}" for each in facts["changes"]],
+    )
+    _section(console, "steps", [_step(each) for each in facts["steps"]])
+    _section(console, "messages", [_message(each) for each in facts["notifications"]])
+    _section(console, "next", facts["next"])
+
+
+def _section(console: "Console", title: str, lines: Sequence[str]) -> None:
+    if lines:
+        console.print(f"\n{title}")
+        for line in lines:
+            print_indented(console, line)
+
+
+def _window(window: Sequence[Any]) -> str:
+    return " … ".join(map(format_moment, window))
+
+
+def _feature(column: Mapping[str, Any]) -> str:
+    told = [column["name"]]
+    if column.get("value") is not None and column.get("threshold") is not None:
+        told.append(f"distance {column['value']:.3g} (alert at {column['threshold']:.3g})")
+    before, now = column.get("reference_mean"), column.get("current_mean")
+    if before is not None and now is not None:
+        told.append(f"mean {before:.4g} → {now:.4g}")
+    missing = column.get("reference_missing"), column.get("current_missing")
+    if None not in missing and missing[0] != missing[1]:
+        told.append(f"missing {missing[0]:.1%} → {missing[1]:.1%}")
+    told += [column[name] for name in ("broken", "note", "verdict") if column.get(name)]
+    return ", ".join(told)
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    said = f": {step['comment']}" if step["comment"] else ""
+    return f"{format_moment(step['at'])}  {step['step']}, {step['person']}{said}"
+
+
+def _message(sent: Mapping[str, Any]) -> str:
+    to = sent["receiver"] or "nobody"
+    why = sent["reason"] or sent["error"]
+    tries = f", {sent['attempts']} attempts" if sent["attempts"] > 1 else ""
+    at = format_moment(sent["sent_at"] or sent["at"])
+    return f"{at}  {sent['step']} to {to}: {sent['status']}{tries}" + (f": {why}" if why else "")
