@@ -48,6 +48,9 @@ ENTRIES = (
     Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("loop.watching",)),
     Entry("alerts", "The loop", "See alerts, acknowledge and resolve them.", ("loop.alerts",)),
     Entry(
+        "policies", "The loop", "See when policies retrain, and why they do not.", ("loop.policies",), True
+    ),
+    Entry(
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),

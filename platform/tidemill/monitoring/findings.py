@@ -117,7 +117,10 @@ def _feature_drift(comparison: Comparison) -> Finding:
         "feature_drift",
         f"{len(broken)} of {len(comparison.columns)} features {verb} far from what the model was trained on: "
         f"{listed}{more}",
-        {"features": {each.name: each.broken for each in broken}},
+        {
+            "features": {each.name: each.broken for each in broken},
+            "faults": [each.name for each in broken if each.at_fault],
+        },
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "PredictionLog",
     "PredictionRecord",
     "count_log",
+    "count_new_labels",
     "features_of",
     "logged_days",
     "read_labelled",
@@ -144,6 +145,18 @@ def read_labelled(
     labels = _known_labels(root, model, known_by, since=utc(start).date())
     found = with_labels(predictions, labels)
     return found if columns is None else found.select(*columns, "label", "target", "label_at")
+
+
+def count_new_labels(root: Path, model: str, after: datetime | None, known_by: datetime) -> int:
+    """Return how many predictions, or moments of keys, got a label after one moment and up to another.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    labels = _known_labels(root, model, known_by, date.min if after is None else utc(after).date())
+    if after is not None:
+        labels = labels.filter(pl.col("at") > after)
+    return labels.select("prediction_id", "keys", "predicted_at").n_unique()
 
 
 def features_of(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -22,6 +22,7 @@ _OUTCOMES = {
     "promoted": ("green", "promoted"),
     "refused": ("red", "refused by the gate"),
     "registered": ("yellow", "registered"),
+    "unchanged": ("yellow", "nothing new to learn"),
     "failed": ("red", "failed"),
     "running": ("yellow", "not finished"),
 }

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import select
-
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
@@ -23,12 +21,16 @@ from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.versions.model_versions import champion_version
-from tidemill.retraining.policies import AlertFact, Hold, Retrain, TurnFact, decide, load_policies
+from tidemill.retraining.decision_record import record_decisions, record_turn
+from tidemill.retraining.policies import load_policies
+from tidemill.retraining.policy_facts import Hold, Retrain
+from tidemill.retraining.policy_rules import foremost
 from tidemill.retraining.rollout_thread import start_rollout_thread
+from tidemill.retraining.situation import Facts, gather, judge_all
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
 from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
-from tidemill.state.tables import Alert, MonitorRun, Turn
+from tidemill.state.tables import MonitorRun, Turn
 
 __all__ = ["Controller", "Failure", "Tick"]
 
@@ -104,25 +106,24 @@ class Controller:
             runs = run_due(self._project, self._state, now, record_alerts)
         if not busy:
             with _reported("policies", failures):
-                decision = decide(load_policies(self._project), *self._facts(), now)
+                decision, facts = self._decide(now)
         if isinstance(decision, Retrain):
             with _reported("turn", failures):
-                turn = make_turn(self._project, self._state, _request(decision, now), self._listen)
+                turn = self._make_turn(decision, facts, now)
         return Tick(tuple(runs), decision, turn, tuple(failures))
 
-    def _facts(self) -> tuple[list[AlertFact], list[TurnFact]]:
-        serving = champion_version(self._project)
-        with self._state.transaction() as session:
-            alerts = session.scalars(
-                select(Alert)
-                .where(Alert.model == self._project.model, Alert.version == serving)
-                .where(Alert.status.in_(("firing", "acknowledged")))
-            )
-            turns = session.scalars(select(Turn).where(Turn.model == self._project.model))
-            return (
-                [AlertFact(a.id, a.monitor, a.kind, a.message, a.raised_at, a.last_seen_at) for a in alerts],
-                [TurnFact(t.status, t.as_of) for t in turns],
-            )
+    def _decide(self, now: datetime) -> tuple[Retrain | Hold | None, Facts]:
+        """Judge every policy, record what each decides, and return the first that is due, else held."""
+        policies = load_policies(self._project)
+        facts = gather(self._project, self._state, policies, champion_version(self._project), now)
+        verdicts = judge_all(policies, facts, now)
+        record_decisions(self._state, self._project.model, verdicts, facts.turns, now)
+        return foremost(verdicts), facts
+
+    def _make_turn(self, due: Retrain, facts: Facts, now: datetime) -> Turn:
+        turn = make_turn(self._project, self._state, _request(due, now), self._listen)
+        record_turn(self._state, self._project.model, due, facts.turns, turn.id)
+        return turn
 
 
 @contextmanager
@@ -139,9 +140,10 @@ def _request(decision: Retrain, now: datetime) -> TurnRequest:
         as_of=now,
         reason=decision.reason,
         actor=f"policy:{decision.policy.name}",
-        trigger=decision.alert.kind,
+        trigger=decision.cause.kind,
         policy=decision.policy.name,
-        alert_id=decision.alert.id,
+        alert_id=decision.alert.id if decision.alert else None,
+        cause=decision.cause.key,
         params=decision.policy.params,
     )
 

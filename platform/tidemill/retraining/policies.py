@@ -1,36 +1,126 @@
-"""Decides when an alert becomes a retraining: precedence, cool-down, one at a time. Imports no engine."""
+"""Reads the policies that a project declares in ``monitoring/policies.yaml``. Imports no engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+import re
+from collections.abc import Mapping
+from datetime import time, timedelta
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration, Kind
 from tidemill.project import ProjectFolder
 
-__all__ = ["AlertFact", "Hold", "Policy", "Retrain", "TurnFact", "decide", "load_policies"]
+__all__ = ["Budget", "Condition", "Policy", "QuietHours", "load_policies"]
+
+_KINDS: tuple[str, ...] = get_args(Kind)
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
-class Policy(BaseModel):
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Section):
+    """One thing that may ask for a turn; exactly one field is set.
+
+    >>> Condition.model_validate("quality").alert, Condition.model_validate({"age": "90d"}).age.days
+    ('quality', 90)
+    """
+
+    alert: Kind | None = None
+    """A kind of alert; also written as its name alone."""
+    new_labels: int | None = Field(default=None, ge=1)
+    """At least so many labels became known since the last turn."""
+    age: Duration | None = None
+    """The champion's data end this long ago, or longer."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.alert is not None:
+            return self.alert
+        if self.new_labels is not None:
+            return f"{self.new_labels:,} new labels"
+        assert self.age is not None
+        return f"data older than {self.age.total_seconds() / 86400:g} days"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"alert": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Condition":
+        if len([name for name in type(self).model_fields if getattr(self, name)]) != 1:
+            raise ValueError(
+                f"set one of {', '.join(type(self).model_fields)}; write others as their own items"
+            )
+        return self
+
+
+class Budget(_Section):
+    """The most turns that a project's policies may begin in a period."""
+
+    turns: int = Field(ge=1)
+    period: Duration
+
+
+class QuietHours(_Section):
+    """A time of day (UTC) in which no turn begins; it may go over midnight."""
+
+    start: time
+    end: time
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return given
+        found = _HOURS.fullmatch(given) if isinstance(given, str) else None
+        if found is None:
+            raise ValueError(
+                f'{given!r} is not a span of hours: write it in quotes, as in "22:00-06:00" (UTC)'
+            )
+        one, two, three, four = (int(part) for part in found.groups())
+        return {"start": time(one, two), "end": time(three, four)}
+
+    def holds(self, moment: time) -> bool:
+        """Return whether a time of day lies in it.
+
+        >>> night = QuietHours.model_validate("22:00-06:00")
+        >>> night.holds(time(23)), night.holds(time(5, 59)), night.holds(time(6))
+        (True, True, False)
+        """
+        if self.start <= self.end:
+            return self.start <= moment < self.end
+        return moment >= self.start or moment < self.end
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+class Policy(_Section):
     """One rule of ``monitoring/policies.yaml``.
+
+    It asks for a turn for one of its ``alerts``, when one of ``any`` holds, or every one of ``all`` does.
 
     >>> Policy.model_validate({"name": "decay", "alerts": ["quality"], "cooldown": "28d"}).cooldown.days
     28
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str = Field(min_length=1)
-    alerts: tuple[Kind, ...] = Field(min_length=1)
+    alerts: tuple[Kind, ...] | None = Field(default=None, min_length=1)
     """Kinds of alert that ask for a turn, the most telling first.
 
     Feature skew seldom belongs here: a person must correct what serves or what trains, as a new model would
     be served the same wrong values.
     """
+    any: tuple[Condition, ...] | None = Field(default=None, min_length=1)
+    """Conditions of which one is enough, in the order of their weight."""
+    all: tuple[Condition, ...] | None = Field(default=None, min_length=1)
+    """Conditions that must hold together."""
     monitors: tuple[str, ...] | None = None
     """Names of the monitors whose alerts count; default: all."""
     cooldown: Duration = timedelta(days=7)
@@ -41,104 +131,45 @@ class Policy(BaseModel):
     """An alert that no monitor has confirmed for this long does not count."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of params.yaml that its turns set, by dotted name."""
-
-
-@dataclass(frozen=True)
-class AlertFact:
-    """An alert that is not resolved, as a policy sees it."""
-
-    id: str
-    monitor: str
-    kind: str
-    message: str
-    raised_at: datetime
-    last_seen_at: datetime
-
-
-@dataclass(frozen=True)
-class TurnFact:
-    """An earlier turn, as a policy sees it."""
-
-    status: str
-    as_of: datetime
-
-
-@dataclass(frozen=True)
-class Retrain:
-    """A turn is due."""
-
-    policy: Policy
-    alert: AlertFact
+    quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_listed)] = ()
+    """Times of day (UTC) in which no turn begins."""
+    budget: Budget | None = None
+    """The most turns of all policies in a period; turns by hand do not count."""
+    refused_in_a_row: int = Field(default=3, ge=1)
+    """After so many refused candidates in a row it waits for other data, other code, or a person."""
+    min_new_labels: int = Field(default=0, ge=0)
+    """No turn begins before so many labels became known since the last turn."""
 
     @property
-    def reason(self) -> str:
-        """Why the turn is made, as one sentence for its record."""
-        return f"{self.policy.name}: {self.alert.message}"
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of which one is enough."""
+        return (*(Condition(alert=kind) for kind in self.alerts or ()), *(self.any or ()))
 
+    @property
+    def asks_when(self) -> str:
+        """When it asks for a turn, in words.
 
-@dataclass(frozen=True)
-class Hold:
-    """An alert asks for a turn, but none is due yet: the reason why not."""
+        >>> Policy(name="decay", alerts=("quality", "data_drift"), all=({"age": "90d"}, "quality")).asks_when
+        'quality, or data_drift, or data older than 90 days and quality together'
+        """
+        parts = [str(each) for each in self.conditions]
+        if self.all:
+            parts.append(" and ".join(str(each) for each in self.all) + " together" * (len(self.all) > 1))
+        return ", or ".join(parts)
 
-    policy: Policy
-    alert: AlertFact
-    reason: str
+    @property
+    def counts_labels(self) -> bool:
+        """Whether the number of new labels matters."""
+        mentioned = (*self.conditions, *(self.all or ()))
+        return self.min_new_labels > 0 or any(each.new_labels for each in mentioned)
 
-
-def decide(
-    policies: Sequence[Policy], alerts: Sequence[AlertFact], turns: Sequence[TurnFact], now: datetime
-) -> Retrain | Hold | None:
-    """Decide whether a turn is due at ``now``.
-
-    Args:
-        policies: in the order of their precedence.
-        alerts: the unresolved alerts about the version that serves.
-        turns: all earlier turns for the model.
-        now: event time.
-
-    Returns:
-        The first policy by which a turn is due; else why the first policy with an alert waits; None if no
-        policy has an alert.
-
-    >>> from datetime import UTC
-    >>> day = datetime(2013, 5, 1, tzinfo=UTC)
-    >>> policy = Policy(name="decay", alerts=("quality",), cooldown=timedelta(days=28))
-    >>> alert = AlertFact("a1", "delay", "quality", "AUC fell", day, day)
-    >>> decide([policy], [alert], [TurnFact("promoted", datetime(2013, 4, 1, tzinfo=UTC))], day).reason
-    'decay: AUC fell'
-    >>> decide([policy], [alert], [TurnFact("refused", datetime(2013, 4, 20, tzinfo=UTC))], day).reason
-    'cooling down until 2013-05-18 00:00 UTC'
-    """
-    held: Hold | None = None
-    for policy in policies:
-        alert = _first_match(policy, [a for a in alerts if now - a.last_seen_at <= policy.max_age])
-        if alert is None:
-            continue
-        wait = _wait_reason(policy, turns, now)
-        if wait is None:
-            return Retrain(policy, alert)
-        held = held or Hold(policy, alert, wait)
-    return held
-
-
-def _first_match(policy: Policy, alerts: Sequence[AlertFact]) -> AlertFact | None:
-    """Return the most telling alert: in the order of the policy's kinds, then the oldest."""
-    matching = [
-        alert
-        for alert in alerts
-        if alert.kind in policy.alerts and (policy.monitors is None or alert.monitor in policy.monitors)
-    ]
-    return min(matching, key=lambda a: (policy.alerts.index(a.kind), a.raised_at, a.id), default=None)
-
-
-def _wait_reason(policy: Policy, turns: Sequence[TurnFact], now: datetime) -> str | None:
-    if any(turn.status == "running" for turn in turns):
-        return "a turn is under way already"
-    free_at = max(
-        (turn.as_of + (policy.retry_after if turn.status == "failed" else policy.cooldown) for turn in turns),
-        default=now,
-    )
-    return f"cooling down until {free_at:%Y-%m-%d %H:%M} UTC" if now < free_at else None
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "Policy":
+        if not self.conditions and not self.all:
+            raise ValueError(
+                f"it never asks for a turn: set alerts (some of {', '.join(_KINDS)}), any or all"
+            )
+        return self
 
 
 class _PoliciesFile(BaseModel):

@@ -42,6 +42,8 @@ class TurnRequest:
     promote: bool = True
     policy: str | None = None
     alert_id: str | None = None
+    cause: str | None = None
+    """Identifies what a policy makes it for."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Values of params.yaml that this turn sets, by dotted name."""
 
@@ -64,7 +66,8 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
     """Make one turn of the loop, from data to decision.
 
     Returns:
-        the record of the turn; ``status`` is ``promoted``, ``refused`` or ``registered``.
+        the record of the turn; ``status`` is ``promoted``, ``refused``, ``registered``, or ``unchanged``: a
+        policy asked for it, and an earlier turn read the same data.
 
     Raises:
         TurnInProgress: another process makes a turn for this project right now.
@@ -81,6 +84,7 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
             policy=request.policy,
             reason=request.reason,
             alert_id=request.alert_id,
+            cause=request.cause,
             actor=request.actor,
             promote=request.promote,
             overrides=dict(request.params),

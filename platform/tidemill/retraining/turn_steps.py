@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
+
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
@@ -20,6 +22,7 @@ from tidemill.project.moments import moment_parameters
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.registry.versions.new_versions import register
+from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.train import train
@@ -79,7 +82,30 @@ def version_data(context: StepContext) -> StepResult:
         if apply_changes(project):
             context.tell(_APPLIED, None, None)
         materialise(project, turn.as_of)
-    return StepResult({"data_revision": version.revision}, message=f"data version {version.revision[:10]}")
+    inputs = _inputs(load_project(project.root, project.settings))
+    columns = {"data_revision": version.revision, "inputs": inputs}
+    if turn.policy is not None and (same := _same_data(context, inputs["data"])):
+        said = f"nothing new to learn: turn {same.id} ({same.status}) had the same data, code and parameters"
+        return StepResult(columns, status="unchanged", message=said)
+    return StepResult(columns, message=f"data version {version.revision[:10]}")
+
+
+def _inputs(project: Project) -> dict[str, str | None]:
+    """Return digests of what the turn reads."""
+    sources = read_sources(project, {})
+    return {"sources": sources.all, "data": data_digest(project, sources)}
+
+
+def _same_data(context: StepContext, digest: str | None) -> Turn | None:
+    """Return an earlier turn that ended, and had the same data; None if there is none."""
+    turn = context.turn
+    ended = "promoted", "refused", "registered", "unchanged"
+    with context.state.transaction() as session:
+        earlier = session.scalars(
+            select(Turn).where(Turn.model == turn.model, Turn.id != turn.id, Turn.status.in_(ended))
+        )
+        found = [each for each in earlier if digest is not None and (each.inputs or {}).get("data") == digest]
+    return max(found, key=lambda each: each.as_of, default=None)
 
 
 def search_model(context: StepContext) -> StepResult:

@@ -24,6 +24,7 @@ __all__ = [
     "live_deployments",
     "monitor_runs",
     "moves",
+    "policy_decisions",
     "refused_decisions",
     "replicas",
     "runs_of_schedule",
@@ -91,6 +92,11 @@ def last_turn(records: Records, model: str) -> Row | None:
     """Return the latest turn, or None."""
     found = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC", limit=1)
     return next(iter(found), None)
+
+
+def policy_decisions(records: Records, model: str, last: int) -> list[Row]:
+    """Return what policies decided, the latest first."""
+    return records.select("policy_decisions", "model = ?", model, order="last_at DESC, id DESC", limit=last)
 
 
 def moves(records: Records, model: str) -> list[tuple[Row, Row | None]]:

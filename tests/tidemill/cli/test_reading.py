@@ -15,7 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
+import tidemill.state
 from tests.tidemill.serving.small_project import add_version, make_project
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.data.versioning.add import add
@@ -36,6 +40,7 @@ from tidemill.state.tables import Alert, ApiKey, GateDecision, Job, MonitorRun, 
 pytestmark = pytest.mark.engine
 
 NOW = datetime(2013, 5, 1, 12, tzinfo=UTC)
+MIGRATIONS = Path(tidemill.state.__file__).parent / "migrations"
 MODEL = "parcel-delay"
 WHY = "the model has fallen far below what it reached on the hold-out, and nobody knows the reason yet " * 2
 COMMANDS = {
@@ -47,6 +52,7 @@ COMMANDS = {
     "models show mine": set(),
     "models history": set(),
     "monitor list": set(),
+    "policies history": set(),
     "jobs list": set(),
     "jobs dead": set(),
     "keys list": set(),
@@ -411,13 +417,20 @@ def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):
     assert run(copy, "jobs show job_99").returncode == 2
 
 
+def make_earlier(root: Path) -> None:
+    """Undo in a project's records what the migrations after 0006 did."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{root / '.tidemill' / 'state.db'}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0006")
+    engine.dispose()
+
+
 def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
-    database = sqlite3.connect(copy / ".tidemill" / "state.db")
-    with database:
-        database.execute("ALTER TABLE jobs DROP COLUMN erased_at")
-        database.execute("UPDATE alembic_version SET version_num = '0006'")
-    database.close()
+    make_earlier(copy)
     jobs = json.loads(run(copy, "jobs list --json").stdout)
     assert [job["erased_at"] for job in jobs["jobs"]] == [None] * 3
 
@@ -453,9 +466,7 @@ def test_a_moved_project_that_cannot_be_written_to_is_read(root: Path, tmp_path:
 @unwritable
 def test_records_of_an_earlier_version_are_read_where_nothing_can_be_written(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
-    with closing(sqlite3.connect(copy / ".tidemill" / "state.db")) as database, database:
-        database.execute("ALTER TABLE jobs DROP COLUMN erased_at")
-        database.execute("UPDATE alembic_version SET version_num = '0006'")
+    make_earlier(copy)
     (jobs,) = run_without_writing(copy, "jobs list --json")
     assert jobs.returncode == 0, jobs.stderr
     assert [job["erased_at"] for job in json.loads(jobs.stdout)["jobs"]] == [None] * 3

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tidemill.errors import ConfigError
 from tidemill.project import load_project
-from tidemill.retraining.policies import AlertFact, Hold, Policy, Retrain, TurnFact, decide, load_policies
+from tidemill.retraining.policies import Policy, load_policies
+from tidemill.retraining.policy_facts import AlertFact, Hold, Retrain, TurnFact
+from tidemill.retraining.policy_rules import decide
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)

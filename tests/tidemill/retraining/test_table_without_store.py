@@ -168,3 +168,14 @@ def decisions(project):
 def _today():
     now = datetime.now(UTC)
     return now - timedelta(hours=12), now + timedelta(hours=1)
+
+
+def test_a_policy_makes_no_model_of_the_same_data(project, tidemill):
+    state = open_state(project.state_url)
+    wanted = TurnRequest(datetime.now(UTC), "decay: it drifts", "policy:decay", "data_drift", policy="decay")
+    turn = make_turn(project, state, wanted)
+    state.close()
+    assert (turn.status, turn.version, turn.run_id) == ("unchanged", None, None)
+    assert list(turn.seconds) == ["data"]
+    assert all(turn.inputs.values())
+    assert "unchanged" in tidemill("status")

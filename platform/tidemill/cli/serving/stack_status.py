@@ -47,8 +47,9 @@ def status(
         return
     replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
     turn = record_queries.last_turn(records, folder.model)
+    decision = next(iter(record_queries.policy_decisions(records, folder.model, 1)), None)
     problems = known_problems(folder, _check)
-    show_stack(folder, running, replicas, problems, json, turn)
+    show_stack(folder, running, replicas, problems, json, turn, decision)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
@@ -92,15 +93,34 @@ def _show_ports(project: Any, info: Any, json: bool) -> None:
 
 
 def show_stack(
-    project: Any, info: Any, replicas: list[Any], problems: list[str], json: bool, turn: Any = None
+    project: Any,
+    info: Any,
+    replicas: list[Any],
+    problems: list[str],
+    json: bool,
+    turn: Any = None,
+    decision: Any = None,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_champion
 
     champion = read_champion(project)
-    facts = _facts(project, info, replicas, turn, champion, problems)
+    facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
 
-    emit(facts, json, lambda console: console.print(_grid(project, info, replicas, turn, champion)))
+    def render(console: "Console") -> None:
+        grid = _grid(project, info, replicas, turn, champion)
+        if decision is not None and decision.verdict == "hold":
+            said = f"holds since {format_moment(decision.first_at)}: {decision.reason}"
+            grid.add_row("policy", f"{decision.policy} {said}")
+        console.print(grid)
+
+    emit(facts, json, render)
+
+
+def _policy_facts(decision: Any) -> dict[str, Any] | None:
+    """Return the latest decision of a policy."""
+    names = ("policy", "verdict", "rule", "reason", "cause_message", "first_at", "last_at", "turn_id")
+    return None if decision is None else {name: getattr(decision, name) for name in names}
 
 
 def _facts(

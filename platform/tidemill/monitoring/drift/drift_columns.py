@@ -71,6 +71,16 @@ class ColumnDrift:
     broken: str | None = None
     """Why this column alone is alarming; None if it is not."""
 
+    @property
+    def at_fault(self) -> bool:
+        """Return whether its values themselves look wrong: it lacks them, has one only, or another type.
+
+        Far values and new categories may be what the world is like by now.
+        """
+        return self.broken is not None and (
+            self.value is None or self.broken.startswith(("missing", "constant"))
+        )
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -10,6 +10,7 @@ from tidemill.state.tables.erasures import Erasure
 from tidemill.state.tables.jobs import BatchRun, Job
 from tidemill.state.tables.keys import ApiKey
 from tidemill.state.tables.monitor_runs import MonitorRun
+from tidemill.state.tables.policy_decisions import PolicyDecision
 from tidemill.state.tables.promotions import GateDecision, Promotion
 from tidemill.state.tables.turns import Turn
 
@@ -24,6 +25,7 @@ __all__ = [
     "Job",
     "MonitorRun",
     "Notification",
+    "PolicyDecision",
     "Promotion",
     "ReplicaState",
     "Rollout",

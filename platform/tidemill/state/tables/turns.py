@@ -40,7 +40,7 @@ class Turn(Table):
     as_of: Mapped[datetime]
     """The turn uses only data that was known by this moment."""
     status: Mapped[str]
-    """``running``, then ``registered``, ``promoted``, ``refused`` or ``failed``."""
+    """``running``, then ``registered``, ``promoted``, ``refused``, ``unchanged`` or ``failed``."""
     step: Mapped[str]
     """The current step: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
     data_revision: Mapped[str | None]
@@ -50,6 +50,10 @@ class Turn(Table):
     error: Mapped[str | None]
     seconds: Mapped[dict[str, Any]]
     """Wall-clock seconds by step."""
+    cause: Mapped[str | None]
+    """Identifies what a policy made it for (`tidemill.retraining.policy_facts.Cause.key`)."""
+    inputs: Mapped[dict[str, Any] | None]
+    """Digests of what it read: ``sources`` and ``data`` (`tidemill.retraining.turn_inputs`)."""
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""
     finished_at: Mapped[datetime | None]

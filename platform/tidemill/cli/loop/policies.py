@@ -1,0 +1,143 @@
+"""``tidemill policies``: when the project's policies retrain, and why they do not."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment
+from tidemill.cli.output import emit, format_moment
+from tidemill.clock import SystemClock
+from tidemill.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list", epilog="Example: tidemill policies list --json")(list_policies)
+    app.command("explain", epilog="Example: tidemill policies explain keep-fresh")(explain)
+    app.command("history", epilog="Example: tidemill policies history --last 50")(history)
+
+
+def list_policies(project: ProjectDir = None, as_of: Now = None, json: AsJson = False) -> None:
+    """Show the policies, and for each whether it would begin a turn now, and why not."""
+    facts = _explained(project, as_of)
+
+    def render(console: "Console") -> None:
+        table = Listing("policy", "asks for a turn when", "now")
+        for each in facts:
+            table.add_row(each["policy"], each["asks_when"], _now(each))
+        console.print(table if facts else "no policies: monitoring/policies.yaml declares none")
+
+    emit(facts, json, render)
+
+
+def explain(
+    name: Annotated[str | None, typer.Argument(help="One policy (default: all).", show_default=False)] = None,
+    project: ProjectDir = None,
+    as_of: Now = None,
+    json: AsJson = False,
+) -> None:
+    """Show what asks for a turn, and what each rule says to it."""
+    facts = _explained(project, as_of)
+    chosen = [each for each in facts if name in (None, each["policy"])]
+    if not chosen:
+        declared = ", ".join(each["policy"] for each in facts) or "none"
+        raise UsageError(
+            f"there is no policy {name!r}", hint=f"monitoring/policies.yaml declares: {declared}"
+        )
+
+    def render(console: "Console") -> None:
+        for each in chosen:
+            console.print(f"{each['policy']}: {_now(each)}", soft_wrap=True)
+            console.print(f"  asks for a turn when: {each['asks_when']}", soft_wrap=True)
+            if each["cause"]:
+                console.print(f"  what asks: {each['cause']}", soft_wrap=True)
+            for rule, reason in each["rules"].items():
+                mark, said = ("✗", f": {reason}") if reason else ("✓", "")
+                console.print(f"  {mark} {rule.replace('_', ' ')}{said}", soft_wrap=True)
+
+    emit(chosen, json, render)
+
+
+def history(
+    project: ProjectDir = None,
+    last: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    json: AsJson = False,
+) -> None:
+    """Show what the policies decided, and why: one line for each cause and reason."""
+    from tidemill.cli.reading import open_reading
+    from tidemill.state.record_queries import policy_decisions
+
+    folder, records = open_reading(project)
+    rows = policy_decisions(records, folder.model, last)
+    names = ("id", "policy", "verdict", "rule", "reason", "cause", "cause_message", "alert_id", "turn_id")
+    facts = [{name: getattr(r, name) for name in (*names, "first_at", "last_at", "rounds")} for r in rows]
+
+    def render(console: "Console") -> None:
+        ids = shorten(records.ids("turns", folder.model))
+        table = Listing("from", "to", "rounds", "policy", "verdict", "what asked", "why")
+        for r in rows:
+            made = f"turn {ids.get(r.turn_id, r.turn_id)}" if r.turn_id else "a turn was due"
+            table.add_row(
+                format_moment(r.first_at),
+                format_moment(r.last_at),
+                str(r.rounds),
+                r.policy,
+                r.verdict,
+                r.cause_message,
+                made if r.verdict == "retrain" else r.reason,
+            )
+        console.print(table if rows else "the policies have decided nothing yet")
+
+    emit(facts, json, render)
+
+
+def _now(each: dict[str, Any]) -> str:
+    if each["verdict"] is None:
+        return "nothing asks for a turn"
+    return f"holds: {each['reason']}" if each["verdict"] == "hold" else f"a turn is due: {each['cause']}"
+
+
+def _explained(folder: Any, as_of: str | None) -> list[dict[str, Any]]:
+    """Judge the policies without acting on it, or recording it."""
+    now = moment(as_of) if as_of else SystemClock().now()
+    return _judged(folder, now)
+
+
+def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
+    from tidemill.project import load_project
+    from tidemill.registry.versions.registry_reader import read_champion
+    from tidemill.retraining.policies import load_policies
+    from tidemill.retraining.policy_facts import Hold
+    from tidemill.retraining.policy_rules import explain, judge
+    from tidemill.retraining.situation import gather
+    from tidemill.state import open_state
+
+    project = load_project(folder)
+    policies, state = load_policies(project), open_state(project.state_url)
+    facts = gather(project, state, policies, read_champion(project), now)
+    state.close()
+    seen = facts.alerts, facts.turns, now, facts.situation
+    told = []
+    for policy in policies:
+        verdict = judge(policy, *seen)
+        held = isinstance(verdict, Hold)
+        told.append(
+            {
+                "policy": policy.name,
+                "asks_when": policy.asks_when,
+                "verdict": None if verdict is None else "hold" if held else "retrain",
+                "rule": verdict.code if isinstance(verdict, Hold) else None,
+                "reason": verdict.reason if verdict else None,
+                "cause": verdict.cause.message if verdict else None,
+                "rules": explain(policy, *seen),
+            }
+        )
+    return told

@@ -1,0 +1,283 @@
+"""Decides when a policy's turn is due, and when it is held and why. Plain functions; imports no engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+from tidemill.retraining.policies import Condition, Policy
+from tidemill.retraining.policy_facts import (
+    AlertFact,
+    Cause,
+    Hold,
+    Retrain,
+    Situation,
+    TurnFact,
+    alert_cause,
+)
+
+__all__ = ["RULES", "cause_of", "decide", "explain", "foremost", "judge", "last_turn"]
+
+_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift"})
+_NAMED = 3
+_IDLE = ("failed", "running")
+"""Turns that came to no end of their own."""
+
+
+def decide(
+    policies: Sequence[Policy],
+    alerts: Sequence[AlertFact],
+    turns: Sequence[TurnFact],
+    now: datetime,
+    situation: Situation | None = None,
+) -> Retrain | Hold | None:
+    """Decide whether a turn is due at ``now``.
+
+    Args:
+        policies: in the order of their precedence.
+        alerts: the unresolved alerts about the version that serves.
+        turns: all earlier turns for the model.
+        now: event time.
+        situation: what else is known; default: nothing.
+
+    Returns:
+        The first policy by which a turn is due; else why the first policy with a cause waits; None if no
+        policy has a cause.
+
+    >>> from datetime import UTC, timedelta
+    >>> day = datetime(2013, 5, 1, tzinfo=UTC)
+    >>> policy = Policy(name="decay", alerts=("quality",), cooldown=timedelta(days=28))
+    >>> alert = AlertFact("a1", "delay", "quality", "AUC fell", day, day)
+    >>> decide([policy], [alert], [TurnFact("promoted", datetime(2013, 4, 1, tzinfo=UTC))], day).reason
+    'decay: AUC fell'
+    >>> decide([policy], [alert], [TurnFact("refused", datetime(2013, 4, 20, tzinfo=UTC))], day).reason
+    'cooling down until 2013-05-18 00:00 UTC'
+    """
+    verdicts = (judge(policy, alerts, turns, now, situation) for policy in policies)
+    return foremost([verdict for verdict in verdicts if verdict is not None])
+
+
+def foremost(verdicts: Sequence[Retrain | Hold]) -> Retrain | Hold | None:
+    """Return the first verdict by which a turn is due, else the first that holds one; None without any."""
+    due = (verdict for verdict in verdicts if isinstance(verdict, Retrain))
+    return next(due, None) or next(iter(verdicts), None)
+
+
+def judge(
+    policy: Policy,
+    alerts: Sequence[AlertFact],
+    turns: Sequence[TurnFact],
+    now: datetime,
+    situation: Situation | None = None,
+) -> Retrain | Hold | None:
+    """Judge a policy alone: a turn is due, or is held and why, or nothing asks for one (None)."""
+    known, recent = situation or Situation(), _recent(policy, alerts, now)
+    cause = cause_of(policy, alerts, now, known)
+    if cause is None:
+        return None
+    for code, rule in RULES.items():
+        reason = rule(_Case(policy, cause, recent, turns, now, known))
+        if reason is not None:
+            return Hold(policy, cause, code, reason)
+    return Retrain(policy, cause)
+
+
+def explain(
+    policy: Policy,
+    alerts: Sequence[AlertFact],
+    turns: Sequence[TurnFact],
+    now: datetime,
+    situation: Situation,
+) -> dict[str, str | None]:
+    """Return for each rule why it holds the turn that a policy asks for, or None; empty if none is."""
+    cause = cause_of(policy, alerts, now, situation)
+    if cause is None:
+        return {}
+    case = _Case(policy, cause, _recent(policy, alerts, now), turns, now, situation)
+    return {code: rule(case) for code, rule in RULES.items()}
+
+
+def cause_of(
+    policy: Policy, alerts: Sequence[AlertFact], now: datetime, situation: Situation
+) -> Cause | None:
+    """Return the first thing by which a policy asks for a turn; None if nothing does."""
+    heard = [
+        alert
+        for alert in _recent(policy, alerts, now)
+        if policy.monitors is None or alert.monitor in policy.monitors
+    ]
+    for condition in policy.conditions:
+        if (cause := _holds(condition, heard, now, situation)) is not None:
+            return cause
+    together = [_holds(condition, heard, now, situation) for condition in policy.all or ()]
+    causes = [cause for cause in together if cause is not None]
+    if not causes or len(causes) < len(together):
+        return None
+    first = next((cause for cause in causes if cause.alert is not None), causes[0])
+    return Cause(
+        first.kind,
+        "; ".join(cause.message for cause in causes),
+        " and ".join(sorted(cause.key for cause in causes)),
+        first.alert,
+    )
+
+
+def last_turn(turns: Sequence[TurnFact]) -> TurnFact | None:
+    """Return the latest turn that came to an end of its own, or None."""
+    return max(
+        (turn for turn in turns if turn.status not in _IDLE), key=lambda turn: turn.as_of, default=None
+    )
+
+
+def _holds(
+    condition: Condition, alerts: Sequence[AlertFact], now: datetime, situation: Situation
+) -> Cause | None:
+    if condition.alert is not None:
+        of_kind = [alert for alert in alerts if alert.kind == condition.alert]
+        oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
+        return None if oldest is None else alert_cause(oldest)
+    if condition.new_labels is not None:
+        found = situation.new_labels or 0
+        said = f"{found:,} labels became known since the last turn"
+        return Cause("new_labels", said, "new_labels") if found >= condition.new_labels else None
+    assert condition.age is not None
+    since = situation.champion_since
+    if since is None or now - since < condition.age:
+        return None
+    return Cause("age", f"the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC", "age")
+
+
+def _recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
+    return [alert for alert in alerts if now - alert.last_seen_at <= policy.max_age]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a rule looks at."""
+
+    policy: Policy
+    cause: Cause
+    alerts: Sequence[AlertFact]
+    turns: Sequence[TurnFact]
+    now: datetime
+    situation: Situation
+
+    @property
+    def sources(self) -> str | None:
+        """The digest of what a turn would read now; None if that cannot be told."""
+        return self.situation.sources.get(self.policy.name)
+
+
+def _under_way(case: _Case) -> str | None:
+    running = any(turn.status == "running" for turn in case.turns)
+    return "a turn is under way already" if running else None
+
+
+def _data_quality(case: _Case) -> str | None:
+    """Hold a turn that an alert asks for while features are at fault."""
+    if case.cause.alert is None:
+        return None
+    meant = {condition.alert for condition in (*case.policy.conditions, *(case.policy.all or ()))}
+    for alert in case.alerts:
+        if not alert.faults or (alert.kind == "feature_skew" and "feature_skew" in meant):
+            continue
+        named = ", ".join(alert.faults[:_NAMED])
+        more = f" and {len(alert.faults) - _NAMED} more" if len(alert.faults) > _NAMED else ""
+        return (
+            f"the data are at fault ({alert.kind} of monitor {alert.monitor}: {named}{more}): a new model "
+            "would learn from them, or be served them; correct what makes them"
+        )
+    return None
+
+
+def _harmless(case: _Case) -> str | None:
+    """Hold drift while the estimated quality is as good as it must be."""
+    alert, estimate = case.cause.alert, case.situation.estimate
+    if alert is None or case.cause.kind not in _DRIFT or estimate is None:
+        return None
+    if estimate.decayed or estimate.at < alert.last_seen_at:
+        return None
+    return f"drift without estimated harm: {estimate.said}"
+
+
+def _cooling_down(case: _Case) -> str | None:
+    free_at = max((turn.as_of + _pause(case, turn) for turn in case.turns), default=case.now)
+    return f"cooling down until {free_at:%Y-%m-%d %H:%M} UTC" if case.now < free_at else None
+
+
+def _pause(case: _Case, turn: TurnFact) -> timedelta:
+    """Return how long after a turn the next may begin: sooner where that one made no model."""
+    made_nothing = turn.status == "failed" or (turn.status == "unchanged" and _differs(case, turn))
+    return case.policy.retry_after if made_nothing else case.policy.cooldown
+
+
+def _differs(case: _Case, turn: TurnFact) -> bool:
+    """Return whether what a turn would read now is known to differ from what that turn read."""
+    return case.sources is not None and turn.sources is not None and case.sources != turn.sources
+
+
+def _unchanged(case: _Case) -> str | None:
+    if case.sources is None or not case.situation.sources_tell_all:
+        return None
+    for turn in case.turns:
+        if turn.status not in _IDLE and turn.sources == case.sources:
+            return (
+                f"neither data nor code nor parameters have changed since the turn as of "
+                f"{turn.as_of:%Y-%m-%d %H:%M} UTC ({turn.status}): another one would make the same model"
+            )
+    return None
+
+
+def _refused_in_a_row(case: _Case) -> str | None:
+    ended = sorted(
+        (t for t in case.turns if t.status not in _IDLE), key=lambda turn: turn.as_of, reverse=True
+    )
+    row = list(takewhile(lambda turn: turn.status == "refused" and turn.policy is not None, ended))
+    if len(row) < case.policy.refused_in_a_row or _differs(case, row[0]):
+        return None
+    return (
+        f"the last {len(row)} turns were refused: it waits for other data, other code or parameters, or for "
+        "`tidemill retrain` by a person"
+    )
+
+
+def _over_budget(case: _Case) -> str | None:
+    budget = case.policy.budget
+    if budget is None:
+        return None
+    begun = [turn for turn in case.turns if turn.policy is not None and turn.as_of > case.now - budget.period]
+    if len(begun) < budget.turns:
+        return None
+    free_at = sorted(turn.as_of for turn in begun)[-budget.turns] + budget.period
+    return (
+        f"the budget of {budget.turns} turns in {budget.period.total_seconds() / 86400:g} days is used up "
+        f"until {free_at:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _too_few_labels(case: _Case) -> str | None:
+    least, found = case.policy.min_new_labels, case.situation.new_labels or 0
+    if last_turn(case.turns) is None or found >= least:
+        return None
+    return f"{found:,} labels became known since the last turn, {least:,} are needed"
+
+
+def _quiet(case: _Case) -> str | None:
+    for span in case.policy.quiet_hours:
+        if span.holds(case.now.time()):
+            return f"quiet hours until {span.end:%H:%M} UTC"
+    return None
+
+
+RULES: dict[str, Callable[[_Case], str | None]] = {
+    "under_way": _under_way,
+    "data_quality": _data_quality,
+    "harmless": _harmless,
+    "cooldown": _cooling_down,
+    "unchanged": _unchanged,
+    "refused": _refused_in_a_row,
+    "budget": _over_budget,
+    "labels": _too_few_labels,
+    "quiet_hours": _quiet,
+}
+"""What holds a turn, by the name on record, in the order in which it is asked."""

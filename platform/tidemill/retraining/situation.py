@@ -1,0 +1,144 @@
+"""Gathers what policies see from the records, the prediction log and the project's files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from tidemill.errors import TidemillError
+from tidemill.prediction_log.prediction_log import count_new_labels
+from tidemill.project import Project
+from tidemill.retraining.policies import Policy
+from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
+from tidemill.retraining.policy_rules import cause_of, judge, last_turn
+from tidemill.retraining.turn_inputs import read_sources, tell_all
+from tidemill.state import State
+from tidemill.state.tables import Alert, MonitorRun, Turn
+
+__all__ = ["Facts", "alert_fact", "gather", "judge_all"]
+
+_ACTIVE = ("firing", "acknowledged")
+_PROMOTED = "promoted"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the policies of a project see at a moment."""
+
+    alerts: tuple[AlertFact, ...]
+    turns: tuple[TurnFact, ...]
+    situation: Situation
+
+
+def gather(
+    project: Project, state: State, policies: Sequence[Policy], serving: str | None, now: datetime
+) -> Facts:
+    """Gather what the policies see at ``now``, while a version serves.
+
+    What takes longer is gathered only where it can matter: labels are counted if a policy counts them, and
+    files are read if a policy has a cause.
+
+    Raises:
+        TidemillError: the records or the prediction log cannot be read.
+    """
+    with state.transaction() as session:
+        of_model = Alert.model == project.model, Alert.version == serving
+        alerts = [
+            alert_fact(each)
+            for each in session.scalars(select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)))
+        ]
+        rows = list(session.scalars(select(Turn).where(Turn.model == project.model)))
+        estimate = _estimate(
+            list(
+                session.scalars(
+                    select(MonitorRun)
+                    .where(
+                        MonitorRun.model == project.model, MonitorRun.version == serving, MonitorRun.at <= now
+                    )
+                    .order_by(MonitorRun.at.desc())
+                    .limit(20)
+                )
+            )
+        )
+    turns = tuple(_turn_fact(each) for each in rows)
+    since = max(
+        (each.as_of for each in rows if each.version == serving and each.status == _PROMOTED), default=None
+    )
+    known = Situation(
+        new_labels=_new_labels(project, policies, turns, now), champion_since=since, estimate=estimate
+    )
+    asking = [policy for policy in policies if cause_of(policy, alerts, now, known) is not None]
+    sources = {policy.name: _sources(project, policy.params) for policy in asking}
+    whole = bool(asking) and tell_all(project)
+    return Facts(
+        tuple(alerts),
+        turns,
+        Situation(sources, whole, known.new_labels, known.champion_since, known.estimate),
+    )
+
+
+def judge_all(policies: Sequence[Policy], facts: Facts, now: datetime) -> list[Retrain | Hold]:
+    """Return the verdict of each policy that has a cause, in their order."""
+    found = (judge(policy, facts.alerts, facts.turns, now, facts.situation) for policy in policies)
+    return [verdict for verdict in found if verdict is not None]
+
+
+def alert_fact(alert: Alert) -> AlertFact:
+    """Return an alert as policies see it."""
+    details, kind = alert.details or {}, alert.kind
+    skewed = [str(each.get("feature")) for each in details.get("skewed", ())]
+    faults = skewed if kind == "feature_skew" else [str(name) for name in details.get("faults", ())]
+    about = {
+        "feature_drift": list(details.get("features", {})),
+        "feature_skew": skewed,
+        "quality": [str(details.get("metric", ""))],
+        "estimated_quality": [str(details.get("metric", ""))],
+    }.get(kind, [])
+    return AlertFact(
+        alert.id,
+        alert.monitor,
+        kind,
+        alert.message,
+        alert.raised_at,
+        alert.last_seen_at,
+        tuple(filter(None, about)),
+        tuple(faults),
+    )
+
+
+def _turn_fact(turn: Turn) -> TurnFact:
+    sources = (turn.inputs or {}).get("sources")
+    return TurnFact(turn.status, turn.as_of, turn.trigger, turn.policy, sources, turn.id)
+
+
+def _estimate(runs: Sequence[MonitorRun]) -> EstimateFact | None:
+    """Return the latest estimate that was judged; None if there is none."""
+    for run in runs:
+        found: Mapping[str, Any] = run.results.get("estimated_quality") or {}
+        if found.get("decayed") is not None:
+            value, low, high = (found.get(name) for name in ("value", "low", "high"))
+            span = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
+            said = (
+                f"{found['metric']} is estimated at {value:.4g}{span}, which its monitor {run.monitor} allows"
+            )
+            return EstimateFact(run.at, bool(found["decayed"]), said)
+    return None
+
+
+def _new_labels(
+    project: Project, policies: Sequence[Policy], turns: Sequence[TurnFact], now: datetime
+) -> int | None:
+    if not any(policy.counts_labels for policy in policies):
+        return None
+    latest = last_turn(turns)
+    return count_new_labels(project.predictions, project.model, latest.as_of if latest else None, now)
+
+
+def _sources(project: Project, params: Mapping[str, Any]) -> str | None:
+    """Return the digest of what a turn would read; None if it cannot be told, which a turn then says."""
+    try:
+        return read_sources(project, params).all
+    except (TidemillError, OSError):
+        return None

@@ -1,0 +1,114 @@
+"""What policies see in the records, and what of their decisions is kept: once for each cause and reason."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
+from tidemill.cli.main import app
+from tidemill.project import Project
+from tidemill.retraining.decision_record import record_decisions, record_turn
+from tidemill.retraining.policies import load_policies
+from tidemill.retraining.policy_facts import Retrain
+from tidemill.retraining.situation import gather, judge_all
+from tidemill.state import State, open_state
+from tidemill.state.tables import Alert, MonitorRun, PolicyDecision, Turn
+
+NOW = datetime(2013, 5, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    return project_with(tmp_path, **GOOD)
+
+
+@pytest.fixture
+def state(project: Project):
+    """An alert about version 1, which the turn of a person made twenty days ago."""
+    found = open_state(project.state_url)
+    with found.transaction() as session:
+        session.add(_turn("turn_1", NOW - 20 * DAY, version="1"))
+        session.add(
+            MonitorRun(
+                id="mon_1", monitor="weekly", model="toy", version="1", window_start=NOW - DAY,
+                window_end=NOW, rows=900, labelled=0, verdict="alert", results={}, report_path=None, at=NOW,
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            Alert(
+                id="alert_1", monitor="weekly", model="toy", version="1", kind="data_drift",
+                severity="warning", message="it drifts", details={"drifted": ["a"]},
+                monitor_run_id="mon_1", status="firing",
+                raised_at=NOW, last_seen_at=NOW,
+            )
+        )  # fmt: skip
+    yield found
+    found.close()
+
+
+def _turn(name: str, as_of: datetime, **values: Any) -> Turn:
+    given = {
+        "id": name, "model": "toy", "trigger": "manual", "reason": "r", "actor": "a", "promote": True,
+        "overrides": {}, "as_of": as_of, "status": "promoted", "step": "end", "seconds": {},
+        "requested_at": NOW,
+    }  # fmt: skip
+    return Turn(**{**given, **values})
+
+
+def a_round(project: Project, state: State, now: datetime) -> Any:
+    policies = load_policies(project)
+    facts = gather(project, state, policies, "1", now)
+    verdicts = judge_all(policies, facts, now)
+    record_decisions(state, "toy", verdicts, facts.turns, now)
+    return verdicts[0] if verdicts else None, facts
+
+
+def on_record(state: State) -> list[tuple[str, str | None, int]]:
+    with state.transaction() as session:
+        rows = session.scalars(select(PolicyDecision).order_by(PolicyDecision.first_at, PolicyDecision.id))
+        return [(row.verdict, row.rule, row.rounds) for row in rows]
+
+
+def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Project, state: State):
+    due, facts = a_round(project, state, NOW)
+    assert isinstance(due, Retrain)
+    assert facts.situation.champion_since == NOW - 20 * DAY
+    record_turn(state, "toy", due, facts.turns, "turn_2")
+    with state.transaction() as session:
+        session.add(_turn("turn_2", NOW, status="refused", policy="decay", trigger="data_drift"))
+    for hours in range(1, 4):
+        a_round(project, state, NOW + timedelta(hours=hours))
+    assert on_record(state) == [("retrain", None, 1), ("hold", "cooldown", 3)]
+    arguments = ["policies", "history", "-p", str(project.root)]
+    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert "cooling down until 2013-05-08" in shown.output
+    assert "turn_2" in shown.output
+    told = CliRunner().invoke(app, ["status", "-p", str(project.root)], env={"COLUMNS": "200"}).output
+    assert "decay holds since 2013-05-01 01:00" in told
+
+
+def test_about_another_version_nothing_is_asked(project: Project, state: State):
+    facts = gather(project, state, load_policies(project), "2", NOW)
+    assert (facts.alerts, judge_all(load_policies(project), facts, NOW)) == ((), [])
+
+
+def test_list_and_explain_say_what_would_happen_now(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tidemill.registry.versions.registry_reader.read_champion", lambda _folder: "1")
+    run = CliRunner()
+    listed = run.invoke(app, ["policies", "list", "--as-of", "2013-05-02", "-p", str(project.root)])
+    assert "a turn is due: it drifts" in " ".join(listed.output.split()), listed.output
+    told = run.invoke(app, ["policies", "explain", "decay", "--as-of", "2013-04-12", "-p", str(project.root)])
+    assert "✗ cooldown: cooling down until 2013-04-18" in told.output
+    assert on_record(state) == []
+    wrong = run.invoke(app, ["policies", "explain", "other", "-p", str(project.root)])
+    assert "there is no policy 'other'" in str(wrong.exception)

@@ -1,0 +1,156 @@
+"""What holds a turn, and what asks for one: plain values, no engine."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from tidemill.retraining.policies import Policy
+from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
+from tidemill.retraining.policy_rules import RULES, decide, explain
+
+DAY = timedelta(days=1)
+NOW = datetime(2013, 6, 1, 12, tzinfo=UTC)
+ALERT = AlertFact("a1", "delay", "data_drift", "it drifts", NOW - DAY, NOW)
+
+
+def policy(**given: object) -> Policy:
+    return Policy.model_validate(
+        {"name": "p", "alerts": ["data_drift", "quality"], "cooldown": "7d", **given}
+    )
+
+
+def turn(
+    days_ago: float, status: str = "refused", name: str | None = "p", sources: str | None = None
+) -> TurnFact:
+    return TurnFact(status, NOW - days_ago * DAY, "data_drift", name, sources)
+
+
+def outcome(
+    one: Policy,
+    *turns: TurnFact,
+    alerts: tuple[AlertFact, ...] = (ALERT,),
+    now: datetime = NOW,
+    **known: object,
+) -> str | None:
+    """Return the rule that holds a turn, ``retrain``, or None."""
+    decision = decide([one], alerts, turns, now, Situation(**known))  # type: ignore[arg-type]
+    return decision.code if isinstance(decision, Hold) else decision and "retrain"
+
+
+@pytest.mark.parametrize("status", ["promoted", "refused", "unchanged"])
+def test_nothing_has_changed_since_a_turn(status: str):
+    earlier = turn(30, status, sources="same")
+    assert outcome(policy(), earlier, sources={"p": "same"}, sources_tell_all=True) == "unchanged"
+    assert outcome(policy(), earlier, sources={"p": "other"}, sources_tell_all=True) == "retrain"
+    assert outcome(policy(), earlier, sources={"p": None}, sources_tell_all=True) == "retrain"
+    assert outcome(policy(), earlier, sources={"p": "same"}) == "retrain"  # a later moment may bring rows
+
+
+def test_a_failed_turn_read_nothing_to_the_end():
+    assert (
+        outcome(policy(), turn(30, "failed", sources="s"), sources={"p": "s"}, sources_tell_all=True)
+        == "retrain"
+    )
+
+
+def test_an_unchanged_turn_is_tried_again_soon_after_a_change_only():
+    before = turn(2, "unchanged", sources="old")
+    assert outcome(policy(), before, sources={"p": "old"}) == "cooldown"
+    assert outcome(policy(), before, sources={"p": "new"}) == "retrain"
+
+
+def test_three_refused_in_a_row_wait_for_something_new_or_a_person():
+    row = [turn(days, sources="s") for days in (30, 20, 10)]
+    assert outcome(policy(), *row[1:]) == "retrain"
+    assert outcome(policy(), *row) == "refused"
+    assert outcome(policy(), *row, sources={"p": "new"}) == "retrain"
+    assert outcome(policy(), *row, turn(9, "refused", name=None)) == "retrain"  # a person made a turn
+    assert outcome(policy(), row[0], turn(25, "promoted"), *row[1:]) == "retrain"
+    assert outcome(policy(refused_in_a_row=2), *row[1:]) == "refused"
+
+
+def test_the_budget_counts_turns_of_policies_in_the_period():
+    one = policy(budget={"turns": 2, "period": "30d"})
+    assert outcome(one, turn(29, "promoted"), turn(15, "promoted")) == "budget"
+    assert outcome(one, turn(31, "promoted"), turn(15, "promoted")) == "retrain"
+    assert outcome(one, turn(29, "promoted", name=None), turn(15, "promoted")) == "retrain"
+    held = decide([one], [ALERT], [turn(29, "promoted"), turn(15, "promoted")], NOW)
+    assert isinstance(held, Hold)
+    assert held.reason == "the budget of 2 turns in 30 days is used up until 2013-06-02 12:00 UTC"
+
+
+def test_quiet_hours():
+    one = policy(quiet_hours="22:00-06:00")
+    assert outcome(one) == "retrain"
+    assert outcome(one, now=NOW.replace(hour=23)) == "quiet_hours"
+    assert outcome(policy(quiet_hours=["11:00-13:00", "22:00-23:00"])) == "quiet_hours"
+
+
+def test_new_labels_are_needed_after_the_first_turn():
+    one = policy(min_new_labels=500)
+    assert outcome(one) == "retrain"
+    assert outcome(one, turn(30, "promoted"), new_labels=499) == "labels"
+    assert outcome(one, turn(30, "promoted"), new_labels=500) == "retrain"
+
+
+def test_features_at_fault_hold_what_alerts_ask_for():
+    fault = AlertFact("a2", "other", "feature_drift", "gone", NOW - DAY, NOW, faults=("wind",))
+    assert outcome(policy(), alerts=(ALERT, fault)) == "data_quality"
+    far = AlertFact("a2", "other", "feature_drift", "far", NOW - DAY, NOW, about=("wind",))
+    assert outcome(policy(), alerts=(ALERT, far)) == "retrain"
+    aged = policy(alerts=None, any=[{"age": "30d"}])
+    assert outcome(aged, alerts=(fault,), champion_since=NOW - 31 * DAY) == "retrain"
+
+
+def test_skew_holds_unless_the_policy_names_it():
+    skew = AlertFact("a2", "delay", "feature_skew", "differs", NOW, NOW, faults=("wind",))
+    assert outcome(policy(), alerts=(ALERT, skew)) == "data_quality"
+    assert outcome(policy(alerts=["feature_skew"]), alerts=(skew,)) == "retrain"
+
+
+def test_drift_without_estimated_harm():
+    fine = EstimateFact(NOW, False, "roc_auc is estimated at 0.7")
+    assert outcome(policy(), estimate=fine) == "harmless"
+    assert outcome(policy(), estimate=EstimateFact(NOW, True, "…")) == "retrain"
+    assert (
+        outcome(policy(), estimate=EstimateFact(NOW - 2 * DAY, False, "…")) == "retrain"
+    )  # an older window's
+    quality = AlertFact("a2", "delay", "quality", "fell", NOW, NOW)
+    assert outcome(policy(alerts=["quality"]), alerts=(ALERT, quality), estimate=fine) == "retrain"
+
+
+def test_any_and_all():
+    either = policy(alerts=None, any=["quality", {"new_labels": 10}])
+    assert outcome(either) is None
+    assert outcome(either, new_labels=10) == "retrain"
+    both = policy(alerts=None, all=["data_drift", {"age": "90d"}])
+    assert outcome(both) is None
+    assert outcome(both, champion_since=NOW - 89 * DAY) is None
+    decision = decide([both], [ALERT], [], NOW, Situation(champion_since=NOW - 90 * DAY))
+    assert isinstance(decision, Retrain)
+    assert decision.alert is ALERT
+    assert decision.cause.key == "age and data_drift/delay"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"alerts": None}, "never asks for a turn"),
+        ({"any": [{"age": "3d", "new_labels": 1}]}, "set one of"),
+        ({"any": [{}]}, "set one of"),
+        ({"any": ["weather"]}, "alert"),
+        ({"quiet_hours": "22-6"}, "span of hours"),
+        ({"budget": {"turns": 0, "period": "1d"}}, "greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_is_said(given: dict[str, object], said: str):
+    with pytest.raises(ValidationError, match=said):
+        policy(**given)
+
+
+def test_explain_asks_every_rule():
+    told = explain(policy(quiet_hours="11:00-13:00"), [ALERT], [turn(1)], NOW, Situation())
+    assert list(told) == list(RULES)
+    assert [code for code, reason in told.items() if reason] == ["cooldown", "quiet_hours"]
+    assert explain(policy(), [], [], NOW, Situation()) == {}
