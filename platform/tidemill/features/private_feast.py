@@ -102,6 +102,7 @@ NAMES = (
     ("feast.protos.feast.types.EntityKey_pb2.EntityKey", "is a key in the interface of online stores"),
     ("feast.protos.feast.types.Value_pb2.Value", "is a value there, whose bytes we write ourselves"),
     ("feast.repo_operations.get_repo_files", "says which files of a feature repository Feast would load"),
+    ("feast.torch_wrapper.get_torch", "is where PyTorch is imported, which `tidemill.features` puts off"),
     ("feast.type_map.feast_value_type_to_python_type", "makes of a value what Python has"),
     ("feast.type_map.python_values_to_proto_values", "makes a value of what Python has"),
     ("feast.utils.compute_non_entity_date_range", "is the span of time of a retrieval without entity rows"),

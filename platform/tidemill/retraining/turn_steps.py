@@ -14,8 +14,6 @@ from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import DecisionOutdated, FeatureError, GateRefused
-from tidemill.features.definition_changes import apply_changes
-from tidemill.features.feature_store import materialise
 from tidemill.features.project_features import feature_names, feature_source, features_digest
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
@@ -79,6 +77,9 @@ def version_data(context: StepContext) -> StepResult:
         on_line=lambda line: _relay_line(line, context.tell),
     )
     if project.has_store:
+        from tidemill.features.definition_changes import apply_changes
+        from tidemill.features.feature_store import materialise  # Feast takes seconds
+
         if apply_changes(project):
             context.tell(_APPLIED, None, None)
         materialise(project, turn.as_of)
@@ -194,6 +195,10 @@ STEPS = (
 
 def _apply_before_stages(context: StepContext) -> None:
     """Apply changed feature definitions, so that stages which do not apply them join what is defined now."""
+    if not context.project.has_store:
+        return
+    from tidemill.features.definition_changes import apply_changes  # Feast takes seconds
+
     try:
         if apply_changes(context.project, first=False):
             context.tell(_APPLIED, None, None)

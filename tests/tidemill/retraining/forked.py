@@ -246,7 +246,7 @@ IN_STEPS = points(
     "data tidemill.data.versioning.data_versions:commit_staged after",
     "data tidemill.data.versioning.data_versions:copy_to_remote before",
     "data tidemill.data.versioning.data_versions:copy_to_remote after",
-    "data tidemill.retraining.turn_steps:materialise after",
+    "data tidemill.features.feature_store:record_views after",
     "train mlflow:MlflowClient.create_run after",
     "train tidemill.training.train:search before",
     "train tidemill.training.train:finish before",

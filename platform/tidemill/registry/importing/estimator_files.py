@@ -8,13 +8,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import skops.io
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, TrainingError
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task import Task
 from tidemill.training.fitting.packaging import save_estimator, trusted_types
+from tidemill.training.fitting.private_skops import load, types_in
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["about_estimator", "of_estimator", "read_pickle", "read_skops"]
@@ -36,14 +36,14 @@ def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignMo
         RegistryError: it is damaged, or was written by other versions of its packages.
     """
     try:
-        types = skops.io.get_untrusted_types(file=file)
+        types = types_in(file=file)
         refused = untrusted(types) and untrusted(types, declared())
         if refused:
             raise ModelUnsafe(
                 f"{file} holds types that are not trusted: {', '.join(refused)}",
                 hint="name them in trusted_types of the project's TrainingSpec, if you do trust them",
             )
-        estimator = skops.io.load(file, trusted=types)
+        estimator = load(file, trusted=types)
     except _DAMAGED as error:
         raise RegistryError(
             f"{file} is damaged or was written by other versions: skops cannot load it ({error})",

@@ -10,10 +10,8 @@ from typing import Any
 from zipfile import BadZipFile
 
 import mlflow.pyfunc
-import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.files.yaml_reading import YamlError
@@ -31,6 +29,7 @@ from tidemill.registry.versions.onnx_models import read_onnx
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
 from tidemill.training.feature_table import column_names
+from tidemill.training.fitting.private_skops import UntrustedTypesFoundException, load, types_in
 from tidemill.training.fitting.trusted_types import untrusted
 
 __all__ = ["read_original"]
@@ -201,7 +200,7 @@ def _load_skops(
     file: Path, version: str, recorded: Sequence[str] | None, declared: Callable[[], Sequence[str]]
 ) -> Any:
     try:
-        types = skops.io.get_untrusted_types(file=file)
+        types = types_in(file=file)
         if recorded is None:
             refused = untrusted(types) and untrusted(types, declared())
         else:
@@ -213,7 +212,7 @@ def _load_skops(
                 f"version {version} holds types that are not trusted: {', '.join(refused)}",
                 hint="name them in trusted_types of the project's TrainingSpec and train again, if you do",
             )
-        return skops.io.load(file, trusted=types)
+        return load(file, trusted=types)
     except _BROKEN as error:
         raise RegistryError(
             f"version {version} cannot be loaded from {file}: {error}",

@@ -9,18 +9,18 @@ from typing import Any
 
 import mlflow.sklearn
 import pandas as pd
-import skops.io
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.models.model import MLMODEL_FILE_NAME
-from skops.io.exceptions import UnsupportedTypeException
 
 from tidemill.errors import TrainingError
 from tidemill.files.yaml_reading import read_yaml
 from tidemill.tasks.task import Task
+from tidemill.training.fitting.private_skops import UnsupportedTypeException, dumps, types_in
 from tidemill.training.fitting.trusted_types import untrusted
+from tidemill.training.tracking.private_mlflow import requirements_as_given
 
 __all__ = ["log_model", "log_saved", "requirements", "save_estimator", "trusted_types"]
 
@@ -35,7 +35,7 @@ def trusted_types(estimator: Any, declared: Collection[str]) -> list[str]:
             scikit-learn's nor declared.
     """
     try:
-        found = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+        found = types_in(data=dumps(estimator))
     except (UnsupportedTypeException, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(
             f"{type(estimator).__name__} cannot be saved in the skops format: {error}",
@@ -98,7 +98,7 @@ def save_estimator(
             hint="use another estimator, or change project.task in params.yaml",
         )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), requirements_as_given():
             # MLflow warns of its own type hints when it imports its scoring code.
             warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
             mlflow.sklearn.save_model(

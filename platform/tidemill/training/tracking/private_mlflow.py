@@ -1,6 +1,8 @@
 """Undocumented names of MLflow that Tidemill uses, each with the reason."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ __all__ = [
     "address_columns",
     "artifact_repository",
     "local_path",
+    "requirements_as_given",
     "server_application",
     "silence_telemetry",
 ]
@@ -43,6 +46,11 @@ NAMES = (
         "the environment variable that switches usage statistics off is read when MLflow is imported, which "
         "somebody else may have done before",
     ),
+    (
+        "mlflow.utils.requirements_utils._MODULES_TO_PACKAGES",
+        "saving a model compares its requirements with what is installed, and for that MLflow reads files of "
+        "every installed package, which takes seconds; ours are written from what is installed",
+    ),
 )
 """Dotted paths, and why each is used."""
 
@@ -65,6 +73,19 @@ def server_application(tracking_uri: str, artifacts: str) -> Any:
     from mlflow.server.fastapi_app import app
 
     return app
+
+
+@contextmanager
+def requirements_as_given() -> Iterator[None]:
+    """Save models meanwhile without a search through all installed packages for those that they require."""
+    from mlflow.utils import requirements_utils
+
+    known = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = {} if known is None else known
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known
 
 
 def silence_telemetry() -> None:
