@@ -23,7 +23,8 @@ The tree::
     │   ├── PortTaken            an address that was asked for is in use
     │   └── StackNotRunning      nothing is running here
     ├── MonitoringError          a monitor could not be evaluated
-    │   └── AlertNotFound        no such alert
+    │   ├── AlertNotFound        no such alert
+    │   └── NotDelivered         a message about an alert was not taken
     └── RetrainingError          a turn of the loop could not be made
         └── TurnInProgress       another turn holds the lock
 
@@ -42,6 +43,7 @@ __all__ = [
     "ModelNotFound",
     "ModelUnsafe",
     "MonitoringError",
+    "NotDelivered",
     "NotWritable",
     "PortTaken",
     "ProjectNotFound",
@@ -156,6 +158,10 @@ class MonitoringError(TidemillError):
 
 class AlertNotFound(MonitoringError):
     """There is no such alert."""
+
+
+class NotDelivered(MonitoringError):
+    """A message about an alert was not taken by its receiver."""
 
 
 class RetrainingError(TidemillError):

@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tidemill.alerting.alert_states import record_alerts
+from tidemill.alerting.delivery import sender_of
+from tidemill.alerting.notifying import Send, notify
+from tidemill.alerting.routes import load_routes
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import TidemillError, TurnInProgress
 from tidemill.garbage import collect_rarely
@@ -65,11 +68,14 @@ class Controller:
         state: State,
         clock: Clock,
         listen: Callable[[TurnEvent], None] | None = None,
+        send: Send | None = None,
     ) -> None:
         self._project = project
         self._state = state
         self._clock = clock
         self._listen = listen
+        self._send = send
+        """Sends messages about alerts. None: nobody is told, as in a replay of history."""
 
     def recover(self) -> list[Turn]:
         """Finish or undo what killed processes left: moves of aliases, deployments, turns.
@@ -81,7 +87,7 @@ class Controller:
         return resume_turns(self._project, self._state, self._listen)
 
     def tick(self) -> Tick:
-        """Run one round: recovery, due scoring, due monitors, and a turn if a policy asks for one.
+        """Run one round: recovery, due scoring, due monitors, messages, and a turn if a policy asks for one.
 
         A part that fails is reported, and keeps no other part from running. While another process makes a
         turn, the monitors run and nothing is decided.
@@ -104,6 +110,10 @@ class Controller:
                 busy = True
         with _reported("monitors", failures):
             runs = run_due(self._project, self._state, now, record_alerts)
+        if self._send is not None:
+            with _reported("messages about alerts", failures):
+                if (routes := load_routes(self._project)) is not None:
+                    notify(self._state, self._project.model, routes, now, self._send)
         if not busy:
             with _reported("policies", failures):
                 decision, facts = self._decide(now)
@@ -152,7 +162,11 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
     """Run rounds until ``stop`` is set. What failed is logged, and tried again in the next round."""
     state = open_state(project.state_url)
     controller = Controller(
-        project, state, SystemClock(), lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message)
+        project,
+        state,
+        SystemClock(),
+        lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message),
+        sender_of(project),
     )
     thread = start_rollout_thread(project, interval, stop)
     while not stop.is_set():

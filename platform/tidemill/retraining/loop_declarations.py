@@ -1,8 +1,9 @@
-"""Checks what a project declares: parameters, pipeline, monitors, policies, schedules. Imports no engine."""
+"""Checks what a project declares, before the loop is started. Imports no engine."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tidemill.alerting.routes import load_routes
 from tidemill.data.repository.pipeline_file import pipeline_problems
 from tidemill.errors import ConfigError
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
@@ -26,6 +27,7 @@ def declaration_problems(project: ProjectFolder) -> list[str]:
     _read(project, lambda folder: load_project(folder.root), problems)
     problems += pipeline_problems(project.root)
     monitors = _read(project, load_monitors, problems)
+    _read(project, load_routes, problems)
     policies = _read(project, load_policies, problems)
     _read(project, load_schedules, problems)
     if monitors is not None:

@@ -28,6 +28,7 @@ __all__ = [
     "refused_decisions",
     "replicas",
     "runs_of_schedule",
+    "silences",
 ]
 
 
@@ -81,6 +82,13 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         next(iter(records.select("turns", *made, order="requested_at DESC", limit=1)), None),
         records.select("notifications", "alert_id = ?", alert_id, order="at, id"),
     )
+
+
+def silences(records: Records, model: str, now: datetime, *, ended: bool) -> list[Row]:
+    """Return silences, the one that ends last first; those that have ended, too, if asked for."""
+    since = "" if ended else " AND ends_at > ?"
+    values = (model,) if ended else (model, now)
+    return records.select("silences", f"model = ?{since}", *values, order="ends_at DESC, id DESC")
 
 
 def monitor_runs(records: Records, model: str, last: int) -> list[Row]:

@@ -273,7 +273,9 @@ def test_reading_fits_the_terminal(
 def test_reading_writes_nothing(root: Path, tmp_path: Path):
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
     commands = [
-        command for command in COMMANDS if not command.startswith(("models show", "data", "features"))
+        command
+        for command in COMMANDS
+        if not command.startswith(("alerts show", "models show", "data", "features"))
     ]
     for done in run_each(tmp_path, commands):
         assert done.returncode == 0, done
@@ -341,6 +343,23 @@ def test_an_alert_is_shown_with_its_evidence(root: Path):
     assert told["first_window"] == ["2013-05-01T12:00:00+00:00", "2013-05-08T12:00:00+00:00"]
     assert told["next"][0] == "tidemill alerts ack alert_01kg72zzzxyz"
     assert run(root, "alerts show alert_9").returncode == 2
+
+
+def test_silences_are_kept_and_a_route_is_explained(root: Path):
+    commands = [
+        "alerts silence kind=qual* --until 2d --reason moving --json",
+        "alerts silences",
+        "alerts route alert_01kg72 --json",
+        "alerts silence owner=ada --until 2d --reason moving",
+        "alerts silence kind=quality --until yesterday --reason moving",
+    ]
+    made, listed, explained, *refused = run_each(root, commands)
+    assert json.loads(made.stdout)["matchers"] == {"kind": "qual*"}
+    assert "kind=qual*" in listed.stdout
+    told = json.loads(explained.stdout)
+    assert (told["labels"]["kind"], told["receivers"], told["messages"]) == ("quality", [], [])
+    assert told["withheld"] == "monitoring/routes.yaml is not there, so nobody is told"
+    assert [each.returncode for each in refused] == [2, 2]
 
 
 def test_the_list_of_monitor_runs_has_their_figures(root: Path):
@@ -433,6 +452,9 @@ def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: 
     make_earlier(copy)
     jobs = json.loads(run(copy, "jobs list --json").stdout)
     assert [job["erased_at"] for job in jobs["jobs"]] == [None] * 3
+    alert = json.loads(run(copy, "alerts show alert_01kg72 --json").stdout)
+    assert (alert["status"], alert["fired_at"]) == ("firing", alert["raised_at"])
+    assert [(each["step"], each["at"]) for each in alert["steps"]] == [("firing", alert["raised_at"])]
 
 
 def run_without_writing(root: Path, *commands: str) -> list[subprocess.CompletedProcess[str]]:

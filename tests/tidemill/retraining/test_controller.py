@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from tests.tidemill.alerting.test_alert_states import findings, run_monitor
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
@@ -13,7 +15,7 @@ from tidemill.project import Project
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turn import turn_lock
 from tidemill.state import State, open_state
-from tidemill.state.tables import Turn
+from tidemill.state.tables import Alert, Turn
 
 pytestmark = pytest.mark.engine
 
@@ -53,6 +55,26 @@ def test_wrong_files_stop_neither_each_other_nor_the_recovery(tmp_path: Path):
     assert "no-such-run" in (turn.error or "")
     (tmp_path / "monitoring" / "policies.yaml").write_text("policies: []")
     assert Controller(project, state, ReplayClock(NOW)).tick().failures == ()  # mended: no restart is needed
+    state.close()
+
+
+def test_a_round_tells_of_alerts_and_a_replay_does_not(tmp_path: Path):
+    team = {"name": "team", "url_env": "TEAM_URL"}
+    project = project_with(tmp_path, routes={"receivers": [team], "routes": [{"receivers": ["team"]}]})
+    state = open_state(project.state_url)
+    run_monitor(state, findings("quality"), day=0)
+    with state.transaction() as session:
+        session.execute(update(Alert).values(model=project.model))
+    sent: list[str] = []
+    assert Controller(project, state, ReplayClock(NOW)).tick().failures == ()
+    assert sent == []
+    controller = Controller(
+        project, state, ReplayClock(NOW), send=lambda receiver, _: sent.append(receiver.name)
+    )
+    assert controller.tick().failures == ()
+    assert sent == ["team"]
+    (tmp_path / "monitoring" / "routes.yaml").write_text("routes: 5")
+    assert [one.part for one in controller.tick().failures] == ["messages about alerts"]
     state.close()
 
 

@@ -32,10 +32,13 @@ def test_a_project_without_the_files_and_one_with_good_ones_have_no_problems(tmp
 
 
 def test_each_wrong_file_is_said_whatever_is_wrong_with_another(tmp_path: Path):
-    project = project_with(tmp_path, monitors={"monitors": 5}, policies=[], schedules={"schedule": []})
+    project = project_with(
+        tmp_path, monitors={"monitors": 5}, routes=5, policies=[], schedules={"schedule": []}
+    )
     problems = declaration_problems(project)
     assert [one.partition(" is wrong")[0] for one in problems] == [
-        str(tmp_path / "monitoring" / f"{name}.yaml") for name in ("monitors", "policies", "schedules")
+        str(tmp_path / "monitoring" / f"{name}.yaml")
+        for name in ("monitors", "routes", "policies", "schedules")
     ]
     assert all("describes every field" in one for one in problems)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.loop.alert_routes import add_to as add_routing
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-alerts_app = typer.Typer(no_args_is_help=True, help="See alerts, acknowledge and resolve them.")
+alerts_app = typer.Typer(no_args_is_help=True, help="See alerts, acknowledge, resolve and silence them.")
 AlertId = Annotated[str, typer.Argument(help="Id of the alert, or its first characters.", show_default=False)]
 Comment = Annotated[
     str | None, typer.Option("--comment", help="What others should know.", show_default=False)
@@ -30,6 +31,7 @@ Comment = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(alerts_app, name="alerts")
+    add_routing(alerts_app)
 
 
 @alerts_app.command("list", epilog="Example: tidemill alerts list --all")

@@ -1,0 +1,68 @@
+"""Explains who is told about an alert now, and who is not and why. Imports no engine."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tidemill.alerting.label_matchers import labels_of
+from tidemill.alerting.notification_rules import NO_ROUTE, SilenceFact, alert_state, route_of, withheld_by
+from tidemill.alerting.routes import Routes
+
+__all__ = ["explain"]
+
+
+def explain(
+    alert: Any,
+    others: Sequence[Any],
+    silences: Sequence[Any],
+    notifications: Sequence[Any],
+    routes: Routes | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return an alert's labels, its route, why nothing is sent now, and all that was sent or withheld.
+
+    Args:
+        alert: the record of the alert.
+        others: the records of the unresolved alerts of the model.
+        silences: the records of its silences.
+        notifications: the records of what was sent about the alert or withheld.
+        routes: the declared routes; None without the file.
+        now: event time.
+    """
+    return {
+        "id": alert.id,
+        "status": alert.status,
+        "labels": labels_of(alert),
+        **_now(alert, others, silences, routes, now),
+        "messages": [_message(each) for each in notifications],
+    }
+
+
+def _now(
+    alert: Any, others: Sequence[Any], silences: Sequence[Any], routes: Routes | None, now: datetime
+) -> dict[str, Any]:
+    route = None if routes is None else route_of(labels_of(alert), routes)
+    found: dict[str, Any] = {
+        "route": None if route is None else dict(route.match),
+        "receivers": [] if route is None else list(route.receivers),
+    }
+    why: str | None = None
+    if routes is None:
+        why = "monitoring/routes.yaml is not there, so nobody is told"
+    elif route is None or not route.receivers:
+        why = NO_ROUTE
+    elif alert.status in ("pending", "resolved"):
+        why = f"it is {alert.status}"
+    else:
+        facts = [alert_state(each) for each in others if each.fired_at is not None]
+        known = [
+            SilenceFact(each.id, each.matchers, each.author, each.reason, each.starts_at, each.ends_at)
+            for each in silences
+        ]
+        why = withheld_by(alert_state(alert), "firing", facts, known, route, routes, now)
+    return {**found, "withheld": why}
+
+
+def _message(sent: Any) -> Mapping[str, Any]:
+    names = "receiver", "step", "status", "reason", "at", "attempts", "next_at", "error", "sent_at"
+    return {name: getattr(sent, name) for name in names}

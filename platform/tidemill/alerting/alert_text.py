@@ -1,0 +1,65 @@
+"""Says what a message about alerts says. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidemill.alerting.alert_evidence import next_commands
+
+__all__ = ["AlertText", "body_of", "title_of_message"]
+
+
+@dataclass(frozen=True)
+class AlertText:
+    """What a message says of one alert."""
+
+    id: str
+    model: str
+    version: str
+    monitor: str
+    kind: str
+    severity: str
+    message: str
+    status: str
+    step: str
+    """Why it is told: ``firing``, ``repeat``, ``escalation`` or ``resolved``."""
+    fired_at: datetime
+    resolved_at: datetime | None
+    at: datetime
+    """When it was decided to tell it."""
+
+
+def title_of_message(alerts: Sequence[AlertText]) -> str:
+    """Return one line: how many fire, how many are over, and of what kinds.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2013, 4, 1, tzinfo=UTC)
+    >>> about = "delay", "3", "weekly", "quality", "warning", "AUC fell"
+    >>> one = AlertText("alert_1", *about, "firing", "firing", day, None, day)
+    >>> title_of_message([one])
+    '[firing 1] delay: quality'
+    """
+    over = sum(each.status == "resolved" for each in alerts)
+    counts = [f"firing {len(alerts) - over}"] * (over < len(alerts)) + [f"resolved {over}"] * (over > 0)
+    models = ", ".join(dict.fromkeys(each.model for each in alerts))
+    return f"[{', '.join(counts)}] {models}: {', '.join(dict.fromkeys(each.kind for each in alerts))}"
+
+
+def body_of(alerts: Sequence[AlertText]) -> str:
+    """Return a paragraph for each alert, with the commands to type next."""
+    return "\n\n".join(map(_paragraph, alerts))
+
+
+def _paragraph(alert: AlertText) -> str:
+    about = f"{alert.kind} ({alert.severity}), monitor {alert.monitor}, version {alert.version}"
+    since = f"firing since {alert.fired_at:%Y-%m-%d %H:%M} UTC"
+    why = {
+        "repeat": ", and nobody has acknowledged it",
+        "escalation": ", escalated: nobody has acknowledged it",
+    }
+    if alert.status == "resolved":
+        end = f"resolved at {alert.resolved_at:%Y-%m-%d %H:%M} UTC"
+        return f"{about}\n{alert.message}\n{end}, {since}\ntidemill alerts show {alert.id}"
+    commands = [f"tidemill alerts show {alert.id}"]
+    commands += next_commands(alert.kind, alert.id, alert.monitor, alert.status, ())
+    return "\n".join([about, alert.message, since + why.get(alert.step, ""), *commands])

@@ -1,0 +1,59 @@
+"""Speaks to Prometheus' Alertmanager: pushes alerts to ``/api/v2/alerts``.
+
+Alertmanager groups, silences and routes them by rules of its own. It takes an alert to be over when it has
+not heard of it for a while, unless it is told when it would end: a week after each push.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidemill.alerting.alert_text import AlertText
+from tidemill.errors import NotDelivered
+
+__all__ = ["as_alertmanager", "push"]
+
+_SECONDS = 10.0
+_KEPT = timedelta(days=7)
+
+
+def as_alertmanager(alert: AlertText) -> dict[str, Any]:
+    """Return an alert in the form of ``postableAlert`` of Alertmanager's API, version 2."""
+    labels = ("model", "version", "monitor", "kind", "severity")
+    ends = alert.resolved_at if alert.status == "resolved" else alert.at + _KEPT
+    return {
+        "labels": {"alertname": f"tidemill_{alert.kind}", **{name: getattr(alert, name) for name in labels}},
+        "annotations": {"summary": alert.message, "tidemill_alert": alert.id},
+        "startsAt": _rfc3339(alert.fired_at),
+        "endsAt": _rfc3339(ends or alert.fired_at),
+    }
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def push(address: str, name: str, alerts: Sequence[AlertText]) -> None:
+    """Post alerts to an Alertmanager.
+
+    Raises:
+        NotDelivered: it is not there, or refuses them.
+    """
+    if not address.startswith(("http://", "https://")):
+        raise NotDelivered(f"receiver {name!r}: its address does not begin with http:// or https://")
+    request = urllib.request.Request(  # noqa: S310 - the scheme is checked
+        address.rstrip("/") + "/api/v2/alerts",
+        data=json.dumps([as_alertmanager(each) for each in alerts]).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+            answer.read()
+    except urllib.error.HTTPError as error:
+        raise NotDelivered(f"receiver {name!r} answered {error.code} {error.reason}") from error
+    except (OSError, ValueError) as error:
+        raise NotDelivered(f"receiver {name!r} cannot be reached: {type(error).__name__}") from error

@@ -1,0 +1,95 @@
+"""Sends messages by Apprise, which knows mail, chats, pagers and webhooks; imported only when needed."""
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tidemill.alerting.alert_text import AlertText, body_of, title_of_message
+from tidemill.alerting.alertmanager import push
+from tidemill.alerting.notifying import Send
+from tidemill.alerting.routes import Receiver
+from tidemill.errors import NotDelivered
+from tidemill.project import ProjectFolder
+
+__all__ = ["address_of", "sender_of", "without_address"]
+
+_EXTRA = "pip install 'tidemill[alerting]'"
+
+
+def sender_of(project: ProjectFolder) -> Send:
+    """Return what sends messages to the receivers of a project."""
+
+    def send(receiver: Receiver, alerts: Sequence[AlertText]) -> None:
+        address = address_of(receiver, project.root)
+        if receiver.kind == "alertmanager":
+            push(address, receiver.name, alerts)
+        else:
+            _by_apprise(receiver.name, address, alerts)
+
+    return send
+
+
+def address_of(receiver: Receiver, root: Path) -> str:
+    """Return the address of a receiver, from the environment or its file.
+
+    Raises:
+        NotDelivered: it is not there.
+    """
+    if receiver.url_env is not None:
+        found = os.environ.get(receiver.url_env, "").strip()
+        if not found:
+            raise NotDelivered(
+                f"receiver {receiver.name!r} has no address: {receiver.url_env} is not set",
+                hint="set it where the controller runs, and start it again",
+            )
+        return found
+    path = root / str(receiver.url_file)
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotDelivered(
+            f"receiver {receiver.name!r} has no address: {path} cannot be read", hint="write it there"
+        ) from error
+    if not found:
+        raise NotDelivered(
+            f"receiver {receiver.name!r} has no address: {path} is empty", hint="write it there"
+        )
+    return found
+
+
+def _by_apprise(name: str, address: str, alerts: Sequence[AlertText]) -> None:
+    try:
+        import apprise
+    except ImportError as error:
+        raise NotDelivered(f"receiver {name!r} needs Apprise: {error}", hint=_EXTRA) from error
+    target = apprise.Apprise()
+    over = all(each.status == "resolved" for each in alerts)
+    worst = any(each.severity == "critical" for each in alerts)
+    kind = apprise.NotifyType
+    shade = kind.SUCCESS if over else kind.FAILURE if worst else kind.WARNING
+    with apprise.LogCapture(level=logging.WARNING) as said:  # type: ignore[no-untyped-call]
+        if not target.add(address):
+            raise NotDelivered(
+                f"receiver {name!r}: its address is none that Apprise knows",
+                hint="https://github.com/caronc/apprise/wiki lists them",
+            )
+        taken = target.notify(body_of(alerts), title_of_message(alerts), notify_type=shade)
+        why = without_address(said.getvalue(), address)
+    if not taken:
+        raise NotDelivered(f"receiver {name!r} did not take it" + (f": {why}" if why else ""))
+
+
+def without_address(text: str, address: str) -> str:
+    """Return the last line of what an engine said, without any part of an address.
+
+    >>> without_address("WARNING - Failed to reach shop.example/k3y-abc.", "json://shop.example/k3y-abc")
+    'WARNING - Failed to reach …/….'
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    said = lines[-1] if lines else ""
+    pieces = [piece for piece in re.split(r"[:/@?&=,]+", address) if len(piece) > 2]
+    for piece in sorted(pieces[1:] or pieces, key=len, reverse=True):
+        said = said.replace(piece, "…")
+    return said[:300]

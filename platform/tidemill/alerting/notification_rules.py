@@ -1,0 +1,189 @@
+"""Decides what is to be sent about alerts, to whom, and what is withheld and why. Pure.
+
+An alert that fires is told to the receivers of its route at once (``firing``), again after ``repeat_every``
+(``repeat``), to those of an escalation when its time has come (``escalation``), and when it is over
+(``resolved``). What a silence, a mute time, an inhibition or an acknowledgement stops is withheld; it is due
+again as soon as that ends, because it has not been sent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from tidemill.alerting.label_matchers import Matchers, labels_of, matches
+from tidemill.alerting.routes import Route, Routes
+
+__all__ = [
+    "NO_ROUTE",
+    "AlertState",
+    "Message",
+    "SilenceFact",
+    "Step",
+    "Told",
+    "alert_state",
+    "decide_messages",
+    "route_of",
+    "withheld_by",
+]
+
+Step = Literal["firing", "repeat", "escalation", "resolved"]
+NO_ROUTE = "no route of monitoring/routes.yaml leads to a receiver"
+
+
+@dataclass(frozen=True)
+class AlertState:
+    """An alert that has fired."""
+
+    id: str
+    labels: Mapping[str, str]
+    status: str
+    occurrence: int
+    fired_at: datetime
+    acknowledged_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was sent or withheld before."""
+
+    alert_id: str
+    occurrence: int
+    receiver: str
+    step: str
+    status: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class SilenceFact:
+    """A silence."""
+
+    id: str
+    matchers: Matchers
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+
+    def covers(self, labels: Mapping[str, str], now: datetime) -> bool:
+        """Return whether it is in force and matches."""
+        return self.starts_at <= now < self.ends_at and matches(self.matchers, labels)
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something to be sent about an alert; or not, and why."""
+
+    alert_id: str
+    occurrence: int
+    receiver: str
+    step: Step
+    group_key: str
+    withheld: str | None
+
+
+def decide_messages(
+    alerts: Sequence[AlertState],
+    told: Sequence[Told],
+    silences: Sequence[SilenceFact],
+    routes: Routes,
+    now: datetime,
+) -> list[Message]:
+    """Decide what is due at ``now``; what is withheld for the same reason as before is not repeated.
+
+    Args:
+        alerts: those that fire or are acknowledged, and those resolved whose end was not told yet.
+        told: what was sent about them or withheld, in order.
+        silences: all that may be in force.
+        routes: who is told.
+        now: event time.
+    """
+    found: list[Message] = []
+    for alert in alerts:
+        before = [each for each in told if (each.alert_id, each.occurrence) == (alert.id, alert.occurrence)]
+        route = route_of(alert.labels, routes)
+        for receiver, step in _wanted(alert, before, route, now):
+            why: str | None = NO_ROUTE
+            if route is not None and receiver:
+                why = withheld_by(alert, step, alerts, silences, route, routes, now)
+            last = [each for each in before if (each.receiver, each.step) == (receiver, step)][-1:]
+            if why is not None and any((each.status, each.reason) == ("withheld", why) for each in last):
+                continue
+            group = ",".join(f"{name}={alert.labels[name]}" for name in (route.group_by if route else ()))
+            found.append(Message(alert.id, alert.occurrence, receiver, step, group, why))
+    return found
+
+
+def route_of(labels: Mapping[str, str], routes: Routes) -> Route | None:
+    """Return the first route that matches, or None."""
+    return next((each for each in routes.routes if matches(each.match, labels)), None)
+
+
+def _wanted(
+    alert: AlertState, before: Sequence[Told], route: Route | None, now: datetime
+) -> Iterator[tuple[str, Step]]:
+    """Yield receivers and steps that are due unless something stops them."""
+    delivered = [each for each in before if each.status != "withheld"]
+    if alert.status == "resolved":
+        knowing = [each.receiver for each in delivered if each.step != "resolved" and each.status != "failed"]
+        done = {each.receiver for each in delivered if each.step == "resolved"}
+        yield from ((receiver, "resolved") for receiver in dict.fromkeys(knowing) if receiver not in done)
+        return
+    if route is None or not route.receivers:
+        yield "", "firing"
+        return
+    for receiver in dict.fromkeys(route.receivers):
+        own = [each for each in delivered if each.receiver == receiver and each.step in ("firing", "repeat")]
+        if not own:
+            yield receiver, "firing"
+        elif own[-1].status != "due" and own[-1].at + route.repeat_every <= now:
+            yield receiver, "repeat"
+    escalated = {each.receiver for each in delivered if each.step == "escalation"}
+    for each in route.escalate:
+        if alert.fired_at + each.after <= now:
+            yield from ((name, "escalation") for name in each.receivers if name not in escalated)
+
+
+def withheld_by(
+    alert: AlertState,
+    step: Step,
+    alerts: Sequence[AlertState],
+    silences: Sequence[SilenceFact],
+    route: Route,
+    routes: Routes,
+    now: datetime,
+) -> str | None:
+    """Return why nothing is sent about an alert at ``now``, or None."""
+    for silence in silences:
+        if silence.covers(alert.labels, now):
+            until = f"{silence.ends_at:%Y-%m-%d %H:%M}"
+            return f"silenced by {silence.author} until {until} ({silence.id}): {silence.reason}"
+    if step == "resolved":
+        muted = routes.muted_by(route, now)
+        return None if muted is None else f"mute time {muted!r}"
+    if alert.status == "acknowledged":
+        return f"acknowledged by {alert.acknowledged_by}"
+    if (cause := _inhibited_by(alert, alerts, routes)) is not None:
+        return f"inhibited by {cause.id} ({cause.labels['kind']})"
+    muted = routes.muted_by(route, now)
+    return None if muted is None else f"mute time {muted!r}"
+
+
+def _inhibited_by(alert: AlertState, alerts: Sequence[AlertState], routes: Routes) -> AlertState | None:
+    """Return the alert that explains another one, which does not match ``when`` itself; or None."""
+    for rule in routes.inhibit:
+        if not matches(rule.mute, alert.labels) or matches(rule.when, alert.labels):
+            continue
+        for other in alerts:
+            alike = all(other.labels[name] == alert.labels[name] for name in rule.same)
+            if alike and other.status != "resolved" and matches(rule.when, other.labels):
+                return other
+    return None
+
+
+def alert_state(alert: Any) -> AlertState:
+    """Return the facts of a record of an alert that has fired."""
+    facts = alert.status, alert.occurrence, alert.fired_at, alert.acknowledged_by
+    return AlertState(alert.id, labels_of(alert), *facts)

@@ -1,0 +1,184 @@
+"""Reads who is told about which alerts, from ``monitoring/routes.yaml``. Imports no engine."""
+
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tidemill.alerting.label_matchers import LABELS
+from tidemill.clock import parse_duration
+from tidemill.errors import ConfigError
+from tidemill.files.declaration_files import Declaration, read_declaration
+from tidemill.monitoring.monitor_config import Duration
+from tidemill.project import ProjectFolder
+
+__all__ = ["Escalation", "Inhibition", "MuteTime", "Receiver", "Route", "Routes", "load_routes"]
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_HINT = "docs/alerting.md describes every field"
+_DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _known_labels(matchers: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+    for name in matchers:
+        if name not in LABELS:
+            raise ValueError(f"{name!r} is not a label of alerts, which are {', '.join(LABELS)}")
+    return matchers
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone, such as UTC or Europe/Berlin") from error
+    return name
+
+
+def _time_of_day(given: object) -> object:
+    try:
+        return time.fromisoformat(given) if isinstance(given, str) and ":" in given else time(hour=-1)
+    except ValueError as error:
+        raise ValueError(f'{given!r} is no time of day: write it in quotes, as in "22:00"') from error
+
+
+Labels = Annotated[dict[str, str | tuple[str, ...]], AfterValidator(_known_labels)]
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Label = Literal["model", "version", "monitor", "kind", "severity"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Receiver(_Section):
+    """Somebody who can be told. The address is a secret, so it is never in the file itself."""
+
+    name: Name
+    url_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The variable of the environment with the address."""
+    url_file: str | None = None
+    """The file with the address; relative to the project's folder."""
+    kind: Literal["apprise", "alertmanager"] = "apprise"
+    """Whose address it is: one of Apprise's (mail, chat, pager, webhook), or Alertmanager's own."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Receiver":
+        if (self.url_env is None) == (self.url_file is None):
+            raise ValueError("set either url_env or url_file: where its address is")
+        return self
+
+
+class Escalation(_Section):
+    """Who else is told when nobody has acknowledged an alert."""
+
+    after: Duration
+    receivers: tuple[str, ...] = Field(min_length=1)
+
+
+class Route(_Section):
+    """Who is told about the alerts that match, and how often. The first route that matches decides."""
+
+    match: Labels = Field(default_factory=dict)
+    """No labels: every alert."""
+    receivers: tuple[str, ...] = ()
+    """None: nobody is told, and that is on record."""
+    group_by: tuple[Label, ...] = ()
+    """Alerts that are alike in these labels, and are due at once, come in one message."""
+    repeat_every: Annotated[timedelta, BeforeValidator(parse_duration)] = timedelta(days=1)
+    """How often an alert that nobody has acknowledged is told again."""
+    mute: tuple[str, ...] = ()
+    """Mute times."""
+    escalate: tuple[Escalation, ...] = ()
+
+
+class MuteTime(_Section):
+    """A part of the week in which nothing is sent; what is still so at its end is sent then."""
+
+    name: Name
+    days: tuple[Day, ...] = Field(default=_DAYS, min_length=1)
+    """The days on which it begins."""
+    start: TimeOfDay = time(0)
+    end: TimeOfDay = time(0)
+    """On the next day, if it is not after ``start``."""
+    zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+
+    def covers(self, moment: datetime) -> bool:
+        """Return whether a moment lies in it.
+
+        >>> from datetime import UTC
+        >>> nights = MuteTime.model_validate({"name": "nights", "start": "22:00", "end": "07:00"})
+        >>> [nights.covers(datetime(2013, 4, 1, hour, tzinfo=UTC)) for hour in (6, 7, 21, 22)]
+        [True, False, False, True]
+        """
+        local = moment.astimezone(ZoneInfo(self.zone))
+        today, before = _DAYS[local.weekday()], _DAYS[local.weekday() - 1]
+        clock = local.time()
+        if self.start < self.end:
+            return today in self.days and self.start <= clock < self.end
+        return (today in self.days and clock >= self.start) or (before in self.days and clock < self.end)
+
+
+class Inhibition(_Section):
+    """While an alert matches ``when``, those that match ``mute`` are not sent: it explains them."""
+
+    when: Labels = Field(min_length=1)
+    mute: Labels = Field(min_length=1)
+    same: tuple[Label, ...] = ("model",)
+    """Labels in which both must be alike."""
+
+
+class Routes(_Section):
+    """The whole file."""
+
+    receivers: tuple[Receiver, ...] = ()
+    routes: tuple[Route, ...] = ()
+    mute_times: tuple[MuteTime, ...] = ()
+    inhibit: tuple[Inhibition, ...] = ()
+
+    def receiver(self, name: str) -> Receiver | None:
+        """Return a receiver by its name, or None."""
+        return next((each for each in self.receivers if each.name == name), None)
+
+    def muted_by(self, route: Route, moment: datetime) -> str | None:
+        """Return the mute time of a route that covers a moment, or None."""
+        return next((m.name for m in self.mute_times if m.name in route.mute and m.covers(moment)), None)
+
+
+def load_routes(project: ProjectFolder) -> Routes | None:
+    """Read ``monitoring/routes.yaml``; None for a project without that file, which tells nobody.
+
+    Raises:
+        ConfigError: the file is wrong; the message names file, line, field, and what is expected.
+    """
+    file = read_declaration(project.root / "monitoring" / "routes.yaml")
+    if file is None:
+        return None
+    routes = file.as_model(Routes, _HINT)
+    for kind in ("receivers", "mute_times"):
+        names = [each.name for each in getattr(routes, kind)]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise _wrong(file, [kind, number, "name"], f"{name!r} is declared twice: rename one")
+    receivers = [each.name for each in routes.receivers]
+    mutes = [each.name for each in routes.mute_times]
+    for number, route in enumerate(routes.routes):
+        _check(file, ["routes", number, "receivers"], route.receivers, receivers)
+        _check(file, ["routes", number, "mute"], route.mute, mutes)
+        for step, each in enumerate(route.escalate):
+            _check(file, ["routes", number, "escalate", step, "receivers"], each.receivers, receivers)
+    return routes
+
+
+def _check(file: Declaration, keys: list[int | str], names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            declared = ", ".join(known) or "none"
+            raise _wrong(file, keys, f"{name!r} is not declared (declared: {declared})")
+
+
+def _wrong(file: Declaration, keys: list[int | str], message: str) -> ConfigError:
+    place = ".".join(map(str, keys))
+    return ConfigError(f"{file.path} is wrong: {place}: {message}{file.line_note(keys)}", hint=_HINT)

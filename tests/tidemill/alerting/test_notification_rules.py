@@ -1,0 +1,144 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tidemill.alerting.notification_rules import (
+    AlertState,
+    Message,
+    SilenceFact,
+    Told,
+    decide_messages,
+)
+from tidemill.alerting.routes import Routes
+
+NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+TEAM = {"name": "team", "url_env": "A"}
+LEAD = {"name": "lead", "url_env": "B"}
+
+
+def alert(kind: str = "quality", status: str = "firing", fired: datetime = NOW, **labels: str) -> AlertState:
+    known = {"model": "delay", "version": "1", "monitor": "weekly", "kind": kind, "severity": "warning"}
+    by = "ann" if status == "acknowledged" else None
+    return AlertState(f"alert_{kind}", {**known, **labels}, status, 1, fired, by)
+
+
+def routes(*given: dict[str, Any], **others: Any) -> Routes:
+    chosen = given or ({"receivers": ["team"]},)
+    return Routes.model_validate({"receivers": [TEAM, LEAD], "routes": list(chosen), **others})
+
+
+def play(
+    alerts: list[AlertState], rules: Routes, silences: list[SilenceFact], *moments: datetime
+) -> list[list]:
+    """Decide at each moment, with all that was decided before as sent; return what each decided."""
+    told: list[Told] = []
+    found = []
+    for now in moments:
+        messages = decide_messages(alerts, told, silences, rules, now)
+        told += [as_told(each, now) for each in messages]
+        found.append([(each.receiver, each.step, each.withheld) for each in messages])
+    return found
+
+
+def as_told(message: Message, at: datetime, status: str = "sent") -> Told:
+    done = status if message.withheld is None else "withheld"
+    facts = message.receiver, message.step, done, message.withheld, at
+    return Told(message.alert_id, message.occurrence, *facts)
+
+
+def test_an_alert_is_told_once_and_repeated_until_acknowledged():
+    rules = routes({"receivers": ["team"], "repeat_every": "4h"})
+    moments = [NOW, NOW + HOUR, NOW + 4 * HOUR, NOW + 5 * HOUR]
+    assert play([alert()], rules, [], *moments) == [
+        [("team", "firing", None)], [], [("team", "repeat", None)], [],
+    ]  # fmt: skip
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+    (held,) = decide_messages([alert(status="acknowledged")], told, [], rules, NOW + 4 * HOUR)
+    assert (held.step, held.withheld) == ("repeat", "acknowledged by ann")
+
+
+def test_what_was_not_sent_yet_is_not_repeated():
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW, "due")]
+    assert (
+        decide_messages(
+            [alert()], told, [], routes({"receivers": ["team"], "repeat_every": "1h"}), NOW + 9 * HOUR
+        )
+        == []
+    )
+
+
+def test_a_reopened_alert_is_told_anew():
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+    (again,) = decide_messages([replace(alert(), occurrence=2)], told, [], routes(), NOW + HOUR)
+    assert (again.step, again.withheld) == ("firing", None)
+
+
+def test_the_end_is_told_to_those_who_were_told_and_once():
+    told = [as_told(Message("alert_quality", 1, "lead", "firing", "", None), NOW)]
+    over = alert(status="resolved")
+    (end,) = decide_messages([over], told, [], routes(), NOW + HOUR)
+    assert (end.receiver, end.step) == ("lead", "resolved")
+    told.append(as_told(end, NOW + HOUR))
+    assert decide_messages([over], told, [], routes(), NOW + 2 * HOUR) == []
+    assert decide_messages([over], [], [], routes(), NOW) == [], "nobody knew of it"
+
+
+def test_the_first_route_that_matches_decides_and_no_route_is_on_record():
+    rules = routes(
+        {"match": {"kind": "data_*"}, "receivers": ["lead"]},
+        {"match": {"severity": "critical"}, "receivers": ["team"]},
+    )
+    found = decide_messages([alert("data_drift", severity="critical"), alert("quality")], [], [], rules, NOW)
+    assert [(each.alert_id, each.receiver, each.withheld) for each in found] == [
+        ("alert_data_drift", "lead", None),
+        ("alert_quality", "", "no route of monitoring/routes.yaml leads to a receiver"),
+    ]
+
+
+def test_a_silence_withholds_once_and_its_end_sends():
+    quiet = SilenceFact("s1", {"kind": "qual*"}, "ann", "the feed moves", NOW, NOW + 2 * HOUR)
+    why = "silenced by ann until 2013-04-01 14:00 (s1): the feed moves"
+    found = play([alert()], routes(), [quiet], NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + 3 * HOUR)
+    assert found == [[("team", "firing", why)], [], [("team", "firing", None)], []]
+    other = replace(quiet, matchers={"kind": "data_drift"})
+    assert play([alert()], routes(), [other], NOW) == [[("team", "firing", None)]]
+
+
+def test_a_mute_time_withholds_until_it_ends():
+    noon = {"name": "noon", "start": "12:00", "end": "13:00"}
+    rules = routes({"receivers": ["team"], "mute": ["noon"]}, mute_times=[noon])
+    found = play([alert()], rules, [], NOW, NOW + HOUR)
+    assert found == [[("team", "firing", "mute time 'noon'")], [("team", "firing", None)]]
+
+
+def test_a_broken_feature_explains_the_drift_it_causes():
+    rules = routes(inhibit=[{"when": {"kind": "feature_drift"}, "mute": {"kind": "*_drift"}}])
+    found = {
+        each.alert_id: each.withheld
+        for each in decide_messages(
+            [alert("feature_drift"), alert("data_drift"), alert()], [], [], rules, NOW
+        )
+    }
+    assert found == {
+        "alert_feature_drift": None,
+        "alert_data_drift": "inhibited by alert_feature_drift (feature_drift)",
+        "alert_quality": None,
+    }
+    for cause in (alert("feature_drift", "resolved"), alert("feature_drift", model="other")):
+        (sent,) = decide_messages([cause, alert("data_drift")], [], [], rules, NOW)[-1:]
+        assert sent.withheld is None
+
+
+def test_an_escalation_comes_once_in_its_time_unless_somebody_acknowledges():
+    rules = routes({"receivers": ["team"], "escalate": [{"after": "2h", "receivers": ["lead"]}]})
+    found = play([alert()], rules, [], NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + 3 * HOUR)
+    assert found == [[("team", "firing", None)], [], [("lead", "escalation", None)], []]
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+    (held,) = decide_messages([alert(status="acknowledged")], told, [], rules, NOW + 2 * HOUR)
+    assert (held.step, held.withheld) == ("escalation", "acknowledged by ann")
+
+
+def test_groups_have_the_labels_that_the_route_names():
+    rules = routes({"receivers": ["team"], "group_by": ["monitor", "version"]})
+    assert decide_messages([alert()], [], [], rules, NOW)[0].group_key == "monitor=weekly,version=1"

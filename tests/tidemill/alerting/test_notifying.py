@@ -1,0 +1,218 @@
+"""From an alert to a message, with the step functions of the controller's round; no stack."""
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select
+
+from tests.tidemill.alerting.local_receivers import http_receiver, smtp_receiver
+from tests.tidemill.alerting.test_alert_states import START, findings, run_monitor
+from tests.tidemill.recorded import list_alerts
+from tidemill.alerting.alert_actions import resolve
+from tidemill.alerting.delivery import sender_of
+from tidemill.alerting.notifying import decide_due, deliver_due, notify
+from tidemill.alerting.routes import Routes
+from tidemill.alerting.silences import add_silence, end_silence
+from tidemill.errors import NotDelivered, UsageError
+from tidemill.state import State, open_state
+from tidemill.state.tables import Notification
+
+MINUTE = timedelta(minutes=1)
+ROUTES = Routes.model_validate(
+    {
+        "receivers": [{"name": "team", "url_env": "TEAM_URL"}],
+        "routes": [{"receivers": ["team"], "group_by": ["monitor"]}],
+    }
+)
+
+
+@pytest.fixture
+def state(tmp_path: Path):
+    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    yield state
+    state.close()
+
+
+def notes(state: State) -> list[tuple[str, str, int]]:
+    with state.transaction() as session:
+        found = session.scalars(select(Notification).order_by(Notification.id))
+        return [(each.step, each.status, each.attempts) for each in found]
+
+
+def test_a_group_is_one_message_and_its_end_another(state: State):
+    sent = []
+    run_monitor(state, findings("quality", "data_drift"), day=0)
+    for now in (START, START + MINUTE):
+        notify(state, "delay", ROUTES, now, lambda receiver, texts: sent.append([t.kind for t in texts]))
+    run_monitor(state, findings(), day=1)
+    notify(
+        state,
+        "delay",
+        ROUTES,
+        START + timedelta(days=1),
+        lambda _, texts: sent.append([t.status for t in texts]),
+    )
+    assert [sorted(each) for each in sent] == [["data_drift", "quality"], ["resolved", "resolved"]]
+
+
+def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
+    tried = []
+
+    def send(*_: object) -> None:
+        tried.append(now)
+        if now < START + 60 * MINUTE:
+            raise NotDelivered("it is down")
+
+    run_monitor(state, findings("quality"), day=0)
+    now = START
+    while now < START + 90 * MINUTE:
+        notify(state, "delay", ROUTES, now, send)
+        now += MINUTE
+    assert [(each - START) // MINUTE for each in tried] == [0, 1, 3, 7, 15, 30, 45, 60]
+    assert notes(state) == [("firing", "sent", 8)]
+
+
+def test_it_is_given_up_after_a_day_and_said_so(state: State, caplog: pytest.LogCaptureFixture):
+    run_monitor(state, findings("quality"), day=0)
+    for now in (START, START + timedelta(days=1)):
+        (done,) = notify(state, "delay", ROUTES.model_copy(update={"receivers": ()}), now, lambda *_: None)[
+            -1:
+        ]
+    assert notes(state)[0] == ("firing", "failed", 2)
+    assert "no such receiver" in done.error
+    assert "a message to team was not sent" in caplog.text
+
+
+def test_a_kill_between_raising_and_sending_loses_nothing(state: State):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sent = []
+    run_monitor(state, findings("quality"), day=0)
+    decide_due(state, "delay", ROUTES, START)  # killed here: it is due, and not decided again
+    assert decide_due(state, "delay", ROUTES, START) == 0
+    with pytest.raises(KeyboardInterrupt):
+        deliver_due(state, "delay", ROUTES, START, killed)
+    assert notes(state) == [("firing", "due", 1)]
+    for minutes in range(3):
+        notify(state, "delay", ROUTES, START + minutes * MINUTE, lambda _, texts: sent.append(texts[0].kind))
+        assert len(sent) == min(minutes, 1)
+
+
+def test_two_controllers_make_one_attempt(state: State):
+    sent = []
+
+    def send(*_: object) -> None:
+        sent.append(1)
+        notify(state, "delay", ROUTES, START, send)  # the other one, while this one is sending
+
+    run_monitor(state, findings("quality"), day=0)
+    notify(state, "delay", ROUTES, START, send)
+    assert sent == [1]
+
+
+def test_a_clock_that_went_back_keeps_no_message(state: State):
+    sent = []
+    run_monitor(state, findings("quality"), day=0)
+    decide_due(state, "delay", ROUTES, START + timedelta(days=300))
+    notify(state, "delay", ROUTES, START, lambda *_: sent.append(1))
+    assert sent == [1]
+
+
+def test_pending_alerts_are_told_to_nobody_and_persons_end_alerts_too(state: State):
+    run_monitor(state, findings("quality"), day=0, persistence=2)
+    assert decide_due(state, "delay", ROUTES, START) == 0
+    run_monitor(state, findings("quality"), day=7, persistence=2)
+    notify(state, "delay", ROUTES, START, lambda *_: None)
+    (alert,) = list_alerts(state)
+    resolve(state, alert.id, "ann", START + timedelta(days=8))
+    notify(state, "delay", ROUTES, START + timedelta(days=8), lambda *_: None)
+    assert notes(state) == [("firing", "sent", 1), ("resolved", "sent", 1)]
+
+
+def test_silences_have_a_reason_and_an_end(state: State):
+    for given in (
+        ({}, "why", START + MINUTE),
+        ({"kind": "*"}, " ", START + MINUTE),
+        ({"kind": "*"}, "why", START),
+    ):
+        with pytest.raises(UsageError):
+            add_silence(state, "delay", given[0], "ann", given[1], START, given[2])
+    silence = add_silence(state, "delay", {"kind": "*"}, "ann", "why", START, START + 60 * MINUTE)
+    run_monitor(state, findings("quality"), day=0)
+    notify(state, "delay", ROUTES, START, lambda *_: pytest.fail("it is silenced"))
+    end_silence(state, silence.id, START + MINUTE)
+    with pytest.raises(UsageError, match="in force"):
+        end_silence(state, silence.id, START + MINUTE)
+    notify(state, "delay", ROUTES, START + MINUTE, lambda *_: None)
+    assert notes(state) == [("firing", "withheld", 0), ("firing", "sent", 1)]
+
+
+def told(state: State, tmp_path: Path, now: datetime = START) -> str | None:
+    """Notify with the real sender; return the error of the last attempt."""
+    send = sender_of(SimpleNamespace(root=tmp_path))
+    return notify(state, "delay", ROUTES, now, send)[-1].error
+
+
+def test_by_http_with_a_refusal_first_and_no_address_on_record(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, "tidemill")
+    run_monitor(state, findings("quality"), day=0)
+    assert "TEAM_URL is not set" in told(state, tmp_path)
+    with http_receiver() as taken:
+        monkeypatch.setenv("TEAM_URL", f"json://ann:s3cret-word@127.0.0.1:{taken.port}/t0ken-path")
+        taken.status = 500
+        error = told(state, tmp_path, START + MINUTE)
+        assert "did not take it" in error
+        taken.status = 200
+        assert told(state, tmp_path, START + 5 * MINUTE) is None
+    assert taken.json[-1]["title"] == "[firing 1] delay: quality"
+    (alert,) = list_alerts(state)
+    assert f"tidemill alerts show {alert.id}" in taken.json[-1]["message"]
+    for secret in ("s3cret-word", "t0ken-path"):
+        assert secret not in error + caplog.text
+
+
+def test_by_mail(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run_monitor(state, findings("quality"), day=0)
+    with smtp_receiver() as taken:
+        address = (
+            f"mailto://127.0.0.1:{taken.port}?from=tidemill@example.com&to=team@example.com&mode=insecure"
+        )
+        monkeypatch.setenv("TEAM_URL", address)
+        assert told(state, tmp_path) is None
+    assert "quality" in taken.bodies[0]
+    assert "team@example.com" in taken.bodies[0]
+
+
+def test_an_address_that_nothing_knows_is_said_without_it(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run_monitor(state, findings("quality"), day=0)
+    monkeypatch.setenv("TEAM_URL", "pigeon://hidden-loft")
+    error = told(state, tmp_path)
+    assert "none that Apprise knows" in error
+    assert "hidden-loft" not in error
+
+
+def test_an_alertmanager_is_pushed_to(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one = {"name": "prom", "url_file": "address", "kind": "alertmanager"}
+    routes = Routes.model_validate({"receivers": [one], "routes": [{"receivers": ["prom"]}]})
+    run_monitor(state, findings("quality"), day=0)
+    send = sender_of(SimpleNamespace(root=tmp_path))
+    assert "cannot be read" in notify(state, "delay", routes, START, send)[0].error
+    with http_receiver() as taken:
+        (tmp_path / "address").write_text(f"http://127.0.0.1:{taken.port}\n")
+        assert notify(state, "delay", routes, START + MINUTE, send)[0].error is None
+        run_monitor(state, findings(), day=1)
+        assert notify(state, "delay", routes, START + timedelta(days=1), send)[0].error is None
+    assert taken.paths == ["/api/v2/alerts"] * 2
+    first, last = (each[0] for each in taken.json)
+    assert first["labels"] == last["labels"]
+    assert first["labels"]["alertname"] == "tidemill_quality"
+    assert (first["startsAt"], first["endsAt"]) == ("2013-04-01T00:00:00Z", "2013-04-08T00:00:00Z")
+    assert last["endsAt"] == "2013-04-02T00:00:00Z"
