@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.models.version_arguments import Model, NamedVersion, named_version
+from tidemill.cli.models.version_arguments import Model, NamedVersion, named_version, require_own_model
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.clock import SystemClock
@@ -23,7 +23,10 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: tidemill promote 2   ·   "
         'tidemill promote flight-delay 2 --reason "summer schedule" --json'
     )(promote)
-    app.command(epilog="Examples: tidemill rollback   ·   tidemill rollback flight-delay --to 3")(rollback)
+    app.command(
+        epilog="Examples: tidemill rollback   ·   tidemill rollback 3   ·   "
+        "tidemill rollback flight-delay --to 3"
+    )(rollback)
 
 
 def promote(
@@ -47,6 +50,7 @@ def promote(
     loaded = load_project(project)
     now = moment(as_of) if as_of else SystemClock().now()
     model, version = named_version(loaded, model, version, "promote")
+    require_own_model(loaded, model, "promote")
     state = open_state(loaded.state_url)
     found = get_version(loaded, version, model)
     decision = evaluate_gate(loaded, state, found.version, now)
@@ -83,17 +87,18 @@ def rollback(
 ) -> None:
     """Make an earlier champion the champion again.
 
-    The gate is not asked.
+    A number alone is the version to go back to. The gate is not asked.
     """
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back
-    from tidemill.registry.versions.model_versions import list_versions
     from tidemill.state import open_state
 
     loaded = load_project(project)
     state = open_state(loaded.state_url)
+    if to is None and model is not None and model.isdecimal() and model != loaded.model:
+        model, to = None, model
     model = model or loaded.model
-    list_versions(loaded, model)
+    require_own_model(loaded, model, "rollback")
     done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
     emit(
         {"model": model, "from": done.from_version, "to": done.to_version},

@@ -9,7 +9,7 @@ from tidemill.errors import UsageError
 if TYPE_CHECKING:
     from tidemill.project import ProjectFolder
 
-__all__ = ["Model", "NamedVersion", "Version", "meant_version", "named_version"]
+__all__ = ["Model", "NamedVersion", "Version", "meant_version", "named_version", "require_own_model"]
 
 Model = Annotated[
     str | None, typer.Argument(help="Name of the model (default: the project's).", show_default=False)
@@ -49,6 +49,19 @@ def named_version(
             hint=f"`tidemill models list {model or folder.model}` shows them",
         )
     return model or folder.model, version
+
+
+def require_own_model(folder: "ProjectFolder", model: str, command: str) -> None:
+    """Raise an error for the model of another project, which a shared registry may have.
+
+    Raises:
+        UsageError: it is not the project's model.
+    """
+    if model != folder.model:
+        raise UsageError(
+            f"{command} moves the champion of {folder.model}, this project's model, not of {model!r}",
+            hint="check the spelling, or name the project of that model with --project DIR",
+        )
 
 
 def _is_version(folder: "ProjectFolder", text: str) -> bool:
