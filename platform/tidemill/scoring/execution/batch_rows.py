@@ -76,7 +76,10 @@ class Parts:
     def kinds(self) -> FeatureKinds:
         """The version's features, and what each is."""
         types = {column.name: column.type for column in self.columns}
-        return FeatureKinds(self.job.features, self.model.words, self.model.lists, types, self.job.formats)
+        whole = [column.name for column in self.columns if column.element == "integer"]
+        return FeatureKinds(
+            self.job.features, self.model.words, self.model.lists, types, self.job.formats, whole
+        )
 
 
 @dataclass(frozen=True)

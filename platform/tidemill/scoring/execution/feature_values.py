@@ -38,6 +38,8 @@ class FeatureKinds(NamedTuple):
     """What ``features.yaml`` declares of those that rows bring."""
     formats: Mapping[str, str] = {}
     """How text is written, by column, where it is not as everywhere."""
+    whole: Collection[str] = ()
+    """The lists of whole numbers."""
 
     def width(self, name: str) -> int:
         """Return how many columns of the matrix a feature has."""
@@ -91,7 +93,7 @@ def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureV
         if name in kinds.words:
             columns.append(np.full(table.num_rows, np.nan))
         elif name in kinds.lists:
-            columns += list(elements(table[name], name, kinds.lists[name], wrong).T)
+            columns += list(elements(table[name], name, kinds.lists[name], wrong, name in kinds.whole).T)
         else:
             form = kinds.formats.get(name)
             columns.append(numbers(table[name], name, wrong, kinds.types.get(name, "number"), form))

@@ -62,10 +62,13 @@ def _is_moment(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def elements(column: pa.ChunkedArray, name: str, length: int, wrong: Wrong) -> npt.NDArray[np.float64]:
+def elements(
+    column: pa.ChunkedArray, name: str, length: int, wrong: Wrong, whole: bool = False
+) -> npt.NDArray[np.float64]:
     """Return lists of numbers as a matrix, shape (rows, length); null becomes NaN.
 
-    Text is read as JSON arrays. What is no list of that length is recorded in ``wrong``, and becomes NaN.
+    Text is read as JSON arrays. What is no list of that length, or with ``whole`` has a number that is not
+    whole, is recorded in ``wrong``, and becomes NaN.
 
     >>> noted: dict[int, str] = {}
     >>> elements(pa.chunked_array([["[1, 2]", None, "[3]"]]), "e", 2, noted).tolist()
@@ -82,6 +85,12 @@ def elements(column: pa.ChunkedArray, name: str, length: int, wrong: Wrong) -> n
             found[row] = given
         else:
             wrong.setdefault(row, f"{name}: {given!r:.100} is not a list of {length} numbers")
+    if whole:
+        fits = (~np.isfinite(found) | (found == np.floor(found))).all(axis=1)
+        for row in np.flatnonzero(~fits).tolist():
+            first = found[row][found[row] != np.floor(found[row])][0]
+            wrong.setdefault(row, f"{name}: {first:g} in a list of {length} integers is not a whole number")
+        found[~fits] = np.nan
     return found
 
 

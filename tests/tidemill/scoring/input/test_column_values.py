@@ -49,6 +49,20 @@ def test_cells_are_read_as_in_training(kind, form, given, right):
             assert (None if np.isnan(value) else value) == wanted
 
 
+def test_lists_of_whole_numbers_have_no_other_elements():
+    """As in requests, where 3.0 is 3."""
+    kinds = FeatureKinds(("e",), (), {"e": 2}, whole=("e",))
+    for column in ([[1, 2.0], [1, 2.5], None, [3.0, 4]], ["[1, 2.0]", "[1, 2.5]", "NA", "[3.0, 4]"]):
+        noted: dict[int, str] = {}
+        found = given_values(pa.table({"e": column}), kinds, noted).matrix
+        assert noted == {1: "e: 2.5 in a list of 2 integers is not a whole number"}
+        assert found[[0, 3]].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+        assert np.isnan(found[[1, 2]]).all()
+        noted.clear()
+        plain = given_values(pa.table({"e": column}), kinds._replace(whole=()), noted).matrix
+        assert (noted, plain[1].tolist()) == ({}, [1.0, 2.5])
+
+
 def test_what_means_a_gap_in_training_is_no_category():
     table = pa.table({"a": ["null", "", "NA", "x", "n/a"]})
     found = given_values(table, FeatureKinds(("a",), ("a",), {}, {"a": "text"}), {})
