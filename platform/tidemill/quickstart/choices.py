@@ -10,6 +10,7 @@ from tidemill.clock import parse_duration
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.profiling.text_values import Readings
 from tidemill.errors import DataError, UsageError
+from tidemill.plurals import counted
 from tidemill.quickstart.feature_choice import Features, choose_features
 from tidemill.quickstart.label_delay import ask_labels_after
 from tidemill.quickstart.target_choice import TargetChoice, choose_target
@@ -113,6 +114,8 @@ def choose(
     split = _split(target, time, repeats)
     if split.by == "stratified":
         _check_strata(target)
+    if split.by == "group" and key is not None:
+        _check_groups(profile.columns[key])
     return Choices(
         profile=profile,
         target=target,
@@ -168,6 +171,15 @@ def _check_strata(target: TargetChoice) -> None:
             f"the target {target.column} has classes with fewer than {_SIDES} rows: {', '.join(rare)}",
             hint="a class needs rows to train on, to choose a model by, and to judge it by: add rows, merge "
             "the class with another, or remove them",
+        )
+
+
+def _check_groups(key: ColumnProfile) -> None:
+    if key.distinct < _SIDES:
+        raise UsageError(
+            f"--key: {key.name} has {counted(key.distinct, 'value')} in {key.rows:,} rows, and rows of one "
+            f"stay on one side of the split: it needs at least {_SIDES}",
+            hint="name a column that tells the rows apart, or leave --key out",
         )
 
 

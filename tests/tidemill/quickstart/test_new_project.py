@@ -116,6 +116,13 @@ def test_what_is_ambiguous_is_asked(tmp_path: Path):
     assert params(made)["dataset"]["time"] is None
 
 
+def test_a_key_with_fewer_values_than_a_split_has_sides_is_refused(tmp_path: Path):
+    flag = pl.Series([n % 2 for n in range(N)])
+    for column, said in ((pl.lit(1), "has 1 value in"), (flag, "has 2 values in")):
+        with pytest.raises(UsageError, match=f"--key: k {said} {N:,} rows, .*: it needs at least 3"):
+            draft(TABLE.drop("id").with_columns(k=column), tmp_path, key="k")
+
+
 def test_what_is_assumed_of_the_key_is_said(tmp_path: Path):
     [key] = [one.text for one in draft(TABLE, tmp_path).assumptions if one.subject == "key"]
     assert key == "id, one row each; assumed, else: --key"
