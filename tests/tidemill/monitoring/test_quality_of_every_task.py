@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from tidemill.monitoring.drift.drift_columns import Comparison
 from tidemill.monitoring.findings import judge_comparison
 from tidemill.monitoring.monitor_config import Monitor, PredictionDriftConfig, QualityConfig
 from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.prediction_log.prediction_log import features_of, read_labelled
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
@@ -21,6 +23,7 @@ from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
+OLD = Path(__file__).parents[1] / "prediction_log" / "log_without_answers"
 CLASSES = ("calm", "gale", "storm")
 REGRESSION, SEVERAL = Regression("neg_mae"), Multiclass("accuracy", classes=CLASSES)
 NOTHING = Comparison((), None, 9, 9)
@@ -58,6 +61,17 @@ def objects(values: list[object]) -> np.ndarray:
 
 def sure_of(classes: list[int]) -> np.ndarray:
     return np.array([[0.8 if place == number else 0.1 for place in range(3)] for number in classes])
+
+
+def test_a_log_of_an_earlier_version_is_judged():
+    """Its records have neither answers nor targets."""
+    always = (NOON - timedelta(days=9), NOON + timedelta(days=9), NOON + timedelta(days=9))
+    rows = read_labelled(OLD, "m", *always)
+    found = measure(rows, Binary("neg_brier"), QualityConfig(metric="neg_brier"), lambda _: -0.25, 3)
+    errors = [(0.25 - 1) ** 2, (0.35 - 1) ** 2, 0.45**2, (0.25 - 1) ** 2, (0.35 - 1) ** 2]
+    assert found.value == pytest.approx(-sum(errors) / 5)
+    assert (found.overall.base_rate, found.decayed) == (0.8, True)
+    assert features_of(rows).width > 0
 
 
 def test_a_regression_is_judged_in_its_own_units():

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -186,6 +187,47 @@ def test_mlflows_protocol_gives_what_the_model_gives(served):
         assert answer["predictions"] == pytest.approx([10.0, 90.0])
     else:
         assert answer["predictions"] == [pytest.approx([0.5, 1.0]), pytest.approx([2.0, 9.0])]
+
+
+def test_every_way_in_gives_the_estimators_own_answer(served):
+    kind, project, api = served
+    _, _, make_estimator = TASKS[kind]
+    estimator = make_estimator()
+    own = estimator.predict_proba(WEATHER) if kind == "multiclass" else estimator.predict(WEATHER)
+    split = {"dataframe_split": {"columns": list(WEATHER), "data": WEATHER.to_numpy().tolist()}}
+    text = WEATHER.to_csv(index=False)
+    tensors = [
+        {"name": name, "datatype": "FP64", "shape": [len(WEATHER)], "data": WEATHER[name].tolist()}
+        for name in WEATHER
+    ]
+    named = {"multiclass": "probabilities", "regression": "value", "custom": "answer"}[kind]
+    given = [
+        api.post("/invocations", json=split).json()["predictions"],
+        api.post("/invocations", content=text, headers={"content-type": "text/csv"}).json()["predictions"],
+    ]
+    path = f"/v2/models/{project.model}/infer"
+    answer = api.post(path, json={"inputs": tensors}).json()
+    (output,) = (one for one in answer["outputs"] if one["name"] == named)
+    rows = [json.loads(one) for one in output["data"]] if kind == "custom" else output["data"]
+    given.append(np.reshape(rows, own.shape))
+    stored = ask(api, "north", "south")  # the first two rows of the weather
+    values = [list(one[named].values()) if kind == "multiclass" else one[named] for one in stored]
+    for answers in (*given, values):
+        assert np.asarray(answers) == pytest.approx(own[: len(answers)], rel=1e-9, abs=1e-12)
+
+
+def test_labels_by_key_reach_the_predictions_of_that_key_and_moment(served):
+    kind, project, api = served
+    label, truth, _ = LABELS[kind]
+    at = (KNOWN + timedelta(minutes=90)).isoformat()
+    body = {"instances": [{"depot": "north"}, {"depot": "south"}], "at": at}
+    north, south = (one["prediction_id"] for one in api.post("/predict", json=body).json()["predictions"])
+    sent = {"keys": {"depot": "north"}, "predicted_at": at, "label": label, "at": at}
+    assert api.post("/feedback", json={"labels": [sent]}).json() == {"accepted": 1}
+    rows = read_labelled(project.predictions, project.model, KNOWN - DAY, KNOWN + DAY, KNOWN + DAY)
+    found = rows.filter(pl.col("prediction_id").is_in([north, south]))
+    assert found["prediction_id"].to_list() == [north]
+    assert project.task.truth_of_log(found).tolist() == [truth]
 
 
 def test_openapi_says_what_the_task_answers_and_takes(served):

@@ -136,6 +136,20 @@ def test_a_class_that_the_model_never_saw_has_probability_zero():
     assert task.answers(Estimator(), None).tolist() == [[0.25, 0.0, 0.75]]
 
 
+def test_rows_held_out_of_a_class_that_training_lacks_are_judged_as_mistakes():
+    task = Multiclass("accuracy", classes=("a", "b", "c"))
+    truth = np.array([0, 0, 1, 2])
+    answers = np.array([[0.75, 0.0, 0.25], [0.25, 0.0, 0.75], [0.5, 0.0, 0.5], [0.25, 0.0, 0.75]])
+    found = task.evaluate(truth, answers)
+    assert found["accuracy"] == 0.5
+    assert found["f1_macro"] == pytest.approx((1 / 2 + 0 + 2 / 3) / 3)
+    assert all(np.isfinite(value) for value in found.values())
+    assert np.isfinite(task.losses(truth, answers)).all()
+    assert task.losses(truth, answers)[2] > 20  # sure that it cannot be
+    facts = task.facts(truth, answers)
+    assert (facts["share_b"], facts["recall_b"]) == (0.25, 0.0)
+
+
 def test_answers_come_back_from_the_log_as_they_were():
     task = Multiclass("accuracy", classes=("a", "b", "c"))
     answers = np.array([[0.1, 0.2, 0.7], [0.5, 0.5, 0.0]])
