@@ -4,8 +4,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tidemill.data.tables.remote_files import has_credentials, open_address
 from tidemill.errors import DataError, UsageError
+from tidemill.files.remote_files import has_credentials, open_address
 
 __all__ = ["fetch_table", "is_object_store"]
 

@@ -75,7 +75,7 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     """Read files of newline-delimited JSON lazily.
 
     Raises:
-        PolarsError: a file is none.
+        PolarsError: a file is not in this format.
     """
     check_files(files)
     literal = [glob.escape(str(file)) for file in files]  # this reader of Polars always reads wildcards
@@ -87,7 +87,7 @@ def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
 
     Raises:
         OSError: a file cannot be read.
-        PolarsError: a file is none.
+        PolarsError: a file is not in this format.
     """
     check_files(files)
     return scan_in_utc(
@@ -101,7 +101,7 @@ def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
 
     Raises:
         OSError: a file cannot be read.
-        PolarsError: a file is none.
+        PolarsError: a file is not in this format.
     """
     check_files(files)
     return scan_in_utc(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 from feast import FileSource
 from feast.data_format import DeltaFormat, ParquetFormat
 from feast.data_source import DataSource
@@ -15,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tidemill.errors import FeatureError
 from tidemill.files.literal_paths import literal, split_pattern
+from tidemill.files.remote_files import open_address
 
 __all__ = ["Address", "File", "locate", "reaching"]
 
@@ -178,14 +178,8 @@ def _remote(source: FileSource, protocol: str) -> Address:
     if protocol in _S3:
         options = _for_s3fs(source.s3_endpoint_override, credentials)
         cloud = _for_polars(source.s3_endpoint_override, credentials)
-    try:
-        files, path = fsspec.core.url_to_fs(source.path, **options)
-    except (ImportError, ValueError, OSError) as error:
-        raise FeatureError(
-            f"source {source.name!r}: {protocol}:// cannot be used here: {error}",
-            hint=f"install the fsspec package for {protocol}, for example s3fs for s3 or gcsfs for gs",
-        ) from error
-    return Address(_shown(source.path), str(path), files, cloud)
+    files, path = open_address(source.path, f"source {source.name!r}", FeatureError, options)
+    return Address(_shown(source.path), path, files, cloud)
 
 
 def _for_s3fs(endpoint: str | None, credentials: Mapping[str, str]) -> dict[str, Any]:

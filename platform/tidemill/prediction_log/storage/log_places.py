@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
 import orjson
 
 from tidemill.errors import ConfigError, ServingError
 from tidemill.files.atomic import move_into_place, replace_file
+from tidemill.files.remote_files import open_address
 from tidemill.ids import new_id
 
 __all__ = ["Folder", "Place", "Store", "current_place", "owner_of", "places_of"]
@@ -174,14 +174,8 @@ def _file_system(address: str, endpoint: str | None) -> tuple[Any, str]:
     options: dict[str, Any] = {"use_listings_cache": False}
     if endpoint is not None:
         options["endpoint_url"] = endpoint
-    try:
-        files, path = fsspec.core.url_to_fs(address, **options)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            f"serve.log.store: {address} cannot be used here: {error}",
-            hint="install the fsspec package of the protocol, such as s3fs for s3 or gcsfs for gs",
-        ) from error
-    return files, str(path).rstrip("/")
+    files, path = open_address(address, "serve.log.store", ConfigError, options)
+    return files, path.rstrip("/")
 
 
 def owner_of(root: Path) -> str:

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 from fsspec.implementations.local import LocalFileSystem
 
-from tidemill.data.tables.remote_files import has_credentials, open_address
 from tidemill.errors import DataError, UsageError
 from tidemill.files.atomic import replace_file
 from tidemill.files.literal_paths import literal, split_pattern
+from tidemill.files.remote_files import has_credentials, open_address
 
 __all__ = ["FORMATS", "Place", "SourceFile", "find_files", "locate", "reaching", "table_format"]
 
@@ -171,7 +171,7 @@ def find_files(place: Place) -> list[SourceFile]:
     By name; what begins with ``.`` or ``_`` below the folder does not count.
 
     Raises:
-        DataError: there is none, or the place cannot be reached.
+        DataError: the place has no table, or cannot be reached.
     """
     with reaching(place):
         place.files.invalidate_cache()
