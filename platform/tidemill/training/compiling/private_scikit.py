@@ -13,13 +13,16 @@ __all__ = [
     "NAMES",
     "boosting_baseline",
     "category_encoder",
+    "category_goes_left",
     "column_indices",
     "histogram_baseline",
+    "histogram_nodes",
     "histogram_trees",
     "one_hot_widths",
 ]
 
 _HISTOGRAM = "HistGradientBoostingClassifier publishes nothing of what it was fitted to"
+_PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 
 NAMES = (
     (
@@ -33,6 +36,8 @@ NAMES = (
     ("sklearn.ensemble.HistGradientBoostingClassifier._preprocessor", _HISTOGRAM),
     ("sklearn.ensemble.HistGradientBoostingClassifier._predictors", _HISTOGRAM),
     ("sklearn.ensemble.HistGradientBoostingClassifier._baseline_prediction", _HISTOGRAM),
+    (f"{_PREDICTOR}.nodes", "has the nodes of a tree of a histogram gradient boosting, a row a node"),
+    (f"{_PREDICTOR}.raw_left_cat_bitsets", "has the categories that go left at its nodes"),
     (
         "sklearn.ensemble.GradientBoostingClassifier._raw_predict_init",
         "gives the margin before the first tree, which depends on the loss",
@@ -59,11 +64,18 @@ def category_encoder(model: Any) -> Any | None:
 
 
 def histogram_trees(model: Any) -> list[Any]:
-    """Return the trees of a histogram gradient boosting, one for each class in turn.
-
-    Each has `nodes` and their bit sets.
-    """
+    """Return the trees of a histogram gradient boosting, one for each class in turn."""
     return [predictor for predictors in model._predictors for predictor in predictors]
+
+
+def histogram_nodes(tree: Any) -> Any:
+    """Return the nodes of one of `histogram_trees`, as an array of records."""
+    return tree.nodes
+
+
+def category_goes_left(tree: Any, number: int, category: int) -> bool:
+    """Return whether a category goes left at a node whose set of categories has this number."""
+    return bool(tree.raw_left_cat_bitsets[number][category // 32] >> (category % 32) & 1)
 
 
 def histogram_baseline(model: Any) -> list[float]:

@@ -8,7 +8,9 @@ from tidemill.training.compiling.onnx_graph import CannotCompile
 from tidemill.training.compiling.private_scikit import (
     boosting_baseline,
     category_encoder,
+    category_goes_left,
     histogram_baseline,
+    histogram_nodes,
     histogram_trees,
 )
 from tidemill.training.compiling.trees import Ensemble, Tree, as_float32
@@ -91,15 +93,14 @@ def _known(categories: Any) -> int:
 
 
 def _histogram_tree(predictor: Any, sizes: list[int]) -> Tree:
-    nodes = predictor.nodes
+    nodes = histogram_nodes(predictor)
     feature = np.where(nodes["is_leaf"], -1, nodes["feature_idx"]).astype(np.int64)
     yes, no = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
     unknown_yes = nodes["missing_go_to_left"].astype(np.bool_)
     members: dict[int, tuple[float, ...]] = {}
     for node in np.flatnonzero(nodes["is_categorical"] & (nodes["is_leaf"] == 0)).tolist():
-        bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-        codes = range(sizes[feature[node]])
-        left = {code for code in codes if bits[code // 32] >> (code % 32) & 1}
+        codes, number = range(sizes[feature[node]]), nodes["bitset_idx"][node]
+        left = {code for code in codes if category_goes_left(predictor, number, code)}
         if unknown_yes[node]:  # unseen codes go left as well, so collect those that go right
             yes[node], no[node] = no[node], yes[node]
             left, unknown_yes[node] = set(codes) - left, False

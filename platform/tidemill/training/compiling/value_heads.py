@@ -95,7 +95,7 @@ def _of_transformed(graph: Graph, model: Any, table: Table) -> str:
         scale, shift = (np.ones(1) if scaler.scale_ is None else scaler.scale_), scaler.mean_
         scaled = graph.add("Mul", inner, graph.constant(np.asarray(scale, np.float64)))
         return scaled if shift is None else graph.add("Add", scaled, graph.constant(np.asarray(shift)))
-    raise CannotCompile("the function of its target is none of log1p, log and standardising")
+    raise CannotCompile("the function of its target is not log1p, log or standardising")
 
 
 _HEADS: dict[str, Head] = {
