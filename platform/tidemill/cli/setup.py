@@ -182,11 +182,11 @@ def _make_from_table(
     endpoint_url: str | None,
     json: bool,
 ) -> None:
+    from tidemill.quickstart.init_options import InitOptions, assume
     from tidemill.quickstart.new_project import draft_project, write_draft
-    from tidemill.quickstart.wishes import Wishes, assume
 
     said = {option[2:].replace("-", "_"): value for option, value in about.items()}
-    wishes = Wishes(**{**said, "target": about["--target"] or ""})  # type: ignore[arg-type]
+    options = InitOptions(**{**said, "target": about["--target"] or ""})  # type: ignore[arg-type]
     asks = can_ask(json)
     with _new_project(folder, remote, endpoint_url) as (made, finish):
         with nullcontext(_untold) if asks else progress() as tell:
@@ -194,7 +194,7 @@ def _make_from_table(
                 folder.resolve().name,
                 data,
                 Path.cwd(),
-                wishes,
+                options,
                 ask if asks else assume,
                 lambda message: tell("profile", message, None, None),
             )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tidemill.data.profiling.number_notations import is_notation
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
-from tidemill.quickstart.wishes import alike
+from tidemill.quickstart.init_options import alike
 
 __all__ = ["assumptions"]
 

@@ -12,10 +12,10 @@ from tidemill.data.profiling.text_values import Readings
 from tidemill.errors import DataError, UsageError
 from tidemill.plurals import counted
 from tidemill.quickstart.feature_choice import Features, choose_features
+from tidemill.quickstart.init_options import Ask, InitOptions, existing_column
 from tidemill.quickstart.label_delay import ask_labels_after
 from tidemill.quickstart.target_choice import TargetChoice, choose_target
 from tidemill.quickstart.time_and_key import TimeChoice, choose_key, choose_time
-from tidemill.quickstart.wishes import Ask, Wishes, existing_column
 from tidemill.tasks.task_names import DEFAULT_METRIC
 
 __all__ = ["Assumption", "Choices", "Split", "choose"]
@@ -81,7 +81,7 @@ def choose(
     table: pl.LazyFrame,
     profile: TableProfile,
     readings: Readings,
-    wishes: Wishes,
+    options: InitOptions,
     ask: Ask,
 ) -> Choices:
     """Decide what a project declares.
@@ -91,7 +91,7 @@ def choose(
         table: the table with text read as what it means.
         profile: of ``table``.
         readings: how the text in ``raw`` is read.
-        wishes: what is said about it.
+        options: what is said about it.
         ask: asks about the rest.
 
     Raises:
@@ -100,15 +100,15 @@ def choose(
     """
     if not profile.columns or not profile.rows:
         raise DataError("the table has no rows", hint="name a table with rows in --data")
-    existing_column("--target", wishes.target, profile.columns)
-    if wishes.task in (None, "regression"):
-        _check_numbers(profile.columns[wishes.target], readings)
-    target = choose_target(table, profile.columns[wishes.target], wishes, ask)
-    time = choose_time(raw, profile, wishes, readings.formats, ask)
-    if wishes.labels_after is not None:
-        _check_duration(wishes.labels_after, time)
-    labels_after = wishes.labels_after or (ask_labels_after(profile, time, ask) if time else None)
-    found = choose_key(table, profile, wishes, time.column if time else None, ask)
+    existing_column("--target", options.target, profile.columns)
+    if options.task in (None, "regression"):
+        _check_numbers(profile.columns[options.target], readings)
+    target = choose_target(table, profile.columns[options.target], options, ask)
+    time = choose_time(raw, profile, options, readings.formats, ask)
+    if options.labels_after is not None:
+        _check_duration(options.labels_after, time)
+    labels_after = options.labels_after or (ask_labels_after(profile, time, ask) if time else None)
+    found = choose_key(table, profile, options, time.column if time else None, ask)
     key = found.column if found else None
     repeats = key is not None and not profile.columns[key].is_unique
     split = _split(target, time, repeats)

@@ -12,9 +12,9 @@ from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern
 from tidemill.errors import DataError
 from tidemill.project.feature_columns import ColumnType, Unseen
+from tidemill.quickstart.init_options import Ask
 from tidemill.quickstart.target_choice import TargetChoice
 from tidemill.quickstart.time_and_key import TimeChoice, moments_of
-from tidemill.quickstart.wishes import Ask
 
 __all__ = ["FeatureChoice", "Features", "as_field", "choose_features"]
 

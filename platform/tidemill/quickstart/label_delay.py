@@ -6,8 +6,8 @@ from datetime import timedelta
 import polars as pl
 
 from tidemill.data.profiling.table_profile import TableProfile
+from tidemill.quickstart.init_options import Ask
 from tidemill.quickstart.time_and_key import TimeChoice, moments_of
-from tidemill.quickstart.wishes import Ask
 
 __all__ = ["ask_labels_after"]
 

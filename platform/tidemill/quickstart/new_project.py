@@ -20,6 +20,7 @@ from tidemill.errors import TidemillError, UsageError
 from tidemill.quickstart.assumptions import assumptions
 from tidemill.quickstart.calibration import calibrate
 from tidemill.quickstart.choices import Assumption, Choices, choose
+from tidemill.quickstart.init_options import Ask, InitOptions, assume, columns_said
 from tidemill.quickstart.project_files import (
     CLEAN,
     RAW,
@@ -31,7 +32,6 @@ from tidemill.quickstart.project_files import (
     pipeline_text,
 )
 from tidemill.quickstart.target_choice import can_be_target
-from tidemill.quickstart.wishes import Ask, Wishes, assume, columns_said
 
 __all__ = ["ProjectDraft", "draft_project", "write_draft"]
 
@@ -53,7 +53,7 @@ class ProjectDraft:
 
 
 def draft_project(
-    name: str, data: str, here: Path, wishes: Wishes, ask: Ask = assume, tell: Tell = lambda _: None
+    name: str, data: str, here: Path, options: InitOptions, ask: Ask = assume, tell: Tell = lambda _: None
 ) -> ProjectDraft:
     """Profile a table, and return the files of a project for it; nothing is written.
 
@@ -61,7 +61,7 @@ def draft_project(
         name: of the project and its model; other characters than letters, digits and ``-`` become ``-``.
         data: the table, see `tidemill.data.profiling.source_tables.open_source`.
         here: relative paths in ``data`` begin here.
-        wishes: what is said about the table.
+        options: what is said about the table.
         ask: asks about what is ambiguous.
         tell: called with each step.
 
@@ -80,7 +80,7 @@ def draft_project(
             copy = scratch / "source.parquet"  # read once: there are several passes
             open_source(source, here, scratch).sink_parquet(copy)
             tell("looking at its columns")
-            choices, formats, typed = _choose(pl.scan_parquet(copy, glob=False), scratch, wishes, ask)
+            choices, formats, typed = _choose(pl.scan_parquet(copy, glob=False), scratch, options, ask)
         except PolarsError as error:
             raise unreadable(Path(source), error) from error
         tell("choosing thresholds for monitors")
@@ -100,7 +100,7 @@ def draft_project(
 
 
 def _choose(
-    raw: pl.LazyFrame, scratch: Path, wishes: Wishes, ask: Ask
+    raw: pl.LazyFrame, scratch: Path, options: InitOptions, ask: Ask
 ) -> tuple[Choices, dict[str, str], Path]:
     """Return what is made of a table, the formats of its moments, and a file of it with types."""
     readings = infer_readings(raw)
@@ -108,7 +108,7 @@ def _choose(
     conformed(raw, readings.types, formats).sink_parquet(typed)
     table = pl.scan_parquet(typed, glob=False)
     profile = profile_table(table)
-    choices = choose(raw, table, profile, readings, _with_target(wishes, profile, ask), ask)
+    choices = choose(raw, table, profile, readings, _with_target(options, profile, ask), ask)
     time = choices.time
     if time is not None and time.format and time.format != formats.get(time.column):
         formats[time.column] = time.format
@@ -117,14 +117,14 @@ def _choose(
     return choices, formats, typed
 
 
-def _with_target(wishes: Wishes, profile: TableProfile, ask: Ask) -> Wishes:
+def _with_target(options: InitOptions, profile: TableProfile, ask: Ask) -> InitOptions:
     """Ask for the column to predict where none is named.
 
     Raises:
-        UsageError: nobody can be asked.
+        UsageError: there is no terminal to ask on.
     """
-    if wishes.target or not profile.columns:
-        return wishes
+    if options.target or not profile.columns:
+        return options
     able = tuple(name for name, column in profile.columns.items() if can_be_target(column))
     names = able or tuple(profile.columns)
     usual = next((name for name in names if _USUAL_TARGET.fullmatch(name)), names[-1])
@@ -133,7 +133,7 @@ def _with_target(wishes: Wishes, profile: TableProfile, ask: Ask) -> Wishes:
             "--target is missing: it names the column to predict",
             hint=f"perhaps --target {shlex.quote(usual)}. {columns_said(profile.columns)}",
         )
-    return replace(wishes, target=ask("which column is to be predicted?", names, usual))
+    return replace(options, target=ask("which column is to be predicted?", names, usual))
 
 
 def write_draft(draft: ProjectDraft, folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from tidemill.clock import is_number
 from tidemill.data.profiling.table_profile import ColumnProfile
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
-from tidemill.quickstart.wishes import Ask, Wishes, alike
+from tidemill.quickstart.init_options import Ask, InitOptions, alike
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
 from tidemill.tasks.task_names import TaskName
@@ -58,7 +58,9 @@ class TargetChoice:
         return plain and self.positive in ("1", "true")
 
 
-def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, ask: Ask) -> TargetChoice:
+def choose_target(
+    table: pl.LazyFrame, profile: ColumnProfile, options: InitOptions, ask: Ask
+) -> TargetChoice:
     """Decide on the task, the classes and the positive one.
 
     Raises:
@@ -75,15 +77,15 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
         .sort("value")
         .collect(engine="streaming")
     )
-    if wishes.task == "custom":
+    if options.task == "custom":
         raise UsageError(
             "--task custom: a task of your own needs a model and a metric of your own",
             hint="docs/tasks.md shows the smallest such project; start from `tidemill init --example`",
         )
     guessed, _ = guess_task(counts["value"])
-    task, assumed = _task(guessed, profile, counts, wishes, ask)
+    task, assumed = _task(guessed, profile, counts, options, ask)
     if task == "regression":
-        if wishes.positive is not None:
+        if options.positive is not None:
             raise UsageError(
                 f"--positive: {profile.name} has no classes: the task is regression",
                 hint="leave --positive out; for two classes name a column of two values, or make one",
@@ -94,13 +96,13 @@ def choose_target(table: pl.LazyFrame, profile: ColumnProfile, wishes: Wishes, a
         rows[class_text(value)] += count
     _check_classes(profile.name, rows)
     if task == "multiclass":
-        if wishes.positive is not None:
+        if options.positive is not None:
             raise UsageError(
                 f"--positive: {profile.name} has {len(rows)} classes, not two",
                 hint="leave --positive out: the probabilities of all classes are predicted",
             )
         return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, assumed=assumed)
-    positive, why = _positive(profile.name, rows, wishes.positive, ask)
+    positive, why = _positive(profile.name, rows, options.positive, ask)
     return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
 
 
@@ -141,11 +143,11 @@ def _check_filled(profile: ColumnProfile) -> None:
 
 
 def _task(
-    guessed: TaskName, profile: ColumnProfile, counts: pl.DataFrame, wishes: Wishes, ask: Ask
+    guessed: TaskName, profile: ColumnProfile, counts: pl.DataFrame, options: InitOptions, ask: Ask
 ) -> tuple[TaskName, str | None]:
     name, values = profile.name, counts["value"]
     numeric = values.dtype.is_numeric()
-    if wishes.task is None:
+    if options.task is None:
         if guessed == "custom":
             raise UsageError(
                 f"--target: {name} has {profile.distinct:,} different texts, too many to be classes",
@@ -163,7 +165,7 @@ def _task(
         return ("regression" if answer == "regression" else "multiclass"), (
             f"its {len(values)} whole numbers are classes; if they are amounts: --task regression"
         )
-    if wishes.task == "regression" and not numeric:
+    if options.task == "regression" and not numeric:
         raise UsageError(
             f"--task regression: {name} holds {_kind(values)}, not numbers",
             hint="leave --task out: two values are two classes; for an amount, write 0 and 1"
@@ -171,17 +173,17 @@ def _task(
             else "choose a column of numbers, or write its values as numbers, such as 12.5"
             + ("; for classes leave --task out" if guessed != "custom" else ""),
         )
-    if wishes.task == "binary" and len(values) != 2:
+    if options.task == "binary" and len(values) != 2:
         raise UsageError(
             f"--task binary: {name} has {len(values):,} different values, not two",
             hint="leave --task out, or make a column with two values of it",
         )
-    if wishes.task == "multiclass" and len(values) > _MOST_CLASSES_EVER:
+    if options.task == "multiclass" and len(values) > _MOST_CLASSES_EVER:
         raise UsageError(
             f"--task multiclass: {name} has {len(values):,} different values",
             hint=f"more than {MOST_CLASSES} classes are seldom learnt: merge rare ones",
         )
-    return wishes.task, None
+    return options.task, None
 
 
 def _check_classes(name: str, rows: Mapping[str, int]) -> None:

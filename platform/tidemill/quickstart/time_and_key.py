@@ -11,7 +11,7 @@ from tidemill.data.profiling.moment_formats import moment_formats, no_moments
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.errors import UsageError
-from tidemill.quickstart.wishes import Ask, Wishes, existing_column
+from tidemill.quickstart.init_options import Ask, InitOptions, existing_column
 
 __all__ = ["KeyChoice", "TimeChoice", "choose_key", "choose_time", "moments_of"]
 
@@ -43,23 +43,23 @@ class KeyChoice:
 
 
 def choose_time(
-    table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, formats: Mapping[str, str], ask: Ask
+    table: pl.LazyFrame, profile: TableProfile, options: InitOptions, formats: Mapping[str, str], ask: Ask
 ) -> TimeChoice | None:
     """Choose the column with the moment of the prediction; None if there is none.
 
     Args:
         table: as it was read, before text was made to moments.
         profile: of the table after that.
-        wishes: may name it.
+        options: may name it.
         formats: columns of text that are moments, with their formats.
         ask: asks where several could be it.
 
     Raises:
         UsageError: there is no such column, its values cannot be read as moments, or many rows have none.
     """
-    if wishes.time is not None:
-        name = existing_column("--time", wishes.time, profile.columns)
-        if name == wishes.target:
+    if options.time is not None:
+        name = existing_column("--time", options.time, profile.columns)
+        if name == options.target:
             raise UsageError(f"--time: {name} is the target", hint="the time is when the target is predicted")
         return _time(table, profile.columns[name], formats, ask, None)
     able = [
@@ -69,7 +69,7 @@ def choose_time(
         and not one.nulls
         and one.distinct > 2
         and one.personal is None
-        and one.name != wishes.target
+        and one.name != options.target
         and not is_pattern(one.name)
     ]
     if not able:
@@ -90,19 +90,19 @@ def choose_time(
 
 
 def choose_key(
-    table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask
+    table: pl.LazyFrame, profile: TableProfile, options: InitOptions, time: str | None, ask: Ask
 ) -> KeyChoice | None:
     """Choose the column that says what a row is about; None if there is none.
 
     Raises:
         UsageError: there is no such column, or several rows have the same key and the same time.
     """
-    if wishes.key is None:
-        return _assumed_key(table, profile, wishes, time, ask)
-    key = existing_column("--key", wishes.key, profile.columns)
-    if key in (wishes.target, time):
+    if options.key is None:
+        return _assumed_key(table, profile, options, time, ask)
+    key = existing_column("--key", options.key, profile.columns)
+    if key in (options.target, time):
         raise UsageError(
-            f"--key: {key} is the {'target' if key == wishes.target else 'time'}", hint="name another column"
+            f"--key: {key} is the {'target' if key == options.target else 'time'}", hint="name another column"
         )
     rows, example = _copies(table, key, time)
     if rows and time is not None:
@@ -122,12 +122,12 @@ def _copies(table: pl.LazyFrame, key: str, time: str | None) -> tuple[int, Any]:
 
 
 def _assumed_key(
-    table: pl.LazyFrame, profile: TableProfile, wishes: Wishes, time: str | None, ask: Ask
+    table: pl.LazyFrame, profile: TableProfile, options: InitOptions, time: str | None, ask: Ask
 ) -> KeyChoice | None:
     left = [
         one
         for one in profile.columns.values()
-        if one.name not in (wishes.target, time)
+        if one.name not in (options.target, time)
         and not one.personal
         and not one.is_constant
         and not is_pattern(one.name)

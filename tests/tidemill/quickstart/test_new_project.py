@@ -11,8 +11,8 @@ from tidemill.monitoring.drift.drift_columns import compare_column
 from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.project.feature_columns import read_columns
 from tidemill.project.project import load_project
+from tidemill.quickstart.init_options import Ask, InitOptions, assume
 from tidemill.quickstart.new_project import ProjectDraft, draft_project, write_draft
-from tidemill.quickstart.wishes import Ask, Wishes, assume
 from tidemill.retraining.policies import load_policies
 
 N = 400
@@ -35,10 +35,10 @@ TIMED = TABLE.with_columns(at=DAYS.sample(N, with_replacement=True, seed=0).sort
 
 
 def draft(
-    table: pl.DataFrame, folder: Path, target: str = "left", ask: Ask = assume, **wishes: Any
+    table: pl.DataFrame, folder: Path, target: str = "left", ask: Ask = assume, **options: Any
 ) -> ProjectDraft:
     table.write_parquet(folder / "t.parquet")
-    return draft_project("My Model", "t.parquet", folder, Wishes(target, **wishes), ask)
+    return draft_project("My Model", "t.parquet", folder, InitOptions(target, **options), ask)
 
 
 def params(made: ProjectDraft) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def without(rows: float) -> pl.Expr:
 
 
 @pytest.mark.parametrize(
-    ("change", "wishes", "message", "hint"),
+    ("change", "options", "message", "hint"),
     [
         ({}, {"target": "lft"}, "no column 'lft'", "did you mean left?"),
         ({}, {"time": "att"}, "--time: the table has no column 'att'", "columns: id"),
@@ -341,10 +341,10 @@ def without(rows: float) -> pl.Expr:
     ],
 )
 def test_what_is_wrong_is_said_with_the_way_out(
-    tmp_path: Path, change: dict[str, pl.Expr], wishes: dict[str, Any], message: str, hint: str
+    tmp_path: Path, change: dict[str, pl.Expr], options: dict[str, Any], message: str, hint: str
 ):
     with pytest.raises(TidemillError) as raised:
-        draft(TABLE.with_columns(**change), tmp_path, **{"target": "left", **wishes})
+        draft(TABLE.with_columns(**change), tmp_path, **{"target": "left", **options})
     assert isinstance(raised.value, UsageError) or not str(raised.value).startswith("--")
     assert message in str(raised.value)
     assert hint in (raised.value.hint or "")
@@ -357,12 +357,12 @@ def test_tables_without_rows_or_features(tmp_path: Path):
         draft(TABLE.select("left", "email"), tmp_path)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match=r"empty\.csv"):
-        draft_project("x", "empty.csv", tmp_path, Wishes("left"))
+        draft_project("x", "empty.csv", tmp_path, InitOptions("left"))
     with pytest.raises(UsageError, match="no such file"):
-        draft_project("x", "absent.csv", tmp_path, Wishes("left"))
+        draft_project("x", "absent.csv", tmp_path, InitOptions("left"))
     (tmp_path / "t.xlsx").write_text("PK")
     with pytest.raises(DataError, match="format that cannot be read"):
-        draft_project("x", "t.xlsx", tmp_path, Wishes("left"))
+        draft_project("x", "t.xlsx", tmp_path, InitOptions("left"))
 
 
 def test_a_custom_task_is_explained(tmp_path: Path):

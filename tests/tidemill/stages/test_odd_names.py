@@ -10,8 +10,8 @@ import pytest
 from tidemill.errors import ConfigError, UsageError
 from tidemill.project.feature_columns import read_columns
 from tidemill.project.project import load_project
+from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import ProjectDraft, draft_project, write_draft
-from tidemill.quickstart.wishes import Wishes
 from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
@@ -46,7 +46,7 @@ def draft(folder: Path, names: list[str], label: str, time: str, key: str) -> Pr
     table.with_columns(pl.Series(name, values) for name, values in others.items()).write_parquet(
         folder / "t.parquet"
     )
-    return draft_project("odd", "t.parquet", folder, Wishes(label, time=time, key=key))
+    return draft_project("odd", "t.parquet", folder, InitOptions(label, time=time, key=key))
 
 
 @pytest.mark.parametrize("first", range(len(NAMES)))

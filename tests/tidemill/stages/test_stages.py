@@ -16,8 +16,8 @@ from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.privacy.subject import find_subject
 from tidemill.project import Project, load_project
 from tidemill.project.serve_config import ServeConfig
+from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import draft_project, write_draft
-from tidemill.quickstart.wishes import Wishes
 from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
@@ -37,8 +37,8 @@ ROWS = pl.DataFrame(
 
 def make(folder: Path, rows: pl.DataFrame = ROWS) -> Project:
     rows.write_csv(folder / "t.csv", separator=";")
-    wishes = Wishes("sales", time="opened", key="shop" if rows is not ROWS else None, labels_after="2d")
-    write_draft(draft_project("sales", "t.csv", folder, wishes), folder / "p")
+    options = InitOptions("sales", time="opened", key="shop" if rows is not ROWS else None, labels_after="2d")
+    write_draft(draft_project("sales", "t.csv", folder, options), folder / "p")
     return load_project(folder / "p")
 
 
@@ -89,7 +89,7 @@ def test_a_cell_that_cannot_be_read_leaves_the_others_of_its_column_as_they_are_
         }
     )
     rows.write_csv(tmp_path / "t.csv", separator=";")
-    write_draft(draft_project("p", "t.csv", tmp_path, Wishes("y")), tmp_path / "p")
+    write_draft(draft_project("p", "t.csv", tmp_path, InitOptions("y")), tmp_path / "p")
     project = load_project(tmp_path / "p")
     clean = project.root / "data" / "clean" / "table.parquet"
     run(project)
@@ -147,7 +147,7 @@ def test_a_table_of_a_database_is_read_again(tmp_path: Path):
     ROWS.with_columns(shop=pl.int_range(N)).write_database(
         "sales", f"sqlite:///{tmp_path}/shop.db", if_table_exists="replace"
     )
-    draft = draft_project("sales", "sqlite:///shop.db::sales", tmp_path, Wishes("sales"))
+    draft = draft_project("sales", "sqlite:///shop.db::sales", tmp_path, InitOptions("sales"))
     write_draft(draft, tmp_path / "p")
     assert "always_changed: true" in draft.files["dvc.yaml"]
     assert run(load_project(tmp_path / "p")).height == N - ROWS["sales"].null_count()

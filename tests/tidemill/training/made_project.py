@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from tidemill.project import Project, load_project
+from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import draft_project, write_draft
-from tidemill.quickstart.wishes import Wishes
 from tidemill.registry.versions.new_versions import register
 from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
@@ -27,10 +27,10 @@ from tidemill.training.tracking.training_result import TrainedModel
 AS_OF = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def make_project(root: Path, table: str, target: str, **wishes: Any) -> Project:
+def make_project(root: Path, table: str, target: str, **options: Any) -> Project:
     """Write a project for a table in a file, and run its stages."""
     here = Path(table)
-    write_draft(draft_project("made", here.name, here.parent, Wishes(target, **wishes)), root)
+    write_draft(draft_project("made", here.name, here.parent, InitOptions(target, **options)), root)
     project = load_project(root)
     for stage in (ingest_table, validate_table, write_training_set):
         stage(project)

@@ -7,8 +7,8 @@ import polars as pl
 
 from tidemill.cli.loop.set_aside import read_set_aside, said_set_aside
 from tidemill.project import load_project
+from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import RAW, draft_project, write_draft
-from tidemill.quickstart.wishes import Wishes
 from tidemill.stages.validate import validate_table
 
 
@@ -24,7 +24,7 @@ def commit(folder: Path) -> str:
 def test_a_turn_says_which_rows_were_set_aside_and_why(tmp_path: Path):
     table = pl.DataFrame({"size": [float(n) for n in range(100)], "left": ["yes", "no"] * 50})
     table.write_parquet(tmp_path / "t.parquet")
-    write_draft(draft_project("p", "t.parquet", tmp_path, Wishes("left")), tmp_path / "p")
+    write_draft(draft_project("p", "t.parquet", tmp_path, InitOptions("left")), tmp_path / "p")
     project = load_project(tmp_path / "p")
     (project.root / RAW).parent.mkdir(parents=True)
     wrong = [-1.0, -2.0, 3.0, 4.0]

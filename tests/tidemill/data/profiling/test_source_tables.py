@@ -8,8 +8,8 @@ import pytest
 from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.errors import DataError, UsageError
+from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import draft_project
-from tidemill.quickstart.wishes import Wishes
 
 ROWS = pl.DataFrame({"name": ["a;b", None, "c"], "n": [1, 2, None]})
 
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_table_is_named_with_the_way_out(
 ):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as raised:
-        draft_project("x", name, tmp_path, Wishes("b"))
+        draft_project("x", name, tmp_path, InitOptions("b"))
     assert message in str(raised.value)
     assert hint in str(raised.value.hint)
 

@@ -1,4 +1,4 @@
-"""What a person says about her table, and how she is asked about the rest."""
+"""What is said about a table to `tidemill init`, and how the rest is asked."""
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,7 +9,7 @@ from tidemill.data.tables.column_names import is_pattern
 from tidemill.errors import UsageError
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["Ask", "Wishes", "alike", "assume", "columns_said", "existing_column"]
+__all__ = ["Ask", "InitOptions", "alike", "assume", "columns_said", "existing_column"]
 
 _SHOWN = 12
 
@@ -18,8 +18,8 @@ Ask = Callable[[str, Sequence[str], str], str]
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is said about a table; None: to be found out."""
+class InitOptions:
+    """What is said about a table; what is None is derived from the table, or asked."""
 
     target: str
     """The column to predict; empty: asked for."""
