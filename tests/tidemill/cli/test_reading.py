@@ -461,12 +461,13 @@ def test_records_of_an_earlier_version_are_migrated_first(root: Path, tmp_path: 
 
 
 def run_without_writing(root: Path, *commands: str) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands in a project that cannot be written to, not by root either."""
+    """Run commands in a project that cannot be written to, not by root either; there is no home either."""
     drop = "-dac_override,-dac_read_search,-fowner"
     bounded = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"] if os.geteuid() == 0 else []
+    homeless = ["env", "HOME=/proc/none", "LC_ALL=C"]
     subprocess.run(["chmod", "-R", "a-w,a+rX", str(root)], check=True)
     try:
-        return run_each(root, commands, 200, bounded)
+        return run_each(root, commands, 200, [*bounded, *homeless])
     finally:
         subprocess.run(["chmod", "-R", "u+w", str(root)], check=True)
 
@@ -480,7 +481,7 @@ def words(text: str) -> list[str]:
 
 
 @unwritable
-def test_a_moved_project_that_cannot_be_written_to_is_read(root: Path, tmp_path: Path):
+def test_a_moved_project_that_cannot_be_written_to_is_read_without_a_home(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     wanted = run_each(root, list(COMMANDS), 200)
     for done, here in zip(run_without_writing(copy, *COMMANDS), wanted, strict=True):
