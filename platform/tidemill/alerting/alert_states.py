@@ -2,7 +2,7 @@
 
 There is at most one unresolved alert for each (monitor, model, version, kind). A run resolves only kinds that
 it judged: too few labels do not prove that the quality has recovered. When another version serves, the alerts
-about the version before are resolved, because they need no action any more.
+about the version before are resolved, because they need no action.
 
 An alert is pending until its cause was found in ``persistence`` runs in a row, then it fires. One that comes
 back less than ``reopen_within`` after it was resolved is reopened: an alert that flaps stays one alert.

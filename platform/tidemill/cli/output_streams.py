@@ -29,17 +29,19 @@ def guard_streams() -> None:
 
 def _guarded(number: int, stream: object, tells: bool) -> io.TextIOWrapper:
     if not isinstance(stream, io.TextIOWrapper):  # it was closed, and leads nowhere now
-        return io.TextIOWrapper(io.BufferedWriter(_Guard(number, tells)), encoding="utf-8", errors="replace")
+        return io.TextIOWrapper(
+            io.BufferedWriter(_CheckedOutput(number, tells)), encoding="utf-8", errors="replace"
+        )
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Guard(number, tells)),
+        io.BufferedWriter(_CheckedOutput(number, tells)),
         encoding=stream.encoding,
         errors="replace" if stream.errors == "strict" else stream.errors,
         line_buffering=stream.line_buffering or not tells,
     )
 
 
-class _Guard(io.RawIOBase):
+class _CheckedOutput(io.RawIOBase):
     """A file descriptor that drops what is written after the first error."""
 
     def __init__(self, number: int, tells: bool) -> None:

@@ -17,7 +17,7 @@ NAMES = (
 """Dotted paths, and why each is used."""
 
 
-class _Late:
+class _LazyConversion:
     """Passes on values that are what their parameter takes; has Typer convert all others."""
 
     def __init__(self, parameter: Any, original: Any) -> None:
@@ -48,7 +48,7 @@ def convert_late() -> None:
 
     def get_runtime_param(parameter: Any) -> Any:
         if parameter._runtime_param is None:
-            parameter._runtime_param = _Late(parameter, original)
+            parameter._runtime_param = _LazyConversion(parameter, original)
         return parameter._runtime_param
 
     get_runtime_param.late = True  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ def ask(question: str, options: Sequence[str], default: str) -> str:
 
     def one_of(given: str) -> str:
         if given not in options:
-            raise typer.BadParameter(f"{given!r} is none of {', '.join(options[:_SHOWN])}")
+            raise typer.BadParameter(f"{given!r} is not one of {', '.join(options[:_SHOWN])}")
         return given
 
     return str(typer.prompt(shown, default=default, value_proc=one_of, err=True))

@@ -12,7 +12,7 @@ def open_reading(start: Path | None) -> tuple[ProjectFolder, Records]:
     """Return the project at ``start`` or above it, and its records.
 
     Raises:
-        ProjectNotFound: there is none.
+        ProjectNotFound: no folder there has a project's ``params.yaml``.
         TidemillError: the records cannot be read.
     """
     folder = open_folder(start)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidemill.demo.scenario import LaterScene, Scenario, load_scenario
-from tidemill.replay.replay_loop import Pace, ReplayLoop, Tell, run_scenes
+from tidemill.replay.replay_loop import ReplayLoop, Tell, TrafficDensity, run_scenes
 from tidemill.replay.replay_workspace import prepare_workspace
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run_demo(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
     project = prepare_workspace(source, target)
     scenario = load_scenario(project)
     history: History = project.load(project.config.project.replay or "")
-    pace = Pace(scenario.requests_per_day, scenario.seed, scenario.clients)
+    pace = TrafficDensity(scenario.requests_per_day, scenario.seed, scenario.clients)
     return run_scenes(
         project, history, scenario.start, pace, "demo", tell, lambda loop: _scenes(loop, scenario)
     )

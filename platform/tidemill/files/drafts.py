@@ -165,7 +165,7 @@ def _clean(folder: Path) -> None:
     with suppress(OSError):  # the writer itself meets and names what is wrong with the folder
         for entry in list(os.scandir(folder)):
             if _NAME.fullmatch(entry.name):
-                with suppress(OSError):  # a leftover that stays is in nobody's way
+                with suppress(OSError):  # a leftover does no harm
                     remove_leftover(Path(entry.path))
 
 

@@ -113,7 +113,7 @@ class QualityConfig(_Section):
 
 
 def _settings_of(section: object) -> dict[str, object] | None:
-    """Return what a section of quality sets; None if it is none, which its own checks say better."""
+    """Return what a section of quality sets; None if it is not a section, which its validation reports."""
     if isinstance(section, QualityConfig):
         return section.model_dump(exclude_unset=True)
     if not isinstance(section, Mapping):

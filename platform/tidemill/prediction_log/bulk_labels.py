@@ -171,7 +171,7 @@ def _require_labels(file: Path, table: pl.LazyFrame, task: Task) -> None:
 
 def _label(task: Task, value: Any) -> tuple[int | None, str | None]:
     if value is None:
-        raise ValueError("there is none")
+        raise ValueError("the label is missing")
     return task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
 
 

@@ -176,7 +176,7 @@ def open_folder(start: Path | None = None) -> ProjectFolder:
     than the whole command.
 
     Raises:
-        ProjectNotFound: there is none.
+        ProjectNotFound: no folder there has a project's ``params.yaml``.
         ConfigError: its ``params.yaml`` does not name the model.
     """
     root, file = _find(start or Path.cwd())
@@ -191,7 +191,7 @@ def load_project(start: Path | None = None, settings: Settings | None = None) ->
     """Load the project at ``start`` (default: the current folder) or above it.
 
     Raises:
-        ProjectNotFound: there is none.
+        ProjectNotFound: no folder there has a project's ``params.yaml``.
         ConfigError: its ``params.yaml`` is wrong; the message names each field.
     """
     root, file = _find(start or Path.cwd())

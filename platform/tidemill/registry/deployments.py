@@ -83,9 +83,10 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
         now: event time.
 
     Raises:
-        UsageError: the kind, the name or the share is not one.
+        UsageError: the kind, the name or the share is not valid.
         ModelNotFound: there is no such version.
-        RegistryError: it is the champion, there is none, a rollout is under way, or the registry refused.
+        RegistryError: the version is the champion, there is no champion, a rollout is under way, or the
+            registry refused.
     """
     with lock(project):
         finish_pending_moves(project, state)
@@ -104,8 +105,8 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
     """Return a new record, ``pending`` and not written yet; or the live one that is what is wanted already.
 
     Raises:
-        UsageError: the kind, the name or the share is not one.
-        RegistryError: the version is the champion, or there is none.
+        UsageError: the kind, the name or the share is not valid.
+        RegistryError: the version is the champion, or there is no champion.
     """
     name = _name(wanted)
     if not 0 < wanted.share <= 1:

@@ -107,7 +107,7 @@ def rollback(
         to: the version to go back to; default: the champion before this one.
 
     Raises:
-        RegistryError: there is none to go back to, it was deleted, or ``to`` never served or serves now.
+        RegistryError: there is no earlier champion, it was deleted, or ``to`` never served or serves now.
     """
     with lock(project):
         finish_pending_moves(project, state)

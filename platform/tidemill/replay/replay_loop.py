@@ -24,13 +24,13 @@ from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
 
-__all__ = ["Pace", "ReplayLoop", "Tell", "run_scenes"]
+__all__ = ["ReplayLoop", "Tell", "TrafficDensity", "run_scenes"]
 
 Tell = Callable[[str, str, int | None, int | None], None]
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrafficDensity:
     """How dense the traffic is."""
 
     per_day: int
@@ -48,7 +48,7 @@ class ReplayLoop:
     state: State
     history: History
     clock: ReplayClock
-    pace: Pace
+    pace: TrafficDensity
     actor: str
     tell: Tell
     url: str = ""
@@ -180,7 +180,7 @@ def run_scenes(
     project: Project,
     history: History,
     start: datetime,
-    pace: Pace,
+    pace: TrafficDensity,
     actor: str,
     tell: Tell,
     scenes: Callable[[ReplayLoop], None],

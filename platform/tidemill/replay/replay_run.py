@@ -11,7 +11,7 @@ from tidemill.errors import ConfigError, UsageError
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters, turn_moment
-from tidemill.replay.replay_loop import Pace, ReplayLoop, Tell, run_scenes
+from tidemill.replay.replay_loop import ReplayLoop, Tell, TrafficDensity, run_scenes
 from tidemill.replay.replay_periods import Facts
 from tidemill.replay.replay_workspace import paths_elsewhere, prepare_workspace, project_files
 from tidemill.replay.table_history import TableHistory, read_history
@@ -79,7 +79,13 @@ def run_replay(source: Path, target: Path, wanted: ReplayRequest, tell: Tell) ->
         rate = wanted.rate or max(1, int(_MOST_REQUESTS / max(1.0, (period.end - period.start) / _DAY)))
         _tell_sample(table, period, rate, tell)
     return run_scenes(
-        project, history, period.start, Pace(rate), "replay", tell, lambda loop: _scenes(loop, period)
+        project,
+        history,
+        period.start,
+        TrafficDensity(rate),
+        "replay",
+        tell,
+        lambda loop: _scenes(loop, period),
     )
 
 

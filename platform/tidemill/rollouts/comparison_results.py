@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tidemill.rollouts.group_differences import Difference, Mismatch
+from tidemill.rollouts.group_differences import Difference, SampleRatioCheck
 
 __all__ = ["Agreement", "Comparison", "agreement_conclusions", "conclusions"]
 
@@ -24,7 +24,7 @@ class Comparison:
     score: Difference | None
     decisions: tuple[Difference, ...]
     """Of each field of the decision: how its mean, or the share of each of its values, differs."""
-    mismatch: Mismatch | None
+    mismatch: SampleRatioCheck | None
     """Whether the keys are divided by the declared shares, since the shares last changed."""
     says: tuple[str, ...] = field(default=())
     """Conclusions, in sentences."""

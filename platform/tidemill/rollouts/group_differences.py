@@ -20,7 +20,7 @@ __all__ = [
     "CONFIDENCE",
     "Arm",
     "Difference",
-    "Mismatch",
+    "SampleRatioCheck",
     "expected",
     "mean",
     "metric",
@@ -98,7 +98,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class SampleRatioCheck:
     """Whether the keys are divided by the declared shares."""
 
     keys: tuple[int, int]
@@ -199,7 +199,7 @@ def expected(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | 
     return _from_resamples(f"expected {task.metric}", ours, theirs, measured)
 
 
-def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Mismatch | None:
+def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> SampleRatioCheck | None:
     """Return whether the numbers of keys of two groups fit their shares; None without keys.
 
     >>> ratio_mismatch((1000, 9000), (0.1, 0.9)).found, ratio_mismatch((1200, 9000), (0.1, 0.9)).found
@@ -209,7 +209,7 @@ def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Mismat
     if not total or min(shares) <= 0:
         return None
     meant = tuple(total * share / sum(shares) for share in shares)
-    return Mismatch(keys, (meant[0], meant[1]), float(stats.chisquare(keys, meant).pvalue))
+    return SampleRatioCheck(keys, (meant[0], meant[1]), float(stats.chisquare(keys, meant).pvalue))
 
 
 def _mean(values: Floats, arm: Arm) -> tuple[float, float]:

@@ -171,7 +171,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
         ServingError: the prediction log cannot be read; likewise.
     """
     with lock(project):
-        found, ended, away = _look(project, state)
+        found, ended, away = _current_state(project, state)
     if found is None or ended or found.status == "promoting":
         if away is not None:
             raise away
@@ -182,7 +182,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
     facts = gather(project, state, found, plan, now)  # reads the log: not while others wait for the lock
     verdict = judge(plan, found.step, facts)
     with lock(project):
-        current, ended, away = _look(project, state)
+        current, ended, away = _current_state(project, state)
         if current is None or ended:
             return Progress(current) if current else None
         if (current.id, current.step, current.status) != (found.id, found.step, "running"):
@@ -195,7 +195,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
     return Progress(current, verdict)
 
 
-class _Look(NamedTuple):
+class _RolloutState(NamedTuple):
     rollout: Rollout | None
     """The one under way, or the one that ended just now."""
     ended: bool = False
@@ -204,15 +204,15 @@ class _Look(NamedTuple):
     """Why the registry does not answer; None if it does."""
 
 
-def _look(project: Project, state: State) -> _Look:
+def _current_state(project: Project, state: State) -> _RolloutState:
     """Reconcile records and registry, and return the rollout; the lock must be held."""
     away = try_to_reconcile(project, state)
     found = running(state, project.model)
     if found is not None and found.status == "running" and away is None:
         ended = end_if_obsolete(project, state, found)
         if ended is not None:
-            return _Look(ended, ended=True)
-    return _Look(found, away=away)
+            return _RolloutState(ended, ended=True)
+    return _RolloutState(found, away=away)
 
 
 def _take(

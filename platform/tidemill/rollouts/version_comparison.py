@@ -24,7 +24,7 @@ from tidemill.rollouts.experiment_data import arm, arms, of_role
 from tidemill.rollouts.group_differences import (
     Arm,
     Difference,
-    Mismatch,
+    SampleRatioCheck,
     mean,
     metric,
     paired,
@@ -192,7 +192,7 @@ def _fields(decisions: pl.Series) -> dict[str, list[Any]]:
 
 def _mismatch(
     answers: pl.DataFrame, row: Deployment, champion: str, others: Sequence[Deployment], periods: Periods
-) -> Mismatch | None:
+) -> SampleRatioCheck | None:
     """Compare the numbers of keys with the shares, since the shares or the champion last changed."""
     answering = sorted(
         (one for one in others if one.kind in ("canary", "ab")),

@@ -159,7 +159,7 @@ def as_numbers(labels: pl.Series) -> Labels:
         numbers = labels.cast(pl.Float64, strict=False)
     elif labels.dtype in (pl.String, pl.Categorical) or labels.dtype == pl.Enum:
         numbers = labels.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-    else:  # moments, durations, lists: their casts, where there are any, give numbers that nobody meant
+    else:  # moments, durations, lists: their casts, where there are any, give meaningless numbers
         numbers = pl.Series(labels.name, [None] * labels.len(), pl.Float64)
     values = pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series().alias(labels.name)
     return Labels(values, _counted(labels.filter(labels.is_not_null() & values.is_null())))

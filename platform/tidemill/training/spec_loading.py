@@ -31,7 +31,7 @@ class SpecSource:
             load: imports ``module:object`` of the project.
 
         Raises:
-            ConfigError: there is none, it is something else, or a family needs a package that is missing.
+            ConfigError: the object is missing or no TrainingSpec, or a family needs a missing package.
         """
         if self.reference is None:
             from tidemill.training.families.ready_families import ready_spec  # scikit-learn takes seconds
@@ -56,6 +56,6 @@ def load_spec(project: "Project") -> TrainingSpec:
     """Return the project's training spec.
 
     Raises:
-        ConfigError: there is none, it is something else, or a family needs a package that is missing.
+        ConfigError: the object is missing or no TrainingSpec, or a family needs a missing package.
     """
     return spec_source(project).open(project.load)

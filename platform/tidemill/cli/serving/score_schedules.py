@@ -75,7 +75,7 @@ def schedule_run(
     from tidemill.project import load_project
     from tidemill.scoring.schedules.schedule_rules import find_schedule
     from tidemill.scoring.schedules.scheduled_runs import next_due, run_slot
-    from tidemill.scoring.schedules.slots import Due, last_slot
+    from tidemill.scoring.schedules.slots import DueSlot, last_slot
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
@@ -83,9 +83,9 @@ def schedule_run(
     state, now = open_state(loaded.state_url), moment(as_of) if as_of else SystemClock().now()
     schedule = find_schedule(loaded, name)
     if slot is None:
-        found = next_due(loaded, state, schedule, now) or Due(last_slot(schedule, now))
+        found = next_due(loaded, state, schedule, now) or DueSlot(last_slot(schedule, now))
     else:
-        found = Due(moment(slot))
+        found = DueSlot(moment(slot))
         if last_slot(schedule, found.slot) != found.slot:
             nearest = last_slot(schedule, found.slot)
             raise UsageError(

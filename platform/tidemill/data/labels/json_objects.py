@@ -66,7 +66,7 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 item, position = decoder.raw_decode(buffer, position)
-            except _Twice as error:
+            except _DuplicateField as error:
                 raise ValueError(f"row {row + 1} has two fields {str(error)!r}") from error
             except json.JSONDecodeError as error:
                 more = file.read(max(_CHUNK, len(buffer) - position))
@@ -84,7 +84,7 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
             yield item
 
 
-class _Twice(Exception):
+class _DuplicateField(Exception):
     """A JSON object has two fields of the same name."""
 
 
@@ -92,5 +92,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
+        raise _DuplicateField(next(name for name in names if names.count(name) > 1))
     return found

@@ -90,7 +90,7 @@ def without_gaps(text: pl.Expr, words: tuple[str, ...] = GAPS) -> pl.Expr:
 
 
 def as_type(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return text as numbers, truth values or lists of numbers; null where it is none.
+    """Return text as numbers, truth values or lists of numbers; null where the text is not one.
 
     >>> cells = pl.DataFrame({"a": ["5", "5.0", "5.5", "True", "[1, 2]"]})
     >>> cells.select(as_type(pl.col("a"), pl.Int64())).to_series().to_list()

@@ -16,18 +16,13 @@ from tidemill.errors import DataError, UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
 
-__all__ = ["absolute_address", "is_sql", "open_source"]
+__all__ = ["absolute_address", "open_source"]
 
 _SQL_TYPES: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
     int: pl.Int64(),
     float: pl.Float64(),
 }
-
-
-def is_sql(address: str) -> bool:
-    """Return whether an address names a table of an SQL database, as ``sqlite:///shop.db::orders`` does."""
-    return "://" in address and "::" in address
 
 
 def absolute_address(address: str, folder: Path) -> str:

@@ -138,7 +138,7 @@ def resolve(project: ProjectFolder, revision: str) -> str:
     """Return the full id of the commit that ``revision`` names: an id or its start, a tag, ``HEAD~2``.
 
     Raises:
-        VersionNotFound: there is none.
+        VersionNotFound: ``revision`` names no commit.
     """
     root = repository(project)
     name = f"{revision}^{{commit}}"

@@ -65,7 +65,7 @@ class WriterFactories:
 
 
 @dataclass
-class _Tally:
+class _RunningCounts:
     """The counts so far."""
 
     rows: int = 0
@@ -103,7 +103,7 @@ def examine_set(asked: CheckInputs, sides: WriterFactories, tell: Callable[[int]
     raw = asked.table.collect_schema()
     if asked.rules.mode == "off":
         return _pass_through(asked, sides, raw, tell)
-    plan, tally = _plan(asked, raw), _Tally()
+    plan, tally = _plan(asked, raw), _RunningCounts()
     typed = asked.table.with_columns(plan.casts.values()).collect_schema()
     with_reason = pl.Schema([*raw.items(), (_reason_column(raw), pl.String())])
     accepted = sides.accepted(typed) if sides.accepted else None
@@ -172,7 +172,7 @@ def _plan(asked: CheckInputs, raw: pl.Schema) -> _Plan:
 
 
 def _judge(
-    plan: _Plan, batch: pl.DataFrame, rows: pl.DataFrame, tally: _Tally
+    plan: _Plan, batch: pl.DataFrame, rows: pl.DataFrame, tally: _RunningCounts
 ) -> tuple[pl.Series, pl.Series]:
     """Return the bad rows of a batch and their reasons, and count them."""
     seen = comparable(rows)
@@ -202,7 +202,7 @@ def _judge(
 
 
 def _count(
-    batch: pl.DataFrame, masks: Mapping[str, pl.Series], problems: list[str], tally: _Tally
+    batch: pl.DataFrame, masks: Mapping[str, pl.Series], problems: list[str], tally: _RunningCounts
 ) -> tuple[pl.Series, pl.Series]:
     bad = pl.repeat(False, batch.height, eager=True)
     for rule, mask in masks.items():
@@ -214,7 +214,7 @@ def _count(
     return bad, reasons({rule: mask.filter(bad) for rule, mask in masks.items()})
 
 
-def _report(plan: _Plan, tally: _Tally) -> SetReport:
+def _report(plan: _Plan, tally: _RunningCounts) -> SetReport:
     rules = plan.asked.rules
     kinds: dict[str, Kind] = {f"{n}: can be {rules.columns[n].type}": "column" for n in plan.casts}
     kinds |= plan.row.kinds
@@ -275,7 +275,7 @@ def _unknown(check: str, kind: Kind, column: str) -> CheckOutcome:
     return CheckOutcome(check, kind, "skipped", detail=f"it needs {column}: see structure")
 
 
-def _share(limit: float, tally: _Tally) -> CheckOutcome:
+def _share(limit: float, tally: _RunningCounts) -> CheckOutcome:
     share = tally.bad / tally.rows if tally.rows else 0.0
     bad = share > limit
     detail = f"{tally.bad} of {tally.rows} rows are bad ({share:.1%}; at most {limit:.1%} may be)"

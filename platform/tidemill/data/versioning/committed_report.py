@@ -17,7 +17,7 @@ def committed_report(root: Path, commit: str, path: str) -> Mapping[str, Any] | 
 
 
 def parse_report(text: str | bytes) -> Mapping[str, Any] | None:
-    """Return a report, or None for what is none.
+    """Return a report; None if the text is not a JSON object.
 
     >>> parse_report('{"flights": {"rows": 3}}'), parse_report("[]"), parse_report("{")
     ({'flights': {'rows': 3}}, None, None)

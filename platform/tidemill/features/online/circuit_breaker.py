@@ -61,7 +61,7 @@ class CircuitBreaker:
                 return None
             try:
                 found = read(keys)
-            except Exception as error:  # noqa: BLE001 — whatever ails the store, there shall be an answer
+            except Exception as error:  # noqa: BLE001 — requests are answered whatever error the store raises
                 # Probe with keys that were read before: these fail only if the store is still down.
                 self._begin(error, lambda: read(good or _some(keys)))
                 return None

@@ -49,7 +49,7 @@ def cache_seconds(view: FeatureView) -> float | None:
     return seconds
 
 
-class _Kept(NamedTuple, Generic[Row]):
+class _CachedRow(NamedTuple, Generic[Row]):
     row: Row | None
     """None: there is nothing under this key."""
     read: float
@@ -82,7 +82,7 @@ class FeatureCache(Generic[Row]):
         self._seconds = tuple(seconds)
         self._rows = rows
         self._clock = clock
-        self._kept: OrderedDict[tuple[int, bytes], _Kept[Row]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, bytes], _CachedRow[Row]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class FeatureCache(Generic[Row]):
             for key, moment in moments.items():
                 row = rows.get(key)
                 last = None if row is None else expires(row)
-                self._kept[view, key] = _Kept(row, began, moment, last)
+                self._kept[view, key] = _CachedRow(row, began, moment, last)
                 self._kept.move_to_end((view, key))
             while len(self._kept) > self._rows:
                 self._kept.popitem(last=False)

@@ -30,10 +30,10 @@ Count = Callable[[Sequence[tuple[str, int, int]]], None]
 class OnlineFeatures:
     """Reads a service's features for requests.
 
-    A value that is older than its view's TTL at the moment of the request is not served: it is none, and so
-    it is for the on-demand views that build on it, exactly as in a training frame. A value from *after* that
-    moment is served but flagged: the online store holds only the latest value of a key, so for a moment in
-    the past there is no better one. What is none in the end gets the default that its view declares.
+    A value that is older than its view's TTL at the moment of the request is not served: it counts as
+    missing, also for the on-demand views that build on it, exactly as in a training frame. A value from
+    *after* that moment is served but flagged: the online store holds only the latest value of a key, so for
+    a moment in the past there is no better one. Missing values get the default that their view declares.
 
     Definitions are those of the registry at construction. Several threads may read at once; another process,
     a forked child included, opens its own store.

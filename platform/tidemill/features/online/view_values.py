@@ -87,7 +87,7 @@ class _Served:
         return ViewValues(event, raw, tuple(values), tuple(flags))
 
     def _unseen(self, values: Sequence[FeatureValue]) -> list[str]:
-        """Return the flags of values that are none of their feature's categories."""
+        """Return the flags of values that are not among their feature's categories."""
         return [
             one.flag
             for place, one in self._categories

@@ -18,7 +18,7 @@ from tidemill.features.skew.diagnosis import (
     explain_view,
     served_column,
 )
-from tidemill.features.skew.provenance import Origins, Source
+from tidemill.features.skew.provenance import Provenance, Source
 
 __all__ = ["COMPARED", "EARLY", "UNRESOLVED", "BatchDifferences", "compare_batch", "differences"]
 
@@ -44,8 +44,8 @@ def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -
     Args:
         rows: ``feature.<name>`` (served) and ``expected.<name>``.
         features: names.
-        tolerance: largest relative difference of two equal values. A value beside none always differs; none
-            beside none never does; NaN is none.
+        tolerance: largest relative difference of two equal values. A value always differs from a
+            missing one; two missing values are equal; NaN counts as missing.
 
     >>> rows = pl.DataFrame({"feature.wind": [1.0, 1.0, None], "expected.wind": [1.0 + 1e-9, 1.1, 3.0]})
     >>> differences(rows, ["wind"], 1e-6)["wind"].to_list()
@@ -55,7 +55,7 @@ def differences(rows: pl.DataFrame, features: Iterable[str], tolerance: float) -
 
 
 def compare_batch(
-    rows: pl.DataFrame, origins: Origins, tolerance: float, skip: Iterable[str] = ()
+    rows: pl.DataFrame, origins: Provenance, tolerance: float, skip: Iterable[str] = ()
 ) -> BatchDifferences:
     """Compare one batch.
 
@@ -126,7 +126,7 @@ def _differs(name: str, tolerance: float) -> pl.Expr:
     return apart.fill_null(False) | (served.is_null() != expected.is_null())
 
 
-def _standing(source: Source | OnDemandSource, origins: Origins) -> pl.Expr:
+def _standing(source: Source | OnDemandSource, origins: Provenance) -> pl.Expr:
     """Return whether a row can be compared, and if not, why not."""
     unresolved = pl.any_horizontal(
         pl.lit(False), *(pl.col("unresolved").list.contains(key) for key in origins.keys_of(source))

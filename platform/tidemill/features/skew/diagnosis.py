@@ -22,7 +22,7 @@ import polars as pl
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
 from tidemill.features.skew.comparable_values import as_number, is_list, is_text
-from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
 
 __all__ = ["CAUSES", "Diagnosis", "OnDemandSource", "explain_computed", "explain_view", "served_column"]
 
@@ -121,7 +121,7 @@ def explain_computed(
     view: OnDemandSource,
     differs: pl.DataFrame,
     explained: Mapping[str, Diagnosis],
-    origins: Origins,
+    origins: Provenance,
 ) -> Diagnosis:
     """Explain the differences in the features of an on-demand view: by its inputs, else by itself.
 

@@ -10,12 +10,12 @@ from tidemill.features.lookups import KEY_TYPES
 from tidemill.features.offline.asof import History, utc_moments
 from tidemill.features.offline.histories import open_history
 from tidemill.features.private_feast import FeatureViewProjection
-from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
 
 __all__ = ["trace_origins"]
 
 
-def trace_origins(store: FeatureStore, service: FeatureService) -> Origins:
+def trace_origins(store: FeatureStore, service: FeatureService) -> Provenance:
     """Return the views and sources of the features of ``service``, by the applied definitions.
 
     Raises:
@@ -36,7 +36,7 @@ def trace_origins(store: FeatureStore, service: FeatureService) -> Origins:
                 computing, (p for p in service.feature_view_projections if p.name in on_demand), strict=True
             )
         )
-    return Origins(sources, computed, types)
+    return Provenance(sources, computed, types)
 
 
 def _source(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
-from tidemill.features.skew.provenance import Origins
+from tidemill.features.skew.provenance import Provenance
 
 __all__ = ["Resolver", "read_keys"]
 
@@ -39,7 +39,7 @@ class Resolver:
     that gives stays in memory.
     """
 
-    def __init__(self, origins: Origins, hide: Callable[[pl.Series], pl.Series]) -> None:
+    def __init__(self, origins: Provenance, hide: Callable[[pl.Series], pl.Series]) -> None:
         self._origins = origins
         self._hide = hide
         self._known: dict[str, pl.DataFrame] = {}

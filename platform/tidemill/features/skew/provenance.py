@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.features.offline.asof import History
 
-__all__ = ["OnDemandSource", "Origins", "Source"]
+__all__ = ["OnDemandSource", "Provenance", "Source"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OnDemandSource:
 
 
 @dataclass(frozen=True)
-class Origins:
+class Provenance:
     """The views and sources of a service's features."""
 
     sources: tuple[Source, ...]

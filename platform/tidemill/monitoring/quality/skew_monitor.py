@@ -20,7 +20,7 @@ from tidemill.features.request_features import REQUEST
 from tidemill.features.skew.comparison import BatchDifferences, compare_batch
 from tidemill.features.skew.feature_sources import trace_origins
 from tidemill.features.skew.logged_keys import Resolver, read_keys
-from tidemill.features.skew.provenance import Origins
+from tidemill.features.skew.provenance import Provenance
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.features.skew.skew_summary import summarise
 from tidemill.prediction_log.prediction_log import FEATURE_PREFIX, logged_days, read_predictions
@@ -110,7 +110,7 @@ def require_comparable(project: Project) -> None:
     """Check that there is a feature store whose features could differ between training and serving.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the project has no feature store.
     """
     if not project.has_store:
         raise ConfigError(
@@ -121,7 +121,7 @@ def require_comparable(project: Project) -> None:
 
 
 def _with_expected(
-    project: Project, part: pl.DataFrame, origins: Origins, resolver: Resolver, changed: "_Definitions"
+    project: Project, part: pl.DataFrame, origins: Provenance, resolver: Resolver, changed: "_Definitions"
 ) -> pl.DataFrame:
     """Return predictions with their keys in columns, and with the features that a training set would have."""
     keys, unresolved = resolver.resolve(read_keys(part["keys"], origins.types))
@@ -147,7 +147,7 @@ def _expected(served: pl.DataFrame, expected: pl.Series, name: str) -> pl.Series
     return served[column].zip_with(brought, expected.cast(served[column].dtype)).alias(f"expected.{name}")
 
 
-def _check_names(names: Collection[str] | None, origins: Origins) -> None:
+def _check_names(names: Collection[str] | None, origins: Provenance) -> None:
     unknown = sorted(set(names or ()) - origins.features.keys())
     if unknown:
         raise UsageError(

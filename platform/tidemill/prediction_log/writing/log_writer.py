@@ -277,5 +277,5 @@ def _shut(wake: threading.Event, stop: threading.Event, writers: Sequence[Segmen
     for writer in writers:
         try:
             writer.close()
-        except OSError:  # nobody is there to catch it, and the others are to be closed as well
+        except OSError:  # no caller can handle it, and the other segments must be closed too
             _log.exception("the last lines of the prediction log may not be on the disk")

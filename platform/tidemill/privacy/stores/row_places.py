@@ -224,7 +224,7 @@ def _copies(place: RowPlace) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
     with tempfile.TemporaryDirectory(prefix="tidemill-erase-") as folder:
         for number, file in enumerate(place.address.list_files()):
             copy = Path(folder, f"{number}{Path(file.path).suffix}")
-            with _Reaching(place):
+            with _TranslatedErrors(place):
                 place.address.files.get_file(file.path, str(copy))
             folders = partition_of(file.path, place.address.root)
             yield copy, file.path, {name: value for name, value in folders.items() if value is not None}
@@ -237,16 +237,16 @@ def _leave_out_remotely(place: RowPlace, subject: Subject) -> int:
     for copy, path, constants in _copies(place):
         if subject.values.items() <= constants.items():
             removed += count_rows(copy, subject, constants)
-            with _Reaching(place):
+            with _TranslatedErrors(place):
                 files.rm_file(path)
         elif found := remove_rows(copy, subject, constants):
             removed += found
-            with _Reaching(place):
+            with _TranslatedErrors(place):
                 files.put_file(str(copy), path)  # object stores replace an object in one step
     return removed
 
 
-class _Reaching:
+class _TranslatedErrors:
     def __init__(self, place: RowPlace) -> None:
         self._place = place
 

@@ -82,7 +82,7 @@ def read_table(project: Project, run_id: str, path: str, whose: str) -> pl.DataF
     """Return a table that is stored with a run.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: the run has no such table, or it cannot be read.
     """
     try:
         return run_files.read_table(connect_registry(project), run_id, path)

@@ -24,7 +24,7 @@ BOOSTERS = {
 
 
 def fitting_task(objective: str) -> TaskName | None:
-    """Return the task that a model of this objective answers for; None if it is none of ours.
+    """Return the task that a model of this objective answers for; None if Tidemill has no such task.
 
     >>> [fitting_task(name) for name in ("binary:logistic", "multi:softmax", "regression_l1")]
     ['binary', None, 'regression']

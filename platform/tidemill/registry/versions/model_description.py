@@ -17,7 +17,7 @@ def read_description(folder: Path) -> Model:
     """Return the content of the file ``MLmodel`` in a folder.
 
     Raises:
-        OSError, YamlError, TypeError, KeyError, MlflowException: there is none, or it is broken.
+        OSError, YamlError, TypeError, KeyError, MlflowException: the file is missing or broken.
     """
     return Model.from_dict(read_yaml(folder / "MLmodel"))
 

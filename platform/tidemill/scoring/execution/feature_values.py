@@ -148,7 +148,7 @@ def check_categories(values: FeatureValues, columns: Sequence[FeatureColumn], wr
     Args:
         values: the features.
         columns: those that declare categories.
-        wrong: gets the rows with a category that is to be refused, those flagged ``refused:…`` among them.
+        wrong: gets the rows with a refused category, those flagged ``refused:…`` among them.
     """
     flags = values.flags
     for column in columns:

@@ -95,7 +95,7 @@ def elements(
 
 
 def _array(text: str) -> Any:
-    """Return what a JSON array of numbers in a text is; the text itself where it is none."""
+    """Return the numbers of a JSON array; the text itself if it is not an array of numbers."""
     if text.strip().lower() in GAPS_BESIDE_NUMBERS:
         return None
     try:

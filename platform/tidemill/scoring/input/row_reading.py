@@ -208,14 +208,14 @@ def _line_by_line(
             lines.append({f.name: _typed(values.get(f.name), f) for f in schema})
             rows.append(number)
         except (ValueError, AttributeError, pa.ArrowException) as error:
-            reason = str(error) if isinstance(error, _Unfit) else "the line is not a JSON object"
+            reason = str(error) if isinstance(error, _WrongType) else "the line is not a JSON object"
             unread.append(Reject(file.address, number, reason, line.decode(errors="replace")))
     return Batch(
         file.address, _ours(pa.Table.from_pylist(lines, schema), columns), np.array(rows, np.int64), unread
     )
 
 
-class _Unfit(ValueError):
+class _WrongType(ValueError):
     """A value does not have its column's type."""
 
 
@@ -225,7 +225,7 @@ def _typed(value: Any, column: pa.Field) -> Any:
             raise TypeError
         pa.scalar(value, column.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise _Unfit(
+        raise _WrongType(
             f"{column.name}: {value!r} is not of type {column.type}, as in the first lines"
         ) from error
     return value

@@ -1,4 +1,9 @@
-"""Split a text file (CSV, ndjson) into pieces of whole rows. Pure, over byte streams."""
+"""Split a text file (CSV, ndjson) into pieces of whole rows. Pure, over byte streams.
+
+Polars and Arrow read a CSV file from its beginning and do not say where its rows are. A job needs that before
+it starts: workers read pieces at once, a killed job goes on after the last piece, and ids and rejected rows
+have the numbers of rows in the file.
+"""
 
 import gzip
 from dataclasses import dataclass

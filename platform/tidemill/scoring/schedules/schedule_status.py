@@ -5,7 +5,7 @@ from typing import Any
 
 from tidemill.files.remembered import digest_of, remembered
 from tidemill.project import ProjectFolder
-from tidemill.scoring.schedules.slots import Past, SlotTimes, due, last_slot
+from tidemill.scoring.schedules.slots import RecordedSlot, SlotTimes, due, last_slot
 from tidemill.state import record_queries
 from tidemill.state.record_reader import Records
 from tidemill.version import __version__
@@ -29,7 +29,7 @@ def schedule_status(folder: ProjectFolder, records: Records, now: datetime) -> l
     for each in remembered(folder.home / "schedules.json", digest, lambda: _read(folder)):
         times = _times(each)
         rows = record_queries.runs_of_schedule(records, folder.model, times.name)
-        slot = due(times, {row.slot: Past(row.status, row.tries, row.at) for row in rows}, now)
+        slot = due(times, {row.slot: RecordedSlot(row.status, row.tries, row.at) for row in rows}, now)
         following = last_slot(times, now) + times.every
         found.append({"name": times.name, "due": slot.slot if slot else None, "next": following})
     return found

@@ -19,7 +19,7 @@ from tidemill.files.locks import is_locked, locked
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
 from tidemill.scoring.schedules.schedule_rules import Schedule, find_schedule, load_schedules
-from tidemill.scoring.schedules.slots import Due, Past, due
+from tidemill.scoring.schedules.slots import DueSlot, RecordedSlot, due
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.state import State, open_state
 from tidemill.state.tables import BatchRun
@@ -31,13 +31,13 @@ _log = logging.getLogger(__name__)
 _children: list["subprocess.Popen[bytes]"] = []  # child processes to reap when they have ended
 
 
-def next_due(project: Project, state: State, schedule: Schedule, now: datetime) -> Due | None:
+def next_due(project: Project, state: State, schedule: Schedule, now: datetime) -> DueSlot | None:
     """Return the slot of a schedule that is due, or None."""
     with state.transaction() as session:
         rows = session.scalars(
             select(BatchRun).where(BatchRun.model == project.model, BatchRun.schedule == schedule.name)
         )
-        past = {row.slot: Past(row.status, row.tries, row.at) for row in rows}
+        past = {row.slot: RecordedSlot(row.status, row.tries, row.at) for row in rows}
     return due(schedule, past, utc(now))
 
 
@@ -82,7 +82,7 @@ def run_slot(
     project: Project,
     state: State,
     schedule: Schedule,
-    found: Due,
+    found: DueSlot,
     now: datetime,
     tell: Tell = lambda *_: None,
     *,
@@ -153,7 +153,7 @@ def request_of(schedule: Schedule, slot: datetime, *, restart: bool = False) -> 
     )
 
 
-def _claim(project: Project, state: State, schedule: Schedule, found: Due, now: datetime) -> BatchRun:
+def _claim(project: Project, state: State, schedule: Schedule, found: DueSlot, now: datetime) -> BatchRun:
     """Record that a slot is being scored; a slot that is done stays so."""
     with state.transaction() as session:
         run = session.scalar(

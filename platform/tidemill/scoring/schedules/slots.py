@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tidemill.clock import utc
 
-__all__ = ["DEATHS", "ORIGIN", "Due", "Past", "SlotTimes", "Times", "due", "last_slot"]
+__all__ = ["DEATHS", "ORIGIN", "DueSlot", "RecordedSlot", "SlotTimes", "Times", "due", "last_slot"]
 
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 """A Monday, of which slots are counted."""
@@ -60,7 +60,7 @@ class SlotTimes:
 
 
 @dataclass(frozen=True)
-class Past:
+class RecordedSlot:
     """The record of a slot."""
 
     status: str
@@ -70,7 +70,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Due:
+class DueSlot:
     """A slot that is due."""
 
     slot: datetime
@@ -89,7 +89,7 @@ def last_slot(schedule: Times, now: datetime) -> datetime:
     return origin + (utc(now) - origin) // schedule.every * schedule.every
 
 
-def due(schedule: Times, past: Mapping[datetime, Past], now: datetime) -> Due | None:
+def due(schedule: Times, past: Mapping[datetime, RecordedSlot], now: datetime) -> DueSlot | None:
     """Return the slot that is due, if any: one at a time, unfinished ones first.
 
     A schedule without any record begins with its latest slot: it has missed nothing.
@@ -101,7 +101,7 @@ def due(schedule: Times, past: Mapping[datetime, Past], now: datetime) -> Due | 
 
     >>> schedule = SlotTimes("a", every=timedelta(days=1))
     >>> day = [datetime(2013, 4, n, tzinfo=UTC) for n in range(1, 6)]
-    >>> found = due(schedule, {day[0]: Past("done", 1, day[0])}, day[4])
+    >>> found = due(schedule, {day[0]: RecordedSlot("done", 1, day[0])}, day[4])
     >>> found.slot == day[4], len(found.skipped)
     (True, 3)
     """
@@ -111,7 +111,7 @@ def due(schedule: Times, past: Mapping[datetime, Past], now: datetime) -> Due | 
         again = record.tries < schedule.tries and now - record.at >= schedule.retry_after
         killed = record.status == "running" and record.tries < schedule.tries + DEATHS
         if killed or (record.status == "failed" and again):
-            return Due(slot)
+            return DueSlot(slot)
     latest = last_slot(schedule, now)
     known = next((slot for slot in reversed(slots) if slot <= latest), None)  # later ones were run by hand
     if known is None:
@@ -122,7 +122,7 @@ def due(schedule: Times, past: Mapping[datetime, Past], now: datetime) -> Due | 
     if not open_slots:
         return None
     if schedule.missed == "all":
-        return Due(open_slots[0])
+        return DueSlot(open_slots[0])
     if schedule.missed == "none" and now - latest > schedule.grace:
         return None  # the next slot in time gives these up
-    return Due(latest, tuple(open_slots[:-1]))
+    return DueSlot(latest, tuple(open_slots[:-1]))

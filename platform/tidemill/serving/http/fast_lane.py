@@ -47,7 +47,7 @@ class FastLaneProtocol(OneWrite):
     _parts: "list[bytes]"
     _size = 0
     _timer: asyncio.TimerHandle | None = None
-    _whole: "tuple[Any, bytes, _Answering] | None" = None
+    _whole: "tuple[Any, bytes, _RequestCycle] | None" = None
 
     def data_received(self, data: bytes) -> None:
         """Read incoming bytes, and answer complete requests."""
@@ -117,7 +117,7 @@ class FastLaneProtocol(OneWrite):
         return fast.head(parser.get_method().decode("ascii"), url.decode("latin-1"), dict(self.headers))
 
     def _complete(self, body: bytes) -> None:
-        answering = _Answering(self)
+        answering = _RequestCycle(self)
         self._whole = self._end_reading(), body, answering
         self.cycle = answering  # type: ignore[assignment]
 
@@ -137,7 +137,7 @@ class FastLaneProtocol(OneWrite):
         return head
 
 
-class _Answering:
+class _RequestCycle:
     """The state that uvicorn's protocol needs of a request under way; called with its answer."""
 
     __slots__ = ("_protocol", "disconnected", "keep_alive", "message_event", "response_complete")

@@ -60,8 +60,8 @@ _POLICY = {
 }
 _REFUSALS = {
     401: "There is no API key, or one that is unknown, expired or revoked.",
-    403: "The key lacks the scope; or, where none is needed, a page of another site asks.",
-    421: "Where no key is needed: the name is none of the server's own machine.",
+    403: "The key lacks the scope; or, without API keys, a page of another site sent the request.",
+    421: "Without API keys: the host in the request is not a name of the server's own machine.",
     429: "The key is over its rate.",
 }
 

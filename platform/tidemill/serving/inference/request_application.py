@@ -46,7 +46,7 @@ def _keys(project: Project, columns: Sequence[FeatureColumn]) -> list[FeatureCol
     """Return the keys that are no columns as well.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: ``features.yaml`` declares no keys.
     """
     keys = read_keys(project)
     if not keys:

@@ -98,7 +98,7 @@ def get_job(state: State, model: str, job_id: str, caller: str | None = None) ->
         caller: whose it must be; None for any.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: the caller has no job with this id.
     """
     with state.transaction() as session:
         job = session.get(Job, job_id)
@@ -184,7 +184,7 @@ def claim(state: State, job_id: str, worker: str, now: datetime) -> Job | None:
 
 
 def advance(state: State, job_id: str, rows_done: int, version: str) -> bool:
-    """Record how far a job has come; return whether it shall go on: not if it is to be cancelled.
+    """Record how far a job has come; return False if it is to be cancelled.
 
     Progress resets the count of attempts: only attempts without progress are counted.
     """

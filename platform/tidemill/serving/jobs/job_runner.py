@@ -152,7 +152,7 @@ class JobRunner:
     def _scored(
         self, job: Job, model: LoadedModel, instances: list[Any], first: int
     ) -> tuple[list[PredictionRecord], list[dict[str, Any]]]:
-        held = _Held()
+        held = _BufferedLog()
         predictor = Predictor(
             application=self.application,
             model=self.model,
@@ -211,7 +211,7 @@ class JobRunner:
             files.drop_input()
 
 
-class _Held:
+class _BufferedLog:
     """Takes the place of the log: what a chunk logs is prepared first."""
 
     def __init__(self) -> None:

@@ -116,11 +116,11 @@ def render(families: Iterable[Family]) -> bytes:
     for family in families:
         merged.setdefault((family.name, family.labels), []).append(family)
     registry = CollectorRegistry()
-    registry.register(_Once([_metric(parts) for parts in merged.values()]))
+    registry.register(_FixedMetrics([_metric(parts) for parts in merged.values()]))
     return generate_latest(registry)
 
 
-class _Once(Collector):
+class _FixedMetrics(Collector):
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
 

@@ -133,7 +133,7 @@ class Tracing:
 
 
 def _is_sampled(parent: bytes) -> bool | None:
-    """Return what a ``traceparent`` header says about sampling; None if it is none.
+    """Return what a ``traceparent`` header says about sampling; None if it is malformed.
 
     >>> _is_sampled(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), _is_sampled(b"01")
     (True, None)

@@ -41,7 +41,7 @@ def parse_frame(content: Mapping[str, Any]) -> Frame:
     """Return the frame of a JSON body.
 
     Raises:
-        Refused: there is none, or more than one, or it is not of its form.
+        Refused: the body has no frame, several, or a malformed one.
 
     >>> parse_frame({"dataframe_split": {"columns": ["depot"], "data": [["north"], ["south"]]}}).rows
     {'depot': ['north', 'south']}

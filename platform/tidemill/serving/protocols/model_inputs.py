@@ -231,7 +231,7 @@ def moment(text: object) -> datetime:
     """Return the moment that a request's ``at`` names.
 
     Raises:
-        Refused: it is none, or lacks its offset from UTC.
+        Refused: the text is not a moment, or lacks its offset from UTC.
     """
     try:
         return _MOMENT.validate_python(text)
@@ -271,7 +271,7 @@ def _records(rows: Rows, names: set[str]) -> list[Mapping[str, Any]]:
 
 
 def _plain(column: Column) -> Sequence[Any]:
-    """Return Python's own values; NaN, which no JSON can say, is none."""
+    """Return Python's own values, with None for NaN, which JSON does not have."""
     values = column.tolist() if isinstance(column, np.ndarray) else column
     return [None if value != value else value for value in values]
 

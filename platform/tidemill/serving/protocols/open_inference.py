@@ -44,7 +44,7 @@ _LENGTH = b"inference-header-content-length"
 _PER_ROW = 4096  # values of one row in one tensor, at most
 
 
-class _Wish(NamedTuple):
+class _RequestedOutputs(NamedTuple):
     """The requested outputs."""
 
     id: str | None
@@ -94,7 +94,7 @@ class OpenInference(OpenInferenceErrors):
         tensors = self._tensors(content.get("inputs"), tail)
         instances, features = self._asked(tensors)
         explain = _flag(parameters, "explain") or wants_explanation(query)
-        wish = _wish(content, parameters, explain, self.inputs.task())
+        wish = _requested_outputs(content, parameters, explain, self.inputs.task())
         return Call(
             instances=instances,
             features=features,
@@ -108,7 +108,7 @@ class OpenInference(OpenInferenceErrors):
 
     def render(self, call: Call, answer: Answer) -> Content:
         """Return the outputs that were asked for, in that order."""
-        wish: _Wish = call.context
+        wish: _RequestedOutputs = call.context
         there = outputs_of(wish.task)
         outputs, blobs = [], []
         for name, as_binary in wish.outputs:
@@ -193,7 +193,9 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bool, task: Task) -> _Wish:
+def _requested_outputs(
+    content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bool, task: Task
+) -> _RequestedOutputs:
     name = content.get("id")
     if "id" in content and (not isinstance(name, str) or len(name) > 200):
         raise malformed("id must be text of at most 200 characters")
@@ -206,7 +208,7 @@ def _wish(content: Mapping[str, Any], parameters: Mapping[str, Any], explain: bo
     if len(dict(outputs)) < len(outputs):
         raise malformed("an output is asked for twice")
     every = [(one, all_binary) for one in there if explain or one != "explanation"]
-    return _Wish(name, tuple(outputs or every), task)
+    return _RequestedOutputs(name, tuple(outputs or every), task)
 
 
 def _wanted(

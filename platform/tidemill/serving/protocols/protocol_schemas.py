@@ -42,11 +42,11 @@ _ABSENT: Any = Field(default=None, json_schema_extra=_no_default)
 """A field that may be left out, but is never null."""
 
 
-class _Open(BaseModel):
+class _ExtraFieldsAllowed(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class InputTensor(_Open):
+class InputTensor(_ExtraFieldsAllowed):
     """One input: a field of the request, one feature, or ``features``."""
 
     name: str = Field(min_length=1)
@@ -58,20 +58,20 @@ class InputTensor(_Open):
     parameters: dict[str, Any] = {}
 
 
-class OutputParameters(_Open):
+class OutputParameters(_ExtraFieldsAllowed):
     """How one output is wanted."""
 
     binary_data: bool = False
 
 
-class RequestedOutput(_Open):
+class RequestedOutput(_ExtraFieldsAllowed):
     """An output that is wanted."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
-class InferenceParameters(_Open):
+class InferenceParameters(_ExtraFieldsAllowed):
     """What holds for the whole request; what is not named here is ignored."""
 
     at: Moment = _ABSENT
@@ -84,7 +84,7 @@ class InferenceParameters(_Open):
     """Whether outputs come as binary data, but for those that say otherwise."""
 
 
-class InferenceRequest(_Open):
+class InferenceRequest(_ExtraFieldsAllowed):
     """A request of the Open Inference Protocol."""
 
     id: str = Field(default="", max_length=200)
@@ -193,7 +193,7 @@ class InvocationParams(BaseModel):
     explain: bool = False
 
 
-class Invocation(_Open):
+class Invocation(_ExtraFieldsAllowed):
     """A request of MLflow's scoring protocol: exactly one of the four forms."""
 
     model_config = ConfigDict(

@@ -72,7 +72,7 @@ def decode(declared: object, tail: memoryview, max_values: int) -> tuple[Tensor,
     """Return one of a request's ``inputs``, and what is left of the binary data.
 
     Raises:
-        Refused: it is none, or has more than ``max_values`` values.
+        Refused: it is not a tensor, or has more than ``max_values`` values.
     """
     if not isinstance(declared, dict):
         raise malformed("each of inputs must be an object")

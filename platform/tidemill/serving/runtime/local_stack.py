@@ -79,7 +79,7 @@ class LocalStack:
             ConfigError: the project's application cannot be imported, its ``serve`` section does not fit
                 together, or the API would be open beyond this machine without keys or TLS; nothing started
             PortTaken: a port that was asked for is in use; nothing was started.
-            ServingError: something did not come up; what had been started is gone again.
+            ServingError: a process did not start; those that did were stopped.
         """
         settings = self.project.settings
         require_coherent(self.project)  # now, not after a minute of tries

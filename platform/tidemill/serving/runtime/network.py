@@ -27,7 +27,7 @@ def free_block(size: int, host: str = "127.0.0.1") -> int:
     They are looked for at a random place, so that two processes at the same time find different ones.
 
     Raises:
-        ServingError: there are none.
+        ServingError: so many free ports in a row were not found.
 
     >>> 20_000 <= free_block(3) <= 32_000
     True

@@ -83,7 +83,7 @@ def _run(
             time.sleep(0.5)
             stack.restart_if_ended()
     finally:
-        _on_signals(signal.SIG_IGN)  # the end has begun: nothing shall interrupt it
+        _on_signals(signal.SIG_IGN)  # the shutdown must not be interrupted
         stack.stop()
 
 

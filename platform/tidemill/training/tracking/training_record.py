@@ -102,7 +102,7 @@ def read_lineage(tags: Mapping[str, str], read: ReadDocument) -> Lineage:
         read: reads its JSON files, as `open_documents` does.
 
     Raises:
-        RegistryError: there is none, or it cannot be read.
+        RegistryError: the run has no lineage, or it cannot be read.
     """
     return Lineage.from_dict(json.loads(read(LINEAGE))) if LINEAGE.tag in tags else Lineage.from_tags(tags)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tidemill.features.offline.asof import History
 from tidemill.features.skew.comparison import compare_batch, differences
 from tidemill.features.skew.logged_keys import Resolver, read_keys
-from tidemill.features.skew.provenance import OnDemandSource, Origins, Source
+from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
 from tidemill.features.skew.skew_summary import summarise
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def weather(rows, ttl=None, created=False):
         "weather", table.lazy(), {"origin": "origin"}, features, "time", "made" if created else None, ttl
     )
     source = Source("weather", ("wind", "rain"), history, table["time"].max())
-    return Origins((source,), (), {"origin": pl.String()})
+    return Provenance((source,), (), {"origin": pl.String()})
 
 
 def batch(*rows):
@@ -144,7 +144,7 @@ def test_what_was_served_past_its_ttl_has_expired():
 
 def test_an_on_demand_feature_has_the_cause_of_its_input_or_its_own():
     origins = weather(HISTORY)
-    origins = Origins(
+    origins = Provenance(
         origins.sources, (OnDemandSource("force", ("squared",), ("weather",), ()),), origins.types
     )
     rows = batch(
@@ -221,7 +221,7 @@ def test_keys_come_back_in_their_types():
             '{"carrier":"UA","gate":"x","at":"2013-04-01T10:15:00Z"}',
         ]
     )
-    keys, unresolved = Resolver(Origins((), (), types), lambda series: series).resolve(
+    keys, unresolved = Resolver(Provenance((), (), types), lambda series: series).resolve(
         read_keys(logged, types)
     )
     assert keys.schema == types
@@ -254,7 +254,7 @@ def test_text_and_moments_and_truth_values_are_compared_as_models_take_them():
         None,
         None,
     )
-    origins = Origins((Source("weather", names, history, hours(9)),), (), {"origin": pl.String()})
+    origins = Provenance((Source("weather", names, history, hours(9)),), (), {"origin": pl.String()})
     plain = batch(*[("JFK", at, (None, None), (None, None), []) for at in (1, 3, 4)])
     rows = plain.drop("^(feature|expected).*$").with_columns(
         pl.Series("feature.sky", ["clear", "clear", "fog"]),

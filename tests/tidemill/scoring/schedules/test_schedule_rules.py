@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tidemill.errors import ConfigError
 from tidemill.project import load_project
 from tidemill.scoring.schedules.schedule_rules import Schedule, load_schedules
-from tidemill.scoring.schedules.slots import DEATHS, Past, due, last_slot
+from tidemill.scoring.schedules.slots import DEATHS, RecordedSlot, due, last_slot
 
 DAY = timedelta(days=1)
 MONDAY = datetime(2013, 4, 1, 4, tzinfo=UTC)
@@ -19,8 +19,8 @@ def schedule(**more) -> Schedule:
     return Schedule.model_validate({**facts, **more})
 
 
-def done(*days: int) -> dict[datetime, Past]:
-    return {MONDAY + day * DAY: Past("done", 1, MONDAY + day * DAY) for day in days}
+def done(*days: int) -> dict[datetime, RecordedSlot]:
+    return {MONDAY + day * DAY: RecordedSlot("done", 1, MONDAY + day * DAY) for day in days}
 
 
 def test_a_new_schedule_begins_with_its_latest_slot():
@@ -42,13 +42,13 @@ def test_what_was_missed_is_dealt_with_as_declared(missed, slot, skipped):
 
 def test_what_failed_is_tried_again_later_and_not_for_ever():
     one = schedule(tries=2, retry_after="10m")
-    failed = {MONDAY: Past("failed", 1, MONDAY)}
+    failed = {MONDAY: RecordedSlot("failed", 1, MONDAY)}
     assert due(one, failed, MONDAY + timedelta(minutes=9)) is None
     assert due(one, failed, MONDAY + timedelta(minutes=10)).slot == MONDAY
-    assert due(one, {MONDAY: Past("failed", 2, MONDAY)}, MONDAY + timedelta(hours=9)) is None
-    killed = {MONDAY: Past("running", 9, MONDAY)}
+    assert due(one, {MONDAY: RecordedSlot("failed", 2, MONDAY)}, MONDAY + timedelta(hours=9)) is None
+    killed = {MONDAY: RecordedSlot("running", 9, MONDAY)}
     assert due(one, killed, MONDAY + timedelta(seconds=1)).slot == MONDAY
-    deadly = {MONDAY: Past("running", 2 + DEATHS, MONDAY)}
+    deadly = {MONDAY: RecordedSlot("running", 2 + DEATHS, MONDAY)}
     assert due(one, deadly, MONDAY + timedelta(hours=9)) is None
     assert due(one, deadly, MONDAY + DAY).slot == MONDAY + DAY
 
@@ -76,7 +76,7 @@ def test_whenever_somebody_looks_no_slot_comes_twice_or_out_of_order(missed, ste
             assert last_slot(one, found.slot) == found.slot
             for slot in (*found.skipped, found.slot):
                 assert slot not in past
-                past[slot] = Past("done", 1, now)
+                past[slot] = RecordedSlot("done", 1, now)
                 seen.append(slot)
     assert seen == sorted(seen)
     assert {later - earlier for earlier, later in pairwise(seen)} <= {one.every}
