@@ -11,6 +11,7 @@ __all__ = [
     "TaskName",
     "allowed_loss",
     "declared_metric",
+    "is_perfect",
     "loss_name",
     "metric_name",
 ]
@@ -50,6 +51,7 @@ ALIASES = {
     "median_ae": "neg_median_ae",
     "cost": "neg_cost",
 }
+_ROUNDING = 1e-9
 _PROJECTS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -64,6 +66,17 @@ def loss_name(metric: str) -> str | None:
     ('mae', None)
     """
     return metric.removeprefix("neg_") if metric.startswith("neg_") else None
+
+
+def is_perfect(metric: str, value: float) -> bool:
+    """Return whether a metric has the best value there is; False for a metric of the project's own.
+
+    >>> is_perfect("roc_auc", 1.0), is_perfect("neg_mae", -0.0), is_perfect("neg_mae", -0.1)
+    (True, True, False)
+    """
+    if _PROJECTS_OWN.fullmatch(metric):
+        return False
+    return value >= (0.0 if loss_name(metric) else 1.0) - _ROUNDING
 
 
 def allowed_loss(metric: str, limit: float, share: float, before: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill.digits import digits_apart
+from tidemill.tasks.task_names import is_perfect
 
 if TYPE_CHECKING:
     from tidemill.project.project_config import GateConfig
@@ -87,6 +88,7 @@ def decide(
         *_check_fairness(candidate, champion, service),
         _check_rows(config, candidate),
         *_check_metric(config, candidate, champion),
+        *_suspect(config, candidate),
     ]
     failed = tuple(reason for passed, reason in checks if not passed)
     return Verdict(not failed, failed + tuple(reason for passed, reason in checks if passed), numbers)
@@ -138,6 +140,19 @@ def _check_metric(
         reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
         return [*checks, (False, reason)]
     return [*checks, _check_gain(config, candidate.version, champion.version, mine, theirs)]
+
+
+def _suspect(config: "GateConfig", candidate: Evaluation) -> list[tuple[bool, str]]:
+    """Return a note where a candidate makes no mistake at all."""
+    if candidate.problems or not is_perfect(config.metric, candidate.metrics.get(config.metric, math.nan)):
+        return []
+    return [
+        (
+            True,
+            f"{config.metric} of version {candidate.version} is perfect, which is suspicious: check that no "
+            "feature tells the label, or is known only after it",
+        )
+    ]
 
 
 def _check_gain(

@@ -156,3 +156,20 @@ def test_a_candidate_of_another_feature_service_is_refused():
     assert not verdict.passed
     assert "'old'" in verdict.reasons[0]
     assert decide(GateConfig(), candidate(0.9, service="new"), champion(0.7), service="new").passed
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "suspicious"),
+    [
+        ("roc_auc", 1.0, True),
+        ("roc_auc", 0.9999, False),
+        ("neg_mae", -1e-12, True),
+        ("neg_mae", -0.01, False),
+        ("pipelines.own:gain", 7.0, False),
+    ],
+)
+def test_a_candidate_without_any_mistake_is_suspicious(metric, value, suspicious):
+    """It passes: an easy table has such models. But a person is told."""
+    verdict = decide(GateConfig(metric=metric), Evaluation("2", {metric: value}, 900), None)
+    assert verdict.passed
+    assert any("is perfect, which is suspicious" in reason for reason in verdict.reasons) is suspicious
