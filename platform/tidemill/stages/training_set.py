@@ -11,6 +11,7 @@ from tidemill.data.tables.column_names import literal_name
 from tidemill.data.validation.pandera_checks import as_moments
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.project.feature_columns import ColumnType, read_columns
 from tidemill.project.moments import declared_moment
@@ -62,7 +63,7 @@ def write_training_set(project: Project) -> None:
                 )
     except (OSError, PolarsError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="run stage validate again") from error
-    say(f"training set: {rows:,} labelled rows, {len(read_columns(project))} features")
+    say(f"training set: {counted(rows, 'labelled row')}, {counted(len(read_columns(project)), 'feature')}")
 
 
 def _clean(project: Project) -> Path:

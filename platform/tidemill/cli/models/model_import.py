@@ -87,7 +87,7 @@ def import_(
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     at = turn_moment(loaded, moment(as_of) if as_of else None)
     with progress() as tell:
-        tell("import", f"and compare with the original: {source}", None, None)
+        tell("import", f"loading {source}, and comparing what will be served with it", None, None)
         done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
 
     def render(console: "Console") -> None:

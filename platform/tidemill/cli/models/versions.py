@@ -150,7 +150,7 @@ def models_compile(
     model, version = meant_version(loaded, model, version)
     found = get_version(loaded, version, model)
     with progress() as tell:
-        tell("compile", "and compare with the original", None, None)
+        tell("compile", "compiling, and comparing with the original", None, None)
         record = compile_version(loaded, found.version, model)
     emit(
         {"model": model, "version": found.version, **record.facts()},
