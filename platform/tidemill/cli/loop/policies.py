@@ -1,5 +1,6 @@
 """``tidemill policies``: when the project's policies retrain, and why they do not."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
+from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
@@ -23,6 +25,11 @@ def add_to(app: typer.Typer) -> None:
     app.command("list", epilog="Example: tidemill policies list --json")(list_policies)
     app.command("explain", epilog="Example: tidemill policies explain keep-fresh")(explain)
     app.command("history", epilog="Example: tidemill policies history --last 50")(history)
+    app.command(
+        "backtest",
+        epilog="Examples: tidemill policies backtest --fast   ·   tidemill policies backtest "
+        "--from 2013-04-01 --policy keep-fresh --svg decisions.svg",
+    )(backtest)
 
 
 def list_policies(project: ProjectDir = None, as_of: Now = None, json: AsJson = False) -> None:
@@ -97,6 +104,76 @@ def history(
         console.print(table if rows else "the policies have decided nothing yet")
 
     emit(facts, json, render)
+
+
+def backtest(
+    project: ProjectDir = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="WHEN",
+            help="The first model learns what was known by then (default: after a quarter of the time).",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="WHEN", help="The end (default: the last row).", show_default=False),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A policy; may be repeated (default: all).", show_default=False),
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Fit on samples of 20,000 rows.")] = False,
+    max_fits: Annotated[int, typer.Option(min=1, help="Stop rather than fit more models.")] = 60,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the months here.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Play the policies over the training set's past, beside never, always and an oracle.
+
+    At each moment monitors, policies and the gate see only rows that were over, and labels that were known.
+    """
+    from tidemill.project import load_project
+
+    loaded = load_project(project)
+    first, last = moment(start) if start else None, moment(end) if end else None
+    with progress() as tell:
+        tell("engines", "loading", None, None)
+        from tidemill.retraining.backtest.backtest import BacktestRequest, run_backtest
+        from tidemill.retraining.backtest.picture import as_svg
+
+        wanted = BacktestRequest(first, last, tuple(policy or ()), fast, max_fits)
+        found = run_backtest(loaded, wanted, lambda step, message: tell(step, message, None, None))
+    if svg is not None:
+        from tidemill.files.atomic import replace_file
+
+        replace_file(svg, as_svg(f"{loaded.model}: {found.metric} by month", found.played))
+    facts = found.as_dict()
+    emit(facts, json, lambda console: _render_backtest(console, facts, svg))
+
+
+def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None) -> None:
+    table = Listing("strategy", f"mean {facts['metric']}", "turns", "promoted", "wrong", "CPU s")
+    for each in facts["strategies"]:
+        mean = "–" if each["mean"] is None else f"{each['mean']:.4f}"
+        counts = (each[name] for name in ("retrainings", "promoted", "wrong_promotions"))
+        table.add_row(each["name"], mean, *map(str, counts), f"{each['cpu_seconds']:.1f}")
+    months = ", ".join(facts["strategies"][0]["periods"])
+    console.print(f"by month, {months}; {facts['fits']} fits of {facts['family']}", soft_wrap=True)
+    console.print(table)
+    for each in facts["strategies"]:
+        if each["name"] in ("never", "always", "oracle"):
+            continue
+        for turn in each["turns"]:
+            gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
+            console.print(f"  {turn['at']:%Y-%m-%d} {turn['status']}{gain}: {turn['reason']}", soft_wrap=True)
+    for note in facts["notes"]:
+        console.print(f"  {note}", soft_wrap=True)
+    if svg is not None:
+        console.print(f"✓ {svg}")
 
 
 def _now(each: dict[str, Any]) -> str:

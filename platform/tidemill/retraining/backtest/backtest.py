@@ -1,0 +1,198 @@
+"""Plays a project's policies over its past, beside never, always and an oracle."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from tidemill.clock import utc
+from tidemill.errors import ConfigError, RetrainingError
+from tidemill.features.project_features import feature_names
+from tidemill.monitoring.monitor_config import Monitor, load_monitors
+from tidemill.project import Project
+from tidemill.registry.versions.model_versions import champion
+from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
+from tidemill.retraining.backtest.play import (
+    Past,
+    Played,
+    months_of,
+    play_always,
+    play_never,
+    play_oracle,
+    play_policies,
+)
+from tidemill.retraining.policies import Policy, load_policies
+from tidemill.training.search.tuning import candidates
+from tidemill.training.spec_loading import load_spec
+from tidemill.training.training_rows import read_labelled
+
+__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "run_backtest"]
+
+FAST_ROWS = 20_000
+"""Rows that each model learns from with ``fast``."""
+Tell = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class BacktestRequest:
+    """What to play."""
+
+    start: datetime | None = None
+    """When the first model is made; default: the first day of a month after a quarter of the time."""
+    end: datetime | None = None
+    policies: tuple[str, ...] = ()
+    """Names; default: all."""
+    fast: bool = False
+    """Whether to fit on samples."""
+    max_fits: int = 60
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What each strategy would have come to."""
+
+    metric: str
+    start: datetime
+    end: datetime
+    family: str
+    fits: int
+    played: tuple[Played, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "metric": self.metric,
+            "start": self.start,
+            "end": self.end,
+            "family": self.family,
+            "fits": self.fits,
+            "strategies": [_as_dict(each) for each in self.played],
+            "notes": list(self.notes),
+        }
+
+
+def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Backtest:
+    """Play the policies on the project's training set.
+
+    Raises:
+        ConfigError: rows have no time, or the project declares no policy of that name.
+        TrainingError: too little is known at the start.
+        RetrainingError: it would take more fits than are allowed.
+    """
+    policies, monitors = _chosen(project, request.policies), load_monitors(project)
+    if project.config.dataset.time is None:
+        raise ConfigError(
+            "a backtest needs rows with a time, and dataset.time in params.yaml is null",
+            hint="name the column with the moment of each row",
+        )
+    features = feature_names(project)
+    tell("rows", "reading the training set")
+    rows = read_labelled(project, features, datetime.max.replace(tzinfo=UTC)).rows
+    start, end = _span(rows[project.config.dataset.time_column], request)
+    recipe = _recipe(project)
+    strategy = ""
+
+    def on_fit(moment: datetime, count: int) -> None:
+        tell(strategy, f"fitting {recipe.family.name} on {count:,} rows known at {moment:%Y-%m-%d}")
+
+    most = FAST_ROWS if request.fast else None
+    models = FittedModels(project, rows, features, recipe, most, request.max_fits, on_fit)
+    past = Past(project, rows, features, models, start, end)
+    groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
+    if len(policies) > 1:
+        groups["all policies"] = policies
+    played = []
+    for strategy in ("never", *groups, "always", "oracle"):
+        tell(strategy, "playing")
+        played.append(_play(strategy, past, groups, monitors, tell))
+    return Backtest(
+        project.task.metric,
+        start,
+        end,
+        recipe.family.name,
+        models.count,
+        tuple(played),
+        _notes(policies, request),
+    )
+
+
+def _play(
+    name: str,
+    past: Past,
+    groups: Mapping[str, tuple[Policy, ...]],
+    monitors: Sequence[Monitor],
+    tell: Tell,
+) -> Played:
+    if name in groups:
+        return play_policies(name, past, groups[name], monitors, lambda now: tell(name, f"{now:%Y-%m-%d}"))
+    return {"never": play_never, "always": play_always, "oracle": play_oracle}[name](past)
+
+
+def _chosen(project: Project, names: Sequence[str]) -> tuple[Policy, ...]:
+    declared = load_policies(project)
+    known = {policy.name for policy in declared}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"there is no policy {unknown[0]!r}",
+            hint=f"monitoring/policies.yaml declares: {', '.join(sorted(known)) or 'none'}",
+        )
+    return tuple(policy for policy in declared if not names or policy.name in names)
+
+
+def _span(times: Any, request: BacktestRequest) -> tuple[datetime, datetime]:
+    first, last = utc(times[0]), utc(times[-1])
+    end = min(request.end or last, last) + timedelta(microseconds=1)
+    quarter = first + (end - first) / 4
+    start = request.start or next((begin for begin, _ in months_of(quarter, end)[1:]), quarter)
+    if not first < start < end:
+        raise RetrainingError(
+            f"the training set has rows from {first:%Y-%m-%d} to {last:%Y-%m-%d}: nothing can be played from "
+            f"{start:%Y-%m-%d} to {end:%Y-%m-%d}",
+            hint="choose other moments with --from and --to, or make a training set of a longer time",
+        )
+    return start, end
+
+
+def _recipe(project: Project) -> Recipe:
+    """Return the champion's family and parameters; without a champion, the first that a search would try."""
+    spec, serving = load_spec(project), champion(project)
+    trained = serving.trained if serving is not None else None
+    names = {family.name for family in spec.families}
+    if trained is not None and trained.family in names:
+        return Recipe(spec.family(trained.family), trained.params, trained.rounds)
+    first = candidates(spec, 1, project.config.train.seed)[0]
+    return Recipe(spec.family(first["family"]), first["params"], first["rounds"])
+
+
+def _notes(policies: Sequence[Policy], request: BacktestRequest) -> tuple[str, ...]:
+    notes = ["every model has the same family and parameters: a turn's search is not played"]
+    if request.fast:
+        notes.append(f"each model learnt from at most {FAST_ROWS:,} rows (--fast)")
+    if with_params := [policy.name for policy in policies if policy.params]:
+        notes.append(f"the parameters that {', '.join(with_params)} would set are not played")
+    return tuple(notes)
+
+
+def _as_dict(played: Played) -> dict[str, Any]:
+    return {
+        "name": played.name,
+        "mean": played.mean if np.isfinite(played.mean) else None,
+        "retrainings": len(played.turns),
+        "promoted": sum(turn.status == "promoted" for turn in played.turns),
+        "wrong_promotions": sum(turn.wrong for turn in played.turns),
+        "cpu_seconds": played.seconds,
+        "periods": {name: value if np.isfinite(value) else None for name, value in played.periods},
+        "turns": [
+            {
+                "at": turn.at,
+                "status": turn.status,
+                "reason": turn.reason,
+                "gain": turn.gain,
+                "wrong": turn.wrong,
+            }
+            for turn in played.turns
+        ],
+    }

@@ -1,0 +1,148 @@
+"""Fits models as they would have been at moments of the past, each once, with what was known by then."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from tidemill.data.tables.column_names import literal_name
+from tidemill.errors import RetrainingError, TrainingError
+from tidemill.project import Project
+from tidemill.tasks.task import Answers
+from tidemill.training.feature_table import as_features
+from tidemill.training.fitting.judgement import reference_of
+from tidemill.training.fitting.split_rows import SplitRows, sample_rows
+from tidemill.training.model_spec import Family
+from tidemill.training.splits import known_before, split_by_time
+from tidemill.training.tracking.reference_rows import ReferenceRows
+
+__all__ = ["Fitted", "FittedModels", "Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How each model is fitted: one family with fixed parameters, without a search."""
+
+    family: Family
+    params: Mapping[str, Any]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model as it would have been at a moment."""
+
+    as_of: datetime
+    rows: int
+    """Rows that it learnt from."""
+    seconds: float
+    """CPU time of the fit."""
+    holdout: pl.DataFrame
+    """The newest rows known at the moment, which it did not learn from."""
+    metrics: Mapping[str, float]
+    """On its hold-out."""
+    reference: ReferenceRows
+    answer: Callable[[pl.DataFrame], Answers] = field(repr=False)
+
+
+class FittedModels:
+    """The models of a project's past by moment; each is fitted once, whoever asks for it.
+
+    Args:
+        project: whose split and task count.
+        rows: all labelled rows in order of time, as `training_rows.read_labelled` gives them.
+        features: the columns to learn from.
+        recipe: how to fit.
+        most_rows: fit on a sample of so many rows; None for all.
+        most_fits: raise an error rather than fit more often.
+        tell: called before each fit with its moment and its rows.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        rows: pl.DataFrame,
+        features: tuple[str, ...],
+        recipe: Recipe,
+        most_rows: int | None,
+        most_fits: int,
+        tell: Callable[[datetime, int], None],
+    ) -> None:
+        self._project, self._rows, self._features, self._recipe = project, rows, features, recipe
+        self._most_rows, self._most_fits, self._tell = most_rows, most_fits, tell
+        self._fitted: dict[int, Fitted] = {}
+
+    @property
+    def count(self) -> int:
+        """How many models were fitted."""
+        return len(self._fitted)
+
+    def at(self, moment: datetime) -> Fitted:
+        """Return the model that a turn at ``moment`` would have made.
+
+        Raises:
+            TrainingError: too little was known by then.
+            RetrainingError: it would be one fit too many.
+        """
+        dataset, config = self._project.config.dataset, self._project.config
+        known = known_by(self._project, self._rows, moment)
+        if (found := self._fitted.get(known.height)) is not None:
+            return found
+        if len(self._fitted) >= self._most_fits:
+            raise RetrainingError(
+                f"the policies asked for more than {self._most_fits} fits",
+                hint="play a shorter time or fewer policies, or allow more with --max-fits",
+            )
+        if known.is_empty():
+            raise TrainingError(f"no label was known at {moment:%Y-%m-%d}", hint="begin later, with --from")
+        times = known[dataset.time_column]
+        split = split_by_time(moment, times[0], times[-1], config.split)
+        sides = {
+            name: known_before(known, getattr(split, name), dataset)
+            for name in ("train", "validation", "fit")
+        }
+        most = min((each for each in (config.train.max_rows, self._most_rows) if each), default=None)
+        fit = sides["fit"].tail(config.train.max_rows or sides["fit"].height)
+        fit = fit if most is None else sample_rows(fit, most, config.train.seed)
+        holdout = known.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start)
+        self._tell(moment, fit.height)
+        began = time.process_time()
+        estimator = self._fit(fit)
+        seconds = time.process_time() - began
+        parts = SplitRows(
+            self._features, split, sides["train"], sides["validation"], fit, holdout, without_label=0
+        )
+        found = self._judged(moment, parts, estimator, seconds)
+        self._fitted[known.height] = found
+        return found
+
+    def _fit(self, rows: pl.DataFrame) -> Any:
+        truth = pd.Series(self._project.task.truth(rows, self._project.config.dataset.label))
+        fitted = self._recipe.family.fit(self._recipe.params, as_features(rows, self._features), truth)
+        return deque(islice(fitted, self._recipe.rounds), maxlen=1).pop()
+
+    def _judged(self, moment: datetime, rows: SplitRows, estimator: Any, seconds: float) -> Fitted:
+        task, features = self._project.task, self._features
+
+        def answer(some: pl.DataFrame) -> Answers:
+            return task.answers(estimator, as_features(some, features))
+
+        answers = answer(rows.holdout)
+        metrics = task.evaluate(task.truth(rows.holdout, self._project.config.dataset.label), answers)
+        reference = reference_of(self._project, rows, answers)
+        return Fitted(moment, rows.fit.height, seconds, rows.holdout, metrics, reference, answer)
+
+
+def known_by(project: Project, rows: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """Return the rows whose event was over and whose label was known at ``moment``."""
+    dataset = project.config.dataset
+    known = dataset.label_known or dataset.time_column
+    return rows.filter(
+        pl.col(literal_name(known)) <= moment, pl.col(literal_name(dataset.time_column)) <= moment
+    )

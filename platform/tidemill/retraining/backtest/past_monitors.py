@@ -1,0 +1,133 @@
+"""Evaluates a project's monitors on its past, by the functions that production uses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from tidemill.data.tables.column_names import literal_name
+from tidemill.monitoring.drift.answer_drift import compare_answers
+from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.findings import Findings, judge_comparison
+from tidemill.monitoring.monitor_config import Kind, Monitor
+from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.monitoring.windows.time_windows import due_at, window_before
+from tidemill.project import Project
+from tidemill.retraining.backtest.fitted_models import Fitted
+from tidemill.retraining.policy_facts import AlertFact
+from tidemill.retraining.situation import alert_fact
+from tidemill.state.tables import Alert
+from tidemill.tasks.task import Answers
+
+__all__ = ["PastMonitors"]
+
+
+class PastMonitors:
+    """The alerts that a project's monitors would have raised about one champion after the other."""
+
+    def __init__(self, project: Project, monitors: Sequence[Monitor], features: tuple[str, ...]) -> None:
+        self._project, self._monitors, self._features = project, monitors, features
+        self._last: dict[str, datetime] = {}
+        self._seen: dict[tuple[str, str], tuple[int, AlertFact]] = {}
+        """(monitor, kind) → in how many runs in a row it was found, and the alert."""
+
+    def forget(self) -> None:
+        """Resolve all alerts, as when another version serves."""
+        self._seen.clear()
+
+    def alerts(
+        self, champion: Fitted, since: datetime, rows: pl.DataFrame, answers: Answers, now: datetime
+    ) -> list[AlertFact]:
+        """Run the monitors that are due, and return the alerts that fire.
+
+        Args:
+            champion: the version that serves.
+            since: from when on it has.
+            rows: the rows of the past.
+            answers: of the champion to each of the rows.
+            now: nothing later is looked at.
+        """
+        for monitor in self._monitors:
+            if due_at(monitor.every, self._last.get(monitor.name), now) is None:
+                continue
+            self._last[monitor.name] = now
+            self._note(monitor, self._judge(monitor, champion, since, rows, answers, now), now)
+        enough = {monitor.name: monitor.persistence for monitor in self._monitors}
+        return [alert for (name, _), (times, alert) in self._seen.items() if times >= enough[name]]
+
+    def _judge(
+        self,
+        monitor: Monitor,
+        champion: Fitted,
+        since: datetime,
+        rows: pl.DataFrame,
+        answers: Answers,
+        now: datetime,
+    ) -> Findings:
+        dataset, task = self._project.config.dataset, self._project.task
+        window, at = window_before(now, monitor.window), pl.col(literal_name(dataset.time_column))
+        places = rows.select(pl.arg_where((at >= window.start) & (at < window.end))).to_series()
+        found = rows[places]
+        if found.height < monitor.min_rows:
+            return Findings((), frozenset(), {})
+        own = self._as_logged(found, answers[places.to_numpy()]).filter(pl.col("at") >= since)
+        labelled = own.filter(pl.col("known") <= now)
+        expected = champion.metrics.get
+        quality = None
+        if monitor.quality is not None:
+            quality = measure(
+                labelled, task, monitor.quality, lambda name: expected(name), monitor.min_labelled
+            )
+        unjudged: dict[Kind, str] = {}
+        comparison = Comparison((), None, champion.reference.features.height, found.height)
+        if monitor.data_drift is not None:
+            served = pl.Series(["1"] * found.height)
+            features = found.select(self._features)
+            columns = compare(champion.reference.features, features, monitor.data_drift, served, "1")
+            comparison = replace(comparison, columns=columns)
+        if monitor.prediction_drift is not None:
+            if own.height < monitor.min_rows:
+                unjudged["prediction_drift"] = "too few predictions by this version"
+            else:
+                comparison = compare_answers(
+                    comparison, task, monitor.prediction_drift, champion.reference, own
+                )
+        return judge_comparison(monitor, comparison, quality, unjudged)
+
+    def _as_logged(self, rows: pl.DataFrame, answers: Answers) -> pl.DataFrame:
+        """Return rows and their answers as the prediction log has them."""
+        dataset, task = self._project.config.dataset, self._project.task
+        given = [task.label_given(value) for value in rows[dataset.label].to_list()]
+        return pl.DataFrame(
+            {
+                "at": rows[dataset.time_column],
+                "known": rows[dataset.label_known or dataset.time_column],
+                "score": pl.Series(task.scores(answers), dtype=pl.Float64),
+                "answer": pl.Series([task.logged(answer) for answer in answers], dtype=pl.String),
+                "label": pl.Series([label for label, _ in given], dtype=pl.Int64),
+                "target": pl.Series([target for _, target in given], dtype=pl.String),
+            }
+        )
+
+    def _note(self, monitor: Monitor, findings: Findings, now: datetime) -> None:
+        found = {finding.kind: finding for finding in findings.found}
+        for kind in findings.judged - found.keys():
+            self._seen.pop((monitor.name, kind), None)
+        for kind, finding in found.items():
+            times, before = self._seen.get((monitor.name, kind), (0, None))
+            raised = before.raised_at if before else now
+            alert = _alert(monitor.name, kind, finding.message, finding.details, raised, now)
+            self._seen[monitor.name, kind] = times + 1, alert
+
+
+def _alert(
+    monitor: str, kind: str, message: str, details: Mapping[str, Any], raised: datetime, now: datetime
+) -> AlertFact:
+    """Return an alert as policies see one of production."""
+    found = Alert(
+        id=f"{monitor}/{kind}", monitor=monitor, kind=kind, message=message, details=dict(details),
+        raised_at=raised, last_seen_at=now,
+    )  # fmt: skip
+    return alert_fact(found)

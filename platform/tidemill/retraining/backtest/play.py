@@ -1,0 +1,240 @@
+"""Plays a strategy of retraining over the past, step by step; nothing later than a step is known at it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.data.tables.column_names import literal_name
+from tidemill.errors import TrainingError
+from tidemill.monitoring.monitor_config import Monitor
+from tidemill.project import Project
+from tidemill.registry.gates.gate_rules import Evaluation
+from tidemill.registry.gates.gate_rules import decide as pass_gate
+from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, known_by
+from tidemill.retraining.backtest.past_monitors import PastMonitors
+from tidemill.retraining.policies import Policy
+from tidemill.retraining.policy_facts import Retrain, Situation, TurnFact
+from tidemill.retraining.policy_rules import decide, last_turn
+from tidemill.tasks.task import Answers
+
+__all__ = [
+    "Past",
+    "Played",
+    "PlayedTurn",
+    "months_of",
+    "play_always",
+    "play_never",
+    "play_oracle",
+    "play_policies",
+]
+
+_LATER = timedelta(days=30)
+"""Over how long after a promotion the two versions are compared."""
+
+
+@dataclass(frozen=True)
+class PlayedTurn:
+    """A turn that would have been made."""
+
+    at: datetime
+    status: str
+    reason: str
+    gain: float | None
+    """Of the candidate over the champion before it, in the metric, over the 30 days that followed."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a candidate was promoted that was then worse."""
+        return self.status == "promoted" and self.gain is not None and self.gain < 0
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a strategy would have come to."""
+
+    name: str
+    turns: tuple[PlayedTurn, ...]
+    periods: tuple[tuple[str, float], ...]
+    """Month → the metric of the answers in it."""
+    seconds: float
+    """CPU time of its fits."""
+
+    @property
+    def mean(self) -> float:
+        """The mean of the periods' metrics."""
+        known = [value for _, value in self.periods if np.isfinite(value)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass
+class Past:
+    """The rows of the past, and the models that could have answered them."""
+
+    project: Project
+    rows: pl.DataFrame
+    features: tuple[str, ...]
+    models: FittedModels
+    start: datetime
+    end: datetime
+    _answers: dict[datetime, Answers] = field(default_factory=dict)
+
+    def answers(self, model: Fitted) -> Answers:
+        """Return a model's answers to all rows, which are asked for once."""
+        if model.as_of not in self._answers:
+            self._answers[model.as_of] = model.answer(self.rows)
+        return self._answers[model.as_of]
+
+    def places(self, start: datetime, end: datetime) -> npt.NDArray[np.intp]:
+        """Return where the rows of ``[start, end)`` are."""
+        at = pl.col(literal_name(self.project.config.dataset.time_column))
+        return (
+            self.rows.select(pl.arg_where((at >= start) & (at < end))).to_series().to_numpy().astype(np.intp)
+        )
+
+    def metric(self, parts: Sequence[tuple[Fitted, npt.NDArray[np.intp]]]) -> float:
+        """Return the task's metric of the answers that several models gave, each to its own rows."""
+        parts = [(model, places) for model, places in parts if len(places)]
+        if not parts:
+            return float("nan")
+        task, label = self.project.task, self.project.config.dataset.label
+        answers = np.concatenate([self.answers(model)[places] for model, places in parts])
+        rows = self.rows[np.concatenate([places for _, places in parts])]
+        return float(task.evaluate(task.truth(rows, label), answers)[task.metric])
+
+
+def months_of(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the calendar months (UTC) between two moments, the first and the last cut off by them.
+
+    >>> from datetime import UTC
+    >>> april, june = datetime(2013, 4, 15, tzinfo=UTC), datetime(2013, 6, 1, tzinfo=UTC)
+    >>> [f"{begin:%m-%d} {end:%m-%d}" for begin, end in months_of(april, june)]
+    ['04-15 05-01', '05-01 06-01']
+    """
+    found, at = [], start
+    while at < end:
+        following = (
+            at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)
+        ).replace(day=1)
+        found.append((at, min(following, end)))
+        at = following
+    return found
+
+
+def play_never(past: Past) -> Played:
+    """Play the first model to the end."""
+    return _scored("never", past, [(past.start, past.models.at(past.start))], (), {})
+
+
+def play_always(past: Past) -> Played:
+    """Retrain at the beginning of each month on all that is known then, without a gate."""
+    served = [(begin, past.models.at(begin)) for begin, _ in months_of(past.start, past.end)]
+    turns = [_turn(past, at, "promoted", "a new month", new, old) for (_, old), (at, new) in pairwise(served)]
+    return _scored("always", past, served, turns, {model.as_of: model for _, model in served[1:]})
+
+
+def play_oracle(past: Past) -> Played:
+    """Serve in each month the one of the models known by then that will answer it best: an upper bound."""
+    months, served = months_of(past.start, past.end), []
+    for number, (begin, end) in enumerate(months):
+        known = [past.models.at(earlier) for earlier, _ in months[: number + 1]]
+        best = max(known, key=lambda model: past.metric([(model, past.places(begin, end))]))
+        served.append((begin, best))
+    changes = [
+        _turn(past, at, "promoted", "it will be the best", new, old)
+        for (_, old), (at, new) in pairwise(served)
+        if new.as_of != old.as_of
+    ]
+    return _scored("oracle", past, served, changes, {model.as_of: model for _, model in served[1:]})
+
+
+def play_policies(
+    name: str,
+    past: Past,
+    policies: Sequence[Policy],
+    monitors: Sequence[Monitor],
+    tell: Callable[[datetime], None],
+) -> Played:
+    """Play policies: monitors and rules decide at each step, and the gate on each candidate."""
+    step = min((monitor.every for monitor in monitors), default=timedelta(days=7))
+    watched = PastMonitors(past.project, monitors, past.features)
+    served = [(past.start, past.models.at(past.start))]
+    turns: list[TurnFact] = [TurnFact("promoted", past.start)]
+    made: list[PlayedTurn] = []
+    used: dict[datetime, Fitted] = {}
+    now = past.start + step
+    while now < past.end:
+        tell(now)
+        since, champion = served[-1]
+        alerts = watched.alerts(champion, since, past.rows, past.answers(champion), now)
+        decision = decide(policies, alerts, turns, now, _situation(past, policies, turns, champion, now))
+        if isinstance(decision, Retrain):
+            status, candidate, reason = _candidate(past, champion, now, decision.reason)
+            if candidate is not None:
+                used[candidate.as_of] = candidate
+                made.append(_turn(past, now, status, reason, candidate, champion))
+            sources = str(known_by(past.project, past.rows, now).height)
+            turns.append(TurnFact(status, now, decision.cause.kind, decision.policy.name, sources))
+            if status == "promoted" and candidate is not None:
+                served.append((now, candidate))
+                watched.forget()
+        now += step
+    return _scored(name, past, served, made, used)
+
+
+def _situation(
+    past: Past, policies: Sequence[Policy], turns: Sequence[TurnFact], champion: Fitted, now: datetime
+) -> Situation:
+    known = known_by(past.project, past.rows, now).height
+    latest = last_turn(turns)
+    before = known_by(past.project, past.rows, latest.as_of).height if latest else 0
+    return Situation(
+        dict.fromkeys([each.name for each in policies], str(known)), True, known - before, champion.as_of
+    )
+
+
+def _candidate(past: Past, champion: Fitted, now: datetime, why: str) -> tuple[str, Fitted | None, str]:
+    """Return what a turn would have come to: its status, its candidate, and why."""
+    try:
+        model = past.models.at(now)
+    except TrainingError as error:
+        return "failed", None, str(error)
+    task, label = past.project.task, past.project.config.dataset.label
+    theirs = task.evaluate(task.truth(model.holdout, label), champion.answer(model.holdout))
+    rows = model.holdout.height
+    verdict = pass_gate(
+        past.project.config.gate,
+        Evaluation("candidate", model.metrics, rows),
+        Evaluation("champion", theirs, rows),
+    )
+    return "promoted" if verdict.passed else "refused", model, why
+
+
+def _turn(past: Past, at: datetime, status: str, reason: str, new: Fitted, old: Fitted) -> PlayedTurn:
+    later = past.places(at, min(at + _LATER, past.end))
+    gain = past.metric([(new, later)]) - past.metric([(old, later)])
+    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None)
+
+
+def _scored(
+    name: str,
+    past: Past,
+    served: Sequence[tuple[datetime, Fitted]],
+    turns: Sequence[PlayedTurn],
+    used: dict[datetime, Fitted],
+) -> Played:
+    """Score each month by the answers of the models that served in it."""
+    ends = [*(at for at, _ in served[1:]), past.end]
+    periods = []
+    for begin, end in months_of(past.start, past.end):
+        parts = [
+            (model, past.places(max(begin, at), min(end, until)))
+            for (at, model), until in zip(served, ends, strict=True)
+        ]
+        periods.append((f"{begin:%Y-%m}", past.metric(parts)))
+    seconds = sum(model.seconds for model in used.values())
+    return Played(name, tuple(turns), tuple(periods), round(seconds, 2))

@@ -1,0 +1,114 @@
+"""A year of a small table is played: a world that turns over in July, and labels that are ten days late."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from sklearn.linear_model import LogisticRegression
+
+from tests.tidemill.retraining.test_policies import PROJECT
+from tidemill.errors import RetrainingError
+from tidemill.monitoring.monitor_config import Monitor
+from tidemill.project import Project, load_project
+from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
+from tidemill.retraining.backtest.picture import as_svg
+from tidemill.retraining.backtest.play import (
+    Past,
+    Played,
+    play_always,
+    play_never,
+    play_oracle,
+    play_policies,
+)
+from tidemill.retraining.policies import Policy
+from tidemill.training.model_spec import Family
+
+START, END = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 12, 1, tzinfo=UTC)
+TURN = datetime(2013, 7, 1, tzinfo=UTC)
+POLICY = Policy.model_validate({"name": "decay", "alerts": ["quality"], "cooldown": "21d"})
+MONITOR = Monitor.model_validate(
+    {
+        "name": "m",
+        "window": "21d",
+        "every": "7d",
+        "min_rows": 50,
+        "min_labelled": 50,
+        "quality": {"max_drop": 0.1},
+    }
+)
+
+
+def fit(params: Any, features: Any, labels: Any):
+    yield LogisticRegression().fit(features, labels)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("past")
+    own = {
+        "split": {"validation_days": 7, "holdout_days": 7},
+        "gate": {"min_rows": 20},
+        "train": {"max_rows": 1000},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump({**PROJECT, **own}))
+    return load_project(folder)
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    drawn = np.random.default_rng(0)
+    at = [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(24 * 334)]
+    x = drawn.normal(size=len(at))
+    sign = np.where([moment < TURN for moment in at], 1, -1)
+    late = (sign * x + drawn.normal(size=len(at)) > 0).astype(int)
+    known = [moment + timedelta(days=10) for moment in at]
+    return pl.DataFrame({"event_timestamp": at, "label_known_at": known, "y": late, "x": x})
+
+
+def past(project: Project, rows: pl.DataFrame, most_fits: int = 60, end: datetime = END) -> Past:
+    recipe = Recipe(Family("line", {}, fit, rounds=1), {}, 1)
+    models = FittedModels(project, rows, ("x",), recipe, None, most_fits, lambda _at, _rows: None)
+    return Past(project, rows, ("x",), models, START, end)
+
+
+def play(of: Past) -> Played:
+    return play_policies("decay", of, [POLICY], [MONITOR], lambda _now: None)
+
+
+def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: pl.DataFrame):
+    of = past(project, rows)
+    never, decay, always, oracle = play_never(of), play(of), play_always(of), play_oracle(of)
+    assert never.mean < 0.5 < 0.6 < decay.mean
+    assert always.mean <= oracle.mean
+    assert (len(never.turns), len(always.turns)) == (0, 7)
+    assert all(turn.at >= TURN + timedelta(days=10) for turn in decay.turns)  # no label told it before
+    assert any(turn.status == "promoted" and not turn.wrong for turn in decay.turns)
+    assert [name for name, _ in decay.periods] == [f"2013-{month:02}" for month in range(4, 12)]
+    assert as_svg("AUC by month", [never, decay, always, oracle]).count("<polyline") == 4
+
+
+def test_nothing_is_known_before_its_time(project: Project, rows: pl.DataFrame):
+    cut = datetime(2013, 9, 1, tzinfo=UTC)
+    late = pl.col("label_known_at") > cut
+    other = rows.with_columns(y=pl.when(late).then(1 - pl.col("y")).otherwise(pl.col("y")))
+    before, after = play(past(project, rows)), play(past(project, other))
+    made = [
+        [(turn.at, turn.status, turn.reason) for turn in one.turns if turn.at <= cut]
+        for one in (before, after)
+    ]
+    assert made[0] == made[1] != []
+    assert [turn.at for turn in before.turns] != [turn.at for turn in after.turns]
+
+
+def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
+    of = past(project, rows)
+    play_always(of)
+    count = of.models.count
+    play_oracle(of)
+    play_never(of)
+    assert of.models.count == count == 8
+    with pytest.raises(RetrainingError, match="more than 3 fits"):
+        play_always(past(project, rows, most_fits=3))
