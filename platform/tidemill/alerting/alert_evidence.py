@@ -93,6 +93,8 @@ def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Se
         found.append(f"tidemill lineage {examples[0]} --up")
     if kind == "feature_skew":
         return [*found, "tidemill features skew"]
+    if kind == "no_run":
+        return [*found, f"tidemill monitor run {monitor}", "tidemill status"]
     if kind == "feature_drift":
         return [*found, f"tidemill monitor run {monitor} --report", "tidemill features status"]
     found.append(f"tidemill monitor run {monitor} --report")

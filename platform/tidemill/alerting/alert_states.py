@@ -17,7 +17,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from tidemill.ids import new_id
-from tidemill.monitoring.findings import Finding, Findings
+from tidemill.monitoring.findings import NO_RUN, Finding, Findings
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.state.tables import Alert, AlertStep, MonitorRun
 
@@ -84,6 +84,10 @@ def decide_changes(
     fired: list[str] = []
     resolved: list[str] = []
     for alert in unresolved:
+        if alert.kind == NO_RUN and alert.kind not in found:
+            if alert.version != version or at > alert.last_seen_at - monitor.every:
+                resolved.append(alert.id)  # a late run is about an earlier moment than the alert
+            continue
         if alert.last_seen_at > at:
             continue
         if alert.version != version:
@@ -145,11 +149,10 @@ def record_alerts(session: Session, run: MonitorRun, findings: Findings, monitor
         _reopen(alerts[alert_id], run.at)
         record_step(session, alert_id, "reopened", run.at, by)
     for alert_id in changes.resolved:
-        alerts[alert_id].status, alerts[alert_id].resolved_at = "resolved", run.at
+        at = max(run.at, alerts[alert_id].last_seen_at)
+        alerts[alert_id].status, alerts[alert_id].resolved_at = "resolved", at
         other = alerts[alert_id].version != run.version
-        record_step(
-            session, alert_id, "resolved", run.at, by, f"version {run.version} serves" if other else None
-        )
+        record_step(session, alert_id, "resolved", at, by, f"version {run.version} serves" if other else None)
     return changes
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Final, Literal, get_args
 
 from tidemill.digits import digits_apart
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
@@ -12,9 +12,11 @@ from tidemill.monitoring.quality.estimated_quality import EstimatedQuality
 from tidemill.monitoring.quality.labelled_quality import WindowQuality
 from tidemill.tasks.task_names import loss_name
 
-__all__ = ["KINDS", "Finding", "Findings", "judge_comparison"]
+__all__ = ["KINDS", "NO_RUN", "Finding", "Findings", "judge_comparison"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+NO_RUN: Final = "no_run"
+"""The kind of an alert about a monitor that did not run."""
 
 _NAMED = 5
 
@@ -23,7 +25,7 @@ _NAMED = 5
 class Finding:
     """Something alarming."""
 
-    kind: Kind
+    kind: Kind | Literal["no_run"]
     message: str
     """One sentence with its numbers."""
     details: Mapping[str, Any] = field(default_factory=dict)

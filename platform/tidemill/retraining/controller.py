@@ -6,18 +6,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.alerting.delivery import sender_of
+from tidemill.alerting.missed_runs import raise_missed
 from tidemill.alerting.notifying import Send, notify
 from tidemill.alerting.routes import load_routes
 from tidemill.clock import Clock, SystemClock
-from tidemill.errors import TidemillError, TurnInProgress
+from tidemill.errors import ConfigError, TidemillError, TurnInProgress
 from tidemill.garbage import collect_rarely
+from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.monitoring.monitoring_round import run_due
 from tidemill.prediction_log.upkeep.housekeeping import run_housekeeping
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
@@ -110,6 +112,8 @@ class Controller:
                 busy = True
         with _reported("monitors", failures):
             runs = run_due(self._project, self._state, now, record_alerts)
+        with _reported("monitors that did not run", failures), suppress(ConfigError):  # said by "monitors"
+            raise_missed(self._project, self._state, load_monitors(self._project), now)
         if self._send is not None:
             with _reported("messages about alerts", failures):
                 if (routes := load_routes(self._project)) is not None:
