@@ -46,7 +46,7 @@ ENTRIES = (
     Entry("run", "The loop", "Train a model and register it as a version.", ("loop.turns",)),
     Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop.turns",)),
     Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("loop.watching",)),
-    Entry("alerts", "The loop", "See alerts, acknowledge and resolve them.", ("loop.alerts",)),
+    Entry("alerts", "The loop", "See alerts, acknowledge, resolve and silence them.", ("loop.alerts",)),
     Entry(
         "policies", "The loop", "See when policies retrain, and why they do not.", ("loop.policies",), True
     ),
