@@ -113,8 +113,8 @@ class PastMonitors:
 
     def _note(self, monitor: Monitor, findings: Findings, now: datetime) -> None:
         found = {finding.kind: finding for finding in findings.found}
-        for kind in findings.judged - found.keys():
-            self._seen.pop((monitor.name, kind), None)
+        for gone in findings.judged - found.keys():
+            self._seen.pop((monitor.name, gone), None)
         for kind, finding in found.items():
             times, before = self._seen.get((monitor.name, kind), (0, None))
             raised = before.raised_at if before else now
