@@ -24,7 +24,7 @@ AsOf = Annotated[
         "--as-of",
         metavar="WHEN",
         help="Nothing known later than this moment enters (ISO 8601, UTC unless it says otherwise; "
-        "default: what params.yaml says).",
+        "default: what params.yaml says, else now).",
         show_default=False,
     ),
 ]

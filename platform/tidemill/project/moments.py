@@ -1,5 +1,6 @@
 """Reads and names the parameters by which a project's stages learn what is known."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -33,15 +34,29 @@ def declared_moment(project: Project, clock: Clock | None = None) -> datetime:
     return (month + timedelta(days=32)).replace(day=1)
 
 
-def turn_moment(project: Project, given: datetime | None) -> datetime:
-    """Return the moment of a turn made by hand: the one given, else the declared one.
+def turn_moment(
+    project: Project, given: datetime | None, turns: Collection[datetime] = (), clock: Clock | None = None
+) -> datetime:
+    """Return the moment of a turn made by hand: the one given, else the declared one, else now.
+
+    An ``as_of`` that an earlier turn wrote is nobody's wish: then it is now too, except in a project that
+    declares its last month, whose data is of the past by design.
+
+    Args:
+        project: the project.
+        given: the moment that was asked for.
+        turns: the moments of the model's earlier turns.
+        clock: tells what now is.
 
     Raises:
         ConfigError: as `declared_moment` raises it.
         UsageError: a moment is given, and there is no parameter by which the stages would learn it.
     """
     if given is None:
-        return declared_moment(project)
+        clock = clock or SystemClock()
+        declared, last_month = declared_moment(project, clock), _parameter(project, "last_month")
+        is_live = last_month is None or last_month.value is None
+        return clock.now() if is_live and declared in turns else declared
     if not moment_parameters(project, given):
         name = project.config.dataset.as_of or "data.as_of"
         raise UsageError(

@@ -53,7 +53,7 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
     if time is not None:
         lines += [
             f"  labels_after: {scalar(choices.labels_after)}   # when a label is known, after its time",
-            "  as_of: null   # nothing later is used; set by each turn",
+            "  as_of: null   # nothing later is used; each turn writes its moment: --as-of, else now",
         ]
     lines += ["", "dataset:", "  path: data/training_set.parquet"]
     lines += [f"  time: {scalar(time.column if time else None)}"]

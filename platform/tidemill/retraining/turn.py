@@ -22,12 +22,13 @@ from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
+from tidemill.project.moments import turn_moment
 from tidemill.project.project import check_params
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
 from tidemill.state.tables import Turn
 
-__all__ = ["TurnEvent", "TurnRequest", "make_turn", "resume_turns", "turn_lock"]
+__all__ = ["TurnEvent", "TurnRequest", "make_turn", "moment_by_hand", "resume_turns", "turn_lock"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,17 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         with state.transaction() as session:
             session.add(turn)
         return _run(project, state, turn, listen)
+
+
+def moment_by_hand(project: Project, state: State, given: datetime | None) -> datetime:
+    """Return the moment of what is asked for by hand, as `turn_moment` does with the turns on record.
+
+    Raises:
+        ConfigError, UsageError: as `turn_moment` raises them.
+    """
+    with state.transaction() as session:
+        made = session.scalars(select(Turn.as_of).where(Turn.model == project.model)).all()
+    return turn_moment(project, given, {utc(moment) for moment in made})
 
 
 def resume_turns(project: Project, state: State, listen: Listener | None = None) -> list[Turn]:

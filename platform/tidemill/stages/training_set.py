@@ -18,7 +18,10 @@ from tidemill.project.moments import declared_moment
 from tidemill.stages.ingest import data_section
 from tidemill.stages.stage_process import run_stage, say
 
-__all__ = ["write_training_set"]
+__all__ = ["LATER_ROWS", "write_training_set"]
+
+LATER_ROWS = "tidemill.later_rows"
+"""Name in the file's metadata: the number of rows left out because their label was known too late."""
 
 _TYPES: dict[ColumnType, pl.DataType] = {
     "number": pl.Float64(),
@@ -48,22 +51,26 @@ def write_training_set(project: Project) -> None:
         if dataset.label_known is not None:
             known = pl.col(literal_name(dataset.time_column)) + _after(project, section.get("labels_after"))
             found = found.with_columns(known.alias(dataset.label_known))
-        known_by = dataset.label_known or dataset.time
+        known_by, moment, later = dataset.label_known or dataset.time, declared_moment(project), 0
         if known_by is not None:
-            found = found.filter(pl.col(literal_name(known_by)) <= declared_moment(project))
+            in_time = pl.col(literal_name(known_by)) <= moment
+            later = int(found.select((~in_time).sum()).collect().item())
+            found = found.filter(in_time)
             found = found.sort(literal_name(dataset.time_column), maintain_order=True)
         project.dataset_path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(project.dataset_path) as draft:
-            found.sink_parquet(draft)
+            found.sink_parquet(draft, metadata={LATER_ROWS: str(later)} if later else None)
             rows = _count(draft)
             if not rows:
                 raise DataError(
-                    f"no row of {path} has a {dataset.label} known by {declared_moment(project):%Y-%m-%d}",
+                    f"no row of {path} has a {dataset.label} known by {moment:%Y-%m-%d}",
                     hint="see data.as_of and data.labels_after in params.yaml",
                 )
     except (OSError, PolarsError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="run stage validate again") from error
-    say(f"training set: {counted(rows, 'labelled row')}, {counted(len(read_columns(project)), 'feature')}")
+    left_out = f"; {later:,} left out, known later than {moment:%Y-%m-%d %H:%M} UTC" if later else ""
+    features = counted(len(read_columns(project)), "feature")
+    say(f"training set: {counted(rows, 'labelled row')}, {features}{left_out}")
 
 
 def _clean(project: Project) -> Path:

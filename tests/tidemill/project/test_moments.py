@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,16 @@ def test_a_turn_sets_only_the_parameters_that_there_are(tmp_path: Path):
     assert moment_parameters(project_of(tmp_path, {"last_month": None, "as_of": None}), at) == both
     assert list(moment_parameters(project_of(tmp_path, {"as_of": None}), at)) == ["data.as_of"]
     assert moment_parameters(project_of(tmp_path, {}), at) == {}
+
+
+def test_by_hand_a_moment_that_a_turn_wrote_gives_way_to_now_unless_the_data_is_of_the_past(tmp_path: Path):
+    written, clock = datetime(2013, 3, 20, tzinfo=UTC), ReplayClock(NOW)
+    live = project_of(tmp_path, {"as_of": written.isoformat()})
+    assert turn_moment(live, None, {written}, clock) == NOW
+    assert turn_moment(live, None, {written + timedelta(days=1)}, clock) == written  # the user's wish
+    assert turn_moment(live, written, {written}, clock) == written
+    past = project_of(tmp_path, {"last_month": "2013-03", "as_of": written.isoformat()})
+    assert turn_moment(past, None, {written}, clock) == written
 
 
 def test_a_moment_by_hand_needs_a_parameter_that_takes_it(tmp_path: Path):

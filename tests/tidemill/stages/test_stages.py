@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tidemill.cli.loop.set_aside import read_later
 from tidemill.data.personal.pseudonyms import Pseudonymiser
 from tidemill.errors import ConfigError, DataError, UsageError
 from tidemill.features.personal_fields import declared_columns
@@ -127,6 +128,10 @@ def test_nothing_is_used_before_it_is_known(tmp_path: Path):
     found = run(load_project(project.root))
     assert 0 < found.height < N / 2
     assert found["label_known_at"].max().isoformat() <= "2024-06-01T00:00:00+00:00"
+    assert read_later(project) == N - ROWS["sales"].null_count() - found.height
+    (project.root / "params.yaml").write_text(text)
+    run(load_project(project.root))
+    assert read_later(project) == 0
 
 
 def test_what_is_declared_and_not_there_is_named(tmp_path: Path):

@@ -1,12 +1,16 @@
-"""Says after a turn which rows its validation set aside."""
+"""Says after a turn which rows it left out: those that validation set aside, and those that were too late."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from tidemill.cli.output import format_moment
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from tidemill.project import Project
 
-__all__ = ["read_set_aside", "said_set_aside"]
+__all__ = ["read_later", "read_set_aside", "said_later", "said_set_aside"]
 
 _REASONS = 3
 """Reasons that are named, the most frequent first."""
@@ -41,3 +45,30 @@ def said_set_aside(name: str, found: Mapping[str, Any]) -> str:
     more = f", {len(most) - _REASONS} more reasons" if len(most) > _REASONS else ""
     place = f" · {found['file']}" if found["file"] else ""
     return f"! {name}: {found['rejected']:,} of {found['rows']:,} rows set aside: {reasons}{more}{place}"
+
+
+def read_later(project: "Project") -> int:
+    """Return how many rows the stage of the training set left out because they were later than the turn."""
+    from polars import read_parquet_metadata
+
+    from tidemill.stages.training_set import LATER_ROWS
+
+    path = project.dataset_path
+    return int(read_parquet_metadata(path).get(LATER_ROWS, 0)) if path.is_file() else 0
+
+
+def said_later(rows: int, moment: datetime, label_known: str | None) -> str:
+    """Say how many rows were later than a turn.
+
+    >>> from datetime import UTC
+    >>> said_later(40, datetime(2026, 11, 29, 15, 8, tzinfo=UTC), None)
+    '! 40 rows are later than 2026-11-29 15:08 UTC and were left out: --as-of'
+    >>> said_later(1, datetime(2026, 11, 29, 15, 8, tzinfo=UTC), "label_known_at")
+    '! the label of 1 row is known later than 2026-11-29 15:08 UTC, and it was left out: --as-of'
+    """
+    at, one = f"{format_moment(moment)} UTC", rows == 1
+    if label_known is None:
+        verb, left = ("is", "was") if one else ("are", "were")
+        return f"! {counted(rows, 'row')} {verb} later than {at} and {left} left out: --as-of"
+    left = "it was" if one else "they were"
+    return f"! the label of {counted(rows, 'row')} is known later than {at}, and {left} left out: --as-of"

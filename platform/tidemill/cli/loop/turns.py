@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.loop.set_aside import read_set_aside, said_set_aside
+from tidemill.cli.loop.set_aside import read_later, read_set_aside, said_later, said_set_aside
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
@@ -47,6 +47,8 @@ def run(
     """Train a model and register it as a version.
 
     It versions the data, builds the features, and tunes; the best model of the search is registered.
+    Without --as-of it takes what is known now, or what data.as_of or data.last_month of params.yaml says,
+    unless an earlier turn wrote that data.as_of.
     """
     _turn(project, as_of, promote, "run by hand", params, json)
 
@@ -60,6 +62,7 @@ def retrain(
 ) -> None:
     """Make a whole turn: train, ask the gate, promote.
 
+    Without --as-of it takes the moment that `tidemill run` would take.
     If the gate refuses the new version, the champion stays and the exit code is 3.
     """
     _turn(project, as_of, True, reason, params, json)
@@ -69,28 +72,29 @@ def _turn(
     folder: Any, as_of: str | None, promote: bool, reason: str, params: list[str] | None, json: bool
 ) -> None:
     from tidemill.project import load_project
-    from tidemill.project.moments import turn_moment
     from tidemill.registry.history.serving_history import read_decision
-    from tidemill.retraining.turn import TurnRequest, make_turn
+    from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
     project = attach(load_project(folder))
-    at = turn_moment(project, moment(as_of) if as_of else None)
+    state = open_state(project.state_url)
+    at = moment_by_hand(project, state, moment(as_of) if as_of else None)
     request = TurnRequest(
         at, reason, project.settings.who, promote=promote, params=_assignments(params or [])
     )
-    state = open_state(project.state_url)
     with progress() as tell:
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
-    aside = read_set_aside(project, turn.data_revision)
+    aside, later = read_set_aside(project, turn.data_revision), read_later(project)
 
     def render(console: "Console") -> None:
         console.print(f"{turn.model} version {turn.version} · {turn.status} · run {turn.run_id}")
         for name, found in aside.items():
             console.print(said_set_aside(name, found), soft_wrap=True)
+        if later:
+            console.print(said_later(later, turn.as_of, project.config.dataset.label_known), soft_wrap=True)
         for sentence in decision.reasons if decision else []:
             console.print(f"  {sentence}")
         if changed:
@@ -98,7 +102,7 @@ def _turn(
         if turn.status == "registered":
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
 
-    emit({**_facts(turn, decision, changed), "set_aside": aside}, json, render)
+    emit({**_facts(turn, decision, changed), "set_aside": aside, "later_rows": later}, json, render)
     if turn.status == "refused":
         raise GateRefused(
             f"the gate refused version {turn.version} of {turn.model}",

@@ -80,12 +80,13 @@ def import_(
 
     check_address(source, allow_code)  # which takes no seconds of imports
     from tidemill.project import load_project
-    from tidemill.project.moments import turn_moment
     from tidemill.registry.importing.model_import import ImportRequest, import_model
+    from tidemill.retraining.turn import moment_by_hand
+    from tidemill.state import open_state
 
     loaded = load_project(project)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    at = turn_moment(loaded, moment(as_of) if as_of else None)
+    at = moment_by_hand(loaded, open_state(loaded.state_url), moment(as_of) if as_of else None)
     with progress() as tell:
         tell("import", f"loading {source}, and comparing what will be served with it", None, None)
         done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
