@@ -174,7 +174,9 @@ def play_policies(
         decision = decide(policies, alerts, turns, now, _situation(past, policies, turns, champion, now))
         if isinstance(decision, Retrain):
             status, candidate, reason = _candidate(past, champion, now, decision.reason)
-            if candidate is not None:
+            if candidate is None:
+                made.append(PlayedTurn(now, status, reason, None))
+            else:
                 used[candidate.as_of] = candidate
                 made.append(_turn(past, now, status, reason, candidate, champion))
             sources = str(known_by(past.project, past.rows, now).height)

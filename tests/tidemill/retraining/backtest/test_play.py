@@ -10,7 +10,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from tests.tidemill.retraining.test_policies import PROJECT
-from tidemill.errors import RetrainingError
+from tidemill.errors import RetrainingError, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
@@ -112,3 +112,16 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
     assert of.models.count == count == 8
     with pytest.raises(RetrainingError, match="more than 3 fits"):
         play_always(past(project, rows, most_fits=3))
+
+
+def test_a_turn_that_fails_is_counted(project: Project, rows: pl.DataFrame):
+    of = past(project, rows)
+    first = of.models.at(START)
+    of.models.at = lambda moment: first if moment == START else _too_little()  # type: ignore[method-assign]
+    found = play(of)
+    assert {turn.status for turn in found.turns} == {"failed"}
+    assert found.turns[0].reason == "too little"
+
+
+def _too_little() -> Any:
+    raise TrainingError("too little")
