@@ -93,11 +93,15 @@ class Regression(Task):
         return np.abs(np.asarray(truth, dtype=np.float64) - answers)
 
     def facts(self, truth: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
-        """Return ``mean_label``, and ``bias``: the mean answer minus the mean label."""
+        """Return ``mean_label``, and ``bias``: the mean answer minus the mean label.
+
+        Where labels are 0, ``rows_without_mape`` says how many: ``neg_mape`` leaves these rows out.
+        """
         if not len(truth):
             return {"mean_label": float("nan"), "bias": float("nan")}
-        mean = float(np.mean(truth))
-        return {"mean_label": mean, "bias": float(np.mean(answers)) - mean}
+        mean, zeros = float(np.mean(truth)), int(np.sum(np.asarray(truth, dtype=np.float64) == 0))
+        found = {"mean_label": mean, "bias": float(np.mean(answers)) - mean}
+        return found | ({"rows_without_mape": float(zeros)} if zeros else {})
 
     def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure:
         errors = np.abs(truth - answers)
@@ -106,8 +110,7 @@ class Regression(Task):
         if metric == "r2":
             return weighted_metrics.r_squared(truth, answers)
         if metric == "neg_mape":
-            tiny = float(np.finfo(np.float64).eps)
-            return weighted_metrics.mean_of(-errors / np.maximum(np.abs(truth), tiny))
+            return weighted_metrics.mean_of_known(-_shares(errors, truth))
         if metric == "neg_median_ae":
             return weighted_metrics.weighted_median_of(errors)
         if metric.startswith("neg_pinball_"):
@@ -115,3 +118,9 @@ class Regression(Task):
             below = truth - answers
             return weighted_metrics.mean_of(-np.maximum(quantile * below, (quantile - 1) * below))
         return weighted_metrics.mean_of(-errors)
+
+
+def _shares(errors: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return errors as shares of the true values; NaN where that is 0: nothing is a share of it."""
+    with np.errstate(over="ignore"):
+        return np.where(truth == 0, np.nan, errors / np.where(truth == 0, 1.0, np.abs(truth)))

@@ -17,6 +17,7 @@ __all__ = [
     "classification_cost",
     "f1",
     "mean_of",
+    "mean_of_known",
     "r_squared",
     "recall_at_precision",
     "roc_auc",
@@ -38,6 +39,17 @@ def mean_of(values: Floats) -> Measure:
     [2.0, 3.0]
     """
     return lambda weights: _divided(weights @ values, weights.sum(axis=1))
+
+
+def mean_of_known(values: Floats) -> Measure:
+    """Return the measure of a mean over the rows whose value is not NaN.
+
+    >>> mean_of_known(np.array([1.0, np.nan, 3.0]))(np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]])).tolist()
+    [2.0, nan]
+    """
+    known = ~np.isnan(values)
+    mean = mean_of(values[known])
+    return lambda weights: mean(weights[:, known])
 
 
 def root_mean_of(squares: Floats) -> Measure:

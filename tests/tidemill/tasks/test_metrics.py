@@ -102,6 +102,20 @@ def test_the_median_of_errors_is_the_one_in_the_middle():
     assert measure(np.array([[1.0, 9.0, 1.0], [9.0, 1.0, 1.0]])).tolist() == [-5.0, -1.0]
 
 
+def test_rows_whose_label_is_zero_are_no_part_of_the_mape():
+    task, answers = Regression("neg_mape"), np.array([1.0, 3.0, -7.0])
+    found = task.evaluate([2.0, 0.0, -10.0], answers)
+    assert found["neg_mape"] == pytest.approx(-(0.5 + 0.3) / 2)
+    assert (found["rows"], found["rows_without_mape"]) == (3.0, 1.0)
+    weights = np.array([[1.0, 1.0, 1.0], [0.0, 5.0, 0.0], [1.0, 9.0, 0.0], [3.0, 1.0, 1.0]])
+    measured = task.measure("neg_mape", [2.0, 0.0, -10.0], answers)(weights)
+    np.testing.assert_allclose(measured, [-0.4, np.nan, -0.5, -0.45])
+    assert np.isnan(task.evaluate([0.0, 0.0], np.array([0.0, 1.0]))["neg_mape"])
+    assert "rows_without_mape" not in task.evaluate([1e-20, 5.0], np.array([1e-20, 5.0]))
+    small = task.evaluate([1e-20, 1e-20], np.array([2e-20, 1e-20]))
+    assert small["neg_mape"] == pytest.approx(-0.5)  # the unit of the target makes no difference
+
+
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "recall_at_precision_80", "neg_cost"])
 def test_further_metrics_of_two_classes(metric):
     truth = np.array([1, 1, 0, 0, 1, 0])
