@@ -239,10 +239,12 @@ def _lists(tensor: Tensor) -> Column:
 def _column(tensor: Tensor, field: Field | None) -> Column:
     if field is not None and field.kind == "list":
         return _lists(tensor)
+    if field is not None and field.kind == "json":
+        return _decoded(tensor)
     values = tensor.column()
-    if field is None or field.kind != "json":
-        return values
-    return _decoded(tensor)
+    if field is None and isinstance(values, np.ndarray):
+        return values.astype(np.float64)  # features are numbers: a null is NaN
+    return values
 
 
 def _decoded(tensor: Tensor) -> Column:

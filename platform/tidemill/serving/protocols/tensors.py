@@ -43,7 +43,8 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     values: Column
-    """Flat: an array for numbers, a list of text (or none) for ``BYTES``."""
+    """Flat: an array for numbers (of objects, where there are nulls among integers or truth values), a list
+    of text (or none) for ``BYTES``."""
 
     def column(self) -> Column:
         """Return the values of a tensor of shape [N] or [N, 1].
@@ -139,18 +140,17 @@ def _checked(name: str, datatype: str, shape: tuple[int, ...], data: list[Any]) 
         _only(name, datatype, types, {str, type(None)})
         return flat
     code = np.dtype(DATATYPES[datatype])
-    if code.kind == "b":
-        _only(name, datatype, types, {bool})
-    elif code.kind == "f":
+    if code.kind == "f":
         _only(name, datatype, types, {float, int, type(None)})
-        flat = [np.nan if value is None else value for value in flat]
-    else:
-        _only(name, datatype, types, {int})
-        limits = np.iinfo(code)
-        if flat and not limits.min <= min(flat) <= max(flat) <= limits.max:
+        # A float keeps its digits: it would be wrong to round 0.1 to FP32 before a model that reads FP64.
+        return np.array([np.nan if value is None else value for value in flat], dtype=np.float64)
+    _only(name, datatype, types, {bool if code.kind == "b" else int, type(None)})
+    if code.kind != "b":
+        limits, known = np.iinfo(code), [value for value in flat if value is not None]
+        if known and not limits.min <= min(known) <= max(known) <= limits.max:
             raise malformed(f"input {name!r} has values that no {datatype} can hold")
-    # A float keeps its digits: it would be wrong to round 0.1 to FP32 before a model that reads FP64.
-    return np.array(flat, dtype=np.float64 if code.kind == "f" else code)
+    # As floats, integers with nulls among them would lose digits.
+    return np.array(flat, dtype=object if type(None) in types else code)
 
 
 def _flat(data: list[Any], depth: int) -> Iterator[Any]:

@@ -20,6 +20,7 @@ from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
 from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.protocols.tensors import DATATYPES
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.tasks.binary import Binary
 
@@ -77,6 +78,40 @@ def test_tensors_of_text_are_bytes():
     ]
     call = OpenInference(INPUTS).parse(json.dumps({"inputs": inputs}).encode(), {}, b"")
     assert plain(call.features) == CALL
+
+
+class Asked(BaseModel):
+    depot: int | None
+    sure: bool | None
+
+
+def tensor(name, datatype, data):
+    return {"name": name, "datatype": datatype, "shape": [len(data)], "data": data}
+
+
+def parsed(*tensors):
+    inputs = Inputs("parcels", Asked, 9, lambda: Features(NAMES, NAMES))
+    return OpenInference(inputs).parse(json.dumps({"inputs": tensors}).encode(), {}, b"")
+
+
+@pytest.mark.parametrize("datatype", [one for one in DATATYPES if one != "BOOL"])
+def test_a_null_is_unknown_in_tensors_of_every_type(datatype):
+    matrix = {**tensor("features", datatype, [1, None, 2, None, 3, None]), "shape": [2, 3]}
+    assert plain(parsed(matrix).features) == [[1.0, None, 2.0], [None, 3.0, None]]
+    each = [tensor("wind", datatype, [1, None]), tensor("sky", "BOOL", [None, True])]
+    call = parsed(*each, tensor("rain", datatype, [None, None]))
+    assert plain(call.features) == [[1.0, None, None], [None, 1.0, None]]
+    fields = parsed(tensor("depot", datatype, [7, None]), tensor("sure", "BOOL", [None, True]))
+    assert [(one.depot, one.sure) for one in fields.instances] == [(7, None), (None, True)]
+
+
+def test_integers_beside_a_null_keep_their_digits():
+    call = parsed(tensor("depot", "INT64", [2**53 + 1, None]), tensor("sure", "BOOL", [True, False]))
+    assert [one.depot for one in call.instances] == [2**53 + 1, None]
+    with pytest.raises(Refused, match="no INT8 can hold"):
+        parsed(tensor("depot", "INT8", [None, 300]), tensor("sure", "BOOL", [True, False]))
+    with pytest.raises(Refused, match="is INT64, but has values that are bool"):
+        parsed(tensor("depot", "INT64", [None, True]), tensor("sure", "BOOL", [True, False]))
 
 
 @pytest.mark.engine
