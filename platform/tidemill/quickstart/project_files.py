@@ -1,11 +1,11 @@
 """Writes the text of a project's files, short enough to be read in one sitting."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tidemill.files.yaml_writing import flow_yaml
 from tidemill.project.scaffold import DVCIGNORE, GITIGNORE
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Choices
@@ -40,8 +40,8 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
     lines = [
         "# What can be turned. Every field: docs/project.md; what each task can: docs/tasks.md.",
         "project:",
-        f"  name: {name}",
-        f"  model: {name}",
+        f"  name: {scalar(name)}",
+        f"  model: {scalar(name)}",
         f"  task: {target.task}",
         "",
         "# Read by the stages: where the rows come from, and how.",
@@ -59,9 +59,9 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
     lines += [f"  time: {scalar(time.column if time else None)}"]
     lines += [f"  label: {scalar(target.column)}"]
     if target.classes and not target.are_zero_and_one:
-        lines += [f"  classes: [{', '.join(json.dumps(one, ensure_ascii=False) for one in target.classes)}]"]
+        lines += [f"  classes: [{', '.join(map(flow_yaml, target.classes))}]"]
         if target.positive is not None:
-            lines += [f"  positive: {json.dumps(target.positive, ensure_ascii=False)}"]
+            lines += [f"  positive: {flow_yaml(target.positive)}"]
     lines += [f"  label_known: {'label_known_at' if choices.labels_after else 'null'}"]
     if choices.group:
         lines += [f"  group: {scalar(choices.group)}   # rows of one stay on one side of the split"]
@@ -182,28 +182,28 @@ def _key_parts(choices: Choices, name: str) -> list[str]:
 def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     """Return ``monitoring/monitors.yaml``."""
     pieces = "periods" if choices.time and choices.split.by == "time" else "random parts"
-    own = ", ".join(f"{scalar(column)}: {value}" for column, value in found.columns.items())
-    classes = f"\n      categorical: {found.classes}   # of the shares of predicted classes"
+    own = ", ".join(f"{scalar(column)}: {scalar(value)}" for column, value in found.columns.items())
+    classes = f"\n      categorical: {scalar(found.classes)}   # of the shares of predicted classes"
     classes = classes if choices.target.task == "multiclass" else ""
     return f"""\
 # What is watched, and when it is alarming. Every field: docs/project.md.
 # The thresholds come from the table: {found.blocks} {pieces} of it, compared with the whole, stay below.
 monitors:
-  - name: {name}
+  - name: {scalar(name)}
     window: {found.window_days}d
     every: {1 if found.window_days <= 7 else 7}d
     min_rows: {found.min_rows}
     min_labelled: {found.min_rows}
     data_drift:
-      share: {found.share}
-      numerical: {found.numerical}   # Wasserstein distance, in standard deviations
-      categorical: {found.categorical}   # Jensen–Shannon distance
-      missing: {found.missing}
+      share: {scalar(found.share)}
+      numerical: {scalar(found.numerical)}   # Wasserstein distance, in standard deviations
+      categorical: {scalar(found.categorical)}   # Jensen–Shannon distance
+      missing: {scalar(found.missing)}
       thresholds: {{{own}}}
     prediction_drift:
-      threshold: {found.score}{classes}
+      threshold: {scalar(found.score)}{classes}
     quality:
-      max_drop: {found.max_drop}   # more than chance with {found.min_rows} labels
+      max_drop: {scalar(found.max_drop)}   # more than chance with {found.min_rows} labels
 """
 
 
@@ -233,10 +233,12 @@ def scalar(value: Any) -> str:
 
     >>> scalar("yes"), scalar("wind speed"), scalar(None), scalar(True), scalar("wind")
     ('"yes"', '"wind speed"', 'null', 'true', 'wind')
+    >>> scalar(5e-07), scalar([1.5, 2e20])
+    ('5.0e-07', '[1.5, 2.0e+20]')
     """
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return flow_yaml(value)
 
 
 def _printable(text: str) -> str:

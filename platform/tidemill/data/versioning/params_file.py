@@ -5,15 +5,14 @@ sets one indentation for the whole file, writes ``null`` as nothing, and drops `
 """
 
 import copy
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import parse_declaration
 from tidemill.files.yaml_reading import YamlError, compose_yaml, parse_yaml
+from tidemill.files.yaml_writing import flow_yaml
 
 __all__ = ["read_file", "set_values"]
 
@@ -103,30 +102,9 @@ def _replace(text: str, name: str, new: str) -> str:
 
 
 def _flow(name: str, value: object) -> str:
-    """Return ``value`` in one line: JSON, but for floats, which YAML 1.1 reads only with a point."""
-    match value:
-        case float():
-            return _float(value)
-        case None | bool() | str() | int():
-            return json.dumps(value, ensure_ascii=False)
-        case Mapping():
-            items = (f"{_flow(name, str(key))}: {_flow(name, item)}" for key, item in value.items())
-            return f"{{{', '.join(items)}}}"
-        case Sequence():
-            return f"[{', '.join(_flow(name, item) for item in value)}]"
-    raise UsageError(
-        f"{name} cannot be set to {value!r}: {type(value).__name__} has no place in params.yaml",
-        hint="moments go in as ISO 8601 strings",
-    )
-
-
-def _float(value: float) -> str:
-    """Write a float as YAML 1.1 and 1.2 both read it.
-
-    >>> [_float(value) for value in (0.5, 1e-05, 1e300, math.inf, -math.inf)]
-    ['0.5', '1.0e-05', '1.0e+300', '.inf', '-.inf']
-    """
-    if not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    digits, exponent, power = repr(value).partition("e")
-    return f"{digits}.0{exponent}{power}" if exponent and "." not in digits else repr(value)
+    try:
+        return flow_yaml(value)
+    except TypeError as error:
+        raise UsageError(
+            f"{name} cannot be set to {value!r}: {error}", hint="moments go in as ISO 8601 strings"
+        ) from error
