@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import polars as pl
 
-from tidemill.monitoring.drift.column_pair import FEW
-from tidemill.monitoring.drift.distances import jensen_shannon_by_chance, wasserstein_by_chance
 from tidemill.monitoring.drift.drift_columns import (
     Comparison,
     compare_categories,
@@ -29,28 +27,24 @@ def compare_answers(
 ) -> Comparison:
     """Return a comparison with the drift of the scores, and of the predicted classes where there are some.
 
-    Nothing drifts by less than what chance alone brings to so few rows: a hold-out may have a few dozen.
     Answers that are lists of numbers are compared as lists (`list_values`); of objects of numbers, such as
     quantiles by name, the values in the order of the names are.
 
     Args:
         comparison: of the features.
         task: what is predicted.
-        config: thresholds; those of few rows are raised to what chance brings.
+        config: thresholds.
         reference: of the version; one of an earlier release has no answers, only scores.
         own: the version's predictions in the window, with ``score`` and ``answer``.
     """
     before, now = categories_of(task, reference.answers), categories_of(task, own["answer"])
-    scores, rows = None, (max(len(reference.scores), 1), max(own.height, 1))
-    threshold = max(config.threshold, round(wasserstein_by_chance(*rows), 3))
+    scores, classes = None, None
     if _has_numbers(reference.scores) or _has_numbers(own["score"]):
-        scores = compare_scores(reference.scores, own["score"], threshold)
+        scores = compare_scores(reference.scores, own["score"], config.threshold)
     elif before is None and (lists := _as_lists(reference.answers)) is not None:
-        scores = compare_lists(lists, _as_lists(own["answer"]), threshold)
-    classes = None
+        scores = compare_lists(lists, _as_lists(own["answer"]), config.threshold)
     if before is not None and now is not None:
-        by_chance = round(jensen_shannon_by_chance(*rows, min(before.n_unique(), FEW)), 3)
-        classes = compare_categories(before, now, max(config.categorical, min(by_chance, 1.0)))
+        classes = compare_categories(before, now, config.categorical)
     return replace(comparison, prediction=scores, categories=classes)
 
 

@@ -2,8 +2,10 @@
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
+from tidemill.monitoring.drift.chance import beyond_chance, share_beyond_chance, unlikely
 from tidemill.monitoring.drift.distances import jensen_shannon, wasserstein
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
 
@@ -15,7 +17,9 @@ FEW = 20
 """Numbers with more distinct values are compared as numbers; at most this many categories are separate."""
 # Jensen–Shannon's noise grows with the number of categories: 20 of them, at 500 rows, stay below 0.1.
 _UNSEEN = 0.1
-_COMMON = 0.5
+_COMMON = 0.8
+_OTHER_UNIT = 1.0
+"""A power of ten: unless values stray further by themselves, a size that moved by it is another unit's."""
 
 
 class ColumnPair(NamedTuple):
@@ -28,6 +32,8 @@ class ColumnPair(NamedTuple):
     missing_now: float
     unreadable: str | None
     """Why one side could not be made comparable."""
+    rows: tuple[int, int] = (0, 0)
+    """Of both sides, with those whose value is missing."""
     elements: tuple[Floats, Floats] | None = None
     """Of lists, which are shown and counted by their norms: the elements of both sides."""
 
@@ -45,7 +51,8 @@ class ColumnPair(NamedTuple):
                     unreadable = f"values of type {column.dtype} cannot be compared"
             found.append(None if values is None else values.drop_nulls())
             shares.append(values.null_count() / len(values) if values is not None and len(values) else 1.0)
-        pair = cls(found[0], found[1], shares[0], shares[1], unreadable)
+        rows = [0 if column is None else len(column) for column in (before, now)]
+        pair = cls(found[0], found[1], shares[0], shares[1], unreadable, (rows[0], rows[1]))
         if before is None or now is None or not (is_list(before) and is_list(now)):
             return pair
         lengths = [_length(column) for column in (before, now)]
@@ -82,25 +89,98 @@ class ColumnPair(NamedTuple):
             return wasserstein(self.before.to_numpy(), self.now.to_numpy())
         return jensen_shannon(_as_category(self.before), _as_category(self.now), FEW)
 
-    def constant(self) -> str | None:
-        """Return a note if the window has a single value, which at most half of the reference's rows have."""
-        assert self.before is not None
-        assert self.now is not None
-        now = _as_category(self.now)
+    def far(self, method: Method | None, value: float, columns: int) -> bool:
+        """Return whether rows of one source are seldom as far apart as ``value``, the distance."""
+        if self.elements is not None:
+            return beyond_chance(list_distance, *self.elements, value, columns)
+        before, now = self._sides
+        if method == "wasserstein":
+            return beyond_chance(_apart, before.to_numpy(), now.to_numpy(), value, columns)
+        return beyond_chance(_shares_apart, _as_category(before), _as_category(now), value, columns)
+
+    @property
+    def empty(self) -> bool:
+        """Return whether a side has the column, and no value in it."""
+        return any(side is not None and side.is_empty() for side in (self.before, self.now))
+
+    def gone(self, columns: int) -> bool:
+        """Return whether two samples of one source seldom differ so much in how many values they miss."""
+        if not share_beyond_chance(self.missing_before, self.missing_now, self.rows, columns):
+            return False
+        return self.missing_now < 1 or unlikely(self.missing_before, self.rows[1], columns)
+
+    def constant(self, columns: int) -> str | None:
+        """Return a note if the window has a single value, which many rows of the reference have not."""
+        before, now = self._sides
+        now = _as_category(now)
         if len(now) < 2 or now.n_unique() > 1:
             return None
-        share = (_as_category(self.before) == now[0]).sum() / len(self.before)
-        value = self.now[0] if self.now.dtype == pl.Float64 else "one value"  # text may be personal
-        return f"constant: {value} in every row" if share <= _COMMON else None
+        share = (_as_category(before) == now[0]).sum() / len(before)
+        if share > _COMMON or not unlikely(share, len(now), columns):
+            return None
+        value = self._sides[1][0] if before.dtype == pl.Float64 else "one value"  # text may be personal
+        return f"constant: {value} in every row"
 
-    def unseen(self) -> str | None:
+    def unseen(self, columns: int) -> str | None:
         """Return a note if many rows of the window have values that the reference does not have."""
+        before, now = (_as_category(side) for side in self._sides)
+        new = _new_share(before, now)
+        excess = new - _once_share(before)
+        if excess < _UNSEEN or not beyond_chance(_new_values, before, now, excess, columns):
+            return None
+        return f"{new:.1%} of the rows have new values".replace("%", " %")
+
+    def rescaled(self, columns: int) -> str | None:
+        """Return a note if the size of numbers has moved by a power of ten, as in another unit."""
+        if self.elements is not None:
+            return None
+        before, now = (_sizes(side.to_numpy()) for side in self._sides)
+        if not len(before) or not len(now):
+            return None
+        spread = np.quantile(before, 0.84) - np.quantile(before, 0.16)  # twice that of a normal
+        moved = float(np.median(now) - np.median(before))
+        if abs(moved) < max(_OTHER_UNIT, float(spread)):
+            return None
+        if not beyond_chance(_sizes_apart, before, now, abs(moved), columns):
+            return None
+        return f"typical size {10**moved:.2g} times that of the reference"
+
+    @property
+    def _sides(self) -> tuple[pl.Series, pl.Series]:
         assert self.before is not None
         assert self.now is not None
-        before, now = _as_category(self.before), _as_category(self.now)
-        once = int(before.is_unique().sum()) / len(before)
-        new = (~now.is_in(before.unique().implode())).sum() / len(now)
-        return f"{new:.1%} of the rows have new values".replace("%", " %") if new >= once + _UNSEEN else None
+        return self.before, self.now
+
+
+def _apart(before: Floats, now: Floats) -> float:
+    return wasserstein(before, now) if before.min() < before.max() else 0.0
+
+
+def _shares_apart(before: pl.Series, now: pl.Series) -> float:
+    return jensen_shannon(before, now, FEW)
+
+
+def _once_share(before: pl.Series) -> float:
+    """Return about how many rows of another sample of the source have new values (I. J. Good)."""
+    return int(before.is_unique().sum()) / len(before)
+
+
+def _new_share(before: pl.Series, now: pl.Series) -> float:
+    return int((~now.is_in(before.unique().implode())).sum()) / len(now)
+
+
+def _new_values(before: pl.Series, now: pl.Series) -> float:
+    return _new_share(before, now) - _once_share(before)
+
+
+def _sizes(numbers: Floats) -> Floats:
+    """Return the powers of ten of numbers, without zeros."""
+    sizes: Floats = np.log10(np.abs(numbers[numbers != 0]))
+    return sizes
+
+
+def _sizes_apart(before: Floats, now: Floats) -> float:
+    return abs(float(np.median(now) - np.median(before)))
 
 
 def as_comparable(column: pl.Series) -> pl.Series:

@@ -3,19 +3,16 @@
 Both are exact for the given samples at any scale of the numbers, from 1e-12 to 1e15.
 """
 
-import math
 import sys
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["jensen_shannon", "jensen_shannon_by_chance", "wasserstein", "wasserstein_by_chance"]
+__all__ = ["jensen_shannon", "wasserstein"]
 
 Floats = npt.NDArray[np.float64]
 
-_RARE, _RARELY_ABOVE = 2.576, 2.326
-"""Standard deviations of a normal that chance exceeds once in a hundred times: on both sides, and on one."""
 _HUGE = 1e306  # differences of numbers above this can be infinite
 
 
@@ -71,31 +68,6 @@ def jensen_shannon(before: pl.Series, now: pl.Series, most: int) -> float:
     middle = (left + right) / 2
     divergence = (_entropy(left, middle) + _entropy(right, middle)) / 2
     return float(np.sqrt(max(divergence, 0.0)))
-
-
-def wasserstein_by_chance(before: int, now: int) -> float:
-    """Return the distance that samples of so many rows from one source seldom reach.
-
-    That of two classes, as 0 and 1: the means of two samples differ as a normal does. Others differ less.
-
-    >>> round(wasserstein_by_chance(150, 100), 2)
-    0.33
-    """
-    return _RARE * math.sqrt(1 / before + 1 / now)
-
-
-def jensen_shannon_by_chance(before: int, now: int, categories: int) -> float:
-    """Return the distance that samples of so many rows from one source seldom reach.
-
-    Eight times its square is close to a chi-square of the samples, whose quantile is Wilson's and Hilferty's.
-
-    >>> round(jensen_shannon_by_chance(150, 100, 3), 2)
-    0.14
-    """
-    free = max(categories - 1, 1)
-    part = 2 / (9 * free)
-    quantile = free * (1 - part + _RARELY_ABOVE * math.sqrt(part)) ** 3
-    return math.sqrt(quantile / 8 * (1 / before + 1 / now))
 
 
 def _shares(counts: pl.DataFrame, kept: pl.Series) -> Floats:

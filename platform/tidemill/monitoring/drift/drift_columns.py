@@ -24,10 +24,15 @@ A column is broken, and one broken column is enough for an alert, when
 
 - it has drifted and cannot be compared;
 - its distance, or the change in its share of missing values, is ``severe`` times the threshold;
-- it is constant in the window, at a value that at most half of the reference's rows have;
+- it is constant in the window, at a value that at most four fifths of the reference's rows have;
 - at least a tenth of the window's rows have values that no row of the reference has, among columns that are
   compared by Jensen–Shannon. Where the reference has many values once, as many are expected to be new
-  (I. J. Good, Biometrika 40, 1953), and a tenth more are needed.
+  (I. J. Good, Biometrika 40, 1953), and a tenth more are needed;
+- its numbers are typically ten times as large or small as in the reference, or further apart than the
+  reference's own sizes: another unit, which a few very large values would hide from the distance.
+
+None of this counts while chance alone may have brought it about (`chance`): few rows differ from many, the
+more the rarer a column has values and the further they stray.
 """
 
 from dataclasses import dataclass
@@ -155,7 +160,8 @@ def compare(
                 now = now.alias("now")  # Polars would read a name like ^score$ as a pattern
                 knowing = served_by.filter(now.is_not_null()).unique().to_list()
                 now = now.filter(served_by.is_in([*knowing, own]))
-            found.append(compare_column(name, reference[name].alias("before"), now, config))
+            before = reference[name].alias("before")
+            found.append(compare_column(name, before, now, config, columns=len(reference.columns)))
     return tuple(found)
 
 
@@ -176,7 +182,12 @@ def compare_categories(before: pl.Series, now: pl.Series, threshold: float) -> C
 
 
 def compare_column(
-    name: str, before: pl.Series | None, now: pl.Series | None, config: DataDriftConfig, few: int = FEW
+    name: str,
+    before: pl.Series | None,
+    now: pl.Series | None,
+    config: DataDriftConfig,
+    few: int = FEW,
+    columns: int = 1,
 ) -> ColumnDrift:
     """Compare one column; if it cannot be compared, its note says why.
 
@@ -186,8 +197,9 @@ def compare_column(
         now: its values in the window; likewise.
         config: thresholds.
         few: numbers with no more different values than this are compared as categories.
+        columns: how many columns are compared: the more, the rarer must a difference be that counts.
 
-    >>> column = compare_column("a", pl.Series([1.0, 2.0]), pl.Series([2.0, None]), DataDriftConfig())
+    >>> column = compare_column("a", pl.Series([1.0, 2.0] * 9), pl.Series([2.0, None] * 9), DataDriftConfig())
     >>> column.method, column.drifted, column.note
     ('jensenshannon', True, 'missing: 0.0 % before, 50.0 % now')
     """
@@ -198,15 +210,19 @@ def compare_column(
     threshold = config.thresholds.get(name, default)
     moved = abs(pair.missing_now - pair.missing_before)
     drifted = method is None and not pair.missing_before == pair.missing_now == 1.0
-    if method is not None and moved >= config.missing:
+    if drifted and pair.empty:
+        drifted = pair.gone(columns)
+    if method is not None and moved >= config.missing and pair.gone(columns):
         missing = f"missing: {pair.missing_before:.1%} before, {pair.missing_now:.1%} now"
         drifted, note = True, missing.replace("%", " %")
     broken = note if drifted and (method is None or moved >= config.severe * config.missing) else None
     if value is not None:
-        drifted = drifted or value >= threshold
-        broken = broken or pair.constant() or (pair.unseen() if method == "jensenshannon" else None)
-        if broken is None and value >= config.severe * threshold:
-            broken = f"distance {value:.3g}, alert at {config.severe * threshold:.3g}"
+        broken = broken or pair.constant(columns)
+        broken = broken or (pair.unseen(columns) if method == "jensenshannon" else pair.rescaled(columns))
+        if value >= threshold and pair.far(method, value, columns):
+            drifted = True
+            if broken is None and value >= config.severe * threshold:
+                broken = f"distance {value:.3g}, alert at {config.severe * threshold:.3g}"
     return ColumnDrift(
         name=name,
         method=method,

@@ -1,0 +1,104 @@
+"""Tells whether chance alone may bring about the difference of two samples. Pure.
+
+A distance says how far a column has moved, but a few rows move by chance alone: how far depends on their
+number, and on how often and how far the values stray. So it is measured, by shuffling the rows of both
+samples and measuring again (a permutation test). Of the shuffled distances only mean and variance are taken,
+from which a gamma distribution gives the tail (Wilson and Hilferty, PNAS 17, 1931): far fewer shuffles are
+needed than for a share of them, and few columns need any.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+__all__ = ["beyond_chance", "share_beyond_chance", "unlikely"]
+
+_ALARMS = 0.01
+"""Share of windows in which chance alone may make any column of a project drift."""
+_SHUFFLES = 40
+_ENOUGH_ROWS = 2_000
+_PLAIN = 10.0
+"""A distance this many times the noise of one number's mean needs no shuffling."""
+
+
+Sample = TypeVar("Sample", npt.NDArray[Any], pl.Series)
+
+
+def beyond_chance(
+    distance: Callable[[Sample, Sample], float], before: Sample, now: Sample, value: float, columns: int
+) -> bool:
+    """Return whether two samples of one source are seldom as far apart as ``value``.
+
+    Args:
+        distance: of two samples.
+        before: one sample.
+        now: the other.
+        value: their distance.
+        columns: how many columns are compared; the more there are, the rarer the difference must be.
+
+    >>> rows = np.random.default_rng(1).normal(size=1000)
+    >>> apart = lambda one, other: abs(one.mean() - other.mean())
+    >>> [beyond_chance(apart, rows, rows[:50] + by, by, 20) for by in (0.2, 1.0)]
+    [False, True]
+    """
+    if min(len(before), len(now)) >= _ENOUGH_ROWS and value >= _PLAIN * math.sqrt(
+        1 / len(before) + 1 / len(now)
+    ):
+        return True
+    draw = np.random.default_rng(len(now))
+    most = max(_ENOUGH_ROWS, 4 * len(now))
+    if len(before) > most:
+        before = before[np.sort(draw.choice(len(before), most, replace=False))]
+    rows: Any = pl.concat([before, now]) if isinstance(before, pl.Series) else np.concatenate([before, now])
+    found = []
+    for _ in range(_SHUFFLES):
+        places = draw.permutation(len(rows))
+        found.append(distance(rows[places[len(now) :]], rows[places[: len(now)]]))
+    return _tail(value, np.array(found)) >= _limit(columns)
+
+
+def share_beyond_chance(before: float, now: float, rows: tuple[int, int], columns: int) -> bool:
+    """Return whether the shares of two samples of one source are seldom so different.
+
+    Args:
+        before: a share, 0 to 1.
+        now: that of the window.
+        rows: of both.
+        columns: how many columns are compared.
+
+    >>> [share_beyond_chance(0.5, 0.7, rows, 20) for rows in ((1000, 20), (1000, 200))]
+    [False, True]
+    """
+    whole = (before * rows[0] + now * rows[1]) / max(sum(rows), 1)
+    spread = math.sqrt(whole * (1 - whole) * sum(1 / max(each, 1) for each in rows))
+    return abs(now - before) >= _limit(columns) * spread
+
+
+def unlikely(share: float, rows: int, columns: int) -> bool:
+    """Return whether as many rows in a row seldom all have what a share of the others has.
+
+    >>> unlikely(0.6, 5, 20), unlikely(0.6, 100, 20)
+    (False, True)
+    """
+    return bool(share**rows < _ALARMS / columns)
+
+
+def _limit(columns: int) -> float:
+    return NormalDist().inv_cdf(1 - _ALARMS / max(columns, 1))
+
+
+def _tail(value: float, shuffled: npt.NDArray[np.float64]) -> float:
+    """Return by how many standard deviations of a normal ``value`` is as rare among the shuffled."""
+    mean, spread = float(shuffled.mean()), float(shuffled.std(ddof=1))
+    if not spread:
+        return math.inf if value > mean else 0.0
+    if shuffled.min() < 0:
+        return (value - mean) / spread
+    shape = (mean / spread) ** 2
+    normal = (value / mean) ** (1 / 3) - 1 + 1 / (9 * shape)
+    return float(normal * 3 * math.sqrt(shape))
