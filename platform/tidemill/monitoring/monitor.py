@@ -178,7 +178,8 @@ def _quality(
 ) -> WindowQuality | None:
     if monitor.quality is None:
         return None
-    return measure(labelled, project.task, monitor.quality, _on_holdout(serving), monitor.min_labelled)
+    rows = serving.metrics.get("holdout_rows")
+    return measure(labelled, project.task, monitor.quality, _on_holdout(serving), monitor.min_labelled, rows)
 
 
 def _estimated(

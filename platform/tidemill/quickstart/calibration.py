@@ -4,11 +4,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from tidemill.monitoring.drift.drift_columns import compare_categories, compare_column, compare_scores
+from tidemill.monitoring.drift.drift_columns import (
+    ColumnDrift,
+    compare_categories,
+    compare_column,
+    compare_scores,
+)
 from tidemill.monitoring.monitor_config import DataDriftConfig
 from tidemill.quickstart.choices import Choices
 from tidemill.quickstart.time_and_key import moments_of
@@ -16,6 +22,7 @@ from tidemill.quickstart.time_and_key import moments_of
 __all__ = ["Thresholds", "calibrate"]
 
 _BLOCKS = 12
+_FEWEST_BLOCKS = 3
 _SMALLEST = 50
 _WINDOWS = (1, 2, 7, 14, 28, 91)
 """Days that a window may have."""
@@ -27,7 +34,9 @@ _LEAST = 0.1
 """No threshold is smaller."""
 _MOST_APART = 0.6
 """No threshold of categories is greater."""
-_NEVER = DataDriftConfig(numerical=1e9, categorical=1.0, missing=1.0)
+_USUAL = DataDriftConfig(numerical=_LEAST, categorical=_LEAST, missing=_LEAST)
+_RARELY = 0.1
+"""A column that looks broken in more of the pieces is left out."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Thresholds:
     share: float
     columns: Mapping[str, float]
     """Thresholds of columns that move more than ``numerical`` or ``categorical`` by themselves."""
+    exclude: tuple[str, ...]
+    """Columns that look broken by themselves: with new values in every piece, or one value in a whole one."""
     score: float
     classes: float
     """Of the shares of predicted classes."""
@@ -50,31 +61,39 @@ class Thresholds:
     """How many pieces of the table were compared with the rest of it."""
 
 
-def calibrate(choices: Choices) -> Thresholds:
-    """Return thresholds that the distances between pieces of the table and all of it stay below.
+class _Piece(NamedTuple):
+    """A piece of the table, and the rows that it is compared with."""
 
-    With a time the pieces are periods, so that ordinary changes from week to week raise no alarm; without one
-    they are random rows.
+    before: pl.DataFrame
+    now: pl.DataFrame
+
+
+def calibrate(choices: Choices) -> Thresholds:
+    """Return thresholds that the distances between pieces of the table and the others stay below.
+
+    With a time the pieces are periods, each compared with what came before it, so that ordinary changes from
+    week to week raise no alarm; without one they are random rows. What chance alone brings to a piece does
+    not count, as it does not in a monitor.
     """
     days, min_rows = _window(choices)
-    whole = _typed(choices)
-    pieces = _pieces(choices, whole, days, min_rows)
+    pieces = _pieces(choices, _typed(choices), days, min_rows)
     names = [feature.name for feature in choices.features.chosen]
-    target = choices.target.column
-    numbers: dict[str, list[float]] = {}
-    categories: dict[str, list[float]] = {}
-    missing: list[float] = []
-    for piece in pieces:
-        for name in names:
-            found = compare_column(name, whole[name], piece[name], _NEVER)
-            missing.append(abs(found.current_missing - found.reference_missing))
-            if found.value is not None:
-                kind = numbers if found.method == "wasserstein" else categories
-                kind.setdefault(name, []).append(found.value)
-    of_scores, of_classes = _of_answers(choices, whole[target], [piece[target] for piece in pieces])
-    moved = {name: _MARGIN * _high(values) for name, values in numbers.items()}
-    apart = {name: min(_MARGIN * _high(values), _MOST_APART) for name, values in categories.items()}
-    own = {name: _rounded(value) for name, value in {**moved, **apart}.items() if value > _LEAST}
+    found = {
+        name: [
+            compare_column(name, piece.before[name], piece.now[name], _USUAL, columns=len(names))
+            for piece in pieces
+        ]
+        for name in names
+    }
+    moved = {name: _MARGIN * _high([_moved(each) for each in columns]) for name, columns in found.items()}
+    numbers = [name for name, columns in found.items() if columns[0].method == "wasserstein"]
+    own = {
+        name: _rounded(value if name in numbers else min(value, _MOST_APART))
+        for name, value in moved.items()
+        if value > _LEAST
+    }
+    missing = [abs(one.current_missing - one.reference_missing) for each in found.values() for one in each]
+    of_scores, of_classes = _of_answers(choices, pieces)
     return Thresholds(
         window_days=days,
         min_rows=min_rows,
@@ -83,30 +102,45 @@ def calibrate(choices: Choices) -> Thresholds:
         missing=min(_rounded(max(0.1, _MARGIN * _high(missing))), 1.0),
         share=0.3,
         columns=own,
-        score=_rounded(max(0.2, *_usual(moved), _MARGIN * of_scores)),
+        exclude=tuple(name for name, each in found.items() if _looks_broken(each)),
+        score=_rounded(max(0.2, *_usual([moved[name] for name in numbers]), _MARGIN * of_scores)),
         classes=min(_rounded(max(0.1, _MARGIN * of_classes)), 0.6),
         max_drop=_max_drop(choices, min_rows),
         blocks=len(pieces),
     )
 
 
-def _of_answers(choices: Choices, whole: pl.Series, pieces: list[pl.Series]) -> tuple[float, float]:
+def _moved(column: ColumnDrift) -> float:
+    """Return a column's distance, if it is more than chance brings."""
+    return column.value if column.drifted and column.value is not None else 0.0
+
+
+def _looks_broken(pieces: list[ColumnDrift]) -> bool:
+    """Return whether a column looks broken in several pieces, whatever its threshold."""
+    broken = [each for each in pieces if each.broken and not each.broken.startswith("distance")]
+    return len(broken) > max(1, _RARELY * len(pieces))
+
+
+def _of_answers(choices: Choices, pieces: list[_Piece]) -> tuple[float, float]:
     """Return how far answers and predicted classes move by themselves, if they are as sure as the target.
 
     There is no model yet. The answers of one that is always right and sure are the target; those of any other
     move less. Classes are compared as scores are: 1 for the most frequent class, 0 for the others.
     """
-    target, of_classes = choices.target, 0.0
-    if target.task == "regression":
-        scores = [column.cast(pl.Float64) for column in (whole, *pieces)]
-    else:
-        words = [column.drop_nulls().cast(pl.String) for column in (whole, *pieces)]
-        common = words[0].mode().sort()[0]
-        scores = [(column == common).cast(pl.Float64) for column in words]
-        shares = [compare_categories(words[0], piece, 1.0).value for piece in words[1:]]
-        of_classes = _high([value for value in shares if value is not None])
-    moved = [compare_scores(scores[0], piece, 1e9).value for piece in scores[1:]]
-    return _high([value for value in moved if value is not None]), of_classes
+    target, moved, of_classes = choices.target, list[float](), list[float]()
+    for piece in pieces:
+        before, now = piece.before[target.column].drop_nulls(), piece.now[target.column].drop_nulls()
+        if before.is_empty() or now.is_empty():
+            continue
+        if target.task == "regression":
+            before, now = before.cast(pl.Float64), now.cast(pl.Float64)
+        else:
+            before, now = before.cast(pl.String), now.cast(pl.String)
+            of_classes.append(_moved(compare_categories(before, now, _LEAST)))
+            common = before.mode().sort()[0]
+            before, now = ((side == common).cast(pl.Float64) for side in (before, now))
+        moved.append(_moved(compare_scores(before, now, _LEAST)))
+    return _high(moved), _high(of_classes)
 
 
 def _window(choices: Choices) -> tuple[int, int]:
@@ -140,28 +174,33 @@ def _typed(choices: Choices) -> pl.DataFrame:
     return sample.select(columns)
 
 
-def _pieces(choices: Choices, whole: pl.DataFrame, days: int, min_rows: int) -> list[pl.DataFrame]:
+def _pieces(choices: Choices, whole: pl.DataFrame, days: int, min_rows: int) -> list[_Piece]:
     if "\0time" in whole.columns:
         ordered = whole.drop_nulls("\0time").sort("\0time")
         start = ordered["\0time"][0]
         number = ((pl.col("\0time") - start).dt.total_seconds() // (days * 86400)).cast(pl.Int64)
         fewest = max(_SMALLEST, round(min_rows * whole.height / choices.profile.rows / 2))
-        periods = [
-            piece.drop("\0place")
-            for piece in ordered.with_columns(number.alias("\0place")).partition_by(
-                "\0place", maintain_order=True
-            )
-            if piece.height >= fewest
-        ]
-        if len(periods) >= 3:
-            return periods[-_BLOCKS * 2 :]
-    size = min(min_rows, max(whole.height // 4, 1))
-    return [whole.sample(size, seed=seed) for seed in range(_BLOCKS)]
+        periods, begins = [], 0
+        for now in ordered.with_columns(number.alias("\0place")).partition_by("\0place", maintain_order=True):
+            if now.height >= fewest:
+                periods.append((begins, now))
+            begins += now.height
+        known = [each for each in periods if each[0] >= max(fewest, ordered.height // 4)]
+        if len(known) >= _FEWEST_BLOCKS:
+            return [_Piece(ordered.head(begins), now) for begins, now in known[-2 * _BLOCKS :]]
+        if len(periods) >= _FEWEST_BLOCKS:
+            sides = [(ordered.head(begins), ordered[begins + now.height :], now) for begins, now in periods]
+            return [_Piece(pl.concat([before, after]), now) for before, after, now in sides]
+    size, pieces = min(min_rows, max(whole.height // 4, 1)), []
+    for seed in range(_BLOCKS):
+        mixed = whole.sample(fraction=1, shuffle=True, seed=seed)
+        pieces.append(_Piece(mixed[size:], mixed[:size]))
+    return pieces
 
 
-def _usual(moved: Mapping[str, float]) -> list[float]:
+def _usual(moved: list[float]) -> list[float]:
     """Return about how far features move, which moves the answers; nothing if no feature is a number."""
-    return [_SPREAD * float(np.median(list(moved.values())))] if moved else []
+    return [_SPREAD * float(np.median(moved))] if moved else []
 
 
 def _high(values: list[float]) -> float:

@@ -181,13 +181,17 @@ def _key_parts(choices: Choices, name: str) -> list[str]:
 
 def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     """Return ``monitoring/monitors.yaml``."""
-    pieces = "periods" if choices.time and choices.split.by == "time" else "random parts"
+    by_time = choices.time is not None and choices.split.by == "time"
+    pieces = "periods of it, each compared with what came before" if by_time else "random parts of it"
     own = ", ".join(f"{scalar(column)}: {scalar(value)}" for column, value in found.columns.items())
+    left_out = f"[{', '.join(map(scalar, found.exclude))}]   # they look broken by themselves"
+    exclude = f"\n      exclude: {left_out}" if found.exclude else ""
     classes = f"\n      categorical: {scalar(found.classes)}   # of the shares of predicted classes"
     classes = classes if choices.target.task == "multiclass" else ""
     return f"""\
 # What is watched, and when it is alarming. Every field: docs/project.md.
-# The thresholds come from the table: {found.blocks} {pieces} of it, compared with the whole, stay below.
+# The thresholds come from the table: {found.blocks} {pieces}, stay below.
+# Besides, nothing alarms that chance alone may bring to so few rows.
 monitors:
   - name: {scalar(name)}
     window: {found.window_days}d
@@ -199,11 +203,11 @@ monitors:
       numerical: {scalar(found.numerical)}   # Wasserstein distance, in standard deviations
       categorical: {scalar(found.categorical)}   # Jensen–Shannon distance
       missing: {scalar(found.missing)}
-      thresholds: {{{own}}}
+      thresholds: {{{own}}}{exclude}
     prediction_drift:
       threshold: {scalar(found.score)}{classes}
     quality:
-      max_drop: {scalar(found.max_drop)}   # more than chance with {found.min_rows} labels
+      max_drop: {scalar(found.max_drop)}   # and more than chance brings
 """
 
 

@@ -75,8 +75,8 @@ def test_a_log_of_an_earlier_version_is_judged():
 
 
 def test_a_regression_is_judged_in_its_own_units():
-    answers = np.array([10.0, 20.0, 30.0, 40.0])
-    rows = logged(REGRESSION, answers, [12, 18.0, "34", 40])
+    answers = np.array([10.0, 20.0, 30.0, 40.0] * 100)
+    rows = logged(REGRESSION, answers, [12, 18.0, "34", 40] * 100)
     found = measure(rows, REGRESSION, QualityConfig(), lambda metric: {"neg_mae": -1.8}[metric], 3)
     assert (found.metric, found.value) == ("neg_mae", -2.0)
     assert found.overall.metrics["neg_rmse"] == pytest.approx(-np.sqrt(6.0))
@@ -87,11 +87,33 @@ def test_a_regression_is_judged_in_its_own_units():
     monitor = Monitor.model_validate(
         {"name": "weekly", "window": "14d", "every": "7d", "quality": {"floor": -1.5}}
     )
+    assert found.standard_error == pytest.approx(np.sqrt(2) / 20, rel=0.3)
     (finding,) = judge_comparison(monitor, NOTHING, found, {}).found
     assert finding.message == (
-        "mae is 2.0000 over 4 labelled predictions, 0.2000 above the hold-out's 1.8000 (allowed: 0.18), "
-        "above the ceiling of 1.5"
+        f"mae is 2.0000 (± {found.standard_error:.3f}) over 400 labelled predictions, 0.2000 above the "
+        "hold-out's 1.8000 (allowed: 0.18), above the ceiling of 1.5"
     )
+
+
+@pytest.mark.parametrize("rows", [100, 400, 1600])
+def test_stationary_windows_of_a_skewed_regression_hardly_ever_decay(rows: int):
+    """The metric of a skewed target moves from window to window by more than is allowed, by chance alone."""
+    decayed = 0
+    for seed in range(40):
+        draw = np.random.default_rng((rows, seed))
+        holdout, window = (np.exp(draw.normal(2, 1.2, size)) for size in (400, rows))
+        centre = np.exp(2)
+        expected = -np.abs(holdout - centre).mean()
+        log = logged(REGRESSION, np.full(rows, centre), window.tolist())
+        found = measure(log, REGRESSION, QualityConfig(), lambda _, mae=expected: mae, 50, 400)
+        decayed += bool(found.decayed)
+    assert decayed <= 2
+
+
+def test_labels_far_from_the_answers_decay_at_once():
+    draw = np.random.default_rng(5)
+    log = logged(REGRESSION, np.full(100, 7.0), (np.exp(draw.normal(2, 1.2, 100)) * 4).tolist())
+    assert measure(log, REGRESSION, QualityConfig(), lambda _: -9.0, 50, 400).decayed
 
 
 def test_several_classes_are_judged_by_their_names():
@@ -149,7 +171,7 @@ def test_the_shares_of_predicted_classes_drift_where_the_scores_do_not():
     assert found.categories.value == pytest.approx(jensenshannon([0.8, 0.1, 0.1], [0.4, 0.5, 0.1]))
     monitor = Monitor.model_validate({"name": "w", "window": "14d", "every": "7d", "prediction_drift": {}})
     (finding,) = judge_comparison(monitor, found, None, {}).found
-    assert finding.message == "the predicted classes have drifted: distance 0.327 (alert at 0.152)"
+    assert finding.message == "the predicted classes have drifted: distance 0.327 (alert at 0.1)"
 
 
 def test_values_of_a_regression_drift_by_their_distance():

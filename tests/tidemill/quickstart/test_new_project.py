@@ -235,7 +235,8 @@ def test_thresholds_come_from_the_table(tmp_path: Path):
     made = draft(TIMED.with_columns(season=season), tmp_path, time="at")
     [monitor] = yaml.safe_load(made.files["monitoring/monitors.yaml"])["monitors"]
     drift = monitor["data_drift"]
-    assert drift["thresholds"]["season"] > 3 * drift["thresholds"]["size"]
+    assert drift["thresholds"]["season"] > 3 * drift["numerical"]
+    assert "size" not in drift["thresholds"]
     assert drift["numerical"] == drift["categorical"] == 0.1
     assert all(value > 0.1 for value in drift["thresholds"].values())
 

@@ -2,7 +2,8 @@
 
 The metrics are those of the project's task, so that windows, gates and trials use the same numbers.
 A window is compared with the hold-out metric recorded for the serving version, not with the quality on the
-reference, whose rows the model was trained on.
+reference, whose rows the model was trained on. Both are measured on some rows only: a drop that these few may
+bring about by chance (once in a hundred windows) is no decay.
 """
 
 import math
@@ -21,6 +22,9 @@ __all__ = ["Expected", "MeasuredQuality", "WindowQuality", "measure"]
 Expected = Callable[[str], float | None]
 """Returns a metric on the hold-out of a version, by name."""
 
+_RARELY = 2.326
+"""Standard deviations of a normal that chance exceeds once in a hundred times."""
+_RESAMPLES, _AT_ONCE = 50, 10
 _LONG = 62
 """A window of more days than this is reported by month instead of by day."""
 
@@ -51,7 +55,7 @@ class WindowQuality:
     """The metric that is judged."""
     value: float | None
     standard_error: float | None
-    """Uncertainty of ``value`` due to the number of labels; known for ``roc_auc`` only."""
+    """Uncertainty of ``value`` due to the number of labels; None if it was not judged."""
     expected: float | None
     """The same metric on the serving version's hold-out; None if it was not recorded."""
     decayed: bool | None
@@ -69,7 +73,12 @@ class WindowQuality:
 
 
 def measure(
-    labelled: pl.DataFrame, task: Task, config: QualityConfig, expected: Expected, min_labelled: int
+    labelled: pl.DataFrame,
+    task: Task,
+    config: QualityConfig,
+    expected: Expected,
+    min_labelled: int,
+    holdout_rows: float | None = None,
 ) -> WindowQuality:
     """Measure the quality of predictions whose labels are known.
 
@@ -81,12 +90,14 @@ def measure(
         expected: returns a metric on the hold-out of the version that made the predictions; None if there is
             none on record.
         min_labelled: with fewer rows the quality is measured but not judged.
+        holdout_rows: how many rows the hold-out had; None: so many that its own error does not matter.
 
     >>> from datetime import UTC, datetime
     >>> day = datetime(2013, 4, 1, tzinfo=UTC)
     >>> frame = pl.DataFrame({"at": [day] * 4, "score": [0.1, 0.4, 0.35, 0.8], "label": [0, 0, 1, 1]})
+    >>> frame = pl.concat([frame] * 25)
     >>> from tidemill.tasks.binary import Binary
-    >>> quality = measure(frame, Binary("roc_auc"), QualityConfig(max_drop=0.03), lambda _: 0.80, 4)
+    >>> quality = measure(frame, Binary("roc_auc"), QualityConfig(max_drop=0.03), lambda _: 0.90, 4)
     >>> quality.value, quality.decayed, list(quality.by_period)
     (0.75, True, ['2013-04-01'])
     """
@@ -96,8 +107,9 @@ def measure(
     labelled = labelled.filter(labels.values.is_not_null())
     overall, aim = _measured(labelled, task), expected(metric)
     value = overall.metrics[metric]
-    decayed, note = _judge(overall, value, metric, config, aim, min_labelled)
-    error = _auc_error(overall) if metric == "roc_auc" else None
+    error = _standard_error(labelled, task, overall) if overall.rows >= min_labelled else None
+    noise = _noise(error, overall.rows, holdout_rows)
+    decayed, note = _judge(overall, value, metric, config, aim, min_labelled, noise)
     drop = None if aim is None else config.drop_allowed(metric, aim)
     wrong = f"not {task.meant}: {labels.described()}" if labels.wrong else None
     periods = _by_period(labelled, task)
@@ -111,6 +123,7 @@ def _judge(
     config: QualityConfig,
     expected: float | None,
     min_labelled: int,
+    noise: float,
 ) -> tuple[bool | None, str | None]:
     if overall.rows < min_labelled:
         return None, f"{overall.rows} labels, {min_labelled} are needed"
@@ -123,7 +136,12 @@ def _judge(
         note = f"no hold-out {metric} is on record for this version: its drop is unknown"
         return (too_low if config.floor is not None else None), note
     allowed = config.drop_allowed(metric, expected)
-    return too_low or (allowed is not None and expected - value > allowed), None
+    return too_low or (allowed is not None and expected - value > max(allowed, noise)), None
+
+
+def _noise(error: float | None, rows: int, of_holdout: float | None) -> float:
+    """Return the drop that chance alone seldom brings, given the error of as many rows as the window has."""
+    return _RARELY * (error or 0.0) * math.sqrt(1 + rows / of_holdout if of_holdout else 1.0)
 
 
 def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]:
@@ -151,6 +169,23 @@ def _measured(labelled: pl.DataFrame, task: Task) -> MeasuredQuality:
         mean_score=_finite(labelled["score"].mean()),
         note=_why_not(labelled, answers) if None in metrics.values() else None,
     )
+
+
+def _standard_error(labelled: pl.DataFrame, task: Task, overall: MeasuredQuality) -> float | None:
+    """Return the standard error of the metric, by a bootstrap of the rows where no formula gives it."""
+    if task.metric == "roc_auc":
+        return _auc_error(overall)
+    if overall.metrics[task.metric] is None:
+        return None
+    draw = np.random.default_rng(labelled.height)
+    measure = task.measure(task.metric, task.truth_of_log(labelled), task.given_in_log(labelled))
+    found = [
+        measure(draw.poisson(1.0, (_AT_ONCE, labelled.height)).astype(np.float64))
+        for _ in range(_RESAMPLES // _AT_ONCE)
+    ]
+    values = np.concatenate(found)
+    values = values[np.isfinite(values)]
+    return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _auc_error(measured: MeasuredQuality) -> float | None:
