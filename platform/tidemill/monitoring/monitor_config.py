@@ -46,7 +46,8 @@ class DataDriftConfig(_Section):
 
     Columns are compared by a distance, not by a test's p-value: with thousands of rows a test calls any
     difference significant, and its verdict depends on how many rows the window happened to have. A distance
-    says how far the column has moved, whatever the size of the window.
+    says how far the column has moved, whatever the size of the window. It counts if chance alone seldom
+    brings so much to so few rows.
 
     The default thresholds are Evidently's own. They suit rows that are independent of each other. Where rows
     of one day are similar (weather, delays), a short window always differs from a long reference by more than
