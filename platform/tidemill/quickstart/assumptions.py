@@ -103,10 +103,14 @@ def _key(choices: Choices) -> str:
 
 def _split(choices: Choices) -> str:
     split = choices.split
-    if split.by == "time":
-        return f"the last {split.days} days judge versions, the {split.days} before them trials"
+    if (found := split.periods) is not None:
+        return (
+            f"the last {found.holdout_days} days ({found.holdout_rows:,} rows) judge versions, "
+            f"the {found.validation_days} before them ({found.validation_rows:,} rows) trials"
+        )
     how = {"random": "at random", "stratified": "at random, by class", "group": f"by {choices.key}"}[split.by]
-    return f"15 % of the rows judge versions, 15 % trials, chosen {how}"
+    why = f"; not by time: {split.not_by_time}" if split.not_by_time else ""
+    return f"15 % of the rows judge versions, 15 % trials, chosen {how}{why}"
 
 
 def _features(choices: Choices) -> str:

@@ -148,8 +148,10 @@ def _window(choices: Choices) -> tuple[int, int]:
     rows = choices.profile.rows
     if choices.time is None:
         return 7, max(_SMALLEST, min(_WANTED_ROWS, rows // 10))
-    days = max((choices.time.last - choices.time.first) / timedelta(days=1), 1 / 24)
-    a_day = rows / days
+    if (periods := choices.split.periods) is not None:  # one wrong date would stretch the whole table
+        a_day = periods.holdout_rows / choices.target.labelled * rows / periods.holdout_days
+    else:
+        a_day = rows / max((choices.time.last - choices.time.first) / timedelta(days=1), 1 / 24)
     window = next((one for one in _WINDOWS if one * a_day >= _WANTED_ROWS), _WINDOWS[-1])
     return window, max(_SMALLEST, min(_WANTED_ROWS, int(window * a_day / 2)))
 

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from tidemill.clock import parse_duration
+from tidemill.clock import SystemClock, parse_duration
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
-from tidemill.data.profiling.text_values import Readings
+from tidemill.data.profiling.text_values import Readings, conformed
+from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
 from tidemill.plurals import counted
 from tidemill.quickstart.feature_choice import Features, choose_features
@@ -16,11 +17,11 @@ from tidemill.quickstart.init_options import Ask, InitOptions, existing_column
 from tidemill.quickstart.label_delay import ask_labels_after
 from tidemill.quickstart.target_choice import TargetChoice, choose_target
 from tidemill.quickstart.time_and_key import TimeChoice, choose_key, choose_time
+from tidemill.quickstart.time_periods import FEWEST, MOST, SHARE, Periods, choose_periods
 from tidemill.tasks.task_names import DEFAULT_METRIC
 
 __all__ = ["Assumption", "Choices", "Split", "choose"]
 
-_SHARE = 0.15
 _SEARCHED = 20_000
 """Rows that a trial is fitted on, in tables that have more."""
 _CLASSES = 12
@@ -41,10 +42,12 @@ class Split(NamedTuple):
     """How rows are split."""
 
     by: Literal["time", "random", "stratified", "group"]
-    days: int | None
-    """By time: length of the validation and of the hold-out."""
+    periods: Periods | None
+    """By time: the validation and the hold-out."""
     holdout_rows: int
     """About how many rows are held out."""
+    not_by_time: str | None = None
+    """Why rows with a time are split otherwise."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,12 @@ def choose(
     found = choose_key(table, profile, options, time.column if time else None, ask)
     key = found.column if found else None
     repeats = key is not None and not profile.columns[key].is_unique
-    split = _split(target, time, repeats)
+    split = _split(_periods(raw, readings, target, time, labels_after), target, time, repeats)
     if split.by == "stratified":
         _check_strata(target)
     if split.by == "group" and key is not None:
         _check_groups(profile.columns[key])
+        split = split._replace(holdout_rows=min(split.holdout_rows, 2 * _fewest_held(table, key, target)))
     return Choices(
         profile=profile,
         target=target,
@@ -152,16 +156,32 @@ def _check_duration(text: str, time: TimeChoice | None) -> None:
         )
 
 
-def _split(target: TargetChoice, time: TimeChoice | None, repeats: bool) -> Split:
-    held = round(target.labelled * _SHARE)
-    if time is not None:
-        days = (time.last - time.first) / timedelta(days=1)
-        each = max(1, round(days * _SHARE))
-        if days >= 3 * each + 1:
-            return Split("time", each, held)
-    if repeats:
-        return Split("group", None, held)
-    return Split("stratified" if target.classes else "random", None, held)
+def _periods(
+    raw: pl.LazyFrame, readings: Readings, target: TargetChoice, time: TimeChoice | None, after: str | None
+) -> Periods | None:
+    if time is None:
+        return None
+    formats = {**readings.formats, **({time.column: time.format} if time.format else {})}
+    delay = parse_duration(after) if after else timedelta(0)
+    read = conformed(raw, readings.types, formats)
+    return choose_periods(read, time.column, target.column, delay, SystemClock().now())
+
+
+def _split(periods: Periods | None, target: TargetChoice, time: TimeChoice | None, repeats: bool) -> Split:
+    if periods is not None:
+        return Split("time", periods, periods.holdout_rows)
+    why = f"no last days have {FEWEST:.0%} to {MOST:.0%} of the rows, with different labels" if time else None
+    by: Literal["group", "stratified", "random"] = "stratified" if target.classes else "random"
+    return Split("group" if repeats else by, None, round(target.labelled * SHARE), why)
+
+
+def _fewest_held(table: pl.LazyFrame, key: str, target: TargetChoice) -> int:
+    """Return the rows of the smallest groups that can be the hold-out."""
+    labelled = table.filter(pl.col(literal_name(target.column)).is_not_null())
+    sizes = (
+        labelled.group_by(literal_name(key)).len("rows").select("rows").collect(engine="streaming")["rows"]
+    )
+    return int(sizes.sort().head(max(1, round(len(sizes) * SHARE))).sum())
 
 
 def _check_strata(target: TargetChoice) -> None:

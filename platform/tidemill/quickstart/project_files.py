@@ -73,8 +73,9 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
         "split:",
         f"  by: {split.by}",
     ]
-    if split.days is not None:
-        lines += [f"  validation_days: {split.days}", f"  holdout_days: {split.days}"]
+    if split.periods is not None:
+        lines += [f"  validation_days: {split.periods.validation_days}"]
+        lines += [f"  holdout_days: {split.periods.holdout_days}"]
     lines += ["", "train:", "  families: [linear, hist_gradient_boosting]", f"  trials: {_TRIALS}"]
     if choices.search_rows is not None:
         lines += [f"  search_rows: {choices.search_rows}   # trials see a sample, the chosen model all rows"]
