@@ -18,7 +18,7 @@ from tidemill.state.tables import Promotion, Turn
 
 from .conftest import run, tidemill, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]  # without a stack: others may run beside it
 
 
 def turns(project: Path) -> list[Turn]:

@@ -115,5 +115,5 @@ def test_a_replica_comes_and_goes_and_no_request_fails(project):
     assert set(logged()["replica"]) == first
     # What the one that went had counted is there to the last row, and its metrics are gone.
     wait_for(lambda: read_counts(state, project.model)["champion", "1"].answered == logged().height)
-    assert len(list((project.home / "metrics").rglob("*.json"))) == 1
+    wait_for(lambda: len(list((project.home / "metrics").rglob("*.json"))) == 1)
     state.close()
