@@ -150,12 +150,23 @@ def init(
         "--labels-after": labels_after,
     }
     if asks and data is None and example is None and not any(about.values()):
-        data = ask_text("your table, a file or another source (empty: copy the flights)", "") or None
+        data = _ask_table()
     _check_options(data, example, about)
     if data is None:
         _copy_example(folder, example or "flights", remote, endpoint_url, json)
     else:
         _make_from_table(folder, data, about, remote, endpoint_url, json)
+
+
+def _ask_table() -> str | None:
+    """Ask for a table until there is one; None if none is wanted."""
+    from tidemill.quickstart.new_project import table_exists
+
+    while data := ask_text("your table, a file or another source (empty: copy the flights)", ""):
+        if table_exists(data, Path.cwd()):
+            return data
+        typer.echo(f"Error: {data}: there is no such file or folder", err=True)
+    return None
 
 
 def _check_options(data: str | None, example: str | None, about: dict[str, str | None]) -> None:

@@ -20,6 +20,8 @@ __all__ = ["FeatureChoice", "Features", "as_field", "choose_features"]
 
 _NOT_KNOWN_YET = 0.5
 _FREQUENT = 5
+_FREE_TEXT = 0.5
+"""Share of distinct values above which a text is no category."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def choose_features(
     if leaks and len(leaks) == len(able):
         leaks = {name: why for name, why in leaks.items() if not why.startswith("predicts")}
     for name, why in list(leaks.items()):
-        if ask(f"{name} {why}: leave it out?", ("yes", "no"), "yes") == "no":
+        if ask(f"leave out {name}? It {why}", ("yes", "no"), "yes") == "no":
             del leaks[name]
     left_out |= {name: f"a leak? It {why}" for name, why in leaks.items()}
     chosen = tuple(as_field(one, profile.sample) for one in able if one.name not in leaks)
@@ -96,6 +98,8 @@ def _reason_against(column: ColumnProfile) -> str | None:
         return f"of type {column.dtype}, which is not a feature"
     if column.identifies:
         return f"looks like {column.personal}"
+    if column.is_text and not column.values and column.distinct > _FREE_TEXT * column.known:
+        return f"free text: {column.distinct / column.known:.0%} of its values are distinct"
     if column.looks_like_id:
         return "nearly every row has its own value" if column.is_text else "an id"
     return None

@@ -33,7 +33,7 @@ from tidemill.quickstart.project_files import (
 )
 from tidemill.quickstart.target_choice import can_be_target
 
-__all__ = ["ProjectDraft", "draft_project", "write_draft"]
+__all__ = ["ProjectDraft", "draft_project", "table_exists", "write_draft"]
 
 _USUAL_TARGET = re.compile(r"y|target|label|class|outcome|churn(ed)?", re.IGNORECASE)
 Tell = Callable[[str], None]
@@ -71,7 +71,7 @@ def draft_project(
     """
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
     source = absolute_address(data, here)
-    if "://" not in source and not _exists(Path(source)):
+    if not table_exists(data, here):
         raise UsageError(f"--data {data}: there is no such file or folder", hint="check the path")
     with TemporaryDirectory(prefix="tidemill-init-") as folder:
         scratch = Path(folder)
@@ -154,7 +154,11 @@ def write_draft(draft: ProjectDraft, folder: Path) -> list[Path]:
     return sorted(Path(path) for path in draft.files)
 
 
-def _exists(path: Path) -> bool:
+def table_exists(data: str, here: Path) -> bool:
+    """Return whether there is a file, a folder or a match of a pattern; for other addresses always."""
+    if "://" in data:
+        return True
+    path = here / data
     if path.exists():
         return True
     base = next(folder for folder in path.parents if folder.exists())

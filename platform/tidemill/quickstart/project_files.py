@@ -269,7 +269,7 @@ Predicts `{choices.target.column}` ({choices.target.task}), with Tidemill.
     tidemill run --promote     # read the rows, validate, train, judge, promote
     tidemill up                # serve; `tidemill status` shows the address, /docs on it every field
     tidemill predict --example # asks for the example of features.yaml; or @FILE, a request in JSON
-    tidemill log labels        # bring labels; monitors compare, policies retrain
+    tidemill log labels FILE   # bring labels; monitors compare, policies retrain
 
 | file | what it says |
 | --- | --- |

@@ -158,7 +158,7 @@ def _task(
             return guessed, None
         low, high = class_text(values.min()), class_text(values.max())
         answer = ask(
-            f"{name} has {len(values)} whole numbers from {low} to {high}: classes, or an amount?",
+            f"classes, or an amount? {name} has {len(values)} whole numbers from {low} to {high}",
             ("multiclass", "regression"),
             "multiclass",
         )
@@ -214,7 +214,7 @@ def _positive(name: str, rows: Mapping[str, int], wished: str | None, ask: Ask) 
     if len(known) == 1:
         return known[0], None
     rarer = min(classes, key=lambda one: (rows[one], one))
-    answer = ask(f"{name} is {' or '.join(classes)}: whose probability is wanted?", classes, rarer)
+    answer = ask(f"whose probability is wanted, as {name} is {' or '.join(classes)}?", classes, rarer)
     return answer, f"{answer} is the class whose probability is predicted; else: --positive"
 
 

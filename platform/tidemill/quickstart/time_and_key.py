@@ -11,7 +11,7 @@ from tidemill.data.profiling.moment_formats import moment_formats, no_moments
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.errors import UsageError
-from tidemill.quickstart.init_options import Ask, InitOptions, existing_column
+from tidemill.quickstart.init_options import Ask, InitOptions, assume, existing_column
 
 __all__ = ["KeyChoice", "TimeChoice", "choose_key", "choose_time", "moments_of"]
 
@@ -75,7 +75,8 @@ def choose_time(
     if not able:
         return None
     usual = sorted(able, key=lambda one: _rank(one.name))
-    chosen, assumed = usual[0], "assumed to be the moment of the prediction, else: --time"
+    chosen = usual[0]
+    assumed: str | None = "assumed to be the moment of the prediction, else: --time"
     if len(able) > 1:
         answer = ask(
             "which column is the moment of the prediction?",
@@ -85,7 +86,11 @@ def choose_time(
         if answer == "none":
             return None
         chosen = profile.columns[answer]
-        assumed = f"assumed to be the moment of the prediction, one of {len(able)} columns; else: --time"
+        assumed = (
+            f"assumed to be the moment of the prediction, one of {len(able)} columns; else: --time"
+            if ask is assume
+            else None
+        )
     return _time(table, chosen, formats, ask, assumed)
 
 
@@ -145,7 +150,7 @@ def _assumed_key(
     if chosen == "none":
         return None
     others = f", one of {len(able)} columns with a value of its own in each row;" if len(able) > 1 else ","
-    return KeyChoice(chosen, f"assumed{others} else: --key")
+    return KeyChoice(chosen, f"assumed{others} else: --key" if ask is assume else None)
 
 
 def moments_of(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -172,7 +177,10 @@ def _time(
         form = found[0]
     elif form is not None and len(found := moment_formats(table, name)) > 1:
         form = ask(f"how are the moments in {name} written?", found, form)
-        assumed = f"{name} is written as {form}, though {found[1]} fits too; else: params.yaml, data.formats"
+        if ask is assume:
+            assumed = (
+                f"{name} is written as {form}, though {found[1]} fits too; else: params.yaml, data.formats"
+            )
     if column.nulls > _MOST_WITHOUT_TIME * column.rows:
         raise UsageError(
             f"--time: {column.nulls:,} of {column.rows:,} rows have no {name}",

@@ -130,7 +130,10 @@ def _periods(facts: Facts) -> Table:
         padding=(0, 1, 0, 0),
     )
     for period in facts["periods"]:
-        turns = [f"{turn['version'] or ''} {turn['status']}".strip() for turn in period["turns"]]
+        turns = [
+            f"version {turn['version']} {turn['status']}" if turn["version"] else turn["status"]
+            for turn in period["turns"]
+        ]
         table.add_row(
             period["period"],
             f"{period['predictions']:,}",

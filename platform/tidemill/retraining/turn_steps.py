@@ -27,8 +27,6 @@ from tidemill.training.train import train
 
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult"]
 
-_ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
-
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
 
 Tell = Callable[[str, int | None, int | None], None]
@@ -74,7 +72,7 @@ def version_data(context: StepContext) -> StepResult:
         project,
         {**moment_parameters(project, turn.as_of), **turn.overrides},
         message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
-        on_line=lambda line: _relay_line(line, context.tell),
+        on_line=lambda line: context.tell(line, None, None),
     )
     if project.has_store:
         from tidemill.features.definition_changes import apply_changes
@@ -204,9 +202,3 @@ def _apply_before_stages(context: StepContext) -> None:
             context.tell(_APPLIED, None, None)
     except FeatureError as error:  # a source that a stage is yet to write: afterwards it is an error
         context.tell(f"feature definitions will be applied after the stages: {error}", None, None)
-
-
-def _relay_line(line: str, tell: Tell) -> None:
-    """Pass on what a stage or DVC says, without DVC's advice on commands that the turn runs itself."""
-    if line.strip() and not line.startswith(_ADVICE):
-        tell(line, None, None)

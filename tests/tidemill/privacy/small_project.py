@@ -61,7 +61,7 @@ DVC = """
     stages:
       prepare:
         cmd: python prepare.py
-        deps: [prepare.py, raw/rides.csv, tombstones.yaml]
+        deps: [prepare.py, ../upstream.csv, raw/rides.csv, tombstones.yaml]
         outs: [data/rider_stats.parquet, data/training_set.parquet]
 """
 

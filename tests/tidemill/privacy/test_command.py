@@ -29,6 +29,7 @@ def test_what_is_personal_is_listed_with_its_files(riders):
         "data/rider_stats.parquet",
         "data/training_set.parquet",
         "raw/rides.csv",
+        str(riders.root.resolve().parent / "upstream.csv"),
     }
     assert (fields["age"]["kind"], fields["age"]["files"]) == ("feature", ["data/habits.parquet"])
     assert found["key"].endswith("privacy.key")
@@ -40,6 +41,8 @@ def test_an_erasure_is_shown_first_asked_for_and_reported(riders):
     dry = run(riders, "erase", "--entity", f"rider={SUBJECT}", "--dry-run", "--json")
     assert json.loads(dry.stdout)["found"]["predictions"] == 2
     assert SUBJECT not in dry.stdout
+    told = run(riders, "erase", "--entity", f"rider={SUBJECT}", "--dry-run").stdout
+    assert "upstream.csv is outside the project and stays as it is" in " ".join(told.split())
     with pytest.raises(UsageError, match="--yes"):
         run(riders, "erase", "--entity", f"rider={SUBJECT}", "--json")
     assert read_tombstones(riders.root) == ()

@@ -177,14 +177,23 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path)
     (tmp_path / "rows.csv").write_bytes(b"id,wind,rain\r1,1,2\r2,3,4\r")
     with pytest.raises(DataError, match="carriage returns"):
         run(parcels, "rows.csv", features="columns")
-    (tmp_path / "rows.csv").write_bytes(b"id;wind;rain\n1;1,5;2\n")
-    with pytest.raises(DataError, match="set apart by ';': write commas, and numbers with a point"):
-        run(parcels, "rows.csv", features="columns")
+
+
+def test_values_may_be_set_apart_by_semicolons(parcels, tmp_path):
+    rows = 'id,wind,rain\n"a;b",1,2\nc,3,4\n'
+    (tmp_path / "commas.csv").write_text(rows)
+    (tmp_path / "semicolons.csv").write_text(rows.replace(",", ";"))
+    run(parcels, "commas.csv", features="columns")
+    assert run(parcels, "semicolons.csv", "other", features="columns").manifest["scored"] == 2
+    assert parts(tmp_path / "other")["id"].to_list() == ["a;b", "c"]
+    assert parts(tmp_path / "other")["probability"].equals(parts(tmp_path / "out")["probability"])
 
 
 @pytest.mark.parametrize("suffix", ["csv.gz", "ndjson.gz"])
 def test_a_compressed_file_may_have_many_pieces(parcels, table, tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr("tidemill.scoring.input.text_splitter.cut.__kwdefaults__", {"block": 10_000})
+    monkeypatch.setattr(
+        "tidemill.scoring.input.text_splitter.cut.__kwdefaults__", {"block": 10_000, "separator": ","}
+    )
     text = table.write_csv() if suffix.startswith("csv") else table.write_ndjson()
     (tmp_path / f"rows.{suffix}").write_bytes(gzip.compress(text.encode()))
     run(parcels, f"rows.{suffix}", features="columns")

@@ -9,7 +9,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit
+from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -166,19 +166,35 @@ def _show(console: "Console", erased: "Erased") -> None:
         f"{column} {pseudonym}" for column, pseudonym in zip(erased.entity, erased.pseudonyms, strict=True)
     )
     console.print(f"{erased.status}: {who}{'  (begun earlier)' if erased.resumed else ''}")
-    found = erased.found
-    table = Listing("place", "what", "found")
+    found, steps = erased.found, erased.steps
+    table = Listing("place", "what", "removed" if steps else "found", *(() if steps else ("it is",)))
+
+    def add(name: str, what: str, amount: str, step: str, verb: str) -> None:
+        if not steps:
+            table.add_row(name, what, amount, verb)
+        else:
+            table.add_row(name, what, amount if steps.get(step, {}).get("status") == "done" else "not yet")
+
     for name, keys in found["online"].items():
-        table.add_row(name, "online store", counted(keys, "key"))
+        add(name, "online store", counted(keys, "key"), "online", "removed")
     for place in found["places"]:
-        table.add_row(place["name"], place["what"], counted(place["rows"], "row"))
+        step, verb = _PLACES.get(place["kind"], ("files", "rewritten"))
+        if step is not None:
+            add(place["name"], place["what"], counted(place["rows"], "row"), step, verb)
     for job in found.get("jobs", ()):  # an order of before they were looked for has none
-        table.add_row(job["id"], f"slow prediction, {job['status']}", counted(job["lines"], "line"))
+        add(job["id"], f"slow prediction, {job['status']}", counted(job["lines"], "line"), "jobs", "erased")
     for name, count in found["texts"].items():
-        table.add_row(name, "log or report", counted(count, "mention"))
+        add(name, "log or report", counted(count, "mention"), "texts", "masked")
     told = f"{found['predictions']:,} and {counted(found['labels'], 'label')}"
-    table.add_row("predictions", "prediction log", told)
+    add("predictions", "prediction log", told, "log", "blanked")
     console.print(table)
+    for place in found["places"]:
+        if place["kind"] == "upstream":
+            print_indented(
+                console,
+                f"! {place['name']} is outside the project and stays as it is: remove "
+                f"{counted(place['rows'], 'row')} there yourself",
+            )
     for name, outcome in erased.steps.items():
         if outcome["status"] == "failed":
             console.print(f"FAILED {name}: {outcome['error']}")
@@ -187,6 +203,14 @@ def _show(console: "Console", erased: "Erased") -> None:
     _show_models(console, found["models"])
     _show_versions(console, found["versions"], erased.steps)
     _show_elsewhere(console, found.get("elsewhere", ()))
+
+
+_PLACES: Mapping[str, tuple[str | None, str]] = {
+    "output": ("check", "made again"),  # the pipeline left it out if the check found nothing
+    "draft": ("files", "deleted"),
+    "upstream": (None, ""),
+}
+"""Kind of place → the step that empties it, and what becomes of it; all others are rewritten."""
 
 
 def _show_elsewhere(console: "Console", outputs: Sequence[Mapping[str, Any]]) -> None:
@@ -217,11 +241,14 @@ def _show_versions(
     holding = [version for version in versions if version["files"]]
     purged = steps.get("history", {}).get("contents")
     if purged is not None:
-        console.print(f"{purged} contents of {len(holding)} earlier data versions were purged")
+        console.print(f"{purged} contents of {counted(len(holding), 'earlier data version')} were purged")
     elif holding:
         which = ", ".join(version["revision"][:8] for version in holding[:8]) + (
             " …" if len(holding) > 8 else ""
         )
-        tense = "made before keep" if steps else "hold"
-        console.print(f"{len(holding)} data versions {tense} the subject in DVC's cache and remotes: {which}")
+        one = len(holding) == 1
+        tense = f"made before {'keeps' if one else 'keep'}" if steps else "holds" if one else "hold"
+        console.print(
+            f"{counted(len(holding), 'data version')} {tense} the subject in DVC's cache and remotes: {which}"
+        )
         console.print("--history purges them there" if not steps else "purge them: the same with --history")

@@ -175,7 +175,8 @@ def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str
         grid.add_row("logs", info.logs)
     for r in replicas:
         trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
-        grid.add_row("replica", f"{r.id}: version {r.version}{trouble}, seen {format_moment(r.seen_at)}")
+        version = f"version {r.version}" if r.version else "no version yet"
+        grid.add_row("replica", f"{r.id}: {version}{trouble}, seen {format_moment(r.seen_at)}")
     if turn is not None:
         trouble = f": {turn.error}" if turn.error else ""
         grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")

@@ -1,5 +1,6 @@
 """Opens the table that a project is made of: files here or in an object store, or a table of a database."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,13 @@ def absolute_address(address: str, folder: Path) -> str:
 
     >>> absolute_address("sqlite:///shop.db::orders", Path("/srv"))
     'sqlite:////srv/shop.db::orders'
+    >>> absolute_address("../shop/orders.csv", Path("/srv/models"))
+    '/srv/shop/orders.csv'
     """
     if "://" not in address:
-        return str(folder / address)
+        path = folder / address
+        plain = Path(os.path.normpath(path))
+        return str(plain if plain.resolve() == path.resolve() else path)  # `..` after a link is elsewhere
     if is_object_store(address):
         return address
     if "::" not in address:

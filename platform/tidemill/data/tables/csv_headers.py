@@ -18,11 +18,13 @@ __all__ = [
     "encoding_problem",
     "read_header",
     "repeated",
+    "separator_in",
     "separator_of",
     "uneven_line",
 ]
 
 _HEAD = 4096
+_LINE = 65536
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = "it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8"
@@ -79,9 +81,17 @@ def check_header(file: Path, separator: str = ",") -> None:
 def separator_of(file: Path) -> str:
     """Return what separates the values of a CSV file, by its first line: a comma where nothing tells."""
     with suppress(OSError, EOFError, zlib.error), _opened(file) as stream:  # whoever reads it names the error
-        line = stream.readline(65536).decode(errors="replace")
-        return max(_SEPARATORS, key=line.count)
+        return separator_in(stream.readline(_LINE))
     return ","
+
+
+def separator_in(line: bytes) -> str:
+    """Return what separates the values of a CSV file with this first line: a comma where nothing tells.
+
+    >>> separator_in(b"age;income,plan;city")
+    ';'
+    """
+    return max(_SEPARATORS, key=line[:_LINE].decode(errors="replace").count)
 
 
 def uneven_line(file: Path) -> str | None:

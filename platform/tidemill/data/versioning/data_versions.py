@@ -46,6 +46,8 @@ __all__ = [
 _STAGE = re.compile(r"^Running stage '(?P<name>.+)':$")
 _OF_DVC = re.compile(r"^(Running stage |> |ERROR: failed to reproduce )")
 """What DVC itself says around a stage that fails: the error names the stage already."""
+_ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
+"""What DVC says of commands that are run anyway."""
 
 
 def reproduce(
@@ -73,7 +75,7 @@ def reproduce(
         ConfigError: ``params.yaml`` has no such parameter.
         UsageError: a value is not allowed in ``params.yaml``.
     """
-    root, tell = repository(project), on_line or ignore_line
+    root, tell = repository(project), _plain(on_line or ignore_line)
     with exclusive_access(root, tell, patience):
         begin(root, overrides)
         try:
@@ -95,6 +97,17 @@ def reproduce(
         copy_to_remote(root, version.revision, tell, patience)
     record_shapes(project, version)
     return version
+
+
+def _plain(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a callback that passes on what stages say, and of DVC's lines only which stage runs."""
+
+    def tell_plainly(line: str) -> None:
+        if line.strip() and not line.lstrip(" ").startswith(_ADVICE):
+            stage = _STAGE.match(line)
+            tell(f"stage {stage['name']}" if stage else line)
+
+    return tell_plainly
 
 
 def _check(root: Path, finished: CommandResult) -> None:

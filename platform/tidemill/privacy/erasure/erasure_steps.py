@@ -11,6 +11,7 @@ from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
 from tidemill.features.feast_session import has_repository, open_store
+from tidemill.plurals import counted
 from tidemill.privacy.erasure.erasure_record import ErasureOrder
 from tidemill.privacy.erasure.subject_findings import search_changeable_stores, texts
 from tidemill.privacy.stores.earlier_versions import earlier_versions, open_contents, purge
@@ -79,11 +80,11 @@ def _mask(work: StepInputs) -> dict[str, Any]:
 
 
 def _rewrite(work: StepInputs) -> dict[str, Any]:
-    """Rewrite all files that are not outputs of the pipeline; those added to DVC become a new version."""
+    """Rewrite all files but the pipeline's outputs and upstream; those added to DVC become a new version."""
     planned = {place["name"] for place in work.order.findings["places"]}
     rows: dict[str, int] = {}
     for place in find_places(work.project):
-        if place.kind == "output":
+        if place.kind in ("output", "upstream"):
             continue
         work.line(place.name)
         removed = remove_from_place(place, work.subject)
@@ -108,7 +109,11 @@ def _check(work: StepInputs) -> dict[str, Any]:
     left = search_changeable_stores(
         work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
     )
-    places = [f"{place['name']} ({place['rows']} rows, {place['kind']})" for place in left["places"]]
+    places = [
+        f"{place['name']} ({counted(place['rows'], 'row')}, {place['kind']})"
+        for place in left["places"]
+        if place["kind"] != "upstream"
+    ]
     rest = [
         *places,
         *(f"{count} keys in {table}" for table, count in left["online"].items()),

@@ -39,7 +39,8 @@ class RowPlace:
     """Path relative to the project if it is inside; else its absolute path or address."""
     kind: str
     """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
-    ``loose`` (in the project's folder, but not declared), ``draft`` (left behind by a killed writer)."""
+    ``upstream`` (read by the pipeline from outside the project, and never changed), ``loose`` (in the
+    project's folder, but not declared), ``draft`` (left behind by a killed writer)."""
     what: str
     """Its role in the project, such as ``source aircraft_profile_source``."""
     path: Path | None
@@ -87,7 +88,8 @@ def find_places(project: Project) -> list[RowPlace]:
             add(Path(address.path), "file", what, source)
     for name in inputs:
         if Path(name).suffix.lower() in SUFFIXES or (root / name).is_dir():
-            add(root / name, "file", "read by the pipeline")
+            inside = (root / name).resolve().is_relative_to(root)
+            add(root / name, "file" if inside else "upstream", "read by the pipeline")
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
     drafts = leftover_drafts(root, found)

@@ -13,6 +13,7 @@ import polars as pl
 from tidemill.errors import DataError, RegistryError
 from tidemill.features.project_features import feature_source
 from tidemill.project import Project
+from tidemill.registry.gates.constant_answer import worse_than_constant
 from tidemill.registry.gates.gate_rules import Evaluation, Interval, Verdict, decide
 from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.registry.versions.loaded_model import Scorer
@@ -53,6 +54,9 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
     theirs, their_answers, their_speed = None, None, None
     if champion is not None:
         theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
+    elif my_answers is not None:
+        notes = worse_than_constant(project.task, truth, mine.metrics)
+        mine = replace(mine, notes=(*mine.notes, *notes))
     interval = _interval(project, rows, truth, my_answers, their_answers)
     verdict = decide(gate, mine, theirs, service=service, interval=interval)
     times = _times(project, rows)

@@ -126,7 +126,11 @@ def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], li
     files = _files(request, folder)
     shapes = examine(files)
     headed = [
-        replace(file, header=() if shape.schema is None else tuple(shape.schema.names))
+        replace(
+            file,
+            header=() if shape.schema is None else tuple(shape.schema.names),
+            separator=shape.separator,
+        )
         if file.format == "csv"
         else file
         for file, shape in zip(files, shapes, strict=True)

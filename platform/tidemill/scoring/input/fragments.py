@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidemill.data.tables.csv_headers import encoding_problem, repeated
+from tidemill.data.tables.csv_headers import encoding_problem, repeated, separator_in
 from tidemill.errors import DataError
 from tidemill.scoring.input.table_places import SourceFile
 from tidemill.scoring.input.text_splitter import cut, opened
@@ -63,6 +63,8 @@ class Shape:
     schema: pa.Schema | None
     """None of ndjson, where every line has columns of its own."""
     pieces: tuple[Piece, ...]
+    separator: str = ","
+    """What separates the values of a CSV file."""
 
 
 def open_file(address: str) -> BinaryIO:
@@ -139,27 +141,28 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
     if problem := encoding_problem(stream.read(4096)):
         raise ValueError(problem)
     stream.seek(0)
-    text = cut(stream, quoted=True)
+    separator = separator_in(stream.readline(1 << 16))
+    stream.seek(0)
+    text = cut(stream, quoted=True, separator=separator)
     if not text:
         raise ValueError("there is no header")
     stream.seek(0)
-    head = cut(io.BytesIO(stream.read(text[0].end)), quoted=True, block=1)[0].end
+    head = cut(io.BytesIO(stream.read(text[0].end)), quoted=True, block=1, separator=separator)[0].end
     stream.seek(0)
-    header = csv.reader(io.StringIO(stream.read(head).decode("utf-8-sig"), newline=""))
+    line = io.StringIO(stream.read(head).decode("utf-8-sig"), newline="")
+    header = csv.reader(line, delimiter=separator)
     names = next(header, [])
     if twice := repeated(names):
         raise ValueError(f"several columns have the name {', '.join(map(repr, twice))}: rename one of them")
     if next(header, None) is not None:
         raise ValueError("its lines end in carriage returns only: write line feeds")
-    if len(names) == 1 and (other := next((one for one in ";\t|" if one in names[0]), None)):
-        raise ValueError(f"its values are set apart by {other!r}: write commas, and numbers with a point")
     pieces, first = [], 0
     for index, piece in enumerate(text):
         start, lines = (piece.start, piece.lines) if index else (head, piece.lines - 1)
         if lines > 0:
             pieces.append(Piece(number, first, lines, piece.end - start, (), start, piece.end))
         first += lines
-    return Shape(pa.schema([(name, pa.string()) for name in names]), tuple(pieces))
+    return Shape(pa.schema([(name, pa.string()) for name in names]), tuple(pieces), separator)
 
 
 def _of_ndjson(number: int, stream: BinaryIO) -> Shape:

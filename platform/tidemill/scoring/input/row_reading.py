@@ -156,7 +156,7 @@ def _csv(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: 
     table = pacsv.read_csv(
         io.BytesIO(content),
         _whole(pacsv.ReadOptions, content, column_names=names),
-        pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+        pacsv.ParseOptions(delimiter=file.separator, newlines_in_values=True, invalid_row_handler=refuse),
         pacsv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             strings_can_be_null=True,
@@ -238,7 +238,8 @@ def _decodable(
     try:
         content.decode()
     except UnicodeDecodeError:
-        rows = cut(io.BytesIO(content), quoted=True, block=1)  # a value may hold line ends
+        # a value may hold line ends
+        rows = cut(io.BytesIO(content), quoted=True, block=1, separator=file.separator)
         lines = [content[row.start : row.end] for row in rows]
     else:
         return content, None, []

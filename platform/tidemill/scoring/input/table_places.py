@@ -115,6 +115,8 @@ class SourceFile:
     """Columns that its folders name (``date=2013-04-01``), and their values."""
     header: tuple[str, ...] = ()
     """Columns of a CSV file."""
+    separator: str = ","
+    """What separates the values of a CSV file."""
 
 
 def locate(text: str, root: Path) -> Place:

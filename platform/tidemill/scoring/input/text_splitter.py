@@ -18,9 +18,6 @@ BLOCK = 16 * 2**20
 """Bytes of a piece, roughly."""
 _CHUNK = 4 * 2**20
 _NEWLINE, _QUOTE = 10, 34
-_BEFORE = np.zeros(256, bool)
-_BEFORE[[*b'\n\r,"']] = True
-"""Bytes before a quote that begins or continues a quoted value; others are text, as in ``5" pipe``."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -39,13 +36,14 @@ def opened(file: BinaryIO, address: str) -> BinaryIO:
     return gzip.open(file) if address.endswith(".gz") else file  # type: ignore[return-value]
 
 
-def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece]:
+def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK, separator: str = ",") -> list[TextPiece]:
     r"""Return the pieces of a stream, one after the other, read in chunks.
 
     Args:
         stream: from its beginning.
         quoted: whether a line end inside double quotes belongs to a value, as in CSV.
         block: bytes of a piece; it goes on to the end of the line.
+        separator: what separates the values of CSV, one character of ASCII.
 
     >>> import io
     >>> cut(io.BytesIO(b'a,"x\ny"\nb,z\n'), quoted=True, block=3)
@@ -53,7 +51,7 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
     """
     pieces: list[TextPiece] = []
     start = position = lines = 0
-    last, quotes = b"", _Quotes()
+    last, quotes = b"", _Quotes(_before(separator))
     while chunk := stream.read(_CHUNK):
         ends = _line_ends(chunk, quotes) if quoted else _newlines(chunk)
         told = 0
@@ -76,10 +74,18 @@ def cut(stream: BinaryIO, *, quoted: bool, block: int = BLOCK) -> list[TextPiece
 class _Quotes:
     """The state of quoting at the end of a chunk."""
 
+    before: npt.NDArray[np.bool_]
+    """Bytes before a quote that begins or continues a quoted value; others are text, as in ``5" pipe``."""
     inside: bool = False
     """Whether it ends within a quoted value."""
     begins: bool = True
     """Whether a quote right behind it would begin a value, or go on with one."""
+
+
+def _before(separator: str) -> npt.NDArray[np.bool_]:
+    before = np.zeros(256, bool)
+    before[[*b'\n\r"', ord(separator)]] = True
+    return before
 
 
 def _newlines(chunk: bytes) -> npt.NDArray[np.int64]:
@@ -95,9 +101,9 @@ def _line_ends(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
         ends = ends[before % 2 == 0]
         state.inside = bool((inside + len(quotes)) % 2)
         closed = len(quotes) > 0 and quotes[-1] == len(chunk) - 1
-        state.begins = closed or (chunk[-1] != _QUOTE and bool(_BEFORE[chunk[-1]]))
+        state.begins = closed or (chunk[-1] != _QUOTE and bool(state.before[chunk[-1]]))
     else:
-        state.begins = bool(_BEFORE[chunk[-1]])
+        state.begins = bool(state.before[chunk[-1]])
     return ends
 
 
@@ -108,7 +114,7 @@ def _real_quotes(chunk: bytes, state: _Quotes) -> npt.NDArray[np.int64]:
     """
     content = np.frombuffer(chunk, np.uint8)
     quotes = np.flatnonzero(content == _QUOTE)
-    begins = _BEFORE[content[quotes - 1]]
+    begins = state.before[content[quotes - 1]]
     if len(quotes) and quotes[0] == 0:
         begins[0] = state.begins
     if chunk.startswith(_BOM + b'"') and quotes[0] == len(_BOM):

@@ -9,6 +9,7 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.project.project_config import DatasetConfig
 from tidemill.tasks.target_labels import Labels
@@ -111,9 +112,10 @@ def _require_learnable(found: SplitRows, task: Task, dataset: DatasetConfig, row
             )
         if of_side.is_empty() and (late := known_too_late(rows, getattr(found.split, name), name, dataset)):
             raise late
+        known = f"{counted(of_side.len(), 'row')} whose label was known in time, but {problem}"
         raise TrainingError(
-            f"the {name} period {getattr(found.split, name)} has {of_side.len():,} rows whose label was "
-            f"known in time, but {problem}",
+            f"the {name} period {getattr(found.split, name)} has "
+            + (known if of_side.len() else "no row whose label was known in time"),
             hint="train on more months, or change the periods in the split section of params.yaml",
         )
 

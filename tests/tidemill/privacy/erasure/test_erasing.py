@@ -126,7 +126,10 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
         ("job_4", "running", 1),
     ]
     assert done.steps["jobs"] == {"status": "done", "jobs": 4}
+    upstream = riders.root.resolve().parent / "upstream.csv"
+    assert SUBJECT in upstream.read_text()  # files outside are named, and not rewritten
     assert {place["name"]: place["rows"] for place in done.found["places"]} == {
+        str(upstream): 1,
         "data/rider_stats.parquet": 2,
         "data/training_set.parquet": 2,
         "raw/rides.csv": 1,
@@ -235,7 +238,7 @@ def test_a_stage_that_keeps_the_subject_is_named_and_the_erasure_stays_open(ride
     (riders.root / "dvc.yaml").write_text(declared.replace(tombstones, "deps: [prepare.py, raw/rides.csv]"))
     [done] = erase(riders, history=True, rider=SUBJECT)
     assert done.status == "incomplete"
-    assert "data/training_set.parquet (1 rows, output)" in done.steps["check"]["error"]
+    assert "data/training_set.parquet (1 row, output)" in done.steps["check"]["error"]
     assert "without_erased" in done.steps["check"]["hint"]
     assert "not before" in done.steps["history"]["error"]
     assert [row.status for row in on_record(riders)] == ["incomplete"]
@@ -261,7 +264,7 @@ def test_files_that_nobody_declared_are_searched_and_what_cannot_be_rewritten_is
     (root / "broken.csv").write_bytes(b"rider\n\xff\n")
     [done] = erase(riders, rider=SUBJECT)
     assert done.status == "incomplete"
-    assert "letter.md (1 rows, loose)" in done.steps["check"]["error"]
+    assert "letter.md (1 row, loose)" in done.steps["check"]["error"]
     assert "by hand" in done.steps["check"]["hint"]
     assert (root / "export.csv").read_text() == "rider,rides\ngrace-hopper,2\n"
     (root / "letter.md").unlink()
@@ -287,7 +290,7 @@ MOMENTS = [
     ("texts", "done"),
     ("files", "raw/rides.csv"),
     ("files", "done"),
-    ("pipeline", "> python prepare.py"),
+    ("pipeline", "stage prepare"),
     ("pipeline", "done"),
     ("check", "done"),
     ("history", "purging"),

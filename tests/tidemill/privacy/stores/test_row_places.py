@@ -82,6 +82,18 @@ def test_sources_of_every_shape_are_found_and_rewritten(tmp_path):
     assert pl.read_parquet(tmp_path / "pushed.parquet").schema == rides("ada").schema
 
 
+def test_what_stages_read_from_outside_the_project_is_upstream(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "dvc.lock").write_text(
+        "stages: {ingest: {deps: [{path: ../rides.csv}, {path: own.csv}], outs: []}}"
+    )
+    project = project_with(tmp_path / "p")
+    assert {place.path.name: place.kind for place in find_places(project)} == {
+        "rides.csv": "upstream",
+        "own.csv": "file",
+    }
+
+
 def test_a_source_in_a_bucket_is_rewritten_there(tmp_path, s3_endpoint, monkeypatch):
     for name, value in (
         ("ACCESS_KEY_ID", "test"),
