@@ -53,14 +53,15 @@ def _window(window: Sequence[Any]) -> str:
 def _feature(column: Mapping[str, Any]) -> str:
     told = [column["name"]]
     if column.get("value") is not None and column.get("threshold") is not None:
-        told.append(f"distance {column['value']:.3g} (alert at {column['threshold']:.3g})")
+        told.append(f"distance {column['value']:.3g} (drifted from {column['threshold']:.3g})")
     before, now = column.get("reference_mean"), column.get("current_mean")
     if before is not None and now is not None:
         told.append(f"mean {before:.4g} → {now:.4g}")
     missing = column.get("reference_missing"), column.get("current_missing")
     if None not in missing and missing[0] != missing[1]:
         told.append(f"missing {missing[0]:.1%} → {missing[1]:.1%}")
-    told += [column[name] for name in ("broken", "note", "verdict") if column.get(name)]
+    reasons = dict.fromkeys(column[name] for name in ("broken", "note", "verdict") if column.get(name))
+    told += [one.partition(", ")[2] if one.startswith("distance ") else one for one in reasons]
     return ", ".join(told)
 
 
