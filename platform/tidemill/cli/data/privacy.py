@@ -195,6 +195,8 @@ def _show(console: "Console", erased: "Erased") -> None:
                 f"! {place['name']} is outside the project and stays as it is: remove "
                 f"{counted(place['rows'], 'row')} there yourself",
             )
+    for address in found.get("upstream", ()):
+        print_indented(console, f"! {address} was not searched: remove the subject's rows there yourself")
     for name, outcome in erased.steps.items():
         if outcome["status"] == "failed":
             console.print(f"FAILED {name}: {outcome['error']}")

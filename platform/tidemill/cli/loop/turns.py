@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.loop.set_aside import read_later, read_set_aside, said_later, said_set_aside
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
-from tidemill.cli.output import emit
+from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import GateRefused, UsageError
 
@@ -96,7 +96,7 @@ def _turn(
         if later:
             console.print(said_later(later, turn.as_of, project.config.dataset.label_known), soft_wrap=True)
         for sentence in decision.reasons if decision else []:
-            console.print(f"  {sentence}")
+            print_indented(console, sentence)
         if changed:
             console.print(f"! trained with code that is not committed: {', '.join(changed)}", soft_wrap=True)
         if turn.status == "registered":

@@ -18,7 +18,14 @@ from tidemill.privacy.stores.texts import count_in_text
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
-__all__ = ["SubjectFindings", "Tell", "search_changeable_stores", "search_stores", "texts"]
+__all__ = [
+    "SubjectFindings",
+    "Tell",
+    "search_changeable_stores",
+    "search_stores",
+    "texts",
+    "upstream_addresses",
+]
 
 Tell = Callable[[str, str], None]
 """A callback for progress, called with step and message."""
@@ -47,6 +54,8 @@ class SubjectFindings:
     """Earlier data versions: ``revision``, ``time``, ``message``, ``files``, ``unknown``."""
     elsewhere: tuple[Mapping[str, Any], ...]
     """Outputs of schedules outside the project, not searched: ``schedule``, ``output``, ``rows``."""
+    upstream: tuple[str, ...] = ()
+    """Addresses that the rows are read from, not searched: a database's table, an object store."""
 
     @property
     def rows(self) -> int:
@@ -88,7 +97,18 @@ def search_stores(project: Project, subject: Subject, tell: Tell) -> SubjectFind
             for version in earlier
         ),
         elsewhere=tuple(outputs_elsewhere(project, subject)),
+        upstream=upstream_addresses(project.params.get("data")),
     )
+
+
+def upstream_addresses(data: object) -> tuple[str, ...]:
+    """Return the address that ``data.source`` of ``params.yaml`` names; none where it is a path.
+
+    >>> upstream_addresses({"source": "sqlite:////srv/shop.db::orders"}), upstream_addresses({})
+    (('sqlite:////srv/shop.db::orders',), ())
+    """
+    source = data.get("source") if isinstance(data, dict) else None
+    return (source,) if isinstance(source, str) and "://" in source else ()
 
 
 def search_changeable_stores(
