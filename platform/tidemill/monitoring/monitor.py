@@ -15,7 +15,6 @@ which does not depend on it. Its files are written first, then the run and its a
 run that is killed in between leaves a file that no record names, and is made again.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -29,15 +28,16 @@ from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.features.skew.skew_report import SkewReport
 from tidemill.ids import new_id
-from tidemill.monitoring.drift.answer_drift import categories_of, compare_answers, values_of
+from tidemill.monitoring.drift.answer_drift import compare_answers
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
 from tidemill.monitoring.example_predictions import example_ids
 from tidemill.monitoring.findings import Findings, judge_comparison
 from tidemill.monitoring.monitor_config import Kind, Monitor, unknown_features
-from tidemill.monitoring.monitor_results import results_of, title_of, write_json
+from tidemill.monitoring.monitor_results import results_of, title_of
 from tidemill.monitoring.quality.estimated_quality import EstimatedQuality, Predictions, estimate
 from tidemill.monitoring.quality.labelled_quality import Expected, WindowQuality, measure
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
+from tidemill.monitoring.window_report import report_window
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.project import Project
@@ -54,7 +54,6 @@ MISSED = "missed"
 """Verdict in place of the runs that a monitor should have made and did not."""
 RecordAlerts = Callable[[Session, MonitorRun, Findings, Monitor], object]
 """Raises, sees again and resolves alerts in the transaction that records a run."""
-log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -169,7 +168,7 @@ def _judge(
         run.results = {**run.results, "examples": examples}
     if findings.found or with_report:
         title = title_of(monitor, run, own.height, quality, skew)
-        _report(project, run, title, comparison, reference, rows, labelled)
+        report_window(project, run, title, comparison, reference, rows, labelled)
     return findings
 
 
@@ -250,42 +249,6 @@ def _too_few(own: pl.DataFrame, monitor: Monitor) -> str:
 def _label_is_hidden(project: Project) -> bool:
     usable = not project.has_store or has_repository(project)
     return usable and project.config.dataset.label in hidden_fields(project)
-
-
-def _report(
-    project: Project,
-    run: MonitorRun,
-    title: str,
-    comparison: Comparison,
-    reference: ReferenceRows,
-    rows: pl.DataFrame,
-    labelled: pl.DataFrame,
-) -> None:
-    """Write the report; if it cannot be written, keep the verdict."""
-    from tidemill.monitoring.reports.evidently_report import (
-        ReportedComparison,
-        reported_quality,
-        write_report,
-    )  # it takes seconds
-
-    path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
-    own, task = rows.filter(pl.col("version") == run.version), project.task
-    values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
-    try:
-        write_report(
-            path,
-            title,
-            comparison,
-            ReportedComparison(reference.features, values[0], categories_of(task, reference.answers)),
-            ReportedComparison(features_of(rows), values[1], categories_of(task, own["answer"])),
-            reported_quality(task, labelled),
-        )
-        write_json(path.with_suffix(".json"), run)
-    except MonitoringError as error:
-        log.warning("monitor %s: %s", run.monitor, error)
-        run.results = {**run.results, "report_error": str(error)}
-    else:
-        run.report_path = path.relative_to(project.root).as_posix()
 
 
 def _without_personal(project: Project, reference: ReferenceRows) -> ReferenceRows:

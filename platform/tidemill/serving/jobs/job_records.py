@@ -37,7 +37,6 @@ __all__ = [
     "list_jobs",
     "mark_published",
     "postpone",
-    "release",
     "retry",
     "submit",
 ]
@@ -231,21 +230,16 @@ def fail(
         return job
 
 
-def postpone(state: State, job_id: str, reason: str, until: datetime) -> None:
-    """Queue a running job again because something it needs is down; this does not count as an attempt."""
+def postpone(state: State, job_id: str, until: datetime, reason: str | None = None) -> None:
+    """Queue a running job again because its worker is being stopped, or because of ``reason``.
+
+    This does not count as an attempt.
+    """
     with state.transaction() as session:
         job = session.get(Job, job_id)
         if job is not None and job.status == "running":
             job.status, job.due_at, job.worker, job.published_at = "queued", until, None, None
-            job.error, job.attempts = reason[:_LONGEST_ERROR], max(0, job.attempts - 1)
-
-
-def release(state: State, job_id: str, now: datetime) -> None:
-    """Queue a running job again because its worker is being stopped; this does not count as an attempt."""
-    with state.transaction() as session:
-        job = session.get(Job, job_id)
-        if job is not None and job.status == "running":
-            job.status, job.due_at, job.worker, job.published_at = "queued", now, None, None
+            job.error = reason[:_LONGEST_ERROR] if reason else job.error
             job.attempts = max(0, job.attempts - 1)
 
 

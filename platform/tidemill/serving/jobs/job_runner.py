@@ -114,7 +114,7 @@ class JobRunner:
             if not going_on:
                 return self._end(job, files, "cancelled")
             if self.stopping():
-                return job_records.release(self.state, job.id, self.clock.now())
+                return job_records.postpone(self.state, job.id, self.clock.now())
             instances = next(chunks, [])
             if not instances:
                 raise ServingError(f"the job has {job.rows} rows, but its file ends at row {first}")
@@ -203,7 +203,7 @@ class JobRunner:
         now = self.clock.now()
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if (full or isinstance(error, _AWAY)) and now - job.requested_at < self.keep:
-            job_records.postpone(self.state, job.id, said, now + _AWAY_WAIT)
+            job_records.postpone(self.state, job.id, now + _AWAY_WAIT, said)
             return
         again = not isinstance(error, Refused)  # by its own input, which stays as it is
         after = job_records.fail(self.state, job.id, said + where, self.retries, now, again=again)
