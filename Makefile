@@ -36,7 +36,7 @@ demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
 
 # Those that start whole stacks one after the other, which is mostly waiting; the others beside them.
 test: $(STAMP)  ## Run all tests.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)  ## Run the tests that start no engine and no server.
 	@$(BIN)/python -m pytest -q -m 'not engine and not e2e and not slow' --numprocesses 2

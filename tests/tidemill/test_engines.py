@@ -30,11 +30,7 @@ PLACES = {
         "privacy/stores/model_subjects.py",
         "lineage/sources/tracked_runs.py",
     ],
-    ("skops",): [
-        "training/fitting/packaging.py",
-        "registry/versions/original_models.py",
-        "registry/importing/estimator_files.py",
-    ],
+    ("skops",): ["training/fitting/private_skops.py"],
     ("sklearn",): ["training", "serving/inference/column_origins.py", "monitoring/quality/label_draws.py"],
     ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_kinds.py"],
     ("torch",): [

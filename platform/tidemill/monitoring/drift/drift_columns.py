@@ -78,12 +78,12 @@ class ColumnDrift:
 
     @property
     def at_fault(self) -> bool:
-        """Return whether its values themselves look wrong: it lacks them, has one only, or another type.
+        """Return whether its values themselves look wrong: missing, one only, of another type or unit.
 
         Far values and new categories may be what the world is like by now.
         """
         return self.broken is not None and (
-            self.value is None or self.broken.startswith(("missing", "constant"))
+            self.value is None or self.broken.startswith(("missing", "constant", "typical size"))
         )
 
 

@@ -250,10 +250,11 @@ def test_another_unit_is_found_where_a_few_great_values_hide_it_from_the_distanc
     draw = getattr(np.random.default_rng(3), values)
     before, same, now = draw(size=1000), draw(size=200), draw(size=200) * unit
     assert described(before.tolist(), same.tolist(), ROOMY).broken is None
-    found = described(before.tolist(), now.tolist(), ROOMY.model_copy(update={"numerical": 1e9})).broken
-    assert found is not None
-    assert found.startswith("typical size")
-    assert 0.5 < float(found.split()[2]) / unit < 2
+    found = described(before.tolist(), now.tolist(), ROOMY.model_copy(update={"numerical": 1e9}))
+    assert found.broken is not None
+    assert found.broken.startswith("typical size")
+    assert 0.5 < float(found.broken.split()[2]) / unit < 2
+    assert found.at_fault
 
 
 SOURCES = {
