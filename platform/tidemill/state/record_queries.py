@@ -19,6 +19,7 @@ __all__ = [
     "jobs",
     "keys",
     "lane_counts",
+    "last_monitor_runs",
     "last_rollout",
     "last_turn",
     "live_deployments",
@@ -94,6 +95,13 @@ def silences(records: Records, model: str, now: datetime, *, ended: bool) -> lis
 def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
     """Return the latest evaluations of monitors, the latest first."""
     return records.select("monitor_runs", "model = ?", model, order="at DESC, id DESC", limit=last)
+
+
+def last_monitor_runs(records: Records, model: str) -> list[Row]:
+    """Return the latest run of each monitor, by its name."""
+    latest = "at = (SELECT max(at) FROM monitor_runs later WHERE later.monitor = monitor_runs.monitor"
+    where = f"model = ? AND {latest} AND later.model = ?)"
+    return records.select("monitor_runs", where, model, model, order="monitor, id")
 
 
 def last_turn(records: Records, model: str) -> Row | None:

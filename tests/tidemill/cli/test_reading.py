@@ -52,6 +52,7 @@ COMMANDS = {
     "models show mine": set(),
     "models history": set(),
     "monitor list": set(),
+    "monitor explain": set(),
     "policies history": set(),
     "jobs list": set(),
     "jobs dead": set(),
@@ -101,7 +102,7 @@ def fill(session):
         id="run_01kg7a", monitor="weekly-quality-of-all-the-depots", **of, window_start=NOW,
         window_end=NOW + timedelta(days=7), rows=1200, labelled=900, verdict="alert",
         results={
-            "findings": [{"kind": "quality"}],
+            "findings": [{"kind": "quality", "message": WHY}],
             "quality": {"metric": "roc_auc", "value": 0.70341, "expected": 0.75124},
             "unjudged": {"estimated_quality": WHY},
         },
@@ -363,9 +364,13 @@ def test_silences_are_kept_and_a_route_is_explained(root: Path):
 
 
 def test_the_list_of_monitor_runs_has_their_figures(root: Path):
-    said = " ".join(run(root, "monitor list").stdout.split())
+    listed, explained = run_each(root, ["monitor list", "monitor explain --json"])
+    said = " ".join(listed.stdout.split())
     assert "quality: roc_auc 0.7034; 0.7512 on the hold-out" in said
     assert f"not judged: estimated quality: {WHY.strip()}" in said
+    kinds = json.loads(explained.stdout)[0]["kinds"]
+    assert kinds["quality"] == f"alert: {WHY}"
+    assert kinds["estimated_quality"] == f"not judged: {WHY}"
 
 
 def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
@@ -80,6 +80,57 @@ def monitor_list(
 
     folder, records = open_reading(project)
     _show_runs(monitor_runs(records, folder.model, last), json)
+
+
+@monitor_app.command("explain", epilog="Example: tidemill monitor explain weekly")
+def monitor_explain(
+    project: ProjectDir = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One monitor (default: all).", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say why there is no alert: each kind's figure beside its limit, in each monitor's last run."""
+    from tidemill.cli.reading import open_reading
+    from tidemill.monitoring.run_explanation import explain_run
+    from tidemill.state.record_queries import alerts, last_monitor_runs
+
+    folder, records = open_reading(project)
+    runs = last_monitor_runs(records, folder.model)
+    if name is not None and name not in (known := {run.monitor for run in runs}):
+        raise MonitoringError(
+            f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"
+        )
+    open_alerts = alerts(records, folder.model, include_resolved=False)
+    facts = [
+        {
+            "monitor": run.monitor,
+            "version": run.version,
+            "window": [run.window_start, run.window_end],
+            "verdict": run.verdict,
+            "kinds": explain_run(run.verdict, run.rows, run.results),
+            "alerts": [
+                {"id": each.id, "kind": each.kind, "status": each.status}
+                for each in open_alerts
+                if each.monitor == run.monitor
+            ],
+        }
+        for run in runs
+        if name in (None, run.monitor)
+    ]
+
+    def render(console: "Console") -> None:
+        for one in facts:
+            ends = " … ".join(map(format_moment, one["window"]))
+            console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
+            for kind, said in one["kinds"].items():
+                print_indented(console, f"{kind.replace('_', ' ')}: {said}")
+            for each in one["alerts"]:
+                print_indented(console, f"{each['status']}: tidemill alerts route {each['id']}")
+        if not facts:
+            console.print("no monitor has run yet: tidemill monitor run")
+
+    emit(facts, json, render)
 
 
 def _show_runs(runs: list[Any], json: bool) -> None:

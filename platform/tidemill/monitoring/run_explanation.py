@@ -1,0 +1,117 @@
+"""Says of each kind that a monitor watches how near its last run came to an alert. Imports no engine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidemill.digits import digits_apart
+from tidemill.tasks.task_names import loss_name
+
+__all__ = ["explain_run"]
+
+Facts = Mapping[str, Any]
+_NAMED = 3
+
+
+def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
+    """Return, for each kind that a run watched, what it found, or why it raised no alert.
+
+    Args:
+        verdict: of the run.
+        rows: predictions in its window.
+        results: as they are on record.
+
+    >>> drift = {"share": 0.0, "threshold": 0.3, "drifted": [], "columns": [{"name": "wind", "value": 0.02,
+    ...          "threshold": 0.1, "broken": None, "note": None}]}
+    >>> explain_run("ok", 900, {"data_drift": drift, "unjudged": {"quality": "12 labels, 500 are needed"}})
+    {'data_drift': 'none of 1 features has drifted, alert at 30%; nearest: wind 0.02 of 0.1', \
+'quality': 'not judged: 12 labels, 500 are needed'}
+    """
+    if verdict in ("failed", "missed"):
+        return {"run": str(results.get("error", verdict))}
+    if verdict == "too_few":
+        least = results.get("min_rows")
+        needed = f", {least:,} are needed" if isinstance(least, int) else ""
+        return {"run": f"nothing was judged: {rows:,} predictions in the window{needed}"}
+    said = {
+        "data_drift": _of_data(results.get("data_drift")),
+        "prediction_drift": _of_answers(results),
+        "quality": _of_quality(results.get("quality")),
+        "estimated_quality": _of_estimate(results.get("estimated_quality")),
+        "feature_skew": _of_skew(results.get("feature_skew")),
+    }
+    found = {kind: text for kind, text in said.items() if text}
+    found |= {kind: f"not judged: {why}" for kind, why in (results.get("unjudged") or {}).items()}
+    return found | {each["kind"]: f"alert: {each['message']}" for each in results.get("findings", ())}
+
+
+def _of_data(drift: Facts | None) -> str | None:
+    if not drift or not drift.get("columns"):
+        return None
+    columns, many = drift["columns"], len(drift["drifted"])
+    said = f"{many or 'none'} of {len(columns)} features {'have' if many > 1 else 'has'} drifted"
+    share = f" ({drift['share']:.0%})" if many else ""
+    said += f"{share}, alert at {drift['threshold']:.0%}"
+    near = sorted(filter(_has_value, columns), key=_nearness, reverse=True)
+    named = "; ".join(f"{one['name']} {one['value']:.3g} of {one['threshold']:.3g}" for one in near[:_NAMED])
+    return f"{said}; nearest: {named}" if named else said
+
+
+def _has_value(column: Facts) -> bool:
+    return column.get("value") is not None and bool(column.get("threshold"))
+
+
+def _nearness(column: Facts) -> float:
+    return float(column["value"] / column["threshold"])
+
+
+def _of_answers(results: Facts) -> str | None:
+    measured = [results.get(name) for name in ("prediction_drift", "class_drift")]
+    said = [
+        f"{each['name']} {each['value']:.3g} of {each['threshold']:.3g}"
+        for each in measured
+        if each is not None and _has_value(each)
+    ]
+    return "; ".join(said) or None
+
+
+def _of_quality(quality: Facts | None) -> str | None:
+    if not quality or quality.get("value") is None:
+        return None
+    metric, sign = _named(quality["metric"])
+    value, expected, drop = quality["value"], quality.get("expected"), quality.get("drop")
+    if expected is None or drop is None:
+        return f"{metric} {sign * value:.4g}; no value on the hold-out is on record"
+    digits = digits_apart((value, expected))
+    side = "worse" if drop > 0 else "better"
+    said = f"{metric} {sign * value:.{digits}f}, {abs(drop):.{digits}f} {side} than on the hold-out"
+    allowed, error = quality.get("max_drop"), quality.get("standard_error")
+    said += f"; allowed: {allowed:.4g}" if allowed is not None else ""
+    if allowed is not None and error and drop > allowed:
+        said += f"; chance alone may bring about that much (standard error {error:.3g})"
+    return said
+
+
+def _of_estimate(estimate: Facts | None) -> str | None:
+    if not estimate or estimate.get("value") is None:
+        return None
+    metric, sign = _named(estimate["metric"])
+    ends = sorted(sign * estimate[end] for end in ("low", "high") if estimate.get(end) is not None)
+    span = f" ({' to '.join(f'{end:.4g}' for end in ends)})" if ends else ""
+    expected = estimate.get("expected")
+    beside = f"; {sign * expected:.4g} on the hold-out" if expected is not None else ""
+    return f"{metric} {sign * estimate['value']:.4g}{span}{beside}"
+
+
+def _of_skew(skew: Facts | None) -> str | None:
+    if not skew or not skew.get("features"):
+        return None
+    worst = max(skew["features"], key=lambda each: each.get("share") or 0.0)
+    threshold = skew.get("threshold")
+    alert = f", alert at {threshold:.1%}" if threshold is not None else ""
+    return f"at most {worst.get('share') or 0.0:.1%} of the rows ({worst['feature']}){alert}"
+
+
+def _named(metric: str) -> tuple[str, int]:
+    name = metric.rpartition(":")[2]
+    loss = loss_name(name)
+    return (name, 1) if loss is None else (loss, -1)
