@@ -27,6 +27,7 @@ COMMANDS = {
     "models show MODEL champion": READING,
     "models history MODEL": READING,
     "monitor list": READING,
+    "monitor explain": READING,
     "jobs list": READING,
     "keys list": READING,
     "deploy show": READING,
