@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tidemill.clock import utc
+from tidemill.data.repository.git import git_try
 from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.files.declaration_files import parse_declaration
@@ -22,9 +23,9 @@ from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
-from tidemill.project.moments import turn_moment
+from tidemill.project.moments import declared_moment, turn_moment
 from tidemill.project.project import check_params
-from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
+from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult, data_message
 from tidemill.state import State
 from tidemill.state.tables import Turn
 
@@ -101,14 +102,22 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
 
 
 def moment_by_hand(project: Project, state: State, given: datetime | None) -> datetime:
-    """Return the moment of what is asked for by hand, as `turn_moment` does with the turns on record.
+    """Return the moment of what is asked for by hand, as `turn_moment` does with the model's turns.
+
+    They are those on record, and in a clone, which has no records of the original, the one whose data version
+    the repository has.
 
     Raises:
         ConfigError, UsageError: as `turn_moment` raises them.
     """
     with state.transaction() as session:
         made = session.scalars(select(Turn.as_of).where(Turn.model == project.model)).all()
-    return turn_moment(project, given, {utc(moment) for moment in made})
+    turns = {utc(moment) for moment in made}
+    if given is None and (declared := declared_moment(project)) not in turns:
+        said = ("log", "-1", "--format=%H", "--fixed-strings", "--grep", data_message(declared))
+        if git_try(project.root, *said).stdout.strip():
+            turns.add(declared)
+    return turn_moment(project, given, turns)
 
 
 def resume_turns(project: Project, state: State, listen: Listener | None = None) -> list[Turn]:

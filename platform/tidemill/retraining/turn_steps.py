@@ -6,6 +6,7 @@ what the killed attempt had finished. The turn itself only knows which step is n
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -25,7 +26,7 @@ from tidemill.state import State
 from tidemill.state.tables import GateDecision, Turn
 from tidemill.training.train import train
 
-__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult"]
+__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message"]
 
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
 
@@ -64,6 +65,11 @@ class Step:
     run: Callable[[StepContext], StepResult]
 
 
+def data_message(as_of: datetime) -> str:
+    """Return the first line of the message with which a turn commits its data version."""
+    return f"Data as known at {as_of:%Y-%m-%d %H:%M} UTC"
+
+
 def version_data(context: StepContext) -> StepResult:
     """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
     project, turn = context.project, context.turn
@@ -71,7 +77,7 @@ def version_data(context: StepContext) -> StepResult:
     version = reproduce(
         project,
         {**moment_parameters(project, turn.as_of), **turn.overrides},
-        message=f"Data as known at {turn.as_of:%Y-%m-%d %H:%M} UTC\n\n{turn.reason}",
+        message=f"{data_message(turn.as_of)}\n\n{turn.reason}",
         on_line=lambda line: context.tell(line, None, None),
     )
     if project.has_store:

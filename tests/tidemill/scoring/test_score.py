@@ -179,10 +179,10 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(parcels, tmp_path)
         run(parcels, "rows.csv", features="columns")
 
 
-def test_values_may_be_set_apart_by_semicolons(parcels, tmp_path):
+def test_values_may_be_set_apart_by_semicolons_and_names_have_spaces_around_them(parcels, tmp_path):
     rows = 'id,wind,rain\n"a;b",1,2\nc,3,4\n'
     (tmp_path / "commas.csv").write_text(rows)
-    (tmp_path / "semicolons.csv").write_text(rows.replace(",", ";"))
+    (tmp_path / "semicolons.csv").write_text(rows.replace(",", ";").replace("wind", " wind "))
     run(parcels, "commas.csv", features="columns")
     assert run(parcels, "semicolons.csv", "other", features="columns").manifest["scored"] == 2
     assert parts(tmp_path / "other")["id"].to_list() == ["a;b", "c"]

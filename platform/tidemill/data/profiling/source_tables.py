@@ -9,7 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
-from tidemill.data.tables.csv_headers import separator_of
+from tidemill.data.tables.csv_headers import plain_names, separator_of
 from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
@@ -89,8 +89,7 @@ def _of_files(path: Path) -> pl.LazyFrame:
     with opening(path):
         table = scan_csv_as_text(files, separator=separator_of(files[0]))
         names = table.collect_schema().names()
-    plain = [name.strip() for name in names]
-    return table.rename(dict(zip(names, plain, strict=True))) if len({*plain}) == len(names) else table
+    return table.rename(dict(zip(names, plain_names(names), strict=True)))
 
 
 def _pattern(folder: Path) -> Path:

@@ -16,6 +16,7 @@ __all__ = [
     "check_files",
     "check_header",
     "encoding_problem",
+    "plain_names",
     "read_header",
     "repeated",
     "separator_in",
@@ -40,6 +41,16 @@ def check_files(files: Sequence[Path]) -> None:
         if file.exists() and not file.is_file():
             kind = "a folder" if file.is_dir() else "a named pipe or a device"
             raise DataError(f"{file} is {kind}, not a file", hint="name an ordinary file")
+
+
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Return names without spaces around them, as all that reads a table has them, if they then differ.
+
+    >>> plain_names([" amount € ", "day"]), plain_names(["a", "a "])
+    (['amount €', 'day'], ['a', 'a '])
+    """
+    plain = [name.strip() for name in names]
+    return plain if len({*plain}) == len(names) else list(names)
 
 
 def check_header(file: Path, separator: str = ",") -> None:

@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidemill.data.tables.csv_headers import encoding_problem, repeated, separator_in
+from tidemill.data.tables.csv_headers import encoding_problem, plain_names, repeated, separator_in
 from tidemill.errors import DataError
 from tidemill.scoring.input.table_places import SourceFile
 from tidemill.scoring.input.text_splitter import cut, opened
@@ -151,7 +151,7 @@ def _of_csv(number: int, stream: BinaryIO) -> Shape:
     stream.seek(0)
     line = io.StringIO(stream.read(head).decode("utf-8-sig"), newline="")
     header = csv.reader(line, delimiter=separator)
-    names = next(header, [])
+    names = plain_names(next(header, []))
     if twice := repeated(names):
         raise ValueError(f"several columns have the name {', '.join(map(repr, twice))}: rename one of them")
     if next(header, None) is not None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.data.profiling.cell_values import GAPS, GAPS_BESIDE_NUMBERS, read_cells
+from tidemill.data.tables.csv_headers import plain_names
 from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.model_inputs import Rows
 from tidemill.serving.protocols.request_fields import Field
@@ -88,7 +89,7 @@ def parse_csv(
         raise malformed(f"the body is not CSV in UTF-8: {error}") from None
     if not lines:
         raise malformed("the CSV has no header")
-    header, rows = lines[0], lines[1:]
+    header, rows = plain_names(lines[0]), lines[1:]
     if len(set(header)) < len(header):
         raise malformed("the CSV's header names a column twice")
     for number, row in enumerate(rows):

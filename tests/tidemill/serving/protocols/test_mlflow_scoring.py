@@ -166,7 +166,9 @@ def test_a_real_server_answers_like_mlflows_and_says_more(url):
     assert body["decisions"][0] == {"advice": "deliver"}
     assert len(set(body["prediction_ids"])) == 2
     table = httpx.post(
-        f"{url}/invocations", content="wind,rain\n1,2\n", headers={"Content-Type": "text/csv; charset=utf-8"}
+        f"{url}/invocations",
+        content=" wind ,rain\n1,2\n",
+        headers={"Content-Type": "text/csv; charset=utf-8"},
     )
     assert table.json()["flags"] == [["features:given"]]
 
