@@ -44,7 +44,8 @@ _Classes = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,…",
-        help="The project's classes in the order of the model's outputs (default: what the file says).",
+        help="The project's classes in the order of the model's outputs, names with commas in double quotes "
+        "(default: what the file says).",
         show_default=False,
     ),
 ]
@@ -81,11 +82,12 @@ def import_(
     check_address(source, allow_code)  # which takes no seconds of imports
     from tidemill.project import load_project
     from tidemill.registry.importing.model_import import ImportRequest, import_model
+    from tidemill.registry.importing.output_classes import read_classes
     from tidemill.retraining.turn import moment_by_hand
     from tidemill.state import open_state
 
     loaded = load_project(project)
-    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    names = read_classes(classes or "")
     at = moment_by_hand(loaded, open_state(loaded.state_url), moment(as_of) if as_of else None)
     with progress() as tell:
         tell("import", f"loading {source}, and comparing what will be served with it", None, None)

@@ -42,9 +42,11 @@ def read_xgboost(file: Path) -> ForeignModel:
     task = _task(file, described["objective"]["name"])
     estimator = package.XGBRegressor() if task == "regression" else package.XGBClassifier()
     estimator.load_model(str(file))
+    rounds = _rounds(booster, described["gradient_booster"]["name"])
 
     def answer(rows: pd.DataFrame, task: Task) -> Any:
-        return booster.predict(package.DMatrix(_matrix(rows, "XGBoost"), feature_names=booster.feature_names))
+        given = package.DMatrix(_matrix(rows, "XGBoost"), feature_names=booster.feature_names)
+        return booster.predict(given, iteration_range=rounds)
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         importlib.import_module("mlflow.xgboost").save_model(
@@ -60,6 +62,15 @@ def read_xgboost(file: Path) -> ForeignModel:
         width=int(booster.num_features()),
         task=task,
     )
+
+
+def _rounds(booster: Any, kind: str) -> tuple[int, int]:
+    """Return the rounds whose trees answer: up to the best one after early stopping, else all, which is 0, 0.
+
+    XGBoost's own estimators do the same; its boosters take all rounds if they are not told.
+    """
+    best = booster.attr("best_iteration")
+    return (0, 0) if best is None or kind == "gblinear" else (0, int(best) + 1)
 
 
 def read_lightgbm(file: Path) -> ForeignModel:

@@ -1,5 +1,6 @@
 """Check a model from elsewhere against the project, and save what will be served; nothing is recorded yet."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +22,9 @@ from tidemill.registry.importing.import_checks import (
     check_task,
     choose_features,
     compare_outputs,
-    output_places,
 )
 from tidemill.registry.importing.model_origins import Origin, open_model
+from tidemill.registry.importing.output_classes import output_places
 from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.task import Answers
@@ -54,6 +55,15 @@ class ImportRequest:
     """Whether the file may execute code while it is loaded."""
     tracking_uri: str | None = None
     """Of the MLflow that ``address`` is in; default: the project's."""
+
+    @property
+    def command(self) -> str:
+        """The command that asks for it, without the classes."""
+        parts = ["tidemill", "models", "import", self.address]
+        parts += ["--examples", str(self.examples)] if self.examples else []
+        parts += ["--allow-code"] if self.allow_code else []
+        parts += ["--tracking-uri", self.tracking_uri] if self.tracking_uri else []
+        return shlex.join(parts)
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def check_model(project: Project, request: ImportRequest, now: ProjectState, scr
     quiet_mlflow()
     origin = open_model(project, request.address, scratch, request.allow_code, request.tracking_uri)
     check_task(origin.model, project.task)
-    places = output_places(origin.model, request.classes, project.task)
+    places = output_places(origin.model, request.classes, project.task, request.command)
     examples = None if request.examples is None else read_examples(request.examples, scratch)
     rows = read_split(project, now.features, request.as_of)
     lists = lengths_of(rows.fit.schema, now.features)

@@ -1,4 +1,4 @@
-"""Check a model from elsewhere against the project: its features, its classes, and what it answers."""
+"""Check a model from elsewhere against the project: its features, its task, and what it answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from tidemill.errors import DataError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import element_names
 
@@ -19,10 +18,8 @@ __all__ = [
     "check_task",
     "choose_features",
     "compare_outputs",
-    "output_places",
 ]
 
-_SAME_AS_NUMBER = {"true": "1", "false": "0"}
 _ROUNDING = 1e-4
 
 
@@ -96,47 +93,6 @@ def check_task(model: ForeignModel, task: Task) -> None:
         f"the model is made for another task: {model.task}{classes}; project.task is {task.kind}",
         hint="import it into a project with that task (docs/tasks.md)",
     )
-
-
-def output_places(model: ForeignModel, given: Sequence[str], task: Task) -> tuple[int, ...]:
-    """Return the place of each output of the model among the task's classes; empty where they are the same.
-
-    Args:
-        model: may tell its classes.
-        given: classes of its outputs in order, as the caller says; they count more.
-        task: the project's.
-
-    Raises:
-        UsageError: classes were given, and the task has none.
-        DataError: the project does not have a class of the model.
-
-    >>> from tidemill.tasks.binary import Binary
-    >>> output_places(ForeignModel("", print, print, classes=("churned", "stayed")), (),
-    ...               Binary("", classes=("stayed", "churned")))
-    (1, 0)
-    """
-    wanted: tuple[str, ...] = getattr(task, "classes", ())
-    if not wanted:
-        if given:
-            raise UsageError(f"--classes: a {task.kind} task has no classes", hint="leave --classes out")
-        return ()
-    found = [_as_known(class_text(one), wanted) for one in (given or model.classes)]
-    if not found:
-        return ()
-    if unknown := [one for one in found if one not in wanted]:
-        raise DataError(
-            f"the model's classes are {_listed(found)}, and {_listed(unknown)} "
-            f"{'is' if len(unknown) == 1 else 'are'} none of the project's: {_listed(wanted)}",
-            hint=f"say which of the project's classes its outputs mean, in their order: --classes "
-            f"{','.join(wanted)} (or another order)",
-        )
-    if len(set(found)) < len(found) or (task.kind == "binary" and len(found) != 2):
-        raise DataError(
-            f"the model's classes are {_listed(found)}: each of {_listed(wanted)} is needed once",
-            hint="name them in --classes, in the order of the model's outputs",
-        )
-    places = tuple(wanted.index(one) for one in found)
-    return () if places == tuple(range(len(wanted))) else places
 
 
 def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> None:
@@ -240,10 +196,6 @@ def _whole_lists(names: Sequence[str], lists: Mapping[str, int]) -> list[str]:
         found.append(whole if taken else names[place])
         place += len(parts) if taken else 1
     return found
-
-
-def _as_known(name: str, wanted: Sequence[str]) -> str:
-    return name if name in wanted else _SAME_AS_NUMBER.get(name, name)
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

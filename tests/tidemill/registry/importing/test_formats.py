@@ -54,10 +54,13 @@ def test_onnx_with_one_input_of_numbers(project_of, imported, rows, tmp_path):
     model = LogisticRegression().fit(given, rows["kind"].to_numpy())
     made = to_onnx(model, given.to_numpy(np.float32)[:1], options={"zipmap": False})
     (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
-    with pytest.raises(UsageError, match="does not tell the names"):
-        imported(project, tmp_path / "model.onnx")
-    rows.head(9).select(*NUMBERS, "kind").write_parquet(tmp_path / "rows.parquet")
     names = ("long", "medium", "short")
+    with pytest.raises(UsageError, match="does not tell the names"):
+        imported(project, tmp_path / "model.onnx", classes=names)
+    rows.head(9).select(*NUMBERS, "kind").write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(UsageError, match="--classes is required") as refused:
+        imported(project, tmp_path / "model.onnx", examples=tmp_path / "rows.parquet")
+    assert "rows.parquet --classes short,medium,long" in refused.value.hint
     done = imported(project, tmp_path / "model.onnx", examples=tmp_path / "rows.parquet", classes=names)
     scorer = answers_as(project, done.version, given, model.predict_proba(given)[:, [2, 1, 0]])
     assert (scorer.kind, done.compiled) == ("onnx", None)
@@ -91,7 +94,9 @@ def test_onnx_that_cannot_be_served_says_how_to_export_it(project_of, imported, 
     margins = to_onnx(model, first, options={"zipmap": False, "raw_scores": True})
     (tmp_path / "margins.onnx").write_bytes(margins.SerializeToString())
     with pytest.raises(DataError, match="gives no probabilities") as refused:
-        imported(project, tmp_path / "margins.onnx", examples=tmp_path / "rows.parquet")
+        imported(
+            project, tmp_path / "margins.onnx", examples=tmp_path / "rows.parquet", classes=("left", "stayed")
+        )
     assert "sigmoid" in refused.value.hint
     made = to_onnx(model, first, options={"zipmap": False})
     made.graph.node[0].domain = "evil.corp"
@@ -327,7 +332,9 @@ def test_modules_of_pytorch(project_of, imported, rows, tmp_path, task):
     for name in ("model.pt2", "script.pt"):
         with pytest.raises(ModelUnsafe, match="can execute code when it is loaded"):
             imported(project, tmp_path / name)
-        done = imported(project, tmp_path / name, examples=tmp_path / "rows.parquet", allow_code=True)
+        given_classes = getattr(project.task, "classes", ())
+        examples = tmp_path / "rows.parquet"
+        done = imported(project, tmp_path / name, examples=examples, allow_code=True, classes=given_classes)
         scorer = answers_as(project, done.version, given, expected)
         assert (scorer.kind, done.runs_code) == ("onnx", False)
 

@@ -130,11 +130,44 @@ def test_files_of_boosters(project_of, imported, rows, tmp_path, task, suffix):
         kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
         model = kind(n_estimators=5, n_jobs=1).fit(given, labels)
         model.save_model(file)
-    done = imported(project, file)
+    classes = getattr(project.task, "classes", ())
+    if classes:
+        with pytest.raises(UsageError, match="does not store the names of its classes"):
+            imported(project, file)
+    done = imported(project, file, classes=classes)
     expected = model.predict(given) if task == "regression" else model.predict_proba(given)
     expected = expected[:, 1] if task == "binary" else expected
     scorer = answers_as(project, done.version, frame(rows), expected)
     assert (scorer.kind, scorer.features) == ("onnx", tuple(NUMBERS))
+
+
+def test_positions_of_classes_need_names_in_their_order(project_of, imported, rows, tmp_path):
+    project, given, file = project_of("multiclass"), frame(rows, NUMBERS), tmp_path / "my model.ubj"
+    names = ["long", "short", "medium"]
+    numbers = [names.index(name) for name in rows["kind"]]
+    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(given, numbers)
+    model.save_model(file)
+    with pytest.raises(UsageError, match=r"only their positions: --classes is required") as refused:
+        imported(project, file)
+    assert f"tidemill models import '{file}' --classes short,medium,long" in refused.value.hint
+    assert list_versions(project) == []
+    done = imported(project, file, classes=tuple(names))
+    answers_as(project, done.version, given, model.predict_proba(given)[:, [1, 2, 0]])
+    assert done.metrics["holdout_neg_log_loss"] > -0.9  # three equal chances give -1.1
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_xgboost_that_stopped_early_answers_with_its_best_round(project_of, imported, rows, tmp_path, task):
+    project, given = project_of(task), frame(rows, NUMBERS)
+    truth = np.asarray(project.task.truth(rows, "kind" if task == "multiclass" else "minutes"))
+    kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
+    model = kind(n_estimators=40, early_stopping_rounds=3, learning_rate=0.9, n_jobs=1, random_state=1)
+    model.fit(given[:100], truth[:100], eval_set=[(given[100:200], truth[100:200])], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    model.save_model(tmp_path / "model.ubj")
+    done = imported(project, tmp_path / "model.ubj", classes=getattr(project.task, "classes", ()))
+    expected = model.predict(given) if task == "regression" else model.predict_proba(given)
+    answers_as(project, done.version, given, expected)
 
 
 def test_a_file_without_names_needs_examples(project_of, imported, rows, tmp_path):
