@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tidemill.orphan_reaper import MARK
 
@@ -21,6 +22,7 @@ def test_it(pytestconfig):
 """
 
 
+@pytest.mark.slow
 def test_tests_that_are_killed_leave_no_process(tmp_path: Path, monkeypatch):
     monkeypatch.delenv(MARK)
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_configure, pytest_unconfigure\n")

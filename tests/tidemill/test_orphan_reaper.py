@@ -40,6 +40,7 @@ def wait_until_gone(mark, guard):
     wait_until(lambda: not (marked_processes(mark) or psutil.pid_exists(guard)))
 
 
+@pytest.mark.slow
 def test_a_killed_owner_leaves_nothing(owner, tmp_path):
     process, mark, guard = owner
     assert len(marked_processes(mark)) == 1
@@ -88,6 +89,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_child_that_lives_on_does_not_hold_it_up():
     owner = subprocess.Popen([sys.executable, "-c", FORKED], stdout=subprocess.PIPE, text=True)
     guard = int(owner.stdout.readline())
@@ -120,6 +122,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_command_and_its_descendants_end_with_a_killed_starter():
     starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True)
     numbers = [int(word) for word in starter.stdout.readline().split()]

@@ -151,6 +151,7 @@ def test_an_unknown_command(tmp_path: Path):
     assert tidemill("fly", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_square_brackets_in_a_message_are_text(tmp_path: Path):
     done = tidemill("run", "--as-of", "[/bold]", cwd=tmp_path)
     assert done.returncode == 2
@@ -245,6 +246,7 @@ main.main()
 """
 
 
+@pytest.mark.slow
 def test_sigterm_is_not_lost_where_python_drops_exceptions_nor_cuts_the_cleaning_off():
     process = subprocess.Popen(
         [sys.executable, "-c", DROPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -92,6 +92,7 @@ def test_what_cannot_be_compared_is_named(flights, changes, message):
         find_bias(flights, config(**changes), "flights")
 
 
+@pytest.mark.slow
 def test_chance_alone_is_seldom_called_bias():
     """Without any difference, at most about one analysis in twenty finds one, however many groups it has."""
     random = np.random.default_rng(0)

@@ -324,6 +324,7 @@ values = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(values, st.integers(1, 7))
 def test_every_row_is_accepted_xor_rejected_with_every_rule_that_it_breaks(rows, batch):
     schema = {"n": pl.Int64, "code": pl.String, "x": pl.Float64, "key": pl.Int64}

@@ -180,6 +180,7 @@ def test_lists_drift_by_their_norms_and_their_elements():
     assert other_length == (None, True, "lists of 3 numbers in the reference, of 2 in the window")
 
 
+@pytest.mark.slow
 def test_lists_that_turn_are_found_where_norms_and_elements_look_as_before():
     random = np.random.default_rng(5)
     embeddings = random.normal(size=(4000, 64))

@@ -111,6 +111,7 @@ def test_what_a_killed_compaction_left_over_is_erased_too(tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("part-*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_torn_line_that_names_the_subject_is_blanked_and_another_is_not(tmp_path):
     folder = tmp_path / "m" / "predictions" / f"date={date(2013, 4, 1)}"
     folder.mkdir(parents=True)

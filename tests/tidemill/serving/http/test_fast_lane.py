@@ -324,6 +324,7 @@ def test_connections_leave_nothing_for_the_garbage_collector(fast):
     assert max(through(steps)) <= 2
 
 
+@pytest.mark.slow
 def test_an_idle_connection_ends_after_its_time(fast):
     async def steps(server):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -37,6 +37,7 @@ def stream(rows: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame({**features, "kind": kind, "late": (amount > 1).astype(int)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["late", "kind"])
 def test_ordinary_traffic_of_a_sure_model_is_no_drift(target, tmp_path):
     """A thousand rows, boosted trees, the thresholds of `init`; answers to fitted rows would alarm."""

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 NOT_NEEDED = "torch", "dask", "cupy"
 
 
+@pytest.mark.slow
 def test_it_trusts_the_same_estimators_and_imports_no_other_engine():
     code = (
         "import sys; {ours}import skops.io._trusted_types as known;"
