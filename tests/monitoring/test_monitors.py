@@ -11,7 +11,7 @@ from pipelines.training_set import write_training_set
 from pipelines.validate import validate_tables
 from tidemill.features.feature_store import service_features
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
-from tidemill.monitoring.findings import judge_comparison
+from tidemill.monitoring.kinds.data_drift import findings_of
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.project import Project, load_project
 
@@ -69,8 +69,8 @@ def kinds(monitor: Monitor, reference: pl.DataFrame, window: pl.DataFrame) -> se
     assert monitor.data_drift is not None
     versions = pl.Series(["1"] * window.height)
     columns = compare(reference, window, monitor.data_drift, versions, "1")
-    found = judge_comparison(monitor, Comparison(columns, None, reference.height, window.height), None, {})
-    return {finding.kind for finding in found.found}
+    drift = Comparison(columns, None, reference.height, window.height)
+    return {finding.kind for finding in findings_of(drift, monitor.data_drift)}
 
 
 @pytest.mark.engine

@@ -4,48 +4,31 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
-from tidemill.monitoring.findings import Findings
-from tidemill.prediction_log.prediction_log import features_of
+from tidemill.monitoring.drift.drift_columns import ColumnDrift
 
-__all__ = ["example_ids"]
+__all__ = ["distance", "error_of", "furthest_from_reference", "worst_ids"]
 
 _MOST = 5
 
 
-def example_ids(
-    findings: Findings, comparison: Comparison, rows: pl.DataFrame, labelled: pl.DataFrame
-) -> dict[str, list[str]]:
-    """Return ids of predictions for each kind that was found: those that are furthest off, the worst first.
+def worst_ids(ids: pl.Series, oddness: pl.Series | None) -> list[str]:
+    """Return the ids of the predictions that are furthest off, the worst first.
 
-    Args:
-        findings: what was found.
-        comparison: the drift of the window.
-        rows: the window's predictions, as `read_predictions` gives them.
-        labelled: those whose label is known, as `read_labelled` gives them.
-
-    Kinds that name no rows (answers that are lists, labels that are classes of several) have none.
+    >>> worst_ids(pl.Series(["a", "b", "c"]), pl.Series([0.5, 0.0, 2.0]))
+    ['c', 'a']
     """
-    ids, features = rows["prediction_id"], features_of(rows)
-    found: dict[str, list[str]] = {}
-    for kind in (each.kind for each in findings.found):
-        oddness: pl.Series | None = None
-        of = ids
-        if kind in ("data_drift", "feature_drift"):
-            oddness = _of_features(comparison.by_excess, features)
-        elif kind == "prediction_drift" and comparison.prediction is not None:
-            oddness = _distance(rows["score"], comparison.prediction)
-        elif kind == "quality":
-            of, oddness = labelled["prediction_id"], _error(labelled)
-        if oddness is not None:
-            chosen = pl.DataFrame({"id": of, "far": oddness}).filter(pl.col("far") > 0)
-            worst = chosen.sort("far", "id", descending=[True, False]).head(_MOST)
-            found[kind] = [str(each) for each in worst["id"]]
-    return found
+    if oddness is None:
+        return []
+    chosen = pl.DataFrame({"id": ids, "far": oddness}).filter(pl.col("far") > 0)
+    worst = chosen.sort("far", "id", descending=[True, False]).head(_MOST)
+    return [str(each) for each in worst["id"]]
 
 
-def _of_features(columns: Sequence[ColumnDrift], features: pl.DataFrame) -> pl.Series | None:
-    """Return how odd each row is in the feature that has moved most and that the rows have."""
+def furthest_from_reference(columns: Sequence[ColumnDrift], features: pl.DataFrame) -> pl.Series | None:
+    """Return how odd each row is in the feature that has moved most and that the rows have.
+
+    None where that feature is a list.
+    """
     worst = next((each for each in columns if each.name in features.columns), None)
     if worst is None:
         return None
@@ -55,21 +38,22 @@ def _of_features(columns: Sequence[ColumnDrift], features: pl.DataFrame) -> pl.S
     ):
         return values.is_null().cast(pl.Float64)
     if values.dtype.is_numeric() and worst.reference_mean is not None:
-        return _distance(values, worst)
+        return distance(values, worst)
     if values.dtype.is_nested():
         return None
     most = values.drop_nulls().value_counts(sort=True)
     return (values == most[worst.name][0]).fill_null(False).cast(pl.Float64) if most.height else None
 
 
-def _distance(values: pl.Series, drift: ColumnDrift) -> pl.Series | None:
+def distance(values: pl.Series, drift: ColumnDrift) -> pl.Series | None:
+    """Return how far numbers are from the reference's mean; None for what is no number."""
     if not values.dtype.is_numeric() or drift.reference_mean is None:
         return None
     return (values.cast(pl.Float64) - drift.reference_mean).abs().fill_nan(None).fill_null(0.0)
 
 
-def _error(labelled: pl.DataFrame) -> pl.Series | None:
-    """Return how far each score is from a label that is a number."""
+def error_of(labelled: pl.DataFrame) -> pl.Series | None:
+    """Return how far each score is from a label that is a number; None where labels are not."""
     for name in ("label", "target"):
         if name in labelled.columns and not labelled[name].dtype.is_nested():
             truth = labelled[name].cast(pl.Float64, strict=False)

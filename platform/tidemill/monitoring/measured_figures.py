@@ -26,6 +26,7 @@ def measured(results: Facts) -> dict[str, str]:
         "estimated quality": _metric(results.get("estimated_quality")),
         "largest drift": next(filter(None, map(_distance, drift.get("columns", ()))), None),
         "drift of answers": "; ".join(filter(None, map(_distance, answers))),
+        **{name.replace("_", " "): text for name, text in (results.get("said") or {}).items()},
         "not judged": "; ".join(f"{kind.replace('_', ' ')}: {why}" for kind, why in unjudged.items()),
     }
     return {name: said for name, said in found.items() if said}

@@ -39,7 +39,7 @@ def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
         "estimated_quality": _of_estimate(results.get("estimated_quality")),
         "feature_skew": _of_skew(results.get("feature_skew")),
     }
-    found = {kind: text for kind, text in said.items() if text}
+    found = {kind: text for kind, text in said.items() if text} | (results.get("said") or {})
     found |= {kind: f"not judged: {why}" for kind, why in (results.get("unjudged") or {}).items()}
     return found | {each["kind"]: f"alert: {each['message']}" for each in results.get("findings", ())}
 

@@ -1,42 +1,28 @@
 """Writes the report of a monitor run, an HTML page and the same as JSON."""
 
 import logging
-
-import polars as pl
+from collections.abc import Mapping
 
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.answer_drift import categories_of, values_of
 from tidemill.monitoring.drift.drift_columns import Comparison
-from tidemill.monitoring.monitor_results import write_json
-from tidemill.prediction_log.prediction_log import features_of
-from tidemill.project import Project
+from tidemill.monitoring.findings import Judged
+from tidemill.monitoring.monitor_results import title_of, write_json
+from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.state.tables import MonitorRun
-from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["report_window"]
 
 log = logging.getLogger(__name__)
 
 
-def report_window(
-    project: Project,
-    run: MonitorRun,
-    title: str,
-    comparison: Comparison,
-    reference: ReferenceRows,
-    rows: pl.DataFrame,
-    labelled: pl.DataFrame,
-) -> None:
+def report_window(window: WindowRows, run: MonitorRun, judged: Mapping[str, Judged]) -> None:
     """Write the report of a run, and its address into the run; if it cannot be written, keep the verdict.
 
     Args:
-        project: in whose folder of reports it is written.
+        window: that was judged.
         run: whose results are complete.
-        title: in Markdown.
-        comparison: the drift of the window.
-        reference: of the version.
-        rows: the predictions of the window.
-        labelled: those of the version whose labels are known.
+        judged: what each kind says of it.
     """
     from tidemill.monitoring.reports.evidently_report import (
         ReportedComparison,
@@ -44,17 +30,17 @@ def report_window(
         write_report,
     )  # it takes seconds
 
+    project, reference, own, task = window.project, window.reference, window.own, window.task
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
-    own, task = rows.filter(pl.col("version") == run.version), project.task
     values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
     try:
         write_report(
             path,
-            title,
-            comparison,
+            title_of(run, own.height, judged),
+            _comparison(window, judged),
             ReportedComparison(reference.features, values[0], categories_of(task, reference.answers)),
-            ReportedComparison(features_of(rows), values[1], categories_of(task, own["answer"])),
-            reported_quality(task, labelled),
+            ReportedComparison(window.features, values[1], categories_of(task, own["answer"])),
+            reported_quality(task, window.labelled),
         )
         write_json(path.with_suffix(".json"), run)
     except MonitoringError as error:
@@ -62,3 +48,16 @@ def report_window(
         run.results = {**run.results, "report_error": str(error)}
     else:
         run.report_path = path.relative_to(project.root).as_posix()
+
+
+def _comparison(window: WindowRows, judged: Mapping[str, Judged]) -> Comparison:
+    """Return the drift that was measured, for the report to draw."""
+    columns = {name: one.columns for name, one in judged.items()}
+    answers = {each.name == "class": each for each in columns.get("prediction_drift", ())}
+    return Comparison(
+        columns.get("data_drift", ()),
+        answers.get(False),
+        window.reference.features.height,
+        window.rows.height,
+        answers.get(True),
+    )

@@ -15,7 +15,7 @@ from tidemill.monitoring.drift.drift_columns import (
     compare_column,
     compare_scores,
 )
-from tidemill.monitoring.monitor_config import DataDriftConfig
+from tidemill.monitoring.kind_sections import DataDriftConfig
 from tidemill.quickstart.choices import Choices
 from tidemill.quickstart.time_and_key import moments_of
 

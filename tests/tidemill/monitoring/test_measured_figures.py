@@ -1,8 +1,8 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from tidemill.monitoring.findings import Judged
 from tidemill.monitoring.measured_figures import measured
-from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.monitor_results import title_of
 from tidemill.monitoring.quality.estimated_quality import EstimatedQuality
 from tidemill.state.tables import MonitorRun
@@ -53,6 +53,6 @@ def test_the_title_of_a_report_has_the_figures():
         monitor="weekly", model="delay", version="2", window_start=at, window_end=at, rows=900, labelled=0,
         results=RESULTS,
     )  # fmt: skip
-    monitor = Monitor.model_validate({"name": "weekly", "window": "7d", "every": "7d", "quality": {}})
-    lines = title_of(monitor, run, 900, None, None).split("\n\n")
+    lines = title_of(run, 900, {"quality": Judged(notes=("Two labels do not count.",))}).split("\n\n")
     assert {f"{name.capitalize()}: {said}." for name, said in SAID.items()} <= set(lines)
+    assert lines[-1] == "Two labels do not count."

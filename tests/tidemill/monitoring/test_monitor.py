@@ -321,7 +321,7 @@ def test_an_error_that_nobody_expected_is_on_record_too(
 ):
     register(project)
     serve(project, draw(1400, 1, 0.0))
-    monkeypatch.setattr(tidemill.monitoring.monitor, "judge_comparison", lambda *_: 1 / 0)
+    monkeypatch.setattr(tidemill.monitoring.monitor, "gather", lambda *_: 1 / 0)
     (failed,) = run_due(project, state, NOW, record_alerts)
     assert failed.results["error"] == "ZeroDivisionError: division by zero"
 

@@ -11,8 +11,9 @@ from scipy.spatial.distance import jensenshannon
 
 from tidemill.monitoring.drift.answer_drift import compare_answers
 from tidemill.monitoring.drift.drift_columns import Comparison
-from tidemill.monitoring.findings import judge_comparison
-from tidemill.monitoring.monitor_config import Monitor, PredictionDriftConfig, QualityConfig
+from tidemill.monitoring.kind_sections import PredictionDriftConfig, QualityConfig
+from tidemill.monitoring.kinds.prediction_drift import finding_of
+from tidemill.monitoring.kinds.quality_decay import decay
 from tidemill.monitoring.quality.labelled_quality import measure
 from tidemill.prediction_log.prediction_log import features_of, read_labelled
 from tidemill.tasks.binary import Binary
@@ -84,12 +85,8 @@ def test_a_regression_is_judged_in_its_own_units():
     assert found.max_drop == pytest.approx(0.18), "a tenth of the hold-out's, as nothing is set"
     assert found.decayed
     assert measure(rows, REGRESSION, QualityConfig(max_drop=0.5), lambda _: -1.8, 3).decayed is False
-    monitor = Monitor.model_validate(
-        {"name": "weekly", "window": "14d", "every": "7d", "quality": {"floor": -1.5}}
-    )
     assert found.standard_error == pytest.approx(np.sqrt(2) / 20, rel=0.3)
-    (finding,) = judge_comparison(monitor, NOTHING, found, {}).found
-    assert finding.message == (
+    assert decay(found, QualityConfig(floor=-1.5)).message == (
         f"mae is 2.0000 (± {found.standard_error:.3f}) over 400 labelled predictions, 0.2000 above the "
         "hold-out's 1.8000 (allowed: 0.18), above the ceiling of 1.5"
     )
@@ -169,9 +166,10 @@ def test_the_shares_of_predicted_classes_drift_where_the_scores_do_not():
     )
     assert not found.prediction.drifted
     assert found.categories.value == pytest.approx(jensenshannon([0.8, 0.1, 0.1], [0.4, 0.5, 0.1]))
-    monitor = Monitor.model_validate({"name": "w", "window": "14d", "every": "7d", "prediction_drift": {}})
-    (finding,) = judge_comparison(monitor, found, None, {}).found
-    assert finding.message == "the predicted classes have drifted: distance 0.327 (alert at 0.1)"
+    assert (
+        finding_of([found.categories]).message
+        == "the predicted classes have drifted: distance 0.327 (alert at 0.1)"
+    )
 
 
 def test_values_of_a_regression_drift_by_their_distance():

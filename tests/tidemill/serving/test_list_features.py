@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from tests.tidemill.training.made_project import crown, fit, make_project, write_csv
 from tidemill.monitoring.drift.drift_columns import compare
-from tidemill.monitoring.monitor_config import DataDriftConfig
+from tidemill.monitoring.kind_sections import DataDriftConfig
 from tidemill.prediction_log.prediction_log import features_of, read_predictions
 from tidemill.project.feature_columns import read_columns
 from tidemill.registry.versions.model_versions import load_scorer

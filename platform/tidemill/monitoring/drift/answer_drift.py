@@ -11,7 +11,7 @@ from tidemill.monitoring.drift.drift_columns import (
     compare_lists,
     compare_scores,
 )
-from tidemill.monitoring.monitor_config import PredictionDriftConfig
+from tidemill.monitoring.kind_sections import PredictionDriftConfig
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 

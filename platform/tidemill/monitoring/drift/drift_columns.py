@@ -41,7 +41,7 @@ import numpy as np
 import polars as pl
 
 from tidemill.monitoring.drift.column_pair import FEW, ColumnPair, Method
-from tidemill.monitoring.monitor_config import DataDriftConfig
+from tidemill.monitoring.kind_sections import DataDriftConfig
 
 __all__ = [
     "ColumnDrift",

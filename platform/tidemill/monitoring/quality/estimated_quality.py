@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.drift.column_pair import as_comparable
-from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.label_draws import draw_classes, draw_numbers
 from tidemill.monitoring.quality.labelled_quality import Expected
 from tidemill.tasks.task import Answers, Task

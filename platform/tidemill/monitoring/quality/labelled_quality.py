@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
 

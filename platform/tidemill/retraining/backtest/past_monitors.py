@@ -1,19 +1,18 @@
 """Evaluates a project's monitors on its past, by the functions that production uses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
-from tidemill.monitoring.drift.answer_drift import compare_answers
-from tidemill.monitoring.drift.drift_columns import Comparison, compare
-from tidemill.monitoring.findings import Findings, judge_comparison
-from tidemill.monitoring.monitor_config import Kind, Monitor
-from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.monitoring.findings import Findings
+from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.windows.time_windows import due_at, window_before
+from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.project import Project
 from tidemill.retraining.backtest.fitted_models import Fitted
 from tidemill.retraining.policy_facts import AlertFact
@@ -22,6 +21,10 @@ from tidemill.state.tables import Alert
 from tidemill.tasks.task import Answers
 
 __all__ = ["PastMonitors"]
+
+_CHAMPION = "champion"
+_PLAYED = frozenset({"data_drift", "prediction_drift", "quality"})
+"""The kinds that need no more than features, answers and labels."""
 
 
 class PastMonitors:
@@ -66,48 +69,41 @@ class PastMonitors:
         answers: Answers,
         now: datetime,
     ) -> Findings:
-        dataset, task = self._project.config.dataset, self._project.task
-        window, at = window_before(now, monitor.window), pl.col(literal_name(dataset.time_column))
-        places = rows.select(pl.arg_where((at >= window.start) & (at < window.end))).to_series()
-        found = rows[places]
-        if found.height < monitor.min_rows:
+        dataset = self._project.config.dataset
+        span, at = window_before(now, monitor.window), pl.col(literal_name(dataset.time_column))
+        places = rows.select(pl.arg_where((at >= span.start) & (at < span.end))).to_series()
+        if len(places) < monitor.min_rows:
             return Findings((), frozenset(), {})
-        own = self._as_logged(found, answers[places.to_numpy()]).filter(pl.col("at") >= since)
-        labelled = own.filter(pl.col("known") <= now)
-        expected = champion.metrics.get
-        quality = None
-        if monitor.quality is not None:
-            quality = measure(
-                labelled, task, monitor.quality, lambda name: expected(name), monitor.min_labelled
-            )
-        unjudged: dict[Kind, str] = {}
-        comparison = Comparison((), None, champion.reference.features.height, found.height)
-        if monitor.data_drift is not None:
-            served = pl.Series(["1"] * found.height)
-            features = found.select(self._features)
-            columns = compare(champion.reference.features, features, monitor.data_drift, served, "1")
-            comparison = replace(comparison, columns=columns)
-        if monitor.prediction_drift is not None:
-            if own.height < monitor.min_rows:
-                unjudged["prediction_drift"] = "too few predictions by this version"
-            else:
-                comparison = compare_answers(
-                    comparison, task, monitor.prediction_drift, champion.reference, own
-                )
-        return judge_comparison(monitor, comparison, quality, unjudged)
+        logged = self._as_logged(rows[places], answers[places.to_numpy()], since)
+        labelled = logged.filter((pl.col("version") == _CHAMPION) & (pl.col("known") <= now))
+        expected, reference = champion.metrics.get, champion.reference
+        window = WindowRows(
+            self._project,
+            monitor,
+            _CHAMPION,
+            lambda metric: expected(metric),
+            span,
+            reference,
+            logged,
+            labelled,
+        )
+        return gather(judge_window(window, only=_PLAYED))
 
-    def _as_logged(self, rows: pl.DataFrame, answers: Answers) -> pl.DataFrame:
-        """Return rows and their answers as the prediction log has them."""
+    def _as_logged(self, rows: pl.DataFrame, answers: Answers, since: datetime) -> pl.DataFrame:
+        """Return rows and answers as the prediction log has them; before ``since`` another version's."""
         dataset, task = self._project.config.dataset, self._project.task
         given = [task.label_given(value) for value in rows[dataset.label].to_list()]
         return pl.DataFrame(
             {
+                "prediction_id": pl.int_range(rows.height, eager=True).cast(pl.String),
+                "version": (rows[dataset.time_column] >= since).replace_strict({True: _CHAMPION, False: ""}),
                 "at": rows[dataset.time_column],
                 "known": rows[dataset.label_known or dataset.time_column],
                 "score": pl.Series(task.scores(answers), dtype=pl.Float64),
                 "answer": pl.Series([task.logged(answer) for answer in answers], dtype=pl.String),
                 "label": pl.Series([label for label, _ in given], dtype=pl.Int64),
                 "target": pl.Series([target for _, target in given], dtype=pl.String),
+                **{f"{FEATURE_PREFIX}{name}": rows[name] for name in self._features},
             }
         )
 

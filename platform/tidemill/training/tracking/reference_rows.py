@@ -83,9 +83,12 @@ class ReferenceRows:
 
     def without(self, names: Collection[str]) -> "ReferenceRows":
         """Return it without some features."""
-        kept = [name for name in self.features.columns if name not in names]
-        held_out = None if self.held_out is None else self.held_out[kept]
-        return replace(self, features=self.features[kept], held_out=held_out)
+
+        def kept(rows: pl.DataFrame) -> pl.DataFrame:
+            return rows.select(rows[name] for name in rows.columns if name not in names)
+
+        held_out = None if self.held_out is None else kept(self.held_out)
+        return replace(self, features=kept(self.features), held_out=held_out)
 
 
 def _prefixed(features: pl.DataFrame, labels: pl.Series) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from tidemill.monitoring.drift.drift_columns import (
     compare_column,
     compare_scores,
 )
-from tidemill.monitoring.monitor_config import DataDriftConfig
+from tidemill.monitoring.kind_sections import DataDriftConfig
 
 CONFIG = DataDriftConfig()
 ROOMY = DataDriftConfig(numerical=0.5)

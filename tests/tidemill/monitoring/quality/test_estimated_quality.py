@@ -12,7 +12,7 @@ from tests.tidemill.monitoring.quality.made_worlds import (
     reference_of,
     true_quality,
 )
-from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.estimated_quality import Predictions, estimate
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.multiclass import Multiclass

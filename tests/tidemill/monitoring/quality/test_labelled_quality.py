@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tidemill.monitoring.monitor_config import QualityConfig
+from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.labelled_quality import measure
 from tidemill.tasks.binary import Binary
 

@@ -18,7 +18,7 @@ from tidemill.monitoring.drift.drift_columns import (
     compare_lists,
     compare_scores,
 )
-from tidemill.monitoring.monitor_config import DataDriftConfig, PredictionDriftConfig
+from tidemill.monitoring.kind_sections import DataDriftConfig, PredictionDriftConfig
 from tidemill.monitoring.reports.evidently_report import (
     MAX_ROWS,
     ReportedComparison,

@@ -1,0 +1,1 @@
+"""Judges a window, one module for each kind of monitor."""

@@ -1,0 +1,77 @@
+"""Judges drift of the inputs: of all rows, because inputs do not depend on the version that answers."""
+
+from dataclasses import asdict
+
+from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
+from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.kind_sections import DataDriftConfig
+from tidemill.monitoring.monitor_config import unknown_features
+from tidemill.monitoring.windows.window_rows import WindowRows
+
+__all__ = ["findings_of", "judge"]
+
+_NAMED = 5
+
+
+def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
+    """Compare the features with the reference's; many that drifted are alarming, and each broken one is.
+
+    Rows of a version that was made for other features do not count as missing these.
+    """
+    reference = window.reference.features
+    columns = compare(reference, window.features, config, window.rows["version"], window.version)
+    drift = Comparison(columns, None, reference.height, window.rows.height)
+    found = findings_of(drift, config)
+    odd = furthest_from_reference(drift.by_excess, window.features) if found else None
+    ids = worst_ids(window.rows["prediction_id"], odd)
+    unknown = unknown_features(window.monitor, reference.columns)
+    results = {
+        "share": drift.share,
+        "threshold": config.share,
+        "drifted": list(drift.drifted),
+        "broken": [column.name for column in drift.broken],
+        "not_compared": drift.not_compared,
+        "columns": [asdict(column) for column in drift.by_excess],
+    }
+    return Judged(
+        found=found,
+        unjudged=None if columns else "no features to compare",
+        results={"data_drift": results},
+        examples={each.kind: ids for each in found},
+        warnings=tuple(f"monitoring/monitors.yaml: {each}" for each in unknown),
+        columns=columns,
+    )
+
+
+def findings_of(drift: Comparison, config: DataDriftConfig) -> tuple[Finding, ...]:
+    """Return what is alarming: the share of the features that drifted, and the broken ones."""
+    many = (_many(drift, config.share),) if drift.columns and drift.share >= config.share else ()
+    return (*many, _broken(drift)) if drift.broken else many
+
+
+def _many(drift: Comparison, threshold: float) -> Finding:
+    names = drift.drifted
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return Finding(
+        "data_drift",
+        f"{len(names)} of {len(drift.columns)} features have drifted "
+        f"({drift.share:.0%}, alert at {threshold:.0%}): {listed}",
+        {"share": drift.share, "threshold": threshold, "drifted": list(names)},
+    )
+
+
+def _broken(drift: Comparison) -> Finding:
+    broken = drift.broken
+    listed = "; ".join(f"{each.name} ({each.broken})" for each in broken[:_NAMED])
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    verb = "is" if len(broken) == 1 else "are"
+    return Finding(
+        "feature_drift",
+        f"{len(broken)} of {len(drift.columns)} features {verb} far from what the model was trained on: "
+        f"{listed}{more}",
+        {
+            "features": {each.name: each.broken for each in broken},
+            "faults": [each.name for each in broken if each.at_fault],
+        },
+    )
