@@ -9,6 +9,7 @@ from tidemill.tasks.task_names import allowed_loss
 __all__ = [
     "DataDriftConfig",
     "FeatureSkewConfig",
+    "MultivariateDriftConfig",
     "PredictionDriftConfig",
     "QualityConfig",
     "Section",
@@ -102,3 +103,12 @@ class FeatureSkewConfig(Section):
     """Alert when at least this share of a feature's rows differs; 0: when any does."""
     tolerance: float = Field(default=1e-6, ge=0, lt=1)
     """Largest relative difference between values that count as equal."""
+
+
+class MultivariateDriftConfig(Section):
+    """When the window's rows can be told from the reference's by all features together."""
+
+    auc: float = Field(default=0.6, gt=0.5, lt=1)
+    """Alert at this area under the ROC curve of a classifier that tells them apart; 0.5: it cannot."""
+    exclude: tuple[str, ...] = ()
+    """Features that it does not see; those that go with time by themselves tell all windows apart."""

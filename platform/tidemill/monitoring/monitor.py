@@ -18,7 +18,7 @@ run that is killed in between leaves a file that no record names, and is made ag
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import delete
@@ -29,12 +29,13 @@ from tidemill.errors import MonitoringError
 from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.ids import new_id
-from tidemill.monitoring.figure_history import made_of
+from tidemill.monitoring.drift.model_impact import attributions_of
 from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.monitor_results import results_of
 from tidemill.monitoring.window_report import report_window
+from tidemill.monitoring.windows.logged_windows import compared_window, logged_window
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
@@ -83,30 +84,31 @@ def evaluate(
     now, serving = utc(now), champion(project)
     if serving is None:
         raise nothing_serves(project)
-    span = window_before(now, monitor.window)
+    where = project.predictions, project.model
+    span = logged_window(*where, monitor.window, now)
     log = project.predictions, project.model, span.start, span.end
     rows = read_predictions(*log)
     labelled = read_labelled(*log, known_by=now).filter(pl.col("version") == serving.version)
     run = new_run(project, monitor, serving.version, now)
+    run.window_start = span.start
     run.rows, run.labelled = rows.height, labelled.height
-    run.results = {
-        "rows_by_version": _by_version(rows),
-        "min_rows": monitor.min_rows,
-        "made_of": made_of(serving),
-    }
+    run.results = {"rows_by_version": _by_version(rows), "min_rows": monitor.min_rows}
     findings = Findings((), frozenset(), {})
     if rows.height >= monitor.min_rows:
         hidden, metrics = _hidden_fields(project), serving.metrics
+        reference = load_reference(project, serving.version)
         window = WindowRows(
             project,
             monitor,
             serving.version,
             lambda metric: metrics.get(f"holdout_{metric}"),
             span,
-            load_reference(project, serving.version).without(hidden),
+            reference.without(hidden),
             rows,
             labelled,
             project.config.dataset.label in hidden,
+            compared_window(*where, monitor.window, monitor.against, span),
+            attributions=lambda names: attributions_of(project, serving.version, reference, names),
         )
         findings = _judge(window, run, with_report)
     with state.transaction() as session:
@@ -126,8 +128,12 @@ def nothing_serves(project: Project) -> MonitoringError:
 
 
 def new_run(project: Project, monitor: Monitor, version: str, now: datetime) -> MonitorRun:
-    """Return a run of a monitor over the window that ends at ``now``, without a result yet."""
-    window = window_before(now, monitor.window)
+    """Return a run of a monitor over the window that ends at ``now``, without a result yet.
+
+    A window of the latest predictions is empty until the log was read.
+    """
+    length = monitor.window if isinstance(monitor.window, timedelta) else timedelta(0)
+    window = window_before(now, length)
     return MonitorRun(
         id=new_id("mon"),
         monitor=monitor.name,

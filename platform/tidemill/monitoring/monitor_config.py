@@ -3,20 +3,22 @@
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.kind_sections import (
     DataDriftConfig,
     FeatureSkewConfig,
+    MultivariateDriftConfig,
     PredictionDriftConfig,
     QualityConfig,
     Section,
 )
+from tidemill.monitoring.slice_config import SliceDeclaration, SliceDriftConfig, SliceQualityConfig
+from tidemill.monitoring.window_config import Against, Duration, LatestRows, Season, WindowLength
 from tidemill.project import ProjectFolder
 
 __all__ = [
@@ -30,15 +32,29 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "data_drift", "feature_drift", "prediction_drift", "quality", "estimated_quality", "feature_skew"
+    "data_drift",
+    "feature_drift",
+    "prediction_drift",
+    "quality",
+    "estimated_quality",
+    "feature_skew",
+    "multivariate_drift",
+    "slice_quality",
+    "slice_drift",
 ]
 """What a monitor can find."""
 
-SectionName = Literal["data_drift", "prediction_drift", "quality", "estimated_quality", "feature_skew"]
+SectionName = Literal[
+    "data_drift",
+    "prediction_drift",
+    "quality",
+    "estimated_quality",
+    "feature_skew",
+    "multivariate_drift",
+    "slice_quality",
+    "slice_drift",
+]
 """The sections of a monitor, each of which is watched if it is there."""
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-"""A positive length of time, written as in ``14d``."""
 
 
 def _settings_of(section: object) -> dict[str, object] | None:
@@ -55,15 +71,19 @@ class Monitor(Section):
     """One monitor: its comparisons, its window, its schedule, and its thresholds.
 
     >>> monitor = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "quality": {}})
-    >>> monitor.window.days, monitor.quality.max_drop, monitor.data_drift
-    (14, 0.03, None)
+    >>> monitor.every.days, monitor.quality.max_drop, monitor.data_drift
+    (7, 0.03, None)
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    window: Duration
-    """How far back a run looks."""
+    window: WindowLength
+    """How far back a run looks: a length of time, or ``{rows: 5000}`` for the latest predictions."""
     every: Duration
     """How often it runs, on a grid of the UTC calendar (see ``windows``)."""
+    against: Against = "training"
+    """What drift is measured from: training rows, the window before, or ``{season: 365d}`` earlier."""
+    slices: tuple[SliceDeclaration, ...] = ()
+    """Segments that ``slice_quality`` and ``slice_drift`` judge."""
     min_rows: int = Field(default=500, ge=10)
     """With fewer predictions in the window nothing is judged, and the verdict is ``too_few``."""
     min_labelled: int = Field(default=500, ge=10)
@@ -76,6 +96,12 @@ class Monitor(Section):
     """None: not watched."""
     feature_skew: FeatureSkewConfig | None = None
     """None: not watched."""
+    multivariate_drift: MultivariateDriftConfig | None = None
+    """None: not watched."""
+    slice_quality: SliceQualityConfig | None = None
+    """None: not watched."""
+    slice_drift: SliceDriftConfig | None = None
+    """None: not watched."""
     estimated_quality: QualityConfig | None = None
     """Quality before labels are known (`monitoring.quality.estimated_quality`). None: not watched.
 
@@ -87,8 +113,6 @@ class Monitor(Section):
     """An alert fires when it was found in so many runs in a row; until then it is pending."""
     reopen_within: Duration | None = None
     """An alert that comes back less than this after it was resolved is reopened. None: ``every``."""
-    raise_on_noise: float | None = Field(default=None, ge=1, le=10)
-    """How many times its declared value alerts marked as noise may raise a threshold. None: only proposed."""
 
     @property
     def reopens_within(self) -> timedelta:
@@ -107,6 +131,29 @@ class Monitor(Section):
         if estimated.get("metric", quality.get("metric")) != quality.get("metric"):
             return given
         return {**given, "estimated_quality": {**quality, **estimated}}
+
+    @model_validator(mode="after")
+    def _window_can_be_judged(self) -> "Monitor":
+        if isinstance(self.window, LatestRows):
+            if self.window.rows < self.min_rows:
+                raise ValueError(
+                    f"a window of {self.window.rows} rows never has the {self.min_rows} of min_rows: "
+                    f"set min_rows to at most {self.window.rows}"
+                )
+        elif isinstance(self.against, Season) and self.against.season < self.window:
+            raise ValueError(
+                f"a window of {self.window} overlaps itself a season of {self.against.season} earlier: "
+                "declare a shorter window"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_declared(self) -> "Monitor":
+        if self.slice_drift is not None and not self.slices:
+            raise ValueError("slice_drift is set, and no slices are declared: add slices")
+        if self.slice_quality is not None and not self.slices and not self.slice_quality.search:
+            raise ValueError("slice_quality has no slices: declare slices, or leave search out")
+        return self
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Monitor":

@@ -8,6 +8,7 @@ from typing import Any
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.findings import Findings, Judged
 from tidemill.monitoring.measured_figures import measured
+from tidemill.monitoring.windows.logged_windows import compared_with
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.state.tables import MonitorRun
@@ -27,8 +28,15 @@ def results_of(window: WindowRows, judged: Mapping[str, Judged], findings: Findi
     found |= {
         "findings": [{"kind": each.kind, "message": each.message} for each in findings.found],
         "unjudged": dict(findings.unjudged),
-        "sample": {"reference_rows": window.reference.features.height, "current_rows": window.rows.height},
+        "sample": {
+            "reference_rows": window.shown_baseline.features.height,
+            "current_rows": window.rows.height,
+        },
     }
+    if window.monitor.against != "training":
+        span = window.compared_span
+        ends = None if span is None else [span.start.isoformat(), span.end.isoformat()]
+        found["against"] = {"what": compared_with(window.monitor.against), "window": ends}
     kinds = {each.kind for each in findings.found}
     gathered = {
         "said": {name: one.said for name, one in judged.items() if one.said is not None},
@@ -48,12 +56,16 @@ def title_of(run: MonitorRun, own: int, judged: Mapping[str, Judged]) -> str:
 
     The figures are those of the run's results.
     """
+    against = run.results.get("against")
+    reference = f"what version {run.version} was trained on"
+    if against is not None:
+        reference = " … ".join([against["what"], *(against["window"] or ())])
     lines = [
         f"# {run.monitor}: {run.model} version {run.version}",
         f"Window: {Window(run.window_start, run.window_end)}. "
         f"{run.rows:,} predictions, {own:,} of them by version {run.version}; "
         f"the labels of {run.labelled:,} of these are known.",
-        f"Reference: what version {run.version} was trained on. Distances: for "
+        f"Reference: {reference}. Distances: for "
         "numbers Wasserstein's, in standard deviations of the reference; for categories Jensen–Shannon's.",
     ]
     lines += [f"{name.capitalize()}: {said}." for name, said in measured(run.results).items()]

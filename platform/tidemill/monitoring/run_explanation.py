@@ -10,6 +10,7 @@ __all__ = ["explain_run"]
 
 Facts = Mapping[str, Any]
 _NAMED = 3
+_DRIFT = ("data_drift", "prediction_drift", "multivariate_drift", "slice_drift")
 
 
 def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
@@ -40,6 +41,8 @@ def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
         "feature_skew": _of_skew(results.get("feature_skew")),
     }
     found = {kind: text for kind, text in said.items() if text} | (results.get("said") or {})
+    if against := results.get("against"):
+        found |= {kind: f"{found[kind]}; from {against['what']}" for kind in _DRIFT if kind in found}
     found |= {kind: f"not judged: {why}" for kind, why in (results.get("unjudged") or {}).items()}
     return found | {each["kind"]: f"alert: {each['message']}" for each in results.get("findings", ())}
 
@@ -52,8 +55,19 @@ def _of_data(drift: Facts | None) -> str | None:
     share = f" ({drift['share']:.0%})" if many else ""
     said += f"{share}, alert at {drift['threshold']:.0%}"
     near = sorted(filter(_has_value, columns), key=_nearness, reverse=True)
-    named = "; ".join(f"{one['name']} {one['value']:.3g} of {one['threshold']:.3g}" for one in near[:_NAMED])
-    return f"{said}; nearest: {named}" if named else said
+    order = "nearest"
+    if weighty := [one for one in columns if one.get("impact") is not None]:
+        near, order = weighty, "by impact"
+    named = "; ".join(map(_in_words, near[:_NAMED]))
+    said = f"{said}; {order}: {named}" if named else said
+    by_distance = drift.get("ordered_by_distance") if many else None
+    return f"{said} (by distance, not by impact: {by_distance})" if by_distance else said
+
+
+def _in_words(column: Facts) -> str:
+    far = "gone" if column.get("value") is None else f"{column['value']:.3g} of {column['threshold']:.3g}"
+    impact = column.get("impact")
+    return f"{column['name']} {far}" + ("" if impact is None else f" (impact {impact:.2g})")
 
 
 def _has_value(column: Facts) -> bool:

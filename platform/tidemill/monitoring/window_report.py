@@ -30,7 +30,7 @@ def report_window(window: WindowRows, run: MonitorRun, judged: Mapping[str, Judg
         write_report,
     )  # it takes seconds
 
-    project, reference, own, task = window.project, window.reference, window.own, window.task
+    project, reference, own, task = window.project, window.shown_baseline, window.own, window.task
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
     values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
     try:
@@ -57,7 +57,7 @@ def _comparison(window: WindowRows, judged: Mapping[str, Judged]) -> Comparison:
     return Comparison(
         columns.get("data_drift", ()),
         answers.get(False),
-        window.reference.features.height,
+        window.shown_baseline.features.height,
         window.rows.height,
         answers.get(True),
     )

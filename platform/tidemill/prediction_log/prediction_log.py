@@ -41,6 +41,7 @@ __all__ = [
     "read_labels",
     "read_latest",
     "read_predictions",
+    "start_of_latest",
 ]
 
 
@@ -100,6 +101,29 @@ def read_latest(root: Path, model: str, count: int, columns: Sequence[str]) -> p
             break
     none = pl.DataFrame(schema={name: TYPED["predictions"].get(name, pl.Float64()) for name in columns})
     return stacked([none, *found]).select(columns).head(count)
+
+
+def start_of_latest(root: Path, model: str, count: int, before: datetime) -> datetime | None:
+    """Return the event time of the ``count``-th latest prediction before a moment; None if there is none.
+
+    If there are fewer, it is that of the first one. Tests and shadows do not count.
+
+    Raises:
+        ServingError: the log cannot be read.
+    """
+    first, wanted = None, count
+    for day in reversed(logged_days(root, model)):
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if start >= utc(before):
+            continue
+        end = min(start + timedelta(days=1), utc(before))
+        moments = read_predictions(root, model, start, end, columns=["at"])["at"]
+        if len(moments):
+            first = utc(moments[max(len(moments) - wanted, 0)])
+        wanted -= len(moments)
+        if wanted <= 0:
+            break
+    return first
 
 
 def read_labels(root: Path, model: str, known_by: datetime, since: date = date.min) -> pl.DataFrame:

@@ -118,7 +118,7 @@ class Task(ABC):
 
     def sound(self, answers: Answers) -> npt.NDArray[np.bool_]:
         """Return which answers are finite, shape (rows,)."""
-        return np.asarray(np.isfinite(answers).reshape(len(answers), -1).all(axis=1))
+        return np.asarray(np.isfinite(answers).all(axis=tuple(range(1, answers.ndim))))
 
     def tolerance(self, answers: Answers) -> float:
         """Return the largest difference between two programs' answers that counts as none.

@@ -392,7 +392,7 @@ def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path
     other = run(copy, "promote other 1")  # which a shared registry may have
     assert other.returncode == 2
     assert f"promote moves the champion of {MODEL}, this project's model" in " ".join(other.stderr.split())
-    done = json.loads(run(copy, "rollback mine --json").stdout)
+    done = json.loads(run(copy, "rollback 1 --json").stdout)
     assert done == {"model": MODEL, "from": "2", "to": "1"}
 
 
@@ -430,21 +430,6 @@ def test_the_history_has_what_the_gate_refused(root: Path):
     shown = run(root, f"models history {MODEL}", columns=160).stdout
     assert "refused" in shown
     assert "it is worse" in shown
-
-
-def test_a_version_alone_is_one_of_the_projects_model(root: Path):
-    commands = [
-        "models history 2 --json",
-        f"models history {MODEL} mine",
-        "models history 7",
-        "models list 2",
-    ]
-    second, first, seventh, listed = run_each(root, commands)
-    assert {each["version"] for each in json.loads(second.stdout)} == {"2"}
-    assert "refused" not in first.stdout
-    assert (seventh.returncode, listed.returncode) == (2, 2)
-    assert "has no version '7'" in " ".join(seventh.stderr.split())
-    assert "tidemill models show 2" in listed.stderr
 
 
 def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):

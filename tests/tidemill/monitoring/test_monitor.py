@@ -16,7 +16,7 @@ from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
 from tidemill.monitoring.monitor import evaluate
-from tidemill.monitoring.monitor_config import load_monitors
+from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.monitoring.monitoring_round import run_due
 from tidemill.prediction_log.log_records import LABEL_COLUMNS, PREDICTION_COLUMNS
 from tidemill.prediction_log.prediction_log import (
@@ -178,6 +178,11 @@ def test_a_quiet_window(project: Project, state: State):
     (monitor,) = load_monitors(project)
     asked = evaluate(project, state, monitor, NOW, record_alerts, with_report=True)
     assert (project.root / asked.report_path).is_file()
+    declared = {**monitor.model_dump(), "window": {"rows": 400}, "against": "previous"}
+    latest = evaluate(project, state, Monitor.model_validate(declared), NOW, record_alerts)
+    assert (latest.verdict, latest.rows, latest.window_start) == ("ok", 400, NOW - 4 * DAY)
+    assert latest.results["against"]["window"][0] == (NOW - 8 * DAY).isoformat()
+    assert latest.results["unjudged"] == {"quality": "201 labels, 300 are needed"}
 
 
 def test_what_was_found_is_recorded_reported_and_alarming(project: Project, state: State):

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 from pathlib import Path
 from types import NoneType
@@ -188,3 +189,31 @@ def test_a_wrong_field_of_quality_is_said_once(project: Project):
     with pytest.raises(ConfigError, match=r"quality\.flor") as refused:
         load_monitors(project)
     assert str(refused.value).count("flor") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"window": {"rows": 100}}, "a window of 100 rows never has the 500 of min_rows"),
+        ({"window": {"rows": 5}}, r"must be a duration such as 14d, or {rows: 5000} with at least 10 rows"),
+        ({"window": {"days": 5}}, "must be a duration such as 14d"),
+        ({"against": "yesterday"}, r"must be training, previous or {season: 365d}; it is 'yesterday'"),
+        ({"against": {"season": "7d"}}, "overlaps itself a season of 7 days"),
+        ({"slice_drift": {}}, "no slices are declared"),
+        ({"slice_quality": {"search": False}}, "slice_quality has no slices"),
+        ({"slices": [{"where": {"a": 1}, "by": "b"}]}, "set either where or by"),
+        ({"slices": [{"where": {"a": {"least": 1}}}]}, "slices.0.where.a.least: there is no such field"),
+    ],
+)
+def test_wrong_windows_and_slices_are_refused(project: Project, fields: dict, said: str):
+    declared = {"name": "weekly", "window": "14d", "every": "7d", "data_drift": {}, **fields}
+    declare(project, json.dumps({"monitors": [declared]}))
+    with pytest.raises(ConfigError, match=said):
+        load_monitors(project)
+
+
+def test_windows_of_rows_and_other_comparisons_are_read():
+    declared = {"name": "latest", "window": {"rows": 5000}, "every": "1d", "data_drift": {}}
+    assert Monitor.model_validate(declared).window.rows == 5000
+    season = Monitor.model_validate({**declared, "against": {"season": "7d"}})
+    assert season.against.season == timedelta(days=7)

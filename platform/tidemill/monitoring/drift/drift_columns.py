@@ -75,6 +75,12 @@ class ColumnDrift:
     """Why there is no distance, or what else has changed."""
     broken: str | None = None
     """Why this column alone is alarming; None if it is not."""
+    attribution: float | None = None
+    """How far the model's answers move when its values are shuffled, in their standard deviations."""
+    loss_change: float | None = None
+    """By how much its drift alone changes the mean loss, by the hold-out; None where that cannot be told."""
+    impact: float | None = None
+    """Distance in thresholds × attribution; negative where the drift makes the loss smaller (`impact`)."""
 
     @property
     def at_fault(self) -> bool:
@@ -105,7 +111,7 @@ class Comparison:
 
     @property
     def by_excess(self) -> tuple[ColumnDrift, ...]:
-        """Return the columns, the one furthest beyond its threshold first."""
+        """Return the columns: broken ones, drifted ones and others, each by impact, or else by distance."""
         return tuple(sorted(self.columns, key=_excess, reverse=True))
 
     @property
@@ -129,13 +135,19 @@ class Comparison:
         return len(self.drifted) / len(self.columns) if self.columns else 0.0
 
 
-def _excess(column: ColumnDrift) -> tuple[bool, bool, float]:
+def _excess(column: ColumnDrift) -> tuple[bool, bool, float, float]:
     distance = column.value / column.threshold if column.value is not None else float("inf")
-    return column.broken is not None, column.drifted, distance
+    impact = float("inf") if column.impact is None else column.impact
+    return column.broken is not None, column.drifted, impact, distance
 
 
 def compare(
-    reference: pl.DataFrame, current: pl.DataFrame, config: DataDriftConfig, served_by: pl.Series, own: str
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    config: DataDriftConfig,
+    served_by: pl.Series,
+    own: str,
+    times: int = 1,
 ) -> tuple[ColumnDrift, ...]:
     """Compare the columns that the reference has, except the excluded ones.
 
@@ -146,6 +158,7 @@ def compare(
         served_by: the version that answered each row of ``current``. A version without any value in a column
             was made for other features: its rows do not count as missing there.
         own: the version that is monitored; its rows always count.
+        times: how many such comparisons are made, each of which chance must be allowed for.
 
     >>> before = pl.DataFrame({"wind": [float(n) for n in range(100)]})
     >>> ones = pl.Series(["1"] * 100)
@@ -161,7 +174,7 @@ def compare(
                 knowing = served_by.filter(now.is_not_null()).unique().to_list()
                 now = now.filter(served_by.is_in([*knowing, own]))
             before = reference[name].alias("before")
-            found.append(compare_column(name, before, now, config, columns=len(reference.columns)))
+            found.append(compare_column(name, before, now, config, columns=times * len(reference.columns)))
     return tuple(found)
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from tidemill.monitoring.drift.column_histograms import histograms_of
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.drift.model_impact import columns_by_impact
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import DataDriftConfig
@@ -20,12 +20,12 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
 
     Rows of a version that was made for other features do not count as missing these.
     """
-    reference = window.reference.features
+    reference = window.baseline.features
     columns = compare(reference, window.features, config, window.rows["version"], window.version)
+    columns, by_distance = columns_by_impact(window, columns)
     drift = Comparison(columns, None, reference.height, window.rows.height)
-    found = findings_of(drift, config)
+    found = findings_of(drift, config, window.compared)
     odd = furthest_from_reference(drift.by_excess, window.features) if found else None
-    pictured = histograms_of(drift, reference, window.features) if found else {}
     ids = worst_ids(window.rows["prediction_id"], odd)
     unknown = unknown_features(window.monitor, reference.columns)
     results = {
@@ -34,22 +34,25 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
         "drifted": list(drift.drifted),
         "broken": [column.name for column in drift.broken],
         "not_compared": drift.not_compared,
+        **({} if by_distance is None else {"ordered_by_distance": by_distance}),
         "columns": [asdict(column) for column in drift.by_excess],
     }
     return Judged(
         found=found,
         unjudged=None if columns else "no features to compare",
-        results={"data_drift": results, **({"histograms": pictured} if pictured else {})},
+        results={"data_drift": results},
         examples={each.kind: ids for each in found},
         warnings=tuple(f"monitoring/monitors.yaml: {each}" for each in unknown),
         columns=columns,
     )
 
 
-def findings_of(drift: Comparison, config: DataDriftConfig) -> tuple[Finding, ...]:
+def findings_of(
+    drift: Comparison, config: DataDriftConfig, compared: str = "what the model was trained on"
+) -> tuple[Finding, ...]:
     """Return what is alarming: the share of the features that drifted, and the broken ones."""
     many = (_many(drift, config.share),) if drift.columns and drift.share >= config.share else ()
-    return (*many, _broken(drift)) if drift.broken else many
+    return (*many, _broken(drift, compared)) if drift.broken else many
 
 
 def _many(drift: Comparison, threshold: float) -> Finding:
@@ -63,15 +66,14 @@ def _many(drift: Comparison, threshold: float) -> Finding:
     )
 
 
-def _broken(drift: Comparison) -> Finding:
+def _broken(drift: Comparison, compared: str) -> Finding:
     broken = drift.broken
     listed = "; ".join(f"{each.name} ({each.broken})" for each in broken[:_NAMED])
     more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
     verb = "is" if len(broken) == 1 else "are"
     return Finding(
         "feature_drift",
-        f"{len(broken)} of {len(drift.columns)} features {verb} far from what the model was trained on: "
-        f"{listed}{more}",
+        f"{len(broken)} of {len(drift.columns)} features {verb} far from {compared}: {listed}{more}",
         {
             "features": {each.name: each.broken for each in broken},
             "faults": [each.name for each in broken if each.at_fault],

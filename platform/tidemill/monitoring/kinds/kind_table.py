@@ -12,8 +12,11 @@ from tidemill.monitoring.kinds import (
     data_drift,
     estimated_decay,
     feature_skew,
+    multivariate_drift,
     prediction_drift,
     quality_decay,
+    slice_decay,
+    slice_drift,
 )
 from tidemill.monitoring.monitor_config import Kind
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -40,6 +43,9 @@ TABLE: Mapping[str, MonitorKind] = {
     "quality": MonitorKind(quality_decay.judge, ("quality",), True),
     "estimated_quality": MonitorKind(estimated_decay.judge, ("estimated_quality",), True),
     "feature_skew": MonitorKind(feature_skew.judge, ("feature_skew",)),
+    "multivariate_drift": MonitorKind(multivariate_drift.judge, ("multivariate_drift",)),
+    "slice_quality": MonitorKind(slice_decay.judge, ("slice_quality",), True),
+    "slice_drift": MonitorKind(slice_drift.judge, ("slice_drift",)),
 }
 """By the name of the section, in the order of findings."""
 

@@ -17,8 +17,8 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
     """Compare scores, and predicted classes where there are some, with those on the version's hold-out."""
     if window.too_few:
         return Judged(unjudged=window.too_few)
-    nothing = Comparison((), None, window.reference.features.height, window.rows.height)
-    drift = compare_answers(nothing, window.task, config, window.reference, window.own)
+    nothing = Comparison((), None, window.baseline.features.height, window.rows.height)
+    drift = compare_answers(nothing, window.task, config, window.baseline_of_answers, window.own)
     scores, classes = drift.prediction, drift.categories
     if not drift.of_answers:
         told = "answers are neither numbers, text nor lists of numbers: their drift is not measured"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.monitoring.drift.column_pair import as_comparable
+from tidemill.monitoring.drift.feature_matrices import feature_matrices
 
 __all__ = ["draw_classes", "draw_numbers"]
 
@@ -27,7 +27,6 @@ _STEPS, _LATER_STEPS = 25, 3
 _RIDGE = 1.0  # rows' worth of belief that the probabilities are calibrated already
 _FOLDS = 4
 _PART = 40  # an error is drawn from as large a part of the reference, on each side
-_MOST_CODES = 254  # categories that scikit-learn's histograms take
 
 
 def draw_classes(
@@ -80,7 +79,11 @@ def draw_numbers(
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
 
-    before, now, categories = _matrices((reference, answers), (window, window_answers))
+    coded = feature_matrices(reference, window)
+    of_answers = answers[:, None], window_answers[:, None]
+    sides = zip((coded.before, coded.now), of_answers, strict=True)
+    before, now = (np.hstack(side) for side in sides) if coded.names else of_answers
+    categories = list(coded.categories)
     errors = truth - answers
     folds = rng.permutation(len(errors)) % _FOLDS
     widths, wanted = np.zeros(len(errors)), []
@@ -126,27 +129,3 @@ def _fitted(x: Floats, y: Floats, weights: Floats, start: Floats, steps: int) ->
 
 def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))), dtype=np.float64)
-
-
-def _matrices(
-    before: tuple[pl.DataFrame, Floats], now: tuple[pl.DataFrame, Floats]
-) -> tuple[Floats, Floats, list[int]]:
-    """Return answers and features of both sides as numbers, and the places of those that are categories.
-
-    Moments are left out: those of a later window are all later.
-    """
-    sides = [before[1]], [now[1]]
-    categories = list[int]()
-    for name in before[0].columns:
-        if before[0][name].dtype.is_temporal():
-            continue
-        pair = [as_comparable(side[0][name]) for side in (before, now)]
-        if any(column.dtype == pl.String for column in pair):
-            categories.append(len(sides[0]))
-            words = [column.cast(pl.String).to_frame("word") for column in pair]
-            common = words[0].drop_nulls().group_by("word").len("rows").sort("rows", "word", descending=True)
-            codes = common.head(_MOST_CODES).select("word").with_row_index("code")
-            pair = [side.join(codes, on="word", how="left", maintain_order="left")["code"] for side in words]
-        for side, column in zip(sides, pair, strict=True):
-            side.append(column.cast(pl.Float64).fill_null(float("nan")).to_numpy())
-    return np.column_stack(sides[0]), np.column_stack(sides[1]), categories

@@ -2,7 +2,8 @@
 
 A schedule is a grid: the whole multiples of ``every`` since Monday, 5 January 1970, 00:00 UTC, so that weekly
 monitors run when a week ends. A late run still uses the window of its scheduled moment. Windows as long as
-the schedule's step cover time exactly: each prediction is in one window.
+the schedule's step cover time exactly: each prediction is in one window. Longer ones slide: a window of
+14 days that moves on by 7 has each prediction twice.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ class Window:
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
+
+    def earlier(self, by: timedelta) -> "Window":
+        """Return the window of the same length that long before."""
+        return Window(self.start - by, self.end - by)
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"

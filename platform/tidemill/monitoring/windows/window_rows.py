@@ -1,12 +1,14 @@
 """The rows of a monitor's window and what they are compared with; what few kinds need is read when asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import polars as pl
 
+from tidemill.errors import MonitoringError
 from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.windows.logged_windows import compared_with
 from tidemill.monitoring.windows.time_windows import Window, window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.project import Project
@@ -14,6 +16,8 @@ from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["WindowRows"]
+
+_WAIT = "wait until the log has them, or compare with training rows"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class WindowRows:
     """The version's own whose labels were known at the end, as `read_labelled` gives them."""
     label_is_hidden: bool = False
     """Whether the log has pseudonyms in place of labels."""
+    compared_span: Window | None = None
+    """The window that drift is measured from, unless training rows are."""
+    past: Callable[[Window], pl.DataFrame] | None = None
+    """Reads the predictions of another window; None: from the log."""
+    attributions: Callable[[Sequence[str]], Mapping[str, float]] | None = None
+    """Returns how far the answers move with each feature (`drift.impact`); None: it is not known."""
 
     @cached_property
     def task(self) -> Task:
@@ -50,6 +60,61 @@ class WindowRows:
     def features(self) -> pl.DataFrame:
         """Return the features of all predictions, by their names."""
         return features_of(self.rows)
+
+    @cached_property
+    def baseline(self) -> ReferenceRows:
+        """Return what drift is measured from: the reference, or the rows that ``against`` names.
+
+        Raises:
+            MonitoringError: there are too few of them.
+            ServingError: the log cannot be read.
+        """
+        if self.monitor.against == "training":
+            return self.reference
+        if (span := self.compared_span) is None:
+            told = f"the window ({self.span}) overlaps {compared_with(self.monitor.against)}"
+            raise MonitoringError(f"not enough data: {told}", hint="declare a shorter window")
+        rows = self._rows_of(span)
+        if rows.height < self.monitor.min_rows:
+            raise MonitoringError(_too_few_before(rows.height, "predictions", self), hint=_WAIT)
+        known = [name for name in features_of(rows).columns if name in self.reference.features.columns]
+        own = rows.filter(pl.col("version") == self.version)
+        none = pl.Series("label", [None] * rows.height, pl.Null)
+        return ReferenceRows(features_of(rows).select(known), none, own["score"], own["answer"])
+
+    @cached_property
+    def baseline_of_answers(self) -> ReferenceRows:
+        """Return what drift of answers is measured from: the version's own ones.
+
+        Raises:
+            MonitoringError: there are too few of them.
+            ServingError: the log cannot be read.
+        """
+        found = self.baseline
+        if self.monitor.against != "training" and len(found.scores) < self.monitor.min_rows:
+            told = _too_few_before(len(found.scores), "predictions by this version", self)
+            raise MonitoringError(told, hint=_WAIT)
+        return found
+
+    @cached_property
+    def shown_baseline(self) -> ReferenceRows:
+        """Return `baseline` for a report; the reference where there is none and nothing was compared."""
+        try:
+            return self.baseline
+        except MonitoringError:
+            return self.reference
+
+    @property
+    def compared(self) -> str:
+        """Return in words what drift is measured from."""
+        if self.monitor.against == "training":
+            return "what the model was trained on"
+        return f"{compared_with(self.monitor.against)} ({self.compared_span})"
+
+    def _rows_of(self, span: Window) -> pl.DataFrame:
+        if self.past is not None:
+            return self.past(span)
+        return read_predictions(self.project.predictions, self.project.model, span.start, span.end)
 
     @cached_property
     def before(self) -> "WindowRows":
@@ -75,3 +140,8 @@ class WindowRows:
         if self.own.height >= least:
             return None
         return f"{self.own.height} predictions by this version, {least} are needed"
+
+
+def _too_few_before(rows: int, what: str, window: WindowRows) -> str:
+    least = window.monitor.min_rows
+    return f"not enough data: {window.compared} has {rows} {what}, {least} are needed"

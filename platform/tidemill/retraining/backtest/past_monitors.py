@@ -1,7 +1,7 @@
 """Evaluates a project's monitors on its past, by the functions that production uses."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,8 @@ from tidemill.data.tables.column_names import literal_name
 from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.windows.time_windows import due_at, window_before
+from tidemill.monitoring.windows.logged_windows import span_compared
+from tidemill.monitoring.windows.time_windows import Window, due_at, window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.project import Project
@@ -70,11 +71,17 @@ class PastMonitors:
         now: datetime,
     ) -> Findings:
         dataset = self._project.config.dataset
-        span, at = window_before(now, monitor.window), pl.col(literal_name(dataset.time_column))
+        at, moments = pl.col(literal_name(dataset.time_column)), rows[dataset.time_column]
+        span = _window(monitor, moments, now)
         places = rows.select(pl.arg_where((at >= span.start) & (at < span.end))).to_series()
         if len(places) < monitor.min_rows:
             return Findings((), frozenset(), {})
         logged = self._as_logged(rows[places], answers[places.to_numpy()], since)
+
+        def past(earlier: Window) -> pl.DataFrame:
+            there = rows.select(pl.arg_where((at >= earlier.start) & (at < earlier.end))).to_series()
+            return self._as_logged(rows[there], answers[there.to_numpy()], since)
+
         labelled = logged.filter((pl.col("version") == _CHAMPION) & (pl.col("known") <= now))
         expected, reference = champion.metrics.get, champion.reference
         window = WindowRows(
@@ -86,6 +93,8 @@ class PastMonitors:
             reference,
             logged,
             labelled,
+            compared_span=_compared(monitor, moments, span),
+            past=past,
         )
         return gather(judge_window(window, only=_PLAYED))
 
@@ -116,6 +125,19 @@ class PastMonitors:
             raised = before.raised_at if before else now
             alert = _alert(monitor.name, kind, finding.message, finding.details, raised, now)
             self._seen[monitor.name, kind] = times + 1, alert
+
+
+def _window(monitor: Monitor, moments: pl.Series, now: datetime) -> Window:
+    if isinstance(monitor.window, timedelta):
+        return window_before(now, monitor.window)
+    first = moments.filter(moments < now).top_k(monitor.window.rows).min()
+    return Window(first if isinstance(first, datetime) else now, now)
+
+
+def _compared(monitor: Monitor, moments: pl.Series, span: Window) -> Window | None:
+    if isinstance(monitor.window, timedelta) or monitor.against != "previous":
+        return span_compared(monitor.against, span)
+    return _window(monitor, moments, span.start)
 
 
 def _alert(

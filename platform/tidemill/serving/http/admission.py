@@ -20,7 +20,6 @@ from tidemill.serving.inference.calls import Failure, Headers
 
 __all__ = [
     "ADMIN",
-    "ALERTS",
     "FEEDBACK",
     "METRICS",
     "PREDICT",
@@ -33,8 +32,8 @@ __all__ = [
     "scope_of",
 ]
 
-PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN = "predict", "feedback", "metrics", "alerts", "admin"
-SCOPES = (PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN)
+PREDICT, FEEDBACK, METRICS, ADMIN = "predict", "feedback", "metrics", "admin"
+SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
 """The scopes of keys; ``admin`` allows everything."""
 
 
@@ -49,7 +48,6 @@ _BY_PATH = {
     "/jobs": PREDICT,
     "/feedback": FEEDBACK,
     "/metrics": METRICS,
-    "/alerts": ALERTS,
     "/docs": _ANY,
     "/openapi.json": _ANY,
 }

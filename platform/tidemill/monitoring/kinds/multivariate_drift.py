@@ -1,0 +1,40 @@
+"""Judges drift of all features together, which single features may not show."""
+
+from dataclasses import asdict
+
+from tidemill.monitoring.drift.domain_classifier import Separation, separation
+from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.kind_sections import MultivariateDriftConfig
+from tidemill.monitoring.windows.window_rows import WindowRows
+
+__all__ = ["judge"]
+
+_NAMED = 5
+_RARELY = 0.01
+
+
+def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
+    """Teach a classifier to tell the window's rows from the reference's; one that can is alarming."""
+    sides = window.baseline.features, window.features
+    before, now = (side.drop(config.exclude, strict=False) for side in sides)
+    found = separation(before, now, config.auc)
+    results = {"multivariate_drift": {**asdict(found), "threshold": config.auc}}
+    if found.auc is None or found.p_value is None:
+        return Judged(unjudged=found.note, results=results)
+    drifted = found.auc >= config.auc and found.p_value <= _RARELY
+    said = f"AUC {found.auc:.3f} ({found.low:.3f} to {found.high:.3f}), alert at {config.auc:g}"
+    return Judged(
+        found=(_drift(found, said, window.compared),) if drifted else (), results=results, said=said
+    )
+
+
+def _drift(found: Separation, said: str, compared: str) -> Finding:
+    names = list(found.carried_by)
+    listed = ", ".join(f"{name} ({found.carried_by[name]:.3f})" for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    carried = f"; the AUC lost without each feature: {listed}{more}" if names else ""
+    return Finding(
+        "multivariate_drift",
+        f"a classifier tells the window's rows from {compared}: {said}{carried}",
+        {"auc": found.auc, "low": found.low, "high": found.high, "carried_by": dict(found.carried_by)},
+    )

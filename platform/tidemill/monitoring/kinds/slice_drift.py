@@ -1,0 +1,73 @@
+"""Judges drift of the features within declared slices, which that of all rows may hide."""
+
+from dataclasses import asdict
+
+import polars as pl
+
+from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.slice_config import SliceDriftConfig
+from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
+from tidemill.monitoring.windows.window_rows import WindowRows
+
+__all__ = ["judge"]
+
+_NAMED = 3
+
+
+def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
+    """Compare each declared slice with the same slice of the reference, as ``data_drift`` does all rows."""
+    before, now = window.baseline.features, window.features
+    slices = declared_slices(window.monitor.slices, before, now)
+    large = [one for one in slices if min(one.before.sum(), one.now.sum()) >= config.min_rows]
+    if not large:
+        there = [name for name in before.columns if name in now.columns]
+        unknown = unknown_columns(window.monitor.slices, there)
+        why = f"they name no feature of the version: {', '.join(unknown)}" if unknown else "too few rows"
+        return Judged(unjudged=f"no declared slice has {config.min_rows} rows on both sides: {why}")
+    drifts = {one.name: _compared(one, window, config, len(large)) for one in large}
+    alarming = [name for name, drift in drifts.items() if drift.share >= config.share or drift.broken]
+    results = {
+        name: {
+            "rows": drift.current_rows,
+            "share": drift.share,
+            "drifted": list(drift.drifted),
+            "columns": [asdict(column) for column in drift.by_excess if column.drifted],
+        }
+        for name, drift in drifts.items()
+    }
+    worst = max(drifts, key=lambda name: drifts[name].share)
+    said = f"at most {drifts[worst].share:.0%} of the features have drifted ({worst})"
+    return Judged(
+        found=(_drift({name: drifts[name] for name in alarming}),) if alarming else (),
+        results={"slice_drift": {"threshold": config.share, "slices": results}},
+        said=f"{said}, alert at {config.share:.0%}",
+    )
+
+
+def _compared(one: Slice, window: WindowRows, config: SliceDriftConfig, slices: int) -> Comparison:
+    before, now = window.baseline.features, window.features
+    inside = pl.Series(one.now)
+    columns = compare(
+        before.filter(pl.Series(one.before)),
+        now.filter(inside),
+        config,
+        window.rows["version"].filter(inside),
+        window.version,
+        slices,
+    )
+    return Comparison(columns, None, int(one.before.sum()), int(one.now.sum()))
+
+
+def _drift(drifts: dict[str, Comparison]) -> Finding:
+    listed = "; ".join(
+        f"{name} ({drift.current_rows:,} rows): {', '.join(drift.drifted[:_NAMED])}"
+        for name, drift in list(drifts.items())[:_NAMED]
+    )
+    more = f"; and {len(drifts) - _NAMED} more" if len(drifts) > _NAMED else ""
+    what = "slice has" if len(drifts) == 1 else "slices have"
+    return Finding(
+        "slice_drift",
+        f"{len(drifts)} {what} features that have drifted: {listed}{more}",
+        {"slices": {name: list(drift.drifted) for name, drift in drifts.items()}},
+    )

@@ -1,1 +1,0 @@
-"""Takes what other systems tell: Alertmanager's webhook."""
