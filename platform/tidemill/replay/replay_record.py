@@ -12,7 +12,6 @@ from sqlalchemy import select
 from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.prediction_log import count_log, features_of, read_labelled
 from tidemill.project import Project
-from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.model_versions import list_versions, load_scorer
 from tidemill.replay.load_generator import LoadReport
@@ -20,6 +19,7 @@ from tidemill.replay.replay_periods import Facts, periods
 from tidemill.replay.traffic_replay import PlayedSpan
 from tidemill.state import State
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
+from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Task
 from tidemill.training.feature_table import as_features
 from tidemill.training.tracking.mlflow_tracking import connect

@@ -14,11 +14,11 @@ from tidemill.errors import DataError, RegistryError
 from tidemill.features.project_features import feature_source
 from tidemill.project import Project
 from tidemill.registry.gates.constant_answer import worse_than_constant
-from tidemill.registry.gates.gate_rules import Evaluation, Interval, Verdict, decide
-from tidemill.registry.gates.paired_bootstrap import gain_interval
+from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import shortened

@@ -10,8 +10,9 @@ from tidemill.tasks.task_names import is_perfect
 
 if TYPE_CHECKING:
     from tidemill.project.project_config import GateConfig
+    from tidemill.tasks.paired_bootstrap import Interval
 
-__all__ = ["Evaluation", "Interval", "Verdict", "decide"]
+__all__ = ["Evaluation", "Verdict", "decide"]
 
 _ROUNDING = 1e-12  # 0.73 - 0.72 is not 0.01 in floating point
 
@@ -33,14 +34,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """The 90 % confidence interval of the gain, by a paired bootstrap."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The gate's decision and its reasons."""
 
@@ -56,7 +49,7 @@ def decide(
     champion: Evaluation | None,
     *,
     service: str | None = None,
-    interval: Interval | None = None,
+    interval: "Interval | None" = None,
 ) -> Verdict:
     """Decide whether ``candidate`` may take the place of ``champion``.
 
@@ -177,7 +170,7 @@ def _is_enough(gain: float, least: float) -> bool:
 
 
 def _numbers(
-    config: "GateConfig", candidate: Evaluation, champion: Evaluation | None, interval: Interval | None
+    config: "GateConfig", candidate: Evaluation, champion: Evaluation | None, interval: "Interval | None"
 ) -> dict[str, Any]:
     mine = candidate.metrics.get(config.metric)
     theirs = champion.metrics.get(config.metric) if champion else None

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.project.project_config import GateConfig
-from tidemill.registry.gates.gate_rules import Evaluation, Interval, decide
+from tidemill.registry.gates.gate_rules import Evaluation, decide
+from tidemill.tasks.paired_bootstrap import Interval
 
 metrics = st.floats(0, 1)
 gains = st.floats(-0.2, 0.2)

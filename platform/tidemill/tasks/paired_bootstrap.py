@@ -1,16 +1,25 @@
 """Compute the confidence interval of a gain by a paired bootstrap over days, vectorised."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.registry.gates.gate_rules import Interval
 from tidemill.tasks.task import Answers, Task
 
-__all__ = ["gain_interval"]
+__all__ = ["Interval", "gain_interval"]
 
 _RESAMPLES = 400
 _CHUNK = 4_000_000  # weights at once: 32 MB
 _FEW_BLOCKS = 7
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The 90 % confidence interval of a gain."""
+
+    low: float
+    high: float
 
 
 def gain_interval(

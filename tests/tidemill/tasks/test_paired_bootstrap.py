@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from tidemill.registry.gates.paired_bootstrap import gain_interval
 from tidemill.tasks.binary import Binary
+from tidemill.tasks.paired_bootstrap import gain_interval
 
 ORACLES = {
     "roc_auc": roc_auc_score,
