@@ -14,7 +14,7 @@ from tidemill.registry.versions.model_versions import CHAMPION, champion_version
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
-__all__ = ["earlier_decision", "evaluate_gate", "promote", "rollback"]
+__all__ = ["check_decision", "earlier_decision", "evaluate_gate", "promote", "rollback"]
 
 
 def evaluate_gate(project: Project, state: State, version: str, now: datetime) -> GateDecision:
@@ -87,7 +87,7 @@ def promote(
         serving = champion_version(project)
         refuse_champion(project, version, serving)
         decision = decision or ask_gate(project, state, version, serving, now)
-        _check(project, decision, version, serving)
+        check_decision(project, decision, version, serving)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id
         return move_alias(project, state, move)
@@ -172,7 +172,13 @@ def _promotion_of(project: Project, state: State, turn_id: str | None) -> Promot
     )
 
 
-def _check(project: Project, decision: GateDecision, version: str, serving: str | None) -> None:
+def check_decision(project: Project, decision: GateDecision, version: str, serving: str | None) -> None:
+    """Check that the gate let a version pass that is to replace the one that serves.
+
+    Raises:
+        DecisionOutdated: the decision is about another pair of versions.
+        GateRefused: it says no, and is enforced.
+    """
     if (decision.model, decision.candidate, decision.champion) != (project.model, version, serving):
         raise DecisionOutdated(
             f"the gate's decision {decision.id} compares {decision.model} {decision.candidate} with "

@@ -22,6 +22,8 @@ _OUTCOMES = {
     "promoted": ("green", "promoted"),
     "refused": ("red", "refused by the gate"),
     "registered": ("yellow", "registered"),
+    "rollout": ("green", "being rolled out"),
+    "asked": ("yellow", "waits for an answer"),
     "unchanged": ("yellow", "nothing new to learn"),
     "failed": ("red", "failed"),
     "running": ("yellow", "not finished"),

@@ -30,6 +30,7 @@ from tidemill.retraining.decision_record import record_decisions, record_turn
 from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Hold, Retrain
 from tidemill.retraining.policy_rules import foremost
+from tidemill.retraining.questions import answer_overdue, is_served
 from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.retraining.situation import Facts, gather, judge_all
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
@@ -71,6 +72,7 @@ class Controller:
         clock: Clock,
         listen: Callable[[TurnEvent], None] | None = None,
         send: Send | None = None,
+        rolls_out: bool = False,
     ) -> None:
         self._project = project
         self._state = state
@@ -78,6 +80,8 @@ class Controller:
         self._listen = listen
         self._send = send
         """Sends messages about alerts. None: nobody is told, as in a replay of history."""
+        self._rolls_out = rolls_out
+        """Whether turns may end in rollouts, which need traffic of now; else they promote."""
 
     def recover(self) -> list[Turn]:
         """Finish or undo what killed processes left: moves of aliases, deployments, turns.
@@ -119,6 +123,8 @@ class Controller:
                 if (routes := load_routes(self._project)) is not None:
                     notify(self._state, self._project.model, routes, now, self._send)
         if not busy:
+            with _reported("questions without an answer", failures):
+                answer_overdue(self._project, self._state, now)
             with _reported("policies", failures):
                 decision, facts = self._decide(now)
         if isinstance(decision, Retrain):
@@ -135,7 +141,8 @@ class Controller:
         return foremost(verdicts), facts
 
     def _make_turn(self, due: Retrain, facts: Facts, now: datetime) -> Turn:
-        turn = make_turn(self._project, self._state, _request(due, now), self._listen)
+        serves = self._rolls_out and is_served(self._state, self._project.model)
+        turn = make_turn(self._project, self._state, _request(due, now, serves), self._listen)
         record_turn(self._state, self._project.model, due, facts.turns, turn.id)
         return turn
 
@@ -149,7 +156,8 @@ def _reported(part: str, failures: list[Failure]) -> Iterator[None]:
         failures.append(Failure(part, error))
 
 
-def _request(decision: Retrain, now: datetime) -> TurnRequest:
+def _request(decision: Retrain, now: datetime, serves: bool) -> TurnRequest:
+    action = decision.policy.action or "rollout"
     return TurnRequest(
         as_of=now,
         reason=decision.reason,
@@ -159,6 +167,9 @@ def _request(decision: Retrain, now: datetime) -> TurnRequest:
         alert_id=decision.alert.id if decision.alert else None,
         cause=decision.cause.key,
         params=decision.policy.params,
+        recipe=decision.policy.recipe,
+        action="promote" if action == "rollout" and not serves else action,
+        ask=decision.policy.ask,
     )
 
 
@@ -171,6 +182,7 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
         SystemClock(),
         lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message),
         sender_of(project),
+        rolls_out=True,
     )
     thread = start_rollout_thread(project, interval, stop)
     while not stop.is_set():

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import time, timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -11,6 +11,8 @@ from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration, Kind
 from tidemill.project import ProjectFolder
+from tidemill.retraining.recipes import Action, Ask, Recipe
+from tidemill.retraining.triggers.cron import check_cron
 
 __all__ = ["Budget", "Condition", "Policy", "QuietHours", "load_policies"]
 
@@ -35,11 +37,21 @@ class Condition(_Section):
     """At least so many labels became known since the last turn."""
     age: Duration | None = None
     """The champion's data end this long ago, or longer."""
+    cron: str | None = None
+    """A moment of this schedule has passed since the last turn: minute, hour, day, month, day of the week."""
+    zone: str = "UTC"
+    """Time zone of ``cron``."""
+    data_version: Literal[True] | None = None
+    """The data have another version than the last turn had."""
 
     def __str__(self) -> str:
         """Return it in words."""
         if self.alert is not None:
             return self.alert
+        if self.cron is not None:
+            return f'cron "{self.cron}" ({self.zone})'
+        if self.data_version:
+            return "a new data version"
         if self.new_labels is not None:
             return f"{self.new_labels:,} new labels"
         assert self.age is not None
@@ -52,18 +64,30 @@ class Condition(_Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Condition":
-        if len([name for name in type(self).model_fields if getattr(self, name)]) != 1:
-            raise ValueError(
-                f"set one of {', '.join(type(self).model_fields)}; write others as their own items"
-            )
+        kinds = [name for name in type(self).model_fields if name != "zone"]
+        if len([name for name in kinds if getattr(self, name)]) != 1:
+            raise ValueError(f"set one of {', '.join(kinds)}; write others as their own items")
+        if self.cron is not None:
+            check_cron(self.cron, self.zone)
+        elif "zone" in self.model_fields_set:
+            raise ValueError("zone belongs to cron: remove it, or set cron beside it")
         return self
 
 
 class Budget(_Section):
-    """The most turns that a project's policies may begin in a period."""
+    """What a project's policies may spend in a period: turns, CPU time, or both."""
 
-    turns: int = Field(ge=1)
+    turns: int | None = Field(default=None, ge=1)
+    """The most turns that may begin."""
+    cpu_hours: float | None = Field(default=None, gt=0)
+    """No turn begins once those of the period took this much CPU time."""
     period: Duration
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> "Budget":
+        if self.turns is None and self.cpu_hours is None:
+            raise ValueError("a budget limits nothing: set turns, cpu_hours or both")
+        return self
 
 
 class QuietHours(_Section):
@@ -131,10 +155,19 @@ class Policy(_Section):
     """An alert that no monitor has confirmed for this long does not count."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of params.yaml that its turns set, by dotted name."""
+    recipe: Recipe = Recipe()
+    """How its turns make a model."""
+    action: Action | None = None
+    """What becomes of a version that passes the gate.
+
+    The default is a rollout where replicas serve, else a promotion.
+    """
+    ask: Ask = Ask()
+    """Of the action ``ask``: how long it waits for an answer, and what happens then."""
     quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_listed)] = ()
     """Times of day (UTC) in which no turn begins."""
     budget: Budget | None = None
-    """The most turns of all policies in a period; turns by hand do not count."""
+    """What the turns of all policies may spend in a period; turns by hand do not count."""
     refused_in_a_row: int = Field(default=3, ge=1)
     """After so many refused candidates in a row it waits for other data, other code, or a person."""
     min_new_labels: int = Field(default=0, ge=0)
@@ -158,10 +191,14 @@ class Policy(_Section):
         return ", or ".join(parts)
 
     @property
+    def mentioned(self) -> tuple[Condition, ...]:
+        """Every condition, of ``alerts``, ``any`` and ``all``."""
+        return (*self.conditions, *(self.all or ()))
+
+    @property
     def counts_labels(self) -> bool:
         """Whether the number of new labels matters."""
-        mentioned = (*self.conditions, *(self.all or ()))
-        return self.min_new_labels > 0 or any(each.new_labels for each in mentioned)
+        return self.min_new_labels > 0 or any(each.new_labels for each in self.mentioned)
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Policy":

@@ -32,12 +32,15 @@ class TurnFact:
     """An earlier turn, as a policy sees it."""
 
     status: str
+    """As in its record; of a turn that began a rollout, how that ended, or ``rollout`` while it lasts."""
     as_of: datetime
     trigger: str = "manual"
     policy: str | None = None
     sources: str | None = None
     """Digest of the files and parameters that the turn read (`turn_inputs.Sources.all`)."""
     id: str = ""
+    cpu_seconds: float = 0.0
+    """CPU time that it took, where that is on record."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Situation:
     champion_since: datetime | None = None
     """The moment up to which the champion's turn knew data; None: unknown."""
     estimate: EstimateFact | None = None
+    last_turn_at: datetime | None = None
+    """The moment of the last turn that did not fail; None: there is none."""
+    data_version: str | None = None
+    """The version of the data now, if the last turn that did not fail had another; None: it had this one."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Cause:
     """Why a policy asks for a turn."""
 
     kind: str
-    """The kind of alert, ``new_labels``, ``age``, ``new_data`` or ``cron``."""
+    """The kind of alert, ``new_labels``, ``age``, ``cron`` or ``data_version``."""
     message: str
     key: str
     """Identifies the cause: the same while the same thing is alarming."""

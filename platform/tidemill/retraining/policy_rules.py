@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from tidemill.retraining.policies import Condition, Policy
+from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import (
     AlertFact,
     Cause,
@@ -13,12 +13,14 @@ from tidemill.retraining.policy_facts import (
     Retrain,
     Situation,
     TurnFact,
-    alert_cause,
 )
+from tidemill.retraining.triggers.policy_causes import cause_of, recent
 
-__all__ = ["RULES", "cause_of", "decide", "explain", "foremost", "judge", "last_turn"]
+__all__ = ["RULES", "decide", "explain", "foremost", "judge", "last_turn"]
 
-_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift"})
+_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift", "multivariate_drift"})
+_OUTAGES = frozenset({"no_run", "health", "staleness"})
+"""Kinds of alert that tell of a part that is down: what is measured meanwhile tells little of the world."""
 _NAMED = 3
 _IDLE = ("failed", "running")
 """Turns that came to no end of their own."""
@@ -71,12 +73,12 @@ def judge(
     situation: Situation | None = None,
 ) -> Retrain | Hold | None:
     """Judge a policy alone: a turn is due, or is held and why, or nothing asks for one (None)."""
-    known, recent = situation or Situation(), _recent(policy, alerts, now)
+    known = situation or Situation()
     cause = cause_of(policy, alerts, now, known)
     if cause is None:
         return None
     for code, rule in RULES.items():
-        reason = rule(_Case(policy, cause, recent, turns, now, known))
+        reason = rule(_Case(policy, cause, recent(policy, alerts, now), turns, now, known))
         if reason is not None:
             return Hold(policy, cause, code, reason)
     return Retrain(policy, cause)
@@ -93,33 +95,8 @@ def explain(
     cause = cause_of(policy, alerts, now, situation)
     if cause is None:
         return {}
-    case = _Case(policy, cause, _recent(policy, alerts, now), turns, now, situation)
+    case = _Case(policy, cause, recent(policy, alerts, now), turns, now, situation)
     return {code: rule(case) for code, rule in RULES.items()}
-
-
-def cause_of(
-    policy: Policy, alerts: Sequence[AlertFact], now: datetime, situation: Situation
-) -> Cause | None:
-    """Return the first thing by which a policy asks for a turn; None if nothing does."""
-    heard = [
-        alert
-        for alert in _recent(policy, alerts, now)
-        if policy.monitors is None or alert.monitor in policy.monitors
-    ]
-    for condition in policy.conditions:
-        if (cause := _holds(condition, heard, now, situation)) is not None:
-            return cause
-    together = [_holds(condition, heard, now, situation) for condition in policy.all or ()]
-    causes = [cause for cause in together if cause is not None]
-    if not causes or len(causes) < len(together):
-        return None
-    first = next((cause for cause in causes if cause.alert is not None), causes[0])
-    return Cause(
-        first.kind,
-        "; ".join(cause.message for cause in causes),
-        " and ".join(sorted(cause.key for cause in causes)),
-        first.alert,
-    )
 
 
 def last_turn(turns: Sequence[TurnFact]) -> TurnFact | None:
@@ -127,28 +104,6 @@ def last_turn(turns: Sequence[TurnFact]) -> TurnFact | None:
     return max(
         (turn for turn in turns if turn.status not in _IDLE), key=lambda turn: turn.as_of, default=None
     )
-
-
-def _holds(
-    condition: Condition, alerts: Sequence[AlertFact], now: datetime, situation: Situation
-) -> Cause | None:
-    if condition.alert is not None:
-        of_kind = [alert for alert in alerts if alert.kind == condition.alert]
-        oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
-        return None if oldest is None else alert_cause(oldest)
-    if condition.new_labels is not None:
-        found = situation.new_labels or 0
-        said = f"{found:,} labels became known since the last turn"
-        return Cause("new_labels", said, "new_labels") if found >= condition.new_labels else None
-    assert condition.age is not None
-    since = situation.champion_since
-    if since is None or now - since < condition.age:
-        return None
-    return Cause("age", f"the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC", "age")
-
-
-def _recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
-    return [alert for alert in alerts if now - alert.last_seen_at <= policy.max_age]
 
 
 @dataclass(frozen=True)
@@ -169,8 +124,14 @@ class _Case:
 
 
 def _under_way(case: _Case) -> str | None:
-    running = any(turn.status == "running" for turn in case.turns)
-    return "a turn is under way already" if running else None
+    states = {turn.status for turn in case.turns}
+    if "running" in states:
+        return "a turn is under way already"
+    if "rollout" in states:
+        return "the version of an earlier turn is being rolled out: `tidemill deploy rollout --watch`"
+    if "asked" in states:
+        return "the version of an earlier turn waits for an answer: `tidemill policies approve`, or `refuse`"
+    return None
 
 
 def _data_quality(case: _Case) -> str | None:
@@ -188,6 +149,19 @@ def _data_quality(case: _Case) -> str | None:
             "would learn from them, or be served them; correct what makes them"
         )
     return None
+
+
+def _outage(case: _Case) -> str | None:
+    """Hold what drift, or an estimate from drifted features, asks for while a part of the system is down."""
+    if case.cause.alert is None or case.cause.kind not in _DRIFT | {"estimated_quality"}:
+        return None
+    down = next((alert for alert in case.alerts if alert.kind in _OUTAGES), None)
+    if down is None:
+        return None
+    return (
+        f"a part of the system is down ({down.kind} of monitor {down.monitor}: {down.message}), which can "
+        "look like drift; it waits until that alert is resolved"
+    )
 
 
 def _harmless(case: _Case) -> str | None:
@@ -246,13 +220,22 @@ def _over_budget(case: _Case) -> str | None:
     if budget is None:
         return None
     begun = [turn for turn in case.turns if turn.policy is not None and turn.as_of > case.now - budget.period]
-    if len(begun) < budget.turns:
+    begun.sort(key=lambda turn: turn.as_of, reverse=True)
+    days = f"{budget.period.total_seconds() / 86400:g} days"
+    if budget.turns is not None and len(begun) >= budget.turns:
+        free_at = begun[budget.turns - 1].as_of + budget.period
+        said = f"{budget.turns} turns in {days}"
+        return f"the budget of {said} is used up until {free_at:%Y-%m-%d %H:%M} UTC"
+    if budget.cpu_hours is None:
         return None
-    free_at = sorted(turn.as_of for turn in begun)[-budget.turns] + budget.period
-    return (
-        f"the budget of {budget.turns} turns in {budget.period.total_seconds() / 86400:g} days is used up "
-        f"until {free_at:%Y-%m-%d %H:%M} UTC"
-    )
+    spent = 0.0
+    for turn in begun:  # the latest first: the turn with which they reach the limit must leave the period
+        spent += turn.cpu_seconds / 3600
+        if spent >= budget.cpu_hours:
+            said = f"{budget.cpu_hours:g} CPU hours in {days}"
+            free_at = turn.as_of + budget.period
+            return f"the budget of {said} is used up until {free_at:%Y-%m-%d %H:%M} UTC"
+    return None
 
 
 def _too_few_labels(case: _Case) -> str | None:
@@ -272,6 +255,7 @@ def _quiet(case: _Case) -> str | None:
 RULES: dict[str, Callable[[_Case], str | None]] = {
     "under_way": _under_way,
     "data_quality": _data_quality,
+    "outage": _outage,
     "harmless": _harmless,
     "cooldown": _cooling_down,
     "unchanged": _unchanged,

@@ -1,18 +1,21 @@
 """Gathers what policies see from the records, the prediction log and the project's files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
+from tidemill.data.repository.revisions import current, outputs_at, version_of
 from tidemill.errors import TidemillError
 from tidemill.prediction_log.prediction_log import count_new_labels
 from tidemill.project import Project
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
-from tidemill.retraining.policy_rules import cause_of, judge, last_turn
+from tidemill.retraining.policy_rules import judge, last_turn
+from tidemill.retraining.triggers.policy_causes import cause_of
+from tidemill.retraining.turn_end import rollout_of
 from tidemill.retraining.turn_inputs import read_sources, tell_all
 from tidemill.state import State
 from tidemill.state.tables import Alert, MonitorRun, Turn
@@ -20,7 +23,8 @@ from tidemill.state.tables import Alert, MonitorRun, Turn
 __all__ = ["Facts", "alert_fact", "gather", "judge_all"]
 
 _ACTIVE = ("firing", "acknowledged")
-_PROMOTED = "promoted"
+_ENDED = {"promoted": "promoted", "rolled_back": "refused", "stopped": "refused"}
+"""How a turn ended, by how its rollout did."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,21 @@ def gather(
                 )
             )
         )
-    turns = tuple(_turn_fact(each) for each in rows)
-    since = max(
-        (each.as_of for each in rows if each.version == serving and each.status == _PROMOTED), default=None
-    )
+    turns = tuple(_turn_fact(each, state) for each in rows)
+    latest = last_turn(turns)
+    since = max((each.as_of for each in rows if each.version == serving), default=None)
+    had = next((each.data_revision for each in rows if latest is not None and each.id == latest.id), None)
     known = Situation(
-        new_labels=_new_labels(project, policies, turns, now), champion_since=since, estimate=estimate
+        new_labels=_new_labels(project, policies, turns, now),
+        champion_since=since,
+        estimate=estimate,
+        last_turn_at=latest.as_of if latest else None,
+        data_version=_new_data(project, policies, had),
     )
     asking = [policy for policy in policies if cause_of(policy, alerts, now, known) is not None]
     sources = {policy.name: _sources(project, policy.params) for policy in asking}
     whole = bool(asking) and tell_all(project)
-    return Facts(
-        tuple(alerts),
-        turns,
-        Situation(sources, whole, known.new_labels, known.champion_since, known.estimate),
-    )
+    return Facts(tuple(alerts), turns, replace(known, sources=sources, sources_tell_all=whole))
 
 
 def judge_all(policies: Sequence[Policy], facts: Facts, now: datetime) -> list[Retrain | Hold]:
@@ -108,9 +112,12 @@ def alert_fact(alert: Alert) -> AlertFact:
     )
 
 
-def _turn_fact(turn: Turn) -> TurnFact:
+def _turn_fact(turn: Turn, state: State) -> TurnFact:
     sources = (turn.inputs or {}).get("sources")
-    return TurnFact(turn.status, turn.as_of, turn.trigger, turn.policy, sources, turn.id)
+    spent, status = turn.cpu_seconds or 0.0, turn.status
+    if status == "rollout" and (begun := rollout_of(state, turn)) is not None:
+        status = _ENDED.get(begun.status, status)
+    return TurnFact(status, turn.as_of, turn.trigger, turn.policy, sources, turn.id, spent)
 
 
 def _estimate(runs: Sequence[MonitorRun]) -> EstimateFact | None:
@@ -134,6 +141,21 @@ def _new_labels(
         return None
     latest = last_turn(turns)
     return count_new_labels(project.predictions, project.model, latest.as_of if latest else None, now)
+
+
+def _new_data(project: Project, policies: Sequence[Policy], had: str | None) -> str | None:
+    """Return the data version of the project's folder, if it has other data than the one a turn had.
+
+    Commits of code alone are no data versions. Data that are not versioned yet do not count.
+    """
+    if had is None or not any(each.data_version for policy in policies for each in policy.mentioned):
+        return None
+    try:
+        now, before = current(project), outputs_at(project, had)
+    except TidemillError:  # the repository cannot tell, which a turn then says
+        return None
+    changed = dict(now.outputs) != {path: output.md5 for path, output in before.items()}
+    return version_of(project, now.revision) if changed else None
 
 
 def _sources(project: Project, params: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ and never promotes twice.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,8 @@ from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.project.moments import declared_moment, turn_moment
 from tidemill.project.project import check_params
+from tidemill.retraining.cpu_time import cpu_seconds
+from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult, data_message
 from tidemill.state import State
 from tidemill.state.tables import Turn
@@ -48,6 +50,12 @@ class TurnRequest:
     """Identifies what a policy makes it for."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Values of params.yaml that this turn sets, by dotted name."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How it makes its model."""
+    action: Action = "promote"
+    """What becomes of a version that passes the gate."""
+    ask: Ask = field(default_factory=Ask)
+    """Of the action ``ask``: how long it waits for an answer, and what happens then."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,9 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
     """Make one turn of the loop, from data to decision.
 
     Returns:
-        the record of the turn; ``status`` is ``promoted``, ``refused``, ``registered``, or ``unchanged``: a
-        policy asked for it, and an earlier turn read the same data.
+        the record of the turn; ``status`` is ``promoted``, ``rollout`` (one of its version has begun),
+        ``asked`` (a person is to decide), ``refused``, ``registered``, or ``unchanged``: a policy asked for
+        it, and an earlier turn read the same data.
 
     Raises:
         TurnInProgress: another process makes a turn for this project right now.
@@ -94,6 +103,9 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
             status="running",
             step=STEPS[0].name,
             seconds={},
+            recipe=None if request.recipe == Recipe() else request.recipe.recorded,
+            action=request.action if request.promote else "record",
+            question=question_of(request.ask, request.as_of) if request.action == "ask" else None,
             requested_at=datetime.now(UTC),
         )
         with state.transaction() as session:
@@ -192,13 +204,15 @@ def _run(project: Project, state: State, turn: Turn, listen: Listener | None) ->
 
 def _run_step(step: Step, context: StepContext) -> StepResult:
     """Run one step; if it fails, end the turn with that on record."""
-    turn = context.turn
+    turn, before = context.turn, cpu_seconds()
 
     def fail(error: str) -> None:
-        _record(context.state, turn, StepResult(status="failed", error=error))
+        spent = cpu_seconds() - before
+        _record(context.state, turn, StepResult(status="failed", error=error, cpu_seconds=spent))
 
     try:
-        return step.run(context)
+        result = step.run(context)
+        return replace(result, cpu_seconds=result.cpu_seconds + cpu_seconds() - before)
     except (KeyboardInterrupt, SystemExit):
         if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
             fail("interrupted")
@@ -230,6 +244,7 @@ def _record(
     if step is not None:
         values["step"] = result.back_to or _after(step)
         values["seconds"] = {**turn.seconds, step.name: round(seconds, 3)}
+    values["cpu_seconds"] = round((turn.cpu_seconds or 0.0) + result.cpu_seconds, 3)
     if result.status is not None:
         values |= {"status": result.status, "finished_at": datetime.now(UTC), "error": result.error}
     with state.transaction() as session:

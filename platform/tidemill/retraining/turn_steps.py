@@ -4,65 +4,31 @@ Each step may be run again after a kill, and then has the same result: the packa
 what the killed attempt had finished. The turn itself only knows which step is next.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
-from tidemill.errors import DecisionOutdated, FeatureError, GateRefused
+from tidemill.errors import FeatureError
 from tidemill.features.project_features import feature_names, feature_source, features_digest
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
-from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
-from tidemill.registry.versions.model_versions import champion_version
+from tidemill.registry.promotion import earlier_decision, evaluate_gate
+from tidemill.registry.versions.model_versions import champion
 from tidemill.registry.versions.new_versions import register
+from tidemill.retraining.recipes import Recipe
+from tidemill.retraining.step_context import Step, StepContext, StepResult
+from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
-from tidemill.state import State
-from tidemill.state.tables import GateDecision, Turn
+from tidemill.state.tables import Turn
+from tidemill.training.search.search_plan import Basis, SearchPlan
 from tidemill.training.train import train
 
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message"]
 
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
-
-Tell = Callable[[str, int | None, int | None], None]
-
-
-@dataclass(frozen=True)
-class StepContext:
-    """The inputs of a step."""
-
-    project: Project
-    state: State
-    turn: Turn
-    tell: Tell
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The result of a step for the turn's record, and how the turn continues."""
-
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    status: str | None = None
-    """Status that ends the turn; None if the turn continues."""
-    error: str | None = None
-    message: str = ""
-    back_to: str | None = None
-    """An earlier step to run next; None for the following step."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A named step."""
-
-    name: str
-    title: str
-    run: Callable[[StepContext], StepResult]
 
 
 def data_message(as_of: datetime) -> str:
@@ -104,7 +70,7 @@ def _inputs(project: Project) -> dict[str, str | None]:
 def _same_data(context: StepContext, digest: str | None) -> Turn | None:
     """Return an earlier turn that ended, and had the same data; None if there is none."""
     turn = context.turn
-    ended = "promoted", "refused", "registered", "unchanged"
+    ended = "promoted", "refused", "registered", "unchanged", "rollout", "asked"
     with context.state.transaction() as session:
         earlier = session.scalars(
             select(Turn).where(Turn.model == turn.model, Turn.id != turn.id, Turn.status.in_(ended))
@@ -128,14 +94,31 @@ def search_model(context: StepContext) -> StepResult:
         service=feature_source(project),
         definition=features_digest(project),
         uncommitted=uncommitted,
+        plan=_plan(project, context.turn),
         on_progress=lambda done, total, best: context.tell(
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total
         ),
     )
+    learnt = "" if trained.window is None else f"; it learnt from the window: {trained.window}"
+    said = f"{trained.trials} trials, {trained.failed_trials} failed; the best is {trained.family}"
+    if not trained.trials:
+        said = f"{trained.family} with the champion's parameters, without a search"
     return StepResult(
-        {"run_id": trained.run_id},
-        message=f"{trained.trials} trials, {trained.failed_trials} failed; the best is {trained.family}",
+        {"run_id": trained.run_id, "windows": [dict(each) for each in trained.windows] or None},
+        cpu_seconds=trained.cpu_seconds,
+        message=said + learnt,
     )
+
+
+def _plan(project: Project, turn: Turn) -> SearchPlan:
+    """Return where a turn looks for its model: as its recipe says, beginning with the champion."""
+    if turn.recipe is None:
+        return SearchPlan()
+    recipe = Recipe.model_validate(turn.recipe)
+    serving = champion(project) if recipe.search != "full" else None
+    trained = serving.trained if serving is not None else None
+    basis = None if trained is None else Basis(trained.family, trained.params, trained.rounds)
+    return SearchPlan(recipe.search, recipe.windows, basis)
 
 
 def register_version(context: StepContext) -> StepResult:
@@ -159,41 +142,13 @@ def pass_gate(context: StepContext) -> StepResult:
     return StepResult({"decision_id": decision.id}, message="; ".join(decision.reasons))
 
 
-def move_alias(context: StepContext) -> StepResult:
-    """Promote the version, or record that the gate refused it."""
-    turn, project = context.turn, context.project
-    with context.state.transaction() as session:
-        decision = session.get_one(GateDecision, turn.decision_id)
-    assert turn.version is not None
-    try:
-        done = promote(
-            project,
-            context.state,
-            turn.version,
-            actor=turn.actor,
-            reason=turn.reason,
-            now=turn.as_of,
-            decision=decision,
-            turn_id=turn.id,
-        )
-    except GateRefused as refusal:
-        return StepResult(status="refused", message=str(refusal))
-    except DecisionOutdated as outdated:
-        return StepResult(back_to="gate", message=str(outdated))
-    serving = champion_version(project)
-    message = f"version {done.to_version} is the champion"
-    if serving != done.to_version:  # the alias was moved again before the promotion was recorded here
-        message = f"version {done.to_version} became the champion; now it is {serving or 'none'}"
-    return StepResult(status="promoted", message=message)
-
-
 TRAIN = "train"
 STEPS = (
     Step("data", "versioning data and building features", version_data),
     Step(TRAIN, "searching for a model", search_model),
     Step("register", "registering the candidate", register_version),
     Step("gate", "comparing with the champion", pass_gate),
-    Step("promote", "deciding on the promotion", move_alias),
+    Step("promote", "deciding on the promotion", end_turn),
 )
 
 

@@ -34,7 +34,7 @@ from tidemill.rollouts.rollout_metrics import gather
 from tidemill.rollouts.step_checks import Verdict, judge
 from tidemill.serving.observability.version_counters import as_baseline, read_counts
 from tidemill.state import State
-from tidemill.state.tables import Deployment, Rollout
+from tidemill.state.tables import Deployment, GateDecision, Rollout
 
 __all__ = ["Progress", "advance", "begin", "read_rollout", "running"]
 
@@ -76,6 +76,7 @@ def begin(
     now: datetime,
     plan: RolloutConfig | None = None,
     since: datetime | None = None,
+    decision: GateDecision | None = None,
 ) -> Rollout:
     """Begin a rollout: ask the gate, then make the version the canary with the share of the first step.
 
@@ -88,6 +89,7 @@ def begin(
         now: event time.
         plan: steps and limits; default: ``serve.rollout`` of params.yaml.
         since: event time from which on answers count, if they are of the past; default: now.
+        decision: the gate's, on this version and the present champion; default: the gate is asked now.
 
     Raises:
         GateRefused: the gate said no, and is enforced.
@@ -99,7 +101,7 @@ def begin(
     wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
     plan_deployment(project, state, wanted, since)  # fails early, before the comparison
-    decision_id = _pass_gate(project, state, version, now)
+    decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now)
     with lock(project):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)

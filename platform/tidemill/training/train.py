@@ -12,8 +12,10 @@ from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.training.fitting.final_fit import finish
 from tidemill.training.fitting.split_rows import read_split, trial_data
+from tidemill.training.search.planned_search import search_by, trials_of
+from tidemill.training.search.search_plan import FULL_SEARCH, SearchPlan
 from tidemill.training.search.trial_records import Progress, TrialLog
-from tidemill.training.search.tuning import delete_search_files, search
+from tidemill.training.search.tuning import delete_search_files
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import write_file
@@ -45,6 +47,7 @@ def train(
     service: str,
     definition: str,
     uncommitted: "UncommittedCode | None" = None,
+    plan: SearchPlan = FULL_SEARCH,
     on_progress: Progress | None = None,
 ) -> TrainedModel:
     """Train on the data known at ``as_of``; return this turn's training if it has finished already.
@@ -58,6 +61,7 @@ def train(
         service: name of the feature service that they come from.
         definition: hash of that service's definition.
         uncommitted: what no commit holds of the project's code; None if that is unknown.
+        plan: where to look for the model, and from which rows it may learn.
         on_progress: called after each trial.
 
     Raises:
@@ -86,10 +90,16 @@ def train(
         ) as run_id:
             _log_origin(project, client, run_id, lineage, uncommitted)
             log = TrialLog(
-                client, experiment, run_id, turn_id, project.config.train, project.task.metrics, on_progress
+                client,
+                experiment,
+                run_id,
+                turn_id,
+                trials_of(project.config.train, plan.basis_in(spec)),
+                project.task.metrics,
+                on_progress,
             )
-            found = search(project, spec, trial_data(project, rows), log, run_id)
-            return finish(project, client, spec, rows, run_id, found)
+            found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
+            return finish(project, client, spec, rows, run_id, found, plan.windows)
     except MlflowException as error:
         raise TrainingError(
             f"MLflow could not record the training of {project.model}: {error}",

@@ -1,5 +1,6 @@
 """What holds a turn, and what asks for one: plain values, no engine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,6 +81,52 @@ def test_the_budget_counts_turns_of_policies_in_the_period():
     assert held.reason == "the budget of 2 turns in 30 days is used up until 2013-06-02 12:00 UTC"
 
 
+def test_the_budget_counts_cpu_hours():
+    one = policy(budget={"cpu_hours": 2, "period": "30d"})
+    hour = [replace(turn(days, "promoted"), cpu_seconds=3600) for days in (31, 20, 15)]
+    assert outcome(one, *hour[:2]) == "retrain"
+    assert outcome(one, *hour) == "budget"
+    held = decide([one], [ALERT], hour, NOW)
+    assert isinstance(held, Hold)
+    assert held.reason == "the budget of 2 CPU hours in 30 days is used up until 2013-06-11 12:00 UTC"
+    with pytest.raises(ValidationError, match="limits nothing"):
+        policy(budget={"period": "30d"})
+
+
+def test_an_outage_holds_what_drift_asks_for_only():
+    down = AlertFact("a2", "delay", "no_run", "it has not run", NOW - DAY, NOW)
+    assert outcome(policy(), alerts=(ALERT, down)) == "outage"
+    old = replace(down, last_seen_at=NOW - 15 * DAY)
+    assert outcome(policy(), alerts=(ALERT, old)) == "retrain"
+    quality = replace(ALERT, kind="quality")
+    assert outcome(policy(), alerts=(quality, down)) == "retrain"
+    assert outcome(policy(alerts=None, any=[{"new_labels": 5}]), alerts=(down,), new_labels=5) == "retrain"
+
+
+def test_a_schedule_counts_from_the_last_turn():
+    one = policy(alerts=None, any=[{"cron": "0 6 * * mon", "zone": "America/New_York"}], cooldown="1h")
+    monday = datetime(2013, 5, 27, 10, tzinfo=UTC)  # 6 o'clock in New York
+    assert outcome(one) is None  # the first turn is made by hand
+    assert outcome(one, last_turn_at=monday) is None
+    assert outcome(one, last_turn_at=monday - DAY) == "retrain"
+    assert outcome(one, last_turn_at=monday - DAY, now=monday - timedelta(seconds=1)) is None
+    found = decide([one], [], [], monday, Situation(last_turn_at=monday - 30 * DAY))
+    assert isinstance(found, Retrain)
+    assert (found.cause.kind, found.cause.key) == ("cron", "cron/2013-05-27T10:00")
+
+
+def test_a_new_data_version():
+    one = policy(alerts=None, any=[{"data_version": True}])
+    assert outcome(one) is None
+    assert outcome(one, data_version="4f1d") == "retrain"
+    assert outcome(one, turn(3), data_version="4f1d") == "cooldown"
+
+
+@pytest.mark.parametrize("status", ["rollout", "asked"])
+def test_what_an_earlier_turn_has_not_settled_holds_the_next(status: str):
+    assert outcome(policy(), turn(30, status)) == "under_way"
+
+
 def test_quiet_hours():
     one = policy(quiet_hours="22:00-06:00")
     assert outcome(one) == "retrain"
@@ -141,6 +188,11 @@ def test_any_and_all():
         ({"any": [{}]}, "set one of"),
         ({"any": ["weather"]}, "alert"),
         ({"quiet_hours": "22-6"}, "span of hours"),
+        ({"any": [{"cron": "0 6 * * moon"}]}, "no cron schedule"),
+        ({"any": [{"cron": "0 6 * * mon", "zone": "Atlantis"}]}, "no time zone"),
+        ({"any": [{"age": "3d", "zone": "UTC"}]}, "zone belongs to cron"),
+        ({"recipe": {"windows": [{"last": "soon"}]}}, "no window"),
+        ({"action": "shout"}, "record"),
         ({"budget": {"turns": 0, "period": "1d"}}, "greater than or equal to 1"),
     ],
 )

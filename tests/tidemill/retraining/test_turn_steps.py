@@ -1,7 +1,7 @@
 """The last steps of a turn, run again whatever has happened since: the right outcome, recorded once."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -14,13 +14,16 @@ from tests.tidemill.registry.conftest import (  # noqa: F401
     state,
     template,
 )
-from tidemill.errors import RegistryError
+from tidemill.errors import RegistryError, UsageError
 from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
 from tidemill.registry.versions.model_versions import champion_version
+from tidemill.retraining.questions import answer, answer_overdue
+from tidemill.retraining.recipes import Ask, question_of
+from tidemill.retraining.situation import gather
 from tidemill.retraining.turn import resume_turns
 from tidemill.retraining.turn_steps import STEPS, StepContext
-from tidemill.state.tables import Promotion, Turn
+from tidemill.state.tables import Promotion, Rollout, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -159,3 +162,70 @@ def test_a_step_that_fails_ends_its_turn_on_record(easy, state):  # noqa: F811
         next(one for one in STEPS if one.name == "register").run(
             StepContext(easy, state, turn, lambda *_: None)
         )
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_version_that_is_only_recorded_passes_the_gate_and_stays(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="record")
+    turn, _ = resume(easy, state)
+    assert (turn.status, champion_version(easy)) == ("registered", "1")
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_person_is_asked_and_answers_once(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    question = question_of(Ask(), NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="ask", question=question, actor="policy:p")
+    turn, said = resume(easy, state)
+    assert (turn.status, turn.step, champion_version(easy)) == ("asked", "end", "1")
+    assert said[-1].endswith("waits for an answer until 2013-06-04T00:00:00+00:00, then: refuse")
+    assert answer_overdue(easy, state, NOW + timedelta(days=2)) == []
+    with pytest.raises(UsageError, match="version 9 of small-model does not wait"):
+        answer(easy, state, "promote", "ada", "", NOW, version="9")
+
+    done = answer(easy, state, "promote", "ada", "seen the slices", NOW + timedelta(days=2))
+
+    assert (done.status, done.action, champion_version(easy)) == ("promoted", "promote", "2")
+    assert (done.question["by"], done.question["comment"]) == ("ada", "seen the slices")
+    with state.transaction() as session:
+        assert session.scalars(select(Promotion.actor).where(Promotion.turn_id == "turn_1")).all() == ["ada"]
+    with pytest.raises(UsageError, match="no version of small-model waits"):
+        answer(easy, state, "refuse", "bob", "", NOW)
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_question_without_an_answer_is_answered_by_its_default(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="ask", question=question_of(Ask(), NOW))
+    resume(easy, state)
+    (done,) = answer_overdue(easy, state, NOW + timedelta(days=3))
+    assert (done.status, champion_version(easy)) == ("refused", "1")
+    assert done.question["comment"] == "nobody answered until 2013-06-04T00:00:00+00:00"
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_turn_ends_in_a_rollout_that_begins_once(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="rollout")
+    turn, said = resume(easy, state)
+    with state.transaction() as session:
+        (begun,) = session.scalars(select(Rollout)).all()
+    assert (turn.status, champion_version(easy)) == ("rollout", "1")
+    assert (begun.version, begun.decision_id, begun.status) == ("2", decision.id, "running")
+    assert said[-1] == f"version 2 is rolled out by {begun.id}"
+    assert gather(easy, state, [], "1", NOW).turns[0].status == "rollout"
+
+    with state.transaction() as session:  # as a kill before the end was recorded leaves it
+        row = session.get_one(Turn, "turn_1")
+        row.status, row.step = "running", "promote"
+    assert resume(easy, state)[0].status == "rollout"
+    with state.transaction() as session:
+        session.get_one(Rollout, begun.id).status = "rolled_back"
+    assert gather(easy, state, [], "1", NOW).turns[0].status == "refused"
+
+
+def test_a_first_version_has_nothing_to_be_rolled_out_beside(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="rollout")
+    assert (resume(easy, state)[0].status, champion_version(easy)) == ("promoted", "2")

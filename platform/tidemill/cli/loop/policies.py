@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.loop import policy_answers
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
@@ -30,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: tidemill policies backtest --fast   ·   tidemill policies backtest "
         "--from 2013-04-01 --policy keep-fresh --svg decisions.svg",
     )(backtest)
+    policy_answers.add_to(app)
 
 
 def list_policies(project: ProjectDir = None, as_of: Now = None, json: AsJson = False) -> None:
@@ -169,7 +171,9 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
             continue
         for turn in each["turns"]:
             gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
-            console.print(f"  {turn['at']:%Y-%m-%d} {turn['status']}{gain}: {turn['reason']}", soft_wrap=True)
+            window = "" if turn["window"] is None else f", on the window: {turn['window']}"
+            said = f"{turn['status']}{window}{gain}: {turn['reason']}"
+            console.print(f"  {turn['at']:%Y-%m-%d} {said}", soft_wrap=True)
     for note in facts["notes"]:
         console.print(f"  {note}", soft_wrap=True)
     if svg is not None:

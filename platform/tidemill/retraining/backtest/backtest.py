@@ -192,6 +192,7 @@ def _as_dict(played: Played) -> dict[str, Any]:
                 "reason": turn.reason,
                 "gain": turn.gain,
                 "wrong": turn.wrong,
+                "window": turn.window,
             }
             for turn in played.turns
         ],

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,9 +15,11 @@ from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import RetrainingError, TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers
+from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features
 from tidemill.training.fitting.judgement import reference_of
 from tidemill.training.fitting.split_rows import SplitRows, sample_rows
+from tidemill.training.fitting.window_choice import choose_window
 from tidemill.training.model_spec import Family
 from tidemill.training.splits import known_before, split_by_time
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -49,6 +51,15 @@ class Fitted:
     """On its hold-out."""
     reference: ReferenceRows
     answer: Callable[[pl.DataFrame], Answers] = field(repr=False)
+    window: Window = ALL
+    """The candidate window whose rows it learnt from."""
+    windows: tuple[Window, ...] = (ALL,)
+    """Those it was chosen from."""
+
+    @property
+    def key(self) -> tuple[datetime, tuple[Window, ...]]:
+        """Tells models apart."""
+        return self.as_of, self.windows
 
 
 class FittedModels:
@@ -76,15 +87,17 @@ class FittedModels:
     ) -> None:
         self._project, self._rows, self._features, self._recipe = project, rows, features, recipe
         self._most_rows, self._most_fits, self._tell = most_rows, most_fits, tell
-        self._fitted: dict[int, Fitted] = {}
+        self._fitted: dict[tuple[int, tuple[Window, ...]], Fitted] = {}
+        self._estimators: dict[tuple[int, datetime, datetime], tuple[Any, float]] = {}
+        """(number of rows, first moment, last moment) → the model that learnt from them, and its CPU time."""
 
     @property
     def count(self) -> int:
         """How many models were fitted."""
-        return len(self._fitted)
+        return len(self._estimators)
 
-    def at(self, moment: datetime) -> Fitted:
-        """Return the model that a turn at ``moment`` would have made.
+    def at(self, moment: datetime, windows: tuple[Window, ...] = (ALL,)) -> Fitted:
+        """Return the model that a turn at ``moment`` would have made, choosing between candidate windows.
 
         Raises:
             TrainingError: too little was known by then.
@@ -92,13 +105,8 @@ class FittedModels:
         """
         dataset, config = self._project.config.dataset, self._project.config
         known = known_by(self._project, self._rows, moment)
-        if (found := self._fitted.get(known.height)) is not None:
+        if (found := self._fitted.get((known.height, windows))) is not None:
             return found
-        if len(self._fitted) >= self._most_fits:
-            raise RetrainingError(
-                f"the policies asked for more than {self._most_fits} fits",
-                hint="play a shorter time or fewer policies, or allow more with --max-fits",
-            )
         if known.is_empty():
             raise TrainingError(f"no label was known at {moment:%Y-%m-%d}", hint="begin later, with --from")
         times = known[dataset.time_column]
@@ -107,32 +115,61 @@ class FittedModels:
             name: known_before(known, getattr(split, name), dataset)
             for name in ("train", "validation", "fit")
         }
-        most = min((each for each in (config.train.max_rows, self._most_rows) if each), default=None)
-        fit = sides["fit"].tail(config.train.max_rows or sides["fit"].height)
-        fit = fit if most is None else sample_rows(fit, most, config.train.seed)
+        train, fit = (sides[name].tail(config.train.max_rows or known.height) for name in ("train", "fit"))
         holdout = known.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start)
-        self._tell(moment, fit.height)
-        began = time.process_time()
-        estimator = self._fit(fit)
-        seconds = time.process_time() - began
-        parts = SplitRows(
-            self._features, split, sides["train"], sides["validation"], fit, holdout, without_label=0
-        )
-        found = self._judged(moment, parts, estimator, seconds)
-        self._fitted[known.height] = found
+        parts = SplitRows(self._features, split, train, sides["validation"], fit, holdout, without_label=0)
+        found = self._made(moment, parts, windows)
+        self._fitted[known.height, windows] = found
         return found
 
-    def _fit(self, rows: pl.DataFrame) -> Any:
+    def _made(self, moment: datetime, rows: SplitRows, windows: tuple[Window, ...]) -> Fitted:
+        """Choose the window, fit on it, and judge the model on the hold-out."""
+        spent = 0.0
+
+        def fit(some: pl.DataFrame) -> Callable[[pl.DataFrame], Answers]:
+            nonlocal spent
+            estimator, seconds = self._estimator(moment, some)
+            spent += seconds
+            return lambda others: self._project.task.answers(estimator, as_features(others, self._features))
+
+        window, some = ALL, rows.fit
+        if windows != (ALL,):
+            sides = rows.train, rows.validation, rows.fit
+            choice = choose_window(self._project, windows, self._features, sides, fit)
+            window, some = choice.window, choice.rows
+        rows = replace(rows, fit=self._sampled(some))
+        found = self._judged(moment, rows, fit(some), spent)
+        return replace(found, seconds=spent, window=window, windows=windows)
+
+    def _sampled(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self._most_rows is None:
+            return rows
+        return sample_rows(rows, self._most_rows, self._project.config.train.seed)
+
+    def _estimator(self, moment: datetime, rows: pl.DataFrame) -> tuple[Any, float]:
+        """Return the model that learns from some rows, and the CPU time of its fit."""
+        times = rows[self._project.config.dataset.time_column]
+        key = rows.height, times[0], times[-1]
+        if (known := self._estimators.get(key)) is not None:
+            return known
+        if len(self._estimators) >= self._most_fits:
+            raise RetrainingError(
+                f"the policies asked for more than {self._most_fits} fits",
+                hint="play a shorter time or fewer policies, or allow more with --max-fits",
+            )
+        rows = self._sampled(rows)
+        self._tell(moment, rows.height)
+        began = time.process_time()
         truth = pd.Series(self._project.task.truth(rows, self._project.config.dataset.label))
         fitted = self._recipe.family.fit(self._recipe.params, as_features(rows, self._features), truth)
-        return deque(islice(fitted, self._recipe.rounds), maxlen=1).pop()
+        estimator = deque(islice(fitted, self._recipe.rounds), maxlen=1).pop()
+        self._estimators[key] = estimator, time.process_time() - began
+        return self._estimators[key]
 
-    def _judged(self, moment: datetime, rows: SplitRows, estimator: Any, seconds: float) -> Fitted:
-        task, features = self._project.task, self._features
-
-        def answer(some: pl.DataFrame) -> Answers:
-            return task.answers(estimator, as_features(some, features))
-
+    def _judged(
+        self, moment: datetime, rows: SplitRows, answer: Callable[[pl.DataFrame], Answers], seconds: float
+    ) -> Fitted:
+        task = self._project.task
         answers = answer(rows.holdout)
         metrics = task.evaluate(task.truth(rows.holdout, self._project.config.dataset.label), answers)
         reference = reference_of(self._project, rows, answers)

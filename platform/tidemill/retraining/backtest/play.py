@@ -1,6 +1,6 @@
 """Plays a strategy of retraining over the past, step by step; nothing later than a step is known at it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -21,6 +21,7 @@ from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import decide, last_turn
 from tidemill.tasks.task import Answers
+from tidemill.training.candidate_windows import Window
 
 __all__ = [
     "Past",
@@ -46,6 +47,8 @@ class PlayedTurn:
     reason: str
     gain: float | None
     """Of the candidate over the champion before it, in the metric, over the 30 days that followed."""
+    window: str | None = None
+    """The window that the candidate learnt from, where it was chosen from several."""
 
     @property
     def wrong(self) -> bool:
@@ -81,13 +84,13 @@ class Past:
     models: FittedModels
     start: datetime
     end: datetime
-    _answers: dict[datetime, Answers] = field(default_factory=dict)
+    _answers: dict[Hashable, Answers] = field(default_factory=dict)
 
     def answers(self, model: Fitted) -> Answers:
         """Return a model's answers to all rows, which are asked for once."""
-        if model.as_of not in self._answers:
-            self._answers[model.as_of] = model.answer(self.rows)
-        return self._answers[model.as_of]
+        if model.key not in self._answers:
+            self._answers[model.key] = model.answer(self.rows)
+        return self._answers[model.key]
 
     def places(self, start: datetime, end: datetime) -> npt.NDArray[np.intp]:
         """Return where the rows of ``[start, end)`` are."""
@@ -134,7 +137,7 @@ def play_always(past: Past) -> Played:
     """Retrain at the beginning of each month on all that is known then, without a gate."""
     served = [(begin, past.models.at(begin)) for begin, _ in months_of(past.start, past.end)]
     turns = [_turn(past, at, "promoted", "a new month", new, old) for (_, old), (at, new) in pairwise(served)]
-    return _scored("always", past, served, turns, {model.as_of: model for _, model in served[1:]})
+    return _scored("always", past, served, turns, {model.key: model for _, model in served[1:]})
 
 
 def play_oracle(past: Past) -> Played:
@@ -149,7 +152,7 @@ def play_oracle(past: Past) -> Played:
         for (_, old), (at, new) in pairwise(served)
         if new.as_of != old.as_of
     ]
-    return _scored("oracle", past, served, changes, {model.as_of: model for _, model in served[1:]})
+    return _scored("oracle", past, served, changes, {model.key: model for _, model in served[1:]})
 
 
 def play_policies(
@@ -165,7 +168,7 @@ def play_policies(
     served = [(past.start, past.models.at(past.start))]
     turns: list[TurnFact] = [TurnFact("promoted", past.start)]
     made: list[PlayedTurn] = []
-    used: dict[datetime, Fitted] = {}
+    used: dict[Hashable, Fitted] = {}
     now = past.start + step
     while now < past.end:
         tell(now)
@@ -173,14 +176,17 @@ def play_policies(
         alerts = watched.alerts(champion, since, past.rows, past.answers(champion), now)
         decision = decide(policies, alerts, turns, now, _situation(past, policies, turns, champion, now))
         if isinstance(decision, Retrain):
-            status, candidate, reason = _candidate(past, champion, now, decision.reason)
+            windows = decision.policy.recipe.windows
+            status, candidate, reason = _candidate(past, champion, now, windows, decision.reason)
             if candidate is None:
                 made.append(PlayedTurn(now, status, reason, None))
             else:
-                used[candidate.as_of] = candidate
+                used[candidate.key] = candidate
                 made.append(_turn(past, now, status, reason, candidate, champion))
             sources = str(known_by(past.project, past.rows, now).height)
-            turns.append(TurnFact(status, now, decision.cause.kind, decision.policy.name, sources))
+            spent = candidate.seconds if candidate is not None else 0.0
+            name_of = decision.policy.name
+            turns.append(TurnFact(status, now, decision.cause.kind, name_of, sources, cpu_seconds=spent))
             if status == "promoted" and candidate is not None:
                 served.append((now, candidate))
                 watched.forget()
@@ -195,14 +201,21 @@ def _situation(
     latest = last_turn(turns)
     before = known_by(past.project, past.rows, latest.as_of).height if latest else 0
     return Situation(
-        dict.fromkeys([each.name for each in policies], str(known)), True, known - before, champion.as_of
+        dict.fromkeys([each.name for each in policies], str(known)),
+        sources_tell_all=True,
+        new_labels=known - before,
+        champion_since=champion.as_of,
+        last_turn_at=latest.as_of if latest else None,
+        data_version=str(known) if known != before else None,
     )
 
 
-def _candidate(past: Past, champion: Fitted, now: datetime, why: str) -> tuple[str, Fitted | None, str]:
+def _candidate(
+    past: Past, champion: Fitted, now: datetime, windows: tuple[Window, ...], why: str
+) -> tuple[str, Fitted | None, str]:
     """Return what a turn would have come to: its status, its candidate, and why."""
     try:
-        model = past.models.at(now)
+        model = past.models.at(now, windows)
     except TrainingError as error:
         return "failed", None, str(error)
     task, label = past.project.task, past.project.config.dataset.label
@@ -219,7 +232,8 @@ def _candidate(past: Past, champion: Fitted, now: datetime, why: str) -> tuple[s
 def _turn(past: Past, at: datetime, status: str, reason: str, new: Fitted, old: Fitted) -> PlayedTurn:
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
-    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None)
+    window = str(new.window) if len(new.windows) > 1 else None
+    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None, window)
 
 
 def _scored(
@@ -227,7 +241,7 @@ def _scored(
     past: Past,
     served: Sequence[tuple[datetime, Fitted]],
     turns: Sequence[PlayedTurn],
-    used: dict[datetime, Fitted],
+    used: Mapping[Hashable, Fitted],
 ) -> Played:
     """Score each month by the answers of the models that served in it."""
     ends = [*(at for at, _ in served[1:]), past.end]

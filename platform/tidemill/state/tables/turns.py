@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import JSON, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
@@ -40,7 +40,8 @@ class Turn(Table):
     as_of: Mapped[datetime]
     """The turn uses only data that was known by this moment."""
     status: Mapped[str]
-    """``running``, then ``registered``, ``promoted``, ``refused``, ``unchanged`` or ``failed``."""
+    """``running``, then ``registered``, ``promoted``, ``rollout`` (of its version has begun), ``asked`` (a
+    person is to decide), ``refused``, ``unchanged`` or ``failed``."""
     step: Mapped[str]
     """The current step: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
     data_revision: Mapped[str | None]
@@ -50,6 +51,17 @@ class Turn(Table):
     error: Mapped[str | None]
     seconds: Mapped[dict[str, Any]]
     """Wall-clock seconds by step."""
+    cpu_seconds: Mapped[float | None]
+    """CPU time of its steps, with the processes that they started and those of the search."""
+    recipe: Mapped[dict[str, Any] | None]
+    """How its model is sought (`tidemill.retraining.recipes.Recipe`); None: by a full search on all rows."""
+    windows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    """The candidate windows and how each did (`tidemill.training.fitting.window_choice`); None: one only."""
+    action: Mapped[str | None]
+    """What a version that passes the gate is for: ``record``, ``ask``, ``promote`` or ``rollout``; None in
+    records of earlier versions."""
+    question: Mapped[dict[str, Any] | None]
+    """Of ``ask``: until when it waits, what happens then, and who answered what."""
     cause: Mapped[str | None]
     """Identifies what a policy made it for (`tidemill.retraining.policy_facts.Cause.key`)."""
     inputs: Mapped[dict[str, Any] | None]

@@ -1,6 +1,8 @@
 """Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,10 +14,12 @@ from mlflow import MlflowClient
 from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
+from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features, lengths_of
 from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.fitting.split_rows import SplitRows
+from tidemill.training.fitting.window_choice import choose_window
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.tuning import SearchResult
 from tidemill.training.tracking import mlflow_tracking
@@ -32,13 +36,26 @@ def finish(
     rows: SplitRows,
     run_id: str,
     found: SearchResult,
+    windows: tuple[Window, ...] = (ALL,),
 ) -> TrainedModel:
     """Fit the final model, evaluate it on the hold-out, and log it with its results to the run.
+
+    With several candidate windows, one is chosen by the validation rows (`choose_window`).
 
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
     """
     task = project.task
+    choice = None
+    if windows != (ALL,):
+        choice = choose_window(
+            project,
+            windows,
+            rows.features,
+            (rows.train, rows.validation, rows.fit),
+            lambda some: _answerer(project, spec, rows, found, some),
+        )
+        rows = replace(rows, fit=choice.rows)
     estimator = _fit(project, spec, rows, found)
     trusted = trusted_types(estimator, spec.trusted_types)
     model_uri = log_model(
@@ -68,6 +85,9 @@ def finish(
         task=task.kind,
         classes=tuple(getattr(task, "classes", ())),
         lists=lengths_of(rows.fit.schema, rows.features),
+        cpu_seconds=found.cpu_seconds,
+        window=None if choice is None else str(choice.window),
+        windows=() if choice is None else choice.recorded,
     )
     _log_trained(client, rows, trained)
     return trained
@@ -78,9 +98,23 @@ def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -
         client,
         trained.run_id,
         metrics={**trained.metrics, "trials": trained.trials, "failed_trials": trained.failed_trials},
-        params={**trained.params, "family": trained.family, "rounds": trained.rounds, **rows.sizes()},
+        params={
+            **trained.params,
+            "family": trained.family,
+            "rounds": trained.rounds,
+            **({} if trained.window is None else {"chosen_window": trained.window}),
+            **rows.sizes(),
+        },
     )
     log_summary(client, trained.run_id, trained)
+
+
+def _answerer(
+    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, some: pl.DataFrame
+) -> Callable[[pl.DataFrame], Answers]:
+    """Fit the model on some rows, and return what gives its answers to others."""
+    estimator = _fit(project, spec, replace(rows, fit=some), found)
+    return lambda others: _answers(project.task, estimator, others, rows.features)
 
 
 def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult) -> Any:

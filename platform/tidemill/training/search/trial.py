@@ -1,6 +1,7 @@
 """Run one trial in a Ray worker. The module imports little, because every worker imports it again."""
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +18,10 @@ from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.spec_loading import SpecSource
 
-__all__ = ["TrialData", "run_trial"]
+__all__ = ["CPU_SECONDS", "TrialData", "run_trial"]
+
+CPU_SECONDS = "tidemill_cpu_seconds"
+"""What a trial reports beside its metrics: the CPU time that it took so far."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,15 @@ def run_trial(
     task = make_task(target, _load)
     trial = config["trial"]
     family = spec.family(trial["family"])
+    began = time.process_time()
     train, validation = data.train_features.frame(), data.validation_features.frame()
     labels = pd.Series(data.train_labels)
     for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
         found = task.evaluate(data.validation_labels, task.answers(estimator, validation))
         if not np.isfinite(found[task.metric]):
             raise TrainingError(f"{task.metric} is not a number on {len(validation):,} validation rows")
-        tune.report({name: found[name] for name in task.metrics})
+        spent = time.process_time() - began
+        tune.report({**{name: found[name] for name in task.metrics}, CPU_SECONDS: spent})
 
 
 def _load(reference: str) -> Any:

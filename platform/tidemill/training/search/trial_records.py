@@ -12,6 +12,7 @@ from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
 from tidemill.project.project_config import TrainConfig
+from tidemill.training.search.trial import CPU_SECONDS
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
@@ -45,6 +46,8 @@ class TrialRecord:
     flushed_at: float = field(default_factory=time.monotonic, repr=False)
     introduced: bool = False
     """Whether its parameters are on record."""
+    cpu_seconds: float = 0.0
+    """CPU time of the rounds."""
 
     def best(self, metric: str) -> tuple[float, int] | None:
         """Return its best value and the round of that (from 1); None before the first round."""
@@ -98,6 +101,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         record, now = self._record(trial), int(time.time() * 1000)
         values = {name: float(result[name]) for name in self._metrics if name in result}
         record.history.append(values)
+        record.cpu_seconds = float(result.get(CPU_SECONDS, 0.0))
         record.waiting += [
             Metric(f"validation_{name}", value, now, len(record.history)) for name, value in values.items()
         ]

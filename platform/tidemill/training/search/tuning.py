@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +45,8 @@ class SearchResult:
     """The round of that value."""
     trials: int
     failed: int
+    cpu_seconds: float = 0.0
+    """CPU time of the trials."""
 
 
 def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:
@@ -71,7 +73,14 @@ def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any
     return configurations
 
 
-def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog, name: str) -> SearchResult:
+def search(
+    project: Project,
+    spec: TrainingSpec,
+    data: TrialData,
+    log: TrialLog,
+    name: str,
+    first: Mapping[str, Any] | None = None,
+) -> SearchResult:
     """Run the trials and return the best by the project's metric on the validation rows.
 
     A trial that fails is on record with its error and does not end the search.
@@ -82,13 +91,17 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
         data: put into Ray's object store once, read by every trial from there.
         log: called for all events of trials.
         name: of the folder for Ray's own files, deleted afterwards.
+        first: parameters of the first trial, in place of those drawn for it.
 
     Raises:
         TrainingError: no trial finished; the message has the error of the first.
         KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
     with ray_session(project), _quiet():
-        tuner = _tuner(project, spec, data, log, name)
+        trials = candidates(spec, project.config.train.trials, project.config.train.seed)
+        if first is not None:
+            trials[0] = {**trials[0], "params": dict(first)}
+        tuner = _tuner(project, spec, data, log, name, trials)
         try:
             with _interruptible(log):
                 tuner.fit()
@@ -103,7 +116,14 @@ def search(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
     return _result(log, project.config.train.metric)
 
 
-def _tuner(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog, name: str) -> tune.Tuner:
+def _tuner(
+    project: Project,
+    spec: TrainingSpec,
+    data: TrialData,
+    log: TrialLog,
+    name: str,
+    trials: list[dict[str, Any]],
+) -> tune.Tuner:
     config = project.config.train
     rounds = max(family.rounds for family in spec.families)
     trainable = tune.with_parameters(
@@ -115,7 +135,7 @@ def _tuner(project: Project, spec: TrainingSpec, data: TrialData, log: TrialLog,
     )
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
-        param_space={"trial": tune.grid_search(candidates(spec, config.trials, config.seed))},
+        param_space={"trial": tune.grid_search(trials)},
         tune_config=tune.TuneConfig(
             metric=config.metric,
             mode="max",
@@ -156,7 +176,8 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
             "try the family's `fit` by itself",
         )
     value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
-    return SearchResult(winner, value, rounds, len(records), len(failed))
+    spent = sum(record.cpu_seconds for record in records)
+    return SearchResult(winner, value, rounds, len(records), len(failed), round(spent, 3))
 
 
 @contextmanager

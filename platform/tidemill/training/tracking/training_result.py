@@ -49,6 +49,12 @@ class TrainedModel:
     """Of a model from elsewhere whose outputs have another order: the place of each among ``classes``."""
     lists: Mapping[str, int] = field(default_factory=dict)
     """Those of ``features`` that are lists, and the length of each."""
+    cpu_seconds: float = 0.0
+    """CPU time of the search's trials."""
+    window: str | None = None
+    """The candidate window whose rows it learnt from, in words; None: there was no choice."""
+    windows: tuple[Mapping[str, Any], ...] = ()
+    """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 
     @property
     def target(self) -> Target:
@@ -68,7 +74,7 @@ class TrainedModel:
         """
         try:
             found = json.loads(text or "")
-            for name in ("features", "trusted_types", "classes", "places"):
+            for name in ("features", "trusted_types", "classes", "places", "windows"):
                 found[name] = tuple(found.get(name, ()))
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:

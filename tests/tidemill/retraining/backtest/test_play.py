@@ -117,7 +117,7 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
 def test_a_turn_that_fails_is_counted(project: Project, rows: pl.DataFrame):
     of = past(project, rows)
     first = of.models.at(START)
-    of.models.at = lambda moment: first if moment == START else _too_little()  # type: ignore[method-assign]
+    of.models.at = lambda moment, _windows=(): first if moment == START else _too_little()  # type: ignore[method-assign]
     found = play(of)
     assert {turn.status for turn in found.turns} == {"failed"}
     assert found.turns[0].reason == "too little"

@@ -1,0 +1,1 @@
+"""Tells what asks for a turn: alerts, labels, age, schedules, new data."""

@@ -1,0 +1,76 @@
+"""Finds what asks for a policy's turn: an alert, labels, age, a schedule, new data. Imports no engine."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tidemill.retraining.policies import Condition, Policy
+from tidemill.retraining.policy_facts import AlertFact, Cause, Situation, alert_cause
+from tidemill.retraining.triggers.cron import last_moment
+
+__all__ = ["cause_of", "recent"]
+
+
+def cause_of(
+    policy: Policy, alerts: Sequence[AlertFact], now: datetime, situation: Situation
+) -> Cause | None:
+    """Return the first thing by which a policy asks for a turn; None if nothing does."""
+    heard = [
+        alert
+        for alert in recent(policy, alerts, now)
+        if policy.monitors is None or alert.monitor in policy.monitors
+    ]
+    for condition in policy.conditions:
+        if (cause := _holds(condition, heard, now, situation)) is not None:
+            return cause
+    together = [_holds(condition, heard, now, situation) for condition in policy.all or ()]
+    causes = [cause for cause in together if cause is not None]
+    if not causes or len(causes) < len(together):
+        return None
+    first = next((cause for cause in causes if cause.alert is not None), causes[0])
+    return Cause(
+        first.kind,
+        "; ".join(cause.message for cause in causes),
+        " and ".join(sorted(cause.key for cause in causes)),
+        first.alert,
+    )
+
+
+def recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
+    """Return the alerts that a monitor confirmed lately enough for a policy."""
+    return [alert for alert in alerts if now - alert.last_seen_at <= policy.max_age]
+
+
+def _holds(
+    condition: Condition, alerts: Sequence[AlertFact], now: datetime, situation: Situation
+) -> Cause | None:
+    if condition.alert is not None:
+        of_kind = [alert for alert in alerts if alert.kind == condition.alert]
+        oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
+        return None if oldest is None else alert_cause(oldest)
+    if condition.new_labels is not None:
+        found = situation.new_labels or 0
+        said = f"{found:,} labels became known since the last turn"
+        return Cause("new_labels", said, "new_labels") if found >= condition.new_labels else None
+    if condition.cron is not None:
+        return _passed(condition.cron, condition.zone, now, situation)
+    if condition.data_version:
+        found_version = situation.data_version
+        if found_version is None:
+            return None
+        said = f"the data have a new version, {found_version[:10]}"
+        return Cause("data_version", said, f"data_version/{found_version[:10]}")
+    assert condition.age is not None
+    since = situation.champion_since
+    if since is None or now - since < condition.age:
+        return None
+    return Cause("age", f"the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC", "age")
+
+
+def _passed(cron: str, zone: str, now: datetime, situation: Situation) -> Cause | None:
+    """Return a moment of a schedule that has passed since the last turn; a first turn is made by hand."""
+    due = last_moment(cron, zone, now)
+    if situation.last_turn_at is None or due <= situation.last_turn_at:
+        return None
+    return Cause(
+        "cron", f"it was due at {due:%Y-%m-%d %H:%M} UTC (cron {cron})", f"cron/{due:%Y-%m-%dT%H:%M}"
+    )

@@ -1,0 +1,114 @@
+"""Ends a turn: its version is promoted, rolled out, put before a person, or only recorded."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
+from tidemill.registry.promotion import check_decision, promote
+from tidemill.registry.versions.model_versions import champion_version
+from tidemill.retraining.step_context import StepContext, StepResult
+from tidemill.rollouts.rollout import begin
+from tidemill.state import State
+from tidemill.state.tables import GateDecision, Rollout, Turn
+
+__all__ = ["end_turn", "rollout_of"]
+
+
+def end_turn(context: StepContext) -> StepResult:
+    """Do with the version what the turn's action says, or record that the gate refused it."""
+    turn = context.turn
+    assert turn.version is not None
+    with context.state.transaction() as session:
+        decision = session.get_one(GateDecision, turn.decision_id)
+    try:
+        if turn.action == "rollout" and champion_version(context.project) is not None:
+            return _roll_out(context, decision)
+        if turn.action in ("record", "ask"):
+            check_decision(context.project, decision, turn.version, champion_version(context.project))
+            return _ask(turn) if turn.action == "ask" else _keep(turn)
+        return _promote(context, decision)
+    except GateRefused as refusal:
+        return StepResult(status="refused", message=str(refusal))
+    except DecisionOutdated as outdated:
+        return StepResult(back_to="gate", message=str(outdated))
+
+
+def rollout_of(state: State, turn: Turn) -> Rollout | None:
+    """Return the rollout that a turn began; None if it began none."""
+    query = (
+        select(Rollout)
+        .where(
+            Rollout.model == turn.model,
+            Rollout.version == turn.version,
+            Rollout.requested_at >= turn.requested_at,
+        )
+        .order_by(Rollout.requested_at.desc())
+        .limit(1)
+    )
+    with state.transaction() as session:
+        return session.scalar(query)
+
+
+def _actor(turn: Turn) -> str:
+    """Return who decided: the person who was asked, else who began the turn."""
+    return str((turn.question or {}).get("by") or turn.actor)
+
+
+def _keep(turn: Turn) -> StepResult:
+    return StepResult(status="registered", message=f"version {turn.version} passed the gate; it is on record")
+
+
+def _ask(turn: Turn) -> StepResult:
+    """Put the version before a person; `tidemill.retraining.questions` takes the answer."""
+    asked = turn.question or {}
+    then = f"until {asked['until']}, then: {asked['default']}"
+    said = f"version {turn.version} passed the gate and waits for an answer {then}"
+    return StepResult(status="asked", message=said)
+
+
+def _roll_out(context: StepContext, decision: GateDecision) -> StepResult:
+    """Begin the rollout, or find that it has begun; where another is under way, the version is kept."""
+    turn, project, state = context.turn, context.project, context.state
+    assert turn.version is not None
+    serving = champion_version(project)
+    if (begun := rollout_of(state, turn)) is not None:
+        return StepResult(status="rollout", message=f"version {turn.version} is rolled out by {begun.id}")
+    check_decision(project, decision, turn.version, serving)
+    try:
+        begun = begin(
+            project,
+            state,
+            turn.version,
+            _actor(turn),
+            turn.reason,
+            datetime.now(UTC),  # rollouts count what is answered from now on
+            decision=decision,
+        )
+    except RegistryError as error:
+        if isinstance(error, GateRefused | DecisionOutdated):
+            raise
+        said = f"version {turn.version} is registered, but its rollout did not begin: {error}"
+        return StepResult(status="registered", error=said, message=said)
+    return StepResult(status="rollout", message=f"version {turn.version} is rolled out by {begun.id}")
+
+
+def _promote(context: StepContext, decision: GateDecision) -> StepResult:
+    """Promote the version."""
+    turn, project = context.turn, context.project
+    assert turn.version is not None
+    done = promote(
+        project,
+        context.state,
+        turn.version,
+        actor=_actor(turn),
+        reason=turn.reason,
+        now=turn.as_of,
+        decision=decision,
+        turn_id=turn.id,
+    )
+    serving = champion_version(project)
+    message = f"version {done.to_version} is the champion"
+    if serving != done.to_version:  # the alias was moved again before the promotion was recorded here
+        message = f"version {done.to_version} became the champion; now it is {serving or 'none'}"
+    return StepResult(status="promoted", message=message)
