@@ -189,14 +189,17 @@ def ray_of_the_session() -> Iterator[None]:
     """One Ray for whatever trains or scores in this process: each of its own takes 5 s of CPU."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
+    from tidemill.training.private_ray_settings import needed_processes_only
+
+    with needed_processes_only():
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
     yield
     ray.shutdown()
 

@@ -15,7 +15,12 @@ import ray
 from tidemill.errors import TrainingError
 from tidemill.orphan_reaper import MARK, OrphanReaper
 from tidemill.project import Project
-from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
+from tidemill.training.private_ray_settings import (
+    LOOPBACK,
+    SINGLE_NODE,
+    needed_processes_only,
+    read_environment,
+)
 
 __all__ = ["check_address", "keep_sigterm", "ray_session"]
 
@@ -93,7 +98,7 @@ def _restore(before: dict[str, str | None]) -> None:
 @contextmanager
 def _connected(where: str, **choices: Any) -> Iterator[None]:
     try:
-        with keep_sigterm():
+        with keep_sigterm(), needed_processes_only():
             ray.init(**choices, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise TrainingError(

@@ -30,7 +30,12 @@ from tidemill.serving.runtime.private_haproxy import write_wrapper
 from tidemill.serving.runtime.replica.process_start import APPLICATION
 from tidemill.serving.runtime.replica.ray_shortcut import CALLBACK
 from tidemill.settings import Settings
-from tidemill.training.private_ray_settings import LOOPBACK, SINGLE_NODE, read_environment
+from tidemill.training.private_ray_settings import (
+    LOOPBACK,
+    SINGLE_NODE,
+    needed_processes_only,
+    read_environment,
+)
 from tidemill.training.ray_session import keep_sigterm
 
 __all__ = ["join", "join_variables", "start", "stop"]
@@ -91,16 +96,17 @@ def stop() -> None:
 
 
 def _start_ray(project: Project, folder: Path) -> None:
-    ray.init(
-        address="local",
-        num_cpus=project.settings.num_cpus or None,
-        include_dashboard=False,
-        namespace="tidemill",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address=LOOPBACK,
-        _temp_dir=str(folder / "ray"),
-    )
+    with needed_processes_only():
+        ray.init(
+            address="local",
+            num_cpus=project.settings.num_cpus or None,
+            include_dashboard=False,
+            namespace="tidemill",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address=LOOPBACK,
+            _temp_dir=str(folder / "ray"),
+        )
 
 
 def _start_serve(project: Project, port: int) -> None:
