@@ -17,6 +17,7 @@ SMALL = {
     "split.validation_days": 5,
     "split.holdout_days": 5,
     "train.trials": 2,
+    "train.max_concurrent": 1,
     "train.max_rows": 4000,
     "gate.min_rows": 200,
     "gate.min_gain": -1.0,

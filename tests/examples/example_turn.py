@@ -24,7 +24,7 @@ class Example:
         self.name = name
         self.tidemill("init", str(folder), "--example", name)
         self.project = load_project(folder, Settings(num_cpus=2))
-        trials = ["--set", "train.trials=3"]
+        trials = ["--set", "train.trials=3", "--set", "train.max_concurrent=1"]
         self.turn = json.loads(self.tidemill("run", "--promote", *trials, "-p", str(folder), "--json"))
 
     @staticmethod

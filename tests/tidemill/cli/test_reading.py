@@ -321,10 +321,10 @@ def test_a_moved_project_is_read(root: Path, tmp_path: Path):
 
 
 def test_an_unknown_model_or_version_is_said_to_be_so(root: Path):
-    done = run(root, f"models show {MODEL} 7")
-    assert done.returncode == 2
-    assert "has no version '7'" in " ".join(done.stderr.split())
-    assert "there is no model 'nobody'" in " ".join(run(root, "models list nobody").stderr.split())
+    version, model = run_each(root, [f"models show {MODEL} 7", "models list nobody"])
+    assert version.returncode == 2
+    assert "has no version '7'" in " ".join(version.stderr.split())
+    assert "there is no model 'nobody'" in " ".join(model.stderr.split())
 
 
 def test_json_has_whole_ids_and_lists_short_ones(root: Path):
@@ -382,17 +382,16 @@ def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tm
 
 def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
-    with_model, without = run(copy, f"promote {MODEL} 7"), run(copy, "promote 7")
+    lines = [f"promote {MODEL} 7", "promote 7", f"promote {MODEL}", "promote", "promote other 1"]
+    with_model, without, alone, nothing, other, back = run_each(copy, [*lines, "rollback 1 --json"])
     assert (without.returncode, without.stderr) == (2, with_model.stderr)
     assert "has no version '7'" in " ".join(without.stderr.split())
-    alone = run(copy, f"promote {MODEL}")
     assert alone.returncode == 2
     assert f"promote needs a version of {MODEL}" in " ".join(alone.stderr.split())
-    assert run(copy, "promote").stderr == alone.stderr
-    other = run(copy, "promote other 1")  # which a shared registry may have
-    assert other.returncode == 2
+    assert nothing.stderr == alone.stderr
+    assert other.returncode == 2  # which a shared registry may have
     assert f"promote moves the champion of {MODEL}, this project's model" in " ".join(other.stderr.split())
-    done = json.loads(run(copy, "rollback 1 --json").stdout)
+    done = json.loads(back.stdout)
     assert done == {"model": MODEL, "from": "2", "to": "1"}
 
 

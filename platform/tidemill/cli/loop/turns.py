@@ -72,17 +72,20 @@ def _turn(
     folder: Any, as_of: str | None, promote: bool, reason: str, params: list[str] | None, json: bool
 ) -> None:
     from tidemill.project import load_project
+
+    wished, overrides = moment(as_of) if as_of else None, _assignments(params or [])
+    project = load_project(folder)
+
+    # Engines, once it is certain that they are needed.
     from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
-    project = attach(load_project(folder))
+    project = attach(project)
     state = open_state(project.state_url)
-    at = moment_by_hand(project, state, moment(as_of) if as_of else None)
-    request = TurnRequest(
-        at, reason, project.settings.who, promote=promote, params=_assignments(params or [])
-    )
+    at = moment_by_hand(project, state, wished)
+    request = TurnRequest(at, reason, project.settings.who, promote=promote, params=overrides)
     with progress() as tell:
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None

@@ -1,6 +1,8 @@
 """A real stack that is autoscaled: a replica comes with the load and goes with it, and no request notices."""
 
+import os
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +11,17 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
+from tests.tidemill.serving.runtime.own_stacks import wait_for
 from tests.tidemill.serving.small_project import KNOWN
-from tidemill.errors import ServingError
+from tidemill.errors import ServingError, StackNotRunning
+from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.observability.version_counters import read_counts
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.local_stack import status
+from tidemill.serving.runtime.stack_record import read
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
@@ -38,13 +43,6 @@ from dataclasses import replace
 
 application = replace(application, decide=lambda parcel, probability: time.sleep(0.1) or {})
 """
-
-
-def wait_for(condition, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 class Load:
@@ -78,7 +76,7 @@ class Load:
 
 
 @pytest.fixture
-def project(tmp_path, served_template):
+def scaled(tmp_path, served_template):
     root = shutil.copytree(served_template, tmp_path / "project")
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["serve"] |= {"autoscaling": SCALING, "batch": {"loop_rows": 0}}
@@ -91,8 +89,27 @@ def project(tmp_path, served_template):
         down(project)
 
 
-def test_a_replica_comes_and_goes_and_no_request_fails(project):
-    info, state = up(project), open_state(project.state_url)
+def test_a_replica_comes_and_goes_beside_another_stack_and_all_vanish_with_their_owner(scaled, stack):
+    info = up(scaled)
+    _comes_and_goes_and_no_request_fails(scaled, info)
+    for one in (stack, info):
+        with PredictionClient(one.url) as client:
+            client.predict([{"depot": "north"}], at=KNOWN)
+    assert len(marked_processes(info.mark)) > 10
+
+    os.kill(info.pid, signal.SIGKILL)
+
+    wait_for(lambda: status(scaled) is None)
+    wait_for(lambda: not marked_processes(info.mark), 15)
+    with pytest.raises(StackNotRunning):
+        down(scaled)
+    assert read(scaled) is None
+    with PredictionClient(stack.url) as client:
+        client.predict([{"depot": "north"}], at=KNOWN)
+
+
+def _comes_and_goes_and_no_request_fails(project, info):
+    state = open_state(project.state_url)
 
     def logged():
         return read_predictions(project.predictions, project.model, KNOWN, KNOWN.replace(year=2014), True)
@@ -102,13 +119,16 @@ def test_a_replica_comes_and_goes_and_no_request_fails(project):
             return {one.id for one in session.query(ReplicaState)}
 
     with Load(info.url).running() as load:
-        wait_for(lambda: len(set(logged()["replica"])) == 2)
+        patient = {"seconds": 240.0, "every": 0.5}
+        wait_for(lambda: len(on_record()) == 2, **patient)
+        wait_for(lambda: len(set(logged()["replica"])) == 2, **patient)
         first = on_record()
         assert first == set(logged()["replica"])
         load.clients = FEW
-        wait_for(lambda: len(on_record()) == 1)
-        before = logged().height
-        wait_for(lambda: logged().height > before + 20)  # also by connections that the other one had
+        wait_for(lambda: len(on_record()) == 1, **patient)
+        before = len(load.answered)
+        # Also by connections that the other one had.
+        wait_for(lambda: len(load.answered) > before + 20, **patient)
     assert load.errors == []
     assert on_record() < first
     assert sorted(logged()["prediction_id"]) == sorted(load.answered)

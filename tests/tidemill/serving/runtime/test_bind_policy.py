@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.tidemill.recorded import list_keys
+from tests.tidemill.serving.runtime.own_stacks import end_by_ctrl_c, in_foreground
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
@@ -23,7 +24,8 @@ from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.api_keys import create_key, revoke_key
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.runtime.bind_policy import Listener, listeners, warnings
-from tidemill.serving.runtime.daemon import down, up
+from tidemill.serving.runtime.daemon import up
+from tidemill.serving.runtime.local_stack import status
 from tidemill.serving.runtime.network import free_port
 from tidemill.serving.runtime.stack_record import read
 from tidemill.settings import Secret, Settings
@@ -65,8 +67,12 @@ def keys(project):
 @pytest.fixture(scope="module")
 def stack(project, keys):
     # What a user's shell may hold goes on to the stack, and must not be in its arguments.
-    yield up(replace(project, settings=replace(project.settings, api_key=keys["shop"])))
-    down(project)
+    holding = replace(project, settings=replace(project.settings, api_key=keys["shop"]))
+    with in_foreground(holding) as (process, wait_until):
+        wait_until("ready")
+        yield status(project)
+        if process.poll() is None:
+            end_by_ctrl_c(project, process)
 
 
 def ask(stack, method, path, key=None, **more):

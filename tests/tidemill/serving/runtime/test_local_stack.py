@@ -1,7 +1,6 @@
 """The whole stack, for real: it starts, swaps models under load, and leaves nothing, however it ends."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,41 +13,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.tidemill.serving.runtime.own_stacks import copy_of, end_by_ctrl_c, in_foreground, wait_for
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
 from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
-from tidemill.project import load_project
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.deployments import stop as stop_lanes
 from tidemill.serving.http.client import Label, PredictionClient
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.local_stack import status
-from tidemill.serving.runtime.network import free_port, is_free
+from tidemill.serving.runtime.network import is_free
 from tidemill.serving.runtime.stack_record import read
-from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import ReplicaState
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
-OWNER = """
-import select
-import sys
-from pathlib import Path
-from tidemill.project import load_project
-from tidemill.serving.runtime.local_stack import LocalStack
-
-def tell(message):
-    print(stack.mark, message, flush=True)
-
-stack = LocalStack(load_project(Path(sys.argv[1])), tell, mlflow_server=False)
-with stack:
-    tell("ready")
-    # Not a read: a signal that another thread gets, of those that Ray starts, would not end it.
-    while not select.select([sys.stdin], [], [], 0.2)[0]:
-        pass
-"""
 NEIGHBOUR = """
 import sys
 from pathlib import Path
@@ -61,35 +42,6 @@ project = attach(load_project(Path(sys.argv[1])))
 with ray_session(project):
     print(project.settings.ray_address, ray.get(ray.remote(lambda: 6 * 7).remote()))
 """
-COUNTER = (
-    "import os, time; print(os.getpid(), os.environ['TIDEMILL_RAY_ADDRESS'], flush=True); time.sleep(600)"
-)
-
-
-def wait_for(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def copy_of(template, folder, **settings):
-    return load_project(shutil.copytree(template, folder), Settings(num_cpus=2, **settings))
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, served_template):
-    return copy_of(served_template, tmp_path_factory.mktemp("up") / "project", serve_port=free_port())
-
-
-@pytest.fixture(scope="module")
-def stack(project):
-    told = []
-    info = up(project, told.append, companions={"counter": [sys.executable, "-c", COUNTER]})
-    assert told[-1] == "ready"
-    yield info
-    if status(project):
-        down(project)
 
 
 def test_it_answers_on_the_port_that_was_asked_for(project, stack):
@@ -216,51 +168,12 @@ def test_a_companion_that_dies_is_started_again(project, stack):
     wait_for(lambda: len(log.read_text().splitlines()) == len(first) + 1)
 
 
-def test_a_second_stack_beside_it_vanishes_when_its_owner_is_killed(stack, tmp_path, served_template):
-    second = copy_of(served_template, tmp_path / "second")
-    info = up(second)
-    for one in (stack, info):
-        with PredictionClient(one.url) as client:
-            client.predict([{"depot": "north"}], at=KNOWN)
-    assert len(marked_processes(info.mark)) > 10
-
-    os.kill(info.pid, signal.SIGKILL)
-
-    wait_for(lambda: status(second) is None)
-    wait_for(lambda: not marked_processes(info.mark), 15)
-    with pytest.raises(StackNotRunning):
-        down(second)
-    assert read(second) is None
-    with PredictionClient(stack.url) as client:
-        client.predict([{"depot": "north"}], at=KNOWN)
-
-
-@pytest.mark.parametrize("moment", ["starting Ray", "ready"])
-def test_ctrl_c_leaves_nothing_in_any_phase(tmp_path, served_template, moment):
+def test_ctrl_c_leaves_nothing_while_ray_starts(tmp_path, served_template):
     project = copy_of(served_template, tmp_path / "project")
-    process = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(project.root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        line = ""
-        while moment not in line:
-            line = process.stdout.readline()
-            assert line, "it ended before"
-        mark = line.split()[0]
-        time.sleep(3 if moment != "ready" else 0)
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to everybody in the group
-        process.wait(60)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-    wait_for(lambda: not marked_processes(mark), 15)
+    with in_foreground(project) as (process, wait_until):
+        wait_until("starting Ray and Ray Serve")
+        time.sleep(3)
+        end_by_ctrl_c(project, process)
 
 
 def test_down_leaves_nothing(project, stack):
