@@ -2,14 +2,16 @@
 
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tidemill.alerting.alert_states import record_step
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
+from tidemill.monitoring.noise_feedback import NOISE
 from tidemill.state import State
-from tidemill.state.tables import Alert
+from tidemill.state.tables import Alert, AlertStep
 
-__all__ = ["acknowledge", "comment_on", "resolve"]
+__all__ = ["acknowledge", "comment_on", "mark_as_noise", "resolve"]
 
 
 def acknowledge(state: State, alert_id: str, by: str, now: datetime, comment: str | None = None) -> Alert:
@@ -52,6 +54,40 @@ def resolve(state: State, alert_id: str, by: str, now: datetime, comment: str | 
         alert = _unresolved(session, alert_id)
         alert.status, alert.resolved_at = "resolved", now
         record_step(session, alert_id, "resolved", now, by, comment)
+        return alert
+
+
+def mark_as_noise(state: State, alert_id: str, by: str, now: datetime, comment: str | None) -> Alert:
+    """Say that an alert was noise, and resolve it unless it is resolved already.
+
+    What is marked makes proposals for thresholds (`tidemill.monitoring.noise_feedback`).
+
+    Args:
+        state: the records.
+        alert_id: id of the alert.
+        by: name of the person.
+        now: event time.
+        comment: why nothing was to be done about it.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+        UsageError: there is no comment.
+        MonitoringError: it has been marked since it fired last.
+    """
+    if not (comment or "").strip():
+        raise UsageError("noise needs a reason", hint="--comment says why nothing was to be done about it")
+    with state.transaction() as session:
+        alert = _known(session, alert_id)
+        marks = select(AlertStep).where(AlertStep.alert_id == alert_id, AlertStep.step == NOISE)
+        since = alert.fired_at or alert.raised_at
+        if any(mark.at >= since for mark in session.scalars(marks)):
+            raise MonitoringError(
+                f"alert {alert_id} is marked as noise already",
+                hint="add a comment: `tidemill alerts comment`",
+            )
+        if alert.status != "resolved":
+            alert.status, alert.resolved_at = "resolved", now
+        record_step(session, alert_id, NOISE, now, by, comment)
         return alert
 
 

@@ -1,26 +1,32 @@
 """Gathers what a person needs to know about an alert from its records. Imports no engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.measured_figures import measured
-from tidemill.state.record_queries import AlertRecords
+from tidemill.monitoring.noise_feedback import marks_of, proposals_of
+from tidemill.state.record_queries import EXTERNAL, AlertRecords
 
 __all__ = ["describe", "next_commands"]
 
 _FEATURES = 5
-_CHANGES = 4
+_CHANGES = 6
+_SLICES = 5
 
 
 def describe(records: AlertRecords) -> dict[str, Any]:
     """Return the facts of an alert, as JSON values and moments.
 
-    They are: what it is, its windows, the figures of the run that found it last, the features that have moved
-    most, example predictions, what changed before it, its steps, what was sent about it, and the commands to
-    type next.
+    They are: what it is, its windows, the figures of the run that found it last and of those before, the
+    features that have moved most with their histograms, the worst slices, example predictions, what changed
+    before it, its steps, what was marked as noise, what was sent about it, and the commands to type next.
     """
     alert, run = records.alert, records.last_run
     examples = (run.results.get("examples") or {}).get(alert.kind, [])
+    features = _features(alert.kind, run.results)
+    names = [each.get("name") for each in features]
     columns = ("id", "status", "severity", "kind", "monitor", "model", "version", "message", "details")
     times = ("raised_at", "fired_at", "last_seen_at", "acknowledged_at", "resolved_at")
     counts = ("found_in", "occurrence", "acknowledged_by")
@@ -31,10 +37,20 @@ def describe(records: AlertRecords) -> dict[str, Any]:
         "rows": run.rows,
         "labelled": run.labelled,
         "measured": measured(run.results),
-        "features": _features(alert.kind, run.results),
+        "labels": dict(alert.details.get("labels") or {}),
+        "history": [_point(alert.kind, each) for each in records.runs],
+        "features": features,
+        "histograms": {
+            name: bins for name, bins in (run.results.get("histograms") or {}).items() if name in names
+        },
+        "slices": _slices(alert.kind, run.results),
         "examples": list(examples),
         "report": run.report_path,
         "changes": _changes(records),
+        "noise": [
+            {**asdict(each), "said": each.said}
+            for each in proposals_of(marks_of(records.noise, records.alarms), run.results)
+        ],
         "steps": [
             {"step": each.step, "at": each.at, "person": each.person, "comment": each.comment}
             for each in records.steps
@@ -59,10 +75,23 @@ def _features(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(each) for each in columns if each["drifted"] or each["broken"]][:_FEATURES]
 
 
+def _point(kind: str, run: Any) -> dict[str, Any]:
+    found = figure_of(kind, run.results)
+    return {"at": run.at, "value": found and found[0], "limit": found and found[1], "verdict": run.verdict}
+
+
+def _slices(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the worst slices that a run found, as its results have them."""
+    found = results.get("slice_quality") or results.get("slices") or ()
+    listed = found.get("worst", found.get("slices", ())) if isinstance(found, Mapping) else found
+    return [dict(each) for each in listed if isinstance(each, Mapping)][:_SLICES]
+
+
 def _changes(records: AlertRecords) -> list[dict[str, Any]]:
     """Return what changed before the alert, the latest first."""
     turn = records.turn
-    found = [
+    found = [*_of_versions(records), *_beside_the_champion(records)]
+    found += [
         {
             "at": move.at,
             "what": f"{move.kind}: version {move.to_version} by {move.actor}",
@@ -82,6 +111,46 @@ def _changes(records: AlertRecords) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: str(each["at"]), reverse=True)
 
 
+def _beside_the_champion(records: AlertRecords) -> list[dict[str, Any]]:
+    """Return the latest changes of canaries, shadows and experiments, and the latest rollouts."""
+    found = [
+        {
+            "at": each.at,
+            "what": f"{each.name} {each.status}: version {each.version}, {each.share:.0%}, by {each.actor}",
+            "why": each.reason,
+        }
+        for each in records.deployments[-_CHANGES:]
+    ]
+    return found + [
+        {
+            "at": each.at,
+            "what": f"rollout of version {each.version} by {each.actor}: {each.status}",
+            "why": each.outcome or each.reason,
+        }
+        for each in records.rollouts[-_CHANGES:]
+    ]
+
+
+def _of_versions(records: AlertRecords) -> list[dict[str, Any]]:
+    """Return what differs in the version from the one before it: data, feature definitions, code."""
+    of = records.alert.version
+    own = next((run.results.get("made_of") for run in records.runs[::-1] if run.version == of), None)
+    others = [run for run in records.runs if run.version != of and run.results.get("made_of")]
+    if not own or not others:
+        return []
+    before = others[-1]
+    first = next((run.at for run in records.runs if run.version == of and run.at > before.at), before.at)
+    return [
+        {
+            "at": first,
+            "what": f"{name.replace('_', ' ')} {old or 'none'} → {own.get(name) or 'none'}",
+            "why": f"version {of} after version {before.version}",
+        }
+        for name, old in before.results["made_of"].items()
+        if own.get(name) != old
+    ]
+
+
 def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Sequence[str]) -> list[str]:
     """Return what to type next, by what was found.
 
@@ -93,6 +162,8 @@ def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Se
         found.append(f"tidemill lineage {examples[0]} --up")
     if kind == "feature_skew":
         return [*found, "tidemill features skew"]
+    if kind == EXTERNAL:
+        return [*found, f"tidemill alerts resolve {alert}", "tidemill status"]
     if kind == "no_run":
         return [*found, f"tidemill monitor run {monitor}", "tidemill status"]
     if kind == "feature_drift":

@@ -18,6 +18,7 @@ def explain(
     notifications: Sequence[Any],
     routes: Routes | None,
     now: datetime,
+    times: int = 1,
 ) -> dict[str, Any]:
     """Return an alert's labels, its route, why nothing is sent now, and all that was sent or withheld.
 
@@ -28,18 +29,24 @@ def explain(
         notifications: the records of what was sent about the alert or withheld.
         routes: the declared routes; None without the file.
         now: event time.
+        times: how often the same thing began to fire in the last runs of its monitor.
     """
     return {
         "id": alert.id,
         "status": alert.status,
         "labels": labels_of(alert),
-        **_now(alert, others, silences, routes, now),
+        **_now(alert, others, silences, routes, now, times),
         "messages": [_message(each) for each in notifications],
     }
 
 
 def _now(
-    alert: Any, others: Sequence[Any], silences: Sequence[Any], routes: Routes | None, now: datetime
+    alert: Any,
+    others: Sequence[Any],
+    silences: Sequence[Any],
+    routes: Routes | None,
+    now: datetime,
+    times: int,
 ) -> dict[str, Any]:
     route = None if routes is None else route_of(labels_of(alert), routes)
     found: dict[str, Any] = {
@@ -59,7 +66,7 @@ def _now(
             SilenceFact(each.id, each.matchers, each.author, each.reason, each.starts_at, each.ends_at)
             for each in silences
         ]
-        why = withheld_by(alert_state(alert), "firing", facts, known, route, routes, now)
+        why = withheld_by(alert_state(alert, times), "firing", facts, known, route, routes, now)
     return {**found, "withheld": why}
 
 

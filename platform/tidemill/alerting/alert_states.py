@@ -16,12 +16,15 @@ from typing import NamedTuple
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from tidemill.clock import Clock, SystemClock
 from tidemill.ids import new_id
 from tidemill.monitoring.findings import NO_RUN, Finding, Findings
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.state.tables import Alert, AlertStep, MonitorRun
 
 __all__ = ["AlertChanges", "KnownAlert", "decide_changes", "record_alerts", "record_step"]
+
+_WALL = SystemClock()
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,12 @@ class AlertChanges(NamedTuple):
 
 
 def decide_changes(
-    known: Sequence[KnownAlert], findings: Findings, version: str, at: datetime, monitor: Monitor
+    known: Sequence[KnownAlert],
+    findings: Findings,
+    version: str,
+    at: datetime,
+    monitor: Monitor,
+    present: datetime | None = None,
 ) -> AlertChanges:
     """Decide which alerts a run raises, sees again, resolves and reopens.
 
@@ -64,6 +72,8 @@ def decide_changes(
         at: event time of the run. An alert that was seen later than this is not changed, because a run about
             the past says nothing about the present.
         monitor: has ``persistence`` and ``reopen_within``.
+        present: wall-clock time. What was seen later than this was recorded before the clock went back, and
+            is changed all the same.
 
     >>> from datetime import UTC
     >>> weekly = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "quality": {}})
@@ -88,7 +98,7 @@ def decide_changes(
             if alert.version != version or at > alert.last_seen_at - monitor.every:
                 resolved.append(alert.id)  # a late run is about an earlier moment than the alert
             continue
-        if alert.last_seen_at > at:
+        if alert.last_seen_at > at and (present is None or alert.last_seen_at <= present):
             continue
         if alert.version != version:
             resolved.append(alert.id)
@@ -119,7 +129,9 @@ def _lately(known: Sequence[KnownAlert], version: str, at: datetime, monitor: Mo
     return sorted(lately, key=lambda each: (each.last_seen_at, each.id))
 
 
-def record_alerts(session: Session, run: MonitorRun, findings: Findings, monitor: Monitor) -> AlertChanges:
+def record_alerts(
+    session: Session, run: MonitorRun, findings: Findings, monitor: Monitor, clock: Clock = _WALL
+) -> AlertChanges:
     """Raise, see again, resolve and reopen alerts in the transaction that records ``run``."""
     alerts = {
         alert.id: alert
@@ -134,8 +146,9 @@ def record_alerts(session: Session, run: MonitorRun, findings: Findings, monitor
             )
         )
     }
+    present = clock.now()
     changes = decide_changes(
-        [_known(each) for each in alerts.values()], findings, run.version, run.at, monitor
+        [_known(each) for each in alerts.values()], findings, run.version, run.at, monitor, present
     )
     by = f"monitor:{run.monitor}"
     for finding in changes.raised:
@@ -149,7 +162,7 @@ def record_alerts(session: Session, run: MonitorRun, findings: Findings, monitor
         _reopen(alerts[alert_id], run.at)
         record_step(session, alert_id, "reopened", run.at, by)
     for alert_id in changes.resolved:
-        at = max(run.at, alerts[alert_id].last_seen_at)
+        at = max(run.at, min(alerts[alert_id].last_seen_at, present))
         alerts[alert_id].status, alerts[alert_id].resolved_at = "resolved", at
         other = alerts[alert_id].version != run.version
         record_step(session, alert_id, "resolved", at, by, f"version {run.version} serves" if other else None)
@@ -205,6 +218,8 @@ def _see(alert: Alert, run: MonitorRun, finding: Finding, monitor: Monitor) -> N
     alert.message, alert.details, alert.severity = finding.message, dict(finding.details), monitor.severity
     alert.found_in += run.at > alert.last_seen_at
     alert.last_seen_at = run.at
+    if alert.fired_at is not None and alert.fired_at > run.at:
+        alert.fired_at = run.at  # the clock went back, and escalations count from here
 
 
 def _reopen(alert: Alert, at: datetime) -> None:

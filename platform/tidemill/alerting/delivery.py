@@ -6,15 +6,21 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tidemill.alerting.alert_evidence import describe
+from tidemill.alerting.alert_html import page_of
 from tidemill.alerting.alert_text import AlertText, body_of, title_of_message
 from tidemill.alerting.alertmanager import push
 from tidemill.alerting.notifying import Send
 from tidemill.alerting.routes import Receiver
-from tidemill.errors import NotDelivered
+from tidemill.errors import NotDelivered, TidemillError
 from tidemill.project import ProjectFolder
+from tidemill.state.record_queries import alert_records
+from tidemill.state.record_reader import open_records
 
 __all__ = ["address_of", "sender_of", "without_address"]
 
+log = logging.getLogger(__name__)
+_MAIL = ("mailto://", "mailtos://")
 _EXTRA = "pip install 'tidemill[alerting]'"
 
 
@@ -26,9 +32,21 @@ def sender_of(project: ProjectFolder) -> Send:
         if receiver.kind == "alertmanager":
             push(address, receiver.name, alerts)
         else:
-            _by_apprise(receiver.name, address, alerts)
+            by_mail = address.lower().startswith(_MAIL)
+            _by_apprise(receiver.name, address, alerts, _page(project, alerts) if by_mail else None)
 
     return send
+
+
+def _page(project: ProjectFolder, alerts: Sequence[AlertText]) -> str | None:
+    """Return a page with the pictures of alerts; None if the records cannot be read: then text is sent."""
+    try:
+        records = open_records(project.state_url)
+        facts = [describe(alert_records(records, each.model, each.id)) for each in alerts]
+    except TidemillError as error:
+        log.warning("a mail is sent without pictures: %s", error)
+        return None
+    return page_of(facts, title_of_message(alerts))
 
 
 def address_of(receiver: Receiver, root: Path) -> str:
@@ -59,7 +77,7 @@ def address_of(receiver: Receiver, root: Path) -> str:
     return found
 
 
-def _by_apprise(name: str, address: str, alerts: Sequence[AlertText]) -> None:
+def _by_apprise(name: str, address: str, alerts: Sequence[AlertText], page: str | None) -> None:
     try:
         import apprise
     except ImportError as error:
@@ -75,7 +93,9 @@ def _by_apprise(name: str, address: str, alerts: Sequence[AlertText]) -> None:
                 f"receiver {name!r}: its address is none that Apprise knows",
                 hint="https://github.com/caronc/apprise/wiki lists them",
             )
-        taken = target.notify(body_of(alerts), title_of_message(alerts), notify_type=shade)
+        form = apprise.NotifyFormat.TEXT if page is None else apprise.NotifyFormat.HTML
+        body, title = page or body_of(alerts), title_of_message(alerts)
+        taken = target.notify(body, title, notify_type=shade, body_format=form)
         why = without_address(said.getvalue(), address)
     if not taken:
         raise NotDelivered(f"receiver {name!r} did not take it" + (f": {why}" if why else ""))

@@ -3,7 +3,8 @@
 An alert that fires is told to the receivers of its route at once (``firing``), again after ``repeat_every``
 (``repeat``), to those of an escalation when its time has come (``escalation``), and when it is over
 (``resolved``). What a silence, a mute time, an inhibition or an acknowledgement stops is withheld; it is due
-again as soon as that ends, because it has not been sent.
+again as soon as that ends, because it has not been sent. So is what an alert does that comes and goes: the
+third time within the last runs of its monitor is the last that is told, until it stays or stays away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,11 @@ from typing import Any, Literal
 
 from tidemill.alerting.label_matchers import Matchers, labels_of, matches
 from tidemill.alerting.routes import Route, Routes
+from tidemill.state.record_queries import FLAP_RUNS
 
 __all__ = [
+    "FLAPS",
+    "FLAPS_FROM",
     "NO_ROUTE",
     "AlertState",
     "Message",
@@ -28,6 +32,9 @@ __all__ = [
 ]
 
 Step = Literal["firing", "repeat", "escalation", "resolved"]
+FLAPS_FROM = 3
+"""An alert that began to fire so often in the last runs of its monitor comes and goes."""
+FLAPS = f"it comes and goes: it fired {FLAPS_FROM} times or more in the last {FLAP_RUNS} runs of its monitor"
 NO_ROUTE = "no route of monitoring/routes.yaml leads to a receiver"
 
 
@@ -41,6 +48,8 @@ class AlertState:
     occurrence: int
     fired_at: datetime
     acknowledged_by: str | None = None
+    times: int = 1
+    """How often the same thing began to fire in the last runs of its monitor."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,8 @@ def _wanted(
         own = [each for each in delivered if each.receiver == receiver and each.step in ("firing", "repeat")]
         if not own:
             yield receiver, "firing"
-        elif own[-1].status != "due" and own[-1].at + route.repeat_every <= now:
-            yield receiver, "repeat"
+        elif own[-1].status != "due" and abs(now - own[-1].at) >= route.repeat_every:
+            yield receiver, "repeat"  # also if the clock went back by as much
     escalated = {each.receiver for each in delivered if each.step == "escalation"}
     for each in route.escalate:
         if alert.fired_at + each.after <= now:
@@ -160,13 +169,16 @@ def withheld_by(
         if silence.covers(alert.labels, now):
             until = f"{silence.ends_at:%Y-%m-%d %H:%M}"
             return f"silenced by {silence.author} until {until} ({silence.id}): {silence.reason}"
+    flaps = alert.times >= FLAPS_FROM if step == "resolved" else alert.times > FLAPS_FROM
     if step == "resolved":
         muted = routes.muted_by(route, now)
-        return None if muted is None else f"mute time {muted!r}"
+        return FLAPS if flaps else None if muted is None else f"mute time {muted!r}"
     if alert.status == "acknowledged":
         return f"acknowledged by {alert.acknowledged_by}"
     if (cause := _inhibited_by(alert, alerts, routes)) is not None:
         return f"inhibited by {cause.id} ({cause.labels['kind']})"
+    if flaps:
+        return FLAPS
     muted = routes.muted_by(route, now)
     return None if muted is None else f"mute time {muted!r}"
 
@@ -183,7 +195,7 @@ def _inhibited_by(alert: AlertState, alerts: Sequence[AlertState], routes: Route
     return None
 
 
-def alert_state(alert: Any) -> AlertState:
-    """Return the facts of a record of an alert that has fired."""
-    facts = alert.status, alert.occurrence, alert.fired_at, alert.acknowledged_by
+def alert_state(alert: Any, times: int = 1) -> AlertState:
+    """Return the facts of a record of an alert that has fired, ``times`` in the last runs of its monitor."""
+    facts = alert.status, alert.occurrence, alert.fired_at, alert.acknowledged_by, times
     return AlertState(alert.id, labels_of(alert), *facts)

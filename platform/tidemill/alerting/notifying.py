@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from tidemill.alerting.alert_text import AlertText
@@ -20,13 +20,16 @@ from tidemill.alerting.routes import Receiver, Routes
 from tidemill.errors import TidemillError
 from tidemill.ids import new_id
 from tidemill.state import State
-from tidemill.state.tables import Alert, Notification, Silence
+from tidemill.state.record_queries import EXTERNAL, FLAP_RUNS
+from tidemill.state.tables import Alert, AlertStep, MonitorRun, Notification, Silence
 
 __all__ = ["GIVE_UP_AFTER", "Attempt", "Send", "decide_due", "deliver_due", "notify"]
 
 Send = Callable[[Receiver, Sequence[AlertText]], None]
 """Sends one message about alerts; raises `NotDelivered`."""
 GIVE_UP_AFTER = timedelta(days=1)
+_LEAST_ATTEMPTS = 10
+"""A clock that jumps, or a machine that slept, gives nothing up."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ def decide_due(state: State, model: str, routes: Routes, now: datetime) -> int:
         )
         silences = session.scalars(select(Silence).where(Silence.model == model, Silence.ends_at > now))
         messages = decide_messages(
-            [alert_state(each) for each in alerts],
+            [alert_state(each, _times_fired(session, each)) for each in alerts],
             list(map(_told, told)),
             list(map(_silence, silences)),
             routes,
@@ -80,6 +83,22 @@ def decide_due(state: State, model: str, routes: Routes, now: datetime) -> int:
                 )
             )
     return len(messages)
+
+
+def _times_fired(session: Session, alert: Alert) -> int:
+    """Return how often the same thing began to fire in the last runs of its monitor."""
+    if alert.kind == EXTERNAL:
+        return 1  # whoever raises it damps it
+    of = MonitorRun.model == alert.model, MonitorRun.monitor == alert.monitor, MonitorRun.verdict != "failed"
+    last = select(MonitorRun.at).where(*of).order_by(MonitorRun.at.desc()).limit(FLAP_RUNS).subquery()
+    since = session.scalar(select(func.min(last.c.at)))
+    if since is None:
+        return 1
+    same = Alert.model == alert.model, Alert.monitor == alert.monitor
+    about = Alert.version == alert.version, Alert.kind == alert.kind, AlertStep.at >= since
+    fired = select(func.count(AlertStep.id)).join(Alert, Alert.id == AlertStep.alert_id)
+    fired = fired.where(*same, *about, AlertStep.step.in_(("firing", "reopened")))
+    return session.scalar(fired) or 0
 
 
 def _open_end() -> ColumnElement[bool]:
@@ -152,7 +171,7 @@ def _settle(state: State, notes: Sequence[str], error: str | None, now: datetime
                 each.status, each.sent_at, each.error = "sent", now, None
             else:
                 each.error = error
-                if now - each.at >= GIVE_UP_AFTER:
+                if now - each.at >= GIVE_UP_AFTER and each.attempts >= _LEAST_ATTEMPTS:
                     each.status = "failed"
 
 

@@ -14,7 +14,16 @@ from tidemill.files.declaration_files import Declaration, read_declaration
 from tidemill.monitoring.monitor_config import Duration
 from tidemill.project import ProjectFolder
 
-__all__ = ["Escalation", "Inhibition", "MuteTime", "Receiver", "Route", "Routes", "load_routes"]
+__all__ = [
+    "EXPLAINED_DRIFT",
+    "Escalation",
+    "Inhibition",
+    "MuteTime",
+    "Receiver",
+    "Route",
+    "Routes",
+    "load_routes",
+]
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _HINT = "docs/alerting.md describes every field"
@@ -130,13 +139,22 @@ class Inhibition(_Section):
     """Labels in which both must be alike."""
 
 
+EXPLAINED_DRIFT = Inhibition(
+    when={"kind": ("feature_drift", "feature_skew", "data_quality", "staleness", "health")},
+    mute={"kind": ("data_drift", "prediction_drift", "multivariate_drift")},
+    same=("model", "version"),
+)
+"""Features that are broken, late or away explain the drift of inputs and answers; quality is told anyway."""
+
+
 class Routes(_Section):
     """The whole file."""
 
     receivers: tuple[Receiver, ...] = ()
     routes: tuple[Route, ...] = ()
     mute_times: tuple[MuteTime, ...] = ()
-    inhibit: tuple[Inhibition, ...] = ()
+    inhibit: tuple[Inhibition, ...] = (EXPLAINED_DRIFT,)
+    """None of them: ``inhibit: []``."""
 
     def receiver(self, name: str) -> Receiver | None:
         """Return a receiver by its name, or None."""

@@ -30,6 +30,7 @@ from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.ids import new_id
 from tidemill.monitoring.drift.model_impact import attributions_of
+from tidemill.monitoring.figure_history import made_of
 from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
 from tidemill.monitoring.monitor_config import Monitor
@@ -92,7 +93,11 @@ def evaluate(
     run = new_run(project, monitor, serving.version, now)
     run.window_start = span.start
     run.rows, run.labelled = rows.height, labelled.height
-    run.results = {"rows_by_version": _by_version(rows), "min_rows": monitor.min_rows}
+    run.results = {
+        "rows_by_version": _by_version(rows),
+        "min_rows": monitor.min_rows,
+        "made_of": made_of(serving),
+    }
     findings = Findings((), frozenset(), {})
     if rows.height >= monitor.min_rows:
         hidden, metrics = _hidden_fields(project), serving.metrics

@@ -113,6 +113,8 @@ class Monitor(Section):
     """An alert fires when it was found in so many runs in a row; until then it is pending."""
     reopen_within: Duration | None = None
     """An alert that comes back less than this after it was resolved is reopened. None: ``every``."""
+    raise_on_noise: float | None = Field(default=None, ge=1, le=10)
+    """How many times its declared value alerts marked as noise may raise a threshold. None: only proposed."""
 
     @property
     def reopens_within(self) -> timedelta:

@@ -19,6 +19,7 @@ from tidemill.monitoring.monitor import (
     nothing_serves,
 )
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
+from tidemill.monitoring.noise_feedback import with_noise
 from tidemill.monitoring.windows.time_windows import due_at
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion_version
@@ -59,7 +60,8 @@ def evaluate_all(
         raise nothing_serves(project)
     for monitor, now in due:
         try:
-            run = evaluate(project, state, monitor, now, record_alerts, with_report)
+            judging = with_noise(state, project.model, monitor, utc(now))
+            run = evaluate(project, state, judging, now, record_alerts, with_report)
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - on record, and logged
             run = _record_failure(state, new_run(project, monitor, version, utc(now)), error)
         runs.append(run)

@@ -8,7 +8,10 @@ from tidemill.errors import AlertNotFound, UsageError
 from tidemill.state.record_reader import Records, Row
 
 __all__ = [
+    "EXTERNAL",
+    "FLAP_RUNS",
     "AlertRecords",
+    "alarming_runs",
     "alert_records",
     "alerts",
     "batch_runs",
@@ -25,11 +28,13 @@ __all__ = [
     "live_deployments",
     "monitor_runs",
     "moves",
+    "noise_marks",
     "policy_decisions",
     "refused_decisions",
     "replicas",
     "runs_of_schedule",
     "silences",
+    "times_fired",
 ]
 
 
@@ -47,8 +52,23 @@ class AlertRecords(NamedTuple):
     turn: Row | None
     """The turn that made the version."""
     notifications: Sequence[Row]
+    runs: Sequence[Row] = ()
+    """The last runs of its monitor until then, in order."""
+    deployments: Sequence[Row] = ()
+    """Changes of the versions beside the champion until then, in order."""
+    rollouts: Sequence[Row] = ()
+    """Those that began before, in order."""
+    noise: Sequence[tuple[datetime, str]] = ()
+    """Of each alert of its monitor that was marked as noise: when, and its kind; in order."""
+    alarms: Sequence[Row] = ()
+    """The runs of its monitor that found something, in order; none without marks."""
 
 
+EXTERNAL = "external"
+"""The kind of alerts that something else raised, and the verdict of their runs."""
+_RUNS = 30
+FLAP_RUNS = 8
+"""In how many runs of a monitor it is counted how often the same thing began to fire."""
 _ALIVE = timedelta(seconds=20)
 """As in `tidemill.serving.routing.replicas`."""
 
@@ -73,6 +93,9 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
     [alert] = found
     first = records.select("monitor_runs", "id = ?", alert.monitor_run_id)
     about = "model = ? AND monitor = ? AND at = ?", model, alert.monitor, alert.last_seen_at
+    until = "model = ? AND monitor = ? AND at <= ?", model, alert.monitor, alert.last_seen_at
+    before = "model = ? AND at <= ?", model, alert.raised_at
+    noise = noise_marks(records, model, alert.monitor)
     made = "model = ? AND version = ?", model, alert.version
     return AlertRecords(
         alert,
@@ -82,7 +105,39 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         [move for move, _ in moves(records, model) if move.at <= alert.raised_at],
         next(iter(records.select("turns", *made, order="requested_at DESC", limit=1)), None),
         records.select("notifications", "alert_id = ?", alert_id, order="at, id"),
+        records.select("monitor_runs", *until, order="at DESC, id DESC", limit=_RUNS)[::-1],
+        records.select("deployments", *before, order="at, id"),
+        records.select("rollouts", *before, order="at, id"),
+        noise,
+        alarming_runs(records, model, alert.monitor) if noise else (),
     )
+
+
+def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[datetime, str]]:
+    """Return when alerts of a monitor were marked as noise, and their kinds, in order of time."""
+    kinds = {
+        row.id: row.kind for row in records.select("alerts", "model = ? AND monitor = ?", model, monitor)
+    }
+    steps = records.select("alert_steps", "step = 'noise'", order="at, id")
+    return [(step.at, kinds[step.alert_id]) for step in steps if step.alert_id in kinds]
+
+
+def alarming_runs(records: Records, model: str, monitor: str) -> list[Row]:
+    """Return the runs of a monitor that found something, in order of time."""
+    of = "model = ? AND monitor = ? AND verdict = 'alert'"
+    return records.select("monitor_runs", of, model, monitor, order="at, id")
+
+
+def times_fired(records: Records, alert: Row) -> int:
+    """Return how often the same thing began to fire in the last runs of its monitor."""
+    if alert.kind == EXTERNAL:
+        return 1
+    of = "model = ? AND monitor = ? AND verdict <> 'failed'", alert.model, alert.monitor
+    runs = records.select("monitor_runs", *of, order="at DESC, id DESC", limit=FLAP_RUNS)
+    same = "SELECT id FROM alerts WHERE model = ? AND monitor = ? AND version = ? AND kind = ?"
+    about = alert.model, alert.monitor, alert.version, alert.kind
+    fired = f"step IN ('firing', 'reopened') AND at >= ? AND alert_id IN ({same})"
+    return len(records.select("alert_steps", fired, runs[-1].at, *about)) if runs else 1
 
 
 def silences(records: Records, model: str, now: datetime, *, ended: bool) -> list[Row]:
@@ -94,13 +149,14 @@ def silences(records: Records, model: str, now: datetime, *, ended: bool) -> lis
 
 def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
     """Return the latest evaluations of monitors, the latest first."""
-    return records.select("monitor_runs", "model = ?", model, order="at DESC, id DESC", limit=last)
+    of = "model = ? AND verdict <> 'external'"
+    return records.select("monitor_runs", of, model, order="at DESC, id DESC", limit=last)
 
 
 def last_monitor_runs(records: Records, model: str) -> list[Row]:
     """Return the latest run of each monitor, by its name."""
     latest = "at = (SELECT max(at) FROM monitor_runs later WHERE later.monitor = monitor_runs.monitor"
-    where = f"model = ? AND {latest} AND later.model = ?)"
+    where = f"model = ? AND verdict <> 'external' AND {latest} AND later.model = ?)"
     return records.select("monitor_runs", where, model, model, order="monitor, id")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.tidemill.recorded import list_alerts
-from tidemill.alerting.alert_actions import acknowledge, comment_on, resolve
+from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
 from tidemill.ids import new_id
@@ -205,6 +205,38 @@ def test_a_person_resolves_and_comments_and_the_cause_reopens(state: State):
         ("resolved", "ann", "backfilled"),
         ("reopened", "monitor:weekly", None),
     ]
+
+
+def test_noise_is_a_step_with_a_reason_whether_the_alert_is_over_or_not(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    (alert,) = list_alerts(state)
+    with pytest.raises(UsageError, match="noise needs a reason"):
+        mark_as_noise(state, alert.id, "ann", START, " ")
+    mark_as_noise(state, alert.id, "ann", START + timedelta(days=1), "a holiday")
+    assert list_alerts(state) == []
+    with pytest.raises(MonitoringError, match="is marked as noise already"):
+        mark_as_noise(state, alert.id, "bob", START + timedelta(days=2), "a holiday")
+    run_monitor(state, findings("quality"), day=7)
+    run_monitor(state, findings(), day=14)
+    mark_as_noise(state, alert.id, "bob", START + timedelta(days=15), "and another")
+    assert [(step, said) for step, _, _, said in steps_of(state, alert)][1:] == [
+        ("noise", "a holiday"),
+        ("reopened", None),
+        ("resolved", None),
+        ("noise", "and another"),
+    ]
+
+
+def test_what_was_recorded_before_the_clock_went_back_goes_on_from_now(state: State):
+    ahead = (datetime.now(UTC) - START).days + 300
+    run_monitor(state, findings("quality", "data_drift"), day=ahead)
+    now = ahead - 300
+    run_monitor(state, findings("quality"), day=now)
+    (alert,) = list_alerts(state)
+    at = START + timedelta(days=now)
+    assert (alert.kind, alert.last_seen_at, alert.fired_at) == ("quality", at, at)
+    (over,) = (each for each in list_alerts(state, include_resolved=True) if each.kind == "data_drift")
+    assert abs(over.resolved_at - datetime.now(UTC)) < timedelta(days=2)
 
 
 kinds = st.sets(st.sampled_from(KINDS))

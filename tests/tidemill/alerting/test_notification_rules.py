@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidemill.alerting.notification_rules import (
+    FLAPS,
     AlertState,
     Message,
     SilenceFact,
@@ -128,6 +129,36 @@ def test_a_broken_feature_explains_the_drift_it_causes():
     for cause in (alert("feature_drift", "resolved"), alert("feature_drift", model="other")):
         (sent,) = decide_messages([cause, alert("data_drift")], [], [], rules, NOW)[-1:]
         assert sent.withheld is None
+
+
+def test_what_explains_drift_mutes_it_unless_the_routes_say_otherwise():
+    alerts = [alert("feature_skew"), alert("data_drift"), alert("quality")]
+    found = decide_messages(alerts, [], [], routes(), NOW)
+    assert [(each.alert_id, each.withheld) for each in found] == [
+        ("alert_feature_skew", None),
+        ("alert_data_drift", "inhibited by alert_feature_skew (feature_skew)"),
+        ("alert_quality", None),
+    ]
+    assert all(each.withheld is None for each in decide_messages(alerts, [], [], routes(inhibit=[]), NOW))
+    alerts[0] = alert("feature_skew", version="2")
+    assert all(each.withheld is None for each in decide_messages(alerts, [], [], routes(), NOW))
+
+
+def test_what_comes_and_goes_is_told_three_times_and_then_when_it_stays():
+    def decided(times: int, status: str) -> str | None:
+        one = replace(alert(status=status), times=times)
+        told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+        (found,) = decide_messages([one], told if status == "resolved" else [], [], routes(), NOW)
+        return found.withheld
+
+    assert [decided(times, "firing") for times in (1, 3, 4)] == [None, None, FLAPS]
+    assert [decided(times, "resolved") for times in (1, 2, 3)] == [None, None, FLAPS]
+
+
+def test_a_clock_that_went_back_far_delays_no_repeat():
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW + 300 * HOUR)]
+    (found,) = decide_messages([alert()], told, [], routes(), NOW)
+    assert (found.step, found.withheld) == ("repeat", None)
 
 
 def test_an_escalation_comes_once_in_its_time_unless_somebody_acknowledges():

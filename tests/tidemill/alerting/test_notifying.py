@@ -1,7 +1,12 @@
 """From an alert to a message, with the step functions of the controller's round; no stack."""
 
 import logging
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from email import message_from_string
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +18,7 @@ from tests.tidemill.alerting.test_alert_states import START, findings, run_monit
 from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_actions import resolve
 from tidemill.alerting.delivery import sender_of
+from tidemill.alerting.notification_rules import FLAPS
 from tidemill.alerting.notifying import decide_due, deliver_due, notify
 from tidemill.alerting.routes import Routes
 from tidemill.alerting.silences import add_silence, end_silence
@@ -77,11 +83,12 @@ def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
 
 def test_it_is_given_up_after_a_day_and_said_so(state: State, caplog: pytest.LogCaptureFixture):
     run_monitor(state, findings("quality"), day=0)
-    for now in (START, START + timedelta(days=1)):
-        (done,) = notify(state, "delay", ROUTES.model_copy(update={"receivers": ()}), now, lambda *_: None)[
-            -1:
-        ]
-    assert notes(state)[0] == ("firing", "failed", 2)
+    nobody = ROUTES.model_copy(update={"receivers": ()})
+    moments = [START, *(START + timedelta(days=1, hours=hour) for hour in range(9))]
+    for number, now in enumerate(moments):
+        assert notes(state)[:1] in ([], [("firing", "due", number)]), "a machine that slept gives nothing up"
+        (done,) = notify(state, "delay", nobody, now, lambda *_: None)[-1:]
+    assert notes(state)[0] == ("firing", "failed", 10)
     assert "no such receiver" in done.error
     assert "a message to team was not sent" in caplog.text
 
@@ -100,6 +107,62 @@ def test_a_kill_between_raising_and_sending_loses_nothing(state: State):
     for minutes in range(3):
         notify(state, "delay", ROUTES, START + minutes * MINUTE, lambda _, texts: sent.append(texts[0].kind))
         assert len(sent) == min(minutes, 1)
+
+
+def test_a_controller_that_is_killed_while_it_sends_sends_again_at_its_next_start(state: State):
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    run_monitor(state, findings("quality"), day=0)
+    state.engine.dispose()
+    if (child := os.fork()) == 0:
+        notify(state, "delay", ROUTES, START, killed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert notes(state) == [("firing", "due", 1)]
+    sent = []
+    for minutes in range(3):
+        notify(state, "delay", ROUTES, START + minutes * MINUTE, lambda _, texts: sent.append(texts[0].kind))
+    assert sent == ["quality"]
+
+
+def test_two_controllers_at_once_raise_and_send_once(state: State):
+    sent = []
+    others = [open_state(str(state.engine.url)) for _ in range(2)]
+    start = threading.Barrier(2)
+
+    def round_of(own: State) -> None:
+        start.wait()
+        run_monitor(own, findings("quality"), day=0)
+        for minutes in range(3):
+            notify(own, "delay", ROUTES, START + minutes * MINUTE, lambda _, texts: sent.append(len(texts)))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(round_of, others))
+    for each in others:
+        each.close()
+    assert len(list_alerts(state)) == 1
+    assert sent == [1]
+    assert notes(state) == [("firing", "sent", 1)]
+
+
+def test_an_alert_that_alternates_is_told_until_it_is_known_to_come_and_go(state: State):
+    sent = []
+    for run in range(20):
+        found = run % 2 == 0 if run < 9 else run >= 16
+        run_monitor(state, findings(*["quality"] * found), day=7 * run)
+        now = START + timedelta(days=7 * run)
+        notify(state, "delay", ROUTES, now, lambda _, texts, run=run: sent.append((run, texts[0].step)))
+    told = [(0, "firing"), (1, "resolved"), (2, "firing"), (3, "resolved"), (4, "firing")]
+    assert sent[:5] == told
+    assert [step for run, step in sent[5:] if run < 10] == [], "it comes and goes"
+    assert (16, "firing") in sent, "it has stayed away for eight runs, and is news again"
+    withheld = [why for step, why in reasons(state) if step == "firing"]
+    assert set(withheld) == {None, FLAPS}
+
+
+def reasons(state: State) -> list[tuple[str, str | None]]:
+    with state.transaction() as session:
+        return [(each.step, each.reason) for each in session.scalars(select(Notification))]
 
 
 def test_two_controllers_make_one_attempt(state: State):
@@ -153,7 +216,7 @@ def test_silences_have_a_reason_and_an_end(state: State):
 
 def told(state: State, tmp_path: Path, now: datetime = START) -> str | None:
     """Notify with the real sender; return the error of the last attempt."""
-    send = sender_of(SimpleNamespace(root=tmp_path))
+    send = sender_of(SimpleNamespace(root=tmp_path, state_url=f"sqlite:///{tmp_path / 'state.db'}"))
     return notify(state, "delay", ROUTES, now, send)[-1].error
 
 
@@ -187,6 +250,16 @@ def test_by_mail(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert told(state, tmp_path) is None
     assert "quality" in taken.bodies[0]
     assert "team@example.com" in taken.bodies[0]
+    mail = message_from_string(taken.bodies[0])
+    parts = {
+        each.get_content_type(): each.get_payload(decode=True).decode()
+        for each in mail.walk()
+        if not each.is_multipart()
+    }
+    (alert,) = list_alerts(state)
+    assert f"<code>tidemill alerts ack {alert.id}</code>" in parts["text/html"]
+    assert f"tidemill alerts ack {alert.id}" in parts["text/plain"]
+    assert "<h1>" not in parts["text/plain"]
 
 
 def test_an_address_that_nothing_knows_is_said_without_it(

@@ -1,14 +1,16 @@
 """Shows one alert on a terminal."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidemill.cli.output import format_moment, print_indented
+from tidemill.errors import NotWritable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["render_alert"]
+__all__ = ["render_alert", "write_page"]
 
 
 def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
@@ -24,19 +26,38 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
         "last window": f"{_window(facts['last_window'])}, {seen_in}",
         "report": facts["report"] or "–",
         **facts["measured"],
+        **facts["labels"],
     }
     for name, said in about.items():
         print_indented(console, f"{name}: {said}")
     _section(console, "worst features", [_feature(each) for each in facts["features"]])
+    _section(console, "worst slices", [_slice(each) for each in facts["slices"]])
     _section(console, "example predictions", facts["examples"])
     _section(
         console,
         "changed before",
         [f"{format_moment(each['at'])}  {each['what']}: {each['why']}" for each in facts["changes"]],
     )
+    _section(console, "noise", [each["said"] for each in facts["noise"]])
     _section(console, "steps", [_step(each) for each in facts["steps"]])
     _section(console, "messages", [_message(each) for each in facts["notifications"]])
     _section(console, "next", facts["next"])
+
+
+def write_page(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the same facts as a page of HTML with pictures.
+
+    Raises:
+        NotWritable: the file cannot be written.
+    """
+    from tidemill.alerting.alert_html import page_of
+
+    try:
+        path.write_text(page_of([facts], f"{facts['kind']}: {facts['message']}"), encoding="utf-8")
+    except OSError as error:
+        raise NotWritable(
+            f"the page cannot be written: {path}: {error.strerror or error}", hint="give another file"
+        ) from error
 
 
 def _section(console: "Console", title: str, lines: Sequence[str]) -> None:
@@ -63,6 +84,14 @@ def _feature(column: Mapping[str, Any]) -> str:
     reasons = dict.fromkeys(column[name] for name in ("broken", "note", "verdict") if column.get(name))
     told += [one.partition(", ")[2] if one.startswith("distance ") else one for one in reasons]
     return ", ".join(told)
+
+
+def _slice(found: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in found.items()
+        if value is not None
+    )
 
 
 def _step(step: Mapping[str, Any]) -> str:

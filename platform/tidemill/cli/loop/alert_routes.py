@@ -127,7 +127,8 @@ def route(
     )
     others = record_queries.alerts(records, folder.model, include_resolved=False)
     silenced = record_queries.silences(records, folder.model, now, ended=False)
-    facts = explain(found.alert, others, silenced, found.notifications, load_routes(folder), now)
+    times = record_queries.times_fired(records, found.alert)
+    facts = explain(found.alert, others, silenced, found.notifications, load_routes(folder), now, times)
 
     def render(console: "Console") -> None:
         console.print(f"{facts['id']}  {facts['status']}")

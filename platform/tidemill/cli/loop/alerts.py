@@ -1,5 +1,6 @@
 """``tidemill alerts``: what needs somebody's attention, and who gives it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,16 +95,25 @@ def _whether_it_serves(alert: Any, champion: str | None) -> str:
 
 
 @alerts_app.command("show", epilog="Example: tidemill alerts show alert_01jd")
-def alerts_show(alert: AlertId, project: ProjectDir = None, json: AsJson = False) -> None:
+def alerts_show(
+    alert: AlertId,
+    project: ProjectDir = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with pictures there.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Show what an alert is about, what changed before it, and what to do next."""
     from tidemill.alerting.alert_evidence import describe
-    from tidemill.cli.loop.alert_page import render_alert
+    from tidemill.cli.loop.alert_page import render_alert, write_page
     from tidemill.cli.reading import open_reading
     from tidemill.state.record_queries import alert_records, full_id
 
     folder, records = open_reading(project)
     identifier = full_id(records, "alerts", folder.model, alert)
     facts = describe(alert_records(records, folder.model, identifier))
+    if html is not None:
+        write_page(html, facts)
     emit(facts, json, lambda console: render_alert(console, facts))
 
 
@@ -122,15 +132,22 @@ def alerts_ack(
 
 @alerts_app.command("resolve", epilog="Example: tidemill alerts resolve alert_01jd --comment 'backfilled'")
 def alerts_resolve(
-    alert: AlertId, project: ProjectDir = None, comment: Comment = None, json: AsJson = False
+    alert: AlertId,
+    project: ProjectDir = None,
+    comment: Comment = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Nothing was to be done: propose another threshold.")
+    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Resolve an alert: its cause is gone. If it comes back soon, the alert is reopened."""
-    from tidemill.alerting.alert_actions import resolve
+    from tidemill.alerting.alert_actions import mark_as_noise, resolve
 
     def act(state: "State", identifier: str, who: str, now: "datetime") -> "Alert":
-        return resolve(state, identifier, who, now, comment)
+        return (mark_as_noise if noise else resolve)(state, identifier, who, now, comment)
 
-    _act(project, alert, json, act, lambda row: f"{row.id} is resolved")
+    told = " as noise: `tidemill alerts show` has what it proposes" if noise else ""
+    _act(project, alert, json, act, lambda row: f"{row.id} is resolved{told}")
 
 
 @alerts_app.command(

@@ -92,8 +92,9 @@ def monitor_explain(
 ) -> None:
     """Say why there is no alert: each kind's figure beside its limit, in each monitor's last run."""
     from tidemill.cli.reading import open_reading
+    from tidemill.monitoring.noise_feedback import marks_of, proposals_of
     from tidemill.monitoring.run_explanation import explain_run
-    from tidemill.state.record_queries import alerts, last_monitor_runs
+    from tidemill.state.record_queries import alarming_runs, alerts, last_monitor_runs, noise_marks
 
     folder, records = open_reading(project)
     runs = last_monitor_runs(records, folder.model)
@@ -101,6 +102,12 @@ def monitor_explain(
         raise MonitoringError(
             f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"
         )
+
+    def noise(run: Any) -> list[str]:
+        marks = noise_marks(records, folder.model, run.monitor)
+        found = marks_of(marks, alarming_runs(records, folder.model, run.monitor) if marks else ())
+        return [each.said for each in proposals_of(found, run.results)]
+
     open_alerts = alerts(records, folder.model, include_resolved=False)
     facts = [
         {
@@ -109,6 +116,8 @@ def monitor_explain(
             "window": [run.window_start, run.window_end],
             "verdict": run.verdict,
             "kinds": explain_run(run.verdict, run.rows, run.results),
+            "noise": noise(run),
+            "warnings": run.results.get("warnings", []),
             "alerts": [
                 {"id": each.id, "kind": each.kind, "status": each.status}
                 for each in open_alerts
@@ -125,6 +134,8 @@ def monitor_explain(
             console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
             for kind, said in one["kinds"].items():
                 print_indented(console, f"{kind.replace('_', ' ')}: {said}")
+            for said in (*one["noise"], *one["warnings"]):
+                print_indented(console, said)
             for each in one["alerts"]:
                 print_indented(console, f"{each['status']}: tidemill alerts route {each['id']}")
         if not facts:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from tidemill.monitoring.drift.column_histograms import histograms_of
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
 from tidemill.monitoring.drift.model_impact import columns_by_impact
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
@@ -26,6 +27,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     drift = Comparison(columns, None, reference.height, window.rows.height)
     found = findings_of(drift, config, window.compared)
     odd = furthest_from_reference(drift.by_excess, window.features) if found else None
+    pictured = histograms_of(drift, reference, window.features) if found else {}
     ids = worst_ids(window.rows["prediction_id"], odd)
     unknown = unknown_features(window.monitor, reference.columns)
     results = {
@@ -40,7 +42,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     return Judged(
         found=found,
         unjudged=None if columns else "no features to compare",
-        results={"data_drift": results},
+        results={"data_drift": results, **({"histograms": pictured} if pictured else {})},
         examples={each.kind: ids for each in found},
         warnings=tuple(f"monitoring/monitors.yaml: {each}" for each in unknown),
         columns=columns,

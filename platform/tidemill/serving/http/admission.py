@@ -20,6 +20,7 @@ from tidemill.serving.inference.calls import Failure, Headers
 
 __all__ = [
     "ADMIN",
+    "ALERTS",
     "FEEDBACK",
     "METRICS",
     "PREDICT",
@@ -32,8 +33,8 @@ __all__ = [
     "scope_of",
 ]
 
-PREDICT, FEEDBACK, METRICS, ADMIN = "predict", "feedback", "metrics", "admin"
-SCOPES = (PREDICT, FEEDBACK, METRICS, ADMIN)
+PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN = "predict", "feedback", "metrics", "alerts", "admin"
+SCOPES = (PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN)
 """The scopes of keys; ``admin`` allows everything."""
 
 
@@ -48,6 +49,7 @@ _BY_PATH = {
     "/jobs": PREDICT,
     "/feedback": FEEDBACK,
     "/metrics": METRICS,
+    "/alerts": ALERTS,
     "/docs": _ANY,
     "/openapi.json": _ANY,
 }

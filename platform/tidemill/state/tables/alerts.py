@@ -54,7 +54,8 @@ class AlertStep(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     alert_id: Mapped[str] = mapped_column(ForeignKey("alerts.id"))
     step: Mapped[str]
-    """``pending``, ``firing``, ``acknowledged``, ``resolved``, ``reopened`` or ``comment``."""
+    """``pending``, ``firing``, ``acknowledged``, ``resolved``, ``reopened``, ``comment`` or ``noise`` (it was
+    nothing to act on; resolved by that, unless it was before)."""
     at: Mapped[datetime]
     person: Mapped[str]
     """Who did it: a name, or ``monitor:<name>``."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from fastapi import APIRouter
+
 from tidemill.clock import Clock, SystemClock
 from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.prediction_log.writing.log_writer import PredictionLog, open_log
@@ -41,7 +43,9 @@ from tidemill.serving.routing.version_watcher import Watcher
 from tidemill.serving.runtime.replica.composed_replicas import composer
 from tidemill.serving.runtime.replica.dependencies import Dependencies, open_dependencies
 from tidemill.serving.runtime.replica.version_loading import feature_readers, load_model
+from tidemill.serving.webhooks.alertmanager_routes import alertmanager_router
 from tidemill.state import State, expect_state
+from tidemill.state.external_alerts import record_external
 
 __all__ = ["build_api"]
 
@@ -179,9 +183,17 @@ def _front(shared: _Shared, watcher: Watcher, predictor: Predictor[Any]) -> Admi
         metrics,
         _life(predictor, watcher, metrics, pool, dependencies, tracing),
         keys_required=dependencies.admission.required,
-        routers=(jobs_router(_jobs(shared), project.task),) if serve.jobs.enabled else (),
+        routers=_further_routes(shared),
     )
     return AdmissionMiddleware(api, predictions, dependencies.admission, serve.timeout_seconds)
+
+
+def _further_routes(shared: _Shared) -> list[APIRouter]:
+    state, model, clock = shared.state, shared.project.model, shared.clock
+    routers = [alertmanager_router(lambda told: record_external(state, model, told, clock.now()))]
+    if shared.project.config.serve.jobs.enabled:
+        routers.append(jobs_router(_jobs(shared), shared.project.task))
+    return routers
 
 
 def _life(

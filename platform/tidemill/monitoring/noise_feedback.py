@@ -1,0 +1,201 @@
+"""Learns from alerts that people have marked as noise: which thresholds would not have alarmed.
+
+A mark says that a figure beyond its threshold was nothing to act on. What is proposed is a tenth more than
+the greatest figure that was marked. A monitor that sets ``raise_on_noise`` takes it by itself, up to so many
+times its threshold; else it is a proposal, which ``tidemill alerts show`` and ``monitor explain`` show.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tidemill.plurals import counted
+
+if TYPE_CHECKING:
+    from tidemill.monitoring.monitor_config import Monitor
+    from tidemill.state import State
+
+__all__ = ["NOISE", "NoiseMark", "Proposal", "marks_of", "proposals_of", "raised", "with_noise"]
+
+NOISE = "noise"
+"""The step of an alert by which a person marks it as noise."""
+_MARGIN = 1.1
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NoiseMark:
+    """An alert that was marked as noise, and the results of the run that had found it."""
+
+    kind: str
+    results: Facts
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A threshold that what was marked as noise would not have reached."""
+
+    field: str
+    """Where it stands in the monitor's declaration, as in ``data_drift.thresholds.wind``."""
+    times: int
+    """How many alerts about it were marked as noise."""
+    threshold: float
+    """As it was when the first of them was marked."""
+    proposed: float
+
+    @property
+    def said(self) -> str:
+        """Return it in words."""
+        change = f"{self.field} {self.threshold:.3g} → {self.proposed:.3g} proposed"
+        return f"marked as noise {counted(self.times, 'time')}: {change}"
+
+
+def proposals_of(marks: Sequence[NoiseMark], now: Facts | None = None) -> list[Proposal]:
+    """Return a proposal for each threshold that marked figures were beyond.
+
+    Args:
+        marks: in order of time.
+        now: the results of the monitor's last run: what its thresholds allow by now is not proposed.
+
+    >>> drift = {"name": "score", "value": 0.125, "threshold": 0.1, "drifted": True}
+    >>> mark = NoiseMark("prediction_drift", {"prediction_drift": drift})
+    >>> [each.said for each in proposals_of([mark, mark])]
+    ['marked as noise 2 times: prediction_drift.threshold 0.1 → 0.14 proposed']
+    """
+    figures: dict[str, list[tuple[float, float]]] = {}
+    for mark in marks:
+        for field, figure, threshold in _figures(mark.kind, mark.results):
+            figures.setdefault(field, []).append((figure, threshold))
+    found = [
+        Proposal(field, len(marked), marked[0][1], _rounded_up(_MARGIN * max(one for one, _ in marked)))
+        for field, marked in figures.items()
+    ]
+    allowed = _thresholds(now or {})
+    return [each for each in found if each.proposed > allowed.get(each.field, each.threshold)]
+
+
+def raised(monitor: "Monitor", proposals: Sequence[Proposal]) -> "Monitor":
+    """Return a monitor with the proposals as its thresholds, up to ``raise_on_noise`` times what they were.
+
+    A threshold that is declared higher stays as it is.
+    """
+    if monitor.raise_on_noise is None:
+        return monitor
+    for each in proposals:
+        value = min(each.proposed, monitor.raise_on_noise * each.threshold)
+        section, field, *column = each.field.split(".", 2)
+        declared = getattr(monitor, section, None)
+        if declared is None:
+            continue
+        if column:
+            thresholds = declared.thresholds
+            update: dict[str, Any] = {
+                field: {**thresholds, column[0]: max(value, thresholds.get(column[0], each.threshold))}
+            }
+        else:
+            update = {field: max(value, getattr(declared, field) or value)}
+        monitor = monitor.model_copy(update={section: declared.model_copy(update=update)})
+    return monitor
+
+
+def with_noise(state: "State", model: str, monitor: "Monitor", now: datetime) -> "Monitor":
+    """Return a monitor as people's marks until ``now`` raise it; itself if it does not take them."""
+    if monitor.raise_on_noise is None:
+        return monitor
+    from sqlalchemy import select
+
+    from tidemill.state.tables import Alert, AlertStep, MonitorRun
+
+    with state.transaction() as session:
+        of = Alert.model == model, Alert.monitor == monitor.name, AlertStep.at <= now
+        steps = select(AlertStep.at, Alert.kind).join(Alert, Alert.id == AlertStep.alert_id)
+        found = session.execute(steps.where(AlertStep.step == NOISE, *of).order_by(AlertStep.at)).all()
+        if not found:
+            return monitor
+        about = MonitorRun.model == model, MonitorRun.monitor == monitor.name, MonitorRun.verdict == "alert"
+        runs = session.scalars(select(MonitorRun).where(*about).order_by(MonitorRun.at)).all()
+        return raised(monitor, proposals_of(marks_of([(each.at, each.kind) for each in found], runs)))
+
+
+def marks_of(steps: Sequence[tuple[datetime, str]], runs: Sequence[Any]) -> list[NoiseMark]:
+    """Return the marks, each with the results of the last run before it that had found its kind.
+
+    Args:
+        steps: moment of each mark and the kind of its alert.
+        runs: the records of the monitor's alarming runs, in order of time.
+    """
+    found = []
+    for at, kind in steps:
+        before = [
+            run.results
+            for run in runs
+            if run.at <= at and any(each["kind"] == kind for each in run.results.get("findings", ()))
+        ]
+        found += [NoiseMark(kind, results) for results in before[-1:]]
+    return found
+
+
+def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
+    """Yield field, figure and threshold of what a kind found beyond its threshold."""
+    if kind in ("data_drift", "feature_drift"):
+        yield from _of_columns(kind, (results.get("data_drift") or {}).get("columns", ()))
+    elif kind == "prediction_drift":
+        for part, field in (("prediction_drift", "threshold"), ("class_drift", "categorical")):
+            found = results.get(part)
+            if found and found["drifted"] and found["value"] is not None:
+                yield f"prediction_drift.{field}", found["value"], found["threshold"]
+    elif kind in ("quality", "estimated_quality"):
+        found = results.get(kind) or {}
+        best = found.get("high" if kind == "estimated_quality" else "value")
+        expected, allowed = found.get("expected"), found.get("max_drop")
+        if best is None or expected is None or allowed is None:
+            return
+        if expected - best > allowed:
+            yield f"{kind}.max_drop", expected - best, allowed
+    elif kind == "feature_skew":
+        found = results.get("feature_skew") or {}
+        shares = [each.get("share") or 0.0 for each in found.get("features", ())]
+        if shares and max(shares) >= found["threshold"] > 0:
+            yield "feature_skew.share", max(shares), found["threshold"]
+
+
+def _of_columns(kind: str, columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
+    for each in columns:
+        value, threshold, broken = each.get("value"), each["threshold"], each.get("broken")
+        if value is None or value < threshold:
+            continue
+        field = f"data_drift.thresholds.{each['name']}"
+        if kind == "data_drift" and each["drifted"] and broken is None:
+            yield field, value, threshold
+        elif kind == "feature_drift" and broken and broken.startswith("distance "):
+            severe = float(broken.rpartition(" ")[2]) / threshold  # of "distance 0.5, alert at 0.4"
+            yield field, value / severe, threshold
+
+
+def _thresholds(results: Facts) -> dict[str, float]:
+    """Return the thresholds by which a run judged, by their fields."""
+    columns = (results.get("data_drift") or {}).get("columns", ())
+    found = {f"data_drift.thresholds.{each['name']}": each["threshold"] for each in columns}
+    for part, field in (
+        ("prediction_drift", "prediction_drift.threshold"),
+        ("class_drift", "prediction_drift.categorical"),
+        ("feature_skew", "feature_skew.share"),
+    ):
+        if results.get(part):
+            found[field] = results[part]["threshold"]
+    for part in ("quality", "estimated_quality"):
+        if (allowed := (results.get(part) or {}).get("max_drop")) is not None:
+            found[f"{part}.max_drop"] = allowed
+    return found
+
+
+def _rounded_up(figure: float) -> float:
+    """Return the least number of two digits that is not below a positive figure.
+
+    >>> _rounded_up(0.1375), _rounded_up(12.01)
+    (0.14, 13.0)
+    """
+    unit = 10.0 ** (math.floor(math.log10(figure)) - 1)
+    return float(f"{math.ceil(round(figure / unit, 6)) * unit:.2g}")

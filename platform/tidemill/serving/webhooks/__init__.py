@@ -1,0 +1,1 @@
+"""Takes what other systems tell: Alertmanager's webhook."""

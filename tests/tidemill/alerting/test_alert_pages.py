@@ -1,0 +1,121 @@
+"""What an alert carries: facts from its records, pictures, and a page."""
+
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tidemill.alerting.alert_evidence import describe
+from tidemill.alerting.alert_html import page_of
+from tidemill.alerting.alert_pictures import histogram, pictures_of, sparkline
+from tidemill.monitoring.drift.column_histograms import bins_of
+from tidemill.state.record_queries import AlertRecords
+
+DAY = timedelta(days=1)
+START = datetime(2013, 4, 1, tzinfo=UTC)
+MADE = {"data": "d1", "feature_definitions": "f1", "code": "c1"}
+WIND = {
+    "name": "<wind>", "value": 0.5, "threshold": 0.1, "drifted": True, "broken": None, "note": None,
+    "reference_mean": 1.0, "current_mean": 2.0, "reference_missing": 0.0, "current_missing": 0.0,
+}  # fmt: skip
+
+
+def run(day: int, share: float, version: str = "2", **more: Any) -> SimpleNamespace:
+    drift = {"share": share, "threshold": 0.3, "drifted": ["<wind>"], "columns": [WIND]}
+    bins = {"bins": ["a", "b"], "before": [0.5, 0.5], "now": [0.1, 0.9]}
+    results = {"data_drift": drift, "histograms": {"<wind>": bins}, "made_of": MADE, **more}
+    results["findings"] = [{"kind": "data_drift", "message": "drift"}]
+    at = START + day * DAY
+    facts = {"rows": 900, "labelled": 10, "report_path": None, "verdict": "alert", "version": version}
+    return SimpleNamespace(
+        id=f"mon_{day}", results=results, at=at, window_start=at - DAY, window_end=at, **facts
+    )
+
+
+def records(**more: Any) -> AlertRecords:
+    runs = [run(0, 0.1, "1", made_of={**MADE, "feature_definitions": "f0"}), run(1, 0.2), run(2, 0.5)]
+    alert = SimpleNamespace(
+        id="alert_1", status="firing", severity="warning", kind="data_drift", monitor="weekly", model="delay",
+        version="2", message="1 of 1 features <have> drifted", details={}, raised_at=START + 2 * DAY,
+        fired_at=START + 2 * DAY, last_seen_at=START + 2 * DAY, acknowledged_at=None, resolved_at=None,
+        found_in=1, occurrence=1, acknowledged_by=None,
+    )  # fmt: skip
+    canary = SimpleNamespace(
+        at=START, name="canary", status="live", version="3", share=0.1, actor="ann", reason="a try"
+    )
+    rollout = SimpleNamespace(
+        at=START, version="2", actor="bob", status="promoted", outcome="all steps passed", reason="r"
+    )
+    given = {"deployments": [canary], "rollouts": [rollout], "runs": runs, **more}
+    return AlertRecords(alert, [], runs[2], runs[2], [], None, [], **given)
+
+
+def test_the_facts_have_what_changed_the_figures_and_the_histograms():
+    facts = describe(records(noise=[(START + 3 * DAY, "data_drift")], alarms=[run(2, 0.5)]))
+    assert [(each["value"], each["limit"]) for each in facts["history"]] == [
+        (0.1, 0.3),
+        (0.2, 0.3),
+        (0.5, 0.3),
+    ]
+    assert list(facts["histograms"]) == ["<wind>"]
+    assert {each["what"] for each in facts["changes"]} == {
+        "feature definitions f0 → f1",
+        "canary live: version 3, 10%, by ann",
+        "rollout of version 2 by bob: promoted",
+    }
+    assert [each["said"] for each in facts["noise"]] == [
+        "marked as noise 1 time: data_drift.thresholds.<wind> 0.1 → 0.55 proposed"
+    ]
+
+
+def test_a_page_is_well_formed_and_escapes_what_it_is_told():
+    page = page_of([describe(records())], "<title>")
+    assert page.count("<svg") == 2
+    assert "<wind>" not in page
+    assert "&lt;have&gt;" in page
+    body = page.partition("<body>")[2].partition("</body>")[0]
+    ET.fromstring(f"<body>{body}</body>")
+    for each in pictures_of(describe(records())):
+        ET.fromstring(each["svg"])
+
+
+def test_an_alert_without_figures_has_no_pictures():
+    facts = describe(records(runs=[run(2, 0.5)]))
+    assert pictures_of({**facts, "histograms": {}}) == []
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [1e9, -1e9, 3.0], [0.5]])
+def test_any_figures_stay_inside_the_picture(values):
+    picture = ET.fromstring(sparkline(values, [None] * len(values), "t"))
+    line = picture.find("{http://www.w3.org/2000/svg}polyline").get("points")
+    for point in line.split():
+        x, y = map(float, point.split(","))
+        assert 0 <= x <= 240
+        assert 0 <= y <= 60
+    assert histogram([], [], [], "t").count("<rect") == 0
+
+
+def test_bins_say_where_the_rows_are_and_name_no_rare_category():
+    bins = bins_of(
+        pl.Series(["a"] * 50 + ["b"] * 30 + ["Ann"]), pl.Series(["b"] * 30 + ["c"] * 10 + [None] * 10)
+    )
+    assert bins["bins"] == ["a", "b", "others", "missing"]
+    assert bins["now"] == pytest.approx([0.0, 0.6, 0.2, 0.2])
+    assert sum(bins["before"]) == pytest.approx(1.0)
+    assert bins_of(pl.Series([1.0, 2.0]), pl.Series(["x", "y"])) is None
+    assert bins_of(pl.Series([None, None]), pl.Series([1.0, 2.0])) is None
+    assert bins_of(pl.Series([3.0] * 50), pl.Series([3.0] * 50))["bins"] == ["3.0", "others"]
+
+
+def test_the_command_writes_the_page(tmp_path: Path):
+    from tidemill.cli.loop.alert_page import write_page
+    from tidemill.errors import NotWritable
+
+    write_page(tmp_path / "alert.html", describe(records()))
+    assert "<svg" in (tmp_path / "alert.html").read_text(encoding="utf-8")
+    with pytest.raises(NotWritable, match="cannot be written"):
+        write_page(tmp_path / "no" / "alert.html", describe(records()))
