@@ -13,7 +13,7 @@ from mlflow.models import infer_signature
 
 from tidemill.errors import RegistryError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.registry.versions.boosted_models import fitting_task
+from tidemill.registry.versions.boosted_models import answer_by_all_rounds, fitting_task
 from tidemill.tasks.task import Task
 from tidemill.training.fitting.packaging import requirements
 
@@ -40,13 +40,16 @@ def read_xgboost(file: Path) -> ForeignModel:
     except Exception as error:  # XGBoost's own
         raise _broken(file, "XGBoost", error) from error
     task = _task(file, described["objective"]["name"])
+    if booster.attr("scikit_learn") is None:  # a native booster's file: its predict takes all rounds
+        answer_by_all_rounds(booster)
+    best = booster.attr("best_iteration") if described["gradient_booster"]["name"] != "gblinear" else None
+    booster.set_attr(scikit_learn=None)  # XGBClassifier takes no regressor, not even of probabilities
     estimator = package.XGBRegressor() if task == "regression" else package.XGBClassifier()
-    estimator.load_model(str(file))
-    rounds = _rounds(booster, described["gradient_booster"]["name"])
+    estimator.load_model(booster.save_raw())
 
     def answer(rows: pd.DataFrame, task: Task) -> Any:
         given = package.DMatrix(_matrix(rows, "XGBoost"), feature_names=booster.feature_names)
-        return booster.predict(given, iteration_range=rounds)
+        return booster.predict(given, iteration_range=(0, 0 if best is None else int(best) + 1))
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         importlib.import_module("mlflow.xgboost").save_model(
@@ -62,15 +65,6 @@ def read_xgboost(file: Path) -> ForeignModel:
         width=int(booster.num_features()),
         task=task,
     )
-
-
-def _rounds(booster: Any, kind: str) -> tuple[int, int]:
-    """Return the rounds whose trees answer: up to the best one after early stopping, else all, which is 0, 0.
-
-    XGBoost's own estimators do the same; its boosters take all rounds if they are not told.
-    """
-    best = booster.attr("best_iteration")
-    return (0, 0) if best is None or kind == "gblinear" else (0, int(best) + 1)
 
 
 def read_lightgbm(file: Path) -> ForeignModel:

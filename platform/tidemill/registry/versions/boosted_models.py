@@ -1,7 +1,9 @@
 """Load models of XGBoost and LightGBM from their own file formats, which hold nothing but trees."""
 
 import importlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["BOOSTERS", "fitting_task", "read_boosted"]
+__all__ = ["BOOSTERS", "answer_by_all_rounds", "fitting_task", "read_boosted"]
 
 BOOSTERS = {
     "xgboost.core.Booster": ("xgboost", "XGBClassifier"),
@@ -48,6 +50,25 @@ def fitting_task(objective: str) -> TaskName | None:
     return "regression" if objective.startswith(values) else None
 
 
+def answer_by_all_rounds(booster: Any) -> None:
+    """Make XGBoost's estimators answer by all rounds of a booster, as its own ``predict`` does.
+
+    They take the rounds up to the best one after early stopping where the booster's attributes tell it.
+    """
+    booster.set_attr(best_iteration=None, best_score=None)
+
+
+def _asked_in_turn(ask: Callable[[Matrix], Any]) -> Callable[[Matrix], Any]:
+    """Return a function that threads may call, as they may not call XGBoost's linear boosters."""
+    lock = threading.Lock()
+
+    def asked(matrix: Matrix) -> Any:
+        with lock:
+            return ask(matrix)
+
+    return asked
+
+
 def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapping[str, Any]) -> Scorer:
     """Load a model that MLflow keeps in its booster's own format.
 
@@ -63,6 +84,8 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
         model = made(model_file=file) if name == "Booster" else made()
         if name != "Booster":
             model.load_model(file)
+        if flavor["model_class"] == "xgboost.core.Booster":
+            answer_by_all_rounds(model.get_booster())
         objective = str(getattr(model, "objective", None) or model.params.get("objective", "binary"))
     except ImportError as error:
         raise RegistryError(
@@ -85,6 +108,8 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
             hint="log it with a signature of numbers, one column a feature",
         )
     ask = model.predict if name == "Booster" or given.task.kind == "regression" else model.predict_proba
+    if getattr(model, "booster", None) == "gblinear":
+        ask = _asked_in_turn(partial(ask, validate_features=False))  # the matrix has no names
 
     def score(matrix: Matrix) -> Scores:
         return given.answers(ask(matrix))

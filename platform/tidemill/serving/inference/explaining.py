@@ -197,7 +197,8 @@ def _has_trees(scorer: Scorer) -> bool:
     model = scorer.estimator
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
-    return type(model).__name__ in _LOG_ODDS | _PROBABILITY | _VALUE
+    is_linear = getattr(model, "booster", None) == "gblinear"
+    return not is_linear and type(model).__name__ in _LOG_ODDS | _PROBABILITY | _VALUE
 
 
 def _open(scorer: Scorer) -> TreeExplanation:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,36 +52,28 @@ _VALUES = {
 _CATBOOST = ("Logloss", "CrossEntropy", "MultiClass", "RMSE", "MAE", "Quantile", "Huber", "MAPE")
 
 
-class _Boosted(NamedTuple):
-    objective: str
-    trees: list[Tree]
-    targets: list[int]
-    base: list[float]
-    """As answers, not as margins."""
-
-
 def xgboost(model: Any) -> Ensemble:
     """Return the margin of an XGBClassifier of two classes.
 
     Raises:
-        CannotCompile: it is not a binary classifier of trees, or was given text as categories.
+        CannotCompile: it is not a binary classifier, or was given text as categories.
     """
-    found = _xgboost(model)
-    if found.objective not in _LOGISTIC:
-        raise CannotCompile(f"its objective is {found.objective!r}")
-    return Ensemble(found.trees, _logit(found.base[0]), "<")
+    objective, found = _xgboost(model)
+    if objective not in _LOGISTIC:
+        raise CannotCompile(f"its objective is {objective!r}")
+    return found
 
 
 def xgboost_classes(model: Any) -> Ensemble:
     """Return the margin of each class by an XGBClassifier of several.
 
     Raises:
-        CannotCompile: it does not give probabilities by trees, or was given text as categories.
+        CannotCompile: it does not give probabilities, or was given text as categories.
     """
-    found = _xgboost(model)
-    if found.objective != "multi:softprob":
-        raise CannotCompile(f"its objective is {found.objective!r}")
-    return Ensemble(found.trees, found.base, "<", found.targets, len(model.classes_))
+    objective, found = _xgboost(model)
+    if objective != "multi:softprob":
+        raise CannotCompile(f"its objective is {objective!r}")
+    return found
 
 
 def xgboost_value(model: Any) -> tuple[Ensemble, str | None]:
@@ -90,23 +82,26 @@ def xgboost_value(model: Any) -> tuple[Ensemble, str | None]:
     Raises:
         CannotCompile: its objective is not known, it gives several values, or was given text as categories.
     """
-    found = _xgboost(model)
-    link = _link(found.objective)
-    if max(found.targets, default=0):
+    objective, found = _xgboost(model)
+    if found.width > 1:
         raise CannotCompile("it gives several values a row")
-    base = found.base[0]
-    margin = base if link is None else _logit(base) if link == "Sigmoid" else float(np.log(base))
-    return Ensemble(found.trees, margin, "<"), link
+    return found, _link(objective)
 
 
-def _xgboost(model: Any) -> _Boosted:
+def _xgboost(model: Any) -> tuple[str, Ensemble]:
+    """Return the objective of an estimator, and its trees, or the weights of a linear booster."""
     booster = model.get_booster()
     described = json.loads(bytes(booster.save_raw("json")))["learner"]
     boosting = described["gradient_booster"]
     weights = boosting.get("weight_drop")
     boosting = boosting.get("gbtree", boosting)
-    if "model" not in boosting or "trees" not in boosting["model"]:
-        raise CannotCompile(f"its booster is {boosting.get('name')!r}, not one of trees")
+    objective, learnt = described["objective"]["name"], described["learner_model_param"]
+    base = np.array([_margin(objective, one) for one in np.ravel(json.loads(learnt["base_score"]))])
+    if boosting.get("name") == "gblinear":
+        weights = np.array(boosting["model"]["weights"], np.float32).astype(np.float64)
+        weights = weights.reshape(int(learnt["num_feature"]) + 1, -1)  # the last row is always added
+        shift = base[0] + weights[-1]  # XGBoost adds the first class's base to all classes
+        return objective, Ensemble([], shift.tolist(), width=weights.shape[1], weights=weights[:-1])
     if boosting["model"].get("cats", {}).get("enc"):
         raise CannotCompile("it was fitted on categories that are no numbers")
     trees, targets = boosting["model"]["trees"], boosting["model"]["tree_info"]
@@ -114,17 +109,15 @@ def _xgboost(model: Any) -> _Boosted:
     used = range(booster.num_boosted_rounds() if best is None else best + 1)
     each = len(trees) // max(1, booster.num_boosted_rounds())
     chosen = [number for round_ in used for number in range(round_ * each, (round_ + 1) * each)]
-    base = np.ravel(json.loads(described["learner_model_param"]["base_score"])).tolist()
-    return _Boosted(
-        described["objective"]["name"],
-        [_xgboost_tree(trees[number], weights[number] if weights else 1.0) for number in chosen],
-        [int(targets[number]) for number in chosen],
-        base,
-    )
+    found = [_xgboost_tree(trees[number], weights[number] if weights else 1.0) for number in chosen]
+    owners, width = [int(targets[number]) for number in chosen], max(targets, default=0) + 1
+    return objective, Ensemble(found, base.tolist(), "<", owners, width)
 
 
-def _logit(probability: float) -> float:
-    return float(np.log(probability / (1 - probability)))
+def _margin(objective: str, answer: float) -> float:
+    if objective in _LOGISTIC:
+        return float(np.log(answer / (1 - answer)))
+    return float(np.log(answer)) if _VALUES.get(objective) == "Exp" else float(answer)
 
 
 def _link(objective: str) -> str | None:

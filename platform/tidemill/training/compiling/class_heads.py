@@ -16,7 +16,7 @@ from tidemill.training.compiling.heads import (
 )
 from tidemill.training.compiling.networks import network_output
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
-from tidemill.training.compiling.trees import Ensemble, Tree, add_leaf_rows, add_trees
+from tidemill.training.compiling.trees import Ensemble, Tree, add_ensemble, add_leaf_rows, add_trees
 
 __all__ = ["probabilities"]
 
@@ -100,8 +100,8 @@ _MARGINS: dict[str, Head] = {
     "sklearn.HistGradientBoostingClassifier": histogram_head,
     "sklearn.GradientBoostingClassifier": _boosted,
     "sklearn.MLPClassifier": network_output,
-    "xgboost.XGBClassifier": lambda graph, model, table: add_trees(
-        graph, boosters.xgboost_classes(model), graph.numbers(table)
+    "xgboost.XGBClassifier": lambda graph, model, table: add_ensemble(
+        graph, boosters.xgboost_classes(model), table
     ),
     "catboost.CatBoostClassifier": lambda graph, model, table: add_trees(
         graph, boosters.catboost(model), graph.numbers(table)

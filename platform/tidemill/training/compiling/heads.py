@@ -13,7 +13,7 @@ from tidemill.training.compiling.networks import network_output
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
 from tidemill.training.compiling.private_scikit import category_encoder
 from tidemill.training.compiling.transformers import prepare
-from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_trees
+from tidemill.training.compiling.trees import LARGEST_FLOAT32, Ensemble, Tree, add_ensemble, add_trees
 
 __all__ = [
     "class_name",
@@ -82,7 +82,7 @@ def _descent(graph: Graph, model: Any, table: Table) -> str:
 
 
 def _trees(read: Callable[[Any], Ensemble]) -> Head:
-    return lambda graph, model, table: add_trees(graph, read(model), graph.numbers(table))
+    return lambda graph, model, table: add_ensemble(graph, read(model), table)
 
 
 def scikit_trees_head(read: Callable[[Any], Ensemble]) -> Head:

@@ -8,9 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 
-from tidemill.training.compiling.onnx_graph import ML, CannotCompile, Graph
+from tidemill.training.compiling.onnx_graph import ML, CannotCompile, Graph, Table
 
-__all__ = ["LARGEST_FLOAT32", "Ensemble", "Tree", "add_leaf_rows", "add_trees", "as_float32"]
+__all__ = [
+    "LARGEST_FLOAT32",
+    "Ensemble",
+    "Tree",
+    "add_ensemble",
+    "add_leaf_rows",
+    "add_trees",
+    "as_float32",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -65,6 +73,8 @@ class Ensemble:
     """The target that each tree adds to, from 0 on; default: one target for all."""
     width: int = 1
     """The number of targets."""
+    weights: Floats | None = None
+    """What a value of each column adds for each target, shape (columns, targets); nothing is known: 0."""
 
 
 def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
@@ -93,6 +103,17 @@ def as_float32(thresholds: Floats, test: Literal["<=", "<"]) -> Floats:
     else:
         found = np.where(is_low, np.nextafter(middle, np.inf), middle)
     return np.where(np.isfinite(middle), found, thresholds)
+
+
+def add_ensemble(graph: Graph, ensemble: Ensemble, table: Table) -> str:
+    """Add the trees or the weights of a booster; return what they add up to, shape (rows, targets).
+
+    Raises:
+        CannotCompile: the trees are too large, or a column is text.
+    """
+    if ensemble.weights is not None:  # XGBoost refuses such rows of linear boosters
+        graph.refuse_infinite(table, LARGEST_FLOAT32)
+    return add_trees(graph, ensemble, graph.numbers(table))
 
 
 def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
@@ -130,6 +151,9 @@ def add_trees(graph: Graph, ensemble: Ensemble, values: str) -> str:
         **{name: found.astype(np.int64).tolist() for name, found in lists.items()},
         **{name: numpy_helper.from_array(found, name) for name, found in tensors.items()},
     )
+    if ensemble.weights is not None:
+        known = graph.add("Where", graph.add("IsNaN", values), graph.constant(np.zeros((1, 1))), values)
+        total = graph.add("Add", total, graph.add("MatMul", known, graph.constant(ensemble.weights)))
     base = np.asarray(ensemble.base, np.float64).reshape(1, -1)
     return graph.add("Add", total, graph.constant(base)) if base.any() else total
 

@@ -10,7 +10,7 @@ from tidemill.training.compiling.foreign import predict_foreign
 from tidemill.training.compiling.heads import class_name, histogram_head, scikit_trees_head, unwrapped
 from tidemill.training.compiling.networks import network_output
 from tidemill.training.compiling.onnx_graph import CannotCompile, Graph, Table
-from tidemill.training.compiling.trees import Ensemble, Tree, add_trees
+from tidemill.training.compiling.trees import Ensemble, Tree, add_ensemble, add_trees
 
 __all__ = ["value"]
 
@@ -52,7 +52,7 @@ def _histogram(graph: Graph, model: Any, table: Table) -> str:
 def _boosted_elsewhere(read: Callable[[Any], tuple[Ensemble, str | None]]) -> Head:
     def head(graph: Graph, model: Any, table: Table) -> str:
         ensemble, link = read(model)
-        found = add_trees(graph, ensemble, graph.numbers(table))
+        found = add_ensemble(graph, ensemble, table)
         return found if link is None else graph.add(link, found)
 
     return head

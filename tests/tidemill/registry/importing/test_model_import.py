@@ -15,14 +15,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
+from tidemill.features.request_features import FeatureRow
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.versions.model_versions import (
     get_version,
     list_versions,
     load_holdout,
+    load_original,
     load_reference,
     load_scorer,
 )
+from tidemill.serving.inference.explaining import Explainer
 
 pytestmark = pytest.mark.engine
 
@@ -168,6 +171,25 @@ def test_xgboost_that_stopped_early_answers_with_its_best_round(project_of, impo
     done = imported(project, tmp_path / "model.ubj", classes=getattr(project.task, "classes", ()))
     expected = model.predict(given) if task == "regression" else model.predict_proba(given)
     answers_as(project, done.version, given, expected)
+
+
+def test_a_linear_booster_is_served_compiled_and_explained(project_of, imported, rows, tmp_path):
+    project, given = project_of("binary"), frame(rows, NUMBERS)
+    truth = np.asarray(project.task.truth(rows, "churned"))
+    model = xgboost.XGBClassifier(booster="gblinear", n_estimators=5, n_jobs=1).fit(given, truth)
+    model.save_model(tmp_path / "model.json")
+    done = imported(project, tmp_path / "model.json", classes=project.task.classes)
+    expected = model.predict_proba(given)[:, 1]
+    scorer = answers_as(project, done.version, given, expected)
+    assert (scorer.kind, done.compiled) == ("onnx", None)
+    explainer = Explainer(
+        lambda version: load_original(project, version),
+        lambda version: load_reference(project, version).features,
+    )
+    values = {name: float(given[name][0]) for name in NUMBERS}
+    (told,) = explainer.explain(done.version, [FeatureRow(values, ())])
+    assert told["unit"] == "probability"
+    assert told["base_value"] + sum(told["contributions"].values()) == pytest.approx(expected[0], abs=1e-5)
 
 
 def test_a_file_without_names_needs_examples(project_of, imported, rows, tmp_path):

@@ -135,6 +135,7 @@ MODELS = {
         holed,
     ),
     "xgboost forest": (xgboost.XGBRFClassifier(n_estimators=10), holed),
+    "xgboost linear": (xgboost.XGBClassifier(n_estimators=5, booster="gblinear"), holed),
     "catboost": (catboost.CatBoostClassifier(**CATBOOST), holed),
     "catboost, unknown high": (catboost.CatBoostClassifier(**CATBOOST, nan_mode="Max"), holed),
     "lightgbm": (lightgbm.LGBMClassifier(n_estimators=20, verbose=-1), holed),
@@ -288,7 +289,6 @@ def test_an_empty_text_is_not_an_unknown_one():
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (xgboost.XGBClassifier(booster="gblinear", n_estimators=2), "'gblinear', not one of trees"),
         (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, linear_tree=True), "linear models"),
         (catboost.CatBoostClassifier(**CATBOOST, grow_policy="Lossguide"), "levels of its trees"),
         (

@@ -75,6 +75,7 @@ OF_CLASSES = {
     "tree": (DecisionTreeClassifier(random_state=0), whole),
     "xgboost": (xgboost.XGBClassifier(**SMALL), holed),
     "xgboost, parallel": (xgboost.XGBClassifier(**SMALL, num_parallel_tree=2, subsample=0.5), holed),
+    "xgboost, linear": (scaled(xgboost.XGBClassifier(**SMALL, booster="gblinear")), whole),
     "catboost": (catboost.CatBoostClassifier(**CATBOOST), holed),
     "lightgbm": (lightgbm.LGBMClassifier(**SMALL, verbose=-1), holed),
     "lightgbm forest": (
@@ -117,6 +118,11 @@ OF_VALUES = {
     "xgboost, poisson": (xgboost.XGBRegressor(**SMALL, objective="count:poisson"), holed),
     "xgboost, tweedie": (xgboost.XGBRegressor(**SMALL, objective="reg:tweedie"), holed),
     "xgboost forest": (xgboost.XGBRFRegressor(**SMALL), holed),
+    "xgboost, linear": (xgboost.XGBRegressor(**SMALL, booster="gblinear"), holed),
+    "xgboost, linear, tweedie": (
+        scaled(xgboost.XGBRegressor(**SMALL, booster="gblinear", objective="reg:tweedie")),
+        whole,
+    ),
     "catboost": (catboost.CatBoostRegressor(**CATBOOST), holed),
     "catboost, absolute": (catboost.CatBoostRegressor(**CATBOOST, loss_function="MAE"), holed),
     "lightgbm": (lightgbm.LGBMRegressor(**SMALL, verbose=-1), holed),
@@ -229,7 +235,6 @@ def test_many_rows_of_a_forest_are_answered_in_blocks():
         (lightgbm.LGBMClassifier(**SMALL, verbose=-1, objective="multiclassova"), CLASSES, "'multiclassova'"),
         (lightgbm.LGBMRegressor(**SMALL, verbose=-1, reg_sqrt=True), VALUES, "the root of the target"),
         (lightgbm.LGBMRegressor(**SMALL, verbose=-1, linear_tree=True), VALUES, "linear models"),
-        (xgboost.XGBRegressor(booster="gblinear", n_estimators=2), VALUES, "'gblinear', not one of trees"),
         (RandomForestClassifier(**SMALL), VALUES, "it is a classifier, and the task is a regression"),
         (Ridge(), CLASSES, "it is not said which classes it knows"),
         (Ridge(), Custom(""), "custom task"),
