@@ -55,13 +55,12 @@ class RequestFeatures:
         Raises:
             FeatureError: a value is not of its column's type.
         """
-        return [
-            FeatureRow(
-                {column.name: column.value(row.get(column.name)) for column in self._columns},
-                tuple(column.flag for column in self._columns if column.is_unseen(row.get(column.name))),
-            )
-            for row in rows
-        ]
+        return [self._of(row) for row in rows]
+
+    def _of(self, row: Mapping[str, object]) -> FeatureRow:
+        values = {column.name: column.value(row.get(column.name)) for column in self._columns}
+        flags = tuple(column.flag for column in self._columns if column.is_unseen(values[column.name]))
+        return FeatureRow(values, flags)
 
 
 class StoredFeatures(Protocol):
@@ -112,11 +111,12 @@ class StoreAndRequest:
 
     def _overlaid(self, stored: "FeatureRow", row: Mapping[str, object]) -> "FeatureRow":
         values: dict[str, Any] = dict(stored.values)
-        given = {column.name for column in self._columns if row.get(column.name) is not None}
+        brought = {column.name: column.value(row.get(column.name)) for column in self._columns}
+        given = {name for name, value in brought.items() if value is not None}
         told = [flag for flag in stored.flags if not self._is_replaced(flag, given)]
         for column in self._columns:
             if column.name in given:
-                values[column.name] = column.value(row[column.name])
+                values[column.name] = brought[column.name]
                 told.append(f"{REQUEST}:{column.name}")
             else:
                 values.setdefault(column.name, None)
@@ -143,10 +143,13 @@ class _Reader:
         self.name = column.name
         self.flag = f"{REFUSED if column.unseen == 'refuse' else UNSEEN}:{column.name}"
         self._meant = column.meant
+        self._without_gap = column.without_gap if column.has_gap_words else None
         self._convert = _list_of(column.length) if column.type == "list" else _CONVERTERS[column.type]
         self._seen = frozenset(column.categories) if column.unseen != "unknown" else None
 
     def value(self, given: object) -> FeatureValue:
+        if self._without_gap is not None:
+            given = self._without_gap(given)
         if given is None:
             return None
         try:

@@ -1,10 +1,11 @@
 """Reads ``features.yaml``: the features that come in the request, for projects without a feature store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import Declaration, read_declaration
+from tidemill.project.gap_words import is_gap
 from tidemill.project.project import ProjectFolder
 
 __all__ = [
@@ -70,6 +71,19 @@ class FeatureColumn:
     """Of a list: how many elements each has; 0 for other types."""
     element: Literal["number", "integer"] = "number"
     """Of a list: the type of its elements."""
+    has_gap_words: bool = False
+    """For text: whether words such as N/A are gaps, as the stages read them from ``data.source``."""
+
+    def without_gap(self, given: object) -> object:
+        """Return a value as training knows it: None for text that means a gap and is no category.
+
+        >>> FeatureColumn("origin", "text", has_gap_words=True).without_gap("n/a") is None
+        True
+        >>> FeatureColumn("origin", "text").without_gap("n/a")
+        'n/a'
+        """
+        is_text = self.has_gap_words and isinstance(given, str)
+        return None if is_text and is_gap(str(given)) and given not in self.categories else given
 
     @property
     def meant(self) -> str:
@@ -81,13 +95,21 @@ class FeatureColumn:
         return f"a list of {self.length} {self.element}s" if self.type == "list" else self.type
 
 
+_FIELDS = tuple(name for name in FeatureColumn.__dataclass_fields__ if name != "has_gap_words")
+"""What a column may say in ``features.yaml``."""
+
+
 def read_columns(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
     """Return the columns of ``features.yaml``, in its order.
 
     Raises:
         ConfigError: there is no such file, or it is wrong; the message names the column, the field, the line.
     """
-    return parse_columns(_file(project))
+    columns = parse_columns(_file(project))
+    data = project.params.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+        return columns  # stages of the project's own read the tables
+    return tuple(replace(each, has_gap_words=True) if each.type == "text" else each for each in columns)
 
 
 def read_keys(project: ProjectFolder) -> tuple[FeatureColumn, ...]:
@@ -162,9 +184,9 @@ class _Entry:
     def column(self) -> FeatureColumn:
         if not isinstance(self.entry, dict):
             raise self.wrong("", "it must be a mapping such as {name: wind, type: number}")
-        unknown = sorted(set(map(str, self.entry)) - set(FeatureColumn.__dataclass_fields__))
+        unknown = sorted(set(map(str, self.entry)) - set(_FIELDS))
         if unknown:
-            raise self.wrong(unknown[0], f"it must be one of {', '.join(FeatureColumn.__dataclass_fields__)}")
+            raise self.wrong(unknown[0], f"it must be one of {', '.join(_FIELDS)}")
         name = self.entry.get("name")
         if not isinstance(name, str) or not name:
             raise self.wrong("name", "it must be the name of a column of the training set, as text")

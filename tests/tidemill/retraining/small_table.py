@@ -114,6 +114,7 @@ def write_iris_project(root: Path) -> Project:
             "time": None,
             "label_known": None,
         },
+        "data": {"source": "iris.csv"},
         "features": {"from": "request"},
         "train": {"trials": 1, "families": ["linear"]},
         "gate": {"min_rows": 20},

@@ -44,6 +44,7 @@ def test_answers_flags_refusals_labels_and_what_is_logged(project):
                 "type": "string_type",
             }
         ]
+        check_gaps(api, project, rows[1])
         labels = [{"prediction_id": answers[0]["prediction_id"], "label": "setosa"}]
         assert api.post("/feedback", json={"labels": labels}).json() == {"accepted": 1}
     span = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -51,6 +52,30 @@ def test_answers_flags_refusals_labels_and_what_is_logged(project):
     assert logged.height == len(rows) + 1
     assert logged["feature.soil"].null_count() == logged.height  # personal
     assert not any("clay" in instance or "peat" in instance for instance in logged["instance"])
+
+
+def check_gaps(api, project, row):
+    """Check that text that means a gap in the table is one in every protocol, and is not logged as text."""
+    test = {"x-tidemill-test": "1"}
+    wanted = None
+    for soil in (None, "N/A", "", " null", "NaN"):
+        given = {**row, "soil": soil}
+        tensors = [
+            {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+            for name, value in row.items() if name != "soil"
+        ]  # fmt: skip
+        tensors.append({"name": "soil", "datatype": "BYTES", "shape": [1], "data": [soil]})
+        path = f"/v2/models/{project.model}/infer"
+        told = api.post("/predict", json={"instances": [given]}, headers=test).json()["predictions"][0]
+        inferred = api.post(path, json={"inputs": tensors}, headers=test).json()["outputs"]
+        invoked = api.post("/invocations", json={"dataframe_records": [given]}, headers=test).json()
+        found = told["probabilities"], told["flags"]
+        wanted = wanted or found
+        assert found == wanted
+        assert found[1] == []
+        [tensor] = [one["data"] for one in inferred if one["name"] == "probabilities"]
+        assert tensor == list(wanted[0].values())
+        assert invoked["predictions"] == [list(wanted[0].values())]
 
 
 def test_personal_columns_of_requests_are_in_the_inventory(project):

@@ -6,11 +6,10 @@ import polars as pl
 
 from tidemill.data.profiling.number_notations import is_notation, with_points
 from tidemill.data.tables.column_names import literal_name
+from tidemill.project.gap_words import GAPS, GAPS_BESIDE_NUMBERS
 
 __all__ = [
     "EPOCHS",
-    "GAPS",
-    "GAPS_BESIDE_NUMBERS",
     "LIST",
     "as_moment",
     "as_type",
@@ -20,12 +19,6 @@ __all__ = [
     "without_gaps",
 ]
 
-GAPS = ("", "nan", "null", "#n/a", "n/a")
-"""Text that means a gap anywhere, in lower case."""
-GAPS_BESIDE_NUMBERS = (
-    *GAPS, "na", "none", "?", "-", "--", ".", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
-)  # fmt: skip
-"""Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
 EPOCHS: Mapping[str, int] = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
 """Name of the unit of moments that are numbers since 1970 → microseconds in it."""
 _ELEMENT = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"

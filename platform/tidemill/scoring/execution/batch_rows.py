@@ -77,8 +77,9 @@ class Parts:
         """The version's features, and what each is."""
         types = {column.name: column.type for column in self.columns}
         whole = [column.name for column in self.columns if column.element == "integer"]
+        gaps = {column.name: column.categories for column in self.columns if column.has_gap_words}
         return FeatureKinds(
-            self.job.features, self.model.words, self.model.lists, types, self.job.formats, whole
+            self.job.features, self.model.words, self.model.lists, types, self.job.formats, whole, gaps
         )
 
 

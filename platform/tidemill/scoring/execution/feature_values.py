@@ -40,6 +40,8 @@ class FeatureKinds(NamedTuple):
     """How text is written, by column, where it is not as everywhere."""
     whole: Collection[str] = ()
     """The lists of whole numbers."""
+    gaps: Mapping[str, Collection[str]] = {}
+    """Text whose gaps training knows by words such as N/A, and its categories, which are no gaps."""
 
     def width(self, name: str) -> int:
         """Return how many columns of the matrix a feature has."""
@@ -104,7 +106,7 @@ def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureV
         for position, column in enumerate(columns):
             rows[start : start + _ROWS, position] = column[start : start + _ROWS]
     return FeatureValues(
-        rows, {name: texts(table[name], name in kinds.types) for name in kinds.names if name in kinds.words}
+        rows, {name: texts(table[name], kinds.gaps.get(name)) for name in kinds.names if name in kinds.words}
     )
 
 

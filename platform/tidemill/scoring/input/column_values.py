@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.data.profiling.cell_values import GAPS_BESIDE_NUMBERS, read_cells, without_gaps
+from tidemill.data.profiling.cell_values import read_cells, without_gaps
 from tidemill.project.feature_columns import ColumnType
+from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS
 
 __all__ = ["Wrong", "elements", "is_feature", "is_numeric", "is_text", "moments", "numbers", "texts", "typed"]
 
@@ -109,16 +110,22 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, list) and all(type(one) in (int, float) for one in values)
 
 
-def texts(column: pa.ChunkedArray, gaps: bool) -> pa.ChunkedArray:
-    """Return a column as text; with ``gaps``, what means a gap in a table is null, as in training.
+def texts(column: pa.ChunkedArray, known: Collection[str] | None) -> pa.ChunkedArray:
+    """Return a column as text, with null for what means a gap in the tables of training.
 
-    >>> texts(pa.chunked_array([["a", "null", ""]]), True).to_pylist()
+    Args:
+        column: the cells.
+        known: categories, which are no gaps; None: training read all text as it is.
+
+    >>> texts(pa.chunked_array([["a", "null", ""]]), ()).to_pylist()
     ['a', None, None]
     """
     found = column.cast(pa.string())
-    if not gaps:
+    if known is None:
         return found
-    read = pl.Series("text", found).to_frame().select(without_gaps(pl.col("text"))).to_series()
+    cells = pl.Series("text", found).to_frame()
+    text = pl.when(pl.col("text").is_in(list(known))).then("text").otherwise(without_gaps(pl.col("text")))
+    read = cells.select(text).to_series()
     return pa.chunked_array([read.to_arrow().cast(pa.string())])
 
 

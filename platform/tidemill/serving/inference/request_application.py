@@ -108,8 +108,10 @@ def _field(column: FeatureColumn, alias: bool = True) -> tuple[Any, Any]:
         examples=None if column.example is None else [column.example],
         json_schema_extra=extra or None,
     )
-    kind = _kind(column)
-    return (kind if column.required else kind | None, about)
+    kind = _kind(column) if column.required else _kind(column) | None
+    if column.has_gap_words:
+        kind = Annotated[kind, BeforeValidator(column.without_gap)]
+    return kind, about
 
 
 def _kind(column: FeatureColumn) -> Any:
@@ -124,9 +126,8 @@ def _kind(column: FeatureColumn) -> Any:
             return Moment
         case "list":
             return _list(column)
-    if column.unseen == "refuse":
-        return Annotated[str, Field(strict=True), AfterValidator(_one_of(column))]
-    return Annotated[str, Field(strict=True)]
+    text = [Field(strict=True), *([AfterValidator(_one_of(column))] if column.unseen == "refuse" else [])]
+    return Annotated[str, *text]
 
 
 def _list(column: FeatureColumn) -> Any:

@@ -14,8 +14,9 @@ import orjson
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.data.profiling.cell_values import GAPS, GAPS_BESIDE_NUMBERS, read_cells
+from tidemill.data.profiling.cell_values import read_cells
 from tidemill.data.tables.csv_headers import plain_names
+from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, is_gap
 from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.model_inputs import Rows
 from tidemill.serving.protocols.request_fields import Field
@@ -184,7 +185,7 @@ def _formatted(name: str, form: str, texts: Sequence[str]) -> list[Any]:
 
 def _value(name: str, kind: str | None, row: int, text: str) -> Any:
     if kind == "text":
-        return None if text.strip().lower() in GAPS else text
+        return None if is_gap(text) else text
     if text.strip().lower() in _MISSING:
         return None
     try:

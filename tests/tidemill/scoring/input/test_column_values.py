@@ -64,6 +64,11 @@ def test_lists_of_whole_numbers_have_no_other_elements():
 
 
 def test_what_means_a_gap_in_training_is_no_category():
-    table = pa.table({"a": ["null", "", "NA", "x", "n/a"]})
-    found = given_values(table, FeatureKinds(("a",), ("a",), {}, {"a": "text"}), {})
-    assert found.texts["a"].to_pylist() == [None, None, "NA", "x", None]
+    table = pa.table({"a": ["null", "", "NA", "x", "n/a", "N/A"]})
+    for gaps, wanted in (
+        ({"a": ()}, [None, None, "NA", "x", None, None]),
+        ({"a": ("n/a", "x")}, [None, None, "NA", "x", "n/a", None]),
+        ({}, ["null", "", "NA", "x", "n/a", "N/A"]),  # stages of the project's own read text as it is
+    ):
+        kinds = FeatureKinds(("a",), ("a",), {}, {"a": "text"}, gaps=gaps)
+        assert given_values(table, kinds, {}).texts["a"].to_pylist() == wanted

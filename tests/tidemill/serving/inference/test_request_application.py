@@ -1,5 +1,6 @@
 """The API made from features.yaml: types, categories, names of any kind; values beside those of the store."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,24 @@ def test_an_unseen_category_is_unknown_or_flagged_and_reaches_the_model_as_it_is
     assert row.flags == ("unseen:origin",)
 
 
+def test_text_that_means_a_gap_in_the_tables_is_one_in_requests():
+    reading = tuple(replace(each, has_gap_words=each.type == "text") for each in COLUMNS)
+    model, features = request_model(reading), RequestFeatures(reading)
+    for word in ("N/A", "", " null ", "NaN", "#n/a"):
+        instance = model.model_validate({"wind (kt)": 1.0, "origin": word, "class": word, "_carrier": word})
+        for row in (instance.model_dump(), {"wind (kt)": 1.0, "origin": word}):
+            (found,) = features.read([row], [AT])
+            assert (found.values["origin"], found.values["class"], found.flags) == (None, None, ())
+        assert read(origin=word).flags == ("unseen:origin",)  # where no stage reads it as a gap
+    (namibia,) = features.read([{"wind (kt)": 1.0, "origin": "NA"}], [AT])
+    assert (namibia.values["origin"], namibia.flags) == ("NA", ("unseen:origin",))
+    known = request_model([FeatureColumn("state", "text", True, ("n/a", "ok"), has_gap_words=True)])
+    assert known.model_validate({"state": "n/a"}).model_dump() == {"state": "n/a"}
+    with pytest.raises(ValidationError, match="valid string"):
+        known.model_validate({"state": "N/A"})
+    assert known.model_json_schema()["properties"]["state"]["type"] == "string"
+
+
 def test_a_personal_value_is_not_in_the_message():
     model = request_model([FeatureColumn("name", "text", True, ("Ada",), "refuse", personal=True)])
     with pytest.raises(ValidationError) as caught:
@@ -121,7 +140,7 @@ def both(tmp_path: Path):
         "columns:\n- {name: wind, type: number}\n- {name: weight, type: number}\n"
     )
     own = Application(Parcel, lambda parcel: {"depot": parcel.depot}, lambda parcel, score: {"score": score})
-    return make_application(SimpleNamespace(root=tmp_path), own)
+    return make_application(SimpleNamespace(root=tmp_path, params={}), own)
 
 
 class Store:
@@ -173,7 +192,7 @@ def test_a_request_may_bring_its_key_which_is_logged_and_no_feature(tmp_path):
         "keys:\n- {name: order, type: integer, required: false, example: 17}\n"
     )
     features = SimpleNamespace(source="request")
-    project = SimpleNamespace(root=tmp_path, config=SimpleNamespace(features=features))
+    project = SimpleNamespace(root=tmp_path, params={}, config=SimpleNamespace(features=features))
     application = make_application(project)
     assert application.request.model_json_schema()["examples"] == [{"order": 17, "wind": 1.5}]
     keys = application.feature_row(application.request.model_validate({"wind": 1, "order": 17}))
