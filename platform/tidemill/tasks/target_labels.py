@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from tidemill.tasks.answer_fields import truth_classes
 __all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_number", "class_text"]
 
 _SHOWN = 5
-_TRUTH = {"true": "1", "false": "0"}
 _WHOLE = re.compile(r"^[ \t\r\n]*(-?(?:0|[1-9][0-9]*))(?:\.0*)?[ \t\r\n]*$")
 """Text that is a whole number; compared by its digits, as floats hold only 15 of them exactly."""
 
@@ -91,27 +90,23 @@ def as_class_numbers(labels: pl.Series, classes: Sequence[str]) -> Labels:
 
     Args:
         labels: text, numbers or truth values; NaN counts as null. Where the classes are 0 and 1, true and
-            false are labels too; where they are called True and False, truth values are these classes.
+            false are labels too, in any case; where they are true and false, so are 0 and 1.
         classes: as `class_text` writes them.
 
     >>> as_class_numbers(pl.Series([True, None, False]), ["0", "1"]).values.to_list()
     [1, None, 0]
-    >>> as_class_numbers(pl.Series([True, None, False]), ["True", "False"]).values.to_list()
+    >>> as_class_numbers(pl.Series([1, None, 0]), ["True", "False"]).values.to_list()
     [0, None, 1]
     >>> found = as_class_numbers(pl.Series(["b", "a", "z", "z"]), ["a", "b"])
     >>> found.values.to_list(), found.described()
     ([1, 0, None, None], "'z' (2 rows)")
     """
     text = _as_text(labels)
-    if labels.dtype == pl.Boolean:
-        named = truth_classes(classes).items()
-        text = text.replace(
-            {str(value).lower(): name for value, name in named if str(value).lower() not in classes}
-        )
-    if set(classes) == {"0", "1"} and not {"true", "false"} & set(classes):
-        text = text.replace(_TRUTH)
     places = {name: place for place, name in enumerate(classes)}
     values = text.replace_strict(places, default=None, return_dtype=pl.Int32)
+    if others := {spelled: places[name] for spelled, name in _other_spellings(classes).items()}:
+        spelled = text.str.to_lowercase().replace_strict(others, default=None, return_dtype=pl.Int32)
+        values = pl.select(pl.coalesce(values, spelled)).to_series().alias(labels.name)
     return Labels(values, _counted(labels.filter(text.is_not_null() & values.is_null())))
 
 
@@ -126,14 +121,29 @@ def class_number(value: object, classes: Sequence[str], meant: str) -> int:
     >>> class_number(True, ["True", "False"], "True or False")
     0
     """
-    text = class_text(value) if isinstance(value, str | int | float) else None
-    if isinstance(value, bool) and text not in classes:
-        text = truth_classes(classes).get(value, text)
-    if text not in classes and set(classes) == {"0", "1"}:
-        text = _TRUTH.get(str(text), text)
-    if text not in classes:
-        raise ValueError(f"must be {meant}")
-    return classes.index(text)
+    if isinstance(value, str | int | float | Decimal | date):
+        text = class_text(value)
+        name = text if text in classes else _other_spellings(classes).get(text.lower())
+        if name is not None:
+            return classes.index(name)
+    raise ValueError(f"must be {meant}")
+
+
+def _other_spellings(classes: Sequence[str]) -> dict[str, str]:
+    """Return text in lower case that means a class beside its name, as true and 1 do.
+
+    >>> _other_spellings(["0", "1"]), _other_spellings(["no", "yes"])
+    ({'true': '1', 'false': '0'}, {})
+    >>> _other_spellings(["False", "True"])
+    {'true': 'True', 'false': 'False', '1': 'True', '0': 'False'}
+    """
+    if set(classes) == {"0", "1"}:
+        return {"true": "1", "false": "0"}
+    truths = truth_classes(classes)
+    found = {str(value).lower(): name for value, name in truths.items()}
+    if len(truths) == len(classes):
+        found |= {str(int(value)): name for value, name in truths.items()}
+    return found
 
 
 def class_names(numbers: pl.Series, classes: Sequence[str]) -> pl.Series:

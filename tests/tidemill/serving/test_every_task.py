@@ -280,15 +280,17 @@ def test_a_gap_that_the_model_does_not_take_is_told_by_row_and_feature(served):
     assert "takes no gaps, and the store has no wind for row 1" in stored.json()["detail"]
 
 
-@pytest.mark.parametrize("classes", [("False", "True"), ("true", "false")])
-def test_truth_values_in_labels_are_the_classes_called_so(classes):
+@pytest.mark.parametrize("classes", [("False", "True"), ("true", "false"), ("0", "1")])
+def test_labels_may_be_truth_values_and_numbers_in_any_spelling(classes):
     schema = feedback_schema(Binary("", classes=classes))
-    for value in (True, False):
-        body = {"labels": [{"prediction_id": "p", "label": value}]}
-        (label,) = schema.model_validate(body).labels
-        assert classes[label.label[0]].lower() == str(value).lower()
-    with pytest.raises(ValidationError):
-        schema.model_validate({"labels": [{"prediction_id": "p", "label": 1}]})
+    for place, name in enumerate(classes):
+        truth = name.lower() in ("true", "1")
+        for value in (truth, int(truth), float(truth), str(truth), str(truth).upper(), f"{int(truth)}.0"):
+            (label,) = schema.model_validate({"labels": [{"prediction_id": "p", "label": value}]}).labels
+            assert label.label == (place, None)
+    for value in (2, "yes", "", None):
+        with pytest.raises(ValidationError, match="must be " + " or ".join(classes)):
+            schema.model_validate({"labels": [{"prediction_id": "p", "label": value}]})
 
 
 def test_a_composition_needs_probabilities(projects):

@@ -1,6 +1,8 @@
 """A label that a client sends means what the same value in a column means."""
 
 import json
+from datetime import date
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -13,6 +15,8 @@ from tidemill.tasks.regression import Regression
 
 TWO, NAMED = Binary("roc_auc"), Binary("roc_auc", classes=("no", "yes"))
 NUMBERED = Multiclass("accuracy", classes=("1", "2", "10"))
+TRUTHS = Binary("roc_auc", classes=("False", "True"))
+MIXED = Multiclass("accuracy", classes=("true", "True", "other"))
 VALUES = [
     0,
     1,
@@ -34,17 +38,21 @@ VALUES = [
     "Yes",
     "",
     "2.0",
+    "TRUE",
+    Decimal("1.0"),
+    Decimal("0.5"),
+    date(2013, 4, 1),
 ]
 
 
-@pytest.mark.parametrize("task", [TWO, NAMED, NUMBERED], ids=["two", "named", "numbered"])
+@pytest.mark.parametrize("task", [TWO, NAMED, NUMBERED, TRUTHS, MIXED], ids=lambda task: task.meant)
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_classes_mean_the_same_as_in_a_column(task, value):
     (expected,) = task.labels(pl.Series([value])).values
     if expected is None:
         with pytest.raises(ValueError, match="must be " + task.meant):
             task.label_given(value)
-    elif task is NUMBERED:
+    elif isinstance(task, Multiclass):
         assert task.label_given(value) == (None, task.classes[expected])
     else:
         assert task.label_given(value) == (expected, None)

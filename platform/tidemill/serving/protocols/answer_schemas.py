@@ -1,13 +1,12 @@
 """The schemas of answers and labels, as the project's task makes them precise."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     WithJsonSchema,
@@ -81,30 +80,10 @@ def feedback_schema(task: Task) -> type[Feedback]:
         except (ValueError, OverflowError, RecursionError) as error:
             raise PydanticCustomError("label", "Input {why}", {"why": str(error)}) from None
 
-    schema = task.label_schema
-    kind: Any = Annotated[Any, WithJsonSchema(schema)]
-    if "enum" in schema:
-        kind = Annotated[Literal[tuple(schema["enum"])], BeforeValidator(_of_types(schema["enum"]))]
-    label = create_model(
-        "LabelIn",
-        __base__=LabelIn,
-        __doc__=LabelIn.__doc__,
-        label=(Annotated[kind, AfterValidator(given)], ...),
-    )
+    kind = Annotated[Any, WithJsonSchema(task.label_schema), AfterValidator(given)]
+    label = create_model("LabelIn", __base__=LabelIn, __doc__=LabelIn.__doc__, label=(kind, ...))
     labels = Annotated[list[label], Field(min_length=1, max_length=100_000)]  # type: ignore[valid-type]
     return create_model("Feedback", __base__=Feedback, __doc__=Feedback.__doc__, labels=(labels, ...))
-
-
-def _of_types(values: Sequence[Any]) -> Callable[[Any], Any]:
-    """Return a validator that refuses true for 1, which Python takes for equal."""
-    types, shown = set(map(type, values)), " or ".join(map(repr, values))
-
-    def check(value: Any) -> Any:
-        if type(value) not in types:
-            raise PydanticCustomError("literal_error", "Input should be {shown}", {"shown": shown})
-        return value
-
-    return check
 
 
 def _type(field: AnswerField) -> Any:
