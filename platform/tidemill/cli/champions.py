@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.models.version_arguments import Model, NamedVersion, named_version, require_own_model
+from tidemill.cli.models.version_arguments import (
+    Model,
+    NamedVersion,
+    is_version,
+    named_version,
+    require_own_model,
+)
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit
 from tidemill.clock import SystemClock
@@ -87,18 +93,21 @@ def rollback(
 ) -> None:
     """Make an earlier champion the champion again.
 
-    A number alone is the version to go back to. The gate is not asked.
+    A number or an alias alone is the version to go back to. The gate is not asked.
     """
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back
+    from tidemill.registry.versions.model_versions import get_version
     from tidemill.state import open_state
 
     loaded = load_project(project)
     state = open_state(loaded.state_url)
-    if to is None and model is not None and model.isdecimal() and model != loaded.model:
+    if to is None and model is not None and is_version(loaded, model):
         model, to = None, model
     model = model or loaded.model
     require_own_model(loaded, model, "rollback")
+    if to is not None and not to.isdecimal():
+        to = get_version(loaded, to).version
     done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
     emit(
         {"model": model, "from": done.from_version, "to": done.to_version},

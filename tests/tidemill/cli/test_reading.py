@@ -383,7 +383,7 @@ def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tm
 def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     lines = [f"promote {MODEL} 7", "promote 7", f"promote {MODEL}", "promote", "promote other 1"]
-    with_model, without, alone, nothing, other, back = run_each(copy, [*lines, "rollback 1 --json"])
+    with_model, without, alone, nothing, other, back = run_each(copy, [*lines, "rollback mine --json"])
     assert (without.returncode, without.stderr) == (2, with_model.stderr)
     assert "has no version '7'" in " ".join(without.stderr.split())
     assert alone.returncode == 2
@@ -429,6 +429,21 @@ def test_the_history_has_what_the_gate_refused(root: Path):
     shown = run(root, f"models history {MODEL}", columns=160).stdout
     assert "refused" in shown
     assert "it is worse" in shown
+
+
+def test_a_version_alone_is_one_of_the_projects_model(root: Path):
+    commands = [
+        "models history 2 --json",
+        f"models history {MODEL} mine",
+        "models history 7",
+        "models list 2",
+    ]
+    second, first, seventh, listed = run_each(root, commands)
+    assert {each["version"] for each in json.loads(second.stdout)} == {"2"}
+    assert "refused" not in first.stdout
+    assert (seventh.returncode, listed.returncode) == (2, 2)
+    assert "has no version '7'" in " ".join(seventh.stderr.split())
+    assert "tidemill models show 2" in listed.stderr
 
 
 def test_the_first_characters_of_an_id_are_enough(root: Path, tmp_path: Path):

@@ -9,7 +9,16 @@ from tidemill.errors import UsageError
 if TYPE_CHECKING:
     from tidemill.project import ProjectFolder
 
-__all__ = ["Model", "NamedVersion", "Version", "meant_version", "named_version", "require_own_model"]
+__all__ = [
+    "AnyVersion",
+    "Model",
+    "NamedVersion",
+    "Version",
+    "is_version",
+    "meant_version",
+    "named_version",
+    "require_own_model",
+]
 
 Model = Annotated[
     str | None, typer.Argument(help="Name of the model (default: the project's).", show_default=False)
@@ -17,6 +26,12 @@ Model = Annotated[
 Version = Annotated[
     str | None,
     typer.Argument(help="A version number or an alias (default: the champion).", show_default=False),
+]
+AnyVersion = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="VERSION", help="A version number or an alias (default: all).", show_default=False
+    ),
 ]
 NamedVersion = Annotated[
     str | None,
@@ -28,7 +43,7 @@ def meant_version(folder: "ProjectFolder", model: str | None, version: str | Non
     """Return the model and the version that arguments mean; one alone may be either."""
     from tidemill.registry.versions.alias_names import CHAMPION
 
-    if version is None and model is not None and _is_version(folder, model):
+    if version is None and model is not None and is_version(folder, model):
         return folder.model, model
     return model or folder.model, version or CHAMPION
 
@@ -41,7 +56,7 @@ def named_version(
     Raises:
         UsageError: no version is named.
     """
-    if version is None and model is not None and _is_version(folder, model):
+    if version is None and model is not None and is_version(folder, model):
         return folder.model, model
     if version is None:
         raise UsageError(
@@ -64,7 +79,7 @@ def require_own_model(folder: "ProjectFolder", model: str, command: str) -> None
         )
 
 
-def _is_version(folder: "ProjectFolder", text: str) -> bool:
+def is_version(folder: "ProjectFolder", text: str) -> bool:
     """Return whether an argument alone is a version of the project's model, not the name of a model."""
     from tidemill.registry.versions.alias_names import CHAMPION
     from tidemill.registry.versions.registry_reader import read_alias_names

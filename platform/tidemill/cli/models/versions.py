@@ -8,10 +8,11 @@ import typer
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.models import model_import
-from tidemill.cli.models.version_arguments import Model, Version, meant_version
+from tidemill.cli.models.version_arguments import AnyVersion, Model, Version, is_version, meant_version
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
+from tidemill.errors import UsageError
 from tidemill.plurals import counted
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def models_list(
     from tidemill.tasks.task_names import declared_metric
 
     folder, _ = open_reading(project)
+    if model is not None and is_version(folder, model):
+        raise UsageError(
+            f"models list shows all versions of a model, and {model} is a version of {folder.model}",
+            hint=f"tidemill models show {model}",
+        )
     versions = read_registered(folder, model)
     facts = [
         {
@@ -187,23 +193,34 @@ def models_export(
     emit(done, json, render)
 
 
-@models_app.command("history", epilog="Example: tidemill models history flight-delay")
-def models_history(model: Model = None, project: ProjectDir = None, json: AsJson = False) -> None:
+@models_app.command(
+    "history",
+    epilog="Examples: tidemill models history   ·   tidemill models history 2   ·   "
+    "tidemill models history flight-delay",
+)
+def models_history(
+    model: Model = None, version: AnyVersion = None, project: ProjectDir = None, json: AsJson = False
+) -> None:
     """Show which version served when, who decided it, and which versions the gate refused."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.history.service_periods import refusals, service_periods
-    from tidemill.registry.versions.registry_reader import read_registered
+    from tidemill.registry.versions.registry_reader import read_registered, read_version
     from tidemill.state.record_queries import moves, refused_decisions
 
     folder, records = open_reading(project)
+    if version is None and model is not None and is_version(folder, model):
+        model, version = None, model
     model = model or folder.model
     read_registered(folder, model)  # an unknown model is an error, not an empty history
-    served, refused = service_periods(moves(records, model)), refusals(refused_decisions(records, model))
+    number = version and read_version(folder, version, model).version
+    periods = service_periods(moves(records, model)), refusals(refused_decisions(records, model))
+    served, refused = ([each for each in of if number in (None, each.version)] for of in periods)
     services = sorted([*served, *refused], key=lambda each: each.since)
 
     def render(console: "Console") -> None:
         if not served:
-            console.print(f"{model} has had no champion yet")
+            never = f"version {number} of {model} has never been the champion"
+            console.print(never if number else f"{model} has had no champion yet")
         table = Listing("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
