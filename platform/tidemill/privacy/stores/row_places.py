@@ -39,7 +39,7 @@ class RowPlace:
     """Path relative to the project if it is inside; else its absolute path or address."""
     kind: str
     """``output`` (of the pipeline), ``added`` (to DVC), ``file`` (read by it or its features), ``remote``,
-    ``upstream`` (read by the pipeline from outside the project, and never changed), ``loose`` (in the
+    ``upstream`` (read by it or its features from outside the project, and never changed), ``loose`` (in the
     project's folder, but not declared), ``draft`` (left behind by a killed writer)."""
     what: str
     """Its role in the project, such as ``source aircraft_profile_source``."""
@@ -76,20 +76,24 @@ def find_places(project: Project) -> list[RowPlace]:
         add(root / output, "output", "output of the pipeline")
     for pointer, path in _added(root):
         add(path, "added", f"added to DVC ({_name(root, pointer)})")
+
+    def add_read(path: Path, what: str, source: FileSource | None = None, written: bool = False) -> None:
+        inside = path.resolve().is_relative_to(root)
+        add(path, "file" if inside or written else "upstream", what, source)
+
     remote = []
-    for source, what in _sources(project):
+    for source, what, written in _sources(project):
         address = locate(source, repository(project))
         if not address.is_local:
             remote.append(RowPlace(address.text, "remote", what, None, address, _columns(source)))
         elif address.is_pattern:
             for file in address.list_files():
-                add(Path(file.path), "file", what, source)
+                add_read(Path(file.path), what, source, written)
         else:
-            add(Path(address.path), "file", what, source)
+            add_read(Path(address.path), what, source, written)
     for name in inputs:
         if Path(name).suffix.lower() in SUFFIXES or (root / name).is_dir():
-            inside = (root / name).resolve().is_relative_to(root)
-            add(root / name, "file" if inside else "upstream", "read by the pipeline")
+            add_read(root / name, "read by the pipeline")
     if project.dataset_path.exists():
         add(project.dataset_path, "file", "the training set")
     drafts = leftover_drafts(root, found)
@@ -190,23 +194,24 @@ def _added(root: Path) -> list[tuple[Path, Path]]:
     ]
 
 
-def _sources(project: Project) -> Iterator[tuple[FileSource, str]]:
+def _sources(project: Project) -> Iterator[tuple[FileSource, str, bool]]:
+    """Yield the sources of features, each with its role, and whether Tidemill writes rows there."""
     if not has_repository(project):
         return
     views = [thing for thing in load_definitions(repository(project)) if isinstance(thing, FeatureView)]
     for view in views:
         for source in _with_batch((view.batch_source, view.stream_source)):
-            yield source, f"source of view {view.name}"
+            yield source, f"source of view {view.name}", view.stream_source is not None
     store = open_store(project)
     with feast_errors("reading the registry"):
         for dataset in store.list_saved_datasets():
             for source in _with_batch((dataset.storage.to_data_source(),)):
-                yield source, f"saved data set {dataset.name}"
+                yield source, f"saved data set {dataset.name}", True
         for service in store.list_feature_services():
             logging = service.logging_config
             if logging is not None:
                 for source in _with_batch((logging.destination.to_data_source(),)):
-                    yield source, f"logged features of service {service.name}"
+                    yield source, f"logged features of service {service.name}", True
 
 
 def _columns(source: FileSource | None) -> dict[str, str]:

@@ -82,14 +82,25 @@ def test_sources_of_every_shape_are_found_and_rewritten(tmp_path):
     assert pl.read_parquet(tmp_path / "pushed.parquet").schema == rides("ada").schema
 
 
-def test_what_stages_read_from_outside_the_project_is_upstream(tmp_path):
+def test_what_is_read_from_outside_the_project_is_upstream_and_what_is_pushed_there_is_not(tmp_path):
     (tmp_path / "p").mkdir()
+    (tmp_path / "many").mkdir()
+    rides("ada").write_parquet(tmp_path / "many" / "a.parquet")
     (tmp_path / "p" / "dvc.lock").write_text(
         "stages: {ingest: {deps: [{path: ../rides.csv}, {path: own.csv}], outs: []}}"
     )
-    project = project_with(tmp_path / "p")
+    project = project_with(
+        tmp_path / "p",
+        'FileSource(path="../shared.parquet", timestamp_field="t")',
+        'FileSource(path="../many/*.parquet", timestamp_field="t")',
+        'FileSource(path="../rides.csv", timestamp_field="t")',
+        'PushSource(name="p", batch_source=FileSource(path="../pushed.parquet", timestamp_field="t"))',
+    )
     assert {place.path.name: place.kind for place in find_places(project)} == {
+        "shared.parquet": "upstream",
+        "a.parquet": "upstream",
         "rides.csv": "upstream",
+        "pushed.parquet": "file",
         "own.csv": "file",
     }
 
