@@ -6,7 +6,7 @@ from tidemill.digits import digits_apart
 from tidemill.monitoring.example_predictions import error_of, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import QualityConfig
-from tidemill.monitoring.quality.labelled_quality import WindowQuality, measure
+from tidemill.monitoring.quality.labelled_quality import WindowQuality, held_out_errors, measure
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.tasks.task_names import loss_name
 
@@ -16,7 +16,8 @@ __all__ = ["judge"]
 def judge(window: WindowRows, config: QualityConfig) -> Judged:
     """Measure the task's metrics; a drop beyond what is allowed and what chance brings is alarming."""
     least, rows = window.monitor.min_labelled, window.on_holdout("rows")
-    quality = measure(window.labelled, window.task, config, window.on_holdout, least, rows)
+    errors = held_out_errors(window.reference, window.task)
+    quality = measure(window.labelled, window.task, config, window.on_holdout, least, rows, errors)
     unjudged = quality.note or "it could not be measured"
     odd = error_of(window.labelled) if quality.decayed else None
     return Judged(
@@ -43,6 +44,8 @@ def decay(quality: WindowQuality, config: QualityConfig) -> Finding:
         compared.append(f"{abs(quality.drop):.{digits}f} {side} the hold-out's {expected}{allowed}")
     if config.floor is not None and quality.value < config.floor:
         compared.append(f"{below} the {floor} of {sign * config.floor:g}")
+    if quality.usual_growth is not None:
+        compared.append(f"the usual errors have grown by {quality.usual_growth:.0%}")
     error = f" (± {quality.standard_error:.3f})" if quality.standard_error is not None else ""
     return Finding(
         "quality",

@@ -3,7 +3,8 @@
 The metrics are those of the project's task, so that windows, gates and trials use the same numbers.
 A window is compared with the hold-out metric recorded for the serving version, not with the quality on the
 reference, whose rows the model was trained on. Both are measured on some rows only: a drop that these few may
-bring about by chance (once in a hundred windows) is no decay.
+bring about by chance (once in a hundred windows) is no decay. A few enormous errors of a regression hide a
+drop behind their own chance: there the usual errors, with the greatest ones capped, are compared, too.
 """
 
 import math
@@ -11,13 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
+from tidemill.training.tracking.reference_rows import ReferenceRows
 
-__all__ = ["Expected", "MeasuredQuality", "WindowQuality", "measure"]
+__all__ = ["Expected", "MeasuredQuality", "WindowQuality", "held_out_errors", "measure"]
 
 Expected = Callable[[str], float | None]
 """Returns a metric on the hold-out of a version, by name."""
@@ -25,6 +28,8 @@ Expected = Callable[[str], float | None]
 _RARELY = 2.326
 """Standard deviations of a normal that chance exceeds once in a hundred times."""
 _RESAMPLES, _AT_ONCE = 50, 10
+_USUAL = 0.95
+"""Share of the hold-out's errors that are not capped."""
 _LONG = 62
 """A window of more days than this is reported by month instead of by day."""
 
@@ -65,6 +70,9 @@ class WindowQuality:
     """The drop that is allowed, in units of the metric."""
     wrong: str | None = None
     """Labels that the task does not have, with their numbers; they are left out."""
+    usual_growth: float | None = None
+    """Share by which the usual errors are greater than the hold-out's, where that is more than chance brings
+    and the drop alone is not."""
 
     @property
     def drop(self) -> float | None:
@@ -79,6 +87,7 @@ def measure(
     expected: Expected,
     min_labelled: int,
     holdout_rows: float | None = None,
+    errors: npt.NDArray[np.float64] | None = None,
 ) -> WindowQuality:
     """Measure the quality of predictions whose labels are known.
 
@@ -91,6 +100,7 @@ def measure(
             none on record.
         min_labelled: with fewer rows the quality is measured but not judged.
         holdout_rows: how many rows the hold-out had; None: so many that its own error does not matter.
+        errors: of a regression on its hold-out, as `held_out_errors` returns them.
 
     >>> from datetime import UTC, datetime
     >>> day = datetime(2013, 4, 1, tzinfo=UTC)
@@ -108,12 +118,15 @@ def measure(
     overall, aim = _measured(labelled, task), expected(metric)
     value = overall.metrics[metric]
     error = _standard_error(labelled, task, overall) if overall.rows >= min_labelled else None
-    noise = _noise(error, overall.rows, holdout_rows)
+    noise, growth = _noise(error, overall.rows, holdout_rows), None
     decayed, note = _judge(overall, value, metric, config, aim, min_labelled, noise)
+    if decayed is False and errors is not None and (growth := _usual_growth(errors, labelled, task)):
+        decayed, note = _judge(overall, value, metric, config, aim, min_labelled, noise=0.0)
+        growth = growth if decayed else None
     drop = None if aim is None else config.drop_allowed(metric, aim)
     wrong = f"not {task.meant}: {labels.described()}" if labels.wrong else None
     periods = _by_period(labelled, task)
-    return WindowQuality(overall, periods, metric, value, error, aim, decayed, note, drop, wrong)
+    return WindowQuality(overall, periods, metric, value, error, aim, decayed, note, drop, wrong, growth)
 
 
 def _judge(
@@ -142,6 +155,30 @@ def _judge(
 def _noise(error: float | None, rows: int, of_holdout: float | None) -> float:
     """Return the drop that chance alone seldom brings, given the error of as many rows as the window has."""
     return _RARELY * (error or 0.0) * math.sqrt(1 + rows / of_holdout if of_holdout else 1.0)
+
+
+def held_out_errors(reference: ReferenceRows, task: Task) -> npt.NDArray[np.float64] | None:
+    """Return the absolute errors of a regression on its hold-out; None for other tasks, and if unknown."""
+    if task.kind != "regression" or reference.held_out_labels is None:
+        return None
+    truth = task.labels(reference.held_out_labels).values.cast(pl.Float64).to_numpy()
+    return task.losses(truth, task.answers_of_log(reference.scores, reference.answers))
+
+
+def _usual_growth(errors: npt.NDArray[np.float64], labelled: pl.DataFrame, task: Task) -> float | None:
+    """Return the share by which errors are greater than ``errors``; None if chance may bring that about.
+
+    Errors beyond the greatest usual one of ``errors`` count as that one, so that no single row decides.
+    """
+    sides = [errors, task.losses(task.truth_of_log(labelled), task.given_in_log(labelled))]
+    sides = [side[np.isfinite(side)] for side in sides]
+    if min(map(len, sides)) < 2:
+        return None
+    most = float(np.quantile(sides[0], _USUAL))
+    before, now = (np.minimum(side, most) for side in sides)
+    chance = math.sqrt(before.var(ddof=1) / len(before) + now.var(ddof=1) / len(now))
+    grown = float(now.mean() - before.mean())
+    return grown / float(before.mean()) if grown > _RARELY * chance > 0 and before.mean() > 0 else None
 
 
 def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]:

@@ -5,8 +5,10 @@ import polars as pl
 import pytest
 
 from tidemill.monitoring.kind_sections import QualityConfig
-from tidemill.monitoring.quality.labelled_quality import measure
+from tidemill.monitoring.quality.labelled_quality import WindowQuality, held_out_errors, measure
 from tidemill.tasks.binary import Binary
+from tidemill.tasks.regression import Regression
+from tidemill.training.tracking.reference_rows import ReferenceRows
 
 TASK = Binary("roc_auc")
 START = datetime(2013, 4, 1, tzinfo=UTC)
@@ -31,6 +33,53 @@ def test_a_window_is_measured_as_a_whole_and_by_day():
     assert list(quality.by_period) == ["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"]
     assert sum(day.rows for day in quality.by_period.values()) == 800
     assert quality.decayed is False
+
+
+def heavy(rows: int, seed: int, factor: float = 1.0) -> pl.DataFrame:
+    """Logged answers of a regression whose errors have a heavy tail."""
+    random = np.random.default_rng(seed)
+    error = factor * np.exp(2 * random.normal(size=rows)) * random.choice([-1, 1], rows)
+    return pl.DataFrame(
+        {
+            "at": [START] * rows,
+            "score": np.zeros(rows),
+            "label": pl.Series([None] * rows, dtype=pl.Int64),
+            "target": [repr(float(one)) for one in error],
+        }
+    )
+
+
+def test_doubled_errors_are_found_beside_a_heavy_tail_and_ordinary_windows_are_not():
+    task = Regression("neg_mae")
+    held_out = heavy(1000, seed=1000)
+    reference = ReferenceRows(
+        pl.DataFrame(), pl.Series([]), held_out["score"], held_out=pl.DataFrame(),
+        held_out_labels=held_out["target"].cast(pl.Float64),
+    )  # fmt: skip
+    errors = held_out_errors(reference, task)
+    aim = -float(np.mean(errors))
+
+    def decayed(factor: float, known: bool = True) -> list[WindowQuality]:
+        found = [
+            measure(
+                heavy(300, seed, factor),
+                task,
+                QualityConfig(),
+                lambda _: aim,
+                100,
+                1000,
+                errors if known else None,
+            )
+            for seed in range(40)
+        ]
+        return [one for one in found if one.decayed]
+
+    assert len(decayed(1.0)) <= 2
+    assert len(decayed(2.0)) >= 32 > 15 > len(decayed(2.0, known=False))
+    grown = [one.usual_growth for one in decayed(2.0) if one.usual_growth is not None]
+    assert grown
+    assert 0.2 < min(grown) < max(grown) < 1.5
+    assert held_out_errors(reference, TASK) is None
 
 
 def test_a_long_window_is_told_by_month():
