@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import polars as pl
 
 from tidemill.errors import ConfigError
@@ -158,8 +159,10 @@ class Custom(Task):
 
 
 def _is_json(answer: Any) -> bool:
+    """Return whether an answer can be sent: JSON, with whole numbers of 64 bits and text that is Unicode."""
     try:
         json.dumps(answer, allow_nan=False)
+        orjson.dumps(answer)
     except (TypeError, ValueError, RecursionError):
         return False
     return True

@@ -89,11 +89,16 @@ def _judge(
     try:
         scorer = load_scorer(project, version.version)
         frame = rows[[name for name in scorer.features if name in rows.columns]].to_pandas()
-        answers = scorer.predict(frame)
     except RegistryError as error:
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
-    metrics = project.task.evaluate(truth, answers)
-    return replace(nothing, metrics=metrics), answers, milliseconds_per_row(scorer, frame)
+    try:
+        answers, speed = scorer.predict(frame), milliseconds_per_row(scorer, frame)
+    except RegistryError as error:
+        return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
+    except Exception as error:  # noqa: BLE001 — a model can raise anything
+        said = f"its predict fails: {type(error).__name__}: {error}"
+        return replace(nothing, problems=(shortened(said, _LONGEST),)), None, None
+    return replace(nothing, metrics=project.task.evaluate(truth, answers)), answers, speed
 
 
 def _notes(version: ModelVersion) -> tuple[str, ...]:

@@ -156,7 +156,9 @@ def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> 
         DataError: it does not take the rows, or answers something else.
     """
     try:
-        output = model.answer(rows, signature.task)
+        output = model.answer(rows.copy(), signature.task)  # it may write into its rows
+        check_output(output, len(rows), signature.task, signature.places)
+        return output
     except TidemillError:
         raise
     except Exception as error:  # any package's
@@ -164,10 +166,8 @@ def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> 
         raise DataError(
             f"the {model.kind} model does not take the project's rows: {said[0] if said else repr(error)}",
             hint="numbers come as float64 with NaN for gaps, text as objects with None, moments as seconds "
-            "since 1970; the model must take them so, in columns of the same names",
+            "since 1970; the model must take them so, in columns of the same names, and answer each row",
         ) from error
-    check_output(output, len(rows), signature.task, signature.places)
-    return output
 
 
 def _save(
@@ -187,7 +187,13 @@ def _save(
             hint="see what it gives where it was made; it must take the project's values and gaps",
         )
     _check_gaps(model, signature, sample, answers)
-    model.save(folder, signature.task, sample.head(5), _head(output, 5))
+    _ask(model, sample.head(1), signature)  # replicas ask for single rows, too
+    places = _with_text(sample, signature)
+    example = sample.iloc[places].copy()
+    for name in signature.words:
+        if example[name].isna().all():
+            example[name] = ""
+    model.save(folder, signature.task, example, _taken(output, places))
     scorer = read_original(
         folder,
         "to be",
@@ -197,7 +203,7 @@ def _save(
         task=signature.task,
         places=signature.places,
     )
-    parity = compare_outputs(answers, scorer.predict(sample), signature.task)
+    parity = compare_outputs(answers, scorer.predict(sample.copy()), signature.task)
     if not parity.passed:
         raise RegistryError(
             f"what would be served does not answer as the {model.kind} model does: {parity}",
@@ -235,7 +241,18 @@ def _check_gaps(
         )
 
 
-def _head(output: object, rows: int) -> object:
+def _with_text(sample: pd.DataFrame, signature: ModelSignature) -> list[int]:
+    """Return the places of a few rows in which each column of text has one: MLflow tells types by values."""
+    found = dict.fromkeys(range(min(5, len(sample))))
+    for name in signature.words:
+        known = np.flatnonzero(sample[name].notna().to_numpy())
+        found |= dict.fromkeys(known[:1].tolist())
+    return list(found)
+
+
+def _taken(output: Any, places: list[int]) -> object:
     if isinstance(output, Mapping):
-        return {name: column[:rows] for name, column in output.items()}
-    return output.head(rows) if hasattr(output, "head") else output[:rows]  # type: ignore[index]
+        return {name: _taken(column, places) for name, column in output.items()}
+    if hasattr(output, "iloc"):
+        return output.iloc[places]
+    return output[places] if isinstance(output, np.ndarray) else [output[place] for place in places]

@@ -133,13 +133,14 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> N
 def _check_probabilities(found: npt.NDArray[np.float64], rows: int, width: int) -> None:
     known = found.reshape(rows, width)[np.isfinite(found.reshape(rows, width)).all(axis=1)]
     outside = bool(((known < -_ROUNDING) | (known > 1 + _ROUNDING)).any())
-    if outside or (width > 1 and bool((np.abs(known.sum(axis=1) - 1) > _ROUNDING * 10).any())):
+    sums = known.sum(axis=1)
+    if outside or (width > 1 and bool((np.abs(sums - 1) > _ROUNDING * 10).any())):
         raise DataError(
             "the model gives no probabilities: "
             + (
                 f"values from {known.min():.3g} to {known.max():.3g}"
                 if outside
-                else f"those of a row add up to {known.sum(axis=1).max():.3g}"
+                else f"those of a row add up to {sums[np.abs(sums - 1).argmax()]:.3g}"
             ),
             hint="end it with a sigmoid or a softmax, and export it again",
         )

@@ -26,7 +26,13 @@ from tidemill.registry.importing.onnx_files import read_onnx_file
 from tidemill.registry.versions.artifacts import connect_registry
 from tidemill.registry.versions.boosted_models import BOOSTERS
 from tidemill.registry.versions.model_description import read_description, readable_folder
-from tidemill.registry.versions.model_signature import LISTS, array_inputs, with_arrays
+from tidemill.registry.versions.model_signature import (
+    LISTS,
+    array_inputs,
+    column_types,
+    with_arrays,
+    with_types,
+)
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
@@ -206,7 +212,7 @@ def of_pyfunc(folder: Path, model: Any, what: str) -> ForeignModel:
         model: loaded from it, with ``predict``.
         what: its flavour, for people.
     """
-    arrays = array_inputs(read_description(folder))
+    arrays, types = array_inputs(read_description(folder)), column_types(read_description(folder))
 
     def save(target: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         shutil.copytree(folder, target)
@@ -214,14 +220,14 @@ def of_pyfunc(folder: Path, model: Any, what: str) -> ForeignModel:
         whole = with_arrays(example, arrays)
         if lists := {name: len(whole[name].iloc[0]) for name in arrays if name not in example}:
             described.metadata = {**(described.metadata or {}), LISTS: lists}
-        else:
+        elif list(_input_names(described)) != list(map(str, example.columns)):
             described.signature = infer_signature(example, output)
         described.saved_input_example_info = None
         described.save(str(target / MLMODEL_FILE_NAME))
 
     return ForeignModel(
         kind=f"MLflow {what}",
-        answer=lambda rows, task: model.predict(with_arrays(rows, arrays)),
+        answer=lambda rows, task: model.predict(with_types(with_arrays(rows, arrays), types)),
         save=save,
         features=_input_names(read_description(folder)),
         runs_code=True,

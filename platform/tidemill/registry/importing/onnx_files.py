@@ -10,15 +10,18 @@ from typing import Any
 import pandas as pd
 from mlflow.models import infer_signature
 
-from tidemill.errors import ModelUnsafe, RegistryError
+from tidemill.errors import DataError, ModelUnsafe, RegistryError
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.registry.versions.onnx_models import feeder, score_output
+from tidemill.registry.versions.onnx_models import feeder, number_outputs, outputs_of
+from tidemill.tasks.custom import Custom
 from tidemill.tasks.task import Task
 from tidemill.training.compiling.compiler import FEATURES
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.fitting.packaging import requirements
 
 __all__ = ["of_onnx", "read_onnx_file"]
+
+_ANY = Custom("")
 
 
 def read_onnx_file(file: Path) -> ForeignModel:
@@ -44,22 +47,23 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
         session = start(content)
     except ModelUnsafe as error:
         raise ModelUnsafe(f"{what}: {error}", hint=error.hint) from error
-    taken, output = session.get_inputs(), score_output(session.get_outputs())
+    taken, given = session.get_inputs(), session.get_outputs()
     if any(one.shape and isinstance(one.shape[0], int) for one in taken):
         raise RegistryError(
             f"{what} takes exactly {taken[0].shape[0]} row{'' if taken[0].shape[0] == 1 else 's'} at a time",
             hint="export it with a first dimension that is free (dynamic_axes, or dynamic_shapes)",
         )
-    if output is None:
+    if not number_outputs(given, _ANY):
         raise RegistryError(
-            f"{what} gives {[one.type for one in session.get_outputs()]}: none of it is a tensor of numbers",
+            f"{what} gives {[one.type for one in given]}: none of it is a tensor of numbers",
             hint="export it without a zipmap (`options={'zipmap': False}`)",
         )
 
     def answer(rows: pd.DataFrame, task: Task) -> Any:
         words = [str(name) for name, kind in rows.dtypes.items() if kind.kind == "O"]
         feed = feeder(taken, list(map(str, rows.columns)), words, what)
-        return session.run([output], feed(rows))[0]
+        outputs = _clear_outputs(given, task, what)
+        return outputs_of(outputs, session.run(outputs, feed(rows)))
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         importlib.import_module("mlflow.onnx").save_model(
@@ -70,6 +74,21 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
 
     features, width = _columns(model, taken)
     return ForeignModel(kind=kind, answer=answer, save=save, features=features, width=width)
+
+
+def _clear_outputs(given: Sequence[Any], task: Task, what: str) -> list[str]:
+    """Return the names of the outputs with the answers.
+
+    Raises:
+        DataError: several could be the answer.
+    """
+    found, every = number_outputs(given, task), number_outputs(given, _ANY)
+    if len(found) < len(every) and not (found[0].startswith("probabilit") and task.kind != "regression"):
+        raise DataError(
+            f"{what} gives {len(every)} outputs of numbers, {', '.join(every)}: a {task.kind} task has one",
+            hint="export it with the output that answers alone; a custom task takes all of them, by name",
+        )
+    return found
 
 
 def _columns(model: Any, taken: Sequence[Any]) -> tuple[tuple[str, ...], int | None]:

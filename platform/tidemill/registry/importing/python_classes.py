@@ -26,22 +26,26 @@ CLASS_FILES = "class"
 
 
 class ClassModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """A plain object as an MLflow model: its ``predict_proba`` answers, or else its ``predict``."""
+    """A plain object as an MLflow model, which one of its methods answers for."""
 
-    def __init__(self, inner: Any) -> None:
-        """Take the object."""
-        self.inner = inner
+    method: str | None = None
+    """Its name; None in models of earlier releases: ``predict_proba`` if it has one, or else ``predict``."""
+
+    def __init__(self, inner: Any, method: str) -> None:
+        """Take the object, and the name of its method."""
+        self.inner, self.method = inner, method
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         """Return what the object answers to a frame."""
-        return getattr(self.inner, "predict_proba", self.inner.predict)(model_input)
+        usual = "predict_proba" if hasattr(self.inner, "predict_proba") else "predict"
+        return getattr(self.inner, self.method or usual)(model_input)
 
 
 def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
     """Make an object of ``module:Class`` without arguments, and save it with the project's code that it uses.
 
     Raises:
-        UsageError: there is no such class, it has no ``predict``, or needs arguments.
+        UsageError: there is no such class, it has no method for the project's task, or needs arguments.
         RegistryError: it cannot be saved.
     """
     try:
@@ -49,10 +53,12 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
     except ConfigError as error:
         said = str(error).removeprefix(f"{project.root / 'params.yaml'}: ")
         raise UsageError(said, hint=f"name a class of a module below {project.root}") from error
-    if not inspect.isclass(made) or not hasattr(made, "predict"):
+    able = ("predict_proba", "predict") if project.task.kind in ("binary", "multiclass") else ("predict",)
+    method = next((name for name in able if inspect.isclass(made) and hasattr(made, name)), None)
+    if method is None:
         raise UsageError(
-            f"{reference} is no class with a method predict",
-            hint="give it predict(self, frame), one answer a row",
+            f"{reference} is no class with a method {' or '.join(reversed(able))}",
+            hint=f"give it {able[-1]}(self, frame), one answer a row",
         )
     try:
         model = made()
@@ -62,7 +68,7 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
             hint="give all arguments of __init__ a default",
         ) from error
     folder = scratch / CLASS_FILES
-    whole = model if isinstance(model, mlflow.pyfunc.PythonModel) else ClassModel(model)
+    whole = model if isinstance(model, mlflow.pyfunc.PythonModel) else ClassModel(model, method)
     try:
         with _by_value(project.root), warnings.catch_warnings():
             warnings.simplefilter("ignore")

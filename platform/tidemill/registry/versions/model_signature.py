@@ -12,7 +12,15 @@ from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores, Text
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import element_names
 
-__all__ = ["LISTS", "Kind", "ModelSignature", "array_inputs", "with_arrays"]
+__all__ = [
+    "LISTS",
+    "Kind",
+    "ModelSignature",
+    "array_inputs",
+    "column_types",
+    "with_arrays",
+    "with_types",
+]
 
 Kind = Literal["onnx", "skops", "native", "pyfunc"]
 LISTS = "tidemill.lists"
@@ -111,4 +119,36 @@ def with_arrays(frame: pd.DataFrame, arrays: Mapping[str, Any]) -> pd.DataFrame:
         if columns:
             made[name] = pd.Series(list(frame[columns].to_numpy(kind)), index=frame.index, dtype=object)
             frame = frame.drop(columns=columns)
+    return frame.assign(**made) if made else frame
+
+
+def column_types(described: Model) -> dict[str, Any]:
+    """Return the columns that a model's signature wants as whole numbers, truth values or short floats.
+
+    >>> from mlflow.models import ModelSignature
+    >>> from mlflow.types import ColSpec, DataType, Schema
+    >>> inputs = Schema([ColSpec(DataType.long, "hour"), ColSpec(DataType.double, "wind")])
+    >>> column_types(Model(signature=ModelSignature(inputs)))
+    {'hour': dtype('int64')}
+    """
+    found = {}
+    for one in getattr(described.signature, "inputs", None) or ():
+        name = getattr(one.type, "name", None)
+        if one.name is not None and name in ("integer", "long", "boolean", "float"):
+            found[str(one.name)] = np.dtype(one.type.to_numpy())
+    return found
+
+
+def with_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame with columns of other types, where their values fit: a gap is no whole number.
+
+    >>> with_types(pd.DataFrame({"hour": [7.0], "half": [0.5]}), {"hour": np.int64, "half": np.int64})
+       hour  half
+    0     7   0.5
+    """
+    made = {}
+    for name, kind in types.items():
+        column = frame[name].astype(np.float64)
+        if kind == np.float32 or bool((column == column.round()).all()):
+            made[name] = column.astype(kind)
     return frame.assign(**made) if made else frame

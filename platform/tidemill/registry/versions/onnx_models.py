@@ -12,10 +12,11 @@ import pandas as pd
 from tidemill.errors import RegistryError
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_signature import ModelSignature
+from tidemill.tasks.task import Task
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.compiling.private_onnxruntime import inner_run
 
-__all__ = ["feeder", "read_onnx", "score_output"]
+__all__ = ["feeder", "number_outputs", "outputs_of", "read_onnx"]
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _WHOLE = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
@@ -38,9 +39,9 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
     content = _content(folder, version, flavor)
     check_content(content)
     session = start(content)
-    output, what = score_output(session.get_outputs()), f"version {version}"
+    outputs, what = number_outputs(session.get_outputs(), given.task), f"version {version}"
     feed = feeder(session.get_inputs(), given.features, given.words, what)
-    if output is None:
+    if not outputs:
         raise RegistryError(
             f"{what} gives {[one.type for one in session.get_outputs()]}: none of it is a tensor of numbers",
             hint=_HINT,
@@ -52,12 +53,12 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
 
         def score(matrix: Matrix) -> Scores:
             row_by_row = matrix.astype(kind, copy=False).reshape(len(matrix), *shape)
-            return given.answers(run([output], {one.name: row_by_row}, None)[0])
+            return given.answers(outputs_of(outputs, run(outputs, {one.name: row_by_row}, None)))
 
         return Scorer(version, given.features, score, "onnx", task=given.task, places=given.places)
 
     def by_name(frame: pd.DataFrame) -> Any:
-        found = given.answers(run([output], feed(frame), None)[0])
+        found = given.answers(outputs_of(outputs, run(outputs, feed(frame), None)))
         unknown = _without_answer(frame, session.get_inputs())
         if unknown.any():
             found = found.copy()
@@ -77,10 +78,22 @@ def _content(folder: Path, version: str, flavor: Mapping[str, Any]) -> bytes:
         ) from error
 
 
-def score_output(outputs: Sequence[Any]) -> str | None:
-    """Return the name of the output with the answers, the last one of numbers; None if there is none."""
-    tensors = [one.name for one in outputs if one.type in _FLOATS]
-    return str(tensors[-1]) if tensors else None
+def number_outputs(outputs: Sequence[Any], task: Task) -> list[str]:
+    """Return the names of the outputs with the answers: all of numbers for a custom task, else the last.
+
+    >>> from types import SimpleNamespace
+    >>> from tidemill.tasks.regression import Regression
+    >>> there = [SimpleNamespace(name=name, type="tensor(float)") for name in ("mean", "deviation")]
+    >>> number_outputs(there, Regression(""))
+    ['deviation']
+    """
+    tensors = [str(one.name) for one in outputs if one.type in _FLOATS]
+    return tensors if task.kind == "custom" else tensors[-1:]
+
+
+def outputs_of(names: Sequence[str], values: Sequence[Any]) -> Any:
+    """Return the values of outputs: of one as it is, of several by their names."""
+    return values[0] if len(names) == 1 else dict(zip(names, values, strict=True))
 
 
 def feeder(taken: Sequence[Any], features: Sequence[str], words: Sequence[str], what: str) -> Feed:

@@ -23,7 +23,9 @@ from tidemill.registry.versions.model_signature import (
     Kind,
     ModelSignature,
     array_inputs,
+    column_types,
     with_arrays,
+    with_types,
 )
 from tidemill.registry.versions.onnx_models import read_onnx
 from tidemill.tasks.binary import Binary
@@ -159,6 +161,7 @@ def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping
                 estimator = importlib.import_module(f"mlflow.{name}").load_model(path)
                 if hasattr(estimator, "predict_proba"):  # pyfunc would give labels
                     return _by_estimator(version, given, estimator, "pyfunc")
+            types = column_types(read_description(folder))
             model = mlflow.pyfunc.load_model(path)
     except RegistryError:
         raise
@@ -167,19 +170,23 @@ def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping
             f"version {version} cannot be loaded from {folder}: {error}",
             hint="restore the files, or register the version again",
         ) from error
-    return given.scorer(version, lambda rows: given.answers(model.predict(rows)), "pyfunc", model)
+    return given.scorer(
+        version, lambda rows: given.answers(model.predict(with_types(rows, types))), "pyfunc", model
+    )
 
 
 def _by_arrays(folder: Path, version: str, given: ModelSignature, described: Model, trusted: bool) -> Scorer:
     """Return a scorer for a model that takes its lists as arrays, one column each."""
     if not trusted:
         raise _refusal(version, described.flavors)
-    arrays = array_inputs(described)
+    arrays, types = array_inputs(described), column_types(described)
     found = _pickled(folder, version, given, {})
     model = found.estimator
-    return given.scorer(
-        version, lambda rows: given.answers(model.predict(with_arrays(rows, arrays))), "pyfunc", model
-    )
+
+    def answers(rows: Any) -> Any:
+        return given.answers(model.predict(with_types(with_arrays(rows, arrays), types)))
+
+    return given.scorer(version, answers, "pyfunc", model)
 
 
 def _by_module(version: str, given: ModelSignature, module: Any) -> Scorer:

@@ -133,9 +133,9 @@ def _kind(column: FeatureColumn) -> Any:
 def _list(column: FeatureColumn) -> Any:
     """Return the type of a list; what is no list of that length is told with both lengths."""
     strict = Field(strict=True, allow_inf_nan=False)
-    element: Any = Annotated[float, strict]
+    element: Any = Annotated[float, strict, AfterValidator(_within)]
     if column.element == "integer":
-        element = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+        element = Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(_within)]
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) == column.length:

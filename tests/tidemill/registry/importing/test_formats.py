@@ -16,10 +16,11 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature, infer_signature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LogisticRegression
 
 from tests.tidemill.registry.importing.conftest import FEATURES
@@ -39,7 +40,10 @@ from tidemill.registry.importing.mlflow_models import read_folder_model
 from tidemill.registry.importing.model_files import read_file_model
 from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
 from tidemill.registry.importing.model_kinds import kind_of_file
+from tidemill.registry.importing.onnx_files import read_onnx_file
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
+from tidemill.registry.versions.original_models import read_original
+from tidemill.tasks.custom import Custom
 from tidemill.training.tracking import mlflow_tracking
 
 pytestmark = pytest.mark.engine
@@ -64,6 +68,30 @@ def test_onnx_with_one_input_of_numbers(project_of, imported, rows, tmp_path):
     done = imported(project, tmp_path / "model.onnx", examples=tmp_path / "rows.parquet", classes=names)
     scorer = answers_as(project, done.version, given, model.predict_proba(given)[:, [2, 1, 0]])
     assert (scorer.kind, done.compiled) == ("onnx", None)
+
+
+def test_onnx_with_several_outputs_is_ambiguous_but_for_a_custom_task(project_of, imported, rows, tmp_path):
+    given = filled(rows, ["wind", "delay"])
+    model = GaussianProcessRegressor(optimizer=None, alpha=1.0).fit(
+        given[:40], rows["minutes"].to_numpy()[:40]
+    )
+    made = to_onnx(model, given.to_numpy()[:1], options={GaussianProcessRegressor: {"return_std": True}})
+    names = [one.name for one in made.graph.output]
+    (tmp_path / "both.onnx").write_bytes(made.SerializeToString())
+    rows.head(9).select(["wind", "delay"]).fill_null(0.0).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="gives 2 outputs of numbers, " + ", ".join(names)) as refused:
+        imported(project_of("regression"), tmp_path / "both.onnx", examples=tmp_path / "rows.parquet")
+    assert "alone" in refused.value.hint
+    task, found = Custom(""), read_onnx_file(tmp_path / "both.onnx")
+    output = found.answer(given, task)
+    found.save(tmp_path / "saved", task, given[:5], {name: column[:5] for name, column in output.items()})
+    served = read_original(tmp_path / "saved", "1", (), tuple, task=task).predict(given)
+    assert served.tolist() == task.from_output(output).tolist()
+    answer = served[0]
+    mean, deviation = model.predict(given[:1], return_std=True)
+    assert list(answer) == names
+    assert np.ravel(answer[names[0]]) == pytest.approx(mean, abs=1e-3)
+    assert np.ravel(answer[names[1]]) == pytest.approx(deviation, abs=1e-3)
 
 
 def test_onnx_with_an_input_for_each_feature(project_of, imported, rows, tmp_path):
@@ -198,6 +226,7 @@ def test_a_flavour_that_can_execute_code_needs_leave(project_of, imported, rows,
 
 
 CLASS = """
+import numpy as np
 from helper_of_class import half
 
 
@@ -210,6 +239,17 @@ class Range:
     def predict(self, rows):
         middle = 20 * rows["wind"].fillna(0.0)
         return [{"low": one - 5, "high": one + 5, "why": ["wind"]} for one in middle]
+
+
+class Chance:
+    def predict_proba(self, rows):
+        return np.column_stack([rows["wind"] < 0, ~(rows["wind"] < 0)]).astype(float)
+
+
+class Single:
+    def predict(self, rows):
+        rows["wind"] += 1000
+        return np.squeeze(rows["wind"].fillna(0.0).to_numpy())
 
 
 class Needy:
@@ -295,6 +335,55 @@ def test_a_list_goes_as_one_array_where_the_signature_says_so(project_of, rows, 
     assert (scorer.features, scorer.lists) == (("wind", "e"), {"e": 4})
     given = pd.DataFrame({"wind": [1.0, 2.0], "e": [[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 4.0]]})
     assert scorer.predict(given) == pytest.approx([4.0, 3.0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_signature_with_types_and_parameters_stays(project_of, rows, tmp_path):
+    class Scaled(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            assert model_input["hour"].dtype == np.int64
+            assert model_input["delay"].dtype == np.float32
+            return model_input["hour"] * params["scale"] + model_input["delay"]
+
+    inputs = Schema([ColSpec(DataType.long, "hour"), ColSpec(DataType.float, "delay")])
+    told = ParamSchema([ParamSpec("scale", DataType.double, 2.0)])
+    signature = ModelSignature(inputs, Schema([ColSpec(DataType.double)]), told)
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=Scaled(), signature=signature, pip_requirements=[]
+    )
+    project = project_of("regression")
+    request = ImportRequest(str(tmp_path / "model"), day(70), allow_code=True)
+    done = import_version(project, request, ProjectState(Data(), FEATURES, "small_service", "77c2", ()))
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text() + f"\nserve: {{trust_pickled: [small-model/{done.version}]}}\n")
+    scorer = load_scorer(load_project(project.root, project.settings), done.version)
+    assert scorer.predict(pd.DataFrame({"hour": [7.0, 8.0], "delay": [0.5, 0.25]})).tolist() == [14.5, 16.25]
+
+
+def test_a_class_answers_by_the_method_of_its_task(project_of, imported, rows, tmp_path):
+    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    code = CLASS.replace("helper_of_class", "math").replace("import half", "import fabs as half")
+    given = {"examples": tmp_path / "rows.parquet"}
+    project = project_of("binary")
+    (project.root / "chances_of_class.py").write_text(code)
+    assert imported(project, "chances_of_class:Chance", **given, classes=project.task.classes).runs_code
+    project = project_of("regression")
+    (project.root / "values_of_class.py").write_text(code)
+    with pytest.raises(UsageError, match="no class with a method predict"):
+        imported(project, "values_of_class:Chance", **given)
+    with pytest.raises(DataError, match=r"gives shape \(\) for 1 rows"):
+        imported(project, "values_of_class:Single", **given)
+
+
+def test_text_that_is_rare_stays_text(project_of, imported, rows, tmp_path):
+    project = project_of("regression")
+    table = pl.read_parquet(project.dataset_path)
+    rare = [None] * table.height
+    rare[-3] = "JFK"
+    table.with_columns(origin=pl.Series(rare, dtype=pl.String)).write_parquet(project.dataset_path)
+    model, given = taught(rows, "minutes"), frame(rows)
+    done = imported(project, skops_file(tmp_path, model))
+    answers_as(project, done.version, given, model.predict(given))
 
 
 def test_classes_that_are_none(project_of, imported):
