@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sklearn.metrics import roc_auc_score
 
 from tests.examples.example_turn import Example, served
 from tidemill.registry.versions.export import export_version
@@ -13,7 +14,13 @@ from tidemill.serving.runtime.replica.wiring import build_api
 
 pytestmark = pytest.mark.engine
 
-NEEDED = {"arrival_delay": "lightgbm", "wine": "sklearn", "digits": "torch", "no_time": "sklearn"}
+NEEDED = {
+    "arrival_delay": "lightgbm",
+    "wine": "sklearn",
+    "digits": "torch",
+    "no_time": "sklearn",
+    "online": "river",
+}
 """Examples, and the package of each that is not always installed."""
 
 
@@ -35,6 +42,7 @@ def test_an_example_turns_once_around_the_loop(example, tmp_path):
         "wine": classes_are_right,
         "digits": classes_are_right,
         "no_time": tumours_are_found,
+        "online": blocked_pumps_are_found,
     }[example.name]
     check(answers, rows[project.config.dataset.label].to_list())
     run = example.monitor(datetime.now(UTC) + timedelta(minutes=5))
@@ -69,6 +77,11 @@ def delays_are_close(answers, truth) -> None:
 
 def classes_are_right(answers, truth) -> None:
     assert np.mean([one["class"] == said for one, said in zip(answers, truth, strict=True)]) > 0.95
+
+
+def blocked_pumps_are_found(answers, truth) -> None:
+    found = np.array([one["probability"] for one in answers])
+    assert roc_auc_score(np.array(truth) == "yes", found) > 0.8
 
 
 def tumours_are_found(answers, truth) -> None:
