@@ -423,3 +423,28 @@ def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_
     assert "1 of 2 monitors failed: long: " in str(shown.exception) + shown.stderr
     listed = CliRunner().invoke(app, ["monitor", "list", "--project", str(project.root)])
     assert "is not a manifest" in listed.stdout.replace("\n", " ")
+
+
+def test_thresholds_are_measured_on_the_logs_own_past(project: Project, state: State):
+    """Weeks that are each a little apart alarm by the defaults, not by the thresholds they ask for."""
+    register(project)
+    for place, shift in enumerate((0.6, -0.6, 0.6, -0.6)):
+        serve(project, draw(700, place, shift), end=NOW - 14 * DAY * place)
+    (project.root / "monitoring" / "monitors.yaml").write_text(MONITORS.replace("share: 0.5", "share: 0.4"))
+    assert run(project, state).verdict == "alert"
+    asked = ["monitor", "calibrate", "weekly", "--project", str(project.root), "--as-of", NOW.isoformat()]
+    shown = CliRunner().invoke(app, [*asked, "--with-alerts", "--json"])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert (found["windows"], found["draws"], found["left_out"]) == (7, 60, 0)
+    thresholds = found["thresholds"]["data_drift"]["thresholds"]
+    assert set(thresholds) == {"wind", "rain"}
+    assert 0.15 < thresholds["wind"] < 0.4
+    (monitor,) = load_monitors(project)
+    drift = {**monitor.data_drift.model_dump(), "thresholds": thresholds}
+    raised = Monitor.model_validate({**monitor.model_dump(), "data_drift": drift})
+    again = evaluate(project, state, raised, NOW, record_alerts)
+    assert again.results["data_drift"]["drifted"] == []
+    (project.root / "monitoring" / "monitors.yaml").write_text(MONITORS.replace("share: 0.5", "share: 0.4"))
+    without = CliRunner().invoke(app, [*asked, "--json"])
+    assert json.loads(without.stdout)["left_out"] == 700

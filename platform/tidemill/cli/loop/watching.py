@@ -144,6 +144,53 @@ def monitor_explain(
     emit(facts, json, render)
 
 
+@monitor_app.command("calibrate", epilog="Example: tidemill monitor calibrate weekly")
+def monitor_calibrate(
+    name: Annotated[str, typer.Argument(help="The monitor.", show_default=False)],
+    project: ProjectDir = None,
+    as_of: Now = None,
+    with_alerts: Annotated[
+        bool, typer.Option("--with-alerts", help="Windows that raised alerts are usual, too: it was noise.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Measure thresholds on the prediction log's own past, and say which of the monitor's are too low.
+
+    99 of 100 windows stay below them: those that there were, and others made of half windows drawn at random.
+    """
+    import yaml
+
+    from tidemill.monitoring.log_calibration import calibrate_from_log
+    from tidemill.monitoring.monitor import nothing_serves
+    from tidemill.monitoring.monitor_config import chosen_monitors
+    from tidemill.project import load_project
+    from tidemill.registry.versions.model_versions import champion_version
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    (monitor,) = chosen_monitors(loaded, name)
+    version = champion_version(loaded)
+    if version is None:
+        raise nothing_serves(loaded)
+    now = moment(as_of) if as_of else SystemClock().now()
+    found = calibrate_from_log(loaded, open_state(loaded.state_url), monitor, version, now, with_alerts)
+    declared = found.declared(monitor)
+
+    def render(console: "Console") -> None:
+        console.print(
+            f"{name}: {found.windows} windows and {found.draws} drawn ones, {found.period}; "
+            f"{found.left_out:,} predictions of windows with an alert are left out"
+        )
+        if not declared:
+            console.print("its thresholds are high enough")
+            return
+        console.print("in monitoring/monitors.yaml:")
+        console.print(yaml.safe_dump(declared, sort_keys=False).rstrip(), soft_wrap=True, markup=False)
+
+    facts = {"monitor": name, "windows": found.windows, "draws": found.draws, "left_out": found.left_out}
+    emit({**facts, "thresholds": declared}, json, render)
+
+
 def _show_runs(runs: list[Any], json: bool) -> None:
     from tidemill.monitoring.measured_figures import measured
 

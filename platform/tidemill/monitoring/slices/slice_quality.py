@@ -155,23 +155,25 @@ def _tested(
 
 def _risen(member: npt.NDArray[np.float32], losses: Floats, is_now: Floats, against_rest: bool) -> Floats:
     """Return by how many standard errors losses rose, shape (slices, columns of ``is_now``)."""
-    rise, variance = _rise(member, losses, is_now)
+    powers = np.stack([np.ones(len(losses)), losses, losses**2]).astype(np.float32)
+    weighted = (powers[:, :, None] * is_now.astype(np.float32)).transpose(1, 0, 2)
+    inside = (member @ weighted.reshape(len(losses), -1)).reshape(len(member), 3, -1)
+    whole = (member @ powers.T)[:, :, None]
+    rise, variance = _rise(whole - inside, inside)
     if against_rest:
-        of_rest, variance_of_rest = _rise(1 - member, losses, is_now)
+        every, every_now = powers.sum(axis=1)[None, :, None], weighted.sum(axis=0)[None]
+        of_rest, variance_of_rest = _rise(every - whole - (every_now - inside), every_now - inside)
         rise, variance = rise - of_rest, variance + variance_of_rest
     return np.asarray(rise / np.sqrt(variance + 1e-12), dtype=np.float64)
 
 
-def _rise(member: npt.NDArray[np.float32], losses: Floats, is_now: Floats) -> tuple[Floats, Floats]:
-    means, variances = [], []
-    for side in (1 - is_now, is_now):
-        rows, sums, squares = (
-            member @ (side * weight[:, None]).astype(np.float32)
-            for weight in (np.ones(len(losses)), losses, losses**2)
-        )
-        count = np.maximum(rows, 1.0)
-        means.append(sums / count)
-        variances.append(np.maximum(squares / count - means[-1] ** 2, 0.0) / count)
+def _rise(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Return how far the mean loss rose, and its variance, from counts, sums and sums of squares."""
+    means, variances = list[Floats](), list[Floats]()
+    for side in (before, now):
+        count = np.maximum(side[:, 0], 1.0).astype(np.float64)
+        means.append(side[:, 1] / count)
+        variances.append(np.maximum(side[:, 2] / count - means[-1] ** 2, 0.0) / count)
     return means[1] - means[0], variances[0] + variances[1]
 
 
