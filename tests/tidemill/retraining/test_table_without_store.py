@@ -15,6 +15,7 @@ from tidemill.errors import ConfigError, UsageError
 from tidemill.lineage.graph.chain import trace
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.registry.versions.model_versions import champion_version, get_version
+from tidemill.retraining.recipes import Recipe
 from tidemill.retraining.turn import TurnRequest, make_turn
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
@@ -26,12 +27,14 @@ FEATURES = [name for name in wines().columns if name != "first_grower"]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, ray_of_the_session):
-    """Two turns, each with a promotion."""
+    """Two turns, each with a promotion; the second searches around what the first found."""
     project = write_table_project(tmp_path_factory.mktemp("table") / "wine")
     state = open_state(project.state_url)
-    for _ in range(2):
-        turn = make_turn(project, state, TurnRequest(datetime.now(UTC), "a turn", "ada"))
+    around = Recipe.model_validate({"search": "narrow", "windows": ["all", {"last": "30d"}]})
+    for recipe in (Recipe(), around):
+        turn = make_turn(project, state, TurnRequest(datetime.now(UTC), "a turn", "ada", recipe=recipe))
         assert turn.status == "promoted"
+        assert turn.cpu_seconds > 0.5
     state.close()
     return project
 
@@ -77,6 +80,14 @@ def test_the_gate_compares_on_rows_that_neither_version_has_learnt_from(project)
     (decision,) = [one for one in decisions(project) if one.candidate == "2"]
     assert decision.numbers["rows_known_to_champion"] == 0
     assert any("of champion 1" in reason for reason in decision.reasons)
+
+
+def test_a_narrow_search_begins_with_the_champion(project):
+    first, second = (get_version(project, version).trained for version in "12")
+    assert (second.family, second.window) == (first.family, "all")
+    assert (second.trials, second.params) == (1, first.params)
+    assert second.windows[1]["left_out"] == "the rows have no time"
+    assert second.cpu_seconds > 0
 
 
 def test_predictions_come_from_the_values_of_the_request(project, served):

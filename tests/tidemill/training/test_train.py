@@ -14,7 +14,9 @@ from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
+from tidemill.training.candidate_windows import parse_window
 from tidemill.training.fitting.split_rows import read_split
+from tidemill.training.search.search_plan import Basis, SearchPlan
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import read_file
 from tidemill.training.tracking.training_record import open_documents, read_lineage
@@ -125,6 +127,21 @@ def test_the_model_is_an_ordinary_mlflow_model(searched):
 def test_a_finished_training_of_the_turn_is_not_made_again(searched):
     project, trained, _ = searched
     assert run(project) == trained
+
+
+def test_a_recipe_keeps_the_parameters_and_chooses_the_window(new_project):
+    project = new_project()
+    basis = Basis("line", {"c": 0.5}, rounds=2)
+    windows = tuple(map(parse_window, ("all", {"last": "30d"}, {"season": "365d"})))
+    trained = run(project, plan=SearchPlan("same", windows, basis))
+    assert (trained.family, trained.params, trained.rounds) == ("line", {"c": 0.5}, 2)
+    assert (trained.trials, trained.window) == (0, "all")
+    assert [each["left_out"] is None for each in trained.windows] == [True, True, False]
+    assert trained.windows[1]["low"] <= trained.windows[1]["gain"] <= trained.windows[1]["high"]
+    assert "validation_roc_auc" not in trained.metrics
+    (found,) = runs_of(project, turn="turn_1")
+    assert found.data.params["chosen_window"] == "all"
+    assert run(project, plan=SearchPlan("same", windows, basis)) == trained  # it was read back
 
 
 def test_nothing_later_than_the_moment_of_training_is_read(new_project):

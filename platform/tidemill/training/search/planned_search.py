@@ -26,7 +26,7 @@ def trials_of(config: TrainConfig, basis: Basis | None) -> TrainConfig:
     """
     if basis is None:
         return config
-    return config.model_copy(update={"trials": max(2, math.ceil(config.trials / _PART))})
+    return config.model_copy(update={"trials": min(config.trials, max(2, math.ceil(config.trials / _PART)))})
 
 
 def search_by(
