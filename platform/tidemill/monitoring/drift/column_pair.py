@@ -1,5 +1,6 @@
 """Makes one column of the reference and of the window comparable, and compares them. Pure."""
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ FEW = 20
 # Jensen–Shannon's noise grows with the number of categories: 20 of them, at 500 rows, stay below 0.1.
 _UNSEEN = 0.1
 _COMMON = 0.8
+_GLANCE = 5_000
+"""Rows of a large window that are looked at first; what is plain in them needs no look at all."""
 _OTHER_UNIT = 1.0
 """A power of ten: unless values stray further by themselves, a size that moved by it is another unit's."""
 
@@ -49,7 +52,8 @@ class ColumnPair(NamedTuple):
                     values = as_comparable(column)
                 except pl.exceptions.PolarsError:
                     unreadable = f"values of type {column.dtype} cannot be compared"
-            found.append(None if values is None else values.drop_nulls())
+            known = values.drop_nulls() if values is not None and values.null_count() else values
+            found.append(known)
             shares.append(values.null_count() / len(values) if values is not None and len(values) else 1.0)
         rows = [0 if column is None else len(column) for column in (before, now)]
         pair = cls(found[0], found[1], shares[0], shares[1], unreadable, (rows[0], rows[1]))
@@ -112,8 +116,10 @@ class ColumnPair(NamedTuple):
     def constant(self, columns: int) -> str | None:
         """Return a note if the window has a single value, which many rows of the reference have not."""
         before, now = self._sides
+        if len(now) < 2 or _as_category(now.head(10)).n_unique() > 1:  # mostly the first rows tell
+            return None
         now = _as_category(now)
-        if len(now) < 2 or now.n_unique() > 1:
+        if now.n_unique() > 1:
             return None
         share = (_as_category(before) == now[0]).sum() / len(before)
         if share > _COMMON or not unlikely(share, len(now), columns):
@@ -134,12 +140,20 @@ class ColumnPair(NamedTuple):
         """Return a note if the size of numbers has moved by a power of ten, as in another unit."""
         if self.elements is not None:
             return None
-        before, now = (_sizes(side.to_numpy()) for side in self._sides)
-        if not len(before) or not len(now):
+        sides = [side.to_numpy() for side in self._sides]
+        before = np.sort(_sizes(sides[0]))
+        if not len(before):
             return None
-        spread = np.quantile(before, 0.84) - np.quantile(before, 0.16)  # twice that of a normal
-        moved = float(np.median(now) - np.median(before))
-        if abs(moved) < max(_OTHER_UNIT, float(spread)):
+        low, high = (before[int(share * (len(before) - 1))] for share in (0.16, 0.84))
+        limit = max(_OTHER_UNIT, float(high - low))  # twice the standard deviation of a normal
+        if len(sides[1]) > 2 * _GLANCE:
+            some = _sizes(np.random.default_rng(0).choice(sides[1], _GLANCE))
+            middle = before[len(before) // 2]
+            if len(some) > _GLANCE / 2 and abs(np.median(some) - middle) < limit / 2:
+                return None
+        now = _sizes(sides[1])
+        moved = float(np.median(now) - np.median(before)) if len(now) else 0.0
+        if abs(moved) < limit:
             return None
         if not beyond_chance(_sizes_apart, before, now, abs(moved), columns):
             return None
@@ -194,6 +208,8 @@ def as_comparable(column: pl.Series) -> pl.Series:
     """
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         numbers = column.cast(pl.Float64)
+        if math.isfinite(numbers.sum()):  # quicker, where all are finite
+            return numbers
         return numbers.set(~numbers.is_finite().fill_null(False), None)
     if is_list(column):
         return norms(column)

@@ -165,12 +165,13 @@ def compare(
     >>> [column.drifted for column in compare(before, before + 1000.0, DataDriftConfig(), ones, "1")]
     [True]
     """
-    found = []
+    found, alone = [], bool((served_by == own).all())
     for name in reference.columns:
         if name not in config.exclude:
             now = current.get_column(name, default=None)
             if now is not None:
                 now = now.alias("now")  # Polars would read a name like ^score$ as a pattern
+            if now is not None and not alone:
                 knowing = served_by.filter(now.is_not_null()).unique().to_list()
                 now = now.filter(served_by.is_in([*knowing, own]))
             before = reference[name].alias("before")

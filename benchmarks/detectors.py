@@ -1,0 +1,134 @@
+"""The detectors that `benchmarks.detection` compares: our monitors, Evidently's preset, and NannyML."""
+
+import json
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.detection_worlds import AT, VERSION, Champion, Table, Window
+from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.windows.time_windows import window_before
+from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.prediction_log.log_records import FEATURE_PREFIX
+
+__all__ = ["Seconds", "by_evidently", "by_nannyml", "by_us", "nannyml_python"]
+
+KINDS = frozenset({"data_drift", "prediction_drift", "quality"})
+"""What `tidemill init` declares."""
+SPAN = window_before(AT, timedelta(days=7))
+Seconds = defaultdict[str, list[float]]
+"""Detector → the time of each window."""
+
+
+def by_us(champion: Champion, table: Table, window: Window, spent: Seconds) -> dict[str, bool]:
+    """Return whether the monitor alarms, and by what kinds."""
+    began = time.perf_counter()
+    features = window.features.rename(lambda name: f"{FEATURE_PREFIX}{name}")
+    rows = pl.concat([window.logged, features], how="horizontal")
+    metrics = {**champion.metrics, "rows": float(champion.holdout.height)}
+    seen = WindowRows(
+        table.project, table.monitor, VERSION, metrics.get, SPAN, champion.reference, rows, rows
+    )
+    found = gather(judge_window(seen, only=KINDS)).found
+    spent["Tidemill"].append(time.perf_counter() - began)
+    return {"Tidemill": bool(found), **{f"Tidemill {each.kind}": True for each in found}}
+
+
+def _flat(window: Window, numbers: bool) -> pl.DataFrame:
+    """Return features, score and label as one table."""
+    label = pl.coalesce(pl.col("target"), pl.col("label").cast(pl.String))
+    about = window.logged.select(prediction="score", target=label.cast(pl.Float64) if numbers else label)
+    return pl.concat([window.features, about], how="horizontal")
+
+
+def by_evidently(champion: Champion, reference: Window, window: Window, spent: Seconds) -> dict[str, bool]:
+    """Return whether Evidently's ``DataDriftPreset`` finds drift in the data set, and in any column."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    began, numbers = time.perf_counter(), champion.task.kind == "regression"
+    sides = [_flat(side, numbers) for side in (window, reference)]
+    texts = [name for name, kind in sides[1].schema.items() if kind == pl.String]
+    others = [name for name in sides[1].columns if name not in texts]
+    definition = DataDefinition(numerical_columns=others, categorical_columns=texts)
+    now, before = (Dataset.from_pandas(side.to_pandas(), data_definition=definition) for side in sides)
+    try:
+        snapshot = Report([DataDriftPreset()], include_tests=True).run(now, before)
+        failed = [test.name for test in snapshot.tests_results if test.status.value == "FAIL"]
+    except Exception as error:  # noqa: BLE001 - a column that it cannot take
+        spent["Evidently"].append(time.perf_counter() - began)
+        return {
+            "Evidently": False,
+            "Evidently, a column": False,
+            f"Evidently fails: {type(error).__name__}": True,
+        }
+    spent["Evidently"].append(time.perf_counter() - began)
+    columns = [name for name in failed if name.startswith("Value Drift")]
+    return {"Evidently": len(failed) > len(columns), "Evidently, a column": bool(columns)}
+
+
+def nannyml_python(folder: Path) -> Path:
+    """Return the Python of an environment with NannyML in ``folder``, made if need be.
+
+    Raises:
+        SystemExit: it cannot be made, and why.
+    """
+    import venv
+
+    python = folder / "bin" / "python"
+    if not (folder / ".complete").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nannyml==0.13.1"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"NannyML cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+        (folder / ".complete").touch()
+    return python
+
+
+def by_nannyml(
+    python: Path,
+    champion: Champion,
+    reference: Window,
+    windows: Sequence[Window],
+    folder: Path,
+    classes: Sequence[str],
+) -> list[dict[str, bool]]:
+    """Return for each window whether a column drifts, and whether quality, estimated or known, alarms."""
+    numbers = champion.task.kind == "regression"
+    for name, some in (("reference", [reference]), ("windows", windows)):
+        table = pl.concat([_for_nannyml(champion, each, numbers, classes) for each in some])
+        table.write_parquet(folder / f"{name}.parquet")
+    asked = {
+        "task": champion.task.kind,
+        "features": list(champion.features),
+        "classes": list(classes),
+        "size": windows[0].features.height,
+    }
+    (folder / "asked.json").write_text(json.dumps(asked))
+    script = Path(__file__).with_name("nannyml_windows.py")
+    done = subprocess.run([python, script, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"NannyML failed:\n{done.stdout[-500:]}{done.stderr[-3000:]}")
+    return json.loads((folder / "found.json").read_text())
+
+
+def _for_nannyml(champion: Champion, window: Window, numbers: bool, classes: Sequence[str]) -> pl.DataFrame:
+    flat = _flat(window, numbers).rename({"prediction": "__score", "target": "__truth"})
+    answers = champion.task.given_in_log(window.logged)
+    if numbers:
+        return flat
+    chances = answers if answers.ndim == 2 else answers[:, None]
+    given = [str(classes[place]) for place in chances.argmax(axis=1)] if answers.ndim == 2 else None
+    said = pl.Series("__given", given if given is not None else [str(int(one >= 0.5)) for one in answers])
+    each = [pl.Series(f"__chance_{place}", chances[:, place]) for place in range(chances.shape[1])]
+    return flat.with_columns(said, *each)

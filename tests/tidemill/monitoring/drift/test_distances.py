@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from tidemill.monitoring.drift import distances
+from tidemill.monitoring.drift.distances import wasserstein
+
+SHAPES = {
+    "numbers": lambda random, rows: random.normal(0.1, 1, rows),
+    "few": lambda random, rows: np.round(random.normal(0, 2, rows)),
+    "far tails": lambda random, rows: np.exp(5 * random.normal(size=rows)),
+    "far from zero": lambda random, rows: 1e9 + random.normal(size=rows),
+    "another unit": lambda random, rows: 1e6 * random.normal(size=rows),
+    "outside": lambda random, rows: random.normal(50, 1, rows),
+    "one": lambda random, rows: np.full(rows, 0.3),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("rows", "window"), [(30, 500), (500, 30), (7, 7), (2, 60)])
+def test_many_rows_have_the_distance_that_few_have(shape, rows, window, monkeypatch):
+    random = np.random.default_rng(rows)
+    before, now = SHAPES["numbers"](random, rows), SHAPES[shape](random, window)
+    expected = wasserstein_distance(before, now) / before.std()
+    assert wasserstein(before, now) == pytest.approx(expected, rel=1e-9)
+    monkeypatch.setattr(distances, "_MANY", 0)
+    assert wasserstein(before, now) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_sum_of_many_huge_numbers_is_no_obstacle(monkeypatch):
+    monkeypatch.setattr(distances, "_MANY", 0)
+    before, now = np.array([0.0, 1.0, 2.0]), np.full(400, 1e306)
+    assert wasserstein(before, now) == pytest.approx(1e306 / before.std(), rel=1e-9)
