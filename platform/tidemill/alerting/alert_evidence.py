@@ -12,6 +12,9 @@ from tidemill.state.record_queries import EXTERNAL, AlertRecords
 __all__ = ["describe", "next_commands"]
 
 _FEATURES = 5
+_RETRAIN = frozenset(
+    {"quality", "estimated_quality", "data_drift", "prediction_drift", "concept_drift", "calibration"}
+)
 _CHANGES = 6
 _SLICES = 5
 
@@ -166,9 +169,11 @@ def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Se
         return [*found, f"tidemill alerts resolve {alert}", "tidemill status"]
     if kind == "no_run":
         return [*found, f"tidemill monitor run {monitor}", "tidemill status"]
-    if kind == "feature_drift":
+    if kind == "health":
+        return [*found, "tidemill status"]
+    if kind in ("feature_drift", "staleness"):
         return [*found, f"tidemill monitor run {monitor} --report", "tidemill features status"]
     found.append(f"tidemill monitor run {monitor} --report")
-    if kind in ("quality", "estimated_quality", "data_drift", "prediction_drift"):
+    if kind in _RETRAIN:
         found.append(f'tidemill retrain --reason "{alert}"')
     return found

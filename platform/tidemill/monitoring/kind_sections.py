@@ -1,21 +1,37 @@
 """Defines the sections of a monitor, one for each kind. Imports no engine."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tidemill.tasks.task_names import allowed_loss
+from tidemill.tasks.task_names import TaskName, allowed_loss
 
 __all__ = [
+    "TASKS",
+    "CalibrationConfig",
+    "ConceptDriftConfig",
     "DataDriftConfig",
+    "DataQualityConfig",
+    "FairnessConfig",
     "FeatureSkewConfig",
+    "HealthConfig",
+    "KpiConfig",
     "MultivariateDriftConfig",
     "PredictionDriftConfig",
     "QualityConfig",
     "Section",
+    "StalenessConfig",
 ]
 
 _SHARE = 0.1
+
+
+TASKS: Mapping[str, tuple[TaskName, ...]] = {
+    "concept_drift": ("binary", "multiclass", "regression"),
+    "calibration": ("binary", "multiclass", "custom"),
+}
+"""The tasks that a section is for, where it is not for all."""
 
 
 class Section(BaseModel):
@@ -112,3 +128,97 @@ class MultivariateDriftConfig(Section):
     """Alert at this area under the ROC curve of a classifier that tells them apart; 0.5: it cannot."""
     exclude: tuple[str, ...] = ()
     """Features that it does not see; those that go with time by themselves tell all windows apart."""
+
+
+class ConceptDriftConfig(Section):
+    """Thresholds for labels that depend on the rows in another way than in training."""
+
+    max_rise: float = Field(default=0.1, gt=0)
+    """Alert when the mean loss of a row has risen by this share of that on the hold-out."""
+    explained: float = Field(default=0.05, gt=0, le=1)
+    """Alert when a model fitted on the window's labels explains this share of what the errors vary."""
+
+
+class CalibrationConfig(Section):
+    """Thresholds for probabilities that are no frequencies, and for intervals that hold too few labels."""
+
+    max_rise: float = Field(default=0.05, gt=0, le=1)
+    """Alert when the mean distance of probabilities from frequencies rose by this since the hold-out."""
+    ceiling: float | None = Field(default=None, gt=0, le=1)
+    """Alert when that distance itself is larger than this; none: no ceiling."""
+    interval: tuple[str, str] | None = None
+    """For custom tasks: which numbers of an answer are the ends of an interval, such as ``[p05, p95]``."""
+    coverage: float = Field(default=0.9, gt=0, lt=1)
+    """The share of the labels that the interval should hold; alert when it is off by ``max_rise``."""
+
+
+class FairnessConfig(Section):
+    """Thresholds for differences between groups of rows."""
+
+    by: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Features, or fields of the request, whose values are groups."""
+    max_gap: float = Field(default=0.1, gt=0)
+    """Alert when a group's metric is this much below that of all other rows.
+
+    In the metric's own units. Unless it is set, metrics that are not between 0 and 1 may differ by a fifth.
+    """
+    max_rate_gap: float = Field(default=0.1, gt=0, le=1)
+    """Alert when the share of a group's positive answers differs by this much from that of all other rows."""
+    metric: str | None = None
+    """One of the task's; default: ``train.metric``."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """The probability from which on an answer of two classes is positive."""
+    min_rows: int = Field(default=100, ge=10)
+    """With fewer rows a group is not judged."""
+
+    def gap_allowed(self, metric: str, overall: float) -> float:
+        """Return how far a group's metric may be below that of the others."""
+        if "max_gap" in self.model_fields_set:
+            return self.max_gap
+        return allowed_loss(metric, self.max_gap, 2 * _SHARE, overall)
+
+
+class DataQualityConfig(Section):
+    """Thresholds for requests that break what ``expectations.yaml`` declares of single rows."""
+
+    dataset: str | None = None
+    """The data set whose rules count; default: of all that declare a column that requests have."""
+    share: float = Field(default=0.01, gt=0, le=1)
+    """Alert when so much more of the rows break a rule than did in training."""
+    ignore: tuple[str, ...] = ()
+    """Rules that do not count, as the alert names them."""
+
+
+class KpiConfig(Section):
+    """Limits of a number that matters to the business, a function of decision and label."""
+
+    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """``module:function`` of the project: takes decisions, labels and a frame of features, gives numbers."""
+    labels: bool = True
+    """Whether it needs labels; without, all predictions of the version count at once."""
+    floor: float | None = None
+    """Alert when the mean is below this."""
+    ceiling: float | None = None
+    """Alert when the mean is above this."""
+    max_drop: float | None = Field(default=None, gt=0)
+    """Alert when the mean is so much below that of the window before.
+
+    Without any limit, a tenth of that of the window before is allowed.
+    """
+
+
+class HealthConfig(Section):
+    """Limits of what the service itself does."""
+
+    p99_ms: float = Field(default=250.0, gt=0)
+    """Alert when one answer in a hundred took longer."""
+    fallbacks: float = Field(default=0.01, ge=0, lt=1)
+    """Alert when more of the answers had to do without a part of the platform, or came from the champion
+    because another version failed."""
+
+
+class StalenessConfig(Section):
+    """Thresholds for features that are older than their view allows."""
+
+    share: float = Field(default=0.05, ge=0, lt=1)
+    """Alert when more of the rows lack a view's values because these had expired."""

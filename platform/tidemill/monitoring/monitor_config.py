@@ -1,6 +1,6 @@
 """Reads the monitors that a project declares in ``monitoring/monitors.yaml``. Imports no engine."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,12 +10,20 @@ from pydantic import Field, model_validator
 from tidemill.errors import ConfigError, UsageError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.kind_sections import (
+    TASKS,
+    CalibrationConfig,
+    ConceptDriftConfig,
     DataDriftConfig,
+    DataQualityConfig,
+    FairnessConfig,
     FeatureSkewConfig,
+    HealthConfig,
+    KpiConfig,
     MultivariateDriftConfig,
     PredictionDriftConfig,
     QualityConfig,
     Section,
+    StalenessConfig,
 )
 from tidemill.monitoring.slice_config import SliceDeclaration, SliceDriftConfig, SliceQualityConfig
 from tidemill.monitoring.window_config import Against, Duration, LatestRows, Season, WindowLength
@@ -41,6 +49,13 @@ Kind = Literal[
     "multivariate_drift",
     "slice_quality",
     "slice_drift",
+    "concept_drift",
+    "calibration",
+    "fairness",
+    "data_quality",
+    "staleness",
+    "kpi",
+    "health",
 ]
 """What a monitor can find."""
 
@@ -53,6 +68,13 @@ SectionName = Literal[
     "multivariate_drift",
     "slice_quality",
     "slice_drift",
+    "concept_drift",
+    "calibration",
+    "fairness",
+    "data_quality",
+    "staleness",
+    "kpi",
+    "health",
 ]
 """The sections of a monitor, each of which is watched if it is there."""
 
@@ -107,6 +129,13 @@ class Monitor(Section):
 
     Judged as ``quality`` is, where that is declared for the same metric and this sets nothing else.
     """
+    concept_drift: ConceptDriftConfig | None = None
+    calibration: CalibrationConfig | None = None
+    fairness: FairnessConfig | None = None
+    data_quality: DataQualityConfig | None = None
+    staleness: StalenessConfig | None = None
+    kpi: KpiConfig | None = None
+    health: HealthConfig | None = None
     severity: Literal["info", "warning", "critical"] = "warning"
     """Severity of its alerts."""
     persistence: int = Field(default=1, ge=1)
@@ -186,7 +215,28 @@ def load_monitors(project: ProjectFolder) -> tuple[Monitor, ...]:
     file = read_declaration(_path(project))
     if file is None:
         return ()
-    return file.as_model(_MonitorsFile, "docs/project.md describes every field", item="monitor").monitors
+    hint = "docs/project.md describes every field"
+    monitors = file.as_model(_MonitorsFile, hint, item="monitor").monitors
+    if wrong := [problem for monitor in monitors for problem in _misfits(project, monitor)]:
+        raise ConfigError(f"{_path(project)} is wrong: {'; '.join(wrong)}", hint=hint)
+    return monitors
+
+
+def _misfits(project: ProjectFolder, monitor: Monitor) -> Iterator[str]:
+    """Yield a message for each section of a monitor that is not for such a project."""
+    declared = project.params.get("project")
+    task = declared.get("task", "binary") if isinstance(declared, Mapping) else "binary"
+    for name, tasks in TASKS.items():
+        if getattr(monitor, name) is not None and task not in tasks:
+            fitting = ", ".join(tasks)
+            yield f"monitor {monitor.name!r}: {name} is for the tasks {fitting}, and this one is {task}"
+    if task == "custom" and monitor.calibration is not None and monitor.calibration.interval is None:
+        yield (
+            f"monitor {monitor.name!r}: calibration.interval must name two numbers of an answer, such as "
+            "[low, high]: a custom task has no probabilities"
+        )
+    if monitor.staleness is not None and not project.has_store:
+        yield f"monitor {monitor.name!r}: staleness is for projects with a feature store"
 
 
 def chosen_monitors(project: ProjectFolder, name: str | None) -> tuple[Monitor, ...]:

@@ -99,7 +99,7 @@ def alert_fact(alert: Alert) -> AlertFact:
         "feature_skew": skewed,
         "quality": [str(details.get("metric", ""))],
         "estimated_quality": [str(details.get("metric", ""))],
-    }.get(kind, [])
+    }.get(kind, [str(name) for name in details.get("about", ())])
     return AlertFact(
         alert.id,
         alert.monitor,

@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError, UsageError
-from tidemill.monitoring.monitor_config import Monitor, chosen_monitors, load_monitors, unknown_features
+from tidemill.monitoring.monitor_config import (
+    Monitor,
+    SectionName,
+    chosen_monitors,
+    load_monitors,
+    unknown_features,
+)
 from tidemill.project import Project, load_project
 
 PARAMS = """
@@ -52,7 +58,7 @@ def test_a_project_without_monitors_has_none(project: Project):
 
 
 def thresholds():
-    for section in ("data_drift", "prediction_drift", "quality", "estimated_quality", "feature_skew"):
+    for section in get_args(SectionName):
         (kind,) = (one for one in get_args(Monitor.model_fields[section].annotation) if one is not NoneType)
         for name, field in kind.model_fields.items():
             if float in (field.annotation, *get_args(field.annotation)):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["beyond_chance", "share_beyond_chance", "unlikely"]
+__all__ = ["above_limit", "beyond_chance", "rare_deviation", "share_beyond_chance", "unlikely"]
 
 _ALARMS = 0.01
 """Share of windows in which chance alone may make any column of a project drift."""
@@ -59,7 +59,7 @@ def beyond_chance(
     for _ in range(_SHUFFLES):
         places = draw.permutation(len(rows))
         found.append(distance(rows[places[len(now) :]], rows[places[: len(now)]]))
-    return _tail(value, np.array(found)) >= _limit(columns)
+    return _tail(value, np.array(found)) >= rare_deviation(columns)
 
 
 def share_beyond_chance(before: float, now: float, rows: tuple[int, int], columns: int) -> bool:
@@ -76,7 +76,7 @@ def share_beyond_chance(before: float, now: float, rows: tuple[int, int], column
     """
     whole = (before * rows[0] + now * rows[1]) / max(sum(rows), 1)
     spread = math.sqrt(whole * (1 - whole) * sum(1 / max(each, 1) for each in rows))
-    return abs(now - before) >= _limit(columns) * spread
+    return abs(now - before) >= rare_deviation(columns) * spread
 
 
 def unlikely(share: float, rows: int, columns: int) -> bool:
@@ -88,7 +88,18 @@ def unlikely(share: float, rows: int, columns: int) -> bool:
     return bool(share**rows < _ALARMS / columns)
 
 
-def _limit(columns: int) -> float:
+def above_limit(share: float, limit: float, rows: int, columns: int) -> bool:
+    """Return whether a share of the rows is above a limit, and more than chance brings where it is at it.
+
+    >>> above_limit(0.02, 0.01, 200, 1), above_limit(0.02, 0.01, 5000, 1)
+    (False, True)
+    """
+    least = max(limit, 1 / max(rows, 1))
+    return share - limit > rare_deviation(columns) * math.sqrt(least * (1 - least) / max(rows, 1))
+
+
+def rare_deviation(columns: int) -> float:
+    """Return how many standard deviations chance exceeds, in any of some columns, in one of 100 windows."""
     return NormalDist().inv_cdf(1 - _ALARMS / max(columns, 1))
 
 

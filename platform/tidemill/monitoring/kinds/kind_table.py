@@ -9,14 +9,21 @@ import polars as pl
 from tidemill.errors import TidemillError
 from tidemill.monitoring.findings import Finding, Findings, Judged
 from tidemill.monitoring.kinds import (
+    answer_calibration,
+    concept_drift,
     data_drift,
+    data_quality,
     estimated_decay,
+    fairness,
     feature_skew,
+    health,
+    kpi,
     multivariate_drift,
     prediction_drift,
     quality_decay,
     slice_decay,
     slice_drift,
+    staleness,
 )
 from tidemill.monitoring.monitor_config import Kind
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -46,6 +53,13 @@ TABLE: Mapping[str, MonitorKind] = {
     "multivariate_drift": MonitorKind(multivariate_drift.judge, ("multivariate_drift",)),
     "slice_quality": MonitorKind(slice_decay.judge, ("slice_quality",), True),
     "slice_drift": MonitorKind(slice_drift.judge, ("slice_drift",)),
+    "concept_drift": MonitorKind(concept_drift.judge, ("concept_drift",), True),
+    "calibration": MonitorKind(answer_calibration.judge, ("calibration",), True),
+    "fairness": MonitorKind(fairness.judge, ("fairness",), True),
+    "data_quality": MonitorKind(data_quality.judge, ("data_quality",)),
+    "staleness": MonitorKind(staleness.judge, ("staleness",)),
+    "kpi": MonitorKind(kpi.judge, ("kpi",), True),
+    "health": MonitorKind(health.judge, ("health",)),
 }
 """By the name of the section, in the order of findings."""
 

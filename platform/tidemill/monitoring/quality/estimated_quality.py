@@ -7,7 +7,7 @@ for them, and most rows must lie in the region of the reference. Imports no engi
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ import polars as pl
 
 from tidemill.monitoring.drift.column_pair import as_comparable
 from tidemill.monitoring.kind_sections import QualityConfig
-from tidemill.monitoring.quality.label_draws import draw_classes, draw_numbers
+from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
+from tidemill.monitoring.quality.label_draws import as_classes, draw_classes, draw_numbers
 from tidemill.monitoring.quality.labelled_quality import Expected
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
@@ -31,7 +32,6 @@ _WIDER = 1.4
 """How much wider intervals of numbers are than the draws, which know little of rows that have moved."""
 _DRAWS = 200
 _MOST_ROWS = 20_000
-_LEAST_REFERENCE = 200
 _OUTSIDE = 0.1
 _RARELY = 2.3
 """Standard deviations that chance exceeds once in a hundred times."""
@@ -83,7 +83,7 @@ class Predictions(NamedTuple):
 
     def taken(self, places: npt.NDArray[Any]) -> "Predictions":
         """Return the rows at ``places``, or where it is true."""
-        return Predictions(_taken(self.rows, places), _taken(self.features, places))
+        return Predictions(taken(self.rows, places), taken(self.features, places))
 
     def sampled(self) -> "Predictions":
         """Return all rows, or as many as an estimate needs."""
@@ -120,11 +120,11 @@ def estimate(
     )
     if task.kind == "custom":
         return replace(made, note="answers of a custom task say nothing of their errors")
-    known = _HeldOut.of(reference, task, window.features.columns)
+    known = HeldOut.of(reference, task, window.features.columns)
     if known is None:
-        least = f"{_LEAST_REFERENCE} held-out rows with labels are needed"
+        least = f"{LEAST} held-out rows with labels are needed"
         return replace(made, note=f"{least}: the version's reference has fewer, or is of an earlier release")
-    draws = known.draws(window.sampled(), task)
+    draws = _draws(known, window.sampled(), task)
     if not len(draws):
         return replace(made, note=f"{metric} is undefined for labels as they may be")
     value, low, high = _interval(draws)
@@ -135,48 +135,32 @@ def estimate(
     return _judge(made, config)
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Rows of the reference that the model was not fitted on, with a label and a finite answer."""
-
-    features: pl.DataFrame
-    truth: Floats
-    answers: Answers
-
-    @classmethod
-    def of(cls, reference: ReferenceRows, task: Task, names: Collection[str]) -> "_HeldOut | None":
-        if reference.held_out is None or reference.held_out_labels is None:
-            return None
-        labels = task.labels(reference.held_out_labels).values.cast(pl.Float64).to_numpy()
-        answers = task.answers_of_log(reference.scores, reference.answers)
-        usable = np.isfinite(labels) & task.sound(answers)
-        if usable.sum() < _LEAST_REFERENCE:
-            return None
-        features = reference.held_out.select(name for name in reference.held_out.columns if name in names)
-        return cls(_taken(features, usable), labels[usable], answers[usable])
-
-    def draws(self, predictions: Predictions, task: Task) -> Floats:
-        """Return the metric under each draw of the rows' labels, where it is defined."""
-        answers, rng = task.given_in_log(predictions.rows), np.random.default_rng(0)
-        sound = task.sound(answers)
-        answers = answers[sound]
-        drawn: Iterator[npt.NDArray[Any]]
-        if task.kind == "regression":
-            features = _taken(predictions.features.select(self.features.columns), sound)
-            drawn = draw_numbers(self.features, self.truth, self.answers, features, answers, _DRAWS, rng)
-        else:
-            before, now = _of_classes(self.answers), _of_classes(answers)
-            drawn = draw_classes(before, self.truth.astype(np.int64), now, _DRAWS, rng)
-        weights = np.ones((1, len(answers)))
-        found = [task.measure(task.metric, labels, answers)(weights)[0] for labels in drawn]
-        values = np.array(found, dtype=np.float64)
-        values = values[np.isfinite(values)]
-        wider = _WIDER if task.kind == "regression" and len(values) else 1.0
-        return values if wider == 1.0 else values.mean() + wider * (values - values.mean())
+def _draws(known: HeldOut, predictions: Predictions, task: Task) -> Floats:
+    """Return the metric under each draw of the rows' labels, where it is defined."""
+    answers = task.given_in_log(predictions.rows)
+    sound = task.sound(answers)
+    answers = answers[sound]
+    features = taken(predictions.features, sound)
+    weights = np.ones((1, len(answers)))
+    found = [
+        task.measure(task.metric, labels, answers)(weights)[0]
+        for labels in _drawn_labels(known, features, answers, task)
+    ]
+    values = np.array(found, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    wider = _WIDER if task.kind == "regression" and len(values) else 1.0
+    return values if wider == 1.0 else values.mean() + wider * (values - values.mean())
 
 
-def _of_classes(answers: Answers) -> Answers:
-    return answers if answers.ndim == 2 else np.column_stack([1 - answers, answers])
+def _drawn_labels(
+    known: HeldOut, features: pl.DataFrame, answers: Answers, task: Task
+) -> Iterator[npt.NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    if task.kind == "regression":
+        features = features.select(known.features.columns)
+        return draw_numbers(known.features, known.truth, known.answers, features, answers, _DRAWS, rng)
+    before, now = as_classes(known.answers), as_classes(answers)
+    return draw_classes(before, known.truth.astype(np.int64), now, _DRAWS, rng)
 
 
 def _interval(draws: Floats) -> tuple[float, float, float]:
@@ -184,10 +168,10 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
     return float(draws.mean()), float(low), float(high)
 
 
-def _check(known: _HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
+def _check(known: HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
     truth = task.truth_of_log(labelled.rows)
     chosen = labelled.taken(np.isfinite(truth)).sampled()
-    draws = known.draws(chosen, task)
+    draws = _draws(known, chosen, task)
     found = task.evaluate(task.truth_of_log(chosen.rows), task.given_in_log(chosen.rows))[task.metric]
     if len(draws) < 2 or not np.isfinite(found):
         return None
@@ -246,10 +230,3 @@ def _column_outside(known: pl.Series, values: pl.Series) -> npt.NDArray[np.bool_
         seen = known.drop_nulls().cast(pl.String).unique()
         found = ~values.cast(pl.String).is_in(seen.implode()).fill_null(True)
     return np.asarray((found | values.is_null() if known.null_count() == 0 else found).to_numpy())
-
-
-def _taken(features: pl.DataFrame, places: npt.NDArray[Any]) -> pl.DataFrame:
-    """Return some rows; a frame without columns has none to choose from."""
-    return (
-        features[np.flatnonzero(places) if places.dtype == bool else places] if features.width else features
-    )

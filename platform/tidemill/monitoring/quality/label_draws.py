@@ -18,7 +18,7 @@ import polars as pl
 
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 
-__all__ = ["draw_classes", "draw_numbers"]
+__all__ = ["as_classes", "draw_classes", "draw_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,6 +27,11 @@ _STEPS, _LATER_STEPS = 25, 3
 _RIDGE = 1.0  # rows' worth of belief that the probabilities are calibrated already
 _FOLDS = 4
 _PART = 40  # an error is drawn from as large a part of the reference, on each side
+
+
+def as_classes(answers: Floats) -> Floats:
+    """Return probabilities of each class, shape (rows, classes); of two classes both."""
+    return answers if answers.ndim == 2 else np.column_stack([1 - answers, answers])
 
 
 def draw_classes(

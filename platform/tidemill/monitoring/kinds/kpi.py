@@ -1,0 +1,118 @@
+"""Judges a number that matters to the business: the project's function of decision, label and features."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tidemill.errors import ConfigError
+from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.kind_sections import KpiConfig
+from tidemill.monitoring.quality.error_changes import clustering
+from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.prediction_log.prediction_log import features_of
+from tidemill.tasks.task import Task
+
+__all__ = ["judge"]
+
+_RARELY = 2.326
+"""Standard deviations that chance exceeds once in a hundred windows."""
+_SHARE = 0.1
+
+
+def judge(window: WindowRows, config: KpiConfig) -> Judged:
+    """Measure the mean over the version's rows; beyond a limit, and more than chance brings, is alarming.
+
+    Raises:
+        ConfigError: the project's function is missing, fails, or returns something else than a number a row.
+    """
+    function = window.project.load(config.function)
+    least = window.monitor.min_labelled if config.labels else window.monitor.min_rows
+    now = _measured(config, function, window)
+    if now is None or now[2] < least:
+        what = "labels" if config.labels else "predictions by this version"
+        return Judged(unjudged=f"{0 if now is None else now[2]} {what}, {least} are needed")
+    value, error, rows = now
+    said = _beyond(value, error, config)
+    relative = config.floor is None and config.ceiling is None
+    before, allowed = None, config.max_drop
+    if config.max_drop is not None or relative:
+        before = _measured(config, function, window.before)
+        if before is not None and before[2] < least:
+            before = None
+        if before is None and relative:
+            return Judged(unjudged=f"the window before has no {least} rows to compare with")
+    if before is not None:
+        allowed = _SHARE * abs(before[0]) if config.max_drop is None else config.max_drop
+        drop = before[0] - value
+        if drop > allowed and drop > _RARELY * np.hypot(error, before[1]):
+            said.append(f"{drop:.4g} less than {before[0]:.4g} in the window before (allowed: {allowed:.4g})")
+    name = config.function.rpartition(":")[2]
+    figure = f"{name} is {value:.4g} (± {error:.2g}) a prediction over {rows:,}"
+    details: dict[str, Any] = {
+        "name": name,
+        "value": value,
+        "standard_error": error,
+        "rows": rows,
+        "before": None if before is None else before[0],
+        "allowed": allowed,
+        "floor": config.floor,
+        "ceiling": config.ceiling,
+        "about": [name],
+    }
+    limits = [f"floor {config.floor:g}"] if config.floor is not None else []
+    limits += [f"ceiling {config.ceiling:g}"] if config.ceiling is not None else []
+    if before is not None:
+        limits.append(f"{before[0]:.4g} in the window before, {allowed:.3g} less is allowed")
+    return Judged(
+        found=(Finding("kpi", f"{figure}: {'; '.join(said)}", details),) if said else (),
+        results={"kpi": details},
+        said="; ".join([figure, *limits]),
+    )
+
+
+def _beyond(value: float, error: float, config: KpiConfig) -> list[str]:
+    said = []
+    if config.floor is not None and value + _RARELY * error < config.floor:
+        said.append(f"below the floor of {config.floor:g}")
+    if config.ceiling is not None and value - _RARELY * error > config.ceiling:
+        said.append(f"above the ceiling of {config.ceiling:g}")
+    return said
+
+
+def _measured(config: KpiConfig, function: Any, window: WindowRows) -> tuple[float, float, int] | None:
+    """Return the mean, its standard error, and the number of rows; None without rows."""
+    rows = window.task.labelled_in_log(window.labelled) if config.labels else window.own
+    if rows.is_empty():
+        return None
+    decisions = [json.loads(text) if text else {} for text in rows["decision"]]
+    labels = _labels(window.task, rows) if config.labels else [None] * rows.height
+    try:
+        values = np.asarray(function(decisions, labels, features_of(rows)), dtype=np.float64)
+    except Exception as error:  # the project's own code may raise anything
+        raise ConfigError(
+            f"{config.function} failed for {rows.height:,} rows: {type(error).__name__}: {error}",
+            hint="mend the function; it takes decisions, labels and a frame of features, and returns numbers",
+        ) from error
+    if values.shape != (rows.height,):
+        raise ConfigError(
+            f"{config.function} returned shape {values.shape} for {rows.height:,} rows",
+            hint="return one number a row; NaN for rows that do not count",
+        )
+    return _mean(values[np.isfinite(values)])
+
+
+def _mean(values: npt.NDArray[np.float64]) -> tuple[float, float, int] | None:
+    if not len(values):
+        return None
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return float(values.mean()), spread / np.sqrt(len(values)) * clustering(values), len(values)
+
+
+def _labels(task: Task, rows: pl.DataFrame) -> list[Any]:
+    """Return labels as the project writes them."""
+    if task.kind == "custom":
+        return list(task.truth_of_log(rows))
+    return task.written(task.labels_of_log(rows["label"], rows["target"]).values).to_list()

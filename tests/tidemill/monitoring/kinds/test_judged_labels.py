@@ -1,0 +1,233 @@
+"""Concept drift, calibration, fairness and business figures of labelled windows, by task."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.tidemill.monitoring.made_windows import (
+    NOW,
+    as_json,
+    logged,
+    monitor_of,
+    project_of,
+    reference_of,
+    window_of,
+)
+from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.monitor_results import results_of
+from tidemill.monitoring.run_explanation import explain_run
+from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
+from tidemill.tasks.task import Task
+
+CLASSES = ("a", "b", "c")
+TASKS: dict[str, Task] = {
+    "binary": Binary("roc_auc"),
+    "multiclass": Multiclass("accuracy", classes=CLASSES),
+    "regression": Regression("neg_mae"),
+}
+ROWS = 1500
+
+
+def world(
+    kind: str, rng: np.random.Generator, sign: float = 1.0, shift: float = 0.0, first: int = 0
+) -> tuple[dict[str, Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return features, answers and labels; from row ``first`` on labels depend on the wind otherwise."""
+    wind, city = rng.normal(size=ROWS), rng.choice(CLASSES, ROWS)
+    known = 1.2 * wind + 0.5 * (city == "a")
+    changed = np.arange(ROWS) >= first
+    truth = np.where(changed, sign * 1.2 * wind + 0.5 * (city == "a") + shift, known)
+    features = {"wind": wind, "city": city, "rain": rng.normal(size=ROWS)}
+    if kind == "regression":
+        return features, 10 * known, 10 * truth + 5 * rng.standard_t(4, ROWS)
+    if kind == "binary":
+        return features, 1 / (1 + np.exp(-known)), (rng.random(ROWS) < 1 / (1 + np.exp(-truth))).astype(int)
+    odds = [np.exp(np.column_stack([side, -side, np.zeros(ROWS)])) for side in (known, truth)]
+    answers, chances = (each / each.sum(axis=1, keepdims=True) for each in odds)
+    return features, answers, np.array(CLASSES)[(rng.random((ROWS, 1)) > chances.cumsum(axis=1)).sum(axis=1)]
+
+
+def window(root: Path, kind: str, sections: dict[str, Any], seed: int = 0, **change: float) -> WindowRows:
+    task, rng = TASKS[kind], np.random.default_rng(seed)
+    classes = {"classes": list(CLASSES)} if kind == "multiclass" else {}
+    features, answers, labels = world(kind, rng)
+    reference = reference_of(task, answers, labels, features)
+    features, answers, labels = world(kind, rng, **change)
+    rows = logged(task, answers, labels, features)
+    return window_of(project_of(root, kind, **classes), monitor_of(**sections), reference, rows)
+
+
+def found(made: WindowRows) -> dict[str, Finding]:
+    """Return the findings; all results can be written, and each kind says its figure."""
+    judged = judge_window(made)
+    findings = gather(judged)
+    assert findings.unjudged == {}
+    results = results_of(made, judged, findings)
+    json.dumps(results, allow_nan=False)
+    assert explain_run("ok", ROWS, {**results, "findings": []}).keys() == judged.keys()
+    return {each.kind: each for each in findings.found}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_labels_that_depend_on_features_otherwise_are_found_and_a_stationary_window_is_not(
+    tmp_path: Path, kind: str
+):
+    assert found(window(tmp_path, kind, {"concept_drift": {}})) == {}
+    turned = found(window(tmp_path, kind, {"concept_drift": {}}, sign=-1.0))["concept_drift"]
+    assert "errors are" in turned.message
+    assert "the same rows have other labels than in training" in turned.message
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_change_within_the_window_is_dated(tmp_path: Path, kind: str):
+    (finding,) = found(window(tmp_path, kind, {"concept_drift": {}}, sign=-1.0, first=1000)).values()
+    since = finding.details["since"]
+    assert since is not None
+    assert "2013-04-09" <= since < "2013-04-12", "two thirds of the fortnight before the 15th"
+    assert f"since {since[:10]}" in finding.message
+
+
+def test_a_change_that_leaves_the_errors_as_large_as_they_were_is_found(tmp_path: Path):
+    (finding,) = found(window(tmp_path, "binary", {"concept_drift": {}}, shift=1.5)).values()
+    assert finding.message.startswith("the window's own labels explain")
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_probabilities_that_are_no_frequencies_any_more_are_found(tmp_path: Path, kind: str):
+    assert found(window(tmp_path, kind, {"calibration": {}})) == {}
+    (finding,) = found(window(tmp_path, kind, {"calibration": {}}, shift=1.5)).values()
+    of = " of a" if kind == "multiclass" else ""
+    assert finding.message.startswith(f"probabilities{of} are off by 0.")
+    assert "more than on the hold-out (allowed: 0.05)" in finding.message
+
+
+def test_a_ceiling_judges_probabilities_that_never_were_frequencies(tmp_path: Path):
+    task, rng = TASKS["binary"], np.random.default_rng(0)
+    answers = rng.uniform(0.6, 0.9, ROWS)
+    labels = (rng.random(ROWS) < answers - 0.4).astype(int)
+    reference = reference_of(task, answers, labels, {"wind": answers})
+    rows = logged(task, answers, labels, {"wind": answers})
+    project = project_of(tmp_path)
+    assert found(window_of(project, monitor_of(calibration={}), reference, rows)) == {}
+    (finding,) = found(window_of(project, monitor_of(calibration={"ceiling": 0.2}), reference, rows)).values()
+    assert "above the ceiling of 0.2" in finding.message
+
+
+@pytest.mark.parametrize(("width", "held"), [(1.645, True), (0.8, False), (4.0, False)])
+def test_intervals_hold_their_share_of_the_labels(tmp_path: Path, width: float, held: bool):
+    task, rng = Custom("own:hits"), np.random.default_rng(0)
+    answers = np.empty(ROWS, dtype=object)
+    answers[:] = [{"low": -width, "high": width}] * ROWS
+    rows = logged(task, answers, rng.normal(size=ROWS), {"wind": rng.normal(size=ROWS)})
+    reference = reference_of(task, answers, [0.0] * ROWS, {"wind": rng.normal(size=ROWS)})
+    monitor = monitor_of(calibration={"interval": ["low", "high"]})
+    finding = found(window_of(project_of(tmp_path, "custom"), monitor, reference, rows)).get("calibration")
+    assert (finding is None) == held
+    if finding is not None:
+        assert "of 1,500 labels lie between low and high, 90.0% should" in finding.message
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_group_for_which_answers_are_worse_is_found_and_named(tmp_path: Path, kind: str):
+    sections = {"fairness": {"by": ["city", "rain"], "max_rate_gap": 0.3}}
+    made = window(tmp_path, kind, sections)
+    assert found(made) == {}
+    column = "target" if kind == "regression" else "label" if kind == "binary" else "target"
+    answers = made.rows["feature.city"] == "b"
+    rows = made.rows.to_dicts()
+    for row, inside in zip(rows, answers, strict=True):
+        if inside and kind == "regression":
+            row["target"] = str(float(row["target"]) + 20)
+        elif inside:
+            row[column] = int(row["score"] < 0.5) if kind == "binary" else "c"
+    worse = made.rows.with_columns(
+        type(made.rows)({column: [row[column] for row in rows]}, schema={column: made.rows.schema[column]})
+    )
+    finding = found(window_of(made.project, made.monitor, made.reference, worse))["fairness"]
+    assert finding.message.startswith("city b: ")
+    assert finding.details["about"] == ["city"]
+
+
+def test_groups_may_be_fields_of_the_request_and_an_unknown_column_is_named(tmp_path: Path):
+    task, rng = TASKS["binary"], np.random.default_rng(0)
+    sex = rng.choice(["f", "m"], ROWS)
+    answers = np.where(sex == "f", 0.3, 0.4) + rng.uniform(0, 0.3, ROWS)
+    rows = logged(task, answers, features={"wind": answers}, instance=as_json([{"sex": one} for one in sex]))
+    reference = reference_of(task, answers, [0, 1] * (ROWS // 2), {"wind": answers})
+    project = project_of(tmp_path)
+    (finding,) = found(window_of(project, monitor_of(fairness={"by": ["sex"]}), reference, rows)).values()
+    assert "sex f: positive rate 0.3" in finding.message
+    judged = judge_window(window_of(project, monitor_of(fairness={"by": ["sect"]}), reference, rows))
+    assert "fairness.by names 'sect'" in (judged["fairness"].unjudged or "")
+
+
+PROFIT = """
+def profit(decisions, labels, features):
+    return [10.0 if decision["send"] and label else -1.0 for decision, label in zip(decisions, labels)]
+
+def sent(decisions, labels, features):
+    assert labels == [None] * features.height
+    return [float(decision["send"]) for decision in decisions]
+
+def wrong(decisions, labels, features):
+    return [1.0]
+"""
+
+
+def kpi(root: Path, wins: float, before: float | None = None, **section: Any) -> Judged:
+    """Judge a window in which a share of the labels is 1, after one with another share."""
+    task, rng = TASKS["binary"], np.random.default_rng(1)
+    answers = rng.random(ROWS)
+
+    def rows(share: float):
+        labels = (rng.random(ROWS) < share).astype(int)
+        return logged(task, answers, labels, {"wind": answers}, decision=as_json([{"send": True}] * ROWS))
+
+    project = project_of(root)
+    (root / "business_numbers.py").write_text(PROFIT)
+    reference = reference_of(task, answers, [0, 1] * (ROWS // 2), {"wind": answers})
+    monitor = monitor_of(kpi={"function": "business_numbers:profit", **section})
+    made = window_of(project, monitor, reference, rows(wins))
+    if before is not None:
+        made.__dict__["before"] = window_of(project, monitor, reference, rows(before))  # in place of the log
+    return judge_window(made)["kpi"]
+
+
+def test_a_business_figure_is_compared_with_its_limits_and_with_the_window_before(tmp_path: Path):
+    low = kpi(tmp_path, 0.3, floor=3.0)
+    assert "profit is 2.498" in low.found[0].message
+    assert "below the floor of 3" in low.found[0].message
+    assert kpi(tmp_path, 0.3, floor=2.6).found == (), "not further below than chance brings"
+    assert "above the ceiling of 1" in kpi(tmp_path, 0.3, ceiling=1.0).found[0].message
+    fallen = kpi(tmp_path, 0.3, before=0.5)
+    assert "less than 4." in fallen.found[0].message
+    assert kpi(tmp_path, 0.3, before=0.3).found == ()
+    assert kpi(tmp_path, 0.3, before=0.5, max_drop=5).found == ()
+
+
+def test_a_business_figure_may_need_no_labels_and_a_wrong_function_is_named(tmp_path: Path):
+    sent = kpi(tmp_path, 0.3, labels=False, function="business_numbers:sent", floor=0.5)
+    assert (sent.found, sent.unjudged, sent.results["kpi"]["value"]) == ((), None, 1.0)
+    wrong = kpi(tmp_path, 0.3, function="business_numbers:wrong", floor=0.5)
+    assert wrong.unjudged == "business_numbers:wrong returned shape (1,) for 1,500 rows"
+    gone = kpi(tmp_path, 0.3, function="business_numbers:gone", floor=0.5)
+    assert "has no 'gone'" in (gone.unjudged or "")
+
+
+def test_too_few_labels_judge_nothing(tmp_path: Path):
+    sections = {"concept_drift": {}, "calibration": {}, "kpi": {"function": "own:hits"}}
+    made = window(tmp_path, "binary", sections)
+    few = window_of(made.project, made.monitor, made.reference, made.rows[:100])
+    findings = gather(judge_window(few))
+    assert findings.judged == set()
+    assert findings.unjudged["concept_drift"] == "100 labels, 300 are needed"
+    assert findings.unjudged["calibration"] == "100 labels, 300 are needed"
+    assert few.rows["at"].max() < NOW

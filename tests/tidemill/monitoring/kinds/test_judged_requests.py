@@ -1,0 +1,186 @@
+"""Data quality, health and staleness: what requests and answers are like, without labels."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.tidemill.monitoring.made_windows import (
+    as_json,
+    logged,
+    monitor_of,
+    project_of,
+    reference_of,
+    window_of,
+)
+from tidemill.errors import ConfigError
+from tidemill.monitoring.findings import Judged
+from tidemill.monitoring.kinds import data_quality, health, staleness
+from tidemill.monitoring.monitor_config import load_monitors
+from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.project import load_project
+from tidemill.tasks.binary import Binary
+
+TASK, ROWS = Binary("roc_auc"), 1000
+EXPECTATIONS = """
+datasets:
+  flights:
+    source: data/flights.parquet
+    columns:
+      wind: {type: float64, min: 0, max: 50}
+      gust: {type: float64, nullable: true, unique: true}
+      origin: {type: string, in: [EWR, JFK], regex: "[A-Z]{3}"}
+      seats: {type: int32, min: 1}
+      left: {type: "datetime[us, UTC]"}
+      label: {type: int32, max: 0}
+      absent: {type: string}
+    rules:
+      gusts are stronger: gust >= wind
+      needs more: wind > absent
+"""
+
+
+def window(
+    root: Path, section: dict[str, Any], *, instances: list[Any] | None = None, **columns: Any
+) -> WindowRows:
+    """Return a window of requests; other columns of the log by name, features with their prefix."""
+    random = np.random.default_rng(0)
+    wind = random.uniform(1, 30, ROWS)
+    features = {"wind": wind, "gust": wind + 1, "origin": random.choice(["EWR", "JFK"], ROWS)}
+    answers = random.random(ROWS)
+    reference = reference_of(TASK, answers, [0, 1] * (ROWS // 2), features)
+    rows = logged(
+        TASK,
+        answers,
+        features=features,
+        instance=as_json(instances or [{"seats": 3, "left": "2013-04-01"}] * ROWS),
+    ).with_columns(pl.Series(name, values) for name, values in columns.items())
+    (root / "expectations.yaml").write_text(EXPECTATIONS)
+    return window_of(project_of(root), monitor_of(**section), reference, rows)
+
+
+def quality(made: WindowRows) -> Judged:
+    assert made.monitor.data_quality is not None
+    judged = data_quality.judge(made, made.monitor.data_quality)
+    json.dumps(dict(judged.results), allow_nan=False)
+    return judged
+
+
+def shares(judged: Judged) -> dict[str, float]:
+    return {one["rule"]: one["share"] for one in judged.results["data_quality"]["rules"] if one["share"]}
+
+
+def test_requests_as_in_training_break_no_rule(tmp_path: Path):
+    judged = quality(window(tmp_path, {"data_quality": {}}))
+    assert (judged.found, judged.unjudged, shares(judged)) == ((), None, {})
+    rules = {one["rule"] for one in judged.results["data_quality"]["rules"]}
+    assert "flights.gusts are stronger" in rules
+    assert "flights.seats: can be int32" in rules
+    assert not any(
+        "absent" in rule or "label" in rule or "unique" in rule or "needs more" in rule for rule in rules
+    )
+
+
+def test_each_broken_rule_is_named_with_its_share(tmp_path: Path):
+    odd = ["many"] * 50 + [0] * 30 + [None] * 20 + [3] * 900
+    columns = {
+        "feature.wind": [400.0] * 100 + [10.0] * 900,
+        "feature.gust": [11.0] * ROWS,
+        "feature.origin": ["LGA"] * 30 + ["JFK"] * 970,
+    }
+    seats = [{"seats": number} for number in odd]
+    judged = quality(window(tmp_path, {"data_quality": {}}, instances=seats, **columns))
+    (finding,) = judged.found
+    assert shares(judged) == pytest.approx(
+        {
+            "flights.wind: in_range(0, 50)": 0.1,
+            "flights.origin: isin('EWR', 'JFK')": 0.03,
+            "flights.seats: not null": 0.02,
+            "flights.seats: greater_than_or_equal_to(1)": 0.03,
+            "flights.seats: can be int32": 0.05,
+            "flights.gusts are stronger": 0.1,
+        }
+    )
+    assert finding.message.startswith("6 of ")
+    assert "flights.wind: in_range(0, 50) in 10.0% of the rows" in finding.message
+    assert set(judged.examples["data_quality"]) <= {f"p{place:05d}" for place in range(100)}
+
+
+def test_what_training_broke_as_often_and_what_is_ignored_is_not_alarming(tmp_path: Path):
+    strong = {"feature.wind": [400.0] * 100 + [10.0] * 900}
+    made = window(tmp_path, {"data_quality": {}}, **strong)
+    names = ["flights.gusts are stronger", "flights.wind: in_range(0, 50)"]
+    assert [one["rule"] for one in quality(made).found[0].details["rules"]] == names
+    ignoring = {"ignore": [names[0], "wind: in_range(0, 50)"]}
+    assert quality(window(tmp_path, {"data_quality": ignoring}, **strong)).found == ()
+    usual = made.reference.features.with_columns(
+        wind=made.rows["feature.wind"], gust=made.rows["feature.gust"]
+    )
+    assert quality(replace(made, reference=replace(made.reference, features=usual))).found == ()
+
+
+def test_an_unknown_data_set_is_named(tmp_path: Path):
+    with pytest.raises(Exception, match="declares no data set 'boats'"):
+        quality(window(tmp_path, {"data_quality": {"dataset": "boats"}}))
+
+
+def test_slow_answers_and_fallbacks_are_found(tmp_path: Path):
+    def judge(**columns: Any) -> Judged:
+        made = window(tmp_path, {"health": {}}, **columns)
+        assert made.monitor.health is not None
+        return health.judge(made, made.monitor.health)
+
+    assert judge().found == ()
+    slow = [900.0 if place < 15 else 2.0 for place in range(ROWS)]
+    assert judge(milliseconds=slow).found == (), "chance may bring 15 of 1,000 where one in a hundred is slow"
+    slow = [900.0 if place < 40 else 2.0 for place in range(ROWS)]
+    (finding,) = judge(milliseconds=slow).found
+    assert finding.message == "one answer in a hundred took 900 ms or longer (alert at 250 ms)"
+    flags = [["fallback:features", "missing:weather"]] * 50 + [["unseen:origin"]] * 950
+    (finding,) = judge(flags=flags).found
+    assert finding.message == (
+        "5.0% of the answers were made without a part of the platform (alert at 1.0%): fallback:features 50"
+    )
+
+
+def test_views_whose_values_had_expired_are_named(tmp_path: Path):
+    flags = [["expired:weather", "missing:aircraft"]] * 200 + [["expired:carrier"]] * 20 + [[]] * 780
+    made = window(tmp_path, {"data_drift": {}}, flags=pl.Series(flags, dtype=pl.List(pl.String)))
+    params = (tmp_path / "params.yaml").read_text().replace("from: request", "service: made")
+    (tmp_path / "params.yaml").write_text(
+        params.replace("training: p:a", "training: p:a\n  application: p:b")
+    )
+    stored = replace(made, project=load_project(tmp_path))
+    judged = staleness.judge(stored, monitor_of(staleness={}).staleness)
+    assert judged.found[0].message == (
+        "features were older than their view allows (alert at 5.0%): weather in 20.0% of the rows"
+    )
+    assert judged.results["staleness"]["views"] == {"weather": 0.2, "carrier": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("task", "section", "said"),
+    [
+        ("custom", "concept_drift: {}", "concept_drift is for the tasks binary, multiclass, regression"),
+        ("regression", "calibration: {}", "calibration is for the tasks binary, multiclass, custom"),
+        ("custom", "calibration: {}", "calibration.interval must name two numbers of an answer"),
+        ("binary", "staleness: {}", "staleness is for projects with a feature store"),
+        ("binary", "fairness: {}", "fairness.by: is missing"),
+        ("binary", "kpi: {function: profit}", "kpi.function"),
+    ],
+)
+def test_a_section_that_is_not_for_such_a_project_is_named(
+    tmp_path: Path, task: str, section: str, said: str
+):
+    project = project_of(tmp_path, task)
+    (tmp_path / "monitoring").mkdir()
+    (tmp_path / "monitoring" / "monitors.yaml").write_text(
+        f"monitors: [{{name: weekly, window: 7d, every: 7d, {section}}}]"
+    )
+    with pytest.raises(ConfigError, match="monitor 'weekly'") as refused:
+        load_monitors(project)
+    assert said in str(refused.value)
