@@ -85,9 +85,13 @@ def _point(kind: str, run: Any) -> dict[str, Any]:
 
 def _slices(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the worst slices that a run found, as its results have them."""
-    found = results.get("slice_quality") or results.get("slices") or ()
-    listed = found.get("worst", found.get("slices", ())) if isinstance(found, Mapping) else found
-    return [dict(each) for each in listed if isinstance(each, Mapping)][:_SLICES]
+    drifted = kind != "slice_quality" and "drift" in kind
+    listed = (results.get("slice_drift" if drifted else "slice_quality") or {}).get("slices") or ()
+    if isinstance(listed, Mapping):
+        listed = [{"name": name, **each} for name, each in listed.items()]
+        listed.sort(key=lambda each: each["share"], reverse=True)
+    told = ("share", "drifted") if drifted else ("value", "expected", "rest", "p_value")
+    return [{name: each.get(name) for name in ("name", "rows", *told)} for each in listed[:_SLICES]]
 
 
 def _changes(records: AlertRecords) -> list[dict[str, Any]]:

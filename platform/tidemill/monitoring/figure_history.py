@@ -46,6 +46,7 @@ def figure_of(kind: str, results: Facts) -> tuple[float, float | None] | None:
         "quality": _of_metric,
         "estimated_quality": _of_metric,
         "feature_skew": _of_skew,
+        "slice_drift": _of_slices,
     }.get(kind, _of_share)
     found = of_kind(kind, results)
     return None if found is None or not isinstance(found[0], int | float) else found
@@ -55,7 +56,7 @@ def _of_share(kind: str, results: Facts) -> tuple[float, float | None] | None:
     found = results.get(kind)
     if not isinstance(found, Mapping):
         return None
-    value = found.get("share", found.get("value"))
+    value = next((found[name] for name in ("share", "value", "auc") if found.get(name) is not None), None)
     return None if value is None else (value, found.get("threshold", found.get("limit")))
 
 
@@ -79,6 +80,12 @@ def _of_metric(kind: str, results: Facts) -> tuple[float, float | None] | None:
     sign = 1 if loss_name(found["metric"].rpartition(":")[2]) is None else -1
     limit = None if expected is None or drop is None else sign * (expected - drop)
     return sign * value, limit
+
+
+def _of_slices(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    found = results.get(kind) or {}
+    shares = [each["share"] for each in (found.get("slices") or {}).values()]
+    return (max(shares), found.get("threshold")) if shares else None
 
 
 def _of_skew(_: str, results: Facts) -> tuple[float, float | None] | None:

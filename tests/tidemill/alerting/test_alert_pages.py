@@ -8,12 +8,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tidemill.alerting.alert_evidence import describe
 from tidemill.alerting.alert_html import page_of
 from tidemill.alerting.alert_pictures import histogram, pictures_of, sparkline
+from tidemill.cli.main import app
 from tidemill.monitoring.drift.column_histograms import bins_of
+from tidemill.monitoring.figure_history import figure_of
+from tidemill.state import open_state
 from tidemill.state.record_queries import AlertRecords
+from tidemill.state.tables import Alert, MonitorRun
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)
@@ -36,11 +41,16 @@ def run(day: int, share: float, version: str = "2", **more: Any) -> SimpleNamesp
     )
 
 
-def records(**more: Any) -> AlertRecords:
-    runs = [run(0, 0.1, "1", made_of={**MADE, "feature_definitions": "f0"}), run(1, 0.2), run(2, 0.5)]
+def records(kind: str = "data_drift", both: dict[str, Any] | None = None, **more: Any) -> AlertRecords:
+    runs = [
+        run(0, 0.1, "1", made_of={**MADE, "feature_definitions": "f0"}),
+        run(1, 0.2),
+        run(2, 0.5, **(both or {})),
+    ]
     alert = SimpleNamespace(
-        id="alert_1", status="firing", severity="warning", kind="data_drift", monitor="weekly", model="delay",
-        version="2", message="1 of 1 features <have> drifted", details={}, raised_at=START + 2 * DAY,
+        id="alert_1", status="firing", severity="warning", kind=kind, monitor="weekly",
+        model="delay", version="2", message="1 of 1 features <have> drifted", details={},
+        raised_at=START + 2 * DAY,
         fired_at=START + 2 * DAY, last_seen_at=START + 2 * DAY, acknowledged_at=None, resolved_at=None,
         found_in=1, occurrence=1, acknowledged_by=None,
     )  # fmt: skip
@@ -109,6 +119,56 @@ def test_bins_say_where_the_rows_are_and_name_no_rare_category():
     assert bins_of(pl.Series([1.0, 2.0]), pl.Series(["x", "y"])) is None
     assert bins_of(pl.Series([None, None]), pl.Series([1.0, 2.0])) is None
     assert bins_of(pl.Series([3.0] * 50), pl.Series([3.0] * 50))["bins"] == ["3.0", "others"]
+
+
+def test_slices_are_those_of_the_kind_the_worst_first():
+    quality = {"slices": [{"name": "origin JFK", "rows": 90, "value": 0.6, "expected": 0.7, "decayed": True}]}
+    drift = {"threshold": 0.3, "slices": {"a": {"rows": 9, "share": 0.1}, "b": {"rows": 8, "share": 0.4}}}
+    both = {"slice_quality": quality, "slice_drift": drift}
+    assert [each["name"] for each in describe(records(both=both))["slices"]] == ["b", "a"]
+    facts = describe(records(both=both, kind="slice_quality"))
+    assert facts["slices"] == [
+        {"name": "origin JFK", "rows": 90, "value": 0.6, "expected": 0.7, "rest": None, "p_value": None}
+    ]
+    assert figure_of("slice_drift", both) == (0.4, 0.3)
+    assert figure_of("multivariate_drift", {"multivariate_drift": {"auc": 0.7, "threshold": 0.6}}) == (
+        0.7,
+        0.6,
+    )
+    assert figure_of("no_run", {"error": "it failed"}) is None
+
+
+def test_a_mark_is_shown_where_people_look_and_the_page_is_written(tmp_path: Path):
+    (tmp_path / "params.yaml").write_text(
+        "project: {name: delay, model: delay, training: 'p:a', application: 'p:b'}\n"
+        "dataset: {path: data/t.parquet, label: late}\nfeatures: {service: delay}\n"
+    )
+    (tmp_path / ".tidemill").mkdir()
+    state, facts = open_state(f"sqlite:///{tmp_path / '.tidemill' / 'state.db'}"), vars(run(0, 0.5))
+    with state.transaction() as session:
+        session.add(MonitorRun(monitor="weekly", model="delay", **facts))
+        session.flush()
+        session.add(
+            Alert(
+                id="alert_1", monitor="weekly", model="delay", version="2", kind="data_drift",
+                severity="info", message="drift", details={}, monitor_run_id="mon_0", status="firing",
+                raised_at=START, last_seen_at=START, fired_at=START,
+            )
+        )  # fmt: skip
+    state.close()
+
+    def said(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "-p", str(tmp_path)], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    page = tmp_path / "alert.html"
+    assert "resolved as noise" in said("alerts", "resolve", "alert_1", "--noise", "--comment", "a holiday")
+    proposed = "marked as noise 1 time: data_drift.thresholds.<wind> 0.1 → 0.55 proposed"
+    assert proposed in said("alerts", "show", "alert_1", "--html", str(page))
+    assert "a holiday" in said("alerts", "show", "alert_1")
+    assert proposed in said("monitor", "explain", "weekly")
+    assert page.read_text(encoding="utf-8").count("<svg") == 1
 
 
 def test_the_command_writes_the_page(tmp_path: Path):

@@ -18,6 +18,7 @@ from tidemill.errors import ConfigError, MonitoringError
 from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.monitoring.monitoring_round import run_due
+from tidemill.monitoring.run_explanation import explain_run
 from tidemill.prediction_log.log_records import LABEL_COLUMNS, PREDICTION_COLUMNS
 from tidemill.prediction_log.prediction_log import (
     LabelRecord,
@@ -275,6 +276,28 @@ def test_another_versions_scores_say_nothing_about_this_one(project: Project, st
     again = run(project, state)
     assert again.results["unjudged"] == {}
     assert not again.results["prediction_drift"]["drifted"]
+
+
+def test_what_is_not_there_is_named_and_stops_nothing(project: Project, state: State):
+    monitors = project.root / "monitoring" / "monitors.yaml"
+    monitors.write_text(
+        MONITORS.replace("{share: 0.5}", "{share: 0.5, exclude: [gone], thresholds: {left: 1}}")
+    )
+    register(project)
+    serve(project, draw(1400, 1, 0.0))
+    log = PredictionLog(project.predictions, project.model)
+    log.append_labels([LabelRecord("of-nobody", 1, NOW - DAY, NOW - DAY)])
+    log.close()
+    found = run(project, state)
+    assert (found.verdict, found.labelled) == ("ok", 1201), "a label of no prediction counts nowhere"
+    for named, feature in zip(found.results["warnings"], ("left", "gone"), strict=True):
+        assert f"names '{feature}', not a feature of the version (it has: wind, rain)" in named.replace(
+            "(it has: rain, wind)", "(it has: wind, rain)"
+        )
+    empty = run(project, state, NOW + 40 * DAY)
+    assert (empty.verdict, empty.rows) == ("too_few", 0)
+    said = explain_run(empty.verdict, empty.rows, empty.results)
+    assert said == {"run": "nothing was judged: 0 predictions in the window, 300 are needed"}
 
 
 def test_without_a_champion_there_is_nothing_to_watch(project: Project, state: State):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tests.tidemill.recorded import list_keys
+from tests.tidemill.recorded import list_alerts, list_keys
 from tests.tidemill.serving.runtime.own_stacks import end_by_ctrl_c, in_foreground
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.cli.main import app
@@ -58,6 +58,7 @@ def project(tmp_path_factory, served_template):
 def keys(project):
     state, now = open_state(project.state_url), SystemClock().now()
     scopes = {"shop": ["predict", "feedback"], "labels": ["feedback"], "prometheus": ["metrics"]}
+    scopes["alertmanager"] = ["alerts"]
     return {
         name: create_key(state, name=name, scopes=given, actor="test", now=now).secret
         for name, given in scopes.items()
@@ -140,6 +141,20 @@ def test_every_route_but_those_of_health_asks_for_its_key(stack, keys):
     assert ask(stack, "POST", "/predict", keys["labels"]).status_code == 403
     assert ask(stack, "GET", "/metrics", keys["shop"]).status_code == 403
     assert ask(stack, "GET", "/metrics", keys["prometheus"]).status_code == 200
+
+
+def test_alertmanager_tells_alerts_with_a_key_that_opens_nothing_else(project, stack, keys):
+    told = {
+        "status": "firing", "labels": {"alertname": "RedisDown"}, "annotations": {"summary": "Redis is down"},
+        "startsAt": "2026-01-01T00:00:00Z", "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "c0ffee",
+    }  # fmt: skip
+    body = {"version": "4", "alerts": [told]}
+    assert ask(stack, "POST", "/alerts", keys["shop"], json=body).status_code == 403
+    assert ask(stack, "POST", "/predict", keys["alertmanager"]).status_code == 403
+    assert ask(stack, "POST", "/alerts", keys["alertmanager"], json=body).json()["raised"] == 1
+    assert ask(stack, "POST", "/alerts", keys["alertmanager"], json=body).json()["seen"] == 1
+    (alert,) = (one for one in list_alerts(open_state(project.state_url)) if one.kind == "external")
+    assert (alert.monitor, alert.message) == ("alertmanager/RedisDown", "Redis is down")
 
 
 def test_the_client_sends_its_key_and_the_log_has_its_id(project, stack, keys):
