@@ -31,9 +31,11 @@ from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Hold, Retrain
 from tidemill.retraining.policy_rules import foremost
 from tidemill.retraining.questions import answer_overdue, is_served
+from tidemill.retraining.recipes import Action
 from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.retraining.situation import Facts, gather, judge_all
 from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
+from tidemill.rollouts.enough_traffic import has_traffic
 from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun, Turn
@@ -141,10 +143,21 @@ class Controller:
         return foremost(verdicts), facts
 
     def _make_turn(self, due: Retrain, facts: Facts, now: datetime) -> Turn:
-        serves = self._rolls_out and is_served(self._state, self._project.model)
-        turn = make_turn(self._project, self._state, _request(due, now, serves), self._listen)
+        request = _request(due, now, self._action(due.policy.action, now))
+        turn = make_turn(self._project, self._state, request, self._listen)
         record_turn(self._state, self._project.model, due, facts.turns, turn.id)
         return turn
+
+    def _action(self, declared: Action | None, now: datetime) -> Action:
+        """Return what becomes of a version: by default a rollout, where that can begin, and can end."""
+        if declared is not None and declared != "rollout":
+            return declared
+        if not self._rolls_out or not is_served(self._state, self._project.model):
+            return "promote"
+        if declared is None and not has_traffic(self._project, now):
+            log.info("the version will be promoted without a rollout: too few rows are answered for one")
+            return "promote"
+        return "rollout"
 
 
 @contextmanager
@@ -156,8 +169,7 @@ def _reported(part: str, failures: list[Failure]) -> Iterator[None]:
         failures.append(Failure(part, error))
 
 
-def _request(decision: Retrain, now: datetime, serves: bool) -> TurnRequest:
-    action = decision.policy.action or "rollout"
+def _request(decision: Retrain, now: datetime, action: Action) -> TurnRequest:
     return TurnRequest(
         as_of=now,
         reason=decision.reason,
@@ -168,7 +180,7 @@ def _request(decision: Retrain, now: datetime, serves: bool) -> TurnRequest:
         cause=decision.cause.key,
         params=decision.policy.params,
         recipe=decision.policy.recipe,
-        action="promote" if action == "rollout" and not serves else action,
+        action=action,
         ask=decision.policy.ask,
     )
 

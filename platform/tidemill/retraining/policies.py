@@ -43,6 +43,8 @@ class Condition(_Section):
     """Time zone of ``cron``."""
     data_version: Literal[True] | None = None
     """The data have another version than the last turn had."""
+    webhook: str | None = Field(default=None, min_length=1)
+    """An alert of this name that something else told (``POST /alerts``), and that is not over."""
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -52,6 +54,8 @@ class Condition(_Section):
             return f'cron "{self.cron}" ({self.zone})'
         if self.data_version:
             return "a new data version"
+        if self.webhook is not None:
+            return f"webhook {self.webhook}"
         if self.new_labels is not None:
             return f"{self.new_labels:,} new labels"
         assert self.age is not None
@@ -160,7 +164,7 @@ class Policy(_Section):
     action: Action | None = None
     """What becomes of a version that passes the gate.
 
-    The default is a rollout where replicas serve, else a promotion.
+    The default is a rollout where replicas serve and have the traffic for one, else a promotion.
     """
     ask: Ask = Ask()
     """Of the action ``ask``: how long it waits for an answer, and what happens then."""

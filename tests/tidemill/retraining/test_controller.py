@@ -15,7 +15,7 @@ from tidemill.project import Project
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turn import turn_lock
 from tidemill.state import State, open_state
-from tidemill.state.tables import Alert, Turn
+from tidemill.state.tables import Alert, ReplicaState, Turn
 
 pytestmark = pytest.mark.engine
 
@@ -86,3 +86,18 @@ def test_while_another_process_makes_a_turn_nothing_is_decided(tmp_path: Path):
             Controller(project, state, ReplayClock(NOW)).recover()
     state.close()
     assert (found.decision, found.failures) == (None, ())
+
+
+def test_what_becomes_of_a_version(tmp_path: Path):
+    project = project_with(tmp_path, **GOOD)
+    state = open_state(project.state_url)
+    replay, live = (
+        Controller(project, state, ReplayClock(NOW), rolls_out=rolls_out) for rolls_out in (False, True)
+    )
+    assert [live._action(each, NOW) for each in ("ask", "record", "promote")] == ["ask", "record", "promote"]
+    assert (live._action("rollout", NOW), live._action(None, NOW)) == ("promote", "promote")  # none serves
+    with state.transaction() as session:
+        session.add(ReplicaState(id="r1", model=project.model, seen_at=datetime.now(UTC)))
+    assert (live._action("rollout", NOW), live._action(None, NOW)) == ("rollout", "promote")  # no traffic
+    assert replay._action("rollout", NOW) == "promote"
+    state.close()

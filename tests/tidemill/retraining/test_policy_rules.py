@@ -122,6 +122,15 @@ def test_a_new_data_version():
     assert outcome(one, turn(3), data_version="4f1d") == "cooldown"
 
 
+def test_a_webhook_asks_by_its_name():
+    one = policy(alerts=None, any=[{"webhook": "PricesChanged"}], monitors=["delay"])
+    told = AlertFact("a3", "alertmanager/PricesChanged", "external", "new tariffs", NOW, NOW)
+    assert outcome(one, alerts=(told,)) == "retrain"
+    assert outcome(one, alerts=(replace(told, monitor="alertmanager/Other"),)) is None
+    assert outcome(one, alerts=(replace(ALERT, monitor="x/PricesChanged"),)) is None
+    assert one.asks_when == "webhook PricesChanged"
+
+
 @pytest.mark.parametrize("status", ["rollout", "asked"])
 def test_what_an_earlier_turn_has_not_settled_holds_the_next(status: str):
     assert outcome(policy(), turn(30, status)) == "under_way"

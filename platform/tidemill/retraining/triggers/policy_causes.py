@@ -9,6 +9,9 @@ from tidemill.retraining.triggers.cron import last_moment
 
 __all__ = ["cause_of", "recent"]
 
+_EXTERNAL = "external"
+"""The kind of alerts that something else told; their monitor is ``<who>/<name>``."""
+
 
 def cause_of(
     policy: Policy, alerts: Sequence[AlertFact], now: datetime, situation: Situation
@@ -19,6 +22,7 @@ def cause_of(
         for alert in recent(policy, alerts, now)
         if policy.monitors is None or alert.monitor in policy.monitors
     ]
+    heard += [alert for alert in recent(policy, alerts, now) if alert.kind == _EXTERNAL]
     for condition in policy.conditions:
         if (cause := _holds(condition, heard, now, situation)) is not None:
             return cause
@@ -43,8 +47,8 @@ def recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[A
 def _holds(
     condition: Condition, alerts: Sequence[AlertFact], now: datetime, situation: Situation
 ) -> Cause | None:
-    if condition.alert is not None:
-        of_kind = [alert for alert in alerts if alert.kind == condition.alert]
+    if condition.alert is not None or condition.webhook is not None:
+        of_kind = [alert for alert in alerts if _meets(condition, alert)]
         oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
         return None if oldest is None else alert_cause(oldest)
     if condition.new_labels is not None:
@@ -64,6 +68,13 @@ def _holds(
     if since is None or now - since < condition.age:
         return None
     return Cause("age", f"the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC", "age")
+
+
+def _meets(condition: Condition, alert: AlertFact) -> bool:
+    """Return whether an alert is of the kind that a condition names, or has its name where others told it."""
+    if condition.webhook is None:
+        return alert.kind == condition.alert
+    return alert.kind == _EXTERNAL and alert.monitor.partition("/")[2] == condition.webhook
 
 
 def _passed(cron: str, zone: str, now: datetime, situation: Situation) -> Cause | None:
