@@ -8,6 +8,7 @@ from polars.exceptions import PolarsError
 from tidemill.clock import parse_duration
 from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.known_rows import known_at
 from tidemill.data.validation.pandera_checks import as_moments
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
@@ -51,9 +52,9 @@ def write_training_set(project: Project) -> None:
         if dataset.label_known is not None:
             known = pl.col(literal_name(dataset.time_column)) + _after(project, section.get("labels_after"))
             found = found.with_columns(known.alias(dataset.label_known))
-        known_by, moment, later = dataset.label_known or dataset.time, declared_moment(project), 0
-        if known_by is not None:
-            in_time = pl.col(literal_name(known_by)) <= moment
+        moment, later = declared_moment(project), 0
+        if dataset.time is not None:
+            in_time = known_at(moment, dataset.time, dataset.label_known)
             later = int(found.select((~in_time).sum()).collect().item())
             found = found.filter(in_time)
             found = found.sort(literal_name(dataset.time_column), maintain_order=True)

@@ -8,6 +8,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.column_names import literal_name, literal_names
+from tidemill.data.tables.known_rows import known_at
 from tidemill.errors import DataError, TrainingError
 from tidemill.project import Project
 from tidemill.project.feature_columns import COLUMNS_FILE, ColumnType, read_columns
@@ -50,7 +51,6 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     about = tuple(
         name for name in (dataset.time, dataset.label, dataset.label_known, dataset.group) if name is not None
     )
-    known_from = dataset.label_known or dataset.time
     try:
         scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()
@@ -58,8 +58,7 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         if missing:
             raise TrainingError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
         scan = scan.select(literal_names(dict.fromkeys((*about, *features))))
-        if known_from is not None:
-            scan = scan.filter(pl.col(literal_name(known_from)) <= as_of)
+        scan = scan.filter(known_at(as_of, dataset.time, dataset.label_known))
         if dataset.time is not None:
             scan = scan.sort(literal_name(dataset.time), maintain_order=True)
         known = scan.collect()

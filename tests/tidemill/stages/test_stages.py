@@ -134,6 +134,16 @@ def test_nothing_is_used_before_it_is_known(tmp_path: Path):
     assert read_later(project) == 0
 
 
+def test_a_row_of_the_very_moment_is_still_to_be_asked_about(tmp_path: Path):
+    project = make(tmp_path)
+    file = project.root / "params.yaml"
+    known_at_once = file.read_text().replace("label_known: label_known_at", "label_known: null")
+    day = run(load_project(project.root))["opened"][N // 3]
+    file.write_text(known_at_once.replace("as_of: null", f'as_of: "{day.isoformat()}"'))
+    found = run(load_project(project.root))
+    assert found["opened"].max() < day
+
+
 def test_what_is_declared_and_not_there_is_named(tmp_path: Path):
     project = make(tmp_path)
     run(project)

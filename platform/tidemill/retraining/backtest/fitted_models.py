@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.known_rows import known_at
 from tidemill.errors import RetrainingError, TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers
@@ -179,7 +180,4 @@ class FittedModels:
 def known_by(project: Project, rows: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     """Return the rows whose event was over and whose label was known at ``moment``."""
     dataset = project.config.dataset
-    known = dataset.label_known or dataset.time_column
-    return rows.filter(
-        pl.col(literal_name(known)) <= moment, pl.col(literal_name(dataset.time_column)) <= moment
-    )
+    return rows.filter(known_at(moment, dataset.time_column, dataset.label_known))

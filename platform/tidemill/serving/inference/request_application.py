@@ -132,10 +132,9 @@ def _kind(column: FeatureColumn) -> Any:
 
 def _list(column: FeatureColumn) -> Any:
     """Return the type of a list; what is no list of that length is told with both lengths."""
-    strict = Field(strict=True, allow_inf_nan=False)
-    element: Any = Annotated[float, strict, AfterValidator(_within)]
+    element: Any = Annotated[float, Field(strict=True, allow_inf_nan=False)]
     if column.element == "integer":
-        element = Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(_within)]
+        element = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) == column.length:
@@ -148,7 +147,7 @@ def _list(column: FeatureColumn) -> Any:
         )
 
     limits = Field(min_length=column.length, max_length=column.length)
-    return Annotated[list[element], limits, BeforeValidator(check)]
+    return Annotated[list[element], limits, BeforeValidator(check), AfterValidator(_all_within)]
 
 
 def _whole(value: object) -> object:
@@ -163,6 +162,13 @@ def _within(value: float) -> float:
             "out_of_range", "Input should lie within ±{largest}", {"largest": f"{_LARGEST:.4g}"}
         )
     return value
+
+
+def _all_within(values: list[float]) -> list[float]:
+    """Return numbers that float32 can hold: looked at together, as a list may have thousands."""
+    for value in (min(values), max(values)):
+        _within(value)
+    return values
 
 
 def _one_of(column: FeatureColumn) -> Any:
