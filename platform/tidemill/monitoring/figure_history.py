@@ -47,6 +47,10 @@ def figure_of(kind: str, results: Facts) -> tuple[float, float | None] | None:
         "estimated_quality": _of_metric,
         "feature_skew": _of_skew,
         "slice_drift": _of_slices,
+        "data_quality": _of_rules,
+        "staleness": _of_views,
+        "health": _of_latency,
+        "concept_drift": _of_errors,
     }.get(kind, _of_share)
     found = of_kind(kind, results)
     return None if found is None or not isinstance(found[0], int | float) else found
@@ -86,6 +90,30 @@ def _of_slices(kind: str, results: Facts) -> tuple[float, float | None] | None:
     found = results.get(kind) or {}
     shares = [each["share"] for each in (found.get("slices") or {}).values()]
     return (max(shares), found.get("threshold")) if shares else None
+
+
+def _of_rules(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    found = results.get(kind) or {}
+    shares = [each["share"] for each in found.get("rules", ())]
+    return (max(shares), found.get("share")) if shares else None
+
+
+def _of_views(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    found = results.get(kind) or {}
+    shares = list((found.get("views") or {}).values())
+    return (max(shares), found.get("share")) if shares else None
+
+
+def _of_latency(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    found = results.get(kind) or {}
+    p99 = found.get("p99_ms")
+    return None if p99 is None else (p99, found["limits"]["p99_ms"])
+
+
+def _of_errors(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    found = results.get(kind) or {}
+    rise = found.get("rise")
+    return None if rise is None else (rise, found.get("max_rise"))
 
 
 def _of_skew(_: str, results: Facts) -> tuple[float, float | None] | None:

@@ -12,6 +12,7 @@ from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.answer_drift import categories_of
 from tidemill.monitoring.drift.usual_moves import UsualMoves, cut_blocks, rounded_up, usual_moves
 from tidemill.monitoring.monitor_config import Monitor
+from tidemill.monitoring.noise_feedback import is_noise, noise_spans
 from tidemill.monitoring.window_config import LatestRows, Season
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.prediction_log.prediction_log import features_of, logged_days, read_predictions
@@ -67,6 +68,7 @@ def calibrate_from_log(
     """Return the thresholds that a monitor's own past asks for.
 
     Rows of windows that raised an alert are left out, unless asked for: what was alarming once is not usual.
+    Windows all of whose alerts were marked as noise are usual.
 
     Args:
         project: the project with the prediction log.
@@ -137,8 +139,10 @@ def _alarming(state: State, model: str, monitor: str) -> list[Window]:
     query = select(MonitorRun).where(
         MonitorRun.model == model, MonitorRun.monitor == monitor, MonitorRun.verdict == "alert"
     )
+    spans = noise_spans(state, model, monitor)
     with state.transaction() as session:
-        return [Window(utc(run.window_start), utc(run.window_end)) for run in session.scalars(query)]
+        runs = [run for run in session.scalars(query) if not is_noise(run, spans)]
+        return [Window(utc(run.window_start), utc(run.window_end)) for run in runs]
 
 
 def _within(at: pl.Series, windows: Sequence[Window]) -> pl.Series:

@@ -11,17 +11,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tidemill.monitoring.figure_history import figure_of
 from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from tidemill.monitoring.monitor_config import Monitor
     from tidemill.state import State
 
-__all__ = ["NOISE", "NoiseMark", "Proposal", "marks_of", "proposals_of", "raised", "with_noise"]
+__all__ = [
+    "NOISE",
+    "NoiseMark",
+    "Proposal",
+    "is_noise",
+    "marks_of",
+    "noise_spans",
+    "proposals_of",
+    "raised",
+    "with_noise",
+]
 
 NOISE = "noise"
 """The step of an alert by which a person marks it as noise."""
 _MARGIN = 1.1
+_FIELDS = {
+    "feature_skew": "share",
+    "data_quality": "share",
+    "staleness": "share",
+    "slice_drift": "share",
+    "health": "p99_ms",
+    "concept_drift": "max_rise",
+}
+"""The one threshold of kinds that have one figure."""
 Facts = Mapping[str, Any]
 
 
@@ -119,6 +139,31 @@ def with_noise(state: "State", model: str, monitor: "Monitor", now: datetime) ->
         return raised(monitor, proposals_of(marks_of([(each.at, each.kind) for each in found], runs)))
 
 
+def is_noise(run: Any, spans: Sequence[tuple[str, datetime, datetime]]) -> bool:
+    """Return whether all that a run found was marked as noise.
+
+    Args:
+        run: the record of an alarming run.
+        spans: of each marked alert its kind, when it was raised, and when it was marked.
+    """
+    found = [each["kind"] for each in run.results.get("findings", ())]
+    return bool(found) and all(
+        any(kind == one and since <= run.at <= until for one, since, until in spans) for kind in found
+    )
+
+
+def noise_spans(state: "State", model: str, monitor: str) -> list[tuple[str, datetime, datetime]]:
+    """Return of each alert of a monitor that was marked as noise its kind, when it was raised and marked."""
+    from sqlalchemy import select
+
+    from tidemill.state.tables import Alert, AlertStep
+
+    of = Alert.model == model, Alert.monitor == monitor, AlertStep.step == NOISE
+    query = select(Alert.kind, Alert.raised_at, AlertStep.at).join(AlertStep, Alert.id == AlertStep.alert_id)
+    with state.transaction() as session:
+        return [(kind, since, until) for kind, since, until in session.execute(query.where(*of))]
+
+
 def marks_of(steps: Sequence[tuple[datetime, str]], runs: Sequence[Any]) -> list[NoiseMark]:
     """Return the marks, each with the results of the last run before it that had found its kind.
 
@@ -154,11 +199,10 @@ def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
             return
         if expected - best > allowed:
             yield f"{kind}.max_drop", expected - best, allowed
-    elif kind == "feature_skew":
-        found = results.get("feature_skew") or {}
-        shares = [each.get("share") or 0.0 for each in found.get("features", ())]
-        if shares and max(shares) >= found["threshold"] > 0:
-            yield "feature_skew.share", max(shares), found["threshold"]
+    elif kind in _FIELDS:
+        figure, limit = figure_of(kind, results) or (0.0, None)
+        if limit and figure >= limit:
+            yield f"{kind}.{_FIELDS[kind]}", figure, limit
 
 
 def _of_columns(kind: str, columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
@@ -181,13 +225,16 @@ def _thresholds(results: Facts) -> dict[str, float]:
     for part, field in (
         ("prediction_drift", "prediction_drift.threshold"),
         ("class_drift", "prediction_drift.categorical"),
-        ("feature_skew", "feature_skew.share"),
     ):
         if results.get(part):
             found[field] = results[part]["threshold"]
     for part in ("quality", "estimated_quality"):
         if (allowed := (results.get(part) or {}).get("max_drop")) is not None:
             found[f"{part}.max_drop"] = allowed
+    for kind, field in _FIELDS.items():
+        _, limit = figure_of(kind, results) or (None, None)
+        if limit is not None:
+            found[f"{kind}.{field}"] = limit
     return found
 
 

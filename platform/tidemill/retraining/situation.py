@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from tidemill.data.repository.revisions import current, outputs_at, version_of
 from tidemill.errors import TidemillError
@@ -18,6 +18,7 @@ from tidemill.retraining.triggers.policy_causes import cause_of
 from tidemill.retraining.turn_end import rollout_of
 from tidemill.retraining.turn_inputs import read_sources, tell_all
 from tidemill.state import State
+from tidemill.state.record_queries import EXTERNAL
 from tidemill.state.tables import Alert, MonitorRun, Turn
 
 __all__ = ["Facts", "alert_fact", "gather", "judge_all"]
@@ -48,7 +49,9 @@ def gather(
         TidemillError: the records or the prediction log cannot be read.
     """
     with state.transaction() as session:
-        of_model = Alert.model == project.model, Alert.version == serving
+        outage = (Alert.kind == EXTERNAL) & (Alert.severity == "critical")  # whatever served as it began
+        of_version = (Alert.kind != EXTERNAL) & (Alert.version == serving)
+        of_model = Alert.model == project.model, or_(outage, of_version)
         alerts = [
             alert_fact(each)
             for each in session.scalars(select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)))

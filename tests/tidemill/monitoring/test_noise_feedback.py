@@ -6,13 +6,29 @@ import pytest
 
 from tidemill.alerting.alert_actions import mark_as_noise
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.noise_feedback import NoiseMark, marks_of, proposals_of, raised, with_noise
+from tidemill.monitoring.noise_feedback import (
+    NoiseMark,
+    is_noise,
+    marks_of,
+    noise_spans,
+    proposals_of,
+    raised,
+    with_noise,
+)
 from tidemill.state import open_state
 from tidemill.state.tables import Alert, MonitorRun
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)
-SECTIONS = {"data_drift": {}, "prediction_drift": {}, "quality": {}, "feature_skew": {}}
+RULES = {"share": 0.01, "rules": [{"share": 0.02}, {"share": 0.0}]}
+SECTIONS = {
+    "health": {},
+    "data_quality": {},
+    "data_drift": {},
+    "prediction_drift": {},
+    "quality": {},
+    "feature_skew": {},
+}
 
 
 def monitor(**given: Any) -> Monitor:
@@ -43,6 +59,8 @@ QUALITY = {"metric": "roc_auc", "value": 0.7, "expected": 0.75, "max_drop": 0.03
         ("prediction_drift", {"class_drift": drifted("c", 0.2)}, "prediction_drift.categorical", 0.1, 0.22),
         ("quality", {"quality": QUALITY}, "quality.max_drop", 0.03, 0.055),
         ("feature_skew", {"feature_skew": SKEW}, "feature_skew.share", 0.01, 0.055),
+        ("data_quality", {"data_quality": RULES}, "data_quality.share", 0.01, 0.022),
+        ("health", {"health": {"p99_ms": 300.0, "limits": {"p99_ms": 250.0}}}, "health.p99_ms", 250, 330),
     ],
 )  # fmt: skip
 def test_what_was_marked_would_not_alarm_again(kind, results, field, threshold, proposed):
@@ -83,6 +101,15 @@ def test_a_mark_is_about_the_run_before_it():
     assert marks_of([(START, "feature_skew")], runs) == []
 
 
+def test_a_run_is_noise_if_all_that_it_found_was_marked():
+    one = SimpleNamespace(at=START + DAY, results={"findings": [{"kind": "quality"}, {"kind": "kpi"}]})
+    quality = ("quality", START, START + 2 * DAY)
+    assert is_noise(one, [quality, ("kpi", START, START + DAY)])
+    assert not is_noise(one, [quality])
+    assert not is_noise(one, [quality, ("kpi", START, START + 0.5 * DAY)]), "it was marked before"
+    assert not is_noise(SimpleNamespace(at=START, results={}), [quality])
+
+
 def test_marks_on_record_raise_a_monitor_that_takes_them():
     state = open_state("sqlite://")
     results = {**data(drifted("wind", 0.125)), "findings": [{"kind": "data_drift"}]}
@@ -108,4 +135,5 @@ def test_marks_on_record_raise_a_monitor_that_takes_them():
     assert with_noise(state, "delay", willing, START) == willing, "it was marked later"
     assert with_noise(state, "delay", willing, START + DAY).data_drift.thresholds == {"wind": 0.14}
     assert with_noise(state, "delay", monitor(), START + DAY) == monitor()
+    assert noise_spans(state, "delay", "weekly") == [("data_drift", START, START + DAY)]
     state.close()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
@@ -9,6 +10,9 @@ from pydantic import ValidationError
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import RULES, decide, explain
+from tidemill.retraining.situation import gather
+from tidemill.state import open_state
+from tidemill.state.external_alerts import ExternalAlert, record_external
 
 DAY = timedelta(days=1)
 NOW = datetime(2013, 6, 1, 12, tzinfo=UTC)
@@ -101,6 +105,17 @@ def test_an_outage_holds_what_drift_asks_for_only():
     quality = replace(ALERT, kind="quality")
     assert outcome(policy(), alerts=(quality, down)) == "retrain"
     assert outcome(policy(alerts=None, any=[{"new_labels": 5}]), alerts=(down,), new_labels=5) == "retrain"
+
+
+def test_an_outage_that_alertmanager_tells_holds_too_if_it_is_critical_whatever_serves():
+    state = open_state("sqlite://")
+    told = ExternalAlert("alertmanager", "RedisDown", "f1", True, "critical", "Redis is down", {}, NOW)
+    record_external(state, "delay", [told, replace(told, fingerprint="f2", severity="warning")], NOW)
+    facts = gather(SimpleNamespace(model="delay"), state, [], "7", NOW)  # type: ignore[arg-type]
+    state.close()
+    (down,) = facts.alerts
+    assert (down.kind, down.message) == ("external", "Redis is down")
+    assert outcome(policy(), alerts=(ALERT, down)) == "outage"
 
 
 def test_a_schedule_counts_from_the_last_turn():
