@@ -179,7 +179,7 @@ def _gain(project: Project, state: State, answered: pl.DataFrame) -> dict[str, A
         return None
     scorer = load_scorer(project, first.version)
     truth, served = task.truth_of_log(rows), task.given_in_log(rows)
-    alone = scorer.predict(as_features(features_of(rows), scorer.features))
+    alone = scorer.predict(as_features(features_of(rows), scorer.features, scorer.lists))
     interval = gain_interval(task, truth, served, alone, rows["at"].dt.date())
     return {
         "since": second.since.isoformat(),

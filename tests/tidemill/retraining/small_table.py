@@ -95,10 +95,10 @@ def write_table_project(root: Path, **sections: dict) -> Project:
 
 
 def irises() -> pd.DataFrame:
-    """Return a table of three classes, with text that has gaps."""
+    """Return a table of three classes, with text that has gaps: the first rows have none at all."""
     iris = load_iris(as_frame=True)
     soil = pd.Series(["clay", "sand", "loam"])[iris.target.where(iris.data.index % 7 != 0, 0)]
-    soil = soil.reset_index(drop=True).where(iris.data.index % 11 != 0)
+    soil = soil.reset_index(drop=True).where((iris.data.index % 11 != 0) & (iris.data.index > 9))
     return iris.data.assign(soil=soil, kind=pd.Series(iris.target_names)[iris.target].to_numpy())
 
 

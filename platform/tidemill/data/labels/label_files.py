@@ -15,7 +15,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.labels.json_objects import Fields, fields_of, is_task, objects
 from tidemill.data.tables.column_names import literal_names
-from tidemill.data.tables.csv_headers import check_files
+from tidemill.data.tables.csv_headers import check_files, separator_of
 from tidemill.data.tables.scanning import scan_csv_as_text, scan_parquet
 from tidemill.data.tables.table_stats import is_table
 from tidemill.errors import DataError, UsageError
@@ -118,8 +118,7 @@ def _require_fields(path: Path, names: Sequence[str | None], fields: Fields) -> 
 
 def _read_table(path: Path, reading: _Reading) -> str:
     if path.suffix.lower() in (".csv", ".tsv"):  # as text: 007 is not 7
-        separator = "," if path.suffix.lower() == ".csv" else "\t"
-        table = scan_csv_as_text([path], separator=separator)
+        table = scan_csv_as_text([path], separator=separator_of(path))
     else:
         table = scan_parquet([path])
     columns = table.collect_schema().names()

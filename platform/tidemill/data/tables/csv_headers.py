@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ __all__ = [
 _HEAD = 4096
 _LINE = 65536
 _SEPARATORS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = "it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8"
 
@@ -99,10 +101,12 @@ def separator_of(file: Path) -> str:
 def separator_in(line: bytes) -> str:
     """Return what separates the values of a CSV file with this first line: a comma where nothing tells.
 
-    >>> separator_in(b"age;income,plan;city")
-    ';'
+    What stands between quotes is a name.
+
+    >>> separator_in(b"age;income,plan;city"), separator_in(b'"net, of tax";"gross, with tax, and all";y')
+    (';', ';')
     """
-    return max(_SEPARATORS, key=line[:_LINE].decode(errors="replace").count)
+    return max(_SEPARATORS, key=_QUOTED.sub("", line[:_LINE].decode(errors="replace")).count)
 
 
 def uneven_line(file: Path) -> str | None:

@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "Place", "SourceFile", "find_files", "locate", "reaching",
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".parq": "parquet",
-    ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
+    ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
 }  # fmt: skip
 """Suffix → format. CSV and ndjson may be compressed: ``.csv.gz``."""
 

@@ -15,7 +15,7 @@ from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.candidate_windows import ALL, Window
-from tidemill.training.feature_table import as_features, lengths_of
+from tidemill.training.feature_table import as_features, example_rows, lengths_of
 from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.fitting.split_rows import SplitRows
@@ -64,7 +64,7 @@ def finish(
         name=project.model,
         estimator=estimator,
         task=task,
-        example=as_features(rows.fit.head(5), rows.features),
+        example=example_rows(rows.fit, rows.features),
         trusted=trusted,
     )
     judged = log_judged(
