@@ -58,20 +58,22 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
             project's predictions. Nothing is logged then.
         ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
     """
-    table, task = open_table(file), project.task
+    trained = _type_in_training(project)
+    table = open_table(file, None if trained is None else {"label": pl.String()})
+    reader = _LabelReader(project.task, trained is not None and trained != pl.String)
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
-    _require_labels(file, table, task)
+    _require_labels(file, table, reader)
     before = 0
     for rows in batches(table, _ROWS):
-        for _ in _labels(_Place(file, before), rows, keys, task):  # check all before the first is logged
+        for _ in _labels(_Place(file, before), rows, keys, reader):  # check all before the first is logged
             pass
         before += rows.height
     hide = _redaction(project)
     count, named, log = 0, [_named([])], open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            given = list(_labels(_Place(file, count), rows, keys, task))
+            given = list(_labels(_Place(file, count), rows, keys, reader))
             count += len(records := as_records(given, clock.now(), hide))
             log.append_labels(records)
             named.append(_named(records))
@@ -147,14 +149,14 @@ def _key(column: str) -> str:
     return name if name in _OURS else column
 
 
-def _require_labels(file: Path, table: pl.LazyFrame, task: Task) -> None:
+def _require_labels(file: Path, table: pl.LazyFrame, reader: "_LabelReader") -> None:
     """Raise an error for labels that the task does not have; it lists them with their counts."""
     counts: Counter[str] = Counter()
     rows, first = 0, 0
     for batch in batches(table.select("label"), _ROWS):
         for row, value in enumerate(batch["label"], rows + 1):
             try:
-                _label(task, value)
+                reader.read(value)
             except ValueError:
                 counts[repr(value)] += 1
                 first = first or row
@@ -163,16 +165,40 @@ def _require_labels(file: Path, table: pl.LazyFrame, task: Task) -> None:
         listed = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED} other values" if len(counts) > _NAMED else ""
         raise DataError(
-            f"{file}: {sum(counts.values()):,} of {rows:,} labels are not {task.meant}: {listed}{more}; "
+            f"{file}: {sum(counts.values()):,} of {rows:,} labels are not {reader.meant}: {listed}{more}; "
             f"the first is in row {first:,}",
             hint="leave those rows out, then import it again; none was imported",
         )
 
 
-def _label(task: Task, value: Any) -> tuple[int | None, str | None]:
-    if value is None:
-        raise ValueError("the label is missing")
-    return task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
+def _type_in_training(project: Project) -> pl.DataType | None:
+    """Return the type of a custom task's labels in the training set; None if it is unknown.
+
+    A cell of CSV alone does not tell: 4 may be a number or text, and [1] a list or text.
+    """
+    if project.task.kind != "custom" or not project.dataset_path.is_file():
+        return None
+    return pl.read_parquet_schema(project.dataset_path).get(project.config.dataset.label)
+
+
+@dataclass(frozen=True)
+class _LabelReader:
+    """Reads labels as they are logged."""
+
+    task: Task
+    text_is_json: bool
+    """Whether text is JSON, as labels of training are no text."""
+
+    @property
+    def meant(self) -> str:
+        return f"{self.task.meant}, as JSON" if self.text_is_json else self.task.meant
+
+    def read(self, value: Any) -> tuple[int | None, str | None]:
+        if value is None:
+            raise ValueError("the label is missing")
+        if self.text_is_json and isinstance(value, str):
+            value = orjson.loads(value)
+        return self.task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
 
 
 @dataclass(frozen=True)
@@ -188,10 +214,12 @@ class _Place:
         return f"{self.file}: row {self.before + index + 1:,}"
 
 
-def _labels(place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], task: Task) -> Iterator[GivenLabel]:
+def _labels(
+    place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], reader: _LabelReader
+) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):
-        label, target = _label(task, row["label"])
+        label, target = reader.read(row["label"])
         at = _moment(place, index, row, "at")
         if not keys:
             if not row["prediction_id"]:

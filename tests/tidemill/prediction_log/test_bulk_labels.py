@@ -1,8 +1,10 @@
 """Labels of a file are what the project's task takes for one."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -31,6 +33,14 @@ class Logged:
     predictions: Path
     task: Task
     model: str = "m"
+
+    @property
+    def config(self) -> SimpleNamespace:
+        return SimpleNamespace(dataset=SimpleNamespace(label="truth"))
+
+    @property
+    def dataset_path(self) -> Path:
+        return self.predictions.parent / "training_set.parquet"
 
 
 @pytest.fixture
@@ -97,6 +107,29 @@ def test_a_custom_label_may_be_a_list(project, tmp_path):
     import_label_file(project(task), tmp_path / "labels.parquet", SystemClock())
     found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
     assert task.truth_of_log(found).tolist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("trained", "truth"),
+    [
+        (["4", "x"], ["4", "2024-01-01", '["c"]']),
+        ([["a"], ["b"]], [["c"], ["d"]]),
+        ([1.0, 2.0], [4, 0.5]),
+    ],
+    ids=["text", "lists", "numbers"],
+)
+def test_custom_labels_in_csv_are_of_the_type_that_they_had_in_training(project, tmp_path, trained, truth):
+    pl.DataFrame({"truth": trained}).write_parquet(tmp_path / "training_set.parquet")
+    cells = [one if isinstance(one, str) else json.dumps(one) for one in truth]
+    rows = {"prediction_id": [f"p{n}" for n in range(len(truth))], "label": cells}
+    pl.DataFrame(rows).write_csv(tmp_path / "labels.csv")
+    import_label_file(project(Custom("m:f")), tmp_path / "labels.csv", SystemClock())
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert Custom("m:f").truth_of_log(found).tolist() == truth
+    if not isinstance(truth[0], str):
+        (tmp_path / "labels.csv").write_text("prediction_id,label\np0,many\n")
+        with pytest.raises(DataError, match=r"1 of 1 labels are not any value, as JSON: 'many' \(1\)"):
+            import_label_file(project(Custom("m:f")), tmp_path / "labels.csv", SystemClock())
 
 
 @pytest.mark.parametrize(
