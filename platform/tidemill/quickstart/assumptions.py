@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tidemill.data.profiling.number_notations import is_notation
+from tidemill.plurals import counted
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
 from tidemill.quickstart.init_options import alike
 
@@ -82,11 +83,16 @@ def _target(choices: Choices) -> str:
 def _time(choices: Choices) -> str:
     time = choices.time
     if time is None:
-        return "none: rows are split at random, monitors go by the arrival of requests"
+        why = f" ({choices.yet_to_come} is later than now in all rows)" if choices.yet_to_come else ""
+        return f"none{why}: rows are split at random, monitors go by the arrival of requests"
     known = f"labels known {choices.labels_after} later" if choices.labels_after else "labels known at once"
     assumed = ("" if time.zoned else "; it has no zone: taken as UTC") + (
         f"; {time.assumed}" if time.assumed else ""
     )
+    if time.later:
+        assumed += f"; {counted(time.later, 'row')} later than now: left out until then"
+    if time.zeros:
+        assumed += f"; {counted(time.zeros, 'row')} of 1970-01-01, which often means that none is known"
     return f"{time.column}, {time.first:%Y-%m-%d} to {time.last:%Y-%m-%d}; {known}{assumed}"
 
 

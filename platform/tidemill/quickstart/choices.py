@@ -57,6 +57,8 @@ class Choices:
     profile: TableProfile
     target: TargetChoice
     time: TimeChoice | None
+    yet_to_come: str | None
+    """A column of moments that is no time, as all of them are later than now."""
     key: str | None
     key_assumed: str | None
     """How the key was found; None if it was named, or there is none."""
@@ -107,7 +109,7 @@ def choose(
     if options.task in (None, "regression"):
         _check_numbers(profile.columns[options.target], readings)
     target = choose_target(table, profile.columns[options.target], options, ask)
-    time = choose_time(raw, profile, options, readings.formats, ask)
+    time, yet_to_come = _past(choose_time(raw, profile, options, readings.formats, ask), options)
     if options.labels_after is not None:
         _check_duration(options.labels_after, time)
     labels_after = options.labels_after or (ask_labels_after(profile, time, ask) if time else None)
@@ -124,6 +126,7 @@ def choose(
         profile=profile,
         target=target,
         time=time,
+        yet_to_come=yet_to_come,
         key=key,
         key_assumed=found.assumed if found else None,
         key_repeats=repeats,
@@ -131,6 +134,23 @@ def choose(
         labels_after=labels_after,
         split=split,
         features=choose_features(profile, target, time, key, ask),
+    )
+
+
+def _past(time: TimeChoice | None, options: InitOptions) -> tuple[TimeChoice | None, str | None]:
+    """Return the time if some of it has passed; else its column, of whose rows no label can be known.
+
+    Raises:
+        UsageError: that column was named.
+    """
+    if time is None or not time.later or time.first <= SystemClock().now():
+        return time, None
+    if options.time is None:
+        return None, time.column
+    raise UsageError(
+        f"--time: all moments in {time.column} are later than now, from {time.first:%Y-%m-%d} on: no label "
+        "can be known yet",
+        hint="check how they are written, or name the column with the moment of the prediction",
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from tidemill.clock import SystemClock
 from tidemill.data.profiling.moment_formats import moment_formats, no_moments
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern, literal_name
@@ -31,6 +32,10 @@ class TimeChoice(NamedTuple):
     """What was assumed about it, as a sentence."""
     zoned: bool = True
     """Whether its values have a zone or an offset; those without are taken as UTC."""
+    later: int = 0
+    """Rows that are later than now."""
+    zeros: int = 0
+    """Rows with the moment 0, the begin of 1970, among later ones."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +195,12 @@ def _time(
 
     read = conformed(table, {}, {name: form} if form else {})
     dtype = read.collect_schema()[name]
-    moments = moments_of(name, dtype)
-    first, last = read.select(low=moments.min(), high=moments.max()).collect(engine="streaming").row(0)
-    return TimeChoice(name, form, first, last, assumed, bool(getattr(dtype, "time_zone", None)))
+    moments, zero = moments_of(name, dtype), datetime.fromtimestamp(0, UTC)
+    later, zeros = (moments > SystemClock().now()).sum(), (moments == zero).sum()
+    asked = read.select(low=moments.min(), high=moments.max(), later=later, zeros=zeros)
+    first, last, later, zeros = asked.collect(engine="streaming").row(0)
+    zoned = bool(getattr(dtype, "time_zone", None))
+    return TimeChoice(name, form, first, last, assumed, zoned, later, zeros if last.year > zero.year else 0)
 
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:

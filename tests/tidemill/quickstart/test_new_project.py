@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,28 @@ def test_what_is_assumed_of_moments_and_numbers_is_said(tmp_path: Path):
     assert "it has no zone: taken as UTC" in said["time"]
     zoned = TIMED.with_columns(pl.col("at").dt.replace_time_zone("Asia/Tokyo"))
     assert "UTC" not in " ".join(one.text for one in draft(zoned, tmp_path).assumptions)
+
+
+def test_moments_that_are_yet_to_come_or_stand_for_none_are_said(tmp_path: Path):
+    now, hours = datetime.now(UTC).replace(microsecond=0), [timedelta(hours=n) for n in range(400)]
+
+    def said(at: list[datetime], **options: Any) -> str:
+        table = pl.DataFrame({"at": at, "size": np.arange(400) % 7, "late": np.arange(400) % 2})
+        (told,) = [
+            one.text
+            for one in draft(table, tmp_path, target="late", **options).assumptions
+            if one.subject == "time"
+        ]
+        return told
+
+    coming = [now + timedelta(days=1) + each for each in hours]
+    assert said(coming).startswith("none (at is later than now in all rows): rows are split at random")
+    with pytest.raises(UsageError, match="all moments in at are later than now, from 20"):
+        said(coming, time="at")
+    past = [now - timedelta(days=20) + 2 * each for each in hours]
+    assert "; 159 rows later than now: left out until then" in said(past)
+    dirty = [datetime(1970, 1, 1, tzinfo=UTC) if n % 8 == 0 else now - each for n, each in enumerate(hours)]
+    assert "; 50 rows of 1970-01-01, which often means that none is known" in said(dirty)
 
 
 @pytest.mark.parametrize("form", ["{} €", "€ {}", "${}", "{} %", "CHF {}"])

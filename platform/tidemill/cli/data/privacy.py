@@ -11,6 +11,7 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
+from tidemill.cli.questions import confirm
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 from tidemill.plurals import counted
@@ -120,7 +121,7 @@ def erase(
         emit(found, json and dry_run, lambda console: _show(console, found))
         if dry_run:
             return
-        typer.confirm("Erase this for good?", abort=True, err=True)
+        confirm("Erase this for good?")
     with _progress() as told:
         if resume:
             done = erasing.resume(loaded, SystemClock(), told)
