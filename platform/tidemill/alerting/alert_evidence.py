@@ -13,7 +13,17 @@ __all__ = ["describe", "next_commands"]
 
 _FEATURES = 5
 _RETRAIN = frozenset(
-    {"quality", "estimated_quality", "data_drift", "prediction_drift", "concept_drift", "calibration"}
+    {
+        "quality",
+        "estimated_quality",
+        "slice_quality",
+        "data_drift",
+        "prediction_drift",
+        "multivariate_drift",
+        "slice_drift",
+        "concept_drift",
+        "calibration",
+    }
 )
 _CHANGES = 6
 _SLICES = 5

@@ -141,7 +141,7 @@ class Inhibition(_Section):
 
 EXPLAINED_DRIFT = Inhibition(
     when={"kind": ("feature_drift", "feature_skew", "data_quality", "staleness", "health")},
-    mute={"kind": ("data_drift", "prediction_drift", "multivariate_drift")},
+    mute={"kind": ("data_drift", "prediction_drift", "multivariate_drift", "slice_drift")},
     same=("model", "version"),
 )
 """Features that are broken, late or away explain the drift of inputs and answers; quality is told anyway."""

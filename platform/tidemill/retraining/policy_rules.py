@@ -18,7 +18,7 @@ from tidemill.retraining.triggers.policy_causes import cause_of, recent
 
 __all__ = ["RULES", "decide", "explain", "foremost", "judge", "last_turn"]
 
-_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift", "multivariate_drift"})
+_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift", "multivariate_drift", "slice_drift"})
 _OUTAGES = frozenset({"no_run", "health", "staleness", "external"})
 """Kinds of alert that tell of a part that is down: what is measured meanwhile tells little of the world."""
 _NAMED = 3

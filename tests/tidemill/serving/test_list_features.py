@@ -9,10 +9,11 @@ from fastapi.testclient import TestClient
 
 from tests.tidemill.training.made_project import crown, fit, make_project, write_csv
 from tidemill.monitoring.drift.drift_columns import compare
+from tidemill.monitoring.drift.model_impact import attributions_of
 from tidemill.monitoring.kind_sections import DataDriftConfig
 from tidemill.prediction_log.prediction_log import features_of, read_predictions
 from tidemill.project.feature_columns import read_columns
-from tidemill.registry.versions.model_versions import load_scorer
+from tidemill.registry.versions.model_versions import load_reference, load_scorer
 from tidemill.serving.runtime.replica.wiring import build_api
 
 pytestmark = pytest.mark.engine
@@ -54,6 +55,12 @@ def test_init_finds_lists_in_csv_and_declares_their_length(project):
     embedding = read_columns(project)[1]
     assert (embedding.name, embedding.type, embedding.length) == ("embedding", "list", LENGTH)
     assert (len(embedding.example), embedding.required) == (LENGTH, False)
+
+
+def test_answers_move_with_the_list_that_tells_the_label(project):
+    found = attributions_of(project, "1", load_reference(project, "1"), FEATURES)
+    assert set(found) == set(FEATURES)
+    assert found["embedding"] > 0.5 > 3 * max(found["sky"], found["wind"])
 
 
 def test_the_model_is_compiled_and_answers_as_the_original(project):

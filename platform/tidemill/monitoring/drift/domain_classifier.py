@@ -64,7 +64,7 @@ def separation(before: pl.DataFrame, now: pl.DataFrame, threshold: float) -> Sep
     rows = before.height, now.height
     if min(rows) < _LEAST_ROWS:
         return Separation(None, rows=rows, note=f"{min(rows)} rows, {_LEAST_ROWS} are needed")
-    coded = feature_matrices(before, now, elements=True)
+    coded = feature_matrices(before, now, detailed=True)
     if not coded.names:
         return Separation(None, rows=rows, note="no feature that both have can be compared")
     parts = [_Part.of(coded.before, coded.now, coded.categories, fold) for fold in range(_FOLDS)]

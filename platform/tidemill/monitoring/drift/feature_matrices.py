@@ -29,7 +29,7 @@ class FeatureMatrices(NamedTuple):
     """Places of the columns that are numbers of categories."""
 
 
-def feature_matrices(before: pl.DataFrame, now: pl.DataFrame, elements: bool = False) -> FeatureMatrices:
+def feature_matrices(before: pl.DataFrame, now: pl.DataFrame, detailed: bool = False) -> FeatureMatrices:
     """Return the features that both samples have as numbers.
 
     Text becomes the number of its category, the most frequent first; a list its norm. Moments are left out:
@@ -38,7 +38,8 @@ def feature_matrices(before: pl.DataFrame, now: pl.DataFrame, elements: bool = F
     Args:
         before: features of one sample.
         now: those of the other.
-        elements: whether some elements of lists are columns, too, evenly spread.
+        detailed: whether some elements of lists are columns, too, evenly spread, and categories of ``now``
+            alone have a number together; otherwise they count as missing.
 
     >>> before = pl.DataFrame({"carrier": ["AA", "AA", "UA"], "wind": [1.0, None, 3.0]})
     >>> feature_matrices(before, before[:1]).before.tolist()
@@ -50,13 +51,17 @@ def feature_matrices(before: pl.DataFrame, now: pl.DataFrame, elements: bool = F
         if name not in now.columns or before[name].dtype.is_temporal():
             continue
         pair = [as_comparable(side[name]) for side in (before, now)]
-        if any(column.dtype == pl.String for column in pair):
-            categories.append(len(names))
-            pair = _coded(*pair)
+        of_words = any(column.dtype == pl.String for column in pair)
+        if of_words:
+            pair = _coded(pair[0], pair[1], detailed)
         pairs = [pair]
-        if elements and is_list(before[name]) and is_list(now[name]):
+        if detailed and is_list(before[name]) and is_list(now[name]):
             pairs += _elements(before[name], now[name])
         for columns in pairs:
+            if all(column.null_count() == len(column) for column in columns):
+                continue  # scikit-learn's histograms do not take it
+            if of_words:
+                categories.append(len(names))
             names.append(name)
             for side, column in zip(sides, columns, strict=True):
                 side.append(column.cast(pl.Float64).fill_null(float("nan")).to_numpy())
@@ -67,11 +72,14 @@ def feature_matrices(before: pl.DataFrame, now: pl.DataFrame, elements: bool = F
     return FeatureMatrices(made[0], made[1], tuple(names), tuple(categories))
 
 
-def _coded(before: pl.Series, now: pl.Series) -> list[pl.Series]:
+def _coded(before: pl.Series, now: pl.Series, detailed: bool) -> list[pl.Series]:
     words = [column.cast(pl.String).to_frame("word") for column in (before, now)]
     common = words[0].drop_nulls().group_by("word").len("rows").sort("rows", "word", descending=[True, False])
     codes = common.head(_MOST_CODES).select("word").with_row_index("code")
-    return [side.join(codes, on="word", how="left", maintain_order="left")["code"] for side in words]
+    found = [side.join(codes, on="word", how="left", maintain_order="left") for side in words]
+    unknown = pl.lit(codes.height if detailed else None, pl.UInt32)
+    number = pl.coalesce("code", pl.when(pl.col("word").is_not_null()).then(unknown))
+    return [side.select(number.alias("code")).to_series() for side in found]
 
 
 def _elements(before: pl.Series, now: pl.Series) -> list[list[pl.Series]]:

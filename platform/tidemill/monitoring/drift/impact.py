@@ -48,13 +48,14 @@ def answer_attributions(
     >>> found["a"] > 0.5, found["b"]
     (True, 0.0)
     """
-    rng = np.random.default_rng(0)
-    rows = features[np.sort(rng.permutation(features.height)[:_MOST_ROWS])]
+    chosen = np.random.default_rng(0).permutation(features.height)[:_MOST_ROWS]
+    rows = features[np.sort(chosen)]
+    places = np.random.default_rng(1).permutation(rows.height)
     said = answer(rows)
     spread = float(np.mean(said.std(axis=0))) or 1.0
     found = {}
     for name in names:
-        shuffled = rows.with_columns(rows[name].gather(rng.permutation(rows.height)))
+        shuffled = rows.with_columns(rows[name].gather(places))
         found[name] = float(np.abs(answer(shuffled) - said).mean()) / spread
     return found
 

@@ -42,8 +42,13 @@ def attributions_of(
         raise MonitoringError(
             f"the reference lacks features of the model: {', '.join(missing)}", hint="train again"
         )
+    lists = {  # arrays, as a reference of training has them, are taken apart by themselves
+        name: length
+        for name, length in scorer.lists.items()
+        if not isinstance(reference.features[name].dtype, pl.Array)
+    }
     return answer_attributions(
-        lambda rows: np.asarray(scorer.predict(as_features(rows, scorer.features, scorer.lists))),
+        lambda rows: np.asarray(scorer.predict(as_features(rows, scorer.features, lists))),
         reference.features,
         [name for name in names if name in scorer.features],
     )

@@ -73,7 +73,7 @@ def _explained(
     if features.height > _MOST_ROWS:
         places = np.sort(np.random.default_rng(0).permutation(features.height)[:_MOST_ROWS])
     features, truth, answers = features[places], truth[places], answers[places]
-    coded = feature_matrices(known.features, features, elements=True)
+    coded = feature_matrices(known.features, features, detailed=True)
     before = np.column_stack([coded.before, _numbers(known.answers)])
     now = np.column_stack([coded.now, _numbers(answers)])
     chosen = _classes(truth) if answers.ndim == 2 else None

@@ -22,7 +22,10 @@ def judge(window: WindowRows, config: SliceQualityConfig) -> Judged:
     found = judge_slices(
         window.reference, window.labelled, features, window.task, window.monitor.slices, config
     )
-    results = {"slice_quality": {**asdict(found), "decayed": [one.name for one in found.decayed]}}
+    worst = [asdict(one) for one in sorted(found.slices, key=lambda one: (not one.decayed, one.p_value))]
+    results = {
+        "slice_quality": {**asdict(found), "slices": worst, "decayed": [one.name for one in found.decayed]}
+    }
     unknown = tuple(
         f"monitoring/monitors.yaml: monitor {window.monitor.name!r}: slices name {name!r}, "
         f"not a feature of the version (it has: {', '.join(features.columns)})"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.monitoring.drift.column_pair import as_comparable
 from tidemill.monitoring.slices.slice_rows import Slice, rows_of, segments_by
 
 __all__ = ["searched_slices"]
@@ -36,11 +37,10 @@ def searched_slices(
         most: how many slices at most.
     """
     single = dict[str, list[Slice]]()
-    both = pl.concat([before, now.select(before.columns)], how="vertical_relaxed")
     for name in before.columns:
-        made = [
-            Slice(one.title, rows_of(one, before), rows_of(one, now)) for one in segments_by(name, both[name])
-        ]
+        values = _together(before[name], now[name])
+        segments = [] if values is None else segments_by(name, values)
+        made = [Slice(one.title, rows_of(one, before), rows_of(one, now)) for one in segments]
         single[name] = [one for one in made if _is_large(one, least)]
     found = [one for slices in single.values() for one in slices]
     told = {name: _told(slices, losses) for name, slices in single.items() if slices}
@@ -48,6 +48,15 @@ def searched_slices(
     for one, other in combinations(chosen, 2):
         found += _crossed(single[one], single[other], least)
     return found[:most]
+
+
+def _together(before: pl.Series, now: pl.Series) -> pl.Series | None:
+    """Return the values of both; None where they are lists, moments, or text here and numbers there."""
+    if any(side.dtype.is_nested() or side.dtype.is_temporal() for side in (before, now)):
+        return None
+    sides = [as_comparable(side).alias("values") for side in (before, now)]
+    known = {side.dtype for side in sides} - {pl.Null}
+    return None if len(known) != 1 else pl.concat([side.cast(*known) for side in sides])
 
 
 def _crossed(ones: Sequence[Slice], others: Sequence[Slice], least: int) -> list[Slice]:

@@ -50,6 +50,17 @@ def test_too_few_rows_and_nothing_in_common_say_so():
     assert separation(draw(1, 50, 0.0), other, 0.6).note == "no feature that both have can be compared"
 
 
+def test_gaps_constants_and_new_words_are_taken():
+    rows = 300
+    common = {"gone": [None] * rows, "one": [1.0] * rows, "flag": [True, None] * 150}
+    before = pl.DataFrame(common | {"word": ["a", "b", None] * 100})
+    now = pl.DataFrame(common | {"word": ["a", "new", None] * 100})
+    assert separation(before, before, 0.6).auc < 0.55
+    found = separation(before, now, 0.6)
+    assert found.auc > 0.6
+    assert list(found.carried_by) == ["word"]
+
+
 def test_a_list_whose_direction_changed_is_told_apart():
     random = np.random.default_rng(5)
     sides = []

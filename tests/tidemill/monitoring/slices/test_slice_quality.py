@@ -84,6 +84,15 @@ def test_slices_that_share_most_of_their_rows_are_told_once():
     assert [one.name for one in found] == ["a"]
 
 
+def test_columns_that_changed_their_type_and_lists_make_no_slices():
+    frames = [
+        pl.DataFrame({"a": values, "b": [None] * 200, "c": [[1.0]] * 200, "d": ["x", "y"] * 100})
+        for values in (["1", "2"] * 100, [1.0, 2.0] * 100)
+    ]
+    found = searched_slices(*frames, (np.ones(200), np.ones(200)), 50)
+    assert [one.name for one in found] == ["d x", "d y"]
+
+
 def test_no_slices_give_no_results():
     rows = draw(1, 200)
     assert slice_qualities(rows, rows, [], Regression("neg_mae"), 0.1, searched=True) == []

@@ -14,6 +14,7 @@ from tidemill.errors import RetrainingError, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
+from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.picture import as_svg
 from tidemill.retraining.backtest.play import (
     Past,
@@ -125,3 +126,21 @@ def test_a_turn_that_fails_is_counted(project: Project, rows: pl.DataFrame):
 
 def _too_little() -> Any:
     raise TrainingError("too little")
+
+
+@pytest.mark.parametrize(("against", "weeks"), [("training", [1, 2, 3]), ("previous", [1])])
+def test_windows_of_the_latest_rows_are_played_against_what_they_say(
+    project: Project, rows: pl.DataFrame, against: str, weeks: list[int]
+):
+    monday = datetime(2013, 9, 2, tzinfo=UTC)
+    moved = rows.with_columns(x=pl.col("x") + 3.0 * (pl.col("event_timestamp") >= monday))
+    declared = {"name": "m", "window": {"rows": 168}, "every": "7d", "min_rows": 50, "against": against}
+    monitor = Monitor.model_validate({**declared, "data_drift": {"share": 1}})
+    of = past(project, moved)
+    model, monitors = of.models.at(START), PastMonitors(project, [monitor], ("x",))
+    answers, found = of.answers(model), []
+    for week in range(4):
+        now = monday + timedelta(days=7 * week)
+        alerts = monitors.alerts(model, START, moved, answers, now)
+        found += [week] * any(alert.kind == "data_drift" for alert in alerts)
+    assert found == weeks
