@@ -213,6 +213,60 @@ def test_what_was_found_is_recorded_reported_and_alarming(project: Project, stat
     assert facts["data_drift"] == found.results["data_drift"]
 
 
+OTHER_KINDS = """
+monitors:
+  - name: weekly
+    window: 14d
+    every: 7d
+    min_rows: 300
+    min_labelled: 300
+    concept_drift: {}
+    calibration: {}
+    fairness: {by: [rain], max_rate_gap: 0.2}
+    data_quality: {}
+    staleness: {}
+    kpi: {function: "own_figures:hits", ceiling: 0.5, max_drop: 0.1}
+    health: {}
+"""
+
+
+def test_every_other_kind_judges_the_log_says_its_figure_and_what_it_found(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tidemill.monitoring.monitor, "report_window", lambda *_: None)  # it takes seconds
+    (project.root / "monitoring" / "monitors.yaml").write_text(OTHER_KINDS)
+    (project.root / "own_figures.py").write_text(
+        "def hits(decisions, labels, features):\n    return [float(label) for label in labels]\n"
+    )
+    (project.root / "expectations.yaml").write_text(
+        "datasets: {weather: {source: data/w.parquet, columns: {wind: {type: float64, min: -20, max: 40}}}}"
+    )
+    register(project)
+    serve(project, draw(1400, 1, 0.0), end=NOW - 14 * DAY)
+    serve(project, draw(1400, 5, 0.0))
+    found = run(project, state)
+    assert (found.results["findings"], found.results["unjudged"]) == ([], {})
+    turned = draw(1400, 3, 0.0).with_columns(late=1 - pl.col("late"), wind=pl.col("wind") * 10)
+    serve(project, turned, end=NOW + 14 * DAY)
+    later = run(project, state, NOW + 14 * DAY)
+    assert {each.kind for each in list_alerts(state)} == {
+        *("concept_drift", "calibration", "data_quality", "kpi"),
+    }
+    assert later.results["concept_drift"]["since"] < (NOW + DAY).isoformat()
+    shown = CliRunner().invoke(
+        app, ["monitor", "explain", "--project", str(project.root)], env={"COLUMNS": "200"}
+    )
+    for said in (
+        "concept drift: alert: errors are",
+        "data quality: alert: 1 of 2 rules is broken by requests",
+        "fairness: largest gap",
+        "health: p99 0 ms of 250; fallbacks 0.0% of 1.0%",
+        "kpi: alert: hits is 0.6",
+        "staleness: no row had expired values, alert at 5.0%",
+    ):
+        assert said in shown.stdout, shown.stdout
+
+
 def test_too_few_rows_judge_nothing_and_resolve_nothing(project: Project, state: State):
     register(project, holdout_roc_auc=0.95)
     serve(project, draw(1400, 1, 0.0))

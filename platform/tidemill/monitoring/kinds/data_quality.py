@@ -84,8 +84,8 @@ def _judged(
     bad.sort(key=lambda one: one.more, reverse=True)
     listed = "; ".join(map(_in_words, bad[:_NAMED]))
     more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-    verb, at = "rule is" if len(bad) == 1 else "rules are", f"alert at {config.share:.1%}"
-    message = f"{len(bad)} of {len(found)} {verb} broken by requests ({at}): {listed}{more}"
+    verb, at = "is" if len(bad) == 1 else "are", f"alert at {config.share:.1%}"
+    message = f"{len(bad)} of {len(found)} rules {verb} broken by requests ({at}): {listed}{more}"
     names = [one.rule for one in bad]
     details = {"rules": [asdict(one) for one in bad], "about": names, "faults": names}
     odd = sum((found[one.rule][1].cast(pl.Float64) for one in bad), pl.Series([0.0] * rows))

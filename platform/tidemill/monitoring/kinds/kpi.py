@@ -50,7 +50,7 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
         if drop > allowed and drop > _RARELY * np.hypot(error, before[1]):
             said.append(f"{drop:.4g} less than {before[0]:.4g} in the window before (allowed: {allowed:.4g})")
     name = config.function.rpartition(":")[2]
-    figure = f"{name} is {value:.4g} (± {error:.2g}) a prediction over {rows:,}"
+    figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {rows:,} predictions"
     details: dict[str, Any] = {
         "name": name,
         "value": value,

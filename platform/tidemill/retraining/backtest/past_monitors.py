@@ -24,7 +24,7 @@ from tidemill.tasks.task import Answers
 __all__ = ["PastMonitors"]
 
 _CHAMPION = "champion"
-_PLAYED = frozenset({"data_drift", "prediction_drift", "quality"})
+_PLAYED = frozenset({"data_drift", "prediction_drift", "quality", "concept_drift", "calibration", "fairness"})
 """The kinds that need no more than features, answers and labels."""
 
 
