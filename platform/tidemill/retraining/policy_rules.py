@@ -155,7 +155,9 @@ def _outage(case: _Case) -> str | None:
     """Hold what drift, or an estimate from drifted features, asks for while a part of the system is down."""
     if case.cause.alert is None or case.cause.kind not in _DRIFT | {"estimated_quality"}:
         return None
-    down = next((alert for alert in case.alerts if alert.kind in _OUTAGES), None)
+    asks = {condition.webhook for condition in case.policy.mentioned}
+    told = (alert for alert in case.alerts if alert.monitor.partition("/")[2] not in asks)
+    down = next((alert for alert in told if alert.kind in _OUTAGES), None)
     if down is None:
         return None
     return (

@@ -102,6 +102,7 @@ def alert_fact(alert: Alert) -> AlertFact:
         "feature_skew": skewed,
         "quality": [str(details.get("metric", ""))],
         "estimated_quality": [str(details.get("metric", ""))],
+        "multivariate_drift": list(details.get("carried_by", {})),
     }.get(kind, [str(name) for name in details.get("about", ())])
     return AlertFact(
         alert.id,
