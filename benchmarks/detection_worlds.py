@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 
 from tidemill.features.project_features import feature_names
+from tidemill.monitoring.drift.column_pair import FEW
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.project import Project, load_project
 from tidemill.quickstart.init_options import InitOptions
@@ -240,15 +241,21 @@ def _column(change: Callable[[pl.Series], Any]) -> Plant:
     return plant
 
 
-def _concept(rows: pl.DataFrame, feature: str, target: str) -> pl.DataFrame:
-    """Give the rows above the feature's median each other's labels."""
+def _concept(rows: pl.DataFrame, feature: str, champion: "Champion") -> pl.DataFrame:
+    """Change labels above the feature's median: half of them to another class, or all by a deviation."""
     ranks = rows[feature].rank("random", seed=1).fill_null(0).to_numpy()
-    above = np.flatnonzero(ranks > np.median(ranks))
-    labels = rows[target].to_list()
-    mixed = np.random.default_rng(2).permutation(above)
-    for place, other in zip(above, mixed, strict=True):
-        labels[place] = rows[target][int(other)]
-    return rows.with_columns(pl.Series(target, labels, rows.schema[target]))
+    above = ranks > np.median(ranks)
+    target, kind = champion.target, rows.schema[champion.target]
+    if champion.task.kind == "regression":
+        moved = rows[target].cast(pl.Float64) + above * champion.holdout[target].std()
+        return rows.with_columns(moved.alias(target))
+    classes = champion.holdout[target].drop_nulls().unique().sort().to_list()
+    chosen = above & (np.random.default_rng(2).random(rows.height) < 0.5)
+    labels = [
+        classes[(classes.index(label) + 1) % len(classes)] if other else label
+        for label, other in zip(rows[target].to_list(), chosen, strict=True)
+    ]
+    return rows.with_columns(pl.Series(target, labels, kind))
 
 
 PLANTS: dict[str, Plant] = {
@@ -267,7 +274,9 @@ def planted(
     """Yield the name of a shift, its feature, and two windows in a row that have it.
 
     Covariate: rows are drawn with a weight of e to the power of the feature's standard score, times that of
-    another one. The labels stay those of the rows. Concept: half of the rows have each other's labels.
+    another one. The labels stay those of the rows. Concept: features stay, a quarter of the labels is that of
+    another class, or half of the numbers is larger by a standard deviation. Units and three deviations: of
+    numbers with more than 20 values; a constant: where the most frequent value has less than four fifths.
     """
     top = _weighty(champion)
     scores = sum(_standard(pool[name]) for name in top[:2])
@@ -276,7 +285,7 @@ def planted(
         moved = [pool[random.choice(pool.height, size, False, weights / weights.sum())] for _ in range(2)]
         yield "covariate", " and ".join(top[:2]), moved
         drawn = [_drawn(pool, size, random) for _ in range(2)]
-        yield "concept", top[start], [_concept(rows, top[start], champion.target) for rows in drawn]
+        yield "concept", top[start], [_concept(rows, top[start], champion) for rows in drawn]
     for name, plant in PLANTS.items():
         for feature in champion.features:
             if not _fits(name, pool[feature]):
@@ -286,12 +295,13 @@ def planted(
 
 
 def _fits(plant: str, column: pl.Series) -> bool:
-    """Return whether a shift changes a column: text has no units, and a column of zeros neither."""
+    """Return whether a shift changes a column for good: flags have no unit, and rare values may be absent."""
+    known = column.drop_nulls()
+    if len(known) < 0.5 * len(column) or known.n_unique() < 2:
+        return False
     if plant == "constant":
-        return column.drop_nulls().n_unique() > 1 and column.null_count() < 0.5 * len(column)
-    if plant == "null":
-        return column.null_count() < 0.5 * len(column)
-    return column.dtype == pl.Float64 and column.n_unique() > 1 and column.null_count() < 0.5 * len(column)
+        return known.value_counts(sort=True, name="rows")["rows"][0] < 0.8 * len(known)
+    return plant == "null" or (column.dtype == pl.Float64 and known.n_unique() > FEW)
 
 
 def _drawn(pool: pl.DataFrame, size: int, random: np.random.Generator) -> pl.DataFrame:

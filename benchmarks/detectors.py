@@ -84,7 +84,7 @@ def nannyml_python(folder: Path) -> Path:
     if not (folder / ".complete").exists():
         venv.create(folder, with_pip=True, clear=True)
         done = subprocess.run(
-            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nannyml==0.13.1"],
+            [python, "-m", "pip", "install", "-q", "nannyml==0.13.1", "statsmodels", "pandas<3"],
             capture_output=True,
             text=True,
             check=False,
