@@ -223,7 +223,10 @@ class Task(ABC):
             answers: as `answers` returns it.
         """
         if metric in self.own:
-            return resampled(metric, self.own[metric], np.asarray(truth), answers)
+            known = np.asarray(truth)
+            if self.kind in ("binary", "multiclass") and known.dtype.kind == "f" and np.isfinite(known).all():
+                known = known.astype(np.int32)  # numbers of classes, in logs as in training
+            return resampled(metric, self.own[metric], known, answers)
         return self._measure(metric, np.asarray(truth, dtype=np.float64), answers)
 
     def evaluate(self, truth: npt.ArrayLike, answers: Answers) -> dict[str, float]:

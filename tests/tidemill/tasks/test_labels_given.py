@@ -4,6 +4,7 @@ import json
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -96,3 +97,13 @@ def test_only_plain_digits_are_numbers(value):
 
 def test_names_that_only_look_like_numbers_stay_text_in_schemas():
     assert sendable(["--1", "-", "-0", "007", "-5"]) == ["--1", "-", "-0", "007", "-5", -5]
+
+
+def test_a_metric_of_the_projects_own_gets_numbers_of_classes_from_logs_too():
+    def picked(truth, answers):
+        return answers[np.arange(len(truth)), truth].mean()
+
+    task = Multiclass("m:picked", classes=("a", "b"), own={"m:picked": picked})
+    answers = np.array([[0.25, 0.75], [1.0, 0.0]])
+    for truth in (np.array([1, 0], np.int32), np.array([1.0, 0.0])):
+        assert task.measure("m:picked", truth, answers)(np.ones((1, 2)))[0] == 0.875

@@ -13,7 +13,7 @@ from mlflow.models import infer_signature
 
 from tidemill.errors import RegistryError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.registry.versions.boosted_models import answer_by_all_rounds, fitting_task
+from tidemill.registry.versions.boosted_models import answer_by_all_rounds, fitting_task, has_categories
 from tidemill.tasks.task import Task
 from tidemill.training.fitting.packaging import requirements
 
@@ -40,6 +40,7 @@ def read_xgboost(file: Path) -> ForeignModel:
     except Exception as error:  # XGBoost's own
         raise _broken(file, "XGBoost", error) from error
     task = _task(file, described["objective"]["name"])
+    _refuse_categories(file, booster)
     if booster.attr("scikit_learn") is None:  # a native booster's file: its predict takes all rounds
         answer_by_all_rounds(booster)
     best = booster.attr("best_iteration") if described["gradient_booster"]["name"] != "gblinear" else None
@@ -81,6 +82,7 @@ def read_lightgbm(file: Path) -> ForeignModel:
         objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
     except Exception as error:  # LightGBM's own
         raise _broken(file, "LightGBM", error) from error
+    _refuse_categories(file, booster)
     names = tuple(booster.feature_name())
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
@@ -115,6 +117,14 @@ def _check_trees(file: Path) -> None:
         raise RegistryError(
             f"{file} is cut off or was edited: its trees or parameters are not whole",
             hint="copy it again, or save it again by `model.save_model(...)`",
+        )
+
+
+def _refuse_categories(file: Path, booster: Any) -> None:
+    if has_categories(booster):
+        raise UsageError(
+            f"{file} was fitted on pandas categories, of which it takes codes: rows have values",
+            hint="fit it behind an OrdinalEncoder, and save the scikit-learn pipeline as skops",
         )
 
 

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError
 from tidemill.registry.importing.foreign_model import ForeignModel
-from tidemill.registry.versions.onnx_models import feeder, number_outputs, outputs_of
+from tidemill.registry.versions.onnx_models import (
+    feeder,
+    number_outputs,
+    outputs_of,
+    without_answer,
+)
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.task import Task
 from tidemill.training.compiling.compiler import FEATURES
@@ -63,7 +69,13 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
         words = [str(name) for name, kind in rows.dtypes.items() if kind.kind == "O"]
         feed = feeder(taken, list(map(str, rows.columns)), words, what)
         outputs = _clear_outputs(given, task, what)
-        return outputs_of(outputs, session.run(outputs, feed(rows)))
+        found = outputs_of(outputs, session.run(outputs, feed(rows)))
+        by_name = {one.name for one in taken} <= set(rows.columns)
+        unknown = without_answer(rows, taken) if by_name else np.zeros(len(rows), np.bool_)
+        if unknown.any() and isinstance(found, np.ndarray):
+            found = found.astype(np.float64)
+            found[unknown] = np.nan
+        return found
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         importlib.import_module("mlflow.onnx").save_model(

@@ -1,6 +1,7 @@
 """Load models of XGBoost and LightGBM from their own file formats, which hold nothing but trees."""
 
 import importlib
+import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores
 from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["BOOSTERS", "answer_by_all_rounds", "fitting_task", "read_boosted"]
+__all__ = ["BOOSTERS", "answer_by_all_rounds", "fitting_task", "has_categories", "read_boosted"]
 
 BOOSTERS = {
     "xgboost.core.Booster": ("xgboost", "XGBClassifier"),
@@ -58,6 +59,15 @@ def answer_by_all_rounds(booster: Any) -> None:
     booster.set_attr(best_iteration=None, best_score=None)
 
 
+def has_categories(booster: Any) -> bool:
+    """Return whether a booster was fitted on pandas categories: it takes their codes, not their values."""
+    if hasattr(booster, "pandas_categorical"):  # LightGBM's
+        return any(booster.pandas_categorical or ())
+    described = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    described = described.get("gbtree", described)
+    return bool(described.get("model", {}).get("cats", {}).get("enc"))
+
+
 def _asked_in_turn(ask: Callable[[Matrix], Any]) -> Callable[[Matrix], Any]:
     """Return a function that threads may call, as they may not call XGBoost's linear boosters."""
     lock = threading.Lock()
@@ -101,6 +111,11 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
             f"version {version} was trained for {objective!r}: it answers for no {given.task.kind} task",
             hint="train it for binary:logistic, multi:softprob or a regression (XGBoost), or for binary, "
             "multiclass or a regression (LightGBM), as project.task says",
+        )
+    if has_categories(model if name == "Booster" else model.get_booster()):
+        raise RegistryError(
+            f"version {version} was fitted on pandas categories, of which it takes codes: rows have values",
+            hint="encode them in a scikit-learn pipeline that ends with this model, and log that as skops",
         )
     if given.words:
         raise RegistryError(

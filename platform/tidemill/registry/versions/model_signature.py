@@ -9,6 +9,7 @@ import pandas as pd
 from mlflow.models import Model
 
 from tidemill.registry.versions.loaded_model import Matrix, Scorer, Scores, Texts
+from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import element_names
 
@@ -35,6 +36,8 @@ class ModelSignature:
     >>> found = ModelSignature(("wind",), (), Binary("", classes=("no", "yes")), places=(1, 0))
     >>> found.answers([[0.75, 0.25]]).tolist()  # the first output is that of "yes"
     [0.75]
+    >>> found.answers(pd.DataFrame({"no": [0.75], "yes": [0.25]})).tolist()  # names say more
+    [0.25]
     """
 
     features: tuple[str, ...]
@@ -50,6 +53,10 @@ class ModelSignature:
         Raises:
             ValueError: its shape is not that of the task's answers.
         """
+        classes = tuple(getattr(self.task, "classes", ()))
+        names = [class_text(name) for name in getattr(output, "columns", ())]
+        if classes and sorted(names) == sorted(classes):  # a frame that names its classes
+            return self.task.from_output(output.iloc[:, [names.index(name) for name in classes]].to_numpy())
         if not self.places:
             return self.task.from_output(output)
         found = np.asarray(output, dtype=np.float64)

@@ -16,7 +16,7 @@ from tidemill.tasks.task import Task
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.compiling.private_onnxruntime import inner_run
 
-__all__ = ["feeder", "number_outputs", "outputs_of", "read_onnx"]
+__all__ = ["feeder", "number_outputs", "outputs_of", "read_onnx", "without_answer"]
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _WHOLE = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
@@ -59,7 +59,7 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
 
     def by_name(frame: pd.DataFrame) -> Any:
         found = given.answers(outputs_of(outputs, run(outputs, feed(frame), None)))
-        unknown = _without_answer(frame, session.get_inputs())
+        unknown = without_answer(frame, session.get_inputs())
         if unknown.any():
             found = found.copy()
             found[unknown] = np.nan
@@ -162,8 +162,19 @@ def _column(values: Any, kind: Any) -> npt.NDArray[Any]:
     return (found if kind in _FLOATS.values() else np.nan_to_num(found)).astype(kind)
 
 
-def _without_answer(rows: pd.DataFrame, taken: Sequence[Any]) -> npt.NDArray[np.bool_]:
-    """Return which rows lack a whole number or a truth value, which ONNX has no gaps for."""
-    names = [one.name for one in taken if one.type in _WHOLE]
-    found = rows[names].isna().any(axis=1) if names else np.zeros(len(rows), np.bool_)
-    return np.asarray(found, dtype=np.bool_)
+def without_answer(rows: pd.DataFrame, taken: Sequence[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows lack a whole number, which ONNX has no gaps for, or have another number there.
+
+    >>> from types import SimpleNamespace
+    >>> rows = pd.DataFrame({"n": [1.0, 5.7, np.nan]})
+    >>> without_answer(rows, [SimpleNamespace(name="n", type="tensor(int64)")]).tolist()
+    [False, True, True]
+    """
+    found = np.zeros(len(rows), np.bool_)
+    for one in taken:
+        if one.type in _WHOLE:
+            values = rows[one.name].to_numpy(np.float64)
+            found |= ~(
+                np.isin(values, (0.0, 1.0)) if _WHOLE[one.type] is np.bool_ else values == np.floor(values)
+            )
+    return found

@@ -8,6 +8,7 @@ import pytest
 import xgboost
 
 from tests.tidemill.registry.importing.test_model_import import NUMBERS, frame
+from tidemill.errors import UsageError
 from tidemill.registry.importing.booster_files import read_lightgbm, read_xgboost
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.binary import Binary
@@ -93,6 +94,19 @@ def test_xgboost_answers_as_the_file_documents(rows, tmp_path, task, booster, ma
         read_xgboost(file), task, frame(rows, NUMBERS).fillna(np.nan), expected, tmp_path / "m", 1e-4
     )
     assert isinstance(found, CompiledModel), found
+
+
+def test_files_that_were_fitted_on_pandas_categories_are_refused(rows, tmp_path):
+    given, truth = frame(rows, NUMBERS).astype({"hour": "category"}), truth_of(rows, "regression")
+    xgboost.XGBRegressor(n_estimators=2, enable_categorical=True).fit(given, truth).save_model(
+        tmp_path / "m.ubj"
+    )
+    lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(given, truth).booster_.save_model(
+        tmp_path / "m.txt"
+    )
+    for read, name in ((read_xgboost, "m.ubj"), (read_lightgbm, "m.txt")):
+        with pytest.raises(UsageError, match="fitted on pandas categories"):
+            read(tmp_path / name)
 
 
 def test_a_regressor_of_probabilities_is_taken(rows, tmp_path):
