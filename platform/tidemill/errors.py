@@ -108,6 +108,10 @@ class FeatureError(TidemillError):
     """The feature store refused, or lacks something."""
 
 
+class WrongKey(FeatureError):
+    """A value that is no key of the feature store: another type, or a number too large for it."""
+
+
 class SkewFound(FeatureError):
     """Features were served with other values than a training set has, past the threshold."""
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from feast.value_type import ValueType
 
 from tidemill.clock import utc
-from tidemill.errors import FeatureError
+from tidemill.errors import FeatureError, WrongKey
 from tidemill.features.private_feast import Value, python_values_to_proto_values
 
 __all__ = [
@@ -220,8 +220,8 @@ def _width(kind: ValueType) -> int:
     return struct.calcsize(_KEY_FORMATS[kind])
 
 
-def _wrong(name: str, kind: ValueType, value: object) -> FeatureError:
-    return FeatureError(
+def _wrong(name: str, kind: ValueType, value: object) -> WrongKey:
+    return WrongKey(
         f"key {name!r} is {kind.name}, and {type(value).__name__} {value!r} is not",
         hint=f"give a value of type {kind.name}",
     )

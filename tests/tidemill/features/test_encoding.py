@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.errors import FeatureError
+from tidemill.errors import FeatureError, WrongKey
 from tidemill.features.encoding import (
     NATIVE,
     VALUE_FIELDS,
@@ -95,7 +95,7 @@ def test_entity_keys_are_those_of_feast(data):
     [(ValueType.STRING, 1.5), (ValueType.STRING, True), (ValueType.INT64, "7"), (ValueType.INT32, 2**31)],
 )
 def test_a_key_of_another_type_is_named(kind, value):
-    with pytest.raises(FeatureError, match=rf"key 'origin' is {kind.name}, and \w+ .* is not"):
+    with pytest.raises(WrongKey, match=rf"key 'origin' is {kind.name}, and \w+ .* is not"):
         key_encoder([("origin", kind)])([value])
 
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from tidemill.errors import FeatureError, ServingError, StateError, TidemillError
+from tidemill.errors import FeatureError, ServingError, StateError, TidemillError, WrongKey
 from tidemill.serving.inference.calls import Failure, Overloaded, Refused, TimedOut
 from tidemill.serving.inference.predictor import ModelFailed, NoChampion
 
@@ -16,6 +16,8 @@ def failure_of(error: Exception) -> Failure:
 
     >>> failure_of(Overloaded("too many requests are under way"))[:2]
     ('overloaded', 'too many requests are under way')
+    >>> failure_of(WrongKey("key 'depot' is INT64, and str 'north' is not")).kind
+    'malformed'
     """
     match error:
         case Refused():
@@ -24,6 +26,8 @@ def failure_of(error: Exception) -> Failure:
             return Failure("overloaded", str(error))
         case TimedOut():
             return Failure("timeout", str(error))
+        case WrongKey():
+            return Failure("malformed", str(error))
         case NoChampion():
             return Failure("no_model", str(error))
         case TidemillError():

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from tidemill.clock import Clock
-from tidemill.errors import FeatureError, RegistryError, ServingError, TidemillError
+from tidemill.errors import FeatureError, RegistryError, ServingError, TidemillError, WrongKey
 from tidemill.prediction_log.log_records import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.inference.application import Application
@@ -202,10 +202,11 @@ class JobRunner:
         _log.error("job %s: %s%s", job.id, said, where, exc_info=error)
         now = self.clock.now()
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if (full or isinstance(error, _AWAY)) and now - job.requested_at < self.keep:
+        away = isinstance(error, _AWAY) and not isinstance(error, WrongKey)
+        if (full or away) and now - job.requested_at < self.keep:
             job_records.postpone(self.state, job.id, now + _AWAY_WAIT, said)
             return
-        again = not isinstance(error, Refused)  # by its own input, which stays as it is
+        again = not isinstance(error, Refused | WrongKey)  # by its own input, which stays as it is
         after = job_records.fail(self.state, job.id, said + where, self.retries, now, again=again)
         if after is not None and after.status == "cancelled":
             files.drop_input()
