@@ -11,7 +11,8 @@ The tree::
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
-    │   └── SkewFound            what was served is not what training would see
+    │   ├── SkewFound            what was served is not what training would see
+    │   └── WrongKey             a value that is no key of the feature store
     ├── TrainingError            no usable model came out of training
     ├── RegistryError            the model registry refused or lacks something
     │   ├── ModelNotFound        no such model, version or alias
@@ -58,6 +59,7 @@ __all__ = [
     "TurnInProgress",
     "UsageError",
     "VersionNotFound",
+    "WrongKey",
 ]
 
 
