@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TurnInProgress,
         UsageError,
         VersionNotFound,
+        WrongKey,
     )
     from tidemill.features.feature_store import apply as apply_features
     from tidemill.features.feature_store import materialise as materialise_features
@@ -118,6 +119,7 @@ __all__ = [
     "TurnInProgress",
     "UsageError",
     "VersionNotFound",
+    "WrongKey",
     "__version__",
     "add_data",
     "apply_features",
@@ -191,6 +193,7 @@ _PLACES = {
     "TurnInProgress": "errors:TurnInProgress",
     "UsageError": "errors:UsageError",
     "VersionNotFound": "errors:VersionNotFound",
+    "WrongKey": "errors:WrongKey",
     "apply_features": "features.feature_store:apply",
     "materialise_features": "features.feature_store:materialise",
     "push_features": "features.feature_store:push",
