@@ -171,6 +171,8 @@ class GateConfig(Section):
     min_gain: float = 0.0
     """The candidate's metric must exceed the champion's by at least this; 0: by any amount, a tie is refused;
     negative: it may be worse by that much."""
+    by: Literal["gain", "interval"] = "gain"
+    """What must reach ``min_gain``: the gain, or all of its 90 % interval, which chance seldom does."""
     min_rows: int = Field(default=500, ge=1)
     """Rows needed in the hold-out for a decision."""
 

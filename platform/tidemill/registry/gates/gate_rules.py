@@ -53,7 +53,7 @@ def decide(
 ) -> Verdict:
     """Decide whether ``candidate`` may take the place of ``champion``.
 
-    The rule is on the point estimates; the confidence interval of the gain is recorded beside it. In the
+    The rule is on the point estimates, and with ``by: interval`` on the gain's interval as well. In the
     mode ``off`` everything passes; ``dry_run`` decides like ``enforce``, but a promotion goes on anyway.
 
     The gain must reach ``min_gain``. With a ``min_gain`` of 0 a tie is refused: no gain, no reason to change;
@@ -64,7 +64,7 @@ def decide(
         candidate: the candidate on the hold-out.
         champion: the champion on the same rows; none for the first version.
         service: the feature service that the project serves from; none to skip that check.
-        interval: of the gain, for the record.
+        interval: of the gain.
 
     >>> from tidemill.project.project_config import GateConfig
     >>> verdict = decide(GateConfig(min_gain=0.002), Evaluation("2", {"roc_auc": 0.709}, 9000),
@@ -81,6 +81,7 @@ def decide(
         *_check_fairness(candidate, champion, service),
         _check_rows(config, candidate),
         *_check_metric(config, candidate, champion),
+        *_check_interval(config, champion, interval),
         *_suspect(config, candidate),
     ]
     failed = tuple(reason for passed, reason in checks if not passed)
@@ -133,6 +134,22 @@ def _check_metric(
         reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
         return [*checks, (False, reason)]
     return [*checks, _check_gain(config, candidate.version, champion.version, mine, theirs)]
+
+
+def _check_interval(
+    config: "GateConfig", champion: Evaluation | None, interval: "Interval | None"
+) -> list[tuple[bool, str]]:
+    if config.by != "interval" or champion is None:
+        return []
+    if interval is None:
+        return [(False, "the interval of the gain is unknown, and gate.by: interval asks for it")]
+    digits = digits_apart((interval.low, interval.high), (interval.low, config.min_gain))
+    needed = f"at least {config.min_gain:+.{digits}f}" if config.min_gain else "more than 0"
+    return [(
+        _is_enough(interval.low, config.min_gain),
+        f"the 90 % interval of the gain is {interval.low:+.{digits}f} to {interval.high:+.{digits}f}, all of "
+        f"it must be {needed}",
+    )]  # fmt: skip
 
 
 def _suspect(config: "GateConfig", candidate: Evaluation) -> list[tuple[bool, str]]:

@@ -20,6 +20,7 @@ from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import decide, last_turn
+from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import Window
 
@@ -219,12 +220,16 @@ def _candidate(
     except TrainingError as error:
         return "failed", None, str(error)
     task, label = past.project.task, past.project.config.dataset.label
-    theirs = task.evaluate(task.truth(model.holdout, label), champion.answer(model.holdout))
-    rows = model.holdout.height
+    truth, answers = task.truth(model.holdout, label), champion.answer(model.holdout)
+    gate, rows, interval = past.project.config.gate, model.holdout.height, None
+    if gate.by == "interval":
+        days = model.holdout[past.project.config.dataset.time_column].dt.date().to_numpy()
+        interval = gain_interval(task, truth, model.answer(model.holdout), answers, days)
     verdict = pass_gate(
-        past.project.config.gate,
+        gate,
         Evaluation("candidate", model.metrics, rows),
-        Evaluation("champion", theirs, rows),
+        Evaluation("champion", task.evaluate(truth, answers), rows),
+        interval=interval,
     )
     return "promoted" if verdict.passed else "refused", model, why
 

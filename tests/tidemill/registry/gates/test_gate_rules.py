@@ -174,3 +174,20 @@ def test_a_candidate_without_any_mistake_is_suspicious(metric, value, suspicious
     verdict = decide(GateConfig(metric=metric), Evaluation("2", {metric: value}, 900), None)
     assert verdict.passed
     assert any("is perfect, which is suspicious" in reason for reason in verdict.reasons) is suspicious
+
+
+@pytest.mark.parametrize(
+    ("interval", "min_gain", "passed"),
+    [
+        (Interval(0.001, 0.02), 0.0, True),
+        (Interval(-0.001, 0.02), 0.0, False),
+        (Interval(-0.001, 0.02), -0.01, True),
+        (Interval(0.0, 0.0), 0.0, False),
+        (None, 0.0, False),
+    ],
+)
+def test_by_its_interval_a_gain_must_be_more_than_chance_brings(interval, min_gain, passed):
+    config = GateConfig(min_gain=min_gain, by="interval")
+    assert decide(config, candidate(0.75), champion(0.74), interval=interval).passed is passed
+    assert decide(config.model_copy(update={"by": "gain"}), candidate(0.75), champion(0.74)).passed
+    assert decide(config, candidate(0.75), None).passed, "without a champion there is no gain"
