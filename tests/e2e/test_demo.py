@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tidemill.cli.one_process import run_each
+
 from .conftest import run, tidemill, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -57,14 +59,21 @@ def test_the_loop_turns_and_leaves_nothing_behind(facts: dict, small_project: Pa
 
 
 def _history_from_the_command_line(workspace: Path) -> None:
-    done = run("models", "history", "flight-delay", "-p", workspace, "--json")
-    told = json.loads(done.stdout)
+    history, refused, back, unknown = run_each(
+        workspace,
+        [
+            "models history flight-delay --json",
+            "promote flight-delay 4",
+            "rollback flight-delay --json",
+            "promote flight-delay 99",
+        ],
+    )
+    told = json.loads(history.stdout)
     assert [one["version"] for one in told if one["kind"] != "refused"] == ["1", "2", "3"]
     assert "4" in [one["version"] for one in told if one["kind"] == "refused"]
-    assert run("promote", "flight-delay", "4", "-p", workspace).returncode == 3
-    done = run("rollback", "flight-delay", "-p", workspace, "--json")
-    assert json.loads(done.stdout) == {"model": "flight-delay", "from": "3", "to": "2"}
-    assert run("promote", "flight-delay", "99", "-p", workspace).returncode == 2
+    assert refused.returncode == 3
+    assert json.loads(back.stdout) == {"model": "flight-delay", "from": "3", "to": "2"}
+    assert unknown.returncode == 2
 
 
 def _an_interrupted_second_demo(project: Path) -> None:

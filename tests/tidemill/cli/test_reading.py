@@ -8,8 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 import tidemill.state
+from tests.tidemill.cli.one_process import run_each
 from tests.tidemill.serving.small_project import add_version, make_project
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.data.versioning.add import add
@@ -195,42 +194,10 @@ def fill(session):
     session.add(Turn(**other, **late, overrides={}, requested_at=NOW + timedelta(days=1)))
 
 
-EACH = """
-import os, sys
-from pathlib import Path
-from tidemill.cli.main import main
-folder, commands = Path(sys.argv[1]), sys.argv[2:]
-for number, command in enumerate(commands):
-    for stream in (1, 2):
-        file = os.open(folder / f"{number}.{stream}", os.O_CREAT | os.O_WRONLY)
-        os.dup2(file, stream)
-        os.close(file)
-    sys.argv = ["tidemill", *command.split()]
-    try:
-        main()
-    except SystemExit as end:
-        (folder / f"{number}.0").write_text(str(end.code or 0))
-"""
-
-
 def run(root: Path, command: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": str(columns)}
     line = [sys.executable, "-m", "tidemill.cli.main", *command.split()]
     return subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment)
-
-
-def run_each(
-    root: Path, commands: Iterable[str], columns: int = 80, before: Sequence[str] = ()
-) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands one after the other in one process, which takes a third of the time."""
-    with tempfile.TemporaryDirectory() as folder:
-        line = [*before, sys.executable, "-c", EACH, folder, *commands]
-        subprocess.run(line, cwd=root, env={**os.environ, "COLUMNS": str(columns)}, check=True)
-        done = []
-        for number, command in enumerate(commands):
-            code, out, error = ((Path(folder) / f"{number}.{stream}").read_text() for stream in range(3))
-            done.append(subprocess.CompletedProcess(command, int(code), out, error))
-        return done
 
 
 @pytest.fixture(scope="module")
