@@ -17,7 +17,6 @@ SMALL = {
     "split.validation_days": 5,
     "split.holdout_days": 5,
     "train.trials": 2,
-    "train.max_concurrent": 1,
     "train.max_rows": 4000,
     "gate.min_rows": 200,
     "gate.min_gain": -1.0,
@@ -53,7 +52,9 @@ def small_project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     copy_project(reference_project(), folder)
     params = folder / "params.yaml"
-    params.write_text(set_values(params.read_text(), SMALL))
+    # One process of Ray is enough: each takes 3 s of CPU.
+    alone = params.read_text().replace("\ntrain:\n", "\ntrain:\n  max_concurrent: 1\n")
+    params.write_text(set_values(alone, SMALL))
     (folder / "monitoring" / "monitors.yaml").write_text(MONITORS)
     (folder / "monitoring" / "policies.yaml").write_text(POLICIES)
     return folder

@@ -31,7 +31,13 @@ PLACES = {
         "lineage/sources/tracked_runs.py",
     ],
     ("skops",): ["training/fitting/private_skops.py"],
-    ("sklearn",): ["training", "serving/inference/column_origins.py", "monitoring/quality/label_draws.py"],
+    ("sklearn",): [
+        "training",
+        "serving/inference/column_origins.py",
+        "monitoring/drift/domain_classifier.py",
+        "monitoring/quality/error_changes.py",
+        "monitoring/quality/label_draws.py",
+    ],
     ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_kinds.py"],
     ("torch",): [
         "training/compiling/torch_modules.py",
@@ -43,6 +49,7 @@ PLACES = {
     ("fastapi", "starlette"): [
         "serving/http",
         "serving/runtime/replica",
+        "serving/webhooks",
     ],
     ("uvicorn",): ["serving/http", "serving/runtime/tracking_server.py"],
     ("celery", "kombu"): ["serving/jobs/broker.py", "serving/jobs/private_celery.py"],

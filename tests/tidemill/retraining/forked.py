@@ -248,7 +248,7 @@ IN_STEPS = points(
     "data tidemill.data.versioning.data_versions:copy_to_remote after",
     "data tidemill.features.feature_store:record_views after",
     "train mlflow:MlflowClient.create_run after",
-    "train tidemill.training.train:search before",
+    "train tidemill.training.train:search_by before",
     "train tidemill.training.train:finish before",
     "train mlflow:MlflowClient.set_terminated before",
     "train tidemill.training.train:finish after",
@@ -265,14 +265,14 @@ IN_STEPS = points(
     "gate tidemill.registry.gates.gate_decisions:tag_version before",
     "gate tidemill.registry.gates.gate_decisions:tag_version after",
     "gate tidemill.registry.promotion:ask_gate after",
-    "promote tidemill.retraining.turn_steps:promote before",
+    "promote tidemill.retraining.turn_end:promote before",
     "promote tidemill.registry.promotion:move_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias after",
     "promote tidemill.registry.history.alias_journal:_end before",
     "promote tidemill.registry.history.alias_journal:_end after",
     "promote tidemill.registry.promotion:move_alias after",
-    "promote tidemill.retraining.turn_steps:promote after",
+    "promote tidemill.retraining.turn_end:promote after",
 )
 """In each step, in the order of the steps."""
 

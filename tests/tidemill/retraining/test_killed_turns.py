@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 CHOSEN = {
     "start": "tidemill.retraining.turn:_run before",
     "data": "tidemill.data.versioning.data_versions:commit_staged after",
-    "train": "tidemill.training.train:search before",
+    "train": "tidemill.training.train:search_by before",
     "register": "mlflow:MlflowClient.create_model_version after",
     "gate": "tidemill.registry.gates.gate_decisions:tag_version before",
     "promote": "tidemill.registry.history.alias_journal:_set_alias after",

@@ -165,7 +165,7 @@ def compare(
     >>> [column.drifted for column in compare(before, before + 1000.0, DataDriftConfig(), ones, "1")]
     [True]
     """
-    found, alone = [], bool((served_by == own).all())
+    found, alone = [], bool((served_by.cast(pl.String) == own).all())
     for name in reference.columns:
         if name not in config.exclude:
             now = current.get_column(name, default=None)

@@ -46,7 +46,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, text: str, words: str
 def test_values_may_be_separated_by_semicolons(tmp_path: Path):
     (tmp_path / "labels.csv").write_text('"flight, of the day";label\n007;late\n')
     found = read_labels(tmp_path / "labels.csv", ["flight, of the day"], "label", None)
-    assert [(row["flight, of the day"], row["label"]) for row in found.rows] == [("007", "late")]
+    assert [(row["key"], row["label"]) for row in found.rows] == [(("007",), "late")]
 
 
 def test_the_label_is_sought_in_all_rows(tmp_path: Path):
