@@ -1,9 +1,12 @@
 """Opens files of tables lazily, without wildcards in paths and without changing the digits of ids."""
 
+import codecs
 import glob
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -72,14 +75,26 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
 
 
 def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
-    """Read files of newline-delimited JSON lazily.
+    """Read files of newline-delimited JSON lazily; with a mark of UTF-8 before the first line, at once.
 
     Raises:
+        OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
     check_files(files)
+    if any(map(_has_mark, files)):  # which Polars takes for a part of the first line
+        contents: list[IO[bytes]] = [
+            io.BytesIO(file.read_bytes().removeprefix(codecs.BOM_UTF8)) for file in files
+        ]
+        return pl.scan_ndjson(contents, infer_schema_length=None)
     literal = [glob.escape(str(file)) for file in files]  # this reader of Polars always reads wildcards
     return pl.scan_ndjson(literal, infer_schema_length=None)
+
+
+def _has_mark(file: Path) -> bool:
+    """Return whether a file begins with a mark of UTF-8, as programs on Windows write it."""
+    with file.open("rb") as stream:
+        return stream.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:

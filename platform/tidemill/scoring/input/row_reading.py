@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def types_of_lines(file: SourceFile) -> pa.Schema:
         DataError: none of the lines is an object.
     """
     with open_file(file.address) as stream:
-        head = opened(stream, file.address).read(BLOCK)
+        head = opened(stream, file.address).read(BLOCK).removeprefix(BOM_UTF8)
     lines = [line for line in head[: head.rfind(b"\n") + 1 or None].split(b"\n") if _object(line)]
     if not lines:
         raise DataError(f"{file.address} cannot be read as ndjson", hint="each line is one JSON object")
@@ -176,6 +177,7 @@ def _csv(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: 
 def _ndjson(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, _: int) -> Iterator[Batch]:
     stream.seek(piece.start)
     content = stream.read(piece.end - piece.start)
+    content = content if piece.start else content.removeprefix(BOM_UTF8)
     schema = pa.schema(
         [(columns.in_file(f.name), f.type) for f in columns.schema if f.name not in dict(file.partitions)]
     )

@@ -1,6 +1,7 @@
 """Tables are read from where their path says, and no digit of an id is lost."""
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tidemill.data.tables.scanning import scan_csv, scan_csv_as_text
 from tidemill.data.tables.version_tables import scan
 from tidemill.data.validation.inference import infer
 from tidemill.errors import DataError
-from tidemill.scoring.input.fragments import examine
+from tidemill.scoring.input.fragments import examine, fragments_of
+from tidemill.scoring.input.row_reading import Columns, types_of_lines
+from tidemill.scoring.input.row_reading import read as read_rows
 from tidemill.scoring.input.table_places import find_files, locate
 
 IDS = "id,code,big,share,n\n9223372036854775807,007,18446744073709551616,0.5,1\n1,12,1,10,2\n"
@@ -141,3 +144,22 @@ def test_a_broken_archive_is_named(tmp_path: Path):
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"id,label\n1,0\n")[:-9])
     with pytest.raises(DataError, match=r"rows\.csv\.gz cannot be read"):
         open_table(tmp_path / "rows.csv.gz").collect()
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_mark_of_utf_8_before_lines_of_json_is_no_part_of_them(tmp_path: Path, lines: int):
+    """Programs on Windows write it."""
+    rows = [{"id": 1, "wind": 0.5}, {"id": 2, "wind": 1.5}][:lines]
+    file, other = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    file.write_text(text, encoding="utf-8-sig")
+    other.write_text(text)
+    assert open_table(file).collect().rows(named=True) == rows
+    assert open_table(tmp_path / "*.ndjson").collect().rows(named=True) == rows + rows
+    assert scan("a.ndjson", [file]).collect().rows(named=True) == rows
+    (found,) = find_files(locate(str(file), tmp_path))
+    shape = examine([found])[0]
+    columns = Columns(types_of_lines(found))
+    assert columns.schema.names == ["id", "wind"]
+    (batch,) = read_rows([found], fragments_of([found], [shape])[0], columns)
+    assert (batch.table.to_pylist(), batch.unread) == (rows, [])
