@@ -14,6 +14,7 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.project_features import hidden_fields, lookup_columns
+from tidemill.prediction_log.labels.label_cells import LabelReader
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.log_records import LabelRecord
 from tidemill.prediction_log.reading.unmatched_labels import count_unmatched
@@ -21,7 +22,6 @@ from tidemill.prediction_log.storage.log_schema import TYPED
 from tidemill.prediction_log.writing.log_writer import open_log
 from tidemill.prediction_log.writing.redaction import Redaction, redaction_for
 from tidemill.project import Project
-from tidemill.tasks.task import Task
 
 __all__ = ["Imported", "import_label_file"]
 
@@ -60,7 +60,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     """
     trained = _type_in_training(project)
     table = open_table(file, None if trained is None else {"label": pl.String()})
-    reader = _LabelReader(project.task, trained is not None and trained != pl.String)
+    reader = LabelReader(project.task, trained)
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
     _require_labels(file, table, reader)
@@ -149,7 +149,7 @@ def _key(column: str) -> str:
     return name if name in _OURS else column
 
 
-def _require_labels(file: Path, table: pl.LazyFrame, reader: "_LabelReader") -> None:
+def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> None:
     """Raise an error for labels that the task does not have; it lists them with their counts."""
     counts: Counter[str] = Counter()
     rows, first = 0, 0
@@ -182,26 +182,6 @@ def _type_in_training(project: Project) -> pl.DataType | None:
 
 
 @dataclass(frozen=True)
-class _LabelReader:
-    """Reads labels as they are logged."""
-
-    task: Task
-    text_is_json: bool
-    """Whether text is JSON, as labels of training are no text."""
-
-    @property
-    def meant(self) -> str:
-        return f"{self.task.meant}, as JSON" if self.text_is_json else self.task.meant
-
-    def read(self, value: Any) -> tuple[int | None, str | None]:
-        if value is None:
-            raise ValueError("the label is missing")
-        if self.text_is_json and isinstance(value, str):
-            value = orjson.loads(value)
-        return self.task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
-
-
-@dataclass(frozen=True)
 class _Place:
     """Where in a file rows are."""
 
@@ -215,7 +195,7 @@ class _Place:
 
 
 def _labels(
-    place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], reader: _LabelReader
+    place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], reader: LabelReader
 ) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 
 from tidemill.errors import ConfigError
 from tidemill.tasks.answer_fields import AnswerField
-from tidemill.tasks.target_labels import Labels, as_json
+from tidemill.tasks.target_labels import Labels, as_json, iso_text
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -47,13 +48,13 @@ class Custom(Task):
         return "any value"
 
     def labels(self, column: pl.Series) -> Labels:
-        """Return the labels as they are."""
+        """Return the labels as they are, dates and moments as text in ISO 8601."""
         return as_json(column)
 
     def truth(self, rows: pl.DataFrame, label: str) -> npt.NDArray[Any]:
         """Return the labels of rows that all have one, shape (rows,); lists as the log has them."""
         if label in rows.columns and rows[label].dtype.is_nested() and not rows[label].null_count():
-            return _objects(rows[label].to_list())
+            return _objects([_without_dates(value) for value in rows[label].to_list()])
         return super().truth(rows, label)
 
     def answers(self, estimator: Any, features: Any) -> Answers:
@@ -122,13 +123,15 @@ class Custom(Task):
         return _of_json(answers)
 
     def label_given(self, value: object) -> tuple[int | None, str | None]:
-        """Return the value as JSON.
+        """Return the value as JSON; a date or a moment is text in ISO 8601.
 
         >>> Custom("m:f").label_given(["a", 1])
         (None, '["a", 1]')
         """
         try:
-            return None, json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+            return None, json.dumps(
+                value, sort_keys=True, allow_nan=False, ensure_ascii=False, default=iso_text
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"must be a JSON value: {error}") from error
 
@@ -175,6 +178,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return _plain(value.tolist()) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _without_dates(value: Any) -> Any:
+    """Return a value with dates and moments as text, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: _without_dates(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_dates(one) for one in value]
+    return iso_text(value) if isinstance(value, date | time) else value
 
 
 def _objects(values: list[Any]) -> npt.NDArray[Any]:

@@ -8,10 +8,20 @@ from typing import NamedTuple
 
 import polars as pl
 
+from tidemill.clock import utc
 from tidemill.errors import DataError
 from tidemill.tasks.answer_fields import truth_classes
 
-__all__ = ["Labels", "as_class_numbers", "as_json", "as_numbers", "class_names", "class_number", "class_text"]
+__all__ = [
+    "Labels",
+    "as_class_numbers",
+    "as_json",
+    "as_numbers",
+    "class_names",
+    "class_number",
+    "class_text",
+    "iso_text",
+]
 
 _SHOWN = 5
 _WHOLE = re.compile(r"^[ \t\r\n]*(-?(?:0|[1-9][0-9]*))(?:\.0*)?[ \t\r\n]*$")
@@ -176,8 +186,31 @@ def as_numbers(labels: pl.Series) -> Labels:
 
 
 def as_json(labels: pl.Series) -> Labels:
-    """Return labels as they are: a custom task takes any value."""
-    return Labels(labels, {})
+    """Return labels as they are, dates and moments as text: a custom task takes any value that JSON has.
+
+    >>> as_json(pl.Series([date(2024, 2, 29), None])).values.to_list()
+    ['2024-02-29', None]
+    """
+    if labels.dtype not in (pl.Date, pl.Datetime, pl.Time):
+        return Labels(labels, {})
+    texts = [None if value is None else iso_text(value) for value in labels.to_list()]
+    return Labels(pl.Series(labels.name, texts, pl.String), {})
+
+
+def iso_text(value: object) -> str:
+    """Return a date, a time or a moment in ISO 8601; moments in UTC.
+
+    Raises:
+        TypeError: it is none of them.
+
+    >>> [iso_text(value) for value in (date(2024, 2, 29), datetime(2024, 2, 29, 8))]
+    ['2024-02-29', '2024-02-29T08:00:00+00:00']
+    """
+    if isinstance(value, datetime):
+        return utc(value).isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _as_text(labels: pl.Series) -> pl.Series:

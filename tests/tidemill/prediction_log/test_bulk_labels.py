@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -153,3 +153,35 @@ def test_labels_of_another_task_are_refused_whole(project, tmp_path, task, label
         import_label_file(project(task), file, SystemClock())
     assert message in str(refused.value)
     assert count_log(tmp_path / "log", "m").labels == 0
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "truth"),
+    [
+        (date(2024, 1, 1), "2024-02-29", "2024-02-29"),
+        (NOON, "2024-02-29T08:00Z", "2024-02-29T08:00:00+00:00"),
+        (NOON, "2024-02-29", "2024-02-29T00:00:00+00:00"),
+        (None, "2024-02-29", "2024-02-29"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_custom_labels_that_are_dates_are_text_as_in_training(project, tmp_path, trained, given, truth, kind):
+    if trained is not None:
+        pl.DataFrame({"truth": [trained]}).write_parquet(tmp_path / "training_set.parquet")
+    file, rows = tmp_path / f"labels.{kind}", pl.DataFrame({"prediction_id": ["p0"], "label": [given]})
+    {"csv": rows.write_csv, "parquet": rows.write_parquet, "ndjson": rows.write_ndjson}[kind](file)
+    import_label_file(project(Custom("m:f")), file, SystemClock())
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert Custom("m:f").truth_of_log(found).tolist() == [truth]
+    if trained is not None:
+        (tmp_path / "labels.csv").write_text("prediction_id,label\np0,soon\n")
+        with pytest.raises(DataError, match=r"1 of 1 labels are not (dates|moments) .*: 'soon' \(1\)"):
+            import_label_file(project(Custom("m:f")), tmp_path / "labels.csv", SystemClock())
+
+
+def test_custom_labels_that_are_dates_in_parquet(project, tmp_path):
+    rows = pl.DataFrame({"prediction_id": ["p0", "p1"], "label": [date(2024, 1, 1), date(2024, 2, 29)]})
+    rows.write_parquet(tmp_path / "labels.parquet")
+    import_label_file(project(Custom("m:f")), tmp_path / "labels.parquet", SystemClock())
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert sorted(Custom("m:f").truth_of_log(found)) == ["2024-01-01", "2024-02-29"]

@@ -1,7 +1,7 @@
 """A label that a client sends means what the same value in a column means."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -107,3 +107,19 @@ def test_a_metric_of_the_projects_own_gets_numbers_of_classes_from_logs_too():
     answers = np.array([[0.25, 0.75], [1.0, 0.0]])
     for truth in (np.array([1, 0], np.int32), np.array([1.0, 0.0])):
         assert task.measure("m:picked", truth, answers)(np.ones((1, 2)))[0] == 0.875
+
+
+def test_custom_labels_that_are_dates_are_the_same_text_in_training_and_in_the_log():
+    task = Custom("m:f")
+    day, moment = date(2024, 2, 29), datetime(2024, 2, 29, 8, tzinfo=UTC)
+    for column, text in (
+        (pl.Series("y", [day]), "2024-02-29"),
+        (pl.Series("y", [moment]), "2024-02-29T08:00:00+00:00"),
+        (pl.Series("y", [moment.replace(tzinfo=None)]), "2024-02-29T08:00:00+00:00"),
+        (pl.Series("y", [[day]]), ["2024-02-29"]),
+        (pl.Series("y", [{"due": day}]), {"due": "2024-02-29"}),
+    ):
+        assert task.truth(column.to_frame(), "y").tolist() == [text]
+        _, target = task.label_given(column[0].to_list() if column.dtype == pl.List else column[0])
+        assert task.truth_of_log(pl.DataFrame({"label": [None], "target": [target]})).tolist() == [text]
+        assert task.label_given(text) == (None, target)

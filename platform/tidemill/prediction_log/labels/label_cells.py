@@ -1,0 +1,78 @@
+"""Reads the cells of a column of labels as what is logged of them."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import orjson
+import polars as pl
+
+from tidemill.clock import parse_moment
+from tidemill.tasks.task import Task
+
+__all__ = ["LabelReader"]
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Reads labels as they are logged."""
+
+    task: Task
+    trained: pl.DataType | None
+    """The type that labels of training have; None if it is unknown, or does not matter."""
+
+    @property
+    def meant(self) -> str:
+        """What a label must be."""
+        if self.trained in (pl.Date, pl.Datetime):
+            return "dates such as 2013-04-01" if self.trained == pl.Date else "moments in ISO 8601"
+        return f"{self.task.meant}, as JSON" if self._is_json else self.task.meant
+
+    @property
+    def _is_json(self) -> bool:
+        """Whether text is JSON, as labels of training are no text."""
+        return self.trained is not None and self.trained not in (pl.String, pl.Time)
+
+    def read(self, value: Any) -> tuple[int | None, str | None]:
+        """Return a label as `Task.label_given` does.
+
+        Raises:
+            ValueError: it is missing, or no label of the task.
+        """
+        if value is None:
+            raise ValueError("the label is missing")
+        if self.trained in (pl.Date, pl.Datetime):
+            value = _day(value) if self.trained == pl.Date else _instant(value)
+        elif self._is_json and isinstance(value, str):
+            value = orjson.loads(value)
+        return self.task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
+
+
+def _day(value: Any) -> date:
+    """Return a label as a date.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, str):
+        return date.fromisoformat(value.strip())
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date()
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise ValueError("it is no date")
+    return value
+
+
+def _instant(value: Any) -> datetime:
+    """Return a label as a moment.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, str):
+        return parse_moment(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        raise ValueError("it is no moment")
+    return value
