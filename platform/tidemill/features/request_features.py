@@ -43,6 +43,7 @@ class RequestFeatures:
         """What decides which version answers a row; all that it brings where no key is declared."""
         self.inputs = tuple(column.name for column in columns)
         self.truths = _truths(columns)
+        self.gaps = _gaps(columns)
         self._columns = [_Reader(column) for column in columns]
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
@@ -89,6 +90,7 @@ class StoreAndRequest:
         self.keys = store.keys
         self.inputs = (*store.inputs, *(column.name for column in columns))
         self.truths = store.truths | _truths(columns)
+        self.gaps = _gaps(columns)
         self._store = store
         self._columns = [_Reader(column) for column in columns]
         self._views: dict[str, set[str]] = {}
@@ -134,6 +136,11 @@ class StoreAndRequest:
 
 def _truths(columns: Sequence[FeatureColumn]) -> frozenset[str]:
     return frozenset(column.name for column in columns if column.type == "truth")
+
+
+def _gaps(columns: Sequence[FeatureColumn]) -> Mapping[str, Callable[[object], object]]:
+    """Return what makes None of words for gaps, by the names of the columns that have some."""
+    return {column.name: column.without_gap for column in columns if column.has_gap_words}
 
 
 class _Reader:

@@ -1,6 +1,6 @@
 """Read the features that come with a request, as columns of numbers, of text and of lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,6 +30,8 @@ class Features(NamedTuple):
     """Those of the service that are truth values."""
     requested: bool = False
     """Whether requests bring all of them, by fields of the same names."""
+    gaps: Mapping[str, Callable[[object], object]] = {}
+    """What makes None of words such as N/A, by the text features in which they are gaps."""
 
 
 def feature_values(name: str, column: Column, features: Features) -> npt.NDArray[Any]:
@@ -41,11 +43,11 @@ def feature_values(name: str, column: Column, features: Features) -> npt.NDArray
     if name in features.lists:
         return _lists(name, column, features.lists[name])
     if name in features.words:
-        return _texts(name, column)
+        return _texts(name, column, features.gaps.get(name))
     return _numbers(name, column, name in features.truths)
 
 
-def _texts(name: str, column: Column) -> npt.NDArray[Any]:
+def _texts(name: str, column: Column, without_gap: Callable[[object], object] | None) -> npt.NDArray[Any]:
     values = column.tolist() if isinstance(column, np.ndarray) else column
     for row, value in enumerate(values):
         if value is not None and not isinstance(value, str):
@@ -53,7 +55,7 @@ def _texts(name: str, column: Column) -> npt.NDArray[Any]:
                 f"row {row}, {name}: Input should be a valid string, and {type_given(value)} was given"
             )
     found = np.empty(len(values), dtype=object)
-    found[:] = values
+    found[:] = values if without_gap is None else list(map(without_gap, values))
     return found
 
 

@@ -33,7 +33,8 @@ def features_of(serving: ServingVersions | None) -> Features | None:
     service = tuple(name for _, name in champion.features.features)
     scorer, reader = champion.scorer, champion.features
     requested = all(view == REQUEST for view, _ in reader.features)
-    return Features(service, tuple(scorer.features), scorer.words, scorer.lists, reader.truths, requested)
+    given = service, tuple(scorer.features), scorer.words, scorer.lists, reader.truths
+    return Features(*given, requested, reader.gaps)
 
 
 def infer_paths(codec: OpenInference, now: Now) -> Callable[[str, str], Codec | None]:

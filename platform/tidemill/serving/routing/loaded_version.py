@@ -66,6 +66,10 @@ class FeatureReader(Protocol):
     def truths(self) -> frozenset[str]:
         """The features that are truth values."""
 
+    @property
+    def gaps(self) -> Mapping[str, Callable[[object], object]]:
+        """What makes None of words such as N/A, by the text features in which they are gaps."""
+
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
         """Return the features of each row, as of its moment."""
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.tidemill.serving.small_project import add_model
-from tidemill.features.request_features import FeatureRow
+from tidemill.features.request_features import FeatureRow, StoreAndRequest
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.registry.versions.model_versions import load_original, load_scorer
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
 from tidemill.serving.protocols.model_inputs import Inputs
 from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.protocols.open_inference_paths import features_of
 from tidemill.serving.protocols.tensors import DATATYPES
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.tasks.binary import Binary
@@ -143,3 +146,20 @@ def test_csv_is_read_as_training_reads_tables():
     assert plain(found) == [[43113.0, None, None], [3.2, "grey", None]]
     with pytest.raises(Refused, match=r"'1\.5' is not written as 1\.234,56"):
         codec.parse(b"wind,sky,rain\n1.5,grey,1\n", {b"content-type": b"text/csv"}, b"")
+
+
+def test_words_for_gaps_are_gaps_in_features_that_are_given_directly():
+    column = FeatureColumn("sky", "text", False, ("grey", "n/a"), has_gap_words=True)
+    store = SimpleNamespace(features=(("weather", "wind"),), keys=("depot",), inputs=(), truths=frozenset())
+    reader = StoreAndRequest(store, [column])
+    scorer = SimpleNamespace(features=("wind", "sky"), words=("sky",), lists={})
+    serving = SimpleNamespace(champion=SimpleNamespace(features=reader, scorer=scorer))
+    inputs = Inputs("parcels", Parcel, 9, lambda: features_of(serving))
+    words, expected = ["NaN", "", "n/a", "blue", None], [None, None, "n/a", "blue", None]
+    rows = [[1.0, word] for word in words]
+    for found in (
+        inputs.call({"wind": [1.0] * 5, "sky": words})[1],
+        inputs.call([{"wind": 1.0, "sky": word} for word in words])[1],
+        inputs.matrix_call(rows)[1],
+    ):
+        assert found[:, 1].tolist() == expected

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,7 @@ class _NoFeatures:
     keys: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     truths: frozenset[str] = frozenset()
+    gaps: Mapping[str, Any] = MappingProxyType({})
 
     def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[object]) -> list[FeatureRow]:
         return []
