@@ -2,12 +2,35 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 
+from tidemill.errors import ConfigError
 from tidemill.features.request_features import REQUEST
 from tidemill.project import Project
-from tidemill.project.feature_columns import read_columns, read_keys
+from tidemill.project.feature_columns import (
+    COLUMNS_FILE,
+    ColumnType,
+    FeatureColumn,
+    read_columns,
+    read_keys,
+)
 
-__all__ = ["feature_names", "feature_source", "features_digest", "hidden_fields", "lookup_columns"]
+__all__ = [
+    "check_keys",
+    "feature_names",
+    "feature_source",
+    "features_digest",
+    "hidden_fields",
+    "lookup_columns",
+]
+
+_OF_STORE: Mapping[str, tuple[ColumnType, ...]] = {
+    "STRING": ("text", "integer"),
+    "INT32": ("integer",),
+    "INT64": ("integer",),
+    "UNIX_TIMESTAMP": ("moment", "integer"),
+}
+"""Type of a key in the store → the types in ``features.yaml`` whose values it takes."""
 
 
 def feature_names(project: Project) -> tuple[str, ...]:
@@ -50,6 +73,29 @@ def lookup_columns(project: Project) -> tuple[str, ...]:
     if project.config.features.source != "store":
         found += [column.name for column in (*read_keys(project), *read_columns(project))]
     return tuple(dict.fromkeys(found))
+
+
+def check_keys(project: Project, columns: Iterable[FeatureColumn]) -> None:
+    """Check that the store takes the values of those columns that are its keys.
+
+    Raises:
+        ConfigError: a column is of another type; the message names both types.
+        FeatureError: the service was not applied.
+    """
+    from tidemill.features.feast_session import open_store
+    from tidemill.features.online.online_features import OnlineFeatures
+
+    types = OnlineFeatures(open_store(project), project.feature_service).key_types
+    for column in columns:
+        kind = types.get(column.name)
+        if kind is not None and column.type not in (fitting := _OF_STORE.get(kind, ())):
+            raise ConfigError(
+                f"key {column.name!r} is of type {column.type} in {project.root / COLUMNS_FILE}, and "
+                f"{kind} in the feature store, which takes none of its values",
+                hint=f"declare it as {' or '.join(fitting)}"
+                if fitting
+                else "declare the entity in the feature store with text or whole numbers",
+            )
 
 
 def features_digest(project: Project) -> str:

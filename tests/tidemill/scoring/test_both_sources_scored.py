@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_model, crown, make_project
+from tidemill.errors import ConfigError
 from tidemill.features.feature_store import apply, materialise
 from tidemill.features.project_features import feature_names
 from tidemill.prediction_log.prediction_log import read_predictions
@@ -171,3 +172,26 @@ def test_features_given_as_columns_are_checked_for_categories(project, tmp_path)
         answers[name] = read(tmp_path / name.replace("in", "out"))["probability"].to_list()
     assert len(answers["in.parquet"]) == 3
     assert answers["in.csv"] == pytest.approx(answers["in.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"), [("number", False), ("moment", False), ("text", True), ("integer", True)]
+)
+def test_a_key_of_another_type_than_the_stores_is_refused_with_both(project, kind, fits):
+    file = project.root / "features.yaml"
+    written = file.read_text()
+    try:
+        file.write_text(COLUMNS.replace("type: text, example: north", f"type: {kind}"))
+        if fits:
+            assert "depot" in request_fields(project)
+            return
+        said = f"key 'depot' is of type {kind} in .*features.yaml, and STRING in the feature store"
+        with pytest.raises(ConfigError, match=said) as refused:
+            project.load_application()
+        assert refused.value.hint == "declare it as text or integer"
+    finally:
+        file.write_text(written)
+
+
+def request_fields(project):
+    return [field.alias for field in project.load_application().request.model_fields.values()]

@@ -73,8 +73,15 @@ class OnlineFeatures:
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = served_features(service)
         self.truths = truth_features(service)
+        self.gaps: Mapping[str, Callable[[object], object]] = {}  # text in the store is text
         self.keys = tuple(sorted({column for lookup in self._lookups for column in lookup.columns}))
         """The columns of a request that are entity keys."""
+        self.key_types = {
+            column: kind.name
+            for lookup in self._lookups
+            for column, (_, kind) in zip(lookup.columns, lookup.kinds, strict=True)
+        }
+        """The names of their types in the store."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
         self._cache = (
             FeatureCache[ViewValues](seconds, cached_rows, clock) if cached_rows and any(seconds) else None

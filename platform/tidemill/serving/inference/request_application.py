@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from tidemill.errors import ConfigError
+from tidemill.features.project_features import check_keys
 from tidemill.project import Project
 from tidemill.project.feature_columns import COLUMNS_FILE, FeatureColumn, read_columns, read_keys
 from tidemill.serving.inference.application import Application
@@ -27,13 +28,15 @@ def make_application(project: Project, own: Application[Any] | None = None) -> A
         own: the project's own application, whose request may bring values of these columns, too.
 
     Raises:
-        ConfigError: ``features.yaml`` is missing or wrong.
+        ConfigError: ``features.yaml`` is missing or wrong, or has a key of another type than the store's.
+        FeatureError: features come from the store, too, and its service was not applied.
     """
     columns = read_columns(project)
     if own is not None:
         return _extended(own, columns)
     if project.config.features.source == "both":
         columns = (*_keys(project, columns), *columns)
+        check_keys(project, columns)
     else:
         names = {column.name for column in columns}
         columns = (*(key for key in read_keys(project) if key.name not in names), *columns)
