@@ -13,7 +13,7 @@ from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.errors import RetrainingError, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
-from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
+from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
 from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.picture import as_svg
 from tidemill.retraining.backtest.play import (
@@ -26,6 +26,7 @@ from tidemill.retraining.backtest.play import (
 )
 from tidemill.retraining.policies import Policy
 from tidemill.training.model_spec import Family
+from tidemill.training.tracking.reference_rows import ReferenceRows
 
 START, END = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 12, 1, tzinfo=UTC)
 TURN = datetime(2013, 7, 1, tzinfo=UTC)
@@ -144,3 +145,39 @@ def test_windows_of_the_latest_rows_are_played_against_what_they_say(
         alerts = monitors.alerts(model, START, moved, answers, now)
         found += [week] * any(alert.kind == "data_drift" for alert in alerts)
     assert found == weeks
+
+
+def test_a_drop_that_great_errors_hide_is_found_in_the_past_as_in_production(tmp_path):
+    """The usual errors are compared, too: twenty windows of doubled errors with a heavy tail."""
+    own = {"project": {**PROJECT["project"], "task": "regression"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PROJECT, **own}))
+    declared = {"name": "m", "window": "21d", "every": "7d", "min_rows": 50, "min_labelled": 50}
+    monitor = Monitor.model_validate({**declared, "quality": {}})
+    project, names = load_project(tmp_path), ("x",)
+
+    def drawn(count: int, seed: int, factor: float = 1.0) -> pl.DataFrame:
+        random = np.random.default_rng(seed)
+        at = [START + timedelta(hours=n) for n in range(count)]
+        error = factor * np.exp(2 * random.normal(size=count)) * random.choice([-1, 1], count)
+        return pl.DataFrame({"event_timestamp": at, "label_known_at": at, "y": error, "x": np.zeros(count)})
+
+    held = drawn(1000, 1000)
+    reference = ReferenceRows(
+        held.select(names), held["y"], held["x"], held_out=held.select(names), held_out_labels=held["y"]
+    )
+    metrics = {"neg_mae": -float(held["y"].abs().mean()), "rows": 1000.0}
+    model = Fitted(START, 1000, 0.0, held, metrics, reference, lambda rows: np.zeros(rows.height))
+
+    def told(factor: float) -> list[str]:
+        found: list[str] = []
+        for seed in range(20):
+            rows, now = drawn(300, seed, factor), START + timedelta(days=13)
+            alerts = PastMonitors(project, [monitor], names).alerts(
+                model, START, rows, np.zeros(rows.height), now
+            )
+            found += [alert.message for alert in alerts if alert.kind == "quality"]
+        return found
+
+    assert len(told(1.0)) <= 1
+    assert len(doubled := told(2.0)) >= 15
+    assert any("the usual errors have grown by" in message for message in doubled)
