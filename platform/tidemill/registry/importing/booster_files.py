@@ -30,7 +30,7 @@ def read_xgboost(file: Path) -> ForeignModel:
 
     Raises:
         RegistryError: XGBoost is missing, or the file is damaged.
-        UsageError: it was trained for an objective that answers for no task.
+        UsageError: it was fitted on pandas categories.
     """
     package = _package("xgboost", "xgboost-cpu")
     booster = package.Booster()
@@ -39,13 +39,15 @@ def read_xgboost(file: Path) -> ForeignModel:
         described = json.loads(booster.save_config())["learner"]
     except Exception as error:  # XGBoost's own
         raise _broken(file, "XGBoost", error) from error
-    task = _task(file, described["objective"]["name"])
+    objective = described["objective"]["name"]
+    task = fitting_task(objective) or "custom"
     _refuse_categories(file, booster)
     if booster.attr("scikit_learn") is None:  # a native booster's file: its predict takes all rounds
         answer_by_all_rounds(booster)
     best = booster.attr("best_iteration") if described["gradient_booster"]["name"] != "gblinear" else None
     booster.set_attr(scikit_learn=None)  # XGBClassifier takes no regressor, not even of probabilities
-    estimator = package.XGBRegressor() if task == "regression" else package.XGBClassifier()
+    by_value = task in ("regression", "custom")
+    estimator = package.XGBRegressor() if by_value else package.XGBClassifier()
     estimator.load_model(booster.save_raw())
 
     def answer(rows: pd.DataFrame, task: Task) -> Any:
@@ -59,7 +61,7 @@ def read_xgboost(file: Path) -> ForeignModel:
         )  # fmt: skip
 
     return ForeignModel(
-        kind="XGBoost",
+        kind=f"XGBoost {objective}" if task == "custom" else "XGBoost",
         answer=answer,
         save=save,
         features=tuple(booster.feature_names or ()),
@@ -73,7 +75,7 @@ def read_lightgbm(file: Path) -> ForeignModel:
 
     Raises:
         RegistryError: LightGBM is missing, or the file is damaged.
-        UsageError: it was trained for an objective that answers for no task.
+        UsageError: it was fitted on pandas categories.
     """
     package = _package("lightgbm", "lightgbm")
     _check_trees(file)
@@ -83,7 +85,7 @@ def read_lightgbm(file: Path) -> ForeignModel:
     except Exception as error:  # LightGBM's own
         raise _broken(file, "LightGBM", error) from error
     _refuse_categories(file, booster)
-    names = tuple(booster.feature_name())
+    names, task = tuple(booster.feature_name()), fitting_task(objective) or "custom"
 
     def save(folder: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         importlib.import_module("mlflow.lightgbm").save_model(
@@ -92,12 +94,13 @@ def read_lightgbm(file: Path) -> ForeignModel:
         )  # fmt: skip
 
     return ForeignModel(
-        kind="LightGBM",
+        kind=f"LightGBM {objective}".strip() if task == "custom" else "LightGBM",
         answer=lambda rows, task: booster.predict(_matrix(rows, "LightGBM")),
         save=save,
         features=() if all(map(_NO_NAME.fullmatch, names)) else names,
         width=len(names),
-        task=_task(file, objective),
+        task=task,
+        sums_to_one=objective != "multiclassova",
     )
 
 
@@ -136,17 +139,6 @@ def _matrix(rows: pd.DataFrame, package: str) -> Any:
             hint="save a scikit-learn pipeline that encodes them and ends with this model, as skops",
         )
     return np.ascontiguousarray(rows.to_numpy(np.float64))
-
-
-def _task(file: Path, objective: str) -> str:
-    found = fitting_task(objective)
-    if found is None:
-        raise UsageError(
-            f"{file} was trained for {objective!r}, which gives no probabilities and no value",
-            hint="train it for binary:logistic, multi:softprob or reg:… (XGBoost), or for binary, multiclass "
-            "or a regression (LightGBM)",
-        )
-    return found
 
 
 def _package(name: str, install: str) -> Any:

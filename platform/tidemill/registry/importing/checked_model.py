@@ -25,7 +25,7 @@ from tidemill.registry.importing.import_checks import (
 )
 from tidemill.registry.importing.model_origins import Origin, open_model
 from tidemill.registry.importing.output_classes import output_places
-from tidemill.registry.versions.model_signature import ModelSignature
+from tidemill.registry.versions.model_signature import ModelSignature, whole
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.task import Answers
 from tidemill.training.feature_table import as_features, lengths_of
@@ -156,8 +156,8 @@ def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> 
         DataError: it does not take the rows, or answers something else.
     """
     try:
-        output = model.answer(rows.copy(), signature.task)  # it may write into its rows
-        check_output(output, len(rows), signature.task, signature.places)
+        output = whole(model.answer(rows.copy(), signature.task))  # it may write into its rows
+        check_output(output, len(rows), signature.task, signature.places, model.sums_to_one)
         return output
     except TidemillError:
         raise

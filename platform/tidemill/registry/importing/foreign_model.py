@@ -30,7 +30,10 @@ class ForeignModel:
     classes: tuple[str, ...] = ()
     """The classes of its outputs, in order; empty if the file does not tell."""
     task: str | None = None
-    """What it predicts: ``binary``, ``multiclass``, ``regression``; None if the file does not tell."""
+    """What it predicts: ``binary``, ``multiclass``, ``regression``; ``custom`` if it is none of them; None if
+    the file does not tell."""
+    sums_to_one: bool = True
+    """Whether the probabilities of several classes must add up to 1; each may be one against the rest."""
     trusted_types: Sequence[str] = ()
     """Types in it beyond those that skops trusts by itself."""
     runs_code: bool = False

@@ -86,6 +86,13 @@ def check_task(model: ForeignModel, task: Task) -> None:
     two = {"binary", "multiclass"}
     if model.task is None or model.task == task.kind or task.kind == "custom":
         return
+    if model.task == "custom":
+        raise DataError(
+            f"the {model.kind} model gives no probabilities and no value of a {task.kind} task",
+            hint="import it into a project with project.task: custom, which takes any answer; or train it "
+            "for binary:logistic, multi:softprob or reg:… (XGBoost), or for binary, multiclass or a "
+            "regression (LightGBM)",
+        )
     if {model.task, task.kind} == two and len(model.classes) < len(getattr(task, "classes", ())):
         return  # it may know fewer classes than the project
     classes = f" of {len(model.classes)} classes ({_listed(model.classes)})" if model.classes else ""
@@ -95,8 +102,15 @@ def check_task(model: ForeignModel, task: Task) -> None:
     )
 
 
-def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> None:
+def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums_to_one: bool = True) -> None:
     """Check that what a model gives for some rows can be answers of the task.
+
+    Args:
+        output: an array, a list or a frame.
+        rows: how many there are.
+        task: the project's.
+        places: the place of each output among the task's classes, if they have another order.
+        sums_to_one: whether the probabilities of several classes must add up to 1.
 
     Raises:
         DataError: its shape is another, or it gives no probabilities where they are needed.
@@ -127,14 +141,14 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int]) -> N
             + ("value" if task.kind == "regression" else "probability of each class"),
         )
     if task.kind != "regression":
-        _check_probabilities(found, rows, width)
+        _check_probabilities(found, rows, width, sums_to_one)
 
 
-def _check_probabilities(found: npt.NDArray[np.float64], rows: int, width: int) -> None:
+def _check_probabilities(found: npt.NDArray[np.float64], rows: int, width: int, sums_to_one: bool) -> None:
     known = found.reshape(rows, width)[np.isfinite(found.reshape(rows, width)).all(axis=1)]
     outside = bool(((known < -_ROUNDING) | (known > 1 + _ROUNDING)).any())
     sums = known.sum(axis=1)
-    if outside or (width > 1 and bool((np.abs(sums - 1) > _ROUNDING * 10).any())):
+    if outside or (width > 1 and sums_to_one and bool((np.abs(sums - 1) > _ROUNDING * 10).any())):
         raise DataError(
             "the model gives no probabilities: "
             + (

@@ -21,6 +21,7 @@ BOOSTERS = {
     "xgboost.sklearn.XGBRegressor": ("xgboost", "XGBRegressor"),
     "xgboost.sklearn.XGBRFClassifier": ("xgboost", "XGBRFClassifier"),
     "xgboost.sklearn.XGBRFRegressor": ("xgboost", "XGBRFRegressor"),
+    "xgboost.sklearn.XGBRanker": ("xgboost", "XGBRanker"),
     "lightgbm.basic.Booster": ("lightgbm", "Booster"),
 }
 """Package and class that loads a model, by the class that MLflow's description names."""
@@ -79,6 +80,13 @@ def _asked_in_turn(ask: Callable[[Matrix], Any]) -> Callable[[Matrix], Any]:
     return asked
 
 
+def _without_class(file: str) -> bytearray:
+    """Return a booster of XGBoost without the kind of estimator that saved it, which alone could load it."""
+    booster = importlib.import_module("xgboost").Booster(model_file=file)
+    booster.set_attr(scikit_learn=None)
+    return bytearray(booster.save_raw())
+
+
 def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapping[str, Any]) -> Scorer:
     """Load a model that MLflow keeps in its booster's own format.
 
@@ -89,11 +97,13 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
     file = str(folder / Path(flavor["data"]).name)
     if name == "XGBClassifier" and given.task.kind == "regression":
         name = "XGBRegressor"
+    if package == "xgboost" and given.task.kind == "custom":  # whose ``predict`` is the booster's own
+        name = "XGBRegressor"
     try:
         made = getattr(importlib.import_module(package), name)
         model = made(model_file=file) if name == "Booster" else made()
         if name != "Booster":
-            model.load_model(file)
+            model.load_model(_without_class(file) if given.task.kind == "custom" else file)
         if flavor["model_class"] == "xgboost.core.Booster":
             answer_by_all_rounds(model.get_booster())
         objective = str(getattr(model, "objective", None) or model.params.get("objective", "binary"))
@@ -106,7 +116,7 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
             f"version {version} cannot be loaded from {file}: {error}",
             hint="restore the file, or register the version again",
         ) from error
-    if fitting_task(objective) != given.task.kind:
+    if given.task.kind not in ("custom", fitting_task(objective)):
         raise RegistryError(
             f"version {version} was trained for {objective!r}: it answers for no {given.task.kind} task",
             hint="train it for binary:logistic, multi:softprob or a regression (XGBoost), or for binary, "
@@ -122,7 +132,8 @@ def read_boosted(folder: Path, version: str, given: ModelSignature, flavor: Mapp
             f"version {version} is of {package}, and its signature has text: it takes numbers only",
             hint="log it with a signature of numbers, one column a feature",
         )
-    ask = model.predict if name == "Booster" or given.task.kind == "regression" else model.predict_proba
+    by_value = name == "Booster" or given.task.kind in ("regression", "custom")
+    ask = model.predict if by_value else model.predict_proba
     if getattr(model, "booster", None) == "gblinear":
         ask = _asked_in_turn(partial(ask, validate_features=False))  # the matrix has no names
 

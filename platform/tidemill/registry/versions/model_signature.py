@@ -1,6 +1,6 @@
 """What a saved model takes and gives: its features, and the order of its outputs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ __all__ = [
     "ModelSignature",
     "array_inputs",
     "column_types",
+    "whole",
     "with_arrays",
     "with_types",
 ]
@@ -53,7 +54,7 @@ class ModelSignature:
         Raises:
             ValueError: its shape is not that of the task's answers.
         """
-        classes = tuple(getattr(self.task, "classes", ()))
+        output, classes = whole(output), tuple(getattr(self.task, "classes", ()))
         names = [class_text(name) for name in getattr(output, "columns", ())]
         if classes and sorted(names) == sorted(classes):  # a frame that names its classes
             return self.task.from_output(output.iloc[:, [names.index(name) for name in classes]].to_numpy())
@@ -63,9 +64,9 @@ class ModelSignature:
         found = found.reshape(len(found), -1)
         if found.shape[1] == 1 and len(self.places) == 2:
             found = np.column_stack([1 - found, found])
-        whole = np.zeros((len(found), len(getattr(self.task, "classes", ()))))
-        whole[:, list(self.places)] = found
-        return self.task.from_output(whole)
+        every = np.zeros((len(found), len(getattr(self.task, "classes", ()))))
+        every[:, list(self.places)] = found
+        return self.task.from_output(every)
 
     def scorer(
         self, version: str, by_name: Callable[[pd.DataFrame], Scores], kind: Kind, model: Any
@@ -84,6 +85,15 @@ class ModelSignature:
 
         found = Scorer(version, self.features, score, kind, None, model, task=self.task, places=self.places)
         return replace(found, by_name=by_name, words=self.words, mixed=mixed) if words else found
+
+
+def whole(output: Any) -> Any:
+    """Return what a model gives, a list in place of a generator, which can be read once only.
+
+    >>> whole(number + 1 for number in (1, 2))
+    [2, 3]
+    """
+    return list(output) if isinstance(output, Iterator) else output
 
 
 def array_inputs(described: Model) -> dict[str, Any]:

@@ -8,10 +8,12 @@ import pytest
 import xgboost
 
 from tests.tidemill.registry.importing.test_model_import import NUMBERS, frame
-from tidemill.errors import UsageError
+from tidemill.errors import DataError, UsageError
 from tidemill.registry.importing.booster_files import read_lightgbm, read_xgboost
+from tidemill.registry.importing.import_checks import check_output, check_task
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.binary import Binary
+from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
 from tidemill.training.compiling.compiler import CompiledModel, Refusal, compile_model
@@ -24,6 +26,7 @@ TASKS = {
     "multiclass": Multiclass("neg_log_loss", classes=("short", "medium", "long")),
     "regression": Regression("neg_mae"),
 }
+CUSTOM = Custom("m:f")
 TARGETS = {"binary": "churned", "multiclass": "kind", "regression": "minutes"}
 OBJECTIVES = {"binary": "binary:logistic", "multiclass": "multi:softprob", "regression": "reg:squarederror"}
 
@@ -145,3 +148,82 @@ def test_lightgbm_answers_as_the_file_documents(rows, tmp_path, options, why):
     else:
         assert isinstance(found, Refusal)
         assert why in found.reason
+
+
+def some_outputs(rows, kind):
+    """Return a booster of XGBoost that has no value of a regression, and its own answers."""
+    given, truth = frame(rows, NUMBERS), truth_of(rows, "regression")
+    small = {"n_estimators": 4, "n_jobs": 1, "random_state": 1}
+    if kind == "rank":
+        model = xgboost.XGBRanker(objective="rank:pairwise", **small)
+        model.fit(given, (truth > 0).astype(int), qid=np.arange(len(truth)) // 10)
+    elif kind == "classes":
+        model = xgboost.XGBClassifier(**small).fit(given, truth_of(rows, "multiclass"))
+        return model, model.predict_proba(given)
+    elif kind == "quantiles":
+        model = xgboost.XGBRegressor(objective="reg:quantileerror", quantile_alpha=[0.1, 0.5, 0.9], **small)
+        model.fit(given, truth)
+    elif kind == "early":
+        model = xgboost.XGBRegressor(
+            **(small | {"n_estimators": 30}), early_stopping_rounds=3, learning_rate=0.9
+        )
+        targets = np.column_stack([truth, -truth])
+        model.fit(given[:100], targets[:100], eval_set=[(given[100:200], targets[100:200])], verbose=False)
+        assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    else:
+        model = xgboost.XGBRegressor(multi_strategy=kind, **small)
+        model.fit(given, np.column_stack([truth, truth**2]))
+    return model, model.predict(given)
+
+
+def custom_answers(model, given, folder):
+    """Return what a file's original, and what is served of it, answer in a custom project."""
+    output = model.answer(given, CUSTOM)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(folder, CUSTOM, given[:5], output[:5])
+    scorer = read_original(folder, "1", model.trusted_types, tuple, task=CUSTOM)
+    assert isinstance(compile_model(scorer.estimator, given, CUSTOM), Refusal)
+    return CUSTOM.from_output(output).tolist(), scorer.predict(given).tolist()
+
+
+@pytest.mark.parametrize(
+    "kind", ["one_output_per_tree", "multi_output_tree", "quantiles", "rank", "early", "classes"]
+)
+def test_a_custom_project_takes_boosters_of_xgboost_with_any_answer(rows, tmp_path, kind):
+    made, expected = some_outputs(rows, kind)
+    made.save_model(tmp_path / "m.ubj")
+    found = read_xgboost(tmp_path / "m.ubj")
+    check_task(found, CUSTOM)
+    original, served = custom_answers(found, frame(rows, NUMBERS).fillna(np.nan), tmp_path / "m")
+    assert original == served == expected.tolist()
+    if kind == "rank":
+        with pytest.raises(DataError, match="XGBoost rank:pairwise model gives no probabilities") as refused:
+            check_task(found, TASKS["regression"])
+        assert "project.task: custom" in refused.value.hint
+
+
+def test_a_custom_project_takes_boosters_of_lightgbm_with_any_answer(rows, tmp_path):
+    given, truth = frame(rows, NUMBERS).fillna(np.nan), truth_of(rows, "regression")
+    data = lightgbm.Dataset(given, (truth > 0).astype(int), group=[10] * (len(truth) // 10))
+    told = {"objective": "lambdarank", "verbose": -1, "num_threads": 1}
+    lightgbm.train(told, data, 4).save_model(tmp_path / "m.txt")
+    found = read_lightgbm(tmp_path / "m.txt")
+    assert (found.kind, found.task) == ("LightGBM lambdarank", "custom")
+    expected = lightgbm.Booster(model_file=tmp_path / "m.txt").predict(given)
+    original, served = custom_answers(found, given, tmp_path / "m")
+    assert original == served == expected.tolist()
+
+
+def test_probabilities_of_lightgbm_that_are_one_class_against_the_rest(rows, tmp_path):
+    given, task = frame(rows, NUMBERS).fillna(np.nan), TASKS["multiclass"]
+    told = {"objective": "multiclassova", "num_class": 3, "verbose": -1, "num_threads": 1}
+    data = lightgbm.Dataset(given, truth_of(rows, "multiclass"))
+    lightgbm.train(told, data, 4).save_model(tmp_path / "m.txt")
+    expected = lightgbm.Booster(model_file=tmp_path / "m.txt").predict(given)
+    assert np.abs(expected.sum(axis=1) - 1).max() > 0.01
+    model = read_lightgbm(tmp_path / "m.txt")
+    check_task(model, task)
+    check_output(model.answer(given, task), len(given), task, (), model.sums_to_one)
+    found = agree(model, "multiclass", given, expected, tmp_path / "m")
+    assert isinstance(found, Refusal)

@@ -486,3 +486,20 @@ def test_a_model_that_never_gives_a_number_is_refused(project_of, imported, rows
 def test_an_address_that_is_no_artefact_store_says_so(project_of, imported):
     with pytest.raises(RegistryError, match=r"no MLflow model at http://127\.0\.0\.1:9/x\.onnx"):
         imported(project_of("regression"), "http://127.0.0.1:9/x.onnx")
+
+
+@pytest.mark.parametrize("kind", ["regression", "custom"])
+def test_a_class_may_answer_by_a_generator(project_of, imported, rows, tmp_path, kind):
+    project = project_of(kind)
+    high = '{"high": one}' if kind == "custom" else "one"
+    (project.root / f"streams_of_{kind}.py").write_text(
+        "class Stream:\n    def predict(self, rows):\n"
+        f"        return ({high} for one in rows['wind'].fillna(0.5))\n"
+    )
+    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    done = imported(project, f"streams_of_{kind}:Stream", examples=tmp_path / "rows.parquet")
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text() + f"\nserve: {{trust_pickled: [small-model/{done.version}]}}\n")
+    scorer = load_scorer(load_project(project.root, project.settings), done.version)
+    found = scorer.predict(pd.DataFrame({"wind": [7.0, np.nan]})).tolist()
+    assert [one["high"] if kind == "custom" else one for one in found] == [7.0, 0.5]

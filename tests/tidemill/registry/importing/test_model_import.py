@@ -16,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.features.request_features import FeatureRow
+from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.versions.model_versions import (
     get_version,
@@ -260,3 +261,24 @@ def test_a_lightgbm_file_that_is_cut_off_is_refused(project_of, imported, rows, 
         with pytest.raises(RegistryError, match=r"m\.txt is cut off or was edited"):
             imported(project, tmp_path / "m.txt")
     assert not list_versions(project)
+
+
+def test_quantiles_of_xgboost_are_lists_in_a_custom_project(project_of, imported, rows, tmp_path):
+    project, given = project_of("custom"), frame(rows, NUMBERS)
+    (project.root / "pinball_of_three.py").write_text(
+        "def closeness(truth, answers):\n"
+        "    return -sum(abs(want - given[1]) for want, given in zip(truth, answers)) / len(truth)\n"
+    )
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("none:closeness", "pinball_of_three:closeness"))
+    project = load_project(project.root, project.settings)
+    model = xgboost.XGBRegressor(
+        objective="reg:quantileerror", quantile_alpha=[0.1, 0.5, 0.9], n_estimators=5, n_jobs=1
+    ).fit(given, rows["minutes"].to_numpy())
+    model.save_model(tmp_path / "m.ubj")
+    done = imported(project, tmp_path / "m.ubj")
+    assert (done.kind, done.runs_code) == ("XGBoost", False)
+    assert "custom task" in done.compiled
+    scorer = load_scorer(project, done.version)
+    assert (scorer.kind, scorer.predict(given).tolist()) == ("native", model.predict(given).tolist())
+    assert compare(project, get_version(project, done.version), None).passed
