@@ -5,7 +5,7 @@ its own on record, with the verdict ``external``, in place of the monitor run th
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,8 +45,8 @@ def record_external(
 ) -> dict[str, int]:
     """Raise, see again, reopen or resolve alerts; return how many of each, and how many changed nothing.
 
-    What is told late about an alert that is over changes nothing. One that a person has resolved, and that
-    still fires, is reopened.
+    What is told late, about an alert that is over or an earlier time that it fired, changes nothing. One that
+    a person has resolved, and that still fires, is reopened.
 
     Args:
         state: the records.
@@ -56,21 +56,33 @@ def record_external(
     """
     done = Counter({"raised": 0, "seen": 0, "reopened": 0, "resolved": 0, "unchanged": 0})
     with state.transaction() as session:
+        known = _known(session, model, {_monitor(told) for told in alerts})
         for told in alerts:
-            done[_take(session, model, told, now)] += 1
-            session.flush()
+            same = known.setdefault((_monitor(told), told.fingerprint), [])
+            done[_take(session, model, told, now, same)] += 1
+        session.flush()
     return dict(done)
 
 
-def _take(session: Session, model: str, told: ExternalAlert, now: datetime) -> str:
-    of = Alert.model == model, Alert.kind == EXTERNAL, Alert.monitor == _monitor(told)
-    found = session.scalars(select(Alert).where(*of).order_by(Alert.raised_at.desc(), Alert.id.desc()))
-    same = [each for each in found if each.details.get("fingerprint") == told.fingerprint]
-    start = told.starts_at.isoformat()
+def _known(session: Session, model: str, monitors: Collection[str]) -> dict[tuple[str, str], list[Alert]]:
+    """Return what is on record about each fingerprint, the latest first."""
+    of = Alert.model == model, Alert.kind == EXTERNAL, Alert.monitor.in_(monitors)
+    known: dict[tuple[str, str], list[Alert]] = {}
+    for alert in session.scalars(select(Alert).where(*of).order_by(Alert.raised_at.desc(), Alert.id.desc())):
+        known.setdefault((alert.monitor, str(alert.details.get("fingerprint"))), []).append(alert)
+    return known
+
+
+def _take(session: Session, model: str, told: ExternalAlert, now: datetime, same: list[Alert]) -> str:
     alert = next((each for each in same if each.status != "resolved"), None)
-    alert = alert or next((each for each in same if each.details.get("starts_at") == start), None)
+    if alert is not None and told.starts_at < _start(alert):
+        return "unchanged"  # told late: it is about an earlier time that the alert fired
+    alert = alert or next((each for each in same if _start(each) == told.starts_at), None)
     if alert is None:
-        return _raise(session, model, told, now) if told.firing else "unchanged"
+        if not told.firing:
+            return "unchanged"
+        same.insert(0, _raise(session, model, told, now))
+        return "raised"
     is_open = alert.status != "resolved"
     if not told.firing:
         return _resolve(session, alert, told, now) if is_open else "unchanged"
@@ -79,6 +91,7 @@ def _take(session: Session, model: str, told: ExternalAlert, now: datetime) -> s
     alert.message, alert.severity, alert.last_seen_at = told.message, told.severity, now
     if is_open:
         alert.found_in += 1
+        alert.details = {**alert.details, "starts_at": told.starts_at.isoformat()}
         return "seen"
     alert.status, alert.resolved_at, alert.fired_at = "firing", None, now
     alert.acknowledged_by = alert.acknowledged_at = None
@@ -87,7 +100,11 @@ def _take(session: Session, model: str, told: ExternalAlert, now: datetime) -> s
     return "reopened"
 
 
-def _raise(session: Session, model: str, told: ExternalAlert, now: datetime) -> str:
+def _start(alert: Alert) -> datetime:
+    return datetime.fromisoformat(alert.details["starts_at"])
+
+
+def _raise(session: Session, model: str, told: ExternalAlert, now: datetime) -> Alert:
     version = told.labels.get("version") or _champion(session, model) or _NO_VERSION
     run = MonitorRun(
         id=new_id("mon"),
@@ -130,7 +147,7 @@ def _raise(session: Session, model: str, told: ExternalAlert, now: datetime) -> 
     session.add(alert)
     session.flush()
     _step(session, alert, "firing", told, now)
-    return "raised"
+    return alert
 
 
 def _resolve(session: Session, alert: Alert, told: ExternalAlert, now: datetime) -> str:

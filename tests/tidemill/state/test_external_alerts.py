@@ -62,6 +62,19 @@ def test_what_is_told_late_or_twice_changes_nothing(state):
     assert len(list_alerts(state, include_resolved=True)) == 2
 
 
+def test_the_end_of_an_earlier_time_does_not_end_the_present_one(state):
+    tell(state, 0, DISK)
+    tell(state, 3, over())
+    again = replace(DISK, starts_at=START + 5 * HOUR)
+    assert tell(state, 5, again) == "raised 1"
+    assert tell(state, 6, over()) == "unchanged 1"
+    assert tell(state, 7, again) == "seen 1"
+    once_more = replace(DISK, starts_at=START + 8 * HOUR)  # the end of the second time was never told
+    assert tell(state, 8, once_more) == "seen 1"
+    assert tell(state, 9, over(again, 7)) == "unchanged 1"
+    assert tell(state, 10, over(once_more, 9)) == "resolved 1"
+
+
 def test_one_that_a_person_has_resolved_and_that_still_fires_is_reopened(state):
     tell(state, 0, DISK)
     (alert,) = list_alerts(state)

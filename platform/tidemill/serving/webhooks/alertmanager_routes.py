@@ -5,12 +5,12 @@ See https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidemill.serving.protocols.predict_schema import Error
 from tidemill.state.external_alerts import ExternalAlert
@@ -24,6 +24,9 @@ _SEVERITIES = ("info", "warning", "critical")
 _MOST = 1000
 
 Record = Callable[[Sequence[ExternalAlert]], Mapping[str, int]]
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+Start = Annotated[AwareDatetime, AfterValidator(lambda given: max(given, _FIRST))]
+"""When an alert began; Go's zero, the year 1, is no moment that records hold in each time zone."""
 Texts = Annotated[dict[str, str], Field(max_length=100)]
 
 
@@ -33,7 +36,7 @@ class _Told(BaseModel):
     status: Literal["firing", "resolved"]
     labels: Texts
     annotations: Texts = Field(default_factory=dict)
-    startsAt: AwareDatetime
+    startsAt: Start
     endsAt: AwareDatetime | None = None
     generatorURL: str | None = Field(default=None, max_length=2000)
     fingerprint: str = Field(min_length=1, max_length=100)

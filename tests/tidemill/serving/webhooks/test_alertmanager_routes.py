@@ -74,6 +74,13 @@ def test_an_unknown_severity_is_a_warning_and_a_name_stands_in_for_a_message(cli
     assert (alert.severity, alert.message) == ("warning", "RedisDown")
 
 
+def test_a_beginning_in_the_year_1_is_taken_for_unknown(client, state):
+    first = {**told(), "startsAt": "0001-01-01T00:00:00+05:00"}
+    assert client.post("/alerts", json=webhook(first)).json()["raised"] == 1
+    (alert,) = list_alerts(state)
+    assert alert.details["starts_at"] == "1970-01-01T00:00:00+00:00"
+
+
 @pytest.mark.parametrize(
     "body",
     [
