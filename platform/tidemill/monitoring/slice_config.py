@@ -7,7 +7,15 @@ from pydantic import Field, model_validator
 
 from tidemill.monitoring.kind_sections import DataDriftConfig, Section
 
-__all__ = ["SliceDeclaration", "SliceDriftConfig", "SliceQualityConfig", "Value", "Wanted"]
+__all__ = [
+    "SliceDeclaration",
+    "SliceDriftConfig",
+    "SliceQualityConfig",
+    "Value",
+    "Wanted",
+    "number_text",
+    "tolerance",
+]
 
 Value = str | bool | int | float | None
 
@@ -40,7 +48,9 @@ class Wanted(Section):
         if self.any_of == () or all(each is None for each in (self.any_of, self.at_least, self.below)):
             raise ValueError("set a value, a list of values, or at_least and below")
         if self.at_least is not None and self.below is not None and self.at_least >= self.below:
-            raise ValueError(f"at_least ({self.at_least:g}) must be less than below ({self.below:g})")
+            raise ValueError(
+                f"at_least ({_said(self.at_least)}) must be less than below ({_said(self.below)})"
+            )
         return self
 
     def __str__(self) -> str:
@@ -48,8 +58,9 @@ class Wanted(Section):
         if self.any_of is not None:
             return " or ".join(map(_said, self.any_of))
         if self.below is None:
-            return f"≥ {self.at_least:g}"
-        return f"< {self.below:g}" if self.at_least is None else f"{self.at_least:g} to {self.below:g}"
+            return f"≥ {_said(self.at_least)}"
+        below = _said(self.below)
+        return f"< {below}" if self.at_least is None else f"{_said(self.at_least)} to {below}"
 
 
 class SliceDeclaration(Section):
@@ -104,7 +115,27 @@ class SliceDriftConfig(DataDriftConfig):
     """Rows that a slice needs, in the window and in what it is compared with."""
 
 
+def tolerance(value: float) -> float:
+    """Return how far a number in a column may be from one that is meant: as single precision rounds it.
+
+    Whole numbers next to each other stay two numbers, however large they are.
+    """
+    return min(1e-7 * abs(value), 1e-3)
+
+
+def number_text(value: float) -> str:
+    """Return a number in as few digits as tell it from others, and whole ones in full.
+
+    >>> [number_text(value) for value in (1000001.0, 0.5, 0.10000000149, 1013.27, 1e300)]
+    ['1000001', '0.5', '0.1', '1013.27', '1e+300']
+    """
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    texts = (f"{value:.{digits}g}" for digits in range(6, 17))
+    return next((text for text in texts if abs(float(text) - value) <= tolerance(value)), repr(value))
+
+
 def _said(value: Value) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return number_text(value)
     return "missing" if value is None else str(value)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidemill.retraining.policies import Policy
 
-__all__ = ["AlertFact", "Cause", "EstimateFact", "Hold", "Retrain", "Situation", "TurnFact", "alert_cause"]
+__all__ = [
+    "DRIFT",
+    "AlertFact",
+    "Cause",
+    "EstimateFact",
+    "Hold",
+    "Retrain",
+    "Situation",
+    "TurnFact",
+    "alert_cause",
+]
+
+DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift", "multivariate_drift", "slice_drift"})
+"""Kinds of alert that tell of a change, and not of harm."""
 
 
 @dataclass(frozen=True)

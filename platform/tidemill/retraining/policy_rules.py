@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import (
+    DRIFT,
     AlertFact,
     Cause,
     Hold,
@@ -14,11 +15,10 @@ from tidemill.retraining.policy_facts import (
     Situation,
     TurnFact,
 )
-from tidemill.retraining.triggers.policy_causes import cause_of, recent
+from tidemill.retraining.triggers.policy_causes import causes_of, recent
 
 __all__ = ["RULES", "decide", "explain", "foremost", "judge", "last_turn"]
 
-_DRIFT = frozenset({"data_drift", "feature_drift", "prediction_drift", "multivariate_drift", "slice_drift"})
 _OUTAGES = frozenset({"no_run", "health", "staleness", "external"})
 """Kinds of alert that tell of a part that is down: what is measured meanwhile tells little of the world."""
 _NAMED = 3
@@ -72,16 +72,12 @@ def judge(
     now: datetime,
     situation: Situation | None = None,
 ) -> Retrain | Hold | None:
-    """Judge a policy alone: a turn is due, or is held and why, or nothing asks for one (None)."""
-    known = situation or Situation()
-    cause = cause_of(policy, alerts, now, known)
-    if cause is None:
-        return None
-    for code, rule in RULES.items():
-        reason = rule(_Case(policy, cause, recent(policy, alerts, now), turns, now, known))
-        if reason is not None:
-            return Hold(policy, cause, code, reason)
-    return Retrain(policy, cause)
+    """Judge a policy alone: a turn is due, or is held and why, or nothing asks for one (None).
+
+    One of its conditions is enough: it is held only if each that holds is; the first one then says why.
+    """
+    cases = _cases(policy, alerts, turns, now, situation or Situation())
+    return foremost([_verdict(case) for case in cases])
 
 
 def explain(
@@ -92,10 +88,10 @@ def explain(
     situation: Situation,
 ) -> dict[str, str | None]:
     """Return for each rule why it holds the turn that a policy asks for, or None; empty if none is."""
-    cause = cause_of(policy, alerts, now, situation)
-    if cause is None:
+    cases = _cases(policy, alerts, turns, now, situation)
+    if not cases:
         return {}
-    case = _Case(policy, cause, recent(policy, alerts, now), turns, now, situation)
+    case = next((case for case in cases if isinstance(_verdict(case), Retrain)), cases[0])
     return {code: rule(case) for code, rule in RULES.items()}
 
 
@@ -121,6 +117,26 @@ class _Case:
     def sources(self) -> str | None:
         """The digest of what a turn would read now; None if that cannot be told."""
         return self.situation.sources.get(self.policy.name)
+
+
+def _cases(
+    policy: Policy,
+    alerts: Sequence[AlertFact],
+    turns: Sequence[TurnFact],
+    now: datetime,
+    situation: Situation,
+) -> list[_Case]:
+    """Return a case for each thing by which a policy asks for a turn."""
+    late = recent(policy, alerts, now)
+    causes = causes_of(policy, alerts, now, situation)
+    return [_Case(policy, cause, late, turns, now, situation) for cause in causes]
+
+
+def _verdict(case: _Case) -> Retrain | Hold:
+    for code, rule in RULES.items():
+        if (reason := rule(case)) is not None:
+            return Hold(case.policy, case.cause, code, reason)
+    return Retrain(case.policy, case.cause)
 
 
 def _under_way(case: _Case) -> str | None:
@@ -153,7 +169,7 @@ def _data_quality(case: _Case) -> str | None:
 
 def _outage(case: _Case) -> str | None:
     """Hold what drift, or an estimate from drifted features, asks for while a part of the system is down."""
-    if case.cause.alert is None or case.cause.kind not in _DRIFT | {"estimated_quality"}:
+    if case.cause.alert is None or case.cause.kind not in DRIFT | {"estimated_quality"}:
         return None
     asks = {condition.webhook for condition in case.policy.mentioned}
     told = (alert for alert in case.alerts if alert.monitor.partition("/")[2] not in asks)
@@ -169,7 +185,7 @@ def _outage(case: _Case) -> str | None:
 def _harmless(case: _Case) -> str | None:
     """Hold drift while the estimated quality is as good as it must be."""
     alert, estimate = case.cause.alert, case.situation.estimate
-    if alert is None or case.cause.kind not in _DRIFT or estimate is None:
+    if alert is None or case.cause.kind not in DRIFT or estimate is None:
         return None
     if estimate.decayed or estimate.at < alert.last_seen_at:
         return None

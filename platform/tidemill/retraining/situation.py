@@ -14,7 +14,7 @@ from tidemill.project import Project
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import judge, last_turn
-from tidemill.retraining.triggers.policy_causes import cause_of
+from tidemill.retraining.triggers.policy_causes import causes_of
 from tidemill.retraining.turn_end import rollout_of
 from tidemill.retraining.turn_inputs import read_sources, tell_all
 from tidemill.state import State
@@ -80,7 +80,7 @@ def gather(
         last_turn_at=latest.as_of if latest else None,
         data_version=_new_data(project, policies, had),
     )
-    asking = [policy for policy in policies if cause_of(policy, alerts, now, known) is not None]
+    asking = [policy for policy in policies if causes_of(policy, alerts, now, known)]
     sources = {policy.name: _sources(project, policy.params) for policy in asking}
     whole = bool(asking) and tell_all(project)
     return Facts(tuple(alerts), turns, replace(known, sources=sources, sources_tell_all=whole))

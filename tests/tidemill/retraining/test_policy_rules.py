@@ -230,3 +230,35 @@ def test_explain_asks_every_rule():
     assert list(told) == list(RULES)
     assert [code for code, reason in told.items() if reason] == ["cooldown", "quiet_hours"]
     assert explain(policy(), [], [], NOW, Situation()) == {}
+
+
+QUALITY = AlertFact("a7", "delay", "quality", "AUC fell", NOW - DAY, NOW)
+HARMLESS = EstimateFact(NOW, False, "as good as it must be")
+
+
+@pytest.mark.parametrize("kinds", [["data_drift", "quality"], ["quality", "data_drift"]])
+@pytest.mark.parametrize("how", ["alerts", "all"])
+def test_drift_without_harm_does_not_hold_what_measured_quality_asks_for(how: str, kinds: list[str]):
+    one = policy(**{"alerts": None, how: kinds})
+    assert outcome(one, alerts=(ALERT, QUALITY), estimate=HARMLESS) == "retrain"
+    found = decide([one], [ALERT, QUALITY], [], NOW, Situation(estimate=HARMLESS))
+    assert isinstance(found, Retrain)
+    assert (found.cause.kind, found.alert) == ("quality", QUALITY)
+    assert set(explain(one, [ALERT, QUALITY], [], NOW, Situation(estimate=HARMLESS)).values()) == {None}
+    down = AlertFact("a8", "delay", "health", "slow", NOW - DAY, NOW)
+    assert outcome(one, alerts=(ALERT, QUALITY, down)) == "retrain"
+    if how == "alerts":
+        assert outcome(one, alerts=(ALERT,), estimate=HARMLESS) == "harmless"
+
+
+@pytest.mark.parametrize(
+    ("other", "known"),
+    [({"age": "30d"}, {"champion_since": NOW - 60 * DAY}), ({"new_labels": 5}, {"new_labels": 9})],
+)
+def test_what_holds_one_condition_leaves_the_others(other: dict, known: dict):
+    one = policy(alerts=None, any=["data_drift", other])
+    assert outcome(one, estimate=HARMLESS) == "harmless"
+    assert outcome(one, estimate=HARMLESS, **known) == "retrain"
+    assert outcome(one, turn(2), estimate=HARMLESS, **known) == "harmless"  # each waits: the first says why
+    together = policy(alerts=None, all=["data_drift", other])
+    assert outcome(together, estimate=HARMLESS, **known) == "harmless"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.drift.column_pair import FEW, as_comparable
-from tidemill.monitoring.slice_config import SliceDeclaration, Value, Wanted
+from tidemill.monitoring.slice_config import SliceDeclaration, Value, Wanted, tolerance
 
 __all__ = ["Slice", "declared_slices", "rows_of", "segments_by", "unknown_columns"]
 
@@ -17,6 +17,8 @@ Mask = npt.NDArray[np.bool_]
 
 _QUARTERS = (0.25, 0.5, 0.75)
 _MOST_VALUES = 20
+_PARTS_OF_A_QUARTER = 50
+"""By one of them at most a cut between quarters moves when it is rounded."""
 
 
 class Slice(NamedTuple):
@@ -65,7 +67,7 @@ def segments_by(name: str, values: pl.Series) -> list[SliceDeclaration]:
     column = as_comparable(values)
     known = column.drop_nulls()
     if known.dtype == pl.Float64 and known.n_unique() > FEW:
-        cuts = sorted({_rounded(known.quantile(share) or 0.0) for share in _QUARTERS})
+        cuts = _rounded(sorted({known.quantile(share) or 0.0 for share in _QUARTERS}))
         ranges = [Wanted(at_least=low, below=high) for low, high in pairwise(cuts)]
         wanted = [Wanted(below=cuts[0]), *ranges, Wanted(at_least=cuts[-1])]
     else:
@@ -104,12 +106,19 @@ def _equal(column: pl.Series, wanted: Value) -> Mask:
         return column.is_null().to_numpy()
     if column.dtype == pl.Float64 and not isinstance(wanted, str):
         numbers = column.fill_null(float("nan")).to_numpy()
-        return np.asarray(np.isclose(numbers, float(wanted), rtol=1e-6, atol=0.0))
+        return np.asarray(np.abs(numbers - float(wanted)) <= tolerance(float(wanted)))
     if column.dtype != pl.String:
         return np.zeros(len(column), dtype=np.bool_)
     text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
     return np.asarray((column == text).fill_null(False).to_numpy())
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
+def _rounded(cuts: Sequence[float]) -> list[float]:
+    """Return cuts in few digits, each by far nearer to its place than to the next; whole ones stay."""
+    apart = min((after - one for one, after in pairwise(cuts)), default=0.0) / _PARTS_OF_A_QUARTER
+    return [cut if cut.is_integer() else _shortened(cut, apart) for cut in cuts]
+
+
+def _shortened(value: float, by: float) -> float:
+    texts = (f"{value:.{digits}g}" for digits in range(3, 17))
+    return next((float(text) for text in texts if abs(float(text) - value) <= by), value)

@@ -4,39 +4,50 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tidemill.retraining.policies import Condition, Policy
-from tidemill.retraining.policy_facts import AlertFact, Cause, Situation, alert_cause
+from tidemill.retraining.policy_facts import DRIFT, AlertFact, Cause, Situation, alert_cause
 from tidemill.retraining.triggers.cron import last_moment
 
-__all__ = ["cause_of", "recent"]
+__all__ = ["causes_of", "recent"]
 
 _EXTERNAL = "external"
 """The kind of alerts that something else told; their monitor is ``<who>/<name>``."""
 
 
-def cause_of(
+def causes_of(
     policy: Policy, alerts: Sequence[AlertFact], now: datetime, situation: Situation
-) -> Cause | None:
-    """Return the first thing by which a policy asks for a turn; None if nothing does."""
+) -> tuple[Cause, ...]:
+    """Return everything by which a policy asks for a turn, in the order of its conditions.
+
+    What holds one of them may not hold another; conditions of ``all`` are one cause together.
+    """
     heard = [
         alert
         for alert in recent(policy, alerts, now)
         if policy.monitors is None or alert.monitor in policy.monitors
     ]
     heard += [alert for alert in recent(policy, alerts, now) if alert.kind == _EXTERNAL]
-    for condition in policy.conditions:
-        if (cause := _holds(condition, heard, now, situation)) is not None:
-            return cause
+    each = [_holds(condition, heard, now, situation) for condition in policy.conditions]
     together = [_holds(condition, heard, now, situation) for condition in policy.all or ()]
-    causes = [cause for cause in together if cause is not None]
-    if not causes or len(causes) < len(together):
-        return None
-    first = next((cause for cause in causes if cause.alert is not None), causes[0])
+    if together and None not in together:
+        each.append(_joined([cause for cause in together if cause is not None]))
+    return tuple(cause for cause in each if cause is not None)
+
+
+def _joined(causes: Sequence[Cause]) -> Cause:
+    """Return conditions that hold together as one cause: of the kind of the alert that tells most of harm."""
+    first = min(causes, key=_says_little)
     return Cause(
         first.kind,
         "; ".join(cause.message for cause in causes),
         " and ".join(sorted(cause.key for cause in causes)),
         first.alert,
     )
+
+
+def _says_little(cause: Cause) -> int:
+    if cause.alert is None:
+        return 3
+    return 2 if cause.kind in DRIFT else int(cause.kind == "estimated_quality")
 
 
 def recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:

@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -70,3 +71,30 @@ def test_segments_on_features_that_do_not_exist_are_named():
 def test_a_wrong_segment_is_refused(given, said):
     with pytest.raises(ValidationError, match=said):
         READ.validate_python([given])
+
+
+def test_whole_numbers_next_to_each_other_are_different_segments_however_large():
+    rows = pl.DataFrame({"store": [1000001.0] * 3 + [1000002.0] * 2 + [1000003.0], "price": [0.1] * 6})
+    found = declared_slices(
+        READ.validate_python([{"where": {"store": 1000001}}, {"by": "store"}]), rows, rows
+    )
+    assert [(one.name, int(one.now.sum())) for one in found] == [
+        ("store 1000001", 3),
+        ("store 1000001", 3),
+        ("store 1000002", 2),
+        ("store 1000003", 1),
+    ]
+    narrow = rows.with_columns(pl.col("price").cast(pl.Float32))
+    (one,) = declared_slices(READ.validate_python([{"where": {"price": 0.1}}]), rows, narrow)
+    assert (one.name, one.before.all(), one.now.all()) == ("price 0.1", True, True)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1013.0, 2000.0, 1_700_000_000.0])
+@pytest.mark.parametrize("whole", [True, False])
+def test_quarters_hold_a_quarter_each_wherever_the_numbers_lie(offset: float, whole: bool):
+    made = np.random.default_rng(5).normal(size=2000) * 40 + offset
+    rows = pl.DataFrame({"a": made.round() if whole else made})
+    found = declared_slices(READ.validate_python([{"by": "a"}]), rows, rows)
+    assert len({one.name for one in found}) == 4
+    assert [one.now.mean() for one in found] == pytest.approx([0.25] * 4, abs=0.02)
+    assert np.sum([one.now for one in found], axis=0).tolist() == [1] * 2000
