@@ -94,7 +94,7 @@ def _of_slices(kind: str, results: Facts) -> tuple[float, float | None] | None:
 
 def _of_rules(kind: str, results: Facts) -> tuple[float, float | None] | None:
     found = results.get(kind) or {}
-    shares = [each["share"] for each in found.get("rules", ())]
+    shares = [max(each["share"] - (each.get("in_training") or 0.0), 0.0) for each in found.get("rules", ())]
     return (max(shares), found.get("share")) if shares else None
 
 

@@ -259,24 +259,24 @@ def chosen_monitors(project: ProjectFolder, name: str | None) -> tuple[Monitor, 
     return chosen
 
 
-def unknown_features(monitor: Monitor, features: Collection[str]) -> list[str]:
-    """Return a message for each feature that a monitor names and that is not among ``features``.
+def unknown_features(
+    monitor: Monitor, features: Collection[str], name: SectionName = "data_drift"
+) -> list[str]:
+    """Return a message for each feature that a section names and that is not among ``features``.
 
     >>> drift = {"exclude": ["month"]}
     >>> each = Monitor.model_validate({"name": "weekly", "window": "14d", "every": "7d", "data_drift": drift})
     >>> unknown_features(each, ["wind"])
     ["monitor 'weekly': data_drift.exclude names 'month', not a feature of the version (it has: wind)"]
     """
-    drift = monitor.data_drift
-    if drift is None:
-        return []
+    section = getattr(monitor, name)
     there = ", ".join(sorted(features))
     return [
-        f"monitor {monitor.name!r}: data_drift.{field} names {name!r}, not a feature of the version "
+        f"monitor {monitor.name!r}: {name}.{field} names {each!r}, not a feature of the version "
         f"(it has: {there})"
-        for field, names in (("thresholds", drift.thresholds), ("exclude", drift.exclude))
-        for name in names
-        if name not in features
+        for field in ("thresholds", "exclude")
+        for each in getattr(section, field, ())
+        if each not in features
     ]
 
 

@@ -20,7 +20,10 @@ from tidemill.state.tables import Alert, MonitorRun
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)
-RULES = {"share": 0.01, "rules": [{"share": 0.02}, {"share": 0.0}]}
+RULES = {
+    "share": 0.01,
+    "rules": [{"share": 0.02, "in_training": None}, {"share": 0.3, "in_training": 0.3}, {"share": 0.0}],
+}
 SECTIONS = {
     "health": {},
     "data_quality": {},

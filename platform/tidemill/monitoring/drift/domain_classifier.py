@@ -97,7 +97,7 @@ class _Part:
         model = HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=15, categorical_features=list(categories), random_state=0
         )
-        model.fit(known, is_now)
+        model.fit(np.where(np.isnan(known).all(axis=0), 0.0, known), is_now)  # it takes no empty column
         sides = before[apart[0]], now[apart[1]]
         said = [model.predict_proba(side)[:, 1] for side in sides]
         return cls(model, *sides, *said)

@@ -41,6 +41,7 @@ import numpy as np
 import polars as pl
 
 from tidemill.monitoring.drift.column_pair import FEW, ColumnPair, Method
+from tidemill.monitoring.drift.knowing_versions import knowing
 from tidemill.monitoring.kind_sections import DataDriftConfig
 
 __all__ = [
@@ -148,6 +149,7 @@ def compare(
     served_by: pl.Series,
     own: str,
     times: int = 1,
+    served_before: pl.Series | None = None,
 ) -> tuple[ColumnDrift, ...]:
     """Compare the columns that the reference has, except the excluded ones.
 
@@ -159,6 +161,8 @@ def compare(
             was made for other features: its rows do not count as missing there.
         own: the version that is monitored; its rows always count.
         times: how many such comparisons are made, each of which chance must be allowed for.
+        served_before: the version that answered each row of ``reference``, if those were predictions. Columns
+            that none of them was made for are not compared.
 
     >>> before = pl.DataFrame({"wind": [float(n) for n in range(100)]})
     >>> ones = pl.Series(["1"] * 100)
@@ -172,9 +176,12 @@ def compare(
             if now is not None:
                 now = now.alias("now")  # Polars would read a name like ^score$ as a pattern
             if now is not None and not alone:
-                knowing = served_by.filter(now.is_not_null()).unique().to_list()
-                now = now.filter(served_by.is_in([*knowing, own]))
+                now = now.filter(knowing(now, served_by, own))
             before = reference[name].alias("before")
+            if served_before is not None:
+                before = before.filter(knowing(before, served_before, own))
+                if before.is_empty() and len(served_before):
+                    continue
             found.append(compare_column(name, before, now, config, columns=times * len(reference.columns)))
     return tuple(found)
 

@@ -22,7 +22,14 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     Rows of a version that was made for other features do not count as missing these.
     """
     reference = window.baseline.features
-    columns = compare(reference, window.features, config, window.rows["version"], window.version)
+    columns = compare(
+        reference,
+        window.features,
+        config,
+        window.rows["version"],
+        window.version,
+        served_before=window.baseline_versions,
+    )
     columns, by_distance = columns_by_impact(window, columns)
     drift = Comparison(columns, None, reference.height, window.rows.height)
     found = findings_of(drift, config, window.compared)

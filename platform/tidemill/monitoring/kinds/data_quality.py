@@ -8,6 +8,7 @@ import polars as pl
 from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.expectations.rules import DatasetRules, sql
 from tidemill.monitoring.drift.chance import share_beyond_chance
+from tidemill.monitoring.drift.knowing_versions import knowing
 from tidemill.monitoring.example_predictions import worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import DataQualityConfig
@@ -27,6 +28,8 @@ class BrokenRule:
     share: float
     rows: int
     """That break it."""
+    of: int
+    """Rows that it was asked of: those of versions that know its features."""
     in_training: float | None
     """The share in the reference; None if that does not have the columns."""
 
@@ -57,9 +60,10 @@ def judge(window: WindowRows, config: DataQualityConfig) -> Judged:
             if rule not in config.ignore and f"{name}.{rule}" not in config.ignore:
                 known = before.get(rule)
                 usual = None if known is None else float(known.mean() or 0.0)  # type: ignore[arg-type]
-                count = int(mask.sum())
-                one = BrokenRule(f"{name}.{rule}", count / max(rows.height, 1), count, usual)
-                found[one.rule] = one, mask
+                asked = _asked(window, rules, rule)
+                count, of = int((mask & asked).sum()), int(asked.sum())
+                one = BrokenRule(f"{name}.{rule}", count / max(of, 1), count, of, usual)
+                found[one.rule] = one, mask & asked
     if not found:
         hint = f"the data set {config.dataset} declares" if config.dataset else "the data sets declare"
         return Judged(unjudged=f"{hint} no rule of a single row for a column that requests have")
@@ -77,7 +81,7 @@ def _judged(
         and share_beyond_chance(
             one.in_training or 0.0,
             one.share,
-            (rows if one.in_training is None else of_reference, rows),
+            (one.of if one.in_training is None else of_reference, one.of),
             len(found),
         )
     ]
@@ -106,6 +110,16 @@ def _in_words(one: BrokenRule) -> str:
 
 def _mentioned(rules: DatasetRules) -> set[str]:
     return {*rules.columns, *(name for text in rules.rules.values() for name in sql(text).meta.root_names())}
+
+
+def _asked(window: WindowRows, rules: DatasetRules, rule: str) -> pl.Series:
+    """Return the rows that a rule is asked of: versions that were made without its features break none."""
+    text = rules.rules.get(rule)
+    names = [rule.partition(": ")[0]] if text is None else sql(text).meta.root_names()
+    asked = pl.repeat(True, window.rows.height, eager=True)
+    for name in set(names) & set(window.features.columns):
+        asked &= knowing(window.features[name], window.rows["version"], window.version)
+    return asked
 
 
 def _broken(rules: DatasetRules, rows: pl.DataFrame) -> dict[str, pl.Series]:

@@ -140,6 +140,12 @@ def _groups(
                 "nor a field of the requests",
                 hint="correct the name in monitoring/monitors.yaml",
             )
+        if values.dtype.is_nested():
+            raise ConfigError(
+                f"monitor {window.monitor.name!r}: fairness.by names {column!r}, whose values "
+                "are lists: they make no groups",
+                hint="name a column of text or numbers in monitoring/monitors.yaml",
+            )
         names = _as_groups(values, window.reference.features.get_column(column, default=values))
         counts = names.drop_nulls().value_counts(sort=True)
         for name, count in counts.head(_MOST_GROUPS).iter_rows():
@@ -153,13 +159,18 @@ def _as_groups(values: pl.Series, like: pl.Series) -> pl.Series:
         whole = values.dtype.is_float() and (values.drop_nulls() % 1 == 0).all()
         return (values.cast(pl.Int64) if whole else values).cast(pl.String).alias("group")
     known = like.cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy()
+    if not len(known):
+        return _as_groups(values, values)
     edges = np.unique(np.quantile(known, np.arange(1, _PARTS) / _PARTS))
-    texts = [
-        f"below {edges[0]:.4g}",
-        *(f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)),
-    ]
-    texts.append(f"from {edges[-1]:.4g}")
+    said = _apart(edges)
+    texts = [f"below {said[0]}", *(f"{a} to {b}" for a, b in pairwise(said)), f"from {said[-1]}"]
     numbers = values.cast(pl.Float64).fill_nan(None)
     places = np.searchsorted(edges, numbers.fill_null(0.0).to_numpy(), side="right")
     named = pl.Series("group", [texts[place] for place in places], pl.String)
     return pl.select(pl.when(numbers.is_not_null()).then(named)).to_series().alias("group")
+
+
+def _apart(edges: Floats) -> list[str]:
+    """Return different numbers in few digits, by which they differ."""
+    texts = ([f"{edge:.{digits}g}" for edge in edges] for digits in range(4, 18))
+    return next(said for said in texts if len(set(said)) == len(said))

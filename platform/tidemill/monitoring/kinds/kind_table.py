@@ -84,7 +84,7 @@ def judge_window(window: WindowRows, only: Collection[str] = TABLE) -> dict[str,
         if section is None or name not in only:
             continue
         try:
-            hidden = kind.reads_labels and window.label_is_hidden
+            hidden = kind.reads_labels and getattr(section, "labels", True) and window.label_is_hidden
             found[name] = Judged(unjudged=_HIDDEN) if hidden else kind.judge(window, section)
         except TidemillError as error:
             found[name] = Judged(unjudged=str(error))

@@ -3,8 +3,10 @@
 from dataclasses import asdict
 
 from tidemill.monitoring.drift.domain_classifier import Separation, separation
+from tidemill.monitoring.drift.knowing_versions import known_together
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import MultivariateDriftConfig
+from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.windows.window_rows import WindowRows
 
 __all__ = ["judge"]
@@ -14,17 +16,29 @@ _RARELY = 0.01
 
 
 def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
-    """Teach a classifier to tell the window's rows from the reference's; one that can is alarming."""
+    """Teach a classifier to tell the window's rows from the reference's; one that can is alarming.
+
+    Rows of versions that were made for other features are left out.
+    """
     sides = window.baseline.features, window.features
+    warnings = tuple(
+        f"monitoring/monitors.yaml: {each}"
+        for each in unknown_features(window.monitor, sides[0].columns, "multivariate_drift")
+    )
+    versions = window.baseline_versions, window.rows["version"]
     before, now = (side.drop(config.exclude, strict=False) for side in sides)
+    before, now = known_together(before, now, versions, window.version)
     found = separation(before, now, config.auc)
     results = {"multivariate_drift": {**asdict(found), "threshold": config.auc}}
     if found.auc is None or found.p_value is None:
-        return Judged(unjudged=found.note, results=results)
+        return Judged(unjudged=found.note, results=results, warnings=warnings)
     drifted = found.auc >= config.auc and found.p_value <= _RARELY
     said = f"AUC {found.auc:.3f} ({found.low:.3f} to {found.high:.3f}), alert at {config.auc:g}"
     return Judged(
-        found=(_drift(found, said, window.compared),) if drifted else (), results=results, said=said
+        found=(_drift(found, said, window.compared),) if drifted else (),
+        results=results,
+        said=said,
+        warnings=warnings,
     )
 
 

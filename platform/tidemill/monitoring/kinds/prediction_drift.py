@@ -24,14 +24,14 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
         told = "answers are neither numbers, text nor lists of numbers: their drift is not measured"
         return Judged(unjudged=told)
     drifted = [each for each in drift.of_answers if each.drifted]
-    odd = distance(window.rows["score"], scores) if drifted and scores is not None else None
+    odd = distance(window.own["score"], scores) if drifted and scores is not None else None
     return Judged(
         found=(finding_of(drifted),) if drifted else (),
         results={
             "prediction_drift": None if scores is None else asdict(scores),
             "class_drift": None if classes is None else asdict(classes),
         },
-        examples={"prediction_drift": worst_ids(window.rows["prediction_id"], odd)},
+        examples={"prediction_drift": worst_ids(window.own["prediction_id"], odd)},
         columns=drift.of_answers,
     )
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
 from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.slice_config import SliceDriftConfig
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -24,7 +25,8 @@ def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
         there = [name for name in before.columns if name in now.columns]
         unknown = unknown_columns(window.monitor.slices, there)
         why = f"they name no feature of the version: {', '.join(unknown)}" if unknown else "too few rows"
-        return Judged(unjudged=f"no declared slice has {config.min_rows} rows on both sides: {why}")
+        told = f"no declared slice has {config.min_rows} rows on both sides: {why}"
+        return Judged(unjudged=told, warnings=_unknown(window))
     drifts = {one.name: _compared(one, window, config, len(large)) for one in large}
     alarming = [name for name, drift in drifts.items() if drift.share >= config.share or drift.broken]
     results = {
@@ -42,19 +44,35 @@ def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
         found=(_drift({name: drifts[name] for name in alarming}),) if alarming else (),
         results={"slice_drift": {"threshold": config.share, "slices": results}},
         said=f"{said}, alert at {config.share:.0%}",
+        warnings=_unknown(window),
     )
+
+
+def _unknown(window: WindowRows) -> tuple[str, ...]:
+    """Return a warning for each feature that is named and that the version does not have."""
+    features = window.baseline.features.columns
+    told = unknown_features(window.monitor, features, "slice_drift")
+    if window.monitor.slice_quality is None:  # which warns of slices itself
+        told += [
+            f"monitor {window.monitor.name!r}: slices name {name!r}, not a feature of the version "
+            f"(it has: {', '.join(features)})"
+            for name in unknown_columns(window.monitor.slices, features)
+        ]
+    return tuple(f"monitoring/monitors.yaml: {each}" for each in told)
 
 
 def _compared(one: Slice, window: WindowRows, config: SliceDriftConfig, slices: int) -> Comparison:
     before, now = window.baseline.features, window.features
-    inside = pl.Series(one.now)
+    inside, inside_before = pl.Series(one.now), pl.Series(one.before)
+    versions = window.baseline_versions
     columns = compare(
-        before.filter(pl.Series(one.before)),
+        before.filter(inside_before),
         now.filter(inside),
         config,
         window.rows["version"].filter(inside),
         window.version,
         slices,
+        None if versions is None else versions.filter(inside_before),
     )
     return Comparison(columns, None, int(one.before.sum()), int(one.now.sum()))
 

@@ -8,7 +8,8 @@ import polars as pl
 
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.windows.logged_windows import compared_with
+from tidemill.monitoring.window_config import LatestRows
+from tidemill.monitoring.windows.logged_windows import compared_with, logged_window
 from tidemill.monitoring.windows.time_windows import Window, window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.project import Project
@@ -71,16 +72,21 @@ class WindowRows:
         """
         if self.monitor.against == "training":
             return self.reference
-        if (span := self.compared_span) is None:
-            told = f"the window ({self.span}) overlaps {compared_with(self.monitor.against)}"
-            raise MonitoringError(f"not enough data: {told}", hint="declare a shorter window")
-        rows = self._rows_of(span)
-        if rows.height < self.monitor.min_rows:
-            raise MonitoringError(_too_few_before(rows.height, "predictions", self), hint=_WAIT)
+        rows = self._earlier
         known = [name for name in features_of(rows).columns if name in self.reference.features.columns]
         own = rows.filter(pl.col("version") == self.version)
         none = pl.Series("label", [None] * rows.height, pl.Null)
         return ReferenceRows(features_of(rows).select(known), none, own["score"], own["answer"])
+
+    @cached_property
+    def baseline_versions(self) -> pl.Series | None:
+        """Return the version that answered each row of `baseline`; None of training rows.
+
+        Raises:
+            MonitoringError: there are too few of them.
+            ServingError: the log cannot be read.
+        """
+        return None if self.monitor.against == "training" else self._earlier["version"]
 
     @cached_property
     def baseline_of_answers(self) -> ReferenceRows:
@@ -111,6 +117,17 @@ class WindowRows:
             return "what the model was trained on"
         return f"{compared_with(self.monitor.against)} ({self.compared_span})"
 
+    @cached_property
+    def _earlier(self) -> pl.DataFrame:
+        """Return the predictions that ``against`` names."""
+        if (span := self.compared_span) is None:
+            told = f"the window ({self.span}) overlaps {compared_with(self.monitor.against)}"
+            raise MonitoringError(f"not enough data: {told}", hint="declare a shorter window")
+        rows = self._rows_of(span)
+        if rows.height < self.monitor.min_rows:
+            raise MonitoringError(_too_few_before(rows.height, "predictions", self), hint=_WAIT)
+        return rows
+
     def _rows_of(self, span: Window) -> pl.DataFrame:
         if self.past is not None:
             return self.past(span)
@@ -118,13 +135,18 @@ class WindowRows:
 
     @cached_property
     def before(self) -> "WindowRows":
-        """Return the window before, as long; labels that became known in this one count there, too.
+        """Return the window before, of as much time or as many rows; labels known by now count there, too.
 
         Raises:
             ServingError: the log cannot be read.
         """
-        span = window_before(self.span.start, self.span.end - self.span.start)
-        where = self.project.predictions, self.project.model, span.start, span.end
+        log, length = (self.project.predictions, self.project.model), self.monitor.window
+        span = (
+            logged_window(*log, length, self.span.start)
+            if isinstance(length, LatestRows)
+            else window_before(self.span.start, self.span.end - self.span.start)
+        )
+        where = *log, span.start, span.end
         labelled = read_labelled(*where, known_by=self.span.end)
         return replace(
             self,

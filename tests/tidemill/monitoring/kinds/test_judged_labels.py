@@ -1,11 +1,13 @@
 """Concept drift, calibration, fairness and business figures of labelled windows, by task."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 
 from tests.tidemill.monitoring.made_windows import (
@@ -182,7 +184,7 @@ def wrong(decisions, labels, features):
 """
 
 
-def kpi(root: Path, wins: float, before: float | None = None, **section: Any) -> Judged:
+def kpi(root: Path, wins: float, before: float | None = None, hidden: bool = False, **section: Any) -> Judged:
     """Judge a window in which a share of the labels is 1, after one with another share."""
     task, rng = TASKS["binary"], np.random.default_rng(1)
     answers = rng.random(ROWS)
@@ -195,7 +197,7 @@ def kpi(root: Path, wins: float, before: float | None = None, **section: Any) ->
     (root / "business_numbers.py").write_text(PROFIT)
     reference = reference_of(task, answers, [0, 1] * (ROWS // 2), {"wind": answers})
     monitor = monitor_of(kpi={"function": "business_numbers:profit", **section})
-    made = window_of(project, monitor, reference, rows(wins))
+    made = replace(window_of(project, monitor, reference, rows(wins)), label_is_hidden=hidden)
     if before is not None:
         made.__dict__["before"] = window_of(project, monitor, reference, rows(before))  # in place of the log
     return judge_window(made)["kpi"]
@@ -231,3 +233,42 @@ def test_too_few_labels_judge_nothing(tmp_path: Path):
     assert findings.unjudged["concept_drift"] == "100 labels, 300 are needed"
     assert findings.unjudged["calibration"] == "100 labels, 300 are needed"
     assert few.rows["at"].max() < NOW
+
+
+def test_a_business_figure_without_labels_is_judged_where_the_label_is_personal(tmp_path: Path):
+    sent = kpi(tmp_path, 0.3, hidden=True, labels=False, function="business_numbers:sent", floor=0.5)
+    assert (sent.unjudged, sent.results["kpi"]["value"]) == (None, 1.0)
+    assert "the label is personal" in (kpi(tmp_path, 0.3, hidden=True, floor=0.5).unjudged or "")
+
+
+def test_errors_are_judged_while_a_feature_is_missing_in_the_whole_window(tmp_path: Path):
+    made = window(tmp_path, "binary", {"concept_drift": {}}, sign=-1.0)
+    none = pl.lit(None, pl.Float64).alias("feature.rain")
+    in_part = pl.when(pl.int_range(pl.len()) < ROWS // 20).then("feature.rain").alias("feature.rain")
+    for rain in (none, in_part):
+        rows = made.rows.with_columns(rain)
+        one = window_of(made.project, made.monitor, made.reference, rows)
+        assert "errors are" in found(one)["concept_drift"].message
+
+
+def test_groups_by_lists_are_refused_and_by_large_numbers_are_quarters(tmp_path: Path):
+    task, rng = TASKS["binary"], np.random.default_rng(0)
+    answers = rng.random(ROWS)
+    features = {"since": 1_700_000_000.0 + rng.integers(0, 4000, ROWS), "vector": [[1.0, 2.0]] * ROWS}
+    rows = logged(task, answers, answers > 0.5, features)
+    reference, project = reference_of(task, answers, answers > 0.5, features), project_of(tmp_path)
+    refused = judge_window(window_of(project, monitor_of(fairness={"by": ["vector"]}), reference, rows))
+    assert "fairness.by names 'vector', whose values are lists" in (refused["fairness"].unjudged or "")
+    judged = judge_window(window_of(project, monitor_of(fairness={"by": ["since"]}), reference, rows))
+    groups = judged["fairness"].results["fairness"]["groups"]
+    assert [each["rows"] for each in groups if each["what"] == "positive_rate"] == pytest.approx(
+        [375] * 4, abs=9
+    )
+
+
+def test_groups_of_numbers_that_the_reference_lacks_are_quarters_of_the_window(tmp_path: Path):
+    made = window(tmp_path, "binary", {"fairness": {"by": ["rain"], "max_rate_gap": 0.3}})
+    empty = made.reference.features.with_columns(pl.lit(None, pl.Float64).alias("rain"))
+    judged = judge_window(replace(made, reference=replace(made.reference, features=empty)))["fairness"]
+    rows = {each["rows"] for each in judged.results["fairness"]["groups"]}
+    assert (judged.unjudged, rows) == (None, {ROWS // 4})

@@ -184,3 +184,18 @@ def test_a_section_that_is_not_for_such_a_project_is_named(
     with pytest.raises(ConfigError, match="monitor 'weekly'") as refused:
         load_monitors(project)
     assert said in str(refused.value)
+
+
+def test_rows_of_a_version_without_a_feature_break_no_rule_of_it(tmp_path: Path):
+    made = window(tmp_path, {"data_quality": {}})
+    old = pl.int_range(pl.len()) < 450
+    rows = made.rows.with_columns(
+        pl.when(~old).then("feature.gust").alias("feature.gust"),
+        pl.when(~old).then("feature.origin").alias("feature.origin"),
+        pl.when(old).then(pl.lit("0")).otherwise("version").alias("version"),
+        pl.when(old).then(400.0).otherwise("feature.wind").alias("feature.wind"),
+    )
+    found = shares(quality(replace(made, rows=rows)))
+    assert found == pytest.approx({"flights.wind: in_range(0, 50)": 0.45})
+    own = quality(replace(made, rows=rows.with_columns(pl.lit("1").alias("version"))))
+    assert "flights.origin: not null" in shares(own), "the version's own rows lack what it was made for"

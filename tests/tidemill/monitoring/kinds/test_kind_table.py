@@ -132,3 +132,13 @@ def test_a_kind_that_fails_does_not_stop_the_others(
             judge_window(alone, only=kinds)
     else:
         assert gather(judge_window(alone, only=kinds)).judged == set()
+
+
+def test_examples_of_drifted_answers_are_the_versions_own(tmp_path: Path):
+    made = window(tmp_path, shift=0.2, prediction_drift={})
+    far = made.rows.with_columns(pl.lit("0").alias("version"), pl.col("score") + 5.0)
+    far = far.with_columns(prediction_id="other-" + pl.col("prediction_id"))
+    judged = judge_window(replace(made, rows=pl.concat([far, made.rows])))["prediction_drift"]
+    (ids,) = judged.examples.values()
+    assert len(ids) > 0
+    assert set(ids) <= set(made.rows["prediction_id"])

@@ -162,3 +162,61 @@ def test_drifted_features_begin_with_the_one_that_matters(tmp_path: Path):
     failing = replace(one, attributions=fails)
     assert "by distance, not by impact: the reference lacks" in explained(failing)["data_drift"]
     assert timedelta(days=14) == one.monitor.window
+
+
+def two_versions(seed: int, old: int, new: int):
+    """Return a window of an old version, made without the feature ``fog``, and of the one that is judged."""
+    answers, labels, features = draw(seed, old + new)
+    fog = np.random.default_rng(seed + 100).normal(size=old + new)
+    features["fog"] = [None] * old + fog[old:].tolist()
+    return logged(TASK, answers, labels, features, version=["0"] * old + ["1"] * new)
+
+
+@pytest.mark.parametrize("before", [None, (300, 600), (900, 0)])
+def test_rows_of_a_version_without_a_new_feature_are_no_drift_of_it(
+    tmp_path: Path, before: tuple[int, int] | None
+):
+    watched = {
+        "multivariate_drift": {},
+        "data_drift": {"share": 0.5},
+        "slice_drift": {"share": 0.5},
+        "slices": [{"by": "origin"}],
+        "against": "training" if before is None else "previous",
+    }
+    made = window(tmp_path, draw(2, 900), **watched)
+    answers, labels, features = draw(1, 2000)
+    features["fog"] = np.random.default_rng(8).normal(size=2000)
+    earlier = pl.DataFrame() if before is None else two_versions(3, *before)
+    one = replace(
+        made,
+        reference=reference_of(TASK, answers, labels, features),
+        rows=two_versions(2, 450, 700),
+        past=lambda _: earlier,
+    )
+    judged = judge_window(one)
+    assert (gather(judged).found, gather(judged).unjudged) == ((), {})
+    compared = {column.name for column in judged["data_drift"].columns}
+    assert ("fog" in compared) == (before != (900, 0))
+    assert judged["multivariate_drift"].results["multivariate_drift"]["rows"][1] == (
+        1150 if before == (900, 0) else 700
+    )
+    gone = one.rows.with_columns(pl.lit(None, pl.Float64).alias("feature.fog"))
+    if before != (900, 0):
+        kinds = {each.kind for each in gather(judge_window(replace(one, rows=gone))).found}
+        assert kinds >= {"multivariate_drift", "feature_drift"}
+
+
+def test_names_of_features_that_do_not_exist_are_told_of_every_kind(tmp_path: Path):
+    watched = {
+        "multivariate_drift": {"exclude": ["moon"]},
+        "slice_drift": {"exclude": ["sun"], "thresholds": {"star": 0.2}},
+        "slices": [{"by": "origin"}, {"by": "tail"}],
+    }
+    judged = judge_window(window(tmp_path, draw(2, 1500), **watched))
+    said = [told for one in judged.values() for told in one.warnings]
+    assert [told.partition(": ")[2].split(",")[0] for told in said] == [
+        "monitor 'weekly': multivariate_drift.exclude names 'moon'",
+        "monitor 'weekly': slice_drift.thresholds names 'star'",
+        "monitor 'weekly': slice_drift.exclude names 'sun'",
+        "monitor 'weekly': slices name 'tail'",
+    ]

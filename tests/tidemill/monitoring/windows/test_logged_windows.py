@@ -1,11 +1,16 @@
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
+from tests.tidemill.monitoring.made_windows import monitor_of
 from tidemill.monitoring.window_config import LatestRows, Season
 from tidemill.monitoring.windows.logged_windows import compared_window, logged_window
 from tidemill.monitoring.windows.time_windows import Window
+from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import PredictionLog, PredictionRecord
+from tidemill.training.tracking.reference_rows import ReferenceRows
 
 MONDAY = datetime(2013, 4, 15, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -57,3 +62,15 @@ def test_what_a_window_is_compared_with(root):
     now = logged_window(root, "delay", ten, MONDAY + DAY)
     before = compared_window(root, "delay", ten, "previous", now)
     assert before == Window(MONDAY - 3 * HOUR, now.start), "the ten rows before"
+
+
+def test_the_window_before_one_of_rows_has_as_many_rows_however_long_they_took(root):
+    monitor = monitor_of(window={"rows": 10}, min_rows=10, min_labelled=10, kpi={"function": "own:hits"})
+    now = Window(MONDAY + 7 * HOUR, MONDAY + DAY)
+    none = pl.Series([], dtype=pl.Float64)
+    project = SimpleNamespace(predictions=root, model="delay")
+    short = Window(now.start, now.start + HOUR)  # an hour before it there is one row
+    for span in (now, short):
+        reference = ReferenceRows(pl.DataFrame(), none, none, None)
+        one = WindowRows(project, monitor, "1", {}.get, span, reference, pl.DataFrame(), pl.DataFrame())
+        assert (one.before.span, one.before.rows.height) == (Window(MONDAY - 3 * HOUR, now.start), 10)
