@@ -39,9 +39,17 @@ def last_moment(expression: str, zone: str, now: datetime) -> datetime:
     '2024-03-31T04:00:00+00:00'
     >>> last_moment("30 11 * * sun", "UTC", sunday).isoformat()
     '2024-03-31T11:30:00+00:00'
+    >>> back = datetime(2024, 10, 27, 1, 15, tzinfo=UTC)  # a quarter of an hour after clocks went back
+    >>> last_moment("30 2 * * *", "Europe/Berlin", back).isoformat()
+    '2024-10-27T00:30:00+00:00'
     """
     minute = now.astimezone(_zone(zone)).replace(second=0, microsecond=0)
-    return next(CronSim(expression, _after(minute), reverse=True)).astimezone(UTC)
+    found = next(CronSim(expression, _after(minute), reverse=True))
+    for later in CronSim(expression, found):  # a search backwards misses an hour that comes twice
+        if later.astimezone(UTC) > now:
+            break
+        found = later
+    return found.astimezone(UTC)
 
 
 def _after(minute: datetime) -> datetime:
