@@ -35,6 +35,8 @@ _LEAST = 0.1
 _MOST_APART = 0.6
 """No threshold of categories is greater."""
 _USUAL = DataDriftConfig(numerical=_LEAST, categorical=_LEAST, missing=_LEAST)
+_FAR = 3.0
+"""Standard deviations that hardly any feature moves from one period to the next."""
 _RARELY = 0.1
 """A column that looks broken in more of the pieces is left out."""
 
@@ -53,6 +55,9 @@ class Thresholds:
     """Thresholds of columns that move more than ``numerical`` or ``categorical`` by themselves."""
     exclude: tuple[str, ...]
     """Columns that look broken by themselves: with new values in every piece, or one value in a whole one."""
+    odd: Mapping[str, int]
+    """Columns that are far from everything else in a few pieces, and in how many: these say nothing of what
+    is usual."""
     score: float
     classes: float
     """Of the shares of predicted classes."""
@@ -85,7 +90,8 @@ def calibrate(choices: Choices) -> Thresholds:
         ]
         for name in names
     }
-    moved = {name: _MARGIN * _high([_moved(each) for each in columns]) for name, columns in found.items()}
+    distances = {name: [_moved(each) for each in columns] for name, columns in found.items()}
+    moved = {name: _MARGIN * _high(_ordinary(values)) for name, values in distances.items()}
     numbers = [name for name, columns in found.items() if columns[0].method == "wasserstein"]
     own = {
         name: _rounded(value if name in numbers else min(value, _MOST_APART))
@@ -103,6 +109,9 @@ def calibrate(choices: Choices) -> Thresholds:
         share=0.3,
         columns=own,
         exclude=tuple(name for name, each in found.items() if _looks_broken(each)),
+        odd={
+            name: odd for name, values in distances.items() if (odd := len(values) - len(_ordinary(values)))
+        },
         score=_rounded(max(0.2, *_usual([moved[name] for name in numbers]), _MARGIN * of_scores)),
         classes=min(_rounded(max(0.1, _MARGIN * of_classes)), 0.6),
         max_drop=_max_drop(choices, min_rows),
@@ -113,6 +122,16 @@ def calibrate(choices: Choices) -> Thresholds:
 def _moved(column: ColumnDrift) -> float:
     """Return a column's distance, if it is more than chance brings."""
     return column.value if column.drifted and column.value is not None else 0.0
+
+
+def _ordinary(distances: list[float]) -> list[float]:
+    """Leave out a few distances that no other comes near: something broke there, such as a unit.
+
+    >>> _ordinary([0.1, 0.0, 0.2, 180.0, 0.1]), _ordinary([2.0, 4.0, 6.0])
+    ([0.1, 0.0, 0.2, 0.1], [2.0, 4.0, 6.0])
+    """
+    limit = max(_FAR, 10 * float(np.median(distances))) if distances else 0.0
+    return [each for each in distances if each <= limit]
 
 
 def _looks_broken(pieces: list[ColumnDrift]) -> bool:

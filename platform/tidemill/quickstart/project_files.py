@@ -187,13 +187,17 @@ def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     own = ", ".join(f"{scalar(column)}: {scalar(value)}" for column, value in found.columns.items())
     left_out = f"[{', '.join(map(scalar, found.exclude))}]   # they look broken by themselves"
     exclude = f"\n      exclude: {left_out}" if found.exclude else ""
+    odd = "".join(
+        f"# {scalar(column)} is far from all else in {many} of them, left out here. Did its unit change?\n"
+        for column, many in found.odd.items()
+    )
     classes = f"\n      categorical: {scalar(found.classes)}   # of the shares of predicted classes"
     classes = classes if choices.target.task == "multiclass" else ""
     return f"""\
 # What is watched, and when it is alarming. Every field: docs/project.md.
 # The thresholds come from the table: {found.blocks} {pieces}, stay below.
 # Besides, nothing alarms that chance alone may bring to so few rows.
-monitors:
+{odd}monitors:
   - name: {scalar(name)}
     window: {found.window_days}d
     every: {1 if found.window_days <= 7 else 7}d

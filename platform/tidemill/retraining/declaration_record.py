@@ -17,6 +17,7 @@ _DECLARATIONS = (
     "features.yaml",
     "monitoring/monitors.yaml",
     "monitoring/policies.yaml",
+    "monitoring/routes.yaml",
     "monitoring/schedules.yaml",
 )
 

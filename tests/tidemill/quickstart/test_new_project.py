@@ -264,6 +264,14 @@ def test_thresholds_come_from_the_table(tmp_path: Path):
     assert all(value > 0.1 for value in drift["thresholds"].values())
 
 
+def test_a_unit_that_changed_in_the_last_periods_is_not_what_is_usual(tmp_path: Path):
+    changed = pl.when(pl.int_range(N) > 0.92 * N).then(pl.col("size") * 1000 + 5000).otherwise("size")
+    text = draft(TIMED.with_columns(size=changed), tmp_path, time="at").files["monitoring/monitors.yaml"]
+    [monitor] = yaml.safe_load(text)["monitors"]
+    assert monitor["data_drift"]["thresholds"].get("size", 0.1) < 3
+    assert "# size is far from all else in" in text
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_few_periods_of_the_table_itself_alarm_and_a_steady_column_is_watched_closely(
     tmp_path: Path, seed: int

@@ -32,7 +32,9 @@ def test_files_that_did_not_change_are_checked_once(folder):
     assert check.calls == 1
 
 
-@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "monitoring/monitors.yaml"])
+@pytest.mark.parametrize(
+    "name", ["params.yaml", "dvc.yaml", "monitoring/monitors.yaml", "monitoring/routes.yaml"]
+)
 def test_a_changed_file_is_checked_again(folder, name):
     known_problems(folder, Check("before"))
     (folder.root / name).parent.mkdir(exist_ok=True)

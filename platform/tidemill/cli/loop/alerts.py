@@ -114,7 +114,13 @@ def alerts_show(
     facts = describe(alert_records(records, folder.model, identifier))
     if html is not None:
         write_page(html, facts)
-    emit(facts, json, lambda console: render_alert(console, facts))
+
+    def render(console: "Console") -> None:
+        render_alert(console, facts)
+        if html is not None:
+            console.print(f"written: {html}", soft_wrap=True)
+
+    emit(facts, json, render)
 
 
 @alerts_app.command("ack", epilog="Example: tidemill alerts ack alert_01jd --comment 'the feed is late'")
