@@ -87,8 +87,8 @@ def external_alerts(told: Webhook) -> list[ExternalAlert]:
 
 
 def _external(told: _Told) -> ExternalAlert:
-    name = told.labels.get("alertname") or told.fingerprint
-    said = (told.annotations.get(key, "").strip() for key in ("summary", "description", "message"))
+    name = _printable(told.labels.get("alertname") or told.fingerprint)
+    said = (_printable(told.annotations.get(key, "")) for key in ("summary", "description", "message"))
     severity = told.labels.get("severity", "warning")
     return ExternalAlert(
         source=_SOURCE,
@@ -97,11 +97,20 @@ def _external(told: _Told) -> ExternalAlert:
         firing=told.status == "firing",
         severity=severity if severity in _SEVERITIES else "warning",
         message=next(filter(None, said), name),
-        labels=told.labels,
+        labels={_printable(label): _printable(value) for label, value in told.labels.items()},
         starts_at=told.startsAt,
         ends_at=None if told.endsAt is None else _end(told.endsAt),
         url=told.generatorURL,
     )
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would obey.
+
+    >>> _printable("the disk\\x1b]0;mine\\x07 is full")
+    'the disk ]0;mine  is full'
+    """
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in text).strip()
 
 
 def _end(moment: datetime) -> datetime | None:
