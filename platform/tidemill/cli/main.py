@@ -93,28 +93,31 @@ def missing_extra(error: ModuleNotFoundError) -> TidemillError:
     )
 
 
-class _Terminated(SystemExit):
-    """SIGTERM: the process ends as after Ctrl-C, which stops all started processes."""
-
-
+_TERMINATED = 143
 _AGAIN = 1.0  # seconds
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    """Raise `_Terminated`, and again until it gets through: Python drops what is raised in some callbacks."""
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
-    error = sys.exception()
-    while error is not None:
-        if isinstance(error, _Terminated):
-            return  # the process is cleaning up already
-        error = error.__context__
-    raise _Terminated(143)
+class _Termination:
+    """SIGTERM: the process ends as after Ctrl-C, which stops all started processes."""
 
+    received = False
+    """Ray raises a SystemExit of its own in place of ours, so that what is raised does not tell."""
 
-def _tell_dropped(dropped: "sys.UnraisableHookArgs") -> None:
-    """Tell of an exception that a callback dropped, unless it is ours, which comes again."""
-    if not isinstance(dropped.exc_value, _Terminated):
-        sys.__unraisablehook__(dropped)
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Raise SystemExit, again until it gets through: Python drops what is raised in some callbacks."""
+        self.received = True
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, SystemExit):
+                return  # the process is cleaning up already
+            error = error.__context__
+        raise SystemExit(_TERMINATED)
+
+    def tell_dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Tell of an exception that a callback dropped, unless it is ours, which comes again."""
+        if not (self.received and isinstance(dropped.exc_value, SystemExit)):
+            sys.__unraisablehook__(dropped)
 
 
 def _hide_deprecations() -> None:
@@ -163,9 +166,10 @@ def main() -> None:
     collect_rarely()
     guard_streams()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it at import
-    sys.unraisablehook = _tell_dropped
+    termination = _Termination()
+    sys.unraisablehook = termination.tell_dropped
     for number in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _terminate)
+        signal.signal(number, termination)
     if not sys.warnoptions:
         _hide_deprecations()
     try:
@@ -181,9 +185,11 @@ def main() -> None:
     except KeyboardInterrupt:
         errors_console().print("interrupted")
         sys.exit(130)
-    except _Terminated:
+    except SystemExit:
+        if not termination.received:
+            raise
         errors_console().print("terminated")
-        raise
+        sys.exit(_TERMINATED)
 
 
 def _fail(error: TidemillError) -> NoReturn:

@@ -51,9 +51,10 @@ def ray_session(project: Project) -> Iterator[None]:
 
 @contextmanager
 def keep_sigterm() -> Iterator[None]:
-    """Restore this process's handler of SIGTERM after the block, in which Ray starts.
+    """Restore this process's handler of SIGTERM after the block, in which Ray starts or ends.
 
-    Ray's own handlers drain nodes that are ours to end, print the stack of the C++ code, and abort.
+    Ray's own handlers drain nodes that are ours to end, print the stack of the C++ code, and abort. When it
+    ends, it leaves none: a SIGTERM would end the process at once.
     """
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         yield
@@ -107,7 +108,8 @@ def _connected(where: str, **choices: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with keep_sigterm():
+            ray.shutdown()
 
 
 def check_address(address: str) -> None:

@@ -205,11 +205,14 @@ def test_output_that_cannot_be_encoded_is_shown_with_marks():
     assert (done.stdout, done.stderr) == (b"to ?\n", b"")
 
 
-def test_sigterm_is_one_plain_line_and_exit_code_143():
+@pytest.mark.parametrize("replaced", [False, True], ids=["as it is", "replaced, as Ray does"])
+def test_sigterm_is_one_plain_line_and_exit_code_143(replaced):
     code = (
         "import time; from tidemill.cli import main\n"
         "def work():\n"
-        "    print('begun', flush=True); time.sleep(60)\n"
+        "    print('begun', flush=True)\n"
+        "    try: time.sleep(60)\n"
+        f"    except SystemExit as error: raise SystemExit(1) if {replaced} else error\n"
         "main.app = work; main.main()"
     )
     with subprocess.Popen(
