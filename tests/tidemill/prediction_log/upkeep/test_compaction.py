@@ -129,7 +129,7 @@ def test_only_what_is_worth_it_is_compacted_and_time_is_kept(tmp_path):
     fill(tmp_path, 90, 2)
     assert compact(tmp_path, "m", Folder(tmp_path)).segments == 0
     for path in tmp_path.rglob("date=2013-04-02/*.ndjson"):
-        os.utime(path, (time.time() - 3600,) * 2)
+        os.utime(path, (time.time() - 7200,) * 2)
     first = compact(tmp_path, "m", Folder(tmp_path), seconds=0)
     assert (first.finished, first.rows) == (False, 45)
     rest = compact(tmp_path, "m", Folder(tmp_path))
