@@ -35,8 +35,12 @@ demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
 	@$(BIN)/tidemill demo
 
 # Those that start whole stacks one after the other, which is mostly waiting; the others beside them.
+# What failed runs once more, alone and up to the first failure: a test that only then passes is named, and a
+# fault of that test or of what it tests.
 test: $(STAMP)  ## Run all tests.
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder || { \
+		[ $$? = 1 ] && echo "unsteady, if it passes now:" && \
+		$(BIN)/python -m pytest --exitfirst --last-failed --last-failed-no-failures none -rfEp; }
 
 test-fast: $(STAMP)  ## Run the tests that start no engine and no server.
 	@$(BIN)/python -m pytest -q -m 'not engine and not e2e and not slow' --numprocesses 2
