@@ -171,8 +171,10 @@ def withheld_by(
             return f"silenced by {silence.author} until {until} ({silence.id}): {silence.reason}"
     flaps = alert.times >= FLAPS_FROM if step == "resolved" else alert.times > FLAPS_FROM
     if step == "resolved":
-        muted = routes.muted_by(route, now)
-        return FLAPS if flaps else None if muted is None else f"mute time {muted!r}"
+        muted, twin = routes.muted_by(route, now), _fires_as(alert, alerts)
+        if flaps or twin is not None:
+            return FLAPS if twin is None else f"the same fires in {twin.id}"
+        return None if muted is None else f"mute time {muted!r}"
     if alert.status == "acknowledged":
         return f"acknowledged by {alert.acknowledged_by}"
     if (cause := _inhibited_by(alert, alerts, routes)) is not None:
@@ -181,6 +183,17 @@ def withheld_by(
         return FLAPS
     muted = routes.muted_by(route, now)
     return None if muted is None else f"mute time {muted!r}"
+
+
+def _fires_as(alert: AlertState, alerts: Sequence[AlertState]) -> AlertState | None:
+    """Return another alert about the same that fires, or None: who knows alerts by labels knows one of both."""
+    apart = {"severity"}  # the last run's, not what the alert is about
+    about = {name: label for name, label in alert.labels.items() if name not in apart}
+    for other in alerts:
+        alike = {name: label for name, label in other.labels.items() if name not in apart} == about
+        if alike and other.id != alert.id and other.status != "resolved":
+            return other
+    return None
 
 
 def _inhibited_by(alert: AlertState, alerts: Sequence[AlertState], routes: Routes) -> AlertState | None:

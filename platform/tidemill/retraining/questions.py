@@ -6,7 +6,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from tidemill.clock import utc
-from tidemill.errors import TurnInProgress, UsageError
+from tidemill.errors import RetrainingError, TurnInProgress, UsageError
 from tidemill.project import Project
 from tidemill.retraining.turn import Listener, resume_turns
 from tidemill.serving.routing.replicas import live_replicas
@@ -59,18 +59,29 @@ def answer(
     Raises:
         UsageError: no version waits, not this one, or several do.
         TurnInProgress: another turn is being made; the answer is not recorded.
-        TidemillError: the promotion or the rollout failed.
+        RetrainingError: the promotion or the rollout failed; the version waits for an answer again.
     """
     turn = _asked(project, state, version)
     _record(state, turn, said, {"by": person, "comment": comment, "at": utc(now).isoformat()})
     if said != "refuse":
         resume_turns(project, state, listen)
     with state.transaction() as session:
-        return session.get_one(Turn, turn.id)
+        done = session.get_one(Turn, turn.id)
+    if done.status == "asked":
+        raise RetrainingError(
+            f"version {done.version} of {done.model} does not serve: {done.error}",
+            hint="it waits for an answer again: answer when that is mended; when its time is over, the "
+            "controller tries its default in every round",
+        )
+    return done
 
 
 def answer_overdue(project: Project, state: State, now: datetime) -> list[Turn]:
-    """Answer the questions whose time is over by their default, and return their turns."""
+    """Answer the questions whose time is over by their default, and return their turns.
+
+    Raises:
+        TidemillError: as `answer` does; the next round tries it again.
+    """
     done = []
     for turn in open_questions(state, project.model):
         asked = turn.question or {}

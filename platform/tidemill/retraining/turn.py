@@ -27,6 +27,7 @@ from tidemill.project.moments import declared_moment, turn_moment
 from tidemill.project.project import check_params
 from tidemill.retraining.cpu_time import cpu_seconds
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
+from tidemill.retraining.turn_end import question_again
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult, data_message
 from tidemill.state import State
 from tidemill.state.tables import Turn
@@ -207,8 +208,9 @@ def _run_step(step: Step, context: StepContext) -> StepResult:
     turn, before = context.turn, cpu_seconds()
 
     def fail(error: str) -> None:
-        spent = cpu_seconds() - before
-        _record(context.state, turn, StepResult(status="failed", error=error, cpu_seconds=spent))
+        spent, again = cpu_seconds() - before, question_again(turn)
+        status = "failed" if again is None else "asked"
+        _record(context.state, turn, StepResult(again or {}, status=status, error=error, cpu_seconds=spent))
 
     try:
         result = step.run(context)

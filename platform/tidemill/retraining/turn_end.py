@@ -1,6 +1,7 @@
 """Ends a turn: its version is promoted, rolled out, put before a person, or only recorded."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -12,7 +13,7 @@ from tidemill.rollouts.rollout import begin
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Rollout, Turn
 
-__all__ = ["end_turn", "rollout_of"]
+__all__ = ["end_turn", "question_again", "rollout_of"]
 
 
 def end_turn(context: StepContext) -> StepResult:
@@ -32,6 +33,18 @@ def end_turn(context: StepContext) -> StepResult:
         return StepResult(status="refused", message=str(refusal))
     except DecisionOutdated as outdated:
         return StepResult(back_to="gate", message=str(outdated))
+
+
+def question_again(turn: Turn) -> dict[str, Any] | None:
+    """Return what puts the version of a turn before a person again; None if nobody has answered.
+
+    What failed after an answer may be away for a moment only, and the answer must not be lost by it.
+    """
+    asked = turn.question or {}
+    if "answer" not in asked:
+        return None
+    again = {name: asked[name] for name in ("until", "default")}
+    return {"question": again, "action": "ask", "step": "end"}
 
 
 def rollout_of(state: State, turn: Turn) -> Rollout | None:
@@ -86,7 +99,7 @@ def _roll_out(context: StepContext, decision: GateDecision) -> StepResult:
             decision=decision,
         )
     except RegistryError as error:
-        if isinstance(error, GateRefused | DecisionOutdated):
+        if isinstance(error, GateRefused | DecisionOutdated) or question_again(turn) is not None:
             raise
         said = f"version {turn.version} is registered, but its rollout did not begin: {error}"
         return StepResult(status="registered", error=said, message=said)

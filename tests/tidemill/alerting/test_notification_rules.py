@@ -155,6 +155,17 @@ def test_what_comes_and_goes_is_told_three_times_and_then_when_it_stays():
     assert [decided(times, "resolved") for times in (1, 2, 3)] == [None, None, FLAPS]
 
 
+def test_the_end_of_an_alert_is_withheld_while_another_one_about_the_same_fires():
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+    over, again = alert(status="resolved"), replace(alert(severity="critical"), id="alert_2")
+    others = [again, replace(again, status="acknowledged"), replace(again, status="resolved")]
+    others += [replace(again, labels={**again.labels, name: "2"}) for name in ("version", "instance")]
+    found = [decide_messages([over, other], told, [], routes(), NOW) for other in others]
+    ends = [[each.withheld for each in messages if each.step == "resolved"] for messages in found]
+    same = "the same fires in alert_2"
+    assert ends == [[same], [same], [None], [None], [None]]
+
+
 def test_a_clock_that_went_back_far_delays_no_repeat():
     told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW + 300 * HOUR)]
     (found,) = decide_messages([alert()], told, [], routes(), NOW)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select
@@ -14,10 +15,11 @@ from tests.tidemill.registry.conftest import (  # noqa: F401
     state,
     template,
 )
-from tidemill.errors import RegistryError, UsageError
+from tidemill.errors import RegistryError, RetrainingError, UsageError
 from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
 from tidemill.registry.versions.model_versions import champion_version
+from tidemill.retraining import turn_end
 from tidemill.retraining.questions import answer, answer_overdue
 from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
@@ -202,6 +204,30 @@ def test_a_question_without_an_answer_is_answered_by_its_default(easy, state):  
     (done,) = answer_overdue(easy, state, NOW + timedelta(days=3))
     assert (done.status, champion_version(easy)) == ("refused", "1")
     assert done.question["comment"] == "nobody answered until 2013-06-04T00:00:00+00:00"
+
+
+@pytest.mark.usefixtures("champion")
+def test_an_answer_is_not_used_up_by_what_fails_after_it(easy, state, monkeypatch):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    question = question_of(Ask(default="promote"), NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="ask", question=question)
+    resume(easy, state)
+    over = NOW + timedelta(days=3)
+    with monkeypatch.context() as away:
+        for error in (RegistryError("the registry is away"), OSError("disk full")):
+            away.setattr(turn_end, "promote", Mock(side_effect=error))
+            with pytest.raises(RetrainingError, match=f"version 2 of small-model does not serve: .*{error}"):
+                answer(easy, state, "promote", "ada", "", NOW)
+        with pytest.raises(RetrainingError, match="disk full"):
+            answer_overdue(easy, state, over)
+        away.setattr(turn_end, "begin", Mock(side_effect=RegistryError("another rollout is under way")))
+        with pytest.raises(RetrainingError, match="another rollout is under way"):
+            answer(easy, state, "rollout", "ada", "", NOW)
+    with state.transaction() as session:
+        row = session.get_one(Turn, "turn_1")
+        assert (row.status, row.action, row.question) == ("asked", "ask", question)
+    (done,) = answer_overdue(easy, state, over)
+    assert (done.status, done.error, champion_version(easy)) == ("promoted", None, "2")
 
 
 @pytest.mark.usefixtures("champion")
