@@ -186,7 +186,7 @@ def withheld_by(
 
 
 def _fires_as(alert: AlertState, alerts: Sequence[AlertState]) -> AlertState | None:
-    """Return another alert about the same that fires, or None: who knows alerts by labels knows one of both."""
+    """Return another alert about the same that fires, or None: a receiver may know alerts by labels only."""
     apart = {"severity"}  # the last run's, not what the alert is about
     about = {name: label for name, label in alert.labels.items() if name not in apart}
     for other in alerts:
