@@ -2,28 +2,28 @@
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import polars as pl
-from polars.exceptions import PolarsError
 
+from tidemill.data.profiling.database_tables import read_database
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
+from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.csv_headers import plain_names, separator_of
-from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, is_csv, keep, open_table, opening, table_files
+from tidemill.data.tables.frames import is_csv, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine, Table
-
 __all__ = ["absolute_address", "open_source"]
 
-_SQL_TYPES: dict[type, pl.DataType] = {
-    bool: pl.Boolean(),
-    int: pl.Int64(),
-    float: pl.Float64(),
-}
+_KINDS = (
+    ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".ipc",
+    ".parquet", ".pq",
+)  # fmt: skip
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_SHOWN = 5
 
 
 def absolute_address(address: str, folder: Path) -> str:
@@ -73,7 +73,7 @@ def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
     if is_object_store(address):
         table = _of_files(fetch_table(address, scratch))
     elif "://" in address:
-        return _copied(absolute_address(address, folder), scratch / "rows.parquet")
+        return read_database(absolute_address(address, folder), scratch / "rows.parquet")
     else:
         table = _of_files(folder / address)
     # Many programs write the number of the row as a column without a name.
@@ -81,119 +81,90 @@ def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
 
 
 def _of_files(path: Path) -> pl.LazyFrame:
-    if path.is_dir() and not any(path.rglob("*.parquet")):
-        path = _pattern(path)
-    if not is_csv(path):
-        return open_table(path)
+    folder = path if path.is_dir() else None
+    if folder is not None:
+        path = _pattern(folder)
+    opened = _csv if is_csv(path) else open_table
+    return opened(path) if folder is None else _with_folders(path, folder, opened)
+
+
+def _csv(path: Path) -> pl.LazyFrame:
+    """Open CSV files as text; their columns may stand in another order in each, between other separators."""
     files = table_files(path)
     with opening(path):
-        table = scan_csv_as_text(files, separator=separator_of(files[0]))
-        names = table.collect_schema().names()
+        tables = [scan_csv_as_text([file], separator=separator_of(file)) for file in files]
+        return _under_each_other(files, [_plainly_named(table) for table in tables])
+
+
+def _plainly_named(table: pl.LazyFrame) -> pl.LazyFrame:
+    names = table.collect_schema().names()
     return table.rename(dict(zip(names, plain_names(names), strict=True)))
 
 
-def _pattern(folder: Path) -> Path:
-    """Return the pattern of the only kind of table in a folder."""
-    kinds = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".pq")
-    found = [kind for kind in kinds if any(folder.rglob(f"*{kind}"))]
-    if len(found) != 1:
-        what = "files of several kinds: " + ", ".join(found) if found else "no file of a table"
-        raise DataError(f"{folder} has {what}", hint="put parquet, CSV or JSON lines files of one kind in it")
-    return folder / "**" / f"*{found[0]}"
+def _under_each_other(files: Sequence[Path], tables: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Return the rows of all tables.
+
+    Raises:
+        DataError: two do not have the same columns.
+    """
+    first, *others = tables
+    names = first.collect_schema().names()
+    for file, table in zip(files[1:], others, strict=True):
+        there = table.collect_schema().names()
+        if missing := [name for name in names if name not in there]:
+            raise _other_columns(files[0], missing, file)
+        if more := [name for name in there if name not in names]:
+            raise _other_columns(file, more, files[0])
+    return pl.concat([table.select(literal_names(names)) for table in tables]) if others else first
 
 
-def _copied(address: str, target: Path) -> pl.LazyFrame:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    url, _, name = address.rpartition("::")
-    try:
-        engine = _engine(url)
-        try:
-            table = _table(engine, name)
-            _copy_rows(engine, table, target)
-        finally:
-            engine.dispose()
-    except (SQLAlchemyError, PolarsError) as error:
-        raise DataError(
-            f"{address} cannot be read: {str(error).splitlines()[0]}",
-            hint="check the address, the table's name and that you may read it",
-        ) from error
-    return pl.scan_parquet(target, glob=False)
-
-
-def _copy_rows(engine: "Engine", table: "Table", target: Path) -> None:
-    from sqlalchemy import select
-
-    writer = RowWriter(target, pl.Schema({column.name: _type(column) for column in table.columns}))
-    try:
-        with engine.connect().execution_options(stream_results=True) as connection:
-            rows = connection.execute(select(table)).yield_per(BATCH_ROWS // 10)
-            for batch in rows.partitions():
-                writer.write(_frame(batch, writer))
-        writer.close()
-        keep([(writer.part, target)])
-    finally:
-        writer.drop()
-
-
-def _engine(url: str) -> "Engine":
-    from sqlalchemy import create_engine
-    from sqlalchemy.engine import make_url
-
-    from tidemill.files.sqlite_urls import sqlite_file
-
-    file = sqlite_file(url)
-    if file is not None and not file.is_file():
-        raise DataError(f"{file} cannot be read: there is no such file", hint="check the path")
-    address = make_url(url)
-    if address.drivername == "postgresql":
-        address = address.set(drivername="postgresql+psycopg")
-    try:
-        return create_engine(address)
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{address.drivername} needs the package {error.name}, which is not installed",
-            hint="pip install 'tidemill[postgres]' for Postgres, or the driver of your database",
-        ) from error
-
-
-def _table(engine: "Engine", name: str) -> "Table":
-    from sqlalchemy import MetaData, Table, inspect
-    from sqlalchemy.exc import NoSuchTableError
-
-    schema, _, plain = name.rpartition(".")
-    try:
-        return Table(plain, MetaData(), schema=schema or None, autoload_with=engine)
-    except NoSuchTableError as error:
-        there = sorted(inspect(engine).get_table_names(schema=schema or None))
-        raise DataError(
-            f"the database has no table {name!r}",
-            hint=f"it has: {', '.join(there[:10]) or 'none'}",
-        ) from error
-
-
-def _type(column: Any) -> pl.DataType:
-    from datetime import date, datetime
-    from decimal import Decimal
-
-    try:
-        kind = column.type.python_type
-    except NotImplementedError:
-        return pl.String()
-    known = _SQL_TYPES | {Decimal: pl.Float64(), datetime: pl.Datetime("us"), date: pl.Date()}
-    if kind is datetime and getattr(column.type, "timezone", False):
-        return pl.Datetime("us", "UTC")
-    return known.get(kind, pl.String())
-
-
-def _frame(rows: Any, writer: RowWriter) -> pl.DataFrame:
-    schema = writer.columns
-    columns = dict(zip(schema, zip(*rows, strict=True), strict=True))
-    return pl.DataFrame(
-        [
-            pl.Series(name, [None if v is None else str(v) for v in values], pl.String)
-            if schema[name] == pl.String
-            else pl.Series(name, list(values), strict=False).cast(schema[name], strict=True)
-            for name, values in columns.items()
-        ]
+def _other_columns(has: Path, names: Sequence[str], lacks: Path) -> DataError:
+    listed = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    return DataError(
+        f"{has} has a column {listed} that {lacks} lacks",
+        hint="write the same columns into each file: one that is empty there is enough",
     )
+
+
+def _with_folders(path: Path, folder: Path, opened: Callable[[Path], pl.LazyFrame]) -> pl.LazyFrame:
+    """Return a table with the columns that folders are named by, as in ``day=2024-01-31/part.parquet``."""
+    files = table_files(path)
+    said = [_named_by_folders(file, folder) for file in files]
+    if not said[0] or any(one.keys() != said[0].keys() for one in said):
+        return opened(path)
+    tables = []
+    with opening(path):
+        for file, one in zip(files, said, strict=True):
+            table = opened(file)
+            there = table.collect_schema()
+            more = [pl.lit(value, pl.String).alias(name) for name, value in one.items() if name not in there]
+            tables.append(table.with_columns(more))
+        return _under_each_other(files, tables)
+
+
+def _named_by_folders(file: Path, folder: Path) -> dict[str, str | None]:
+    """Return the columns that the folders of a file name.
+
+    >>> _named_by_folders(Path("/t/shop=a%20b/day=__HIVE_DEFAULT_PARTITION__/p.csv"), Path("/t"))
+    {'shop': 'a b', 'day': None}
+    """
+    pairs = [part.partition("=") for part in file.relative_to(folder).parts[:-1] if "=" in part[1:]]
+    return {name: None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
+
+
+def _pattern(folder: Path) -> Path:
+    """Return what the files of the only kind of table in a folder are found by.
+
+    Raises:
+        DataError: there are tables of several kinds, or none.
+    """
+    names = [file.name for file in folder.rglob("*") if not file.name.startswith(".")]
+    ends = {name[-len(kind) :] for name in names for kind in _KINDS if name.lower().endswith(kind)}
+    if len(ends) != 1:
+        what = "files of several kinds: " + ", ".join(sorted(ends)) if ends else "no file of a table"
+        raise DataError(
+            f"{folder} has {what}",
+            hint="put parquet, CSV or JSON lines files of one kind in it, or name some by a pattern, as "
+            f"'{folder / '*.csv'}'",
+        )
+    return folder / "**" / f"*{ends.pop()}"

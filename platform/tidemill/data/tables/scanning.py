@@ -77,17 +77,25 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
 def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     """Read files of newline-delimited JSON lazily; with a mark of UTF-8 before the first line, at once.
 
+    A field that a file lacks is null there; one that is a whole number in a file and another number in
+    another is a number.
+
     Raises:
         OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
     check_files(files)
-    if any(map(_has_mark, files)):  # which Polars takes for a part of the first line
-        contents: list[IO[bytes]] = [
-            io.BytesIO(file.read_bytes().removeprefix(codecs.BOM_UTF8)) for file in files
-        ]
-        return pl.scan_ndjson(contents, infer_schema_length=None)
-    literal = [glob.escape(str(file)) for file in files]  # this reader of Polars always reads wildcards
+    tables = [_scan_ndjson(file) for file in files]
+    if len({tuple(table.collect_schema().items()) for table in tables}) > 1:
+        return pl.concat(tables, how="diagonal_relaxed")
+    return pl.concat(tables)
+
+
+def _scan_ndjson(file: Path) -> pl.LazyFrame:
+    if _has_mark(file):  # which Polars takes for a part of the first line
+        content: IO[bytes] = io.BytesIO(file.read_bytes().removeprefix(codecs.BOM_UTF8))
+        return pl.scan_ndjson(content, infer_schema_length=None)
+    literal = glob.escape(str(file))  # this reader of Polars always reads wildcards
     return pl.scan_ndjson(literal, infer_schema_length=None)
 
 

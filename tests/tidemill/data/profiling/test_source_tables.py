@@ -1,5 +1,5 @@
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -97,6 +97,67 @@ def test_a_table_of_a_database(tmp_path: Path):
     assert "orders" in raised.value.hint
     with pytest.raises(DataError, match=r"shp\.db cannot be read"):
         read("sqlite:///shp.db::orders", tmp_path)
+
+
+def test_sqlite_columns_hold_what_was_written_whatever_they_declare(tmp_path: Path):
+    rows = [
+        (0.5, 1e-12, 10**17 + 1, "01/02/2024 10:00", 1700000000, "n/a", "2024-01-02T03:04:05+02:00"),
+        (2, 2e-12, 10**17 + 2, "31/02/2024 11:00", 1700003600, 1, "2024-01-02T03:04:06+02:00"),
+        (None, 3e-12, 10**17 + 3, "31/01/2024 12:00", 1700007200, 2.5, None),
+    ]
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute(
+            'CREATE TABLE "my.odd" (whole INTEGER, small NUMERIC, big NUMERIC(30, 0), seen DATETIME, '
+            "unix TIMESTAMP, gaps NUMERIC, zoned DATETIME)"
+        )
+        connection.executemany('INSERT INTO "my.odd" VALUES (?, ?, ?, ?, ?, ?, ?)', rows)
+    (tmp_path / "scratch").mkdir()
+    found = open_source("sqlite:///shop.db::my.odd", tmp_path, tmp_path / "scratch").collect()
+    assert found["whole"].to_list() == [0.5, 2.0, None]
+    assert found["small"].cast(pl.Float64).to_list() == [1e-12, 2e-12, 3e-12]
+    assert found["big"].to_list() == [str(10**17 + n) for n in (1, 2, 3)]
+    assert found["seen"].to_list() == [row[3] for row in rows]
+    assert found["unix"].to_list() == [str(row[4]) for row in rows]
+    assert found["gaps"].to_list() == ["n/a", "1", "2.5"]
+    assert found["zoned"].to_list() == [row[6] for row in rows]
+
+
+def test_the_files_of_a_folder_are_read_whole_or_refused(tmp_path: Path):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "a.csv").write_text("x,y\n1,2\n")
+    (parts / "b.csv").write_text("y;x\n4;3\n")
+    (parts / "._a.csv").write_bytes(b"\x00\x05")
+    assert read("parts", tmp_path).rows() == read("parts/*.csv", tmp_path).rows() == [(1, 2), (3, 4)]
+    (parts / "c.csv").write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(DataError, match=r"c\.csv has a column 'z' that .*a\.csv lacks"):
+        read("parts", tmp_path)
+    for other in ("d.parquet", "D.CSV"):
+        pl.DataFrame({"x": [1]}).write_parquet(parts / other)
+        with pytest.raises(DataError, match="files of several kinds: "):
+            read("parts", tmp_path)
+        (parts / other).unlink()
+
+
+def test_fields_that_only_later_files_of_json_have_are_read(tmp_path: Path):
+    (tmp_path / "js").mkdir()
+    (tmp_path / "js" / "a.jsonl").write_text('{"x": 1, "y": 2}\n')
+    (tmp_path / "js" / "b.jsonl").write_text('{"y": 2.5, "z": "new", "x": 2}\n')
+    assert read("js", tmp_path).rows(named=True) == [
+        {"x": 1, "y": 2.0, "z": None},
+        {"x": 2, "y": 2.5, "z": "new"},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_folders_that_name_a_value_are_a_column(tmp_path: Path, kind: str):
+    for day, n in (("2024-01-31", 1), ("2024-02-01", 2)):
+        folder = tmp_path / "hive" / f"day={day}" / "shop=a%20b"
+        folder.mkdir(parents=True)
+        getattr(pl.DataFrame({"n": [n]}), f"write_{kind}")(folder / f"part.{kind}")
+    days = [date(2024, 1, 31), date(2024, 2, 1)]
+    found = read("hive", tmp_path).with_columns(pl.col("day").cast(pl.Date))
+    assert found.rows() == [(1, days[0], "a b"), (2, days[1], "a b")]
 
 
 def test_a_password_does_not_get_into_git():
